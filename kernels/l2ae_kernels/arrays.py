@@ -1,0 +1,22 @@
+"""The array type and the one place that asks on which device an array lives."""
+
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def array_module(x: Array) -> ModuleType:
+    """Return `cupy` for an array on a GPU, `numpy` for every other array.
+
+    The caller picks the device by moving the data; nothing else in the project decides it.
+    """
+    if isinstance(x, np.ndarray):
+        return np
+    import cupy  # only an array that CuPy made gets here
+
+    module: ModuleType = cupy.get_array_module(x)
+    return module

@@ -1,0 +1,133 @@
+"""k-means on the CPU: assign and update with Numba.
+
+What changed against the reference: a block of points stays in the first-level cache while all
+centers pass by, so x is read once and no (n, k) or (n, d) array is ever written. Vector lanes are
+points where a point is short, and features where it is long.
+
+Reads and writes per point: assign reads d floats and writes a label and a distance; update reads d
+floats and a label and adds d float64 to the sums of its block.
+
+Every result is bit-equal whatever the number of threads: the distances of a point depend on that
+point and the centers alone, and update adds up fixed blocks of points in a fixed order.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.reference.kmeans import check_labels, check_points, output_buffers
+
+SHORT = 16  # features: up to here lanes that are points win, measured with k = 10
+POINTS = 256  # in one block of assign: 16 KB of short float32 points, in the first-level cache
+BLOCK_POINTS = 1024  # in one block of update, at least: fewer do not pay for private sums
+MAX_BLOCKS = 32  # of private sums; more threads than this do not help update
+
+_JIT: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+def assign(
+    x: Array, centers: Array, out_labels: Array | None = None, out_distances: Array | None = None
+) -> tuple[Array, Array]:
+    """Return labels int32 (n,) and squared distances (n,); see the reference of the same name."""
+    check_points(x, centers)
+    labels, distances = output_buffers(x, out_labels, out_distances)
+    kernel = _assign_short if x.shape[1] <= SHORT else _assign_long
+    blocks, work = -(-len(x) // POINTS), 2 * x.size * len(centers)
+    in_ranges(kernel, blocks, work, _read_only(x), _read_only(centers), labels, distances)
+    return labels, distances
+
+
+def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
+    """Return sums float64 (k, d) and counts int64 (k,); see the reference of the same name."""
+    check_labels(x, labels, k)
+    # With at most n / k blocks the private sums hold no more numbers than x does.
+    blocks = max(1, min(MAX_BLOCKS, len(x) // BLOCK_POINTS, len(x) // k))
+    sums = np.zeros((blocks, k, x.shape[1]), np.float64)
+    counts = np.zeros((blocks, k), np.int64)
+    labels = _read_only(labels.astype(np.int32, copy=False))
+    in_ranges(_update, blocks, 16 * x.size, _read_only(x), labels, sums, counts)
+    return sums.sum(axis=0), counts.sum(axis=0)
+
+
+def _read_only(x: Array) -> Array:
+    """Return a C-contiguous read-only view: one compiled version serves every kind of array."""
+    view = np.ascontiguousarray(x).view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+@njit(fastmath={"contract"}, **_JIT)
+def _assign_short(
+    x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
+) -> None:
+    """Lanes are points: the block is transposed, and each center passes by all its points."""
+    n, d = x.shape
+    for block in range(first, last):
+        start, stop = block * POINTS, min(n, (block + 1) * POINTS)
+        points = stop - start
+        features, candidate = np.empty((d, points), x.dtype), np.empty(points, x.dtype)
+        for p in range(points):
+            for j in range(d):
+                features[j, p] = x[start + p, j]
+        _distances_to(centers[0], features, distances[start:stop])
+        labels[start:stop] = 0
+        for j in range(1, len(centers)):
+            _distances_to(centers[j], features, candidate)
+            _keep_nearer(np.int32(j), candidate, labels[start:stop], distances[start:stop])
+
+
+@njit(fastmath={"contract"}, **_JIT)
+def _distances_to(center: Array, features: Array, distances: Array) -> None:
+    distances[:] = 0
+    for j in range(center.size):
+        for p in range(distances.size):
+            difference = features[j, p] - center[j]
+            distances[p] += difference * difference
+
+
+@njit(**_JIT)
+def _keep_nearer(label: np.int32, candidate: Array, labels: Array, distances: Array) -> None:
+    for p in range(candidate.size):  # without a branch, so that it runs in lanes
+        nearer = candidate[p] < distances[p]  # strictly: equal distances keep the lowest index
+        labels[p] = label if nearer else labels[p]
+        distances[p] = candidate[p] if nearer else distances[p]
+
+
+@njit(fastmath={"contract"}, **_JIT)
+def _assign_long(
+    x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
+) -> None:
+    """Lanes are features: a point stays in cache, and all centers pass by."""
+    for i in range(first * POINTS, min(len(x), last * POINTS)):
+        label = 0
+        nearest = _distance(x[i], centers[0])
+        for j in range(1, len(centers)):
+            distance = _distance(x[i], centers[j])
+            if distance < nearest:  # strictly: equal distances keep the lowest index
+                label, nearest = j, distance
+        labels[i] = label
+        distances[i] = nearest
+
+
+@njit(fastmath={"contract", "reassoc"}, **_JIT)  # reassoc: partial sums, one a lane
+def _distance(a: Array, b: Array) -> Any:
+    total = a.dtype.type(0)
+    for j in range(a.size):
+        difference = a[j] - b[j]
+        total += difference * difference
+    return total
+
+
+@njit(**_JIT)
+def _update(x: Array, labels: Array, sums: Array, counts: Array, first: int, last: int) -> None:
+    n, d = x.shape
+    blocks = len(sums)
+    for block in range(first, last):
+        for i in range(n * block // blocks, n * (block + 1) // blocks):
+            label = labels[i]
+            counts[block, label] += 1
+            for j in range(d):
+                sums[block, label, j] += x[i, j]

@@ -1,0 +1,97 @@
+"""The implementations table: every operation, every way to compute it, slowest first.
+
+Three readers: `ops` picks the last rung that fits the data, the tests compare every rung with the
+reference, the benchmarks time them side by side. A new rung is a function and a row here.
+
+A function of the table writes its result to arrays that it is given; shapes are checked before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu import conv as cpu_conv
+from l2ae_kernels.cpu import dense as cpu_dense
+from l2ae_kernels.cpu import kmeans as cpu_kmeans
+from l2ae_kernels.cpu import optim as cpu_optim
+from l2ae_kernels.reference import conv, dense, kmeans, optim
+
+REAL = frozenset({"float32", "float64"})
+ANY = REAL | {"complex128"}
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One rung: a function, and the data types that it takes."""
+
+    function: Callable[..., Any]
+    dtypes: frozenset[str] = REAL
+
+
+IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
+    "correlate": {
+        "reference": Implementation(conv.correlate, ANY),
+        "tiled": Implementation(cpu_conv.correlate),
+    },
+    "correlate_adjoint_x": {
+        "reference": Implementation(conv.correlate_adjoint_x, ANY),
+        "tiled": Implementation(cpu_conv.correlate_adjoint_x),
+    },
+    "correlate_adjoint_W": {
+        "reference": Implementation(conv.correlate_adjoint_W, ANY),
+        "tiled": Implementation(cpu_conv.correlate_adjoint_W),
+    },
+    "dense": {
+        "reference": Implementation(dense.dense, ANY),
+        "blocked": Implementation(cpu_dense.dense),
+    },
+    "dense_adjoint_x": {
+        "reference": Implementation(dense.dense_adjoint_x, ANY),
+        "blocked": Implementation(cpu_dense.dense_adjoint_x),
+    },
+    "dense_adjoint_W": {
+        "reference": Implementation(dense.dense_adjoint_W, ANY),
+        "blocked": Implementation(cpu_dense.dense_adjoint_W),
+    },
+    "bias_adjoint": {
+        "reference": Implementation(dense.bias_adjoint, ANY),
+        "blocked": Implementation(cpu_dense.bias_adjoint),
+    },
+    "leaky_relu": {
+        "reference": Implementation(dense.leaky_relu, ANY),
+        "blocked": Implementation(cpu_dense.leaky_relu),
+    },
+    "leaky_relu_adjoint": {
+        "reference": Implementation(dense.leaky_relu_adjoint, ANY),
+        "blocked": Implementation(cpu_dense.leaky_relu_adjoint),
+    },
+    "adam_step": {
+        "reference": Implementation(optim.adam_step),
+        "fused": Implementation(cpu_optim.adam_step),
+    },
+    "assign": {
+        "reference": Implementation(kmeans.assign),
+        "blocked": Implementation(cpu_kmeans.assign),
+    },
+    "update": {
+        "reference": Implementation(kmeans.update),
+        "blocked": Implementation(cpu_kmeans.update),
+    },
+}
+
+
+def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any]:
+    """Return the fastest function of `operation` that takes x's dtype, or the rung that is named.
+
+    Raises ValueError for an unknown operation or rung, and for a dtype that it does not take.
+    """
+    rungs = IMPLEMENTATIONS.get(operation)
+    if rungs is None:
+        raise ValueError(f"pick: operation {operation!r} is not one of {sorted(IMPLEMENTATIONS)}")
+    if rung is not None and rung not in rungs:
+        raise ValueError(f"{operation}: implementation {rung!r} is not one of {list(rungs)}")
+    for name in reversed(rungs):
+        if rung in (None, name) and x.dtype.name in rungs[name].dtypes:
+            return rungs[name].function
+    raise ValueError(f"{operation}: no implementation {rung or ''} for dtype {x.dtype}")

@@ -1,0 +1,177 @@
+"""Unsupervised anomaly detection (Section III-B) and how it is measured (Section IV-B).
+
+    v_i = max_j u_i · c_j / |c_j|                                                          (Eq. 5)
+
+The normality score v is the largest cosine between a unit representation and a centroid: a high v
+is a normal sample, and v < τ is called an anomaly. It lies in [−1, 1], for the representations are
+signed (the paper's [0, 1] does not hold in general), so it is never clipped.
+
+Two directions occur, and every name here says which one it takes: `normality` is high for normal
+samples, `anomaly_score` is high for anomalies. −v, 1 − v and the reconstruction error are anomaly
+scores. In ROC and AUC the anomalies are the positives.
+"""
+
+import numpy as np
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from l2ae_kernels.arrays import Array
+
+
+def normality(u: Array, centers: Array) -> Array:
+    """Return v (N,) of Eq. 5 for unit representations u (N, D) and k-means centers (K, D).
+
+    The centers are brought to unit length here. u is taken as it is, so v may leave [−1, 1] by an
+    ulp. For a network without the unit-norm constraint use `cosine_normality`.
+    ValueError when shapes do not fit, something is not finite, or a center is zero.
+    """
+    v: Array = _similarities("normality", u, centers).max(axis=1)
+    return v
+
+
+def nearest_center(u: Array, centers: Array) -> Array:
+    """Return the index (N,) of the center that attains the maximum in Eq. 5.
+
+    It can differ from the k-means label: k-means compares u·c − |c|²/2, Eq. 5 compares u·c/|c|.
+    """
+    index: Array = _similarities("nearest_center", u, centers).argmax(axis=1)
+    return index
+
+
+def cosine_normality(z: Array, centers: Array) -> Array:
+    """Return max_j z_i · c_j / (|z_i| |c_j|) (N,): Eq. 5 for representations of any length.
+
+    This is how a network without the constraint is scored, with its centers (K, D) found on z
+    (N, D) itself. The paper does not say what it did there. ValueError as in `normality`, and when
+    a row of z is zero: it has no direction.
+    """
+    z = np.asarray(z)
+    lengths = np.linalg.norm(z, axis=-1, keepdims=True)
+    if not lengths.all():
+        raise ValueError(
+            f"cosine_normality: row {int(lengths.argmin())} of z is zero but expected a direction"
+        )
+    v: Array = _similarities("cosine_normality", z / lengths, centers).max(axis=1)
+    return v
+
+
+def reconstruction_error(x: Array, x_hat: Array) -> Array:
+    """Return Σ (x_hat − x)² over all but the first axis: (N,) float64, an anomaly score.
+
+    ValueError when x (N, ...) and x_hat differ in shape.
+    """
+    if x.shape != x_hat.shape or x.ndim < 2:
+        raise ValueError(
+            f"reconstruction_error: x is {x.shape} and x_hat is {x_hat.shape} "
+            "but expected one shape (N, ...)"
+        )
+    difference = (x_hat - x).reshape(len(x), -1)
+    error: Array = np.square(difference).sum(axis=1, dtype=np.float64)
+    return error
+
+
+def roc(anomalous: Array, anomaly_score: Array) -> tuple[Array, Array, Array]:
+    """Return false-positive rates, true-positive rates and thresholds of the ROC curve.
+
+    anomalous (N,) is bool, True for an anomaly: the positive class. anomaly_score (N,) is high for
+    anomalies; a sample is called one when its score is at or above the threshold. The curve goes
+    from (0, 0), at a threshold of infinity, to (1, 1).
+    ValueError when only one of the two kinds occurs, or a score is not finite.
+    """
+    fpr, tpr, thresholds = roc_curve(*_scored("roc", anomalous, anomaly_score))
+    return fpr, tpr, thresholds
+
+
+def auc(anomalous: Array, anomaly_score: Array) -> float:
+    """Return the area under the ROC curve: P(an anomaly scores above a normal sample), ties half.
+
+    0.5 is chance, and what a constant score gets. Arguments and errors are those of `roc`.
+    """
+    return float(roc_auc_score(*_scored("auc", anomalous, anomaly_score)))
+
+
+def threshold_at_fpr(normality_of_normals: Array, fpr: float) -> float:
+    """Return the largest τ for which at most the share `fpr` of known normal samples has v < τ.
+
+    normality_of_normals (N,): high is normal, as Eq. 5; fpr in [0, 1). With ties at τ the share
+    below it can be smaller than asked for, never larger.
+    ValueError when out of range or not finite.
+    """
+    return _threshold("threshold_at_fpr", "fpr", normality_of_normals, fpr)
+
+
+def threshold_at_contamination(normality: Array, contamination: float) -> float:
+    """Return the largest τ for which at most the share `contamination` of samples has v < τ.
+
+    normality (N,) of the training samples, anomalies among them: high is normal, as Eq. 5;
+    contamination in [0, 1). ValueError when out of range or not finite.
+    """
+    return _threshold("threshold_at_contamination", "contamination", normality, contamination)
+
+
+def contaminate(
+    labels: Array, anomaly_class: object, *, keep: float = 0.1, rng: np.random.Generator
+) -> Array:
+    """Return the sorted indices of the training part of Section IV-B.
+
+    It has every sample of the other classes and a random share `keep` of `anomaly_class`, rounded
+    to whole samples; the rest of that class is left out.
+    ValueError when keep is not in [0, 1] or no label equals anomaly_class.
+    """
+    if not 0 <= keep <= 1:
+        raise ValueError(f"contaminate: keep is {keep} but expected a share in [0, 1]")
+    anomalous = np.asarray(labels) == anomaly_class
+    members = np.flatnonzero(anomalous)
+    if members.size == 0:
+        raise ValueError(f"contaminate: anomaly_class is {anomaly_class!r} but no label equals it")
+    kept = rng.choice(members, size=round(keep * members.size), replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(~anomalous), kept]))
+
+
+def _similarities(function: str, u: Array, centers: Array) -> Array:
+    """Return u · c / |c| (N, K)."""
+    u, centers = np.asarray(u), np.asarray(centers)
+    if u.ndim != 2 or centers.ndim != 2 or u.shape[1] != centers.shape[1] or len(centers) == 0:
+        raise ValueError(
+            f"{function}: representations are {u.shape} and centers are {centers.shape} "
+            "but expected (N, D) and (K, D) with equal D and K >= 1"
+        )
+    for name, array in {"representations": u, "centers": centers}.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{function}: {name} hold NaN or infinity but expected numbers")
+    lengths = np.linalg.norm(centers, axis=1, keepdims=True)
+    if not lengths.all():
+        raise ValueError(
+            f"{function}: center {int(lengths.argmin())} is zero but expected a direction"
+        )
+    similarities: Array = u @ (centers / lengths).T
+    return similarities
+
+
+def _scored(function: str, anomalous: Array, anomaly_score: Array) -> tuple[Array, Array]:
+    anomalous, anomaly_score = np.asarray(anomalous), np.asarray(anomaly_score)
+    if anomalous.ndim != 1 or anomalous.shape != anomaly_score.shape or anomalous.dtype != bool:
+        raise ValueError(
+            f"{function}: anomalous is {anomalous.shape} {anomalous.dtype} and anomaly_score is "
+            f"{anomaly_score.shape} but expected bool (N,) and (N,)"
+        )
+    if anomalous.all() or not anomalous.any():
+        raise ValueError(
+            f"{function}: anomalous is True for {int(anomalous.sum())} of {anomalous.size} samples "
+            "but expected both kinds"
+        )
+    if not np.isfinite(anomaly_score).all():
+        raise ValueError(f"{function}: anomaly_score holds NaN or infinity but expected numbers")
+    return anomalous, anomaly_score
+
+
+def _threshold(function: str, name: str, normality: Array, share: float) -> float:
+    normality = np.asarray(normality)
+    if not 0 <= share < 1:
+        raise ValueError(f"{function}: {name} is {share} but expected a share in [0, 1)")
+    if normality.ndim != 1 or normality.size == 0 or not np.isfinite(normality).all():
+        raise ValueError(f"{function}: normality is {normality.shape} but expected finite (N,)")
+    # The product is raised by a few ulps: 0.29 · 100 is 28.999… in floating point.
+    allowed = int(share * normality.size * (1 + 4 * np.finfo(np.float64).eps))
+    allowed = min(allowed, normality.size - 1)
+    # With `allowed` samples below it, the next one in order is the largest such τ.
+    return float(np.partition(normality, allowed)[allowed])

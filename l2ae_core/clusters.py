@@ -1,0 +1,44 @@
+"""The clusters of a run on disk: `clusters.npz` beside the checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.files import atomic_file
+from l2ae_kernels.arrays import Array
+
+CLUSTERS = "clusters.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class SavedClusters:
+    """What new images are compared with: centers, and how normal the training images are."""
+
+    centers: Array  # (K, D), of the codes u
+    normality: Array  # (N,) Eq. 5 on the training images, ascending: thresholds come from it
+    inertia: float
+
+    def save(self, run: Path) -> None:
+        """Write `clusters.npz` of the run directory, atomically."""
+        with atomic_file(run / CLUSTERS) as file:
+            np.savez(
+                file, centers=self.centers, normality=self.normality, inertia=np.array(self.inertia)
+            )
+
+    @classmethod
+    def load(cls, run: Path) -> "SavedClusters":
+        """Read `clusters.npz` of the run directory; CheckpointError when it cannot be used."""
+        path = run / CLUSTERS
+        if not path.exists():
+            raise CheckpointError(
+                f"{path}: missing: the training of this run has not come to its end; "
+                f"`l2ae fit --resume --out {run}` goes on with it"
+            )
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(file["centers"], file["normality"], float(file["inertia"]))
+        except (BadZipFile, KeyError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{path}: not a file of clusters, or damaged: {error}") from error

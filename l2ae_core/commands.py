@@ -1,0 +1,244 @@
+"""What `l2ae fit`, `cluster` and `score` do: train a run, then use it on the same or new images.
+
+A run directory holds the trained network (`l2ae_core.training.run`) and the clusters of its
+training images (`l2ae_core.clusters`); the commands are the road between the two.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2ae_core import data
+from l2ae_core.anomaly import (
+    auc,
+    contaminate,
+    cosine_normality,
+    nearest_center,
+    reconstruction_error,
+    threshold_at_fpr,
+)
+from l2ae_core.clustering.kmeans import kmeans
+from l2ae_core.clustering.metrics import chance_scores, clustering_scores
+from l2ae_core.clusters import SavedClusters
+from l2ae_core.data import Dataset
+from l2ae_core.models import Architecture, AutoEncoder, build
+from l2ae_core.seeding import streams
+from l2ae_core.training.loop import fit as train
+from l2ae_core.training.optim import make_optimizer
+from l2ae_core.training.run import create_run, load_run, make_config, read_config, write_metrics
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+
+DEFAULTS: dict[str, Any] = {
+    "data": "digits",
+    "split": "all",
+    "model": "cae",
+    "norm": "l2",
+    "hidden_norm": "none",
+    "affine": False,
+    "latent_dim": 10,
+    "epochs": 200,
+    "batch_size": 256,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "reduction": "mean",
+    "seed": 0,
+    "clusters": 10,
+    "n_init": 20,
+    "weights": "best",
+    "anomaly_class": None,
+    "keep": 0.1,
+}
+ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "latent_dim")
+NOT_RESUMED = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The network of a run, its clusters and its settings."""
+
+    model: AutoEncoder
+    clusters: SavedClusters
+    settings: dict[str, Any]
+
+
+def fit(
+    out: Path,
+    given: dict[str, Any],
+    *,
+    data_dir: str | None = None,
+    resume: bool = False,
+    checkpoint_every: int = 10,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train, cluster the codes of the training images, write and return the metrics.
+
+    `given` overrides DEFAULTS; with `resume` it may only repeat what the run in `out` was started
+    with, but for a larger number of epochs. Raises ValueError, CheckpointError or TrainingError.
+    """
+    settings = (run_settings(out) if resume else DEFAULTS) | given
+    dataset = training_data(settings, data_dir)
+    shape = dataset.images.shape[1:]
+    architecture = Architecture(input_shape=shape, **{k: settings[k] for k in ARCHITECTURE})
+    config = make_config(
+        architecture,
+        data=settings["data"],
+        digest=dataset.digest,
+        seed=settings["seed"],
+        training={k: v for k, v in settings.items() if k not in NOT_RESUMED},
+    )
+    create_run(out, config, resume=resume)
+    random = streams(settings["seed"])
+    model = build(architecture, random.init)
+    history = train(
+        model,
+        dataset.images,
+        epochs=settings["epochs"],
+        batch_size=settings["batch_size"],
+        optimizer=make_optimizer(settings["optimizer"], settings["learning_rate"]),
+        rng=random.shuffle,
+        reduction=settings["reduction"],
+        run_dir=out,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        progress=progress,
+    )
+    metrics: dict[str, Any] = {
+        "epochs": len(history),
+        "seconds": sum(record.seconds for record in history),
+        "images": len(dataset),
+        "reconstruction_mse": {"last": history.losses[-1], "best": history.best.loss},
+    }
+    for which in ("last", "best"):  # the weights that the run uses come last
+        if which == "best":
+            history.restore_best(model)
+        metrics[which] = _cluster(model, dataset, settings, out, which, progress)
+    write_metrics(out, metrics)
+    return metrics
+
+
+def _cluster(
+    model: AutoEncoder,
+    dataset: Dataset,
+    settings: dict[str, Any],
+    out: Path,
+    which: str,
+    progress: bool,
+) -> dict[str, Any]:
+    """k-means on the codes of the training images; saved where `which` are the run's weights."""
+    rng = streams(settings["seed"]).kmeans
+    u = model.encode(dataset.images)  # (N, D)
+    K = settings["clusters"]
+    clustering = kmeans(u, K, n_init=settings["n_init"], rng=rng, progress=progress)
+    if which == settings["weights"]:
+        v = np.sort(cosine_normality(u, clustering.centers))
+        SavedClusters(clustering.centers, v, clustering.inertia).save(out)
+    scores: dict[str, Any] = {"inertia": clustering.inertia}
+    if dataset.labels is not None:
+        scores |= clustering_scores(dataset.labels, clustering.labels)
+        scores["chance"] = chance_scores(dataset.labels, K, rng)
+    return scores
+
+
+def run_settings(run: Path) -> dict[str, Any]:
+    """Return the settings with which the run directory was started."""
+    config = read_config(run)
+    settings = dict(config["training"])
+    settings |= {k: config["architecture"][k] for k in ARCHITECTURE}
+    return settings | {"data": config["data"]["name"], "seed": config["seed"]}
+
+
+def training_data(settings: dict[str, Any], data_dir: str | None) -> Dataset:
+    """Return the training images; of the anomaly class, if one is named, only the share `keep`."""
+    dataset = data.load(settings["data"], data_dir=data_dir, split=settings["split"])
+    if settings["anomaly_class"] is None:
+        return dataset
+    if dataset.labels is None:
+        raise ValueError(
+            f"fit: anomaly_class is {settings['anomaly_class']} but {dataset.name} has no labels"
+        )
+    rng = streams(settings["seed"]).split
+    kept = contaminate(dataset.labels, settings["anomaly_class"], keep=settings["keep"], rng=rng)
+    return dataset.subset(kept)
+
+
+def load_fitted(run: Path) -> Fitted:
+    """Return network and clusters of a finished run; CheckpointError when there are none."""
+    settings = run_settings(run)
+    model, _ = load_run(run, settings["weights"])
+    return Fitted(model, SavedClusters.load(run), settings)
+
+
+def cluster(
+    run: Path,
+    source: str,
+    *,
+    data_dir: str | None = None,
+    split: data.Split = "all",
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the cluster of every image by the centers of the run, as columns, and the scores.
+
+    Columns: index, cluster, and label where the data have labels; only then there are scores.
+    """
+    fitted = load_fitted(run)
+    dataset = _images_for(fitted, source, data_dir, split)
+    u = fitted.model.encode(dataset.images)
+    labels, _ = ops.assign(u, fitted.clusters.centers)
+    columns = {"index": np.arange(len(dataset)), "cluster": labels}
+    if dataset.labels is not None:
+        columns["label"] = dataset.labels
+    if dataset.labels is None:
+        return columns, {}
+    K = len(fitted.clusters.centers)
+    chance = chance_scores(dataset.labels, K, streams(fitted.settings["seed"]).kmeans)
+    return columns, clustering_scores(dataset.labels, labels) | {"chance": chance}
+
+
+def score(
+    run: Path,
+    source: str,
+    *,
+    fpr: float = 0.05,
+    data_dir: str | None = None,
+    split: data.Split = "all",
+    anomaly_class: int | None = None,
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return how normal every image is, as columns; the threshold and, with labels, the AUC.
+
+    Columns: index, normality v (Eq. 5, in [−1, 1], high is normal), cluster, reconstruction_error,
+    anomalous (v < τ). τ leaves the share `fpr` of the training images below it.
+    """
+    fitted = load_fitted(run)
+    dataset = _images_for(fitted, source, data_dir, split)
+    u = fitted.model.encode(dataset.images)
+    v = cosine_normality(u, fitted.clusters.centers)
+    error = reconstruction_error(dataset.images, fitted.model.reconstruct(dataset.images))
+    tau = threshold_at_fpr(fitted.clusters.normality, fpr)
+    columns = {
+        "index": np.arange(len(dataset)),
+        "normality": v,
+        "cluster": nearest_center(u, fitted.clusters.centers),
+        "reconstruction_error": error,
+        "anomalous": (v < tau).astype(int),
+    }
+    result: dict[str, Any] = {"threshold": tau, "anomalous": int((v < tau).sum())}
+    if anomaly_class is None:
+        anomaly_class = fitted.settings["anomaly_class"]
+    if anomaly_class is not None and dataset.labels is not None:
+        positive = dataset.labels == anomaly_class
+        result["anomaly_class"] = anomaly_class
+        result["prevalence"] = float(positive.mean())
+        result["auc"] = {"normality": auc(positive, -v), "reconstruction": auc(positive, error)}
+    return columns, result
+
+
+def _images_for(fitted: Fitted, source: str, data_dir: str | None, split: data.Split) -> Dataset:
+    dataset = data.load(source, data_dir=data_dir, split=split)
+    if dataset.images.shape[1:] != fitted.model.input_shape:
+        raise ValueError(
+            f"data: images of {dataset.name} have shape {dataset.images.shape[1:]} but the run was "
+            f"trained on {fitted.model.input_shape}"
+        )
+    return dataset

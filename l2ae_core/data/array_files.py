@@ -1,0 +1,137 @@
+"""The user's own arrays: `.npy` with images, `.npz` with images and perhaps labels."""
+
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from l2ae_core.data.dataset import DataError, Dataset
+from l2ae_kernels.arrays import Array
+
+IMAGE_KEYS = ("images", "x")
+LABEL_KEYS = ("labels", "y")
+# what np.load raises for damaged files; TokenError comes from a damaged header
+_DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+
+
+def load_npy(path: Path) -> Dataset:
+    """Return the images in a `.npy` file; see `to_images` for what it may hold."""
+    return Dataset(to_images(_read(path)[""], str(path)), None, path.name)
+
+
+def load_npz(path: Path) -> Dataset:
+    """Return the images (key `images` or `x`) and labels (`labels` or `y`) of a `.npz` file.
+
+    Labels are (N,): integers, or text, which becomes the position in the sorted `class_names`.
+    Raises DataError for missing or ambiguous keys, and as `to_images`.
+    """
+    arrays = _read(path)
+    images_key = _one_of(IMAGE_KEYS, arrays, path)
+    labels_key = _one_of(LABEL_KEYS, arrays, path)
+    if images_key is None:
+        raise DataError(
+            f"{path}: holds {sorted(arrays)} but expected the images under "
+            f"{' or '.join(IMAGE_KEYS)} (and labels, if any, under {' or '.join(LABEL_KEYS)})"
+        )
+    images = to_images(arrays[images_key], f"{path}[{images_key!r}]")
+    if labels_key is None:
+        return Dataset(images, None, path.name)
+    labels, class_names = _to_labels(arrays[labels_key], len(images), f"{path}[{labels_key!r}]")
+    return Dataset(images, labels, path.name, class_names=class_names)
+
+
+def to_images(array: Array, where: str) -> Array:
+    """Return images (N, H, W, C) float32 in [0, 1] from (N, H, W) or (N, H, W, C).
+
+    uint8 is divided by 255, bool becomes 0 and 1, floating point must lie in [0, 1] already. Raises
+    DataError, `where` naming the file, for any other dtype, shape or range, and for NaN and Inf.
+    """
+    array = _with_channels(array, where)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array / np.float32(255))
+    if array.dtype == np.bool_:
+        return np.ascontiguousarray(array, np.float32)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise DataError(
+            f"{where}: images are {array.dtype} but expected uint8 (0…255) or floating point in "
+            "[0, 1]; convert with .astype(np.uint8), or divide by the largest possible value"
+        )
+    finite = np.isfinite(array)
+    if not finite.all():
+        first = tuple(int(i) for i in np.unravel_index(finite.argmin(), array.shape))
+        raise DataError(
+            f"{where}: {array[first]} at index {first}, the first of {int((~finite).sum())} values "
+            "that are NaN or Inf"
+        )
+    low, high = array.min(), array.max()
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{where}: images lie in [{low:g}, {high:g}] but floating point is expected in [0, 1]; "
+            f"scale with {_advice(low, high)}"
+        )
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _advice(low: float, high: float) -> str:
+    if low >= 0 and high <= 255:
+        return "x / 255 if the values are grey levels 0…255"
+    if low >= -1 and high <= 1:
+        return "(x + 1) / 2 if the values are meant in [-1, 1]"
+    return "(x - x.min()) / (x.max() - x.min())"
+
+
+def _with_channels(array: Array, where: str) -> Array:
+    shape = array.shape
+    if array.ndim not in (3, 4) or array.size == 0:
+        hint = "; for one image write x[None]" if array.ndim == 2 else ""
+        raise DataError(
+            f"{where}: images have shape {shape} but expected (N, H, W) or (N, H, W, C), "
+            f"not empty{hint}"
+        )
+    if array.ndim == 3:
+        return array[..., None]
+    # an "image" 1 or 3 pixels high with many channels is in truth (N, C, H, W)
+    if shape[1] in (1, 3) and shape[3] > 4:
+        raise DataError(
+            f"{where}: images have shape {shape}, which looks like (N, C, H, W) but expected "
+            "(N, H, W, C); use x.transpose(0, 2, 3, 1)"
+        )
+    return array
+
+
+def _to_labels(array: Array, N: int, where: str) -> tuple[Array, tuple[str, ...] | None]:
+    if array.shape != (N,):
+        raise DataError(
+            f"{where}: labels have shape {array.shape} but expected ({N},), one for each image"
+        )
+    if array.dtype.kind in "US":
+        names, labels = np.unique(array.astype(str), return_inverse=True)
+        return labels.astype(np.int64), tuple(str(name) for name in names)
+    if array.dtype.kind not in "iub":
+        raise DataError(f"{where}: labels are {array.dtype} but expected integers or text")
+    return array.astype(np.int64), None
+
+
+def _one_of(keys: tuple[str, ...], arrays: dict[str, Array], path: Path) -> str | None:
+    found = [key for key in keys if key in arrays]
+    if len(found) > 1:
+        raise DataError(f"{path}: holds both {' and '.join(found)}; keep one of them")
+    return found[0] if found else None
+
+
+def _read(path: Path) -> dict[str, Array]:
+    """Return the arrays by key, the single array of a `.npy` file under ""."""
+    try:
+        with path.open("rb") as file:  # given a path, np.load leaves a damaged .npz open
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                arrays = {"": content}
+            else:
+                arrays = {key: content[key] for key in content.files}
+    except _DAMAGED as error:
+        raise DataError(f"{path}: cannot be read, truncated or corrupt: {error}") from error
+    if ("" in arrays) != (path.suffix.lower() == ".npy"):
+        raise DataError(f"{path}: the content is not what the ending {path.suffix} says")
+    return arrays

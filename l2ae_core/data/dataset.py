@@ -1,0 +1,103 @@
+"""`Dataset`: images, labels where there are any, and a digest that names exactly these numbers."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from l2ae_kernels.arrays import Array
+
+Split: TypeAlias = Literal["all", "train", "test"]
+Index: TypeAlias = slice | npt.NDArray[np.bool_] | npt.NDArray[np.integer] | list[int]
+
+
+class DataError(ValueError):
+    """A data file is missing, truncated, corrupt or not what its name says; names the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N images with values in [0, 1].
+
+    images        (N, H, W, C) float32, C-contiguous, every value in [0, 1]
+    labels        (N,) int64, or None; they are for scores only, never for training
+    name          "mnist", "digits/test", a file or folder name
+    class_names   name of label l at position l, or None where labels are plain numbers
+    sample_names  N file names relative to the folder that was read, or None
+
+    Raises ValueError when an array has another shape, dtype, layout or range.
+    """
+
+    images: Array
+    labels: Array | None
+    name: str
+    class_names: tuple[str, ...] | None = None
+    sample_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        x, labels, N = self.images, self.labels, len(self.images)
+        if x.ndim != 4 or x.size == 0 or x.dtype != np.float32 or not x.flags.c_contiguous:
+            raise ValueError(
+                f"Dataset: images of {self.name} is {x.dtype} {x.shape} but expected "
+                "C-contiguous float32 (N, H, W, C), not empty"
+            )
+        low, high = x.min(), x.max()
+        if not (low >= 0 and high <= 1):  # written so that NaN fails too
+            raise ValueError(
+                f"Dataset: images of {self.name} lie in [{low}, {high}] but expected [0, 1]"
+            )
+        if labels is not None and (labels.shape != (N,) or labels.dtype != np.int64):
+            raise ValueError(
+                f"Dataset: labels of {self.name} is {labels.dtype} {labels.shape} but expected "
+                f"int64 ({N},), one for each image"
+            )
+        if self.sample_names is not None and len(self.sample_names) != N:
+            raise ValueError(
+                f"Dataset: sample_names of {self.name} has {len(self.sample_names)} entries "
+                f"but expected {N}"
+            )
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.images)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) over shape and bytes of images and labels, little-endian.
+
+        Equal digests mean equal numbers, wherever they came from; `name` does not count.
+        Computed at the first use and kept, so do not change the arrays in place.
+        """
+        sha = hashlib.sha256()
+        for what, array, dtype in (("images", self.images, "<f4"), ("labels", self.labels, "<i8")):
+            if array is not None:
+                sha.update(f"{what} {dtype} {array.shape}\n".encode())
+                sha.update(np.ascontiguousarray(array, dtype).data)
+        return sha.hexdigest()
+
+    def subset(self, index: Index, name: str | None = None) -> "Dataset":
+        """Return the samples at `index`: a slice, a boolean mask (N,) or integer positions.
+
+        Class names stay, so labels keep their meaning even where a class has no sample left.
+        """
+        positions = np.arange(len(self))[index]
+        return Dataset(
+            images=np.ascontiguousarray(self.images[positions]),
+            labels=None if self.labels is None else self.labels[positions],
+            name=self.name if name is None else name,
+            class_names=self.class_names,
+            sample_names=None
+            if self.sample_names is None
+            else tuple(self.sample_names[i] for i in positions),
+        )
+
+
+def join(train: Dataset, test: Dataset, name: str) -> Dataset:
+    """Return the samples of `train`, then those of `test`; labels only where both have them."""
+    labels = None
+    if train.labels is not None and test.labels is not None:
+        labels = np.concatenate([train.labels, test.labels])
+    return Dataset(np.concatenate([train.images, test.images]), labels, name)

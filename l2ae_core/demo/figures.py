@@ -1,0 +1,63 @@
+"""The figures of the demo; see `l2ae_core.plots`."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from l2ae_core import plots
+from l2ae_core.data import Dataset
+from l2ae_core.demo.parts import NAMES, Clustered, Plan, Scored
+from l2ae_core.training.files import METRICS
+
+
+def draw(
+    data: Dataset,
+    clustered: dict[Any, Clustered],
+    test: Dataset,
+    scored: dict[Any, Scored],
+    metrics: dict[str, Any],
+    plan: Plan,
+) -> dict[str, Figure]:
+    """Return the figures by file name; all are drawn before the first is written."""
+    assert data.labels is not None  # the digits have labels
+    assert test.labels is not None
+    run = f"seed {plan.seed}, {plan.epochs} epochs"
+    whole = f"{data.name}, N = {len(data):,}, {run}"
+    digit, l2 = plan.anomaly_digit, clustered["l2"]
+    held_out = f"{test.name}, anomalies: digit {digit}, {run}"
+    anomalous, tau = test.labels == digit, metrics["anomaly"]["threshold"]["tau"]
+    scores = {
+        "Eq. 5, l2 constraint": -scored["l2"].normality,
+        "Eq. 5, no constraint": -scored["none"].normality,
+        "reconstruction error, l2 constraint": scored["l2"].error,
+    }
+    return {
+        "embedding.png": plots.embedding_scatter(
+            {NAMES[norm]: c.codes for norm, c in clustered.items()},
+            data.labels,
+            {NAMES[norm]: c.labels for norm, c in clustered.items()},
+            title=whole,
+            seed=plan.seed,
+        ),
+        "confusion.png": plots.matched_confusion(
+            data.labels, l2.labels, title=f"{whole}, l2 constraint"
+        ),
+        "loss.png": plots.loss_curve(
+            {NAMES[norm]: c.history.losses for norm, c in clustered.items()}, title=whole
+        ),
+        "reconstructions.png": plots.reconstructions(
+            data.images, l2.model.reconstruct(data.images), title=f"{whole}, l2 constraint"
+        ),
+        "roc.png": plots.roc_curves(scores, anomalous, title=held_out),
+        "scores.png": plots.score_histogram(
+            scored["l2"].normality, anomalous, tau, title=f"{held_out}, l2 constraint"
+        ),
+    }
+
+
+def write(out: Path, drawn: dict[str, Figure]) -> None:
+    """Write the figures. An older metrics.json goes first: it belongs to the older figures."""
+    (out / METRICS).unlink(missing_ok=True)
+    for name, figure in drawn.items():
+        plots.save(figure, out / name)

@@ -1,0 +1,57 @@
+"""The result of the demo as text."""
+
+from typing import Any
+
+WIDTH = 43
+
+
+def format_table(result: dict[str, Any]) -> str:
+    """Return the printed table of what `run_demo` returned: every score beside its chance level."""
+    clustering, anomaly, settings = result["clustering"], result["anomaly"], result["settings"]
+    train, test = anomaly["train"], anomaly["test"]
+    rows = {
+        "auto-encoder with l2 constraint, k-means": clustering["l2"],
+        "auto-encoder without it, k-means": clustering["none"],
+        "pixels, k-means": result["pixels"],
+        "chance": clustering["chance"],
+    }
+    scores = {
+        "Eq. 5, with l2 constraint": anomaly["l2"],
+        "Eq. 5, without it": anomaly["none"],
+        "reconstruction error, with l2 constraint": anomaly["reconstruction"],
+        "chance": anomaly["chance"],
+    }
+    lines = [
+        f"Clustering of {settings['images']:,} {settings['data']} into 10 groups "
+        f"({settings['epochs']} epochs, seed {settings['seed']})",
+        _row("", ["ACC", "NMI", "ARI"]),
+        *(_row(name, [_number(s[k]) for k in ("acc", "nmi", "ari")]) for name, s in rows.items()),
+        "",
+        f"Anomaly detection: digit {anomaly['digit']}, of which {train['anomalies']} among "
+        f"{train['images']:,} training images",
+        _row("", ["AUC"]),
+        *(_row(name, [_number(s["auc"])]) for name, s in scores.items()),
+        f"  (held-out test: {test['anomalies']} anomalies among {test['images']} images, "
+        f"{anomaly['prevalence']:.1%}; one digit and one seed)",
+        "",
+        f"{result['seconds']:.0f} seconds",
+        *_files(result),
+        "The same on MNIST:",
+        "  l2ae fit --data mnist --epochs 50 --out runs/mnist",
+        "  l2ae cluster runs/mnist --data mnist --out clusters.csv",
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"  {name:<{WIDTH}}" + "".join(f"{cell:>8}" for cell in cells)
+
+
+def _number(score: float) -> str:
+    return f"{score:.3f}" if round(score, 3) else "0.000"  # never "-0.000"
+
+
+def _files(result: dict[str, Any]) -> list[str]:
+    if result["out"] is None:
+        return ["For the figures and metrics.json: l2ae demo --out DIR"]
+    return [f"Written to {result['out']}: metrics.json and", f"  {', '.join(result['figures'])}"]

@@ -1,0 +1,134 @@
+"""Clustering by k-means on the codes of an auto-encoder (Section III-A), as a scikit-learn face."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from l2ae_core.clustering.kmeans import Clustering
+from l2ae_core.estimators.base import DTYPES, AutoEncoderBase
+from l2ae_kernels.arrays import Array
+
+DECODE_BATCH = 1024  # codes decoded at a time
+
+
+class AutoEncoderClusterer(
+    ClusterMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    AutoEncoderBase,
+):
+    """Train an auto-encoder with the paper's constraint |u| = 1, and cluster its codes.
+
+        fit        minimise the loss of Eq. 4, keep the epoch with the lowest, k-means on u
+        transform  u = E_c(x)
+        predict    argmin_j |u − c_j|²
+
+    X is a table (N, F), a table of flat images (N, H·W·C) with `image_shape`, or an array of images
+    (N, H, W) or (N, H, W, C). Weights are trained in float32. Codes are computed, clustered and
+    returned in float32 for float32 X, in float64 for every other dtype: slower, but then the
+    result for one sample does not depend on its companions beyond 1e-12. The same integer
+    random_state gives the same bits on the same machine with the same number of threads.
+
+    Parameters
+    ----------
+    n_clusters : int, K.
+    model : "cae" (convolutions), "dense", or "auto": the convolutional network for images whose
+        sides it takes (multiples of 4 from 8 on), the dense one for everything else.
+    image_shape : (H, W) or (H, W, C) when X is flat images; None otherwise.
+    latent_dim : int, D, the length of a code.
+    norm : "l2" (the paper), "none", "batch" or "layer": what is done to the code (Table III).
+    hidden : widths of the dense network on the way to the code.
+    scale : "standard": every column to mean 0 and deviation 1, as of the X of fit; "none"; or
+        "auto": "standard" for a table, for images none but a check that they lie in [0, 1].
+    epochs, batch_size, learning_rate : of Adam on the mean squared error.
+    n_init : restarts of k-means.
+    spherical : spherical k-means instead of the paper's plain one.
+    random_state : int (the seed), numpy RandomState or None.
+    verbose : progress bars on stderr when > 0.
+
+    Attributes
+    ----------
+    labels_ (N,) int32, cluster_centers_ (K, D) in the space of the codes, inertia_, n_iter_
+        (updates of the best k-means restart), embedding_ (N, D): the codes of the X of fit.
+    autoencoder_, architecture_, image_shape_ (H, W, C) or None, mean_ and scale_ (F,) or None.
+    history_ : list of one dict an epoch: epoch, loss, seconds, images_per_second, ...
+    seed_, n_features_in_, feature_names_in_ (when X has names).
+
+    Every method raises ValueError when X holds NaN or infinity or does not fit, NotFittedError
+    before `fit`; `fit` raises ValueError, by name, for a bad parameter, and TrainingError when the
+    training diverges.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on X and cluster it; y is ignored."""
+        self._fit(X)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the cluster int32 (N,) of each sample."""
+        return self._clustering().predict(self._encode(self._validated("predict", X)))
+
+    def transform(self, X: Any) -> Array:
+        """Return the codes u (N, D)."""
+        return self._encode(self._validated("transform", X))
+
+    def fit_transform(self, X: Any, y: Any = None) -> Array:
+        """Fit and return the codes of X, which `fit` has anyway; y is ignored."""
+        self._fit(X)
+        return self.embedding_.copy()
+
+    def inverse_transform(self, codes: Any) -> Array:
+        """Return the decoded samples (N, F) for codes (N, D), in the units of X.
+
+        The decoder is given the codes as they are. It was trained on unit codes when norm is "l2":
+        bring centers to unit length before looking at them.
+        """
+        check_is_fitted(self)
+        u: Array = check_array(codes, dtype=DTYPES, order="C")
+        if u.shape[1] != self.autoencoder_.latent_dim:
+            raise ValueError(
+                f"inverse_transform: codes is {u.shape} but expected "
+                f"(N, {self.autoencoder_.latent_dim})"
+            )
+        decoder = self._network(u.dtype).decoder
+        batches = np.split(u, range(DECODE_BATCH, len(u), DECODE_BATCH))
+        return self._from_network(np.concatenate([decoder.forward(b)[0] for b in batches]))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return −Σ_i |u_i − c_{l_i}|², minus the inertia of X; y is ignored.
+
+        It compares clusterings of one code space. Across networks the codes differ, and so does
+        the unit of this number.
+        """
+        u = self._encode(self._validated("score", X))
+        residual = (_unit(u) if self.spherical else u) - self.cluster_centers_[
+            self._clustering().predict(u)
+        ]
+        return -float((residual * residual).sum(dtype=np.float64))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.autoencoder_.latent_dim
+
+    def _clustering(self) -> Clustering:
+        check_is_fitted(self)
+        return Clustering(
+            self.labels_,
+            self.cluster_centers_,
+            self.inertia_,
+            self.n_iter_,
+            spherical=bool(self.spherical),
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _unit(u: Array) -> Array:
+    unit: Array = u / np.sqrt((u * u).sum(axis=1, keepdims=True))
+    return unit

@@ -1,0 +1,98 @@
+"""What the estimators take: tables (N, F), flat images (N, H·W·C) or images (N, H, W[, C])."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from l2ae_core.models.architectures import Architecture
+from l2ae_kernels.arrays import Array
+
+ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
+
+
+def image_shape_of(X: Any) -> ImageShape | None:
+    """Return (H, W, C) when X is an array (N, H, W) or (N, H, W, C), None for everything else."""
+    if not isinstance(X, np.ndarray) or X.ndim not in (3, 4):
+        return None
+    H, W, *channels = X.shape[1:]
+    return H, W, channels[0] if channels else 1
+
+
+def flatten(X: Any) -> Any:
+    """Return images as a table (N, H·W·C); leave everything else to scikit-learn's own checks."""
+    return X if image_shape_of(X) is None else X.reshape(len(X), math.prod(X.shape[1:]))
+
+
+def parse_image_shape(image_shape: Sequence[int] | None) -> ImageShape | None:
+    """Return the parameter `image_shape`, (H, W) or (H, W, C), as (H, W, C), or None.
+
+    Raises ValueError for anything but two or three integers ≥ 1.
+    """
+    if image_shape is None:
+        return None
+    if (
+        not isinstance(image_shape, Iterable)
+        or len(image_shape) not in (2, 3)
+        or not all(isinstance(side, int | np.integer) and side >= 1 for side in image_shape)
+    ):
+        raise ValueError(
+            f"fit: image_shape is {image_shape!r} but expected (H, W) or (H, W, C), integers ≥ 1"
+        )
+    H, W, *channels = (int(side) for side in image_shape)
+    return H, W, channels[0] if channels else 1
+
+
+def agreed_image_shape(X: Any, image_shape: Sequence[int] | None) -> ImageShape | None:
+    """Return the (H, W, C) that X and the parameter agree on; None for a table.
+
+    Raises ValueError when they do not agree.
+    """
+    wanted, found = parse_image_shape(image_shape), image_shape_of(X)
+    if wanted is not None and found is not None and wanted != found:
+        raise ValueError(f"fit: image_shape is {wanted} but the images of X {X.shape} are {found}")
+    return wanted or found
+
+
+def require_same_images(method: str, X: Any, fitted: ImageShape | None) -> None:
+    """Raise ValueError when X has image axes other than those of `fit`."""
+    found = image_shape_of(X)
+    if found is not None and found != fitted:
+        what = "a table (N, F)" if fitted is None else f"images of shape {fitted}"
+        raise ValueError(f"{method}: X is {X.shape} but the estimator was fitted to {what}")
+
+
+def require_unit_range(method: str, x: Array) -> None:
+    """Raise ValueError unless all of the images x lie in [0, 1]."""
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"{method}: X has values from {low:g} to {high:g} but images are expected in [0, 1]: "
+            "divide by 255, say, or choose scale='none' or 'standard'"
+        )
+
+
+def takes_convolutions(image_shape: ImageShape) -> bool:
+    """Say whether the convolutional network has a form for such images; Architecture decides."""
+    try:
+        Architecture("cae", image_shape)
+    except ValueError:
+        return False
+    return True
+
+
+def standardization(x: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation float64 (F,) of the columns of x (N, F).
+
+    A constant column has 1 for its deviation. Raises ValueError when all are constant, as those of
+    a single sample are: x would become 0, and the code of 0 has no direction.
+    """
+    if (x == x[0]).all():
+        raise ValueError(
+            f"fit: every column of X is constant (n_samples={len(x)}) but expected samples that "
+            "differ"
+        )
+    scaler = StandardScaler().fit(x)
+    return np.asarray(scaler.mean_), np.asarray(scaler.scale_)

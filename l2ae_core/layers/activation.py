@@ -1,0 +1,73 @@
+"""Elementwise activations. Their cache is the output y, which the next layer keeps alive anyway."""
+
+import math
+from dataclasses import dataclass
+
+from l2ae_core.layers.base import Cache, Layer, Params
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+
+
+@dataclass(eq=False)
+class Identity(Layer):
+    """y = x and dx = dy: the `normalize` of an auto-encoder that has no constraint."""
+
+    def __repr__(self) -> str:
+        return "Identity()"
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        return x, None
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        return dy, {}
+
+
+@dataclass(eq=False)
+class LeakyReLU(Layer):
+    """Leaky rectifier; the default slope is Keras's.
+
+        y  = x  where x > 0, slope · x  elsewhere
+        dx = dy where y > 0, slope · dy elsewhere
+
+    With slope ≥ 0, y > 0 exactly where x > 0, so y alone is cached. At the kink x = 0 the
+    derivative is `slope`. Complex x branches on its real part. ValueError for a slope below 0.
+    """
+
+    slope: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.slope) and self.slope >= 0):
+            raise ValueError(f"LeakyReLU: slope is {self.slope} but expected a number ≥ 0")
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.slope})"
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        y = ops.leaky_relu(x, self.slope)
+        return y, y
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        y = cache
+        return ops.leaky_relu_adjoint(dy, y, self.slope), {}
+
+    def gates(self, cache: Cache) -> list[Array]:
+        return [cache.real > 0]
+
+
+@dataclass(eq=False)
+class ReLU(Layer):
+    """Rectifier: y = max(x, 0), dx = dy where y > 0 and 0 elsewhere (also at x = 0)."""
+
+    def __repr__(self) -> str:
+        return "ReLU()"
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        y = ops.leaky_relu(x, 0.0)
+        return y, y
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        y = cache
+        return ops.leaky_relu_adjoint(dy, y, 0.0), {}
+
+    def gates(self, cache: Cache) -> list[Array]:
+        return [cache.real > 0]

@@ -1,0 +1,76 @@
+"""The `Layer`: a map with parameters, its forward pass and its adjoint.
+
+    y, cache  = layer.forward(x)          y = f(x; θ)
+    dx, grads = layer.backward(dy, cache) dx = (∂f/∂x)ᵀ dy,   grads[name] = (∂f/∂θ)ᵀ dy
+
+`dx` always stands for ∂loss/∂x. The cache is returned, never stored, so that calling `backward`
+twice gives the same answer and one layer can serve several threads.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import fields, replace
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from l2ae_kernels.arrays import Array
+
+Shape: TypeAlias = tuple[int, ...]  # of one sample, without the batch axis N
+Cache: TypeAlias = Any  # what backward needs of forward; each layer chooses its own
+Params: TypeAlias = dict[str, Array]
+
+
+class Layer(ABC):
+    """Base of every layer. Subclasses are dataclasses whose array fields are their parameters."""
+
+    @property
+    def params(self) -> Params:
+        """The trainable arrays by name: live arrays, changed in place by the optimizer."""
+        return {}
+
+    @property
+    def state(self) -> Params:
+        """Arrays that are saved but not trained: BatchNorm's running statistics."""
+        return {}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of one output sample; ValueError when a sample of `input_shape` does not fit."""
+        return input_shape
+
+    @abstractmethod
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        """Return y = f(x) (N, *output_shape) and the cache; `train` matters to BatchNorm only."""
+
+    @abstractmethod
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        """Return dx with the shape of x, and grads with the keys and shapes of `params`."""
+
+    def gradients(self, dy: Array, cache: Cache) -> Params:
+        """Return grads alone: the first layer of a network needs no dx, and some save time so."""
+        return self.backward(dy, cache)[1]
+
+    def gates(self, cache: Cache) -> list[Array]:
+        """Boolean masks that say on which linear piece each unit was (ReLU); [] where smooth.
+
+        Two points with equal gates lie on one smooth piece, so a finite difference between them
+        is meaningful; the gradient checker compares these masks.
+        """
+        return []
+
+    def astype(self, dtype: npt.DTypeLike) -> Self:
+        """Return a copy whose floating-point arrays are all of `dtype`."""
+        return replace(  # type: ignore[type-var]  # every concrete layer is a dataclass
+            self,
+            **{f.name: _cast(getattr(self, f.name), dtype) for f in fields(self)},  # type: ignore[arg-type]
+        )
+
+
+def _cast(value: Any, dtype: npt.DTypeLike) -> Any:
+    if isinstance(value, Layer):
+        return value.astype(dtype)
+    if isinstance(value, list):
+        return [_cast(item, dtype) for item in value]
+    if hasattr(value, "dtype") and np.issubdtype(value.dtype, np.inexact):
+        return value.astype(dtype)
+    return value

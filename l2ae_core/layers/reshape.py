@@ -1,0 +1,34 @@
+"""Reshape: between images (H, W, C) and vectors (H·W·C,)."""
+
+import math
+from dataclasses import dataclass
+
+from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_kernels.arrays import Array
+
+
+@dataclass(eq=False)
+class Reshape(Layer):
+    """Give every sample the shape `shape`: y = x.reshape(N, *shape), dx = dy.reshape(x.shape).
+
+    Flattening is Reshape((H * W * C,)). ValueError when a sample has another number of elements.
+    """
+
+    shape: Shape
+
+    def __repr__(self) -> str:
+        return f"Reshape{self.shape}"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if math.prod(input_shape) != math.prod(self.shape):
+            raise ValueError(
+                f"{self}: sample has shape {input_shape}, {math.prod(input_shape)} elements, "
+                f"but expected {math.prod(self.shape)}"
+            )
+        return self.shape
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        return x.reshape(len(x), *self.output_shape(x.shape[1:])), x.shape
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        return dy.reshape(cache), {}

@@ -1,0 +1,131 @@
+"""The auto-encoder of Eqs. 1, 2 and 4: encoder, normalization, decoder."""
+
+from dataclasses import dataclass
+
+from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_core.layers.sequential import Sequential
+from l2ae_kernels.arrays import Array, array_module
+
+
+@dataclass(eq=False)
+class AutoEncoder(Layer):
+    """Î = D(E_c(I)), trained to reproduce I.
+
+        z = E(I)                 encoder     images (N, H, W, C) -> z (N, D)         Eq. 1
+        u = E_c(I) = z/‖z‖       normalize   the paper's only variable               Eq. 4
+        Î = D(u)                 decoder     u (N, D) -> images (N, H, W, C)         Eq. 2
+
+    `normalize` is L2Normalize for the paper's method, Identity for a plain auto-encoder, BatchNorm
+    or LayerNorm for Table III. Parameters are named "encoder.0.W", "normalize.gamma",
+    "decoder.0.W". ValueError, by name, when the parts do not fit.
+    """
+
+    encoder: Sequential
+    normalize: Layer
+    decoder: Sequential
+
+    def __post_init__(self) -> None:
+        (*_, z), u = self.encoder.shapes(), self.decoder.input_shape
+        if len(z) != 1:
+            raise ValueError(f"AutoEncoder: encoder returns {z} but expected a vector (D,)")
+        try:
+            normalized = self.normalize.output_shape(z)
+        except ValueError as error:
+            raise ValueError(
+                f"AutoEncoder: normalize {self.normalize} does not fit the output {z} of the "
+                f"encoder ({error})"
+            ) from error
+        if normalized != u:
+            raise ValueError(
+                f"AutoEncoder: decoder expects {u} but normalize {self.normalize} returns "
+                f"{normalized}"
+            )
+        image = self.decoder.shapes()[-1]
+        if image != self.input_shape:
+            raise ValueError(
+                f"AutoEncoder: decoder returns {image} but the images have shape {self.input_shape}"
+            )
+
+    def __repr__(self) -> str:
+        return f"AutoEncoder({self.input_shape} -> {self.latent_dim}, {self.normalize})"
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape (H, W, C) of one image."""
+        return self.encoder.input_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """D, the length of z and u."""
+        return self.decoder.input_shape[0]
+
+    @property
+    def params(self) -> Params:
+        return _named(self.encoder.params, self.normalize.params, self.decoder.params)
+
+    @property
+    def state(self) -> Params:
+        return _named(self.encoder.state, self.normalize.state, self.decoder.state)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if input_shape != self.input_shape:
+            raise ValueError(f"{self}: image has shape {input_shape}, expected {self.input_shape}")
+        return input_shape
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        self.output_shape(x.shape[1:])
+        z, encoder_cache = self.encoder.forward(x, train)  # (N, D)
+        u, normalize_cache = self.normalize.forward(z, train)  # (N, D)
+        x_hat, decoder_cache = self.decoder.forward(u, train)  # (N, H, W, C)
+        return x_hat, (encoder_cache, normalize_cache, decoder_cache)
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache)
+        dx, encoder_grads = self.encoder.backward(dz, cache[0])
+        return dx, _named(encoder_grads, normalize_grads, decoder_grads)
+
+    def gradients(self, dy: Array, cache: Cache) -> Params:
+        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache)
+        encoder_grads = self.encoder.gradients(dz, cache[0])
+        return _named(encoder_grads, normalize_grads, decoder_grads)
+
+    def _backward_to_z(self, dx_hat: Array, cache: Cache) -> tuple[Array, Params, Params]:
+        _, normalize_cache, decoder_cache = cache
+        du, decoder_grads = self.decoder.backward(dx_hat, decoder_cache)
+        dz, normalize_grads = self.normalize.backward(du, normalize_cache)
+        return dz, normalize_grads, decoder_grads
+
+    def gates(self, cache: Cache) -> list[Array]:
+        parts = zip((self.encoder, self.normalize, self.decoder), cache, strict=True)
+        return [gate for layer, layer_cache in parts for gate in layer.gates(layer_cache)]
+
+    def latent(self, images: Array, batch_size: int = 1024) -> Array:
+        """Return z = E(I) (N, D), before the normalization, of images (N, H, W, C)."""
+        return _in_batches([self.encoder], images, batch_size)
+
+    def encode(self, images: Array, batch_size: int = 1024) -> Array:
+        """Return the codes u = E_c(I) (N, D) of images (N, H, W, C): what k-means clusters."""
+        return _in_batches([self.encoder, self.normalize], images, batch_size)
+
+    def reconstruct(self, images: Array, batch_size: int = 1024) -> Array:
+        """Return Î = D(E_c(I)) (N, H, W, C) for images (N, H, W, C)."""
+        return _in_batches([self], images, batch_size)
+
+
+def _named(encoder: Params, normalize: Params, decoder: Params) -> Params:
+    parts = {"encoder": encoder, "normalize": normalize, "decoder": decoder}
+    return {f"{part}.{name}": array for part, each in parts.items() for name, array in each.items()}
+
+
+def _in_batches(layers: list[Layer], images: Array, batch_size: int) -> Array:
+    """Run the layers on `batch_size` images at a time, in inference mode, and join the results."""
+    if batch_size < 1:
+        raise ValueError(f"AutoEncoder: batch_size is {batch_size} but expected an integer ≥ 1")
+    results = []
+    for start in range(0, max(len(images), 1), batch_size):  # no image at all is one empty batch
+        x = images[start : start + batch_size]
+        for layer in layers:
+            x, _ = layer.forward(x, train=False)
+        results.append(x)
+    joined: Array = array_module(images).concatenate(results)
+    return joined

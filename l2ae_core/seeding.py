@@ -1,0 +1,22 @@
+"""One seed, separate random streams: initial weights, shuffles and k-means starts.
+
+The streams are independent, so that changing the number of epochs does not move the k-means start.
+"""
+
+from typing import NamedTuple
+
+from numpy.random import Generator, SeedSequence, default_rng
+
+
+class Streams(NamedTuple):
+    """Independent generators spawned from one seed."""
+
+    init: Generator  # initial weights
+    shuffle: Generator  # order of the mini-batches
+    kmeans: Generator  # starts of k-means
+    split: Generator  # random partitions of the data
+
+
+def streams(seed: int) -> Streams:
+    """Return the four generators of `seed` (an integer ≥ 0)."""
+    return Streams(*(default_rng(child) for child in SeedSequence(seed).spawn(4)))

@@ -1,0 +1,188 @@
+"""Checkpoints: everything a training needs to go on with the very same bits, in one .npz file.
+
+Entries of the file: `format` (a name and a version), `epoch`, the arrays `params/NAME`,
+`state/NAME` (BatchNorm's running statistics), `optimizer/NAME`, `best_params/NAME`,
+`best_state/NAME`, the scalars `best_epoch` and `best_loss`, and four JSON texts: `rng` (the state
+of the shuffle's generator), `history` (a list of records), `settings`, and `entries`, the sorted
+names of all other entries: damage to the directory of a zip file can hide some of them without a
+wrong checksum. No entry is a pickle, and none is read as one.
+"""
+
+import json
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2ae_core.layers.base import Layer, Params
+from l2ae_core.training.files import atomic_file
+from l2ae_core.training.history import Best, EpochRecord, History, copy_into, first_difference
+from l2ae_kernels.arrays import Array
+
+FORMAT = "l2ae-checkpoint"
+VERSION = 1
+# What zipfile and numpy raise for bytes that are not what they should be.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint or run directory cannot be used; the message names the file and the reason."""
+
+
+@dataclass(eq=False)
+class Checkpoint:
+    """The state of a training after a whole number of epochs."""
+
+    params: Params
+    state: Params
+    optimizer: Params  # Optimizer.state_dict()
+    rng: dict[str, Any]  # Generator.bit_generator.state
+    history: History
+    settings: dict[str, Any]  # of JSON values: what must be equal to go on
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+    def restore(self, model: Layer, which: str = "last") -> None:
+        """Copy the "last" or the "best" parameters and state into `model`, in place.
+
+        Raises ValueError for another `which`, or when the arrays of the model are others.
+        """
+        if which not in ("last", "best"):
+            raise ValueError(f"Checkpoint: which is {which!r} but expected 'last' or 'best'")
+        if which == "best":
+            self.history.restore_best(model)
+        else:
+            copy_into(model.params, self.params, "params")
+            copy_into(model.state, self.state, "state")
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `path`, atomically: a crash on the way leaves the old file readable."""
+    best = checkpoint.history.best
+    groups = {
+        "params": checkpoint.params,
+        "state": checkpoint.state,
+        "optimizer": checkpoint.optimizer,
+        "best_params": best.params,
+        "best_state": best.state,
+    }
+    entries: Params = {
+        "format": np.array([FORMAT, str(VERSION)]),
+        "epoch": np.array(checkpoint.epoch),
+        "best_epoch": np.array(best.epoch),
+        "best_loss": np.array(best.loss),
+        "rng": _json_array(checkpoint.rng),
+        "history": _json_array([asdict(record) for record in checkpoint.history]),
+        "settings": _json_array(checkpoint.settings),
+    }
+    for group, arrays in groups.items():
+        for name, a in arrays.items():
+            entries[f"{group}/{name}"] = np.asarray(a, order="C")
+    entries["entries"] = _json_array(sorted(entries))
+    with atomic_file(path) as file:
+        np.savez(file, allow_pickle=False, **entries)
+
+
+def load(path: Path, model: Layer | None = None) -> Checkpoint:
+    """Read a checkpoint; with `model`, check that names, shapes and dtypes of its arrays agree.
+
+    Raises CheckpointError when the file is missing, truncated, damaged, foreign, of a newer
+    format or of another architecture.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no checkpoint")
+    entries = _read(path)
+    _check_format(path, entries)
+    try:
+        checkpoint = _assemble(entries)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint lacks or garbles an entry: {error}"
+        ) from error
+    if model is not None:
+        check_model(path, checkpoint, model)
+    return checkpoint
+
+
+def _read(path: Path) -> Params:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # reads every checksum, before any byte is interpreted
+        if damaged is not None:
+            raise CheckpointError(f"{path}: entry {damaged} is damaged: its checksum is wrong")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except CheckpointError:
+        raise
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path}: not a readable .npz file: {error}") from error
+
+
+def _check_format(path: Path, entries: Params) -> None:
+    mark = entries.get("format")
+    known = mark is not None and mark.shape == (2,) and str(mark[0]) == FORMAT
+    if mark is None or not known or not str(mark[1]).isdecimal():
+        raise CheckpointError(f"{path}: an .npz file, but not a checkpoint of this library")
+    if int(mark[1]) > VERSION:
+        raise CheckpointError(
+            f"{path}: written in format {mark[1]}, newer than {VERSION}, the newest known here"
+        )
+
+
+def _assemble(entries: Params) -> Checkpoint:
+    missing = set(_json_value(entries["entries"])) - set(entries)
+    if missing:
+        raise KeyError(*sorted(missing))
+    records = [EpochRecord(**record) for record in _json_value(entries["history"])]
+    if len(records) != int(entries["epoch"]):
+        raise ValueError(f"epoch is {entries['epoch']} but history has {len(records)} records")
+    best = Best(
+        int(entries["best_epoch"]),
+        float(entries["best_loss"]),
+        _group(entries, "best_params/"),
+        _group(entries, "best_state/"),
+    )
+    return Checkpoint(
+        params=_group(entries, "params/"),
+        state=_group(entries, "state/"),
+        optimizer=_group(entries, "optimizer/"),
+        rng=_json_value(entries["rng"]),
+        history=History(records, best),
+        settings=_json_value(entries["settings"]),
+    )
+
+
+def check_model(path: Path, checkpoint: Checkpoint, model: Layer) -> None:
+    """Raise CheckpointError unless the checkpoint of `path` has the arrays of `model`."""
+    best = checkpoint.history.best
+    pairs: list[tuple[str, Params, Params]] = [
+        ("parameter", checkpoint.params, model.params),
+        ("state", checkpoint.state, model.state),
+        ("best parameter", best.params, model.params),
+        ("best state", best.state, model.state),
+    ]
+    for what, found, wanted in pairs:
+        difference = first_difference(found, wanted)
+        if difference:
+            raise CheckpointError(
+                f"{path}: the checkpoint is of another architecture: {what} {difference}"
+            )
+
+
+def _group(entries: Params, prefix: str) -> Params:
+    return {key.removeprefix(prefix): a for key, a in entries.items() if key.startswith(prefix)}
+
+
+def _json_array(value: Any) -> Array:
+    """A JSON text as an array of characters; arrays inside (MT19937's key) become lists."""
+    return np.array(json.dumps(value, default=lambda a: a.tolist()))
+
+
+def _json_value(text: Array) -> Any:
+    return json.loads(str(text))

@@ -1,0 +1,113 @@
+"""What a training leaves besides the trained model: a record an epoch, and the best parameters."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from math import inf
+from typing import Any
+
+from l2ae_core.layers.base import Layer, Params
+from l2ae_kernels.arrays import Array
+
+
+class TrainingError(RuntimeError):
+    """The training cannot go on: NaN or Inf in the loss, a gradient or a parameter."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch. The two norms are |z| of the first 1,000 images after the epoch.
+
+    Nothing in the loss of the l2 network pulls on the scale of z, so these drift and tell how
+    large a step in direction the next update is.
+    """
+
+    epoch: int  # counts from 1
+    loss: float  # mean over the batches, weighted by their size
+    seconds: float
+    images_per_second: float
+    latent_norm_mean: float  # before `normalize`
+    latent_norm_min: float
+
+
+@dataclass(eq=False)
+class Best:
+    """Parameters and state at the end of the epoch with the lowest training loss."""
+
+    epoch: int = 0
+    loss: float = inf
+    params: Params = field(default_factory=dict, repr=False)
+    state: Params = field(default_factory=dict, repr=False)
+
+
+@dataclass(eq=False)
+class History:
+    """The records of all epochs so far and the best parameters among them.
+
+    The rule for `best` reads the reconstruction loss alone, as the paper's does; labels never
+    choose an epoch. Of equal losses the first counts.
+    """
+
+    records: list[EpochRecord] = field(default_factory=list, repr=False)
+    best: Best = field(default_factory=Best)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[EpochRecord]:
+        return iter(self.records)
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of every epoch."""
+        return [record.loss for record in self.records]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The records as plain dicts, for JSON."""
+        return [asdict(record) for record in self.records]
+
+    def add(self, record: EpochRecord, model: Layer) -> None:
+        """Append a record; keep copies of the model's arrays when its loss is the lowest so far."""
+        self.records.append(record)
+        if record.loss < self.best.loss:
+            self.best = Best(record.epoch, record.loss, copies(model.params), copies(model.state))
+
+    def restore_best(self, model: Layer) -> None:
+        """Give `model` the parameters and the state of the best epoch, in place.
+
+        Raises ValueError when there is none yet or when the arrays of the model are others.
+        """
+        if not self.best.epoch:
+            raise ValueError("History: no epoch is recorded, so there are no best parameters")
+        copy_into(model.params, self.best.params, "best parameters")
+        copy_into(model.state, self.best.state, "best state")
+
+
+def copies(arrays: Params) -> Params:
+    """Return a dict of copies."""
+    return {name: a.copy() for name, a in arrays.items()}
+
+
+def first_difference(found: Params, wanted: Params) -> str:
+    """Return where two dicts of arrays differ in name, shape or dtype, in words; "" where not."""
+    for name in [*wanted, *found]:
+        a, b = _kind(found.get(name)), _kind(wanted.get(name))
+        if a != b:
+            return f"{name!r} is {a} but expected {b}"
+    return ""
+
+
+def copy_into(target: Params, source: Params, what: str) -> None:
+    """Copy every array of `source` into its namesake in place.
+
+    Raises ValueError, naming the first array that differs in name, shape or dtype; nothing is
+    copied then.
+    """
+    difference = first_difference(source, target)
+    if difference:
+        raise ValueError(f"{what}: {difference}")
+    for name, a in target.items():
+        a[...] = source[name]
+
+
+def _kind(a: Array | None) -> str:
+    return "missing" if a is None else f"{a.shape} {a.dtype}"

@@ -1,0 +1,152 @@
+"""A run directory: what was trained on what (`config.json`), and the trained model itself.
+
+config.json      architecture, data and its digest, seed, training settings, versions
+history.jsonl    one record an epoch
+checkpoint.npz   the last and the best parameters, and all it takes to go on
+metrics.json     scores, when something measured them
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import l2ae_core
+from l2ae_core.models.architectures import Architecture, build
+from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.training import checkpoint as checkpoints
+from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.files import CHECKPOINT, CONFIG, METRICS, write_json
+
+CONFIG_VERSION = 1
+PACKAGES = ("numpy", "numba", "scipy", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which bit-equal results depend."""
+    return {
+        "l2ae": l2ae_core.__version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def make_config(
+    architecture: Architecture,
+    *,
+    data: str,
+    digest: str,
+    seed: int,
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the content of `config.json`.
+
+    `data` and `digest` are the name and checksum of the data set; `training` holds JSON values:
+    epochs, batch_size, optimizer, learning_rate, reduction and whatever else the caller chose.
+    """
+    config = {
+        "version": CONFIG_VERSION,
+        "architecture": architecture.to_dict(),
+        "data": {"name": data, "digest": digest},
+        "seed": seed,
+        "training": dict(training),
+        "versions": versions(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(config))  # tuples become lists, as on disk
+    return plain
+
+
+def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -> None:
+    """Make the run directory `path` and write its `config.json`.
+
+    With `resume` the directory has a `config.json` already; it must agree with `config` in all but
+    `versions` and the number of epochs, and takes over the latter. Call it before `fit`.
+
+    Raises CheckpointError when a checkpoint is there already (without `resume`), or when there is
+    no run (with it); ValueError, naming the setting, when the settings differ.
+    """
+    if not resume:
+        if (path / CHECKPOINT).exists():
+            raise CheckpointError(
+                f"{path / CHECKPOINT}: already exists: resume this training or choose another "
+                f"folder"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / CONFIG, config)
+        return
+    before = read_config(path)
+    for name, was, now in _differences(before, config):
+        raise ValueError(f"create_run: {name} is {now!r} but {path} was started with {was!r}")
+    before["training"] = dict(config["training"])
+    write_json(path / CONFIG, before)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the content of `config.json` of the run directory `path`.
+
+    Raises CheckpointError when it is missing, is no JSON, or is of a newer version.
+    """
+    file = path / CONFIG
+    if not file.is_file():
+        raise CheckpointError(f"{file}: missing, so {path} is not a run directory")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("version"), int):
+        raise CheckpointError(f"{file}: not the configuration of a run: it has no version")
+    if config["version"] > CONFIG_VERSION:
+        raise CheckpointError(
+            f"{file}: has version {config['version']}, newer than {CONFIG_VERSION}, the newest "
+            f"known here"
+        )
+    return config
+
+
+def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, Any]]:
+    """Return the trained model of the run directory `path` and its configuration.
+
+    `which` is "best" (the epoch with the lowest training loss) or "last". Raises CheckpointError
+    when configuration or checkpoint are missing, damaged or do not belong together, ValueError for
+    another `which`.
+    """
+    config = read_config(path)
+    checkpoint = checkpoints.load(path / CHECKPOINT)
+    try:
+        architecture = Architecture.from_dict(config["architecture"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path / CONFIG}: bad architecture: {error}") from error
+    dtype = next(iter(checkpoint.params.values())).dtype
+    model = build(architecture, np.random.default_rng(0), dtype)  # weights are replaced below
+    checkpoints.check_model(path / CHECKPOINT, checkpoint, model)
+    checkpoint.restore(model, which)
+    return model, config
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write `metrics.json` of the run directory `path`, atomically."""
+    write_json(path / METRICS, dict(metrics))
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (name, before, now) of all settings that differ, but for versions and epochs."""
+    a, b = _flat(before), _flat(now)
+    return [
+        (name, a.get(name), b.get(name))
+        for name in sorted(a.keys() | b.keys())
+        if a.get(name) != b.get(name) and name != "training.epochs" and name[:9] != "versions."
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,125 @@
+"""A training under way: what changes from epoch to epoch, and how it is kept on disk."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.training import checkpoint as checkpoints
+from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
+from l2ae_core.training.files import (
+    CHECKPOINT,
+    HISTORY,
+    append_json_line,
+    remove_temporary_files,
+    write_json_lines,
+)
+from l2ae_core.training.history import EpochRecord, History, TrainingError
+from l2ae_core.training.optim import Optimizer
+
+
+@dataclass(eq=False)
+class Session:
+    """Everything that a checkpoint holds, and the folder it is written to, or None.
+
+    `settings` are the JSON values that must be equal for a resumed training to end with the bits
+    of an uninterrupted one.
+    """
+
+    model: AutoEncoder
+    optimizer: Optimizer
+    rng: Generator
+    run_dir: Path | None
+    settings: dict[str, Any]
+    history: History = field(default_factory=History)
+
+    def start(self, resume: bool) -> None:
+        """Make or check the run directory; load the checkpoint when resuming.
+
+        Raises CheckpointError when a checkpoint stands in the way or cannot be used, ValueError
+        when its settings are others.
+        """
+        if self.run_dir is None:
+            if resume:
+                raise ValueError("fit: resume is True but run_dir is None: nothing to resume")
+            return
+        path = self.run_dir / CHECKPOINT
+        if resume and not self.run_dir.is_dir():
+            raise CheckpointError(f"{self.run_dir}: there is no run to resume")
+        if path.exists() and not resume:
+            raise CheckpointError(
+                f"{path}: already exists: resume this training or choose another folder"
+            )
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        remove_temporary_files(self.run_dir)
+        if path.exists():
+            self._load(path)
+        write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
+
+    def keep(self, record: EpochRecord, *, save: bool) -> None:
+        """Record a finished epoch: a line of the history on disk, and with `save` a checkpoint."""
+        self.history.add(record, self.model)
+        if self.run_dir is None:
+            return
+        append_json_line(self.run_dir / HISTORY, self.history.to_dicts()[-1])
+        if save:
+            self._save(self.run_dir / CHECKPOINT)
+
+    def interrupted(self) -> str:
+        """After Ctrl-C: make the history on disk whole and return how to go on."""
+        done = f"stopped after {len(self.history)} whole epochs"
+        if self.run_dir is None:
+            return f"{done}; nothing is on disk, since the training has no run directory"
+        write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
+        return f"{done}; resume=True (l2ae fit --resume) goes on from {self._on_disk()}"
+
+    def diverged(self, what: str, epoch: int, step: int) -> TrainingError:
+        """Return the error that names epoch and step and says what is left on disk."""
+        kept = "" if self.run_dir is None else f"; kept: {self._on_disk()}"
+        return TrainingError(
+            f"fit: {what} at epoch {epoch}, step {step}, with {self.optimizer}: a smaller "
+            f"learning rate may help{kept}"
+        )
+
+    def check_finite(self, epoch: int, step: int) -> None:
+        """Raise TrainingError for NaN or Inf in any array.
+
+        The last update of an epoch can break an array that no loss has seen yet; without this
+        the checkpoint would hold it.
+        """
+        arrays = {**self.model.params, **self.model.state, **self.optimizer.state_dict()}
+        for name, a in arrays.items():
+            if not np.isfinite(a).all():
+                raise self.diverged(f"NaN or Inf in the array {name!r}", epoch, step)
+
+    def _load(self, path: Path) -> None:
+        checkpoint = checkpoints.load(path, self.model)
+        for name, now in self.settings.items():
+            before = checkpoint.settings.get(name)
+            if before != now:
+                raise ValueError(f"fit: {name} is {now} but {path} was trained with {before}")
+        try:
+            self.rng.bit_generator.state = checkpoint.rng
+            self.optimizer.load_state_dict(checkpoint.optimizer)
+        except (TypeError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: rng or optimizer does not fit: {error}") from error
+        checkpoint.restore(self.model)
+        self.history = checkpoint.history
+
+    def _save(self, path: Path) -> None:
+        checkpoint = Checkpoint(
+            params=self.model.params,
+            state=self.model.state,
+            optimizer=self.optimizer.state_dict(),
+            rng=dict(self.rng.bit_generator.state),
+            history=self.history,
+            settings=self.settings,
+        )
+        checkpoints.save(path, checkpoint)
+
+    def _on_disk(self) -> str:
+        path = Path() if self.run_dir is None else self.run_dir / CHECKPOINT
+        return f"{path}" if path.is_file() else "the start, no checkpoint was written yet"

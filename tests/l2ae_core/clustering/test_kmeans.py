@@ -1,0 +1,319 @@
+"""k-means: by hand, against scikit-learn from equal starts, and where it usually goes wrong."""
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+
+from l2ae_core.clustering.kmeans import Clustering, kmeans, lloyd_step
+from l2ae_core.clustering.start import _draw, kmeans_plus_plus
+from l2ae_kernels.arrays import Array
+
+ROUNDING = 1e-6  # relative, of an inertia whose distances are float32
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def blobs(n: int = 600, d: int = 10, k: int = 6, spread: float = 0.5, seed: int = 0) -> Array:
+    """Points around k random centers; the cluster of point i is i % k."""
+    generator = rng(seed)
+    centers = generator.normal(size=(k, d))
+    return centers[np.arange(n) % k] + spread * generator.normal(size=(n, d))
+
+
+def belongs_together(x: Array, found: Clustering, rtol: float = 1e-12) -> None:
+    """Labels are nearest centers, and the inertia is theirs, by the definition in float64."""
+    exact = ((x[:, None, :].astype(np.float64) - found.centers[None]) ** 2).sum(axis=2)
+    chosen = exact[np.arange(len(x)), found.labels]
+    np.testing.assert_allclose(chosen, exact.min(axis=1), rtol=rtol, atol=1e-25)
+    np.testing.assert_allclose(found.inertia, chosen.sum(), rtol=rtol, atol=1e-25)
+
+
+def test_by_hand() -> None:
+    # From 0 and 1: {0} {1, 10, 12} -> 0, 23/3; {0, 1} {10, 12} -> 0.5, 11; no label changes.
+    x = np.array([[0.0], [1.0], [10.0], [12.0]])
+    found = kmeans(x, 2, rng=rng(), init=np.array([[0.0], [1.0]]))
+    np.testing.assert_array_equal(found.labels, [0, 0, 1, 1])
+    np.testing.assert_array_equal(found.centers, [[0.5], [11.0]])
+    assert found.inertia == 0.25 + 0.25 + 1 + 1
+    first = 81 + 121
+    second = 0 + 1 + (10 - 23 / 3) ** 2 + (12 - 23 / 3) ** 2
+    np.testing.assert_allclose(found.restarts, [[first, second, 2.5]])
+    assert found.n_iter == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("d", "k"), [(2, 3), (10, 10), (40, 5)])
+def test_equals_scikit_learn_from_equal_starts(dtype: type, d: int, k: int) -> None:
+    x = blobs(2000, d, k, spread=1.0).astype(dtype)
+    start = x[rng(1).choice(len(x), k, replace=False)]
+    ours = kmeans(x, k, rng=rng(), init=start)
+    theirs = KMeans(k, init=start, n_init=1, tol=0, algorithm="lloyd", max_iter=300).fit(x)
+    np.testing.assert_allclose(ours.inertia, theirs.inertia_, rtol=ROUNDING)
+    exact = ((x[:, None, :].astype(np.float64) - ours.centers[None]) ** 2).sum(axis=2)
+    i = np.flatnonzero(ours.labels != theirs.labels_)  # only ties may differ
+    np.testing.assert_allclose(exact[i, ours.labels[i]], exact[i, theirs.labels_[i]], rtol=ROUNDING)
+    belongs_together(x, ours, rtol=1e-5 if dtype is np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("stop", [{"max_iter": 1}, {"max_iter": 3}, {"tol": 0.1}, {}])
+@pytest.mark.parametrize("spherical", [False, True])
+def test_labels_centers_and_inertia_belong_together(
+    stop: dict[str, float], spherical: bool
+) -> None:
+    x = blobs(500, 4, 8, spread=1.0)
+    found = kmeans(x, 8, n_init=3, rng=rng(), spherical=spherical, **stop)  # type: ignore[arg-type]
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    belongs_together(unit if spherical else x, found)
+    np.testing.assert_array_equal(found.predict(x), found.labels)
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_inertia_never_rises_and_the_best_restart_wins(dtype: type, spherical: bool) -> None:
+    x = blobs(800, 5, 9, spread=0.8).astype(dtype)
+    found = kmeans(x, 9, n_init=8, rng=rng(), spherical=spherical)
+    assert len(found.restarts) == 8
+    for history in found.restarts:
+        assert (np.diff(history) <= 1e-6 * history[0]).all()
+    finals = [history[-1] for history in found.restarts]
+    assert len(set(finals)) > 1  # otherwise this test could not see a wrong choice
+    assert found.inertia == min(finals)
+    assert found.n_iter == len(found.restarts[int(np.argmin(finals))]) - 1
+
+
+def test_restart_r_does_not_depend_on_the_number_of_restarts() -> None:
+    x = blobs()
+    three, five = (kmeans(x, 6, n_init=n, rng=rng(4)).restarts for n in (3, 5))
+    assert five[:3] == three
+
+
+def test_a_seed_gives_the_same_bits() -> None:
+    x = blobs().astype(np.float32)
+    one, two = (kmeans(x, 6, n_init=2, rng=rng(3)) for _ in range(2))
+    assert one.centers.tobytes() == two.centers.tobytes()
+    assert one.labels.tobytes() == two.labels.tobytes()
+    assert one.restarts == two.restarts
+
+
+def test_tol_is_relative_to_the_variance_and_stops_sooner() -> None:
+    x = blobs(2000, 10, 10, spread=1.5)
+    exact = kmeans(x, 10, n_init=1, rng=rng())
+    loose, scaled = (kmeans(s * x, 10, n_init=1, rng=rng(), tol=1e-2) for s in (1.0, 1e3))
+    assert loose.n_iter < exact.n_iter
+    assert loose.n_iter == scaled.n_iter
+    assert len(kmeans(x, 10, n_init=1, rng=rng(), max_iter=2).restarts[0]) == 3
+
+
+# --- empty clusters and duplicates
+
+
+def test_a_far_start_moves_to_the_worst_served_point() -> None:
+    x = np.array([[0.0], [1.0], [2.0], [9.0]])
+    found = kmeans(x, 2, rng=rng(), init=np.array([[1.0], [1e6]]), max_iter=1)
+    # Cluster 1 is empty; 9 is the worst served, 64 away: the first inertia is 1 + 0 + 1 + 0.
+    assert found.restarts[0][0] == 2.0
+    np.testing.assert_array_equal(found.labels, [0, 0, 0, 1])
+    np.testing.assert_array_equal(found.centers, [[1.0], [9.0]])
+
+
+@pytest.mark.parametrize(
+    ("start", "labels"), [([[0.0], [1e6]], [0, 0, 1]), ([[1e6], [0.0]], [1, 0, 0])]
+)
+def test_ties_with_a_moved_cluster_go_to_the_lowest_index(
+    start: list[list[float]], labels: list[int]
+) -> None:
+    step = lloyd_step(np.array([[0.0], [2.0], [4.0]]), np.array(start))  # 4 is the worst served
+    np.testing.assert_array_equal(step.labels, labels)
+    assert step.inertia == 4.0
+
+
+def test_several_empty_clusters_do_not_land_on_copies_of_one_point() -> None:
+    # The two worst-served rows are equal: moving both clusters there would leave one empty.
+    x = np.array([[0.0], [0.2], [5.0], [9.0], [9.0], [9.0]])
+    found = kmeans(x, 3, rng=rng(), init=np.array([[0.0], [1e6], [2e6]]))
+    np.testing.assert_array_equal(found.labels, [0, 0, 2, 1, 1, 1])
+    np.testing.assert_allclose(found.inertia, 0.02)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_starts_far_outside_leave_no_cluster_empty(seed: int) -> None:
+    x = np.repeat(blobs(60, 3, 6, seed=seed), 5, axis=0)  # with duplicates
+    start = 1e3 + rng(seed).normal(size=(12, 3))
+    start[0] = 0
+    found = kmeans(x, 12, rng=rng(), init=start)
+    assert (np.bincount(found.labels, minlength=12) > 0).all()
+    assert (np.diff(found.restarts[0]) <= 1e-12 * found.restarts[0][0]).all()
+    belongs_together(x, found)
+    np.testing.assert_array_equal(found.predict(x), found.labels)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("init", ["k-means++", np.full((5, 2), 7.0)])
+def test_fewer_distinct_rows_than_clusters(init: str | Array, dtype: type) -> None:
+    rows = np.array([[0.1, 0.7], [1 / 3, 0.9], [-0.3, 1e3]], dtype)
+    x = np.repeat(rows, [1, 300, 7777], axis=0)
+    with pytest.warns(UserWarning, match="kmeans: 2 of 5 clusters stay empty"):
+        found = kmeans(x, 5, n_init=2, rng=rng(), init=init)
+    assert len(np.unique(found.labels)) == 3
+    assert found.inertia < 1e-12
+    assert found.n_iter < 10  # rounding of the means must not move clusters back and forth
+    assert np.isfinite(found.centers).all()
+
+
+def test_as_many_clusters_as_points_and_one_cluster() -> None:
+    x = blobs(9, 2, 3)
+    assert kmeans(x, 9, n_init=1, rng=rng()).inertia == 0
+    one = kmeans(x, 1, n_init=1, rng=rng())
+    np.testing.assert_allclose(one.centers[0], x.mean(axis=0))
+
+
+# --- the start
+
+
+def test_start_takes_distinct_rows_of_x() -> None:
+    x = np.repeat(blobs(12, 3, 4), 50, axis=0)
+    for seed in range(20):
+        centers = kmeans_plus_plus(x, 12, rng(seed))
+        assert len(np.unique(centers, axis=0)) == 12  # no duplicate although each row has 49
+        assert all((x == center).all(axis=1).any() for center in centers)
+
+
+def test_start_is_greedy() -> None:
+    # Over 20 seeds one candidate a center hits 17.2 of these 20 clusters on average, four hit 19.2.
+    x = blobs(2000, 3, 20, spread=0.1)
+    hits = [len(set(assigned_cluster(x, kmeans_plus_plus(x, 20, rng(s))))) for s in range(20)]
+    assert np.mean(hits) > 18.5
+
+
+class Fixed(np.random.Generator):
+    """A generator whose `random` gives one number."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.number = number
+
+    def random(self, size: int) -> Array:  # type: ignore[override]
+        return np.full(size, self.number)
+
+
+@pytest.mark.parametrize(("number", "row"), [(0.0, 1), (0.24, 1), (0.25, 3), (0.99, 3), (1.0, 3)])
+def test_start_never_draws_a_row_of_zero_weight(number: float, row: int) -> None:
+    # 1.0 stands for a product that rounds up to the total
+    weights = np.array([0.0, 1.0, 0.0, 3.0, 0.0])
+    np.testing.assert_array_equal(_draw(weights, 2, Fixed(number)), [row, row])
+
+
+def assigned_cluster(x: Array, centers: Array) -> list[int]:
+    return [int(np.flatnonzero((x == c).all(axis=1))[0]) % 20 for c in centers]
+
+
+# --- spherical
+
+
+def test_spherical_has_unit_centers_and_maximises_the_cosine() -> None:
+    x = blobs(700, 6, 5, spread=0.7)
+    found = kmeans(x, 5, n_init=5, rng=rng(), spherical=True)
+    np.testing.assert_allclose(np.linalg.norm(found.centers, axis=1), 1, rtol=1e-12)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    cosine = unit @ found.centers.T
+    np.testing.assert_array_equal(found.labels, cosine.argmax(axis=1))
+    np.testing.assert_allclose(found.inertia, 2 * (1 - cosine.max(axis=1)).sum())
+    for j in range(5):  # each center is the direction of the mean of its points
+        mean = unit[found.labels == j].sum(axis=0)
+        np.testing.assert_allclose(found.centers[j], mean / np.linalg.norm(mean), rtol=1e-9)
+
+
+def test_spherical_ignores_the_length_of_rows_and_of_the_start() -> None:
+    x = blobs(300, 4, 5)
+    start = x[:5]
+    lengths = rng(1).uniform(0.5, 2.0, size=(300, 1))
+    plain = kmeans(x, 5, rng=rng(), init=start, spherical=True)
+    scaled = kmeans(lengths * x, 5, rng=rng(), init=3 * start, spherical=True)
+    np.testing.assert_array_equal(plain.labels, scaled.labels)
+    np.testing.assert_array_equal(plain.predict(lengths * x), plain.labels)
+
+
+def test_spherical_differs_from_kmeans_on_unit_rows() -> None:
+    # Centers at angles 0 (tight) and 90 degrees (spread by 60): plain k-means shortens the second.
+    angles = np.deg2rad(np.concatenate([np.zeros(50), np.linspace(30, 150, 61)]))
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    start = np.array([[1.0, 0.0], [0.0, 1.0]])
+    spherical = kmeans(x, 2, rng=rng(), init=start, spherical=True)
+    plain = kmeans(x, 2, rng=rng(), init=start)
+    assert (spherical.labels != plain.labels).any()
+
+
+def test_spherical_cluster_whose_points_cancel_keeps_its_center() -> None:
+    x = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    found = kmeans(x, 1, rng=rng(), init=np.array([[0.0, 2.0]]), spherical=True)
+    np.testing.assert_array_equal(found.centers, [[0.0, 1.0]])
+    assert found.inertia == 4.0
+
+
+# --- the interface
+
+
+def test_dtype_is_kept_integers_become_float64_and_x_is_not_changed() -> None:
+    x = blobs(50, 3, 2)
+    assert kmeans(x.astype(np.float32), 2, n_init=1, rng=rng()).centers.dtype == np.float32
+    integers = rng().integers(0, 9, (50, 3))
+    assert kmeans(integers, 2, n_init=1, rng=rng()).centers.dtype == np.float64
+    before, start = x.copy(), x[:2].copy()
+    x.flags.writeable = start.flags.writeable = False
+    kmeans(x, 2, rng=rng(), init=start, spherical=True)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_predict_new_points_and_single_rows() -> None:
+    x = blobs(400, 5, 4)
+    found = kmeans(x, 4, n_init=2, rng=rng())
+    new = blobs(100, 5, 4, seed=9)
+    labels = found.predict(new)
+    nearest = ((new[:, None] - found.centers) ** 2).sum(axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(labels, nearest)
+    np.testing.assert_array_equal([found.predict(row[None])[0] for row in new[:9]], labels[:9])
+    np.testing.assert_array_equal(found.predict(new.astype(np.float32)), labels)
+
+
+def test_progress_shows_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    kmeans(blobs(50, 2, 2), 2, n_init=3, rng=rng(), progress=True)
+    assert "3/3" in capsys.readouterr().err
+    kmeans(blobs(50, 2, 2), 2, n_init=3, rng=rng())
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.zeros(5)}, r"x is \(5,\)"),
+        ({"x": np.zeros((5, 2), complex)}, "complex128"),
+        ({"x": np.array([[0.0, 1.0], [2.0, np.nan], [3.0, 4.0]])}, "row 1 of x holds NaN"),
+        ({"x": np.array([[0.0, 1.0], [2.0, 3.0], [-np.inf, 4.0]])}, "row 2 of x holds NaN or inf"),
+        ({"n_clusters": 6}, "x has 5 rows but expected at least 6"),
+        ({"n_clusters": 0}, "n_clusters is 0"),
+        ({"n_init": 0}, "n_init is 0"),
+        ({"max_iter": 0}, "max_iter is 0"),
+        ({"tol": -1.0}, r"tol is -1\.0"),
+        ({"init": "random"}, "init is 'random'"),
+        ({"init": np.zeros((2, 3))}, r"init is \(2, 3\) but expected finite \(2, 2\)"),
+        ({"init": np.full((2, 2), np.nan)}, "init is"),
+        ({"spherical": True, "x": np.array([[1.0, 1.0], [0.0, 0.0], [1.0, 2.0]])}, "row 1 of x is"),
+    ],
+)
+def test_errors(change: dict[str, object], message: str) -> None:
+    arguments = {"x": blobs(5, 2, 2), "n_clusters": 2, "rng": rng()} | change
+    with pytest.raises(ValueError, match=message):
+        kmeans(**arguments)  # type: ignore[arg-type]
+
+
+def test_predict_errors() -> None:
+    found = kmeans(blobs(50, 3, 2), 2, n_init=1, rng=rng())
+    with pytest.raises(ValueError, match="predict: row 0 of x holds NaN"):
+        found.predict(np.full((1, 3), np.nan))
+    with pytest.raises(ValueError, match="features differ"):
+        found.predict(np.zeros((1, 4)))
+    spherical = kmeans(blobs(50, 3, 2), 2, n_init=1, rng=rng(), spherical=True)
+    with pytest.raises(ValueError, match="predict: row 0 of x is zero"):
+        spherical.predict(np.zeros((1, 3)))

@@ -1,0 +1,48 @@
+"""scikit-learn's own checks of an estimator, on small networks: the defaults take many minutes."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
+from l2ae_core.estimators.base import AutoEncoderBase
+from l2ae_kernels.arrays import Array
+
+TINY: dict[str, Any] = {"hidden": (32,), "epochs": 20, "n_init": 2, "latent_dim": 4}
+
+# Checks of scikit-learn that fail, by estimator, with the reason. There are none.
+EXPECTED_FAILED: dict[str, dict[str, str]] = {
+    "AutoEncoderClusterer": {},
+    "AutoEncoderDetector": {},
+}
+
+
+def expected_failed(estimator: AutoEncoderBase) -> dict[str, str]:
+    return EXPECTED_FAILED[type(estimator).__name__]
+
+
+@parametrize_with_checks(
+    [AutoEncoderClusterer(**TINY), AutoEncoderDetector(**TINY)],
+    expected_failed_checks=expected_failed,
+)
+def test_scikit_learn_contract(estimator: AutoEncoderBase, check: Any) -> None:
+    check(estimator)
+
+
+def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).normal(3.0, 2.0, size=(n, features))
+
+
+def test_works_in_a_pipeline_and_a_grid_search() -> None:
+    X = table()
+    pipeline = make_pipeline(MinMaxScaler(), AutoEncoderClusterer(3, random_state=0, **TINY))
+    assert pipeline.fit_transform(X).shape == (60, 4)
+    names = [f"autoencoderclusterer{i}" for i in range(4)]
+    assert list(pipeline.get_feature_names_out()) == names
+    grid = {"n_clusters": np.array([2, 4])}
+    search = GridSearchCV(AutoEncoderClusterer(random_state=0, **TINY), grid, cv=2).fit(X)
+    assert search.best_params_["n_clusters"] in (2, 4)

@@ -1,0 +1,85 @@
+"""Bad parameters and data are named in the error."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from l2ae_core.data import load
+from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
+from l2ae_kernels.arrays import Array
+
+TINY: dict[str, Any] = {"hidden": (32,), "epochs": 20, "n_init": 2, "latent_dim": 4}
+
+
+def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).normal(3.0, 2.0, size=(n, features))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_clusters": 0}, "n_clusters is 0 but expected an integer ≥ 1"),
+        ({"n_clusters": 61}, "n_clusters is 61 but X has only n_samples=60"),
+        ({"epochs": 1.5}, "epochs is 1.5"),
+        ({"batch_size": True}, "batch_size is True"),
+        ({"latent_dim": -1}, "latent_dim is -1"),
+        ({"n_init": None}, "n_init is None"),
+        ({"hidden": 500}, "hidden is 500"),
+        ({"hidden": (500, 0)}, r"hidden\[1\] is 0"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"model": "rnn"}, "model is 'rnn' but expected one of"),
+        ({"norm": "l1"}, "norm is 'l1'"),
+        ({"scale": "minmax"}, "scale is 'minmax'"),
+        ({"model": "cae"}, r"model is 'cae' but X is a table"),
+        ({"image_shape": (8,)}, r"image_shape is \(8,\) but expected"),
+        ({"image_shape": 8}, "image_shape is 8 but expected"),
+        ({"image_shape": (2, 2)}, r"image_shape is \(2, 2, 1\), 4 values .* X is \(60, 5\)"),
+        ({"random_state": -1}, "random_state is -1"),
+    ],
+)
+def test_fit_names_the_bad_parameter(parameters: dict[str, Any], message: str) -> None:
+    model = AutoEncoderClusterer(**{**TINY, **parameters})  # __init__ checks nothing
+    with pytest.raises(ValueError, match=message):
+        model.fit(table())
+
+
+@pytest.mark.parametrize("contamination", [0, 0.51, -0.1, "much", None])
+def test_bad_contamination_is_named_before_any_training(contamination: Any) -> None:
+    with pytest.raises(ValueError, match="contamination is .* but expected 'auto'"):
+        AutoEncoderDetector(2, contamination=contamination, epochs=10**9).fit(table())
+    fitted = AutoEncoderClusterer(2, random_state=0, **{**TINY, "epochs": 1}).fit(table())
+    with pytest.raises(ValueError, match="contamination is .* but expected 'auto'"):
+        AutoEncoderDetector.from_clusterer(fitted, contamination=contamination)
+
+
+def test_images_that_do_not_fit_are_refused() -> None:
+    images = load("digits", split="test").images
+    settings: dict[str, Any] = {**TINY, "epochs": 1, "random_state": 0}
+    with pytest.raises(ValueError, match=r"image_shape is \(4, 16, 1\) but the images of X"):
+        AutoEncoderClusterer(2, image_shape=(4, 16), **settings).fit(images)
+    with pytest.raises(ValueError, match=r"values from 0 to 255 but images are expected in"):
+        AutoEncoderClusterer(2, **settings).fit((images * 255).astype(np.uint8))
+    with pytest.raises(ValueError, match="multiples of 4"):
+        AutoEncoderClusterer(2, model="cae", **settings).fit(images[:, :6])
+    model = AutoEncoderClusterer(2, **settings).fit(images)
+    with pytest.raises(ValueError, match=r"predict: X has values from 0 to 255"):
+        model.predict(images * 255)
+    with pytest.raises(ValueError, match=r"predict: X is .* fitted to images of shape \(8, 8, 1\)"):
+        model.predict(images.reshape(-1, 4, 16))
+    with pytest.raises(ValueError, match=r"inverse_transform: codes is \(1, 3\)"):
+        model.inverse_transform(np.zeros((1, 3)))
+    tabular = AutoEncoderClusterer(2, **settings).fit(images.reshape(-1, 64))
+    with pytest.raises(ValueError, match=r"transform: X is .* fitted to a table"):
+        tabular.transform(images)
+
+
+def test_constant_tables_and_unfitted_estimators_are_refused() -> None:
+    with pytest.raises(ValueError, match="every column of X is constant"):
+        AutoEncoderClusterer(2, **TINY).fit(np.full((9, 3), 0.1))
+    with pytest.raises(NotFittedError):
+        AutoEncoderClusterer().save("never.npz")
+    with pytest.raises(NotFittedError):
+        AutoEncoderDetector.from_clusterer(AutoEncoderClusterer())

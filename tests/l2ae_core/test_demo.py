@@ -1,0 +1,170 @@
+"""The demo: what it writes, what it leaves behind when stopped, and what its numbers are worth."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from l2ae_core.data import load
+from l2ae_core.demo import format_table, parts, run, run_demo
+from l2ae_core.demo.parts import Plan
+from l2ae_core.plots import embedding
+
+FIGURES = {
+    "embedding.png", "confusion.png", "roc.png", "loss.png", "reconstructions.png", "scores.png",
+}  # fmt: skip
+PLAN = Plan(seed=0, epochs=1, anomaly_digit=1, progress=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_maps() -> Iterator[None]:
+    """t-SNE at scikit-learn's least number of iterations: these tests do not judge its maps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "TSNE_ITERATIONS", 250)
+        yield
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "new" / "folder"
+
+
+@pytest.fixture(scope="module")
+def result(out: Path) -> dict[str, Any]:
+    return run_demo(out, seed=5, epochs=2, progress=False)
+
+
+def test_metrics_have_the_agreed_form(result: dict[str, Any], out: Path) -> None:
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics == {key: value for key, value in result.items() if key != "out"}
+    assert set(metrics["clustering"]) == {"l2", "none", "chance"}
+    for scores in metrics["clustering"].values():
+        assert set(scores) == {"acc", "nmi", "ari"}
+    for name in ("l2", "none", "reconstruction"):
+        assert set(metrics["anomaly"][name]) == {"auc"}
+        assert 0 < metrics["anomaly"][name]["auc"] < 1
+    assert 0.1 < metrics["clustering"]["chance"]["acc"] < 0.16
+    assert metrics["anomaly"]["chance"] == {"auc": 0.5}
+    assert metrics["seconds"] > 0
+    assert {"l2ae", "python", "numpy"} <= set(metrics["versions"])
+    assert metrics["settings"]["seed"] == 5
+    assert metrics["settings"]["epochs"] == 2
+
+
+def test_the_contamination_is_that_of_the_paper(result: dict[str, Any]) -> None:
+    train, test = load("digits", split="train"), load("digits", split="test")
+    anomaly = result["anomaly"]
+    ones = int((train.labels == 1).sum())
+    kept = round(0.1 * ones)
+    assert anomaly["train"] == {"images": len(train) - ones + kept, "anomalies": kept}
+    held_out = int((test.labels == 1).sum())
+    assert anomaly["test"] == {"images": len(test), "anomalies": held_out}
+    assert anomaly["prevalence"] == held_out / len(test)
+
+
+def test_the_figures_are_there_and_nothing_else(result: dict[str, Any], out: Path) -> None:
+    assert {path.name for path in out.iterdir()} == {*FIGURES, "metrics.json"}
+    assert set(result["figures"]) == FIGURES
+    for name in FIGURES:
+        assert (out / name).read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_the_table_shows_every_score_beside_chance(result: dict[str, Any], out: Path) -> None:
+    table = format_table(result)
+    for scores in result["clustering"].values():
+        for value in scores.values():
+            assert f"{value:.3f}".replace("-0.000", "0.000") in table
+    for name in ("l2", "none", "reconstruction"):
+        assert f"{result['anomaly'][name]['auc']:.3f}" in table
+    assert table.count("  chance ") == 2
+    assert str(out) in table
+    assert "--data mnist" in table
+    assert max(map(len, table.splitlines())) <= 100 + len(str(out))  # fits a terminal
+    assert "l2ae demo --out DIR" in format_table(result | {"out": None})
+
+
+def test_a_seed_fixes_the_scores_with_and_without_files(
+    result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    again = run_demo(None, seed=5, epochs=2, progress=False)
+    for part in ("clustering", "anomaly", "pixels", "settings"):
+        assert again[part] == result[part]
+    assert again["out"] is None
+    assert again["figures"] == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_do_not_steer_the_clustering() -> None:
+    data = load("digits").subset(slice(300))
+    assert data.labels is not None
+    shuffled = replace(data, labels=np.random.default_rng(0).permutation(data.labels))
+    first, second = parts.cluster("l2", data, PLAN), parts.cluster("l2", shuffled, PLAN)
+    np.testing.assert_array_equal(first.codes, second.codes)
+    np.testing.assert_array_equal(first.labels, second.labels)
+
+
+def test_the_constraint_is_the_only_difference() -> None:
+    data = load("digits").subset(slice(300))
+    l2, none = (parts.cluster(norm, data, PLAN) for norm in parts.NORMS)
+    np.testing.assert_allclose(np.linalg.norm(l2.codes, axis=1), 1, atol=1e-5)
+    assert np.linalg.norm(none.codes, axis=1).std() > 0.01
+    assert l2.model.params.keys() == none.model.params.keys()
+    assert len(l2.history) == len(none.history) == PLAN.epochs
+
+
+def test_progress_is_told_beside_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    replace(PLAN, progress=True).say("a line")
+    PLAN.say("not this one")
+    shown = capsys.readouterr()
+    assert shown.out == ""  # stdout has the table alone
+    assert shown.err == "a line\n"
+
+
+def test_interrupted_trainings_leave_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, epochs=1, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_writing_leaves_whole_files_and_no_metrics(
+    result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """metrics.json of an earlier run must not stand beside figures of this one."""
+    (tmp_path / "metrics.json").write_text("{}")
+    saved = Figure.savefig
+
+    def third_fails(self: Figure, file: Any, **keywords: Any) -> None:
+        if len(list(tmp_path.glob("*.png"))) == 2:
+            file.write(b"half a figure")
+            raise KeyboardInterrupt
+        saved(self, file, **keywords)
+
+    monkeypatch.setattr(Figure, "savefig", third_fails)
+    drawn = {f"{name}.png": Figure() for name in "abc"}
+    with pytest.raises(KeyboardInterrupt):
+        run.figures.write(tmp_path, drawn)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png"}
+
+
+def test_mistakes_show_before_the_first_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "cluster", lambda *_: pytest.fail("trained"))
+    with pytest.raises(ValueError, match="anomaly_digit is 10"):
+        run_demo(None, anomaly_digit=10, progress=False)
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(NotADirectoryError, match="this is a file"):
+        run_demo(file, progress=False)

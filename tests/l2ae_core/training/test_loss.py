@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from l2ae_core.training.loss import reconstruction_loss
+
+X = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+X_HAT = np.array([[2.0, 2.0, 1.0], [4.0, 8.0, 6.0]])  # squared errors 1 + 4 and 9
+STEP = 1e-20  # complex step: no subtraction, hence no rounding
+
+
+@pytest.mark.parametrize(("reduction", "expected"), [("sum", 14 / 2), ("mean", 14 / 6)])
+def test_loss_by_hand(reduction, expected):
+    loss, dx_hat = reconstruction_loss(X_HAT, X, reduction)
+    assert isinstance(loss, float)
+    assert loss == pytest.approx(expected, rel=1e-15)
+    np.testing.assert_allclose(dx_hat, (X_HAT - X) * (1.0 if reduction == "sum" else 1 / 3))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_gradient_against_complex_steps(reduction):
+    rng = np.random.default_rng(0)
+    x, x_hat = rng.normal(size=(2, 3, 4, 5, 2))
+    _, dx_hat = reconstruction_loss(x_hat, x, reduction)
+    for index in np.ndindex(x.shape):
+        moved = x_hat.astype(np.complex128)
+        moved[index] += STEP * 1j
+        loss, gradient = reconstruction_loss(moved, x, reduction)
+        assert dx_hat[index] == pytest.approx(loss.imag / STEP, rel=1e-12)
+        assert gradient.dtype == np.complex128
+
+
+def test_inputs_stay_and_float32_is_kept():
+    x, x_hat = X.astype(np.float32), X_HAT.astype(np.float32)
+    loss, dx_hat = reconstruction_loss(x_hat, x, "sum")
+    assert dx_hat.dtype == np.float32
+    assert loss == 7.0
+    assert np.array_equal(x_hat, X_HAT)
+    assert np.array_equal(x, X)
+
+
+def test_float32_losses_are_summed_in_float64():
+    """In float32 the sum of three million squares is off by 1e-8 or more of itself."""
+    x = np.zeros((1, 3_000_001), np.float32)
+    loss, _ = reconstruction_loss(x + np.float32(0.1), x, "sum")
+    assert loss == pytest.approx(3_000_001 * float(np.float32(0.1) ** 2), rel=1e-12)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match=r"x_hat is \(2, 3\) but x is \(3, 2\)"):
+        reconstruction_loss(X, X.reshape(3, 2))
+    with pytest.raises(ValueError, match="reduction is 'max' but expected one of"):
+        reconstruction_loss(X, X, "max")
+    with pytest.raises(ValueError, match="at least one image"):
+        reconstruction_loss(X[:0], X[:0])

@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+
+from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.run import (
+    create_run,
+    load_run,
+    make_config,
+    read_config,
+    versions,
+    write_metrics,
+)
+
+
+@pytest.fixture
+def config(small):
+    def with_changes(digest="abc", **training):
+        settings = {"epochs": 3, "batch_size": 32, "hidden": (1, 2)} | training
+        return make_config(
+            small.ARCHITECTURE, data="digits", digest=digest, seed=0, training=settings
+        )
+
+    return with_changes
+
+
+def test_a_trained_run_comes_back(small, tmp_path, config):
+    run = tmp_path / "deep" / "run"
+    create_run(run, config())
+    t = small.train(3, run)
+    write_metrics(run, {"acc": 0.5})
+    model, read = load_run(run, "last")
+    images = small.digits()
+    assert np.array_equal(model.reconstruct(images), t.model.reconstruct(images))
+    assert read == config()
+    assert read["versions"] == versions()
+    assert json.loads((run / "metrics.json").read_text()) == {"acc": 0.5}
+    assert {path.name for path in run.iterdir()} == {
+        "config.json", "history.jsonl", "checkpoint.npz", "metrics.json",
+    }  # fmt: skip
+
+
+def test_best_and_last_are_what_fit_had(small, tmp_path, config, monkeypatch):
+    made_up = iter([0.2, 0.1, 0.3])
+    create_run(tmp_path, config())
+    with monkeypatch.context() as patch:
+        loss = small.train.__globals__["fit"].__globals__["reconstruction_loss"]
+        patch.setattr(
+            "l2ae_core.training.loop.reconstruction_loss",
+            lambda x_hat, x, reduction: (next(made_up), loss(x_hat, x, reduction)[1]),
+        )
+        t = small.train(3, tmp_path, batch_size=150)
+    images = small.digits()
+    last = t.model.encode(images)
+    t.history.restore_best(t.model)
+    best = t.model.encode(images)
+    assert not np.array_equal(best, last)
+    assert np.array_equal(load_run(tmp_path, "last")[0].encode(images), last)
+    assert np.array_equal(load_run(tmp_path, "best")[0].encode(images), best)
+    assert np.array_equal(load_run(tmp_path)[0].encode(images), best)
+    with pytest.raises(ValueError, match="which is 'worst'"):
+        load_run(tmp_path, "worst")
+
+
+def test_a_run_is_not_overwritten(small, tmp_path, config):
+    create_run(tmp_path, config())
+    create_run(tmp_path, config(batch_size=5))  # nothing is trained yet
+    create_run(tmp_path, config())
+    small.train(1, tmp_path)
+    with pytest.raises(CheckpointError, match=r"checkpoint.npz: already exists"):
+        create_run(tmp_path, config(batch_size=5))
+    assert read_config(tmp_path) == config()
+
+
+def test_resume_compares_the_settings(tmp_path, config):
+    with pytest.raises(CheckpointError, match=r"missing, so .* is not a run directory"):
+        create_run(tmp_path, config(), resume=True)
+    create_run(tmp_path, config())
+    for changed, message in [
+        (config(batch_size=5), "training.batch_size is 5 but .* was started with 32"),
+        (config(digest="abd"), "data.digest is 'abd' but"),
+        (config(extra=1), "training.extra is 1 but .* was started with None"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            create_run(tmp_path, changed, resume=True)
+    assert read_config(tmp_path) == config()
+    create_run(tmp_path, config(epochs=9) | {"versions": {"numpy": "9"}}, resume=True)
+    assert read_config(tmp_path) == config(epochs=9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "config.json: missing"),
+        ("{", "config.json: not valid JSON"),
+        ("[]", "config.json: not the configuration of a run"),
+        ('{"version": 2}', "config.json: has version 2, newer than 1"),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        load_run(tmp_path)
+
+
+def test_configuration_and_checkpoint_must_belong_together(small, tmp_path, config):
+    create_run(tmp_path, config())
+    with pytest.raises(CheckpointError, match=r"checkpoint.npz: there is no checkpoint"):
+        load_run(tmp_path)
+    small.train(1, tmp_path)
+    for architecture, message in [
+        ({"latent_dim": 7}, "checkpoint.npz: the checkpoint is of another architecture"),
+        ({"colour": 7}, r"config.json: bad architecture: .*colour"),
+    ]:
+        changed = config()
+        changed["architecture"] |= architecture
+        (tmp_path / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(CheckpointError, match=message):
+            load_run(tmp_path)

@@ -1,0 +1,218 @@
+"""Every rung of the implementations table against the reference, on ragged sizes."""
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from l2ae_kernels import ops
+from l2ae_kernels.cpu.threads import MOST, WORTH_A_THREAD, threads, use_threads
+from l2ae_kernels.implementations import IMPLEMENTATIONS, pick
+
+# Sums of up to some thousand products of standard normals, whatever their order: a few hundred
+# units in the last place of the largest result.
+TOLERANCE = {"float32": 2e-5, "float64": 2e-14}
+
+CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding
+    (1, (1, 1), 1, 1, (1, 1), (1, 1), ((0, 0), (0, 0))),
+    (3, (5, 7), 2, 3, (3, 2), (1, 2), ((0, 1), (1, 0))),
+    (33, (8, 8), 1, 5, (5, 5), (2, 2), ((1, 2), (1, 2))),
+    (2, (14, 14), 32, 64, (5, 5), (2, 2), ((1, 2), (1, 2))),
+    (9, (7, 7), 6, 8, (3, 3), (2, 2), ((0, 0), (0, 0))),
+    (17, (2, 2), 4, 3, (3, 3), (2, 2), ((0, 1), (0, 1))),
+    (2, (4, 9), 3, 2, (2, 3), (3, 1), ((3, 4), (5, 6))),  # windows that see nothing but padding
+    (2, (9, 4), 2, 2, (1, 1), (3, 2), ((0, 0), (0, 0))),  # pixels that no window sees
+    (0, (6, 6), 2, 2, (3, 3), (1, 1), ((1, 1), (1, 1))),  # no samples
+]
+PRODUCTS = [(1, 1, 1), (33, 10, 10), (257, 3, 7), (64, 65, 1), (130, 784, 50), (0, 4, 3)]
+
+
+def rungs(operation: str) -> list[str]:
+    return [name for name in IMPLEMENTATIONS[operation] if name != "reference"]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def assert_agree(fast: np.ndarray, reference: np.ndarray) -> None:
+    assert fast.shape == reference.shape
+    assert fast.dtype == reference.dtype
+    scale = np.abs(reference).max(initial=1.0)
+    np.testing.assert_allclose(fast, reference, rtol=0, atol=TOLERANCE[fast.dtype.name] * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions(case, dtype, bias):
+    N, size, C, K, kernel, stride, padding = case
+    rng = np.random.default_rng(0)
+    x, W = normal(rng, (N, *size, C), dtype), normal(rng, (*kernel, C, K), dtype)
+    b, b_image = (normal(rng, (K,), dtype), normal(rng, (C,), dtype)) if bias else (None, None)
+    geometry = {"stride": stride, "padding": padding}
+    y = ops.correlate(x, W, b, **geometry, rung="reference")
+    for rung in rungs("correlate"):
+        assert_agree(ops.correlate(x, W, b, **geometry, rung=rung), y)
+    adjoint_x = {"image_size": size, **geometry}
+    dx = ops.correlate_adjoint_x(y, W, b_image, **adjoint_x, rung="reference")
+    for rung in rungs("correlate_adjoint_x"):
+        assert_agree(ops.correlate_adjoint_x(y, W, b_image, **adjoint_x, rung=rung), dx)
+    adjoint_W = {"kernel_size": kernel, **geometry}
+    dW = ops.correlate_adjoint_W(x, y, **adjoint_W, rung="reference")
+    for rung in rungs("correlate_adjoint_W"):
+        assert_agree(ops.correlate_adjoint_W(x, y, **adjoint_W, rung=rung), dW)
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS[:-1], ids=str)
+def test_reference_correlation_is_the_sum_over_taps(case):
+    """Plain loops over every index of the formula, nothing shared with the reference."""
+    N, (H, width), C, K, (kh, kw), (sh, sw), ((top, bottom), (left, right)) = case
+    N = min(N, 2)
+    rng = np.random.default_rng(1)
+    x, W = rng.standard_normal((N, H, width, C)), rng.standard_normal((kh, kw, C, K))
+    y = ops.correlate(
+        x, W, stride=(sh, sw), padding=((top, bottom), (left, right)), rung="reference"
+    )
+    expected = np.zeros_like(y)
+    for n, i, j in np.ndindex(*y.shape[:3]):
+        for p, q in np.ndindex(kh, kw):
+            h, w = i * sh + p - top, j * sw + q - left
+            if 0 <= h < H and 0 <= w < width:
+                expected[n, i, j] += x[n, h, w] @ W[p, q]
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS[:-1], ids=str)
+def test_the_three_products_are_adjoint(case):
+    """⟨y, correlate(x, W)⟩ = ⟨adjoint_x(y, W), x⟩ = ⟨adjoint_W(x, y), W⟩."""
+    N, size, C, K, kernel, stride, padding = case
+    rng = np.random.default_rng(2)
+    x, W = rng.standard_normal((N, *size, C)), rng.standard_normal((*kernel, C, K))
+    geometry = {"stride": stride, "padding": padding}
+    Ax = ops.correlate(x, W, **geometry)
+    y = rng.standard_normal(Ax.shape)
+    inner = np.vdot(y, Ax)
+    scale = np.linalg.norm(y) * np.linalg.norm(Ax)
+    dx = ops.correlate_adjoint_x(y, W, image_size=size, **geometry)
+    dW = ops.correlate_adjoint_W(x, y, kernel_size=kernel, **geometry)
+    assert abs(np.vdot(dx, x) - inner) < 1e-13 * scale
+    assert abs(np.vdot(dW, W) - inner) < 1e-13 * scale
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", PRODUCTS, ids=str)
+def test_dense(case, dtype):
+    N, inputs, outputs = case
+    rng = np.random.default_rng(3)
+    x, W = normal(rng, (N, inputs), dtype), normal(rng, (inputs, outputs), dtype)
+    b, dy = normal(rng, (outputs,), dtype), normal(rng, (N, outputs), dtype)
+    for operation, arguments in [
+        ("dense", (x, W, b)),
+        ("dense", (x, W)),
+        ("dense_adjoint_x", (dy, W)),
+        ("dense_adjoint_W", (x, dy)),
+        ("bias_adjoint", (dy,)),
+        ("leaky_relu", (x, 0.0)),
+        ("leaky_relu", (x, 0.3)),
+        ("leaky_relu_adjoint", (dy, dy[::-1], 0.3)),
+    ]:
+        function = getattr(ops, operation)
+        for rung in rungs(operation):
+            assert_agree(function(*arguments, rung=rung), function(*arguments, rung="reference"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("variant", ["keras", "torch"])
+@pytest.mark.parametrize("shape", [(1,), (3, 7), (20001,)])
+def test_adam(shape, variant, dtype):
+    rng = np.random.default_rng(4)
+    start = [normal(rng, shape, dtype) for _ in range(2)] + [normal(rng, shape, dtype) ** 2]
+    results = {}
+    for rung in IMPLEMENTATIONS["adam_step"]:
+        p, m, v = (a.copy() for a in start)
+        for step in (1, 2, 3):
+            g = normal(np.random.default_rng(step), shape, dtype)
+            ops.adam_step(
+                p, m, v, g, learning_rate=1e-2, beta1=0.9, beta2=0.999, eps=1e-8, step=step,
+                variant=variant, rung=rung,
+            )  # fmt: skip
+        results[rung] = (p, m, v)
+    for rung in rungs("adam_step"):
+        for fast, reference in zip(results[rung], results["reference"], strict=True):
+            assert_agree(fast, reference)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(5)
+    x, W = normal(rng, (137, 14, 14, 8), "float32"), normal(rng, (5, 5, 8, 16), "float32")
+    geometry = {"stride": (2, 2), "padding": ((1, 2), (1, 2))}
+    features, labels = (
+        normal(rng, (50_000, 10), "float32"),
+        rng.integers(0, 7, 50_000).astype("int32"),
+    )
+    results = []
+    for count in {1, MOST}:
+        with threads(count):
+            y = ops.correlate(x, W, **geometry)
+            dx = ops.correlate_adjoint_x(y, W, image_size=(14, 14), **geometry)
+            dW = ops.correlate_adjoint_W(x, y, kernel_size=(5, 5), **geometry)
+            db = ops.bias_adjoint(y)
+            d = ops.dense(features, features[:10].T.copy())
+            results.append([y, dx, dW, db, d, ops.dense_adjoint_W(features, d)])
+            results[-1] += [*ops.assign(features, features[:7]), *ops.update(features, labels, 7)]
+    for one in results[1:]:
+        for a, b in zip(results[0], one, strict=True):
+            assert np.array_equal(a, b)
+
+
+@pytest.mark.skipif(MOST < 2, reason="one thread only")
+def test_threads_are_used_for_large_work_only(monkeypatch):
+    calls = []
+    pool = SimpleNamespace(submit=lambda *a: calls.append(a[-2:]) or Future())
+    monkeypatch.setattr(Future, "result", lambda self: None)
+    monkeypatch.setattr("l2ae_kernels.cpu.threads._pool", lambda: pool)
+    x = np.ones(WORTH_A_THREAD, "float32")
+    ops.leaky_relu(x[:10], 0.0)
+    assert calls == []
+    with threads(2):
+        ops.leaky_relu(x, 0.0)
+    assert calls == [(WORTH_A_THREAD // 2, WORTH_A_THREAD)]
+    with threads(1):
+        ops.leaky_relu(x, 0.0)
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match="threads: 0 is not between 1 and"):
+        use_threads(0)
+
+
+def test_output_buffers_are_used():
+    rng = np.random.default_rng(6)
+    x, W = normal(rng, (4, 3), "float32"), normal(rng, (3, 2), "float32")
+    out = np.full((4, 2), np.nan, "float32")
+    assert ops.dense(x, W, out=out) is out
+    assert_agree(out, x @ W)
+    with pytest.raises(ValueError, match=r"dense: out has shape \(4, 3\), expected \(4, 2\)"):
+        ops.dense(x, W, out=np.empty((4, 3), "float32"))
+    with pytest.raises(ValueError, match="out must be C-contiguous float32"):
+        ops.dense(x, W, out=np.empty((4, 2)))
+
+
+def test_errors_name_the_argument():
+    x = np.zeros((2, 5, 5, 3), "float32")
+    W = np.zeros((3, 3, 4, 8), "float32")
+    geometry = {"stride": (1, 1), "padding": ((0, 0), (0, 0))}
+    with pytest.raises(ValueError, match=r"correlate: W has shape \(4,\), expected \(3,\)"):
+        ops.correlate(x, W, **geometry)
+    with pytest.raises(ValueError, match=r"does not fit an image of size \(2, 2\)"):
+        ops.correlate(np.zeros((1, 2, 2, 4), "float32"), W, **geometry)
+    with pytest.raises(ValueError, match="one dtype"):
+        ops.dense(np.zeros((2, 3), "float32"), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="features differ"):
+        ops.assign(np.zeros((4, 3)), np.zeros((2, 5)))
+    with pytest.raises(ValueError, match="implementation 'faster' is not one of"):
+        pick("dense", x, "faster")
+    with pytest.raises(ValueError, match="no implementation"):
+        pick("dense", np.zeros(1, "int32"))
+    with pytest.raises(ValueError, match="operation 'convolve' is not one of"):
+        pick("convolve", x)

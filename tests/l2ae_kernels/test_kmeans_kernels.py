@@ -1,0 +1,156 @@
+"""assign and update: every rung against the reference, on ragged shapes."""
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu import kmeans as cpu
+from l2ae_kernels.cpu.threads import MOST, threads
+from l2ae_kernels.reference import kmeans as reference
+
+RUNGS = [pytest.param(reference, id="reference"), pytest.param(cpu, id="cpu")]
+SHAPES = [  # (n, d, k); d = 16 and 17 lie on either side of the switch from short to long points
+    (1, 1, 1),
+    (33, 10, 10),
+    (257, 3, 7),
+    (256, 16, 3),
+    (64, 17, 1),
+    (65, 33, 5),
+    (1000, 784, 10),
+    (5003, 10, 129),
+]
+DTYPES = [np.float32, np.float64]
+# A distance is a sum of d squares: rounding grows slower than d/2 steps, whatever the order.
+RTOL = {np.float32: 1e-5, np.float64: 1e-13}
+
+
+def points(n: int, d: int, k: int, dtype: type) -> tuple[Array, Array]:
+    rng = np.random.default_rng(n + d + k)
+    return rng.normal(size=(n, d)).astype(dtype), rng.normal(size=(k, d)).astype(dtype)
+
+
+def exact_distances(x: Array, centers: Array) -> Array:
+    """The definition, once more and in float64: (n, k)."""
+    difference = x[:, None, :].astype(np.float64) - centers[None, :, :].astype(np.float64)
+    return np.einsum("nkd,nkd->nk", difference, difference)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("rung", RUNGS)
+def test_assign_is_nearest_up_to_ties(
+    rung: ModuleType, n: int, d: int, k: int, dtype: type
+) -> None:
+    x, centers = points(n, d, k, dtype)
+    labels, distances = rung.assign(x, centers)
+    assert labels.dtype == np.int32
+    assert distances.dtype == dtype
+    exact = exact_distances(x, centers)
+    # Where the label is not the nearest center, the two distances agree to rounding.
+    chosen = exact[np.arange(n), labels]
+    np.testing.assert_allclose(chosen, exact.min(axis=1), rtol=RTOL[dtype], atol=0)
+    np.testing.assert_allclose(distances, chosen, rtol=RTOL[dtype], atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("rung", RUNGS)
+def test_update(rung: ModuleType, n: int, d: int, k: int, dtype: type) -> None:
+    x, _ = points(n, d, k, dtype)
+    labels = np.random.default_rng(0).integers(0, k, n).astype(np.int32)
+    sums, counts = rung.update(x, labels, k)
+    assert sums.dtype == np.float64
+    assert counts.dtype == np.int64
+    one_hot = (labels[:, None] == np.arange(k)).astype(np.float64)  # (n, k)
+    np.testing.assert_array_equal(counts, one_hot.sum(axis=0))
+    # Float64 sums of at most 5000 numbers of size one, in any order.
+    np.testing.assert_allclose(sums, one_hot.T @ x.astype(np.float64), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_update_sums_float32_in_float64(rung: ModuleType) -> None:
+    x = np.full((100_000, 1), 0.1, np.float32)
+    sums, _ = rung.update(x, np.zeros(len(x), np.int32), 1)
+    np.testing.assert_allclose(sums, len(x) * np.float64(np.float32(0.1)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 7, 40])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rung", RUNGS)
+def test_ties_go_to_the_lowest_index(rung: ModuleType, dtype: type, d: int) -> None:
+    x = np.zeros((70, d), dtype)
+    centers = np.stack([np.full(d, value, dtype) for value in (3, 1, -1, 1)])
+    labels, distances = rung.assign(x, centers)
+    np.testing.assert_array_equal(labels, 1)
+    np.testing.assert_array_equal(distances, d)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_far_from_the_origin_nothing_cancels(rung: ModuleType) -> None:
+    # |x|² is 4e10 here: the expansion |x|² − 2x·c + |c|² would have no correct digit in float32.
+    x = np.array([[1e5 + 1.0] * 4, [1e5 + 3.0] * 4], np.float32)
+    centers = np.array([[1e5 + 3.0] * 4, [1e5] * 4], np.float32)
+    labels, distances = rung.assign(x, centers)
+    np.testing.assert_array_equal(labels, [1, 0])
+    np.testing.assert_array_equal(distances, [4.0, 0.0])
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("d", [10, 33])
+def test_a_row_alone_gives_the_same_bits(rung: ModuleType, d: int) -> None:
+    x, centers = points(257, d, 7, np.float32)
+    labels, distances = rung.assign(x, centers)
+    for i in (0, 63, 64, 256):
+        label, distance = rung.assign(x[i : i + 1], centers)
+        assert (label[0], distance[0]) == (labels[i], distances[i])
+
+
+@pytest.mark.skipif(MOST < 2, reason="one thread only")
+@pytest.mark.parametrize("d", [10, 33])
+def test_bits_do_not_depend_on_the_number_of_threads(d: int) -> None:
+    x, centers = points(70_001, d, 10, np.float64)  # sums of float32 would often be exact
+    runs = []
+    for count in (1, 2):
+        with threads(count):
+            labels, distances = cpu.assign(x, centers)
+            runs.append([labels, distances, *cpu.update(x, labels, len(centers))])
+    for one, two in zip(*runs, strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_any_memory_layout_and_given_buffers(rung: ModuleType) -> None:
+    x, centers = points(257, 3, 7, np.float64)
+    labels, distances = rung.assign(x, centers)
+    strided = np.repeat(x, 2, axis=0)[::2]
+    strided.flags.writeable = False
+    out_labels, out_distances = np.empty(257, np.int32), np.empty(257)
+    result = rung.assign(strided, np.asfortranarray(centers), out_labels, out_distances)
+    assert result[0] is out_labels
+    assert result[1] is out_distances
+    np.testing.assert_array_equal(out_labels, labels)
+    np.testing.assert_allclose(out_distances, distances, rtol=RTOL[np.float64])
+    sums, counts = rung.update(strided, labels.astype(np.int64), 7)
+    np.testing.assert_allclose(sums, rung.update(x, labels, 7)[0], rtol=0, atol=1e-12)
+    assert counts.sum() == 257
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_errors_name_what_came(rung: ModuleType) -> None:
+    x, centers = points(33, 10, 10, np.float32)
+    with pytest.raises(ValueError, match=r"assign: x is \(33, 10\) and centers are \(10, 9\)"):
+        rung.assign(x, centers[:, :9])
+    with pytest.raises(ValueError, match="float64"):
+        rung.assign(x, centers.astype(np.float64))
+    with pytest.raises(ValueError, match="out_labels"):
+        rung.assign(x, centers, np.empty(32, np.int32))
+    with pytest.raises(ValueError, match="out_distances"):
+        rung.assign(x, centers, None, np.empty(33, np.float64))
+    with pytest.raises(ValueError, match="labels span 0 to 10 but expected 0 to 9"):
+        rung.update(x, np.array([0] * 32 + [10]), 10)
+    with pytest.raises(ValueError, match="labels are"):
+        rung.update(x, np.zeros(32, np.int32), 10)
+    with pytest.raises(ValueError, match="k is 0"):
+        rung.update(x, np.zeros(33, np.int32), 0)
