@@ -28,6 +28,6 @@ detector = AutoEncoderDetector.from_clusterer(clusterer)
 v = detector.score_samples(images)  # in [-1, 1], high is normal
 print("least normal images", v.argsort()[:5], v[v.argsort()[:5]].round(3))
 
-# %% Only now the labels: accuracy after the best one-to-one matching of clusters and digits (Eq. 6).
+# %% Only now the labels: accuracy after the best matching of clusters and digits (Eq. 6).
 print(clustering_scores(digits.labels, labels))
 print("chance", chance_scores(digits.labels, 10, streams(0).kmeans))

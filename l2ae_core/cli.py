@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
                 "runs/photos --data one.png")  # fmt: skip
     _run_options(score)
     score.add_argument("--fpr", type=float, default=0.05, metavar="SHARE",
-                       help="of the training images, below the threshold (default 0.05)")  # fmt: skip
+                       help="of training images below the threshold (default 0.05)")  # fmt: skip
     score.add_argument("--anomaly-class", type=int,
                        help="label to report the AUC for (default: that of the run)")  # fmt: skip
 
@@ -228,3 +228,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its "
                         "settings are kept, only --epochs may be larger")  # fmt: skip
     _common(parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

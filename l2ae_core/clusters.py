@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from l2ae_core.files import atomic_file, read_npz
 from l2ae_core.training.checkpoint import CheckpointError
-from l2ae_core.training.files import atomic_file
 from l2ae_kernels.arrays import Array
 
 CLUSTERS = "clusters.npz"
@@ -38,7 +37,7 @@ class SavedClusters:
                 f"`l2ae fit --resume --out {run}` goes on with it"
             )
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls(file["centers"], file["normality"], float(file["inertia"]))
-        except (BadZipFile, KeyError, ValueError, EOFError) as error:
-            raise CheckpointError(f"{path}: not a file of clusters, or damaged: {error}") from error
+            file = read_npz(path)
+            return cls(file["centers"], file["normality"], float(file["inertia"]))
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: not a file of clusters: {error}") from error

@@ -79,6 +79,8 @@ def fit(
     with, but for a larger number of epochs. Raises ValueError, CheckpointError or TrainingError.
     """
     settings = (run_settings(out) if resume else DEFAULTS) | given
+    if settings["data"] not in data.DATASETS:  # resumed from any folder
+        settings["data"] = str(Path(settings["data"]).expanduser().resolve())
     dataset = training_data(settings, data_dir)
     shape = dataset.images.shape[1:]
     architecture = Architecture(input_shape=shape, **{k: settings[k] for k in ARCHITECTURE})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.training.files import atomic_file
+from l2ae_core.files import atomic_file
 from l2ae_kernels.arrays import Array
 
 

@@ -8,7 +8,9 @@ A function of the table writes its result to arrays that it is given; shapes are
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu import conv as cpu_conv
@@ -17,8 +19,9 @@ from l2ae_kernels.cpu import kmeans as cpu_kmeans
 from l2ae_kernels.cpu import optim as cpu_optim
 from l2ae_kernels.reference import conv, dense, kmeans, optim
 
-REAL = frozenset({"float32", "float64"})
-ANY = REAL | {"complex128"}
+DTypes: TypeAlias = frozenset[np.dtype[Any]]
+REAL: DTypes = frozenset({np.dtype("float32"), np.dtype("float64")})
+ANY: DTypes = frozenset({*REAL, np.dtype("complex128")})
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Implementation:
     """One rung: a function, and the data types that it takes."""
 
     function: Callable[..., Any]
-    dtypes: frozenset[str] = REAL
+    dtypes: DTypes = REAL
 
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
@@ -92,6 +95,6 @@ def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any
     if rung is not None and rung not in rungs:
         raise ValueError(f"{operation}: implementation {rung!r} is not one of {list(rungs)}")
     for name in reversed(rungs):
-        if rung in (None, name) and x.dtype.name in rungs[name].dtypes:
+        if rung in (None, name) and x.dtype in rungs[name].dtypes:
             return rungs[name].function
     raise ValueError(f"{operation}: no implementation {rung or ''} for dtype {x.dtype}")

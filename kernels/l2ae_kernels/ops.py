@@ -27,9 +27,9 @@ def _output(operation: str, out: Array | None, shape: tuple[int, ...], like: Arr
 
 def _same(operation: str, **arrays: Array | None) -> list[Array | None]:
     """Check that all arrays have one dtype and return them C-contiguous."""
-    dtypes = {name: a.dtype.name for name, a in arrays.items() if a is not None}
-    if len(set(dtypes.values())) != 1:
-        raise ValueError(f"{operation}: arguments must have one dtype, they have {dtypes}")
+    if len({a.dtype for a in arrays.values() if a is not None}) != 1:
+        found = {name: str(a.dtype) for name, a in arrays.items() if a is not None}
+        raise ValueError(f"{operation}: arguments must have one dtype, they have {found}")
     return [None if a is None else array_module(a).ascontiguousarray(a) for a in arrays.values()]
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from l2ae_core import plots
 from l2ae_core.data import Dataset
 from l2ae_core.demo.parts import NAMES, Clustered, Plan, Scored
-from l2ae_core.training.files import METRICS
+from l2ae_core.files import METRICS
 
 
 def draw(
@@ -22,10 +22,11 @@ def draw(
     """Return the figures by file name; all are drawn before the first is written."""
     assert data.labels is not None  # the digits have labels
     assert test.labels is not None
-    run = f"seed {plan.seed}, {plan.epochs} epochs"
-    whole = f"{data.name}, N = {len(data):,}, {run}"
+    whole = f"{data.name}, N = {len(data):,}, seed {plan.seed}, {plan.epochs} epochs"
     digit, l2 = plan.anomaly_digit, clustered["l2"]
-    held_out = f"{test.name}, anomalies: digit {digit}, {run}"
+    held_out = (
+        f"{test.name}, anomalies: digit {digit}, seed {plan.seed}, {plan.anomaly_epochs} epochs"
+    )
     anomalous, tau = test.labels == digit, metrics["anomaly"]["threshold"]["tau"]
     scores = {
         "Eq. 5, l2 constraint": -scored["l2"].normality,

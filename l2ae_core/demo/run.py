@@ -25,8 +25,8 @@ from l2ae_core.demo.parts import (
     contaminated,
     score,
 )
+from l2ae_core.files import METRICS, write_json
 from l2ae_core.seeding import streams
-from l2ae_core.training.files import METRICS, write_json
 from l2ae_core.training.run import versions
 
 EPOCHS = 100
@@ -51,7 +51,7 @@ def run_demo(
 
     Clustering (Section IV-A): trains on all 1,797 images; k-means, k = 10, on the codes.
     Anomalies (Section IV-B): trains on the train split with a tenth of `anomaly_digit`; k-means,
-    k = 9; scores the test split by Eq. 5, and by the reconstruction error of the network with the
+    k = 9, after three fifths of `epochs`; scores the test split by Eq. 5, and by the reconstruction error of the network with the
     constraint. Labels are used for the scores, and to leave the anomalies out; never to train or to
     choose an epoch: the network used is that of the lowest loss.
 
@@ -85,6 +85,7 @@ def run_demo(
             "images": len(data),
             "seed": seed,
             "epochs": epochs,
+            "anomaly_epochs": plan.anomaly_epochs,
             "batch_size": BATCH_SIZE,
             "n_init": N_INIT,
         },

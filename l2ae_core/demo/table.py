@@ -28,11 +28,12 @@ def format_table(result: dict[str, Any]) -> str:
         *(_row(name, [_number(s[k]) for k in ("acc", "nmi", "ari")]) for name, s in rows.items()),
         "",
         f"Anomaly detection: digit {anomaly['digit']}, of which {train['anomalies']} among "
-        f"{train['images']:,} training images",
+        f"{train['images']:,} training images ({settings['anomaly_epochs']} epochs)",
         _row("", ["AUC"]),
         *(_row(name, [_number(s["auc"])]) for name, s in scores.items()),
         f"  (held-out test: {test['anomalies']} anomalies among {test['images']} images, "
-        f"{anomaly['prevalence']:.1%}; one digit and one seed)",
+        f"{anomaly['prevalence']:.1%}; one digit, one seed:",
+        "   with other digits the order of the scores can turn around)",
         "",
         f"{result['seconds']:.0f} seconds",
         *_files(result),

@@ -6,16 +6,14 @@ and the fitted attributes that are numbers or lists), the arrays among the fitte
 """
 
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from l2ae_core.files import atomic_file, read_npz
 from l2ae_core.layers.base import Params
 from l2ae_core.models.architectures import Architecture, build
-from l2ae_core.training.files import atomic_file
 from l2ae_core.training.history import copy_into
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ ARRAYS = ("embedding_", "labels_", "cluster_centers_")
 OPTIONAL_ARRAYS = ("mean_", "scale_")  # or None
 VALUES = ("inertia_", "n_iter_", "seed_", "n_features_in_", "image_shape_", "history_")
 OPTIONAL_VALUES = ("offset_", "feature_names_in_")
-# What zipfile and numpy raise for bytes that are not what they should be.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 
 
 def save(path: Path, estimator: "AutoEncoderBase") -> None:
@@ -56,26 +52,14 @@ def save(path: Path, estimator: "AutoEncoderBase") -> None:
 
 def load(path: Path, cls: type[E]) -> E:
     """Read an estimator of class `cls`; ValueError, naming the file, when it cannot be one."""
-    entries = _read(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"load: there is no file {path}")
+    entries = read_npz(path)
     _check_format(path, entries, cls.__name__)
     try:
         return _assemble(entries, cls)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"load: {path} lacks or garbles an entry: {error}") from error
-
-
-def _read(path: Path) -> Params:
-    if not path.is_file():
-        raise FileNotFoundError(f"load: there is no file {path}")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # reads every checksum, before any byte is interpreted
-        if damaged is None:
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-    except UNREADABLE as error:
-        raise ValueError(f"load: {path} is not a readable .npz file: {error}") from error
-    raise ValueError(f"load: {path} is damaged: the checksum of its entry {damaged} is wrong")
 
 
 def _check_format(path: Path, entries: Params, name: str) -> None:

@@ -79,5 +79,5 @@ def _write_cells(ax: Axes, counts: Array, share: Array) -> None:
             colour = "white" if share[row, column] > 0.55 else INK
             ax.text(column, row - 0.13, f"{count}", fontsize=TICK, color=colour,
                     ha="center", va="center")  # fmt: skip
-            ax.text(column, row + 0.23, f"{100 * share[row, column]:.0f} %", fontsize=6.5,
+            ax.text(column, row + 0.23, f"{100 * share[row, column]:.0f} %", fontsize=7.5,
                     color=colour, ha="center", va="center")  # fmt: skip

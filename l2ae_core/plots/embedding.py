@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 from l2ae_core.clustering.metrics import accuracy, matching
 from l2ae_core.plots.style import (
@@ -53,7 +54,9 @@ def project(codes: Array, method: Projection = "tsne", *, seed: int = 0) -> Arra
 
     perplexity = min(30.0, (len(codes) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, max_iter=TSNE_ITERATIONS, random_state=seed)
-    return np.asarray(tsne.fit_transform(codes))
+    # scikit-learn's threads spin between iterations: slow where another process wants the core
+    with threadpool_limits(limits=1, user_api="openmp"):
+        return np.asarray(tsne.fit_transform(codes))
 
 
 def embedding_scatter(

@@ -20,7 +20,8 @@ from l2ae_core.plots.style import (
 )
 from l2ae_kernels.arrays import Array
 
-BINS = 40
+BINS = 30
+HEADROOM = 1.45  # height of the axis over the highest bar: room for the legend
 
 
 def roc_curves(anomaly_scores: Mapping[str, Array], anomalous: Array, *, title: str = "") -> Figure:
@@ -72,13 +73,17 @@ def score_histogram(
     figure = new_figure(7.6, 4.8, "Normality of normal images and of anomalies", title)
     ax = figure.subplots()
     edges = np.histogram_bin_edges(np.append(v, tau), BINS)
+    highest = 0.0
     for kind, mask, colour in (("normal", ~anomalous, NORMAL), ("anomalies", anomalous, ANOMALY)):
-        _steps(ax, v[mask], edges, colour, f"{kind} ({mask.sum():,}), {_below(v[mask], tau)}")
-    ax.axvline(tau, color=INK, linewidth=1.4, linestyle="--", label=f"threshold τ = {tau:.4f}")
+        label = f"{kind} ({mask.sum():,}), {_below(v[mask], tau)}"
+        highest = max(highest, _steps(ax, v[mask], edges, colour, label))
+    ax.axvline(
+        tau, ymax=0.77, color=INK, linewidth=1.4, linestyle="--", label=f"threshold τ = {tau:.4f}"
+    )
     dress(ax, x=score_name, y="share of its kind, %")
-    ax.set_ylim(bottom=0)
-    ax.legend(loc="upper left", fontsize=TICK, frameon=False)
-    ax.annotate("← anomalous", (tau, 0.6), (-6, 0), xycoords=("data", "axes fraction"),
+    ax.set_ylim(0, HEADROOM * highest)
+    ax.legend(loc="upper left", fontsize=TICK, frameon=True, framealpha=0.95, edgecolor="none")
+    ax.annotate("anomalous ←", (tau, 0.735), (-6, 0), xycoords=("data", "axes fraction"),
                 textcoords="offset points", ha="right", fontsize=LABEL, color=INK)  # fmt: skip
     return figure
 
@@ -87,7 +92,9 @@ def _below(v: Array, tau: float) -> str:
     return f"{100 * np.mean(v < tau):.0f} % below τ"
 
 
-def _steps(ax: Axes, v: Array, edges: Array, colour: str, label: str) -> None:
+def _steps(ax: Axes, v: Array, edges: Array, colour: str, label: str) -> float:
+    """Draw one histogram in per cent; return its highest bar."""
     heights = 100 * np.histogram(v, edges)[0] / len(v)
     ax.stairs(heights, edges, color=colour, alpha=0.35, fill=True)
     ax.stairs(heights, edges, color=colour, linewidth=1.6, label=label)
+    return float(heights.max())

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from l2ae_core.training.files import atomic_file
+from l2ae_core.files import atomic_file
 from l2ae_kernels.arrays import Array
 
 CLASS_COLOURS = (

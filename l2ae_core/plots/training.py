@@ -37,7 +37,7 @@ def loss_curve(losses: Mapping[str, Sequence[float]], *, title: str = "") -> Fig
     ax.set_yscale("log")
     dress(ax, x="epoch", y="mean squared error per pixel")
     ax.grid(True, which="minor", axis="y", color="#F0F0F0", linewidth=0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     for axis_format in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
         axis_format(_plain)
     ax.legend(loc="upper right", fontsize=TICK, frameon=False, handlelength=3.2)

@@ -9,23 +9,19 @@ wrong checksum. No entry is a pickle, and none is read as one.
 """
 
 import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from l2ae_core.files import atomic_file, read_npz
 from l2ae_core.layers.base import Layer, Params
-from l2ae_core.training.files import atomic_file
 from l2ae_core.training.history import Best, EpochRecord, History, copy_into, first_difference
 from l2ae_kernels.arrays import Array
 
 FORMAT = "l2ae-checkpoint"
 VERSION = 1
-# What zipfile and numpy raise for bytes that are not what they should be.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 
 
 class CheckpointError(ValueError):
@@ -97,7 +93,10 @@ def load(path: Path, model: Layer | None = None) -> Checkpoint:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no checkpoint")
-    entries = _read(path)
+    try:
+        entries = read_npz(path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     _check_format(path, entries)
     try:
         checkpoint = _assemble(entries)
@@ -108,20 +107,6 @@ def load(path: Path, model: Layer | None = None) -> Checkpoint:
     if model is not None:
         check_model(path, checkpoint, model)
     return checkpoint
-
-
-def _read(path: Path) -> Params:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # reads every checksum, before any byte is interpreted
-        if damaged is not None:
-            raise CheckpointError(f"{path}: entry {damaged} is damaged: its checksum is wrong")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except CheckpointError:
-        raise
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path}: not a readable .npz file: {error}") from error
 
 
 def _check_format(path: Path, entries: Params) -> None:

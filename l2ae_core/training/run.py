@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 import l2ae_core
+from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
 from l2ae_core.models.architectures import Architecture, build
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import CheckpointError
-from l2ae_core.training.files import CHECKPOINT, CONFIG, METRICS, write_json
 
 CONFIG_VERSION = 1
 PACKAGES = ("numpy", "numba", "scipy", "scikit-learn")

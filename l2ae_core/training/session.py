@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.models.autoencoder import AutoEncoder
-from l2ae_core.training import checkpoint as checkpoints
-from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
-from l2ae_core.training.files import (
+from l2ae_core.files import (
     CHECKPOINT,
     HISTORY,
     append_json_line,
     remove_temporary_files,
     write_json_lines,
 )
+from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.training import checkpoint as checkpoints
+from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
 from l2ae_core.training.history import EpochRecord, History, TrainingError
 from l2ae_core.training.optim import Optimizer
 

@@ -23,12 +23,13 @@ from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Padding, Pair
 
 TILE_BYTES = 1 << 19  # of columns: half of a 1 MiB L2 cache, the rest is for W and the outputs
+LEAST_TILES = 4  # something for the threads to share where images are small
 PARTIAL_SUMS = 8  # most ranges of samples in the gradient of W, and so most threads there
 
 
 def tile_samples(N: int, floats_per_sample: int, itemsize: int) -> int:
-    """Samples a tile: as many as fit in TILE_BYTES, at least one."""
-    return max(1, min(N, TILE_BYTES // (floats_per_sample * itemsize)))
+    """Samples a tile: as many as fit in TILE_BYTES, but at least LEAST_TILES tiles, if N allows."""
+    return max(1, min(-(-N // LEAST_TILES), TILE_BYTES // (floats_per_sample * itemsize)))
 
 
 @nb.njit(nogil=True, cache=True)

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from l2ae_core.files import atomic_file, write_json
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
-from l2ae_core.training.files import atomic_file, write_json
 from l2ae_core.training.history import Best, EpochRecord, History
 
 FLIPS = 300  # damaged files tried; each costs two milliseconds

@@ -1,0 +1,161 @@
+"""The command line as a user meets it: files, messages, exit status."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l2ae_core.cli import main
+
+COMMON = ["--quiet", "--batch-size", "16", "--n-init", "2", "--clusters", "3"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """48 images of three kinds, with labels."""
+    rng = np.random.default_rng(0)
+    y = np.arange(48) % 3
+    x = rng.random((48, 8, 8)) * 0.2
+    for kind in range(3):
+        x[y == kind, :, kind * 3 : kind * 3 + 2] += 0.8
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["fit", "--data", str(images), "--epochs", "3", "--out", str(out), *COMMON]) == 0
+    return out
+
+
+def table(path: Path) -> np.ndarray:
+    return np.genfromtxt(path, delimiter=",", names=True)
+
+
+def test_fit_leaves_a_run(run):
+    names = {p.name for p in run.iterdir()}
+    expected = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "metrics.json"}
+    assert names == expected
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["epochs"] == 3
+    assert metrics["images"] == 48
+    for which in ("best", "last"):
+        assert 0 < metrics[which]["acc"] <= 1
+        assert metrics[which]["chance"]["acc"] >= 1 / 3
+
+
+def test_cluster_writes_the_same_labels_to_every_kind_of_file(run, images, tmp_path, capsys):
+    assert main(["cluster", str(run), "--data", str(images), "--out", str(tmp_path / "c.csv")]) == 0
+    assert main(["cluster", str(run), "--data", str(images), "--out", str(tmp_path / "c.npy")]) == 0
+    shown = capsys.readouterr()
+    assert "48 images, ACC" in shown.err
+    assert "chance" in shown.err
+    from_csv, from_npy = table(tmp_path / "c.csv"), np.load(tmp_path / "c.npy")
+    assert from_npy.dtype.names == ("index", "cluster", "label")
+    for name in from_npy.dtype.names:
+        np.testing.assert_array_equal(from_csv[name], from_npy[name])
+    assert main(["cluster", str(run), "--data", str(images)]) == 0
+    assert capsys.readouterr().out == (tmp_path / "c.csv").read_text()
+
+
+def test_clusters_of_the_training_images_are_those_of_fit(run, images, capsys):
+    assert main(["cluster", str(run), "--data", str(images)]) == 0
+    accuracy = json.loads((run / "metrics.json").read_text())["best"]["acc"]
+    assert f"ACC {accuracy:.4f}" in capsys.readouterr().err
+
+
+def test_score_flags_the_wanted_share_of_the_training_images(run, images, tmp_path, capsys):
+    out = tmp_path / "s.csv"
+    assert main(["score", str(run), "--data", str(images), "--fpr", "0.25", "--out", str(out)]) == 0
+    scores = table(out)
+    assert scores["anomalous"].sum() == 12
+    assert np.all(np.abs(scores["normality"]) <= 1 + 1e-6)
+    assert "12 of 48 images are anomalous" in capsys.readouterr().err
+    flagged = scores["anomalous"] == 1
+    assert scores["normality"][flagged].max() < scores["normality"][~flagged].min()
+
+
+def test_anomaly_class_is_left_out_of_training_and_scored(images, tmp_path, capsys):
+    out = tmp_path / "run"
+    options = ["--anomaly-class", "2", "--keep", "0.25", "--epochs", "2"]
+    assert main(["fit", "--data", str(images), *options, "--out", str(out), *COMMON]) == 0
+    assert json.loads((out / "metrics.json").read_text())["images"] == 32 + 4
+    assert main(["score", str(out), "--data", str(images)]) == 0
+    assert "class 2 as anomaly (33.3% of images): AUC" in capsys.readouterr().err
+
+
+def test_resume_with_more_epochs_ends_as_one_long_run(images, tmp_path):
+    start = ["fit", "--data", str(images), *COMMON]
+    assert main([*start, "--epochs", "4", "--out", str(tmp_path / "long")]) == 0
+    assert main([*start, "--epochs", "2", "--out", str(tmp_path / "short")]) == 0
+    resume = ["fit", "--resume", "--epochs", "4", "--out", str(tmp_path / "short"), "--quiet"]
+    assert main(resume) == 0
+    for name in ("checkpoint.npz", "clusters.npz"):
+        long, short = (np.load(tmp_path / run / name) for run in ("long", "short"))
+        with long, short:
+            keys = [key for key in long.files if key not in ("history", "format")]
+            assert keys
+            for key in keys:
+                if "history" not in key:  # it holds seconds
+                    np.testing.assert_array_equal(long[key], short[key])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "--out", "{run}"], "already exists"),
+        (["fit", "--resume", "--norm", "none", "--out", "{run}"], "architecture.norm is 'none'"),
+        (["fit", "--data", "nowhere", "--out", "{tmp}/x"], "nowhere"),
+        (["fit", "--data", "{images}", "--epochs", "0", "--out", "{tmp}/x"], "epochs"),
+        (["fit", "--data", "{images}", "--learning-rate", "-1", "--out", "{tmp}/x"], "learning"),
+        (["cluster", "{tmp}", "--data", "{images}"], "not a run directory"),
+        (["cluster", "{run}", "--data", "{images}", "--out", "{tmp}/x.txt"], "expected .csv or"),
+        (["score", "{run}", "--data", "{images}", "--fpr", "2"], "fpr is 2"),
+        (["cluster", "{run}", "--data", "{images}", "--threads", "1000"], "threads: 1000"),
+    ],
+)
+def test_errors_are_one_line_and_status_one(arguments, message, run, images, tmp_path, capsys):
+    filled = [a.format(run=run, tmp=tmp_path, images=images) for a in arguments]
+    assert main(filled) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("l2ae: error: ")
+    assert message in error
+    assert not (tmp_path / "x.txt").exists()
+
+
+def test_a_wrong_command_line_is_status_two(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--norm", "l3", "--out", "x"])
+    assert stopped.value.code == 2
+    assert "invalid choice: 'l3'" in capsys.readouterr().err
+
+
+def test_gradcheck_tells_right_from_unknown(capsys):
+    assert main(["gradcheck", "l2normalize"]) == 0
+    assert "ok" in capsys.readouterr().out
+    assert main(["gradcheck", "no-such-layer"]) == 2
+
+
+def test_ctrl_c_says_how_to_go_on(images, tmp_path):
+    out = tmp_path / "run"
+    options = ["--epochs", "100000", "--checkpoint-every", "1", "--out", str(out), *COMMON]
+    command = [sys.executable, "-m", "l2ae_core.cli", "fit", "--data", str(images), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (out / "checkpoint.npz").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        message = process.stderr.read()
+        assert process.wait() == 130
+    assert "resume" in message
+    assert "Traceback" not in message
