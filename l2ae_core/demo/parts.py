@@ -61,6 +61,13 @@ class Scored:
     error: Array  # (N,) reconstruction error of the test images
 
 
+def both(
+    norm: Norm, data: Dataset, mixed: Dataset, test: Dataset, plan: Plan
+) -> tuple[Clustered, Scored]:
+    """Both experiments with one kind of network."""
+    return cluster(norm, data, plan), score(norm, mixed, test, plan)
+
+
 def cluster(norm: Norm, data: Dataset, plan: Plan) -> Clustered:
     """Train on all images and cluster their codes: k-means, k = 10.
 

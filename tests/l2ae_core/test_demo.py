@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +167,7 @@ def test_interrupted_trainings_leave_no_file(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "score", interrupted)
+    monkeypatch.setattr(run, "_side_by_side", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path, epochs=1, progress=False)
     assert not list(tmp_path.iterdir())
@@ -194,7 +196,7 @@ def test_interrupted_writing_leaves_whole_files_and_no_metrics(
 def test_mistakes_show_before_the_first_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "cluster", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(run, "_side_by_side", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match="anomaly_digit is 10"):
         run_demo(None, anomaly_digit=10, progress=False)
     file = tmp_path / "file"
@@ -203,23 +205,30 @@ def test_mistakes_show_before_the_first_training(
         run_demo(file, progress=False)
 
 
-# Measured on seeds 0, 1, 2: ACC .893, .894, .905 with the constraint, .714, .782, .763 without it;
-# AUC .924, .892, .933. Rounding alone, of another BLAS say, can move k-means to another basin: ACC
-# .838 in one of six trainings with the constraint. The bounds leave room for that.
-LEAST_ACC, LEAST_GAIN, LEAST_AUC = 0.80, 0.02, 0.85
+# k-means on the codes has two good solutions whose inertias differ by some 0.4 %: ACC .88 to .92 and
+# ACC .79 to .84. With the constraint about one training in three ends where the second has the
+# lower inertia, and rounding alone decides which. So the bounds are on means over three seeds:
+# measured ACC .84 to .90 with the constraint and .75 to .78 without it, AUC .91 against .83.
+SEEDS = (0, 1, 2)
+LEAST_ACC, LEAST_GAIN, LEAST_AUC = 0.80, 0.03, 0.85
 
 
 @pytest.mark.slow
 def test_the_method_reaches_its_scores() -> None:
-    result = run_demo(None, seed=0, progress=False)
-    clustering, anomaly = result["clustering"], result["anomaly"]
-    assert clustering["l2"]["acc"] >= LEAST_ACC
-    assert clustering["l2"]["acc"] >= clustering["none"]["acc"] + LEAST_GAIN
-    assert clustering["l2"]["acc"] >= untrained_accuracy() + 0.1
+    results = [run_demo(None, seed=seed, progress=False) for seed in SEEDS]
+
+    def mean(*keys: str) -> float:
+        return float(np.mean([reduce(getitem, keys, result) for result in results]))
+
+    assert mean("clustering", "l2", "acc") >= LEAST_ACC
     for score in ("acc", "nmi", "ari"):
-        assert clustering["none"][score] > clustering["chance"][score] + 0.4
-    assert anomaly["l2"]["auc"] >= LEAST_AUC
-    assert anomaly["l2"]["auc"] > anomaly["reconstruction"]["auc"] > anomaly["chance"]["auc"]
+        with_l2, without = (mean("clustering", norm, score) for norm in ("l2", "none"))
+        assert with_l2 >= without + LEAST_GAIN, score
+        assert without > mean("clustering", "chance", score) + 0.4, score
+    assert mean("clustering", "l2", "acc") >= untrained_accuracy() + 0.2
+    assert mean("anomaly", "l2", "auc") >= LEAST_AUC
+    assert mean("anomaly", "l2", "auc") > mean("anomaly", "reconstruction", "auc")
+    assert mean("anomaly", "reconstruction", "auc") > mean("anomaly", "chance", "auc")
 
 
 def untrained_accuracy() -> float:
