@@ -12,6 +12,7 @@ from typing import Any
 import l2ae_core
 from l2ae_core import commands
 from l2ae_core.demo import format_table, run_demo
+from l2ae_core.demo.run import ANOMALY_DIGIT
 from l2ae_core.gradcheck.command import main as run_gradcheck
 from l2ae_core.tables import to_csv, write_table
 from l2ae_core.training.history import TrainingError
@@ -37,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _demo(out: Path | None, seed: int, quiet: bool) -> int:
-    print(format_table(run_demo(out, seed=seed, progress=not quiet)))
+def _demo(out: Path | None, seed: int, anomaly_digit: int, quiet: bool) -> int:
+    result = run_demo(out, seed=seed, anomaly_digit=anomaly_digit, progress=not quiet)
+    print(format_table(result))
     return 0
 
 
@@ -138,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="write metrics.json and the figures here"
     )
     demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument(
+        "--anomaly-digit", type=int, default=ANOMALY_DIGIT, help="default %(default)s"
+    )
     _common(demo)
 
     _fit_options(

@@ -205,10 +205,10 @@ def test_mistakes_show_before_the_first_training(
         run_demo(file, progress=False)
 
 
-# k-means on the codes has two good solutions whose inertias differ by some 0.4 %: ACC .88 to .92 and
-# ACC .79 to .84. With the constraint about one training in three ends where the second has the
-# lower inertia, and rounding alone decides which. So the bounds are on means over three seeds:
-# measured ACC .84 to .90 with the constraint and .75 to .78 without it, AUC .91 against .83.
+# k-means on the codes has two good solutions, whose inertias differ by about 0.4 %: ACC .88 to .92
+# and ACC .79 to .84. With the constraint about one training in three ends where the second has the
+# lower inertia, and rounding alone can decide which. So the bounds are on means over three seeds:
+# measured ACC .88 to .90 with the constraint and .75 to .78 without it, AUC .91 against .83.
 SEEDS = (0, 1, 2)
 LEAST_ACC, LEAST_GAIN, LEAST_AUC = 0.80, 0.03, 0.85
 
