@@ -113,35 +113,31 @@ def fit(
         "images": len(dataset),
         "reconstruction_mse": {"last": history.losses[-1], "best": history.best.loss},
     }
-    for which in ("last", "best"):  # the weights that the run uses come last
-        if which == "best":
-            history.restore_best(model)
-        metrics[which] = _cluster(model, dataset, settings, out, which, progress)
+    clusters = {}
+    metrics["last"], clusters["last"] = _cluster(model, dataset, settings, progress)
+    metrics["best"], clusters["best"] = metrics["last"], clusters["last"]
+    if history.best.epoch != len(history):
+        history.restore_best(model)
+        metrics["best"], clusters["best"] = _cluster(model, dataset, settings, progress)
+    clusters[settings["weights"]].save(out)
     write_metrics(out, metrics)
     return metrics
 
 
 def _cluster(
-    model: AutoEncoder,
-    dataset: Dataset,
-    settings: dict[str, Any],
-    out: Path,
-    which: str,
-    progress: bool,
-) -> dict[str, Any]:
-    """k-means on the codes of the training images; saved where `which` are the run's weights."""
+    model: AutoEncoder, dataset: Dataset, settings: dict[str, Any], progress: bool
+) -> tuple[dict[str, Any], SavedClusters]:
+    """k-means on the codes of the training images: its scores, and what a run keeps of it."""
     rng = streams(settings["seed"]).kmeans
     u = model.encode(dataset.images)  # (N, D)
     K = settings["clusters"]
     clustering = kmeans(u, K, n_init=settings["n_init"], rng=rng, progress=progress)
-    if which == settings["weights"]:
-        v = np.sort(cosine_normality(u, clustering.centers))
-        SavedClusters(clustering.centers, v, clustering.inertia).save(out)
+    v = np.sort(cosine_normality(u, clustering.centers))
     scores: dict[str, Any] = {"inertia": clustering.inertia}
     if dataset.labels is not None:
         scores |= clustering_scores(dataset.labels, clustering.labels)
         scores["chance"] = chance_scores(dataset.labels, K, rng)
-    return scores
+    return scores, SavedClusters(clustering.centers, v, clustering.inertia)
 
 
 def run_settings(run: Path) -> dict[str, Any]:

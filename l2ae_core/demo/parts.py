@@ -14,7 +14,6 @@ from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import Adam
 from l2ae_kernels.arrays import Array
 
-NORMS: tuple[Norm, ...] = ("l2", "none")  # with the constraint of Eq. 4, and without
 BATCH_SIZE = 64
 CLASSES = 10
 N_INIT = 20

@@ -119,7 +119,7 @@ def test_labels_do_not_steer_the_clustering() -> None:
 
 def test_the_constraint_is_the_only_difference() -> None:
     data = load("digits").subset(slice(300))
-    l2, none = (parts.cluster(norm, data, PLAN) for norm in parts.NORMS)
+    l2, none = (parts.cluster(norm, data, PLAN) for norm in parts.NAMES)
     np.testing.assert_allclose(np.linalg.norm(l2.codes, axis=1), 1, atol=1e-5)
     assert np.linalg.norm(none.codes, axis=1).std() > 0.01
     assert l2.model.params.keys() == none.model.params.keys()
