@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from l2ae_core.cli import main
+from l2ae_core.commands import load_fitted
+from l2ae_core.data import load
+from l2ae_kernels import ops
 
 COMMON = ["--quiet", "--batch-size", "16", "--n-init", "2", "--clusters", "3"]
 
@@ -69,6 +72,22 @@ def test_clusters_of_the_training_images_are_those_of_fit(run, images, capsys):
     assert main(["cluster", str(run), "--data", str(images)]) == 0
     accuracy = json.loads((run / "metrics.json").read_text())["best"]["acc"]
     assert f"ACC {accuracy:.4f}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_clusters_belong_to_the_weights_that_are_asked_for(weights, images, tmp_path):
+    """Steps so large that the last epoch is not the best one."""
+    out = tmp_path / "run"
+    options = ["--epochs", "8", "--learning-rate", "0.1", "--weights", weights]
+    assert main(["fit", "--data", str(images), *options, "--out", str(out), *COMMON]) == 0
+    losses = [json.loads(line)["loss"] for line in (out / "history.jsonl").read_text().splitlines()]
+    assert losses[-1] > min(losses)
+    fitted = load_fitted(out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["best"]["inertia"] != metrics["last"]["inertia"]
+    u = fitted.model.encode(load(images).images)
+    _, squared = ops.assign(u, fitted.clusters.centers)
+    np.testing.assert_allclose(squared.sum(), metrics[weights]["inertia"], rtol=1e-4)
 
 
 def test_score_flags_the_wanted_share_of_the_training_images(run, images, tmp_path, capsys):
