@@ -17,45 +17,59 @@ from l2ae_kernels.cpu import conv as cpu_conv
 from l2ae_kernels.cpu import dense as cpu_dense
 from l2ae_kernels.cpu import kmeans as cpu_kmeans
 from l2ae_kernels.cpu import optim as cpu_optim
+from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.cpu.register import ops as register
 from l2ae_kernels.reference import conv, dense, kmeans, optim
 
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
 REAL: DTypes = frozenset({np.dtype("float32"), np.dtype("float64")})
+F32: DTypes = frozenset({np.dtype("float32")})
 ANY: DTypes = frozenset({*REAL, np.dtype("complex128")})
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """One rung: a function, and the data types that it takes."""
+    """One rung: a function, the data types that it takes, and whether its code is emitted."""
 
     function: Callable[..., Any]
     dtypes: DTypes = REAL
+    emitted: bool = False  # then it is left out where there are no vectors to emit for
+
+    def takes(self, x: Array) -> bool:
+        """Whether it can run on x here."""
+        return x.dtype in self.dtypes and not (self.emitted and get_vectors() is None)
 
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "correlate": {
         "reference": Implementation(conv.correlate, ANY),
         "tiled": Implementation(cpu_conv.correlate),
+        "register": Implementation(register.correlate, F32, emitted=True),
     },
     "correlate_adjoint_x": {
         "reference": Implementation(conv.correlate_adjoint_x, ANY),
         "tiled": Implementation(cpu_conv.correlate_adjoint_x),
+        "register": Implementation(register.correlate_adjoint_x, F32, emitted=True),
     },
     "correlate_adjoint_W": {
         "reference": Implementation(conv.correlate_adjoint_W, ANY),
         "tiled": Implementation(cpu_conv.correlate_adjoint_W),
+        "register": Implementation(register.correlate_adjoint_W, F32, emitted=True),
     },
     "dense": {
         "reference": Implementation(dense.dense, ANY),
         "blocked": Implementation(cpu_dense.dense),
+        "register": Implementation(register.dense, F32, emitted=True),
     },
     "dense_adjoint_x": {
         "reference": Implementation(dense.dense_adjoint_x, ANY),
         "blocked": Implementation(cpu_dense.dense_adjoint_x),
+        "register": Implementation(register.dense_adjoint_x, F32, emitted=True),
     },
     "dense_adjoint_W": {
         "reference": Implementation(dense.dense_adjoint_W, ANY),
         "blocked": Implementation(cpu_dense.dense_adjoint_W),
+        "register": Implementation(register.dense_adjoint_W, F32, emitted=True),
     },
     "bias_adjoint": {
         "reference": Implementation(dense.bias_adjoint, ANY),
@@ -95,6 +109,7 @@ def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any
     if rung is not None and rung not in rungs:
         raise ValueError(f"{operation}: implementation {rung!r} is not one of {list(rungs)}")
     for name in reversed(rungs):
-        if rung in (None, name) and x.dtype in rungs[name].dtypes:
+        if rung in (None, name) and rungs[name].takes(x):
             return rungs[name].function
-    raise ValueError(f"{operation}: no implementation {rung or ''} for dtype {x.dtype}")
+    wanted = f"{operation}: no implementation {rung or ''} for dtype {x.dtype}"
+    raise ValueError(f"{wanted} and vectors {getattr(get_vectors(), 'name', 'none')!r}")

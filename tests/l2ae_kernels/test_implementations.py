@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
+from l2ae_kernels.cpu.emit.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, WORTH_A_THREAD, threads, use_threads
 from l2ae_kernels.implementations import IMPLEMENTATIONS, pick
 
@@ -28,8 +29,22 @@ CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding
 PRODUCTS = [(1, 1, 1), (33, 10, 10), (257, 3, 7), (64, 65, 1), (130, 784, 50), (0, 4, 3)]
 
 
-def rungs(operation: str) -> list[str]:
-    return [name for name in IMPLEMENTATIONS[operation] if name != "reference"]
+def rungs(operation: str, dtype: str) -> list[tuple[str, str]]:
+    """Every rung above the reference that takes the data type, with the vectors to force."""
+    table = IMPLEMENTATIONS[operation].items()
+    return [
+        (name, vectors)
+        for name, rung in table
+        if name != "reference" and np.dtype(dtype) in rung.dtypes
+        for vectors in (SETS if rung.emitted else ["none"])
+    ]
+
+
+def forced(function, rung, *arguments, **named):
+    """Call `function` on one rung with the vectors that belong to it."""
+    name, instructions = rung
+    with vectors(instructions):
+        return function(*arguments, **named, rung=name)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -53,16 +68,16 @@ def test_convolutions(case, dtype, bias):
     b, b_image = (normal(rng, (K,), dtype), normal(rng, (C,), dtype)) if bias else (None, None)
     geometry = {"stride": stride, "padding": padding}
     y = ops.correlate(x, W, b, **geometry, rung="reference")
-    for rung in rungs("correlate"):
-        assert_agree(ops.correlate(x, W, b, **geometry, rung=rung), y)
+    for rung in rungs("correlate", dtype):
+        assert_agree(forced(ops.correlate, rung, x, W, b, **geometry), y)
     adjoint_x = {"image_size": size, **geometry}
     dx = ops.correlate_adjoint_x(y, W, b_image, **adjoint_x, rung="reference")
-    for rung in rungs("correlate_adjoint_x"):
-        assert_agree(ops.correlate_adjoint_x(y, W, b_image, **adjoint_x, rung=rung), dx)
+    for rung in rungs("correlate_adjoint_x", dtype):
+        assert_agree(forced(ops.correlate_adjoint_x, rung, y, W, b_image, **adjoint_x), dx)
     adjoint_W = {"kernel_size": kernel, **geometry}
     dW = ops.correlate_adjoint_W(x, y, **adjoint_W, rung="reference")
-    for rung in rungs("correlate_adjoint_W"):
-        assert_agree(ops.correlate_adjoint_W(x, y, **adjoint_W, rung=rung), dW)
+    for rung in rungs("correlate_adjoint_W", dtype):
+        assert_agree(forced(ops.correlate_adjoint_W, rung, x, y, **adjoint_W), dW)
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS[:-1], ids=str)
@@ -119,8 +134,9 @@ def test_dense(case, dtype):
         ("leaky_relu_adjoint", (dy, dy[::-1], 0.3)),
     ]:
         function = getattr(ops, operation)
-        for rung in rungs(operation):
-            assert_agree(function(*arguments, rung=rung), function(*arguments, rung="reference"))
+        for rung in rungs(operation, dtype):
+            fast = forced(function, rung, *arguments)
+            assert_agree(fast, function(*arguments, rung="reference"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -139,7 +155,7 @@ def test_adam(shape, variant, dtype):
                 variant=variant, rung=rung,
             )  # fmt: skip
         results[rung] = (p, m, v)
-    for rung in rungs("adam_step"):
+    for rung, _ in rungs("adam_step", dtype):
         for fast, reference in zip(results[rung], results["reference"], strict=True):
             assert_agree(fast, reference)
 

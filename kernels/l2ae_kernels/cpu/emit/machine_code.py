@@ -1,0 +1,116 @@
+"""From LLVM IR to functions that Python calls, with machine code kept on disk.
+
+The key of an entry is a hash of the IR, the processor, its features and LLVM's version, so an entry
+never goes stale. It is written to a temporary file and renamed, so that two processes may start at
+once; a checksum in front rejects a damaged file. Where the folder cannot be written, the code is
+compiled anew in every process.
+
+The folder is `kernels` in the user's cache directory, or what L2AE_CACHE_DIR says.
+"""
+
+import ctypes
+import hashlib
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+from platformdirs import user_cache_path
+
+ENVIRONMENT = "L2AE_CACHE_DIR"
+OPTIMIZATION = 3  # of LLVM's code generator
+
+
+class Library:
+    """Functions of one IR module, ready to call.
+
+    A call releases the GIL. Arguments are addresses and integers (i64) alone.
+    """
+
+    def __init__(self, ir: str) -> None:
+        machine = target_machine()
+        code = load_or_compile(ir)
+        self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
+        self._engine = llvm.create_mcjit_compiler(self._module, machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def function(self, name: str, arguments: int) -> Any:
+        """Return the function `name`, which takes so many i64 and returns nothing."""
+        prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
+        function = prototype(self.address(name))
+        function.library = self  # the code lives as long as the function
+        return function
+
+    def address(self, name: str) -> int:
+        """Return where the function `name` begins; ValueError when there is none."""
+        address = int(self._engine.get_function_address(name))
+        if not address:
+            raise ValueError(f"Library: it has no function {name!r}")
+        return address
+
+
+def target_machine() -> llvm.TargetMachine:
+    """Return LLVM's code generator for this machine."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = _processor()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=cpu, features=features, opt=OPTIMIZATION, jit=True, reloc="pic", codemodel="small"
+    )
+
+
+def _processor() -> tuple[str, str]:
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def load_or_compile(ir: str) -> bytes:
+    """Return the object code of `ir`, from the cache where it is there."""
+    key = hashlib.sha256(repr((llvmlite.__version__, _processor(), ir)).encode())
+    path = folder() / f"{key.hexdigest()}.o"
+    code = _read(path)
+    if code is None:
+        code = compile_ir(ir)
+        _write(path, code)
+    return code
+
+
+def compile_ir(ir: str) -> bytes:
+    """Compile `ir` to object code."""
+    machine = target_machine()
+    module = llvm.parse_assembly(ir)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    code: bytes = machine.emit_object(module)
+    return code
+
+
+def folder() -> Path:
+    """Return the folder of the cache; it need not exist."""
+    given = os.environ.get(ENVIRONMENT)
+    return Path(given) if given else user_cache_path("l2ae") / "kernels"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None  # not there, or not ours to read
+    checksum, code = content[:32], content[32:]
+    return code if hashlib.sha256(code).digest() == checksum else None
+
+
+def _write(path: Path, code: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            file.write(hashlib.sha256(code).digest() + code)
+        Path(file.name).replace(path)
+    except OSError:
+        return  # a read-only folder or a full disk: only the next start is slower

@@ -1,0 +1,92 @@
+"""The vector unit: how many float32 fit a register, how many registers there are.
+
+    use_vectors("avx2")            until further notice, here
+    with vectors("none"): ...      inside a block; "none" leaves the emitted kernels out
+    L2AE_VECTORS=avx2 l2ae fit …   for a process
+
+Code is always made for this machine's processor; a set says how wide vectors and tiles are. LLVM
+splits what is too wide, so every set gives correct results everywhere, and all can be tested.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+
+ENVIRONMENT = "L2AE_VECTORS"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """An instruction set as a kernel needs to know it.
+
+    A tile of sums, `rows` × `columns` vectors, stays in registers, beside one row of vectors that is
+    multiplied and one broadcast value.
+    """
+
+    name: str
+    lanes: int  # float32 in a register
+    rows: int
+    columns: int
+
+
+AVX512 = Vectors("avx512", lanes=16, rows=7, columns=4)  # 28 of 32 registers
+AVX2 = Vectors("avx2", lanes=8, rows=6, columns=2)  # 12 of 16
+NEON = Vectors("neon", lanes=4, rows=6, columns=4)  # 24 of 32
+SETS = {vectors.name: vectors for vectors in (NEON, AVX2, AVX512)}
+
+
+@cache
+def best() -> str:
+    """Return the name of the widest set of this machine, "none" when no kernel fits it."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return AVX512.name
+    if features.get("avx2") and features.get("fma"):
+        return AVX2.name
+    if llvm.get_default_triple().startswith(("aarch64", "arm64")):
+        return NEON.name
+    return "none"
+
+
+def _named(name: str) -> Vectors | None:
+    if name != "none" and name not in SETS:
+        raise ValueError(f"vectors: {name!r} is not one of {[*SETS, 'none']}")
+    return SETS.get(name)
+
+
+@cache
+def _default() -> Vectors | None:
+    """What the environment says, else the widest of this machine."""
+    return _named(os.environ.get(ENVIRONMENT) or best())
+
+
+_forced: ContextVar[tuple[Vectors | None] | None] = ContextVar("vector instructions", default=None)
+
+
+def get_vectors() -> Vectors | None:
+    """Return what kernels are emitted for that are called from here; None: emit none.
+
+    Raises ValueError when the environment variable names no set.
+    """
+    forced = _forced.get()
+    return _default() if forced is None else forced[0]
+
+
+def use_vectors(name: str) -> None:
+    """Emit for the set `name` from here on, "none" for no emitted kernels; ValueError if unknown."""
+    _forced.set((_named(name),))
+
+
+@contextmanager
+def vectors(name: str) -> Iterator[None]:
+    """Emit for the set `name` inside a `with` block; ValueError when it is unknown."""
+    token = _forced.set((_named(name),))
+    try:
+        yield
+    finally:
+        _forced.reset(token)

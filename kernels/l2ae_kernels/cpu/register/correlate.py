@@ -1,0 +1,106 @@
+"""Correlation over register tiles: a tile is a few samples × a few vectors of output channels.
+
+What changed against im2col and GEMM: no columns are written. A window of an NHWC image is kh runs
+of kw·C consecutive values, and `product_tile` reads them where they lie; at the border, runs that
+would leave the image are cut, so that padding costs nothing. All samples of a tile share the window,
+so its rows are equally long. Sums stay in registers from the bias to the activation, and y is
+written once, finished.
+
+Reads x once for every K / (columns of a tile) and W once for every tile; both come from the caches:
+a tile's windows fit the first one, W the second.
+
+The adjoint in x is the same kernel: for each of the sh·sw classes of pixels (row and column modulo
+the strides) it is a correlation of dy, at stride 1, with the taps that reach the class, reversed.
+Every pixel is written once; nothing is scattered.
+"""
+
+from l2ae_kernels.cpu.emit.emitter import Integer, Module
+from l2ae_kernels.cpu.register.arguments import Arguments
+from l2ae_kernels.cpu.register.split import column_panels, sample_tiles
+from l2ae_kernels.cpu.register.tiles import dot_tile, product_tile
+
+# x (samples, H, W, C), y (samples, OH, OW, K) with their strides; `x_batch` and `y_batch` are the
+# strides from one micro-batch to the next; w is packed, b (K,), slope one float; gate lies like y.
+CORRELATE = Arguments(
+    "x x_sample x_row x_batch H W C w b slope gate y y_sample y_row y_pixel y_batch "
+    "samples OH OW K kh kw sh sw top left"
+)
+DENSE = Arguments("x x_sample x_batch I w b one slope gate y y_sample y_batch samples O block")
+
+
+def add_correlate(module: Module, gated: bool) -> None:
+    """Emit correlate(arguments, m), or correlate_gated."""
+    with module.function(f"correlate{'_gated' * gated}", 2) as (e, address, m):
+        a = CORRELATE.read(e, address)
+        x, y, gate = (a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4, a.gate)
+        for P, s in sample_tiles(e, a.samples):
+            for panel in column_panels(e, a.K, a.kh * a.kw * a.C):
+                tile = product_tile(module, P, panel.vectors, panel.masked, gated)
+                with e.each(0, a.OH) as oh, e.each(0, a.OW) as ow:
+                    h, i, runs = _window(oh, a.sh, a.top, a.kh, a.H)
+                    w, j, taps = _window(ow, a.sw, a.left, a.kw, a.W)
+                    window = x + 4 * (s * a.x_sample + h * a.x_row + w * a.C)
+                    tap = (i * a.kw + j) * a.C
+                    pixel = 4 * (s * a.y_sample + oh * a.y_row + ow * a.y_pixel + panel.column)
+                    e.call(
+                        tile, window, a.x_sample, runs, a.x_row, taps * a.C,
+                        a.w + 4 * (panel.start + tap * panel.width), a.kw * a.C * panel.width,
+                        a.b + 4 * panel.column, 0, y + pixel, a.y_sample,
+                        gate + pixel, a.slope, panel.lanes,
+                    )  # fmt: skip
+
+
+def add_correlate_dot(module: Module) -> None:
+    """Emit correlate_dot(arguments, m): for one output channel, w unpacked (kh, kw, C)."""
+    with module.function("correlate_dot", 2) as (e, address, m):
+        a = CORRELATE.read(e, address)
+        x, y = a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4
+        for P, s in sample_tiles(e, a.samples):
+            tile = dot_tile(module, P)
+            with e.each(0, a.OH) as oh, e.each(0, a.OW) as ow:
+                h, i, runs = _window(oh, a.sh, a.top, a.kh, a.H)
+                w, j, taps = _window(ow, a.sw, a.left, a.kw, a.W)
+                window = x + 4 * (s * a.x_sample + h * a.x_row + w * a.C)
+                pixel = s * a.y_sample + oh * a.y_row + ow * a.y_pixel
+                e.call(
+                    tile, window, a.x_sample, runs, a.x_row, taps * a.C,
+                    a.w + 4 * (i * a.kw + j) * a.C, a.kw * a.C,
+                    a.b, y + 4 * pixel, a.y_sample, a.slope,
+                )  # fmt: skip
+
+
+def add_dense(module: Module, gated: bool) -> None:
+    """Emit dense(arguments, m), or dense_gated: y = finish(x w + b), `block` inputs at a time.
+
+    A block of a panel of w stays in the first-level cache while all samples pass by.
+    """
+    with module.function(f"dense{'_gated' * gated}", 2) as (e, address, m):
+        a = DENSE.read(e, address)
+        x, y, gate = (a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4, a.gate)
+        with e.each(0, a.I, a.block) as i:
+            inputs, last = a.block.least(a.I - i), i + a.block
+            for panel in column_panels(e, a.O, a.I):
+                w = a.w + 4 * (panel.start + i * panel.width)
+                for P, s in sample_tiles(e, a.samples):
+                    at = 4 * (s * a.y_sample + panel.column)
+                    begin = (x + 4 * (s * a.x_sample + i), a.x_sample, 1, 0, inputs, w, 0)
+                    end = (y + at, a.y_sample, gate + at)
+                    for first in (True, False):
+                        start = (a.b + 4 * panel.column, 0) if first else (y + at, a.y_sample)
+                        with e.when(i.equals(0) if first else i > 0):
+                            partial = product_tile(module, P, panel.vectors, panel.masked, False)
+                            final = product_tile(module, P, panel.vectors, panel.masked, gated)
+                            with e.when(a.I > last):
+                                e.call(partial, *begin, *start, *end, a.one, panel.lanes)
+                            with e.when(last + 1 > a.I):
+                                e.call(final, *begin, *start, *end, a.slope, panel.lanes)
+
+
+def _window(
+    o: Integer, stride: Integer, before: Integer, taps: Integer, size: Integer
+) -> tuple[Integer, Integer, Integer]:
+    """Where the window of output o begins inside the image, at which tap, and how many taps."""
+    start = o * stride - before
+    first = (0 - start).most(0).least(taps)
+    last = taps.least(size - start)
+    return start + first, first, (last - first).most(0)

@@ -1,0 +1,38 @@
+"""The kernels of this rung, compiled once for the vectors of this machine."""
+
+from functools import cache
+
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.machine_code import Library
+from l2ae_kernels.cpu.emit.vectors import Vectors
+from l2ae_kernels.cpu.register.correlate import add_correlate, add_correlate_dot, add_dense
+from l2ae_kernels.cpu.register.elementwise import (
+    add_normalize,
+    add_normalize_adjoint,
+    add_reduce,
+    add_squared_error,
+)
+from l2ae_kernels.cpu.register.gradients import add_gradient, add_sum
+from l2ae_kernels.cpu.register.pack import add_copy, add_pack, add_panels
+from l2ae_kernels.cpu.register.program import add_run
+
+
+@cache
+def library(vectors: Vectors) -> Library:
+    """Return the compiled kernels; each takes the address of its arguments and a micro-batch m."""
+    module = Module(vectors)
+    for gated in (False, True):
+        add_correlate(module, gated)
+        add_dense(module, gated)
+    add_correlate_dot(module)
+    add_gradient(module)
+    add_sum(module)
+    add_pack(module)
+    add_panels(module)
+    add_copy(module)
+    add_normalize(module)
+    add_normalize_adjoint(module)
+    add_squared_error(module)
+    add_reduce(module)
+    add_run(module)
+    return Library(str(module.ir))

@@ -1,0 +1,135 @@
+"""Rows of the implementations table: float32, C-contiguous arrays, any geometry.
+
+Weights are packed anew in every call; a training step packs them once for all its micro-batches.
+Threads take ranges of samples, and sums over samples are cut as everywhere (PARTIAL_SUMS ranges, in
+order), so no result depends on the number of threads.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.emit.vectors import Vectors, best, get_vectors, SETS
+from l2ae_kernels.cpu.register import calls
+from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
+from l2ae_kernels.cpu.register.library import library
+from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.geometry import Padding, Pair
+
+PARTIAL_SUMS = 8
+ONE = np.ones(1, np.float32)
+ONE_AT = ONE.ctypes.data
+
+
+def correlate(
+    x: Array, W: Array, b: Array | None, out: Array, stride: Pair, padding: Padding
+) -> None:
+    """Write y (N, OH, OW, K) for x (N, H, W, C) and W (kh, kw, C, K) to `out`."""
+    g = Geometry.of(x.shape, out.shape, W.shape[:2], stride, padding)
+    vectors = _vectors()
+    packed = np.empty(calls.packed_floats(g, vectors)[0], np.float32)
+    bias = _bias(b, g.K)
+    run(vectors, calls.pack_correlate(g, _at(W), _at(packed), vectors))
+
+    def part(first: int, last: int) -> None:
+        source, target = g.x_images(_at(x[first:])), g.y_images(_at(out[first:]))
+        run(vectors, calls.correlate(
+            g, last - first, source, _at(packed), _at(bias), target, vectors, slope=ONE_AT
+        ))  # fmt: skip
+
+    in_ranges(part, len(x), len(x) * g.multiply_adds)
+
+
+def correlate_adjoint_x(
+    y: Array, W: Array, b: Array | None, out: Array, stride: Pair, padding: Padding
+) -> None:
+    """Write x (N, H, W, C) for y (N, OH, OW, K) and W (kh, kw, C, K) to `out`."""
+    g = Geometry.of(out.shape, y.shape, W.shape[:2], stride, padding)
+    vectors = _vectors()
+    packed = np.empty(calls.packed_floats(g, vectors)[1], np.float32)
+    bias = _bias(b, g.C)
+    run(vectors, calls.pack_adjoint_x(g, _at(W), _at(packed), vectors))
+
+    def part(first: int, last: int) -> None:
+        source, target = g.y_images(_at(y[first:])), g.x_images(_at(out[first:]))
+        run(vectors, calls.adjoint_x(
+            g, last - first, source, _at(packed), _at(bias), target, vectors, slope=ONE_AT
+        ))  # fmt: skip
+
+    in_ranges(part, len(y), len(y) * g.multiply_adds)
+
+
+def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
+    """Write W (kh, kw, C, K) for x (N, H, W, C) and y (N, OH, OW, K) to `out`."""
+    _adjoint_W(Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding), x, y, out)
+
+
+def dense(x: Array, W: Array, b: Array | None, out: Array) -> None:
+    """Write x (N, I) @ W (I, O) + b (O,) to `out` (N, O)."""
+    _dense(x, W, _bias(b, W.shape[1]), out, transposed=False)
+
+
+def dense_adjoint_x(dy: Array, W: Array, out: Array) -> None:
+    """Write dy (N, O) @ Wᵀ to `out` (N, I)."""
+    _dense(dy, W, _bias(None, W.shape[0]), out, transposed=True)
+
+
+def dense_adjoint_W(x: Array, dy: Array, out: Array) -> None:
+    """Write xᵀ @ dy to `out` (I, O)."""
+    g = Geometry(1, 1, x.shape[1], 1, 1, dy.shape[1], 1, 1, 1, 1, 0, 0)
+    _adjoint_W(g, x, dy, out)
+
+
+def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
+    """Call kernels one after the other."""
+    code = library(vectors)
+    for kernel, row in todo:
+        code.function(kernel, 2)(row.ctypes.data, m)
+
+
+def _dense(x: Array, W: Array, b: Array, out: Array, *, transposed: bool) -> None:
+    vectors = _vectors()
+    inputs, outputs = W.shape[::-1] if transposed else W.shape
+    packed = np.empty(calls.packed_size(inputs, outputs, vectors.lanes), np.float32)
+    run(vectors, [calls.pack_dense(_at(W), *W.shape, _at(packed), transposed=transposed)])
+
+    def part(first: int, last: int) -> None:
+        source = Images(_at(x[first:]), inputs, 0, 0)
+        target = Images(_at(out[first:]), outputs, 0, 0)
+        run(vectors, [calls.dense(
+            last - first, inputs, outputs, source, _at(packed), _at(b), target,
+            one=ONE_AT, slope=ONE_AT,
+        )])  # fmt: skip
+
+    in_ranges(part, len(x), len(x) * W.size)
+
+
+def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
+    """out = Σ over PARTIAL_SUMS ranges of samples, added in order."""
+    vectors, N, parts = _vectors(), len(x), max(1, min(PARTIAL_SUMS, len(x) // 8))
+    partial = np.zeros((parts, *out.shape), np.float32)
+    most = -(-N // parts) * g.OH * g.OW  # positions of a part
+
+    def ranges(first: int, last: int) -> None:
+        packed = np.empty(calls.packed_size(most, g.K, vectors.lanes), np.float32)
+        for p in range(first, last):
+            n, end = p * N // parts, (p + 1) * N // parts
+            source, target = g.x_images(_at(x[n:])), g.y_images(_at(y[n:]))
+            run(vectors, calls.adjoint_W(g, end - n, source, target, _at(packed), _at(partial[p])))
+
+    in_ranges(ranges, parts, N * g.multiply_adds)
+    np.sum(partial, axis=0, out=out)
+
+
+def _vectors() -> Vectors:
+    """The vectors to emit for; where none were chosen, those of this machine."""
+    return get_vectors() or SETS[best()]
+
+
+def _bias(b: Array | None, size: int) -> Array:
+    return np.zeros(size, np.float32) if b is None else b
+
+
+def _at(array: Array) -> int:
+    return int(array.ctypes.data)

@@ -1,0 +1,16 @@
+"""`l2ae bench`: this machine, side by side with the peers that are installed.
+
+    rounds.py      both sides take turns; a row of the result
+    peers.py       which peers are there, and how many threads each may use
+    steps.py       whole training steps, beside PyTorch (torch_network.py)
+    points.py      k-means, beside scikit-learn and faiss
+    operations.py  every rung of the implementations table, beside the machine's peak (peak.py)
+    start.py       seconds until the first step of a new process is done (first_step.py)
+    machine.py     what was measured on
+    goals.py       what the project wants to reach
+    tables.py      rows as text, and as the tables of the READMEs
+    command.py     the command line
+
+Nothing is timed before its result agrees. torch and faiss are imported here alone, and only when a
+work that they are peers of is prepared.
+"""

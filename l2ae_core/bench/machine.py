@@ -1,0 +1,60 @@
+"""What was measured on: processor, threads, versions, date, commit."""
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.cpu.threads import MOST
+
+PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "faiss-cpu")
+ROOT = Path(__file__).parents[2]  # of the checkout, when there is one
+
+
+def describe() -> dict[str, Any]:
+    """Return a record of this machine that is JSON-ready."""
+    vectors = get_vectors()
+    return {
+        "processor": processor(),
+        "cores": MOST,
+        "vectors": "none" if vectors is None else vectors.name,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: v for name in PACKAGES if (v := _version(name)) is not None},
+        "commit": commit(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def processor() -> str:
+    """Name of the processor; Linux tells it in one file, elsewhere Python knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def commit() -> str | None:
+    """Short hash of the checkout's commit, with "+" when files differ from it; None outside one."""
+    try:
+        found = _git("rev-parse", "--short=10", "HEAD")
+        return found + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

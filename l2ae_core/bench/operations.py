@@ -1,0 +1,198 @@
+"""Every rung of the implementations table at the shapes of the paper's networks, batch 256.
+
+    conv1  28×28×1  -> 14×14×32, 5×5/2    the deconvolutions are the same maps the other way round:
+    conv2  14×14×32 -> 7×7×64,   5×5/2    `correlate_adjoint_x` at conv2 is backward of conv2 and
+    conv3  7×7×64   -> 3×3×128,  3×3/2    forward of deconv2
+
+A row is a rung. Its peers are the rungs before it, and for a product "sgemm": NumPy's product of
+matrices of the same sizes, all windows unrolled beforehand, which is what a library takes for the
+arithmetic alone.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from l2ae_core.bench.rounds import OURS, Contest, Side, require_agreement
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.geometry import output_size
+from l2ae_kernels.implementations import IMPLEMENTATIONS
+
+BATCH = 256
+# float32 sums of up to 50,000 products in another order, over the largest entry.
+ROUNDING = 1e-4
+SAME = ((1, 2), (1, 2))
+VALID = ((0, 0), (0, 0))
+CONVOLUTIONS = {  # (H, W, C), K, kernel, padding; all of stride 2
+    "conv1": ((28, 28, 1), 32, (5, 5), SAME),
+    "conv2": ((14, 14, 32), 64, (5, 5), SAME),
+    "conv3": ((7, 7, 64), 128, (3, 3), VALID),
+}
+DENSE = {"784x500": (784, 500), "500x2000": (500, 2000)}
+POINTS = {"70000x10-k10": (70_000, 10, 10), "20000x64-k256": (20_000, 64, 256)}
+CAE_PARAMETERS = 275_979
+STRIDE = (2, 2)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation at a shape. `run(rung=...)` returns its result, a new or reused array."""
+
+    operation: str
+    shape: str
+    run: Callable[..., Any]
+    flop: float = 0.0  # of a product, multiplications with padding included
+    bytes: float = 0.0  # read and written by an elementwise one
+    product: tuple[int, int, int] | None = None  # (m, k, n) of the same product of matrices
+
+    @property
+    def work(self) -> str:
+        """Name of the operation at this shape."""
+        return f"{self.operation}-{self.shape}"
+
+    def rungs(self) -> list[str]:
+        """Names of the rungs that can run here, slowest first."""
+        x = np.empty(0, np.float32)
+        return [name for name, rung in IMPLEMENTATIONS[self.operation].items() if rung.takes(x)]
+
+    def verified(self, rung: str) -> float:
+        """Return how far a rung is from the reference; Disagreement when too far."""
+        found, expected = (_copies(self.run(rung=name)) for name in (rung, "reference"))
+        difference = max(
+            float(np.abs(a.astype(np.float64) - b).max() / max(np.abs(b).max(), 1e-30))
+            for a, b in zip(found, expected, strict=True)
+        )
+        what = "the rung and the reference"
+        return require_agreement(f"{self.work}-{rung}", what, difference, ROUNDING)
+
+    def contests(self) -> dict[str, Contest]:
+        """Return a contest of all rungs for each rung but the reference, compared."""
+        rungs = self.rungs()
+        agreement = {rung: self.verified(rung) for rung in rungs}
+        sides: dict[str, Side] = {rung: partial(self.run, rung=rung) for rung in rungs}
+        library = {} if self.product is None else {"sgemm": _sgemm(*self.product)}
+        return {
+            f"{self.work}-{rung}": Contest(
+                {OURS: sides[rung], **{r: sides[r] for r in rungs[:i]}, **library}, agreement[rung]
+            )
+            for i, rung in enumerate(rungs)
+            if rung != "reference"
+        }
+
+
+def _copies(result: Any) -> list[Array]:
+    """The arrays of a result that may be used again; of `assign` the distances alone.
+
+    Where two centers are equally near the labels may differ, with equal distances.
+    """
+    if isinstance(result, tuple) and result[0].dtype == np.int32:
+        result = result[1]
+    return [np.array(a) for a in (result if isinstance(result, tuple) else (result,))]
+
+
+def _sgemm(m: int, k: int, n: int) -> Side:
+    rng = np.random.default_rng(1)
+    A, B = (rng.random(s, dtype=np.float32) for s in ((m, k), (k, n)))
+    return partial(np.matmul, A, B, out=np.empty((m, n), np.float32))
+
+
+def cases(quick: bool = False) -> list[Case]:
+    """Return every operation at its shapes; `quick` leaves out all but one shape of each."""
+    rng = np.random.default_rng(0)
+    found = [
+        *(case for name in CONVOLUTIONS for case in _convolution(name, rng)),
+        *(case for name in DENSE for case in _dense(name, rng)),
+        *_elementwise(rng),
+        *(case for name in POINTS for case in _clusters(name, rng)),
+    ]
+    if not quick:
+        return found
+    shown = {"conv2", "500x2000", "70000x10-k10", "14x14x32", "cae"}
+    return [case for case in found if case.shape in shown]
+
+
+def _random(rng: np.random.Generator, *shape: int) -> Array:
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def _convolution(name: str, rng: np.random.Generator) -> list[Case]:
+    (H, W, C), K, kernel, padding = CONVOLUTIONS[name]
+    OH, OW = output_size((H, W), kernel, STRIDE, padding)
+    x, y = _random(rng, BATCH, H, W, C), _random(rng, BATCH, OH, OW, K)
+    w, b, b_x = _random(rng, *kernel, C, K), _random(rng, K), _random(rng, C)
+    m, k = BATCH * OH * OW, math.prod(kernel) * C
+    geometry: dict[str, Any] = {"stride": STRIDE, "padding": padding}
+    runs = {
+        "correlate": (partial(ops.correlate, x, w, b, out=np.empty_like(y), **geometry), (m, k, K)),
+        "correlate_adjoint_x": (
+            partial(ops.correlate_adjoint_x, y, w, b_x, image_size=(H, W), out=np.empty_like(x),
+                    **geometry), (m, K, k),
+        ),
+        "correlate_adjoint_W": (
+            partial(ops.correlate_adjoint_W, x, y, kernel_size=kernel, out=np.empty_like(w),
+                    **geometry), (k, m, K),
+        ),
+    }  # fmt: skip
+    return [
+        Case(operation, name, run, flop=2.0 * m * k * K, product=sizes)
+        for operation, (run, sizes) in runs.items()
+    ]
+
+
+def _dense(name: str, rng: np.random.Generator) -> list[Case]:
+    inputs, outputs = DENSE[name]
+    x, dy = _random(rng, BATCH, inputs), _random(rng, BATCH, outputs)
+    w, b = _random(rng, inputs, outputs), _random(rng, outputs)
+    runs = {
+        "dense": (partial(ops.dense, x, w, b, out=np.empty_like(dy)), (BATCH, inputs, outputs)),
+        "dense_adjoint_x": (
+            partial(ops.dense_adjoint_x, dy, w, out=np.empty_like(x)), (BATCH, outputs, inputs)
+        ),
+        "dense_adjoint_W": (
+            partial(ops.dense_adjoint_W, x, dy, out=np.empty_like(w)), (inputs, BATCH, outputs)
+        ),
+    }  # fmt: skip
+    return [
+        Case(operation, name, run, flop=2.0 * math.prod(sizes), product=sizes)
+        for operation, (run, sizes) in runs.items()
+    ]
+
+
+def _elementwise(rng: np.random.Generator) -> list[Case]:
+    """The first hidden map of the convolutional network, and all its parameters."""
+    y, dy = _random(rng, BATCH, 14, 14, 32), _random(rng, BATCH, 14, 14, 32)
+    out = np.empty_like(y)
+    start = [_random(rng, CAE_PARAMETERS) for _ in range(3)]
+    return [
+        Case("bias_adjoint", "14x14x32", partial(ops.bias_adjoint, dy), bytes=dy.nbytes),
+        Case("leaky_relu", "14x14x32", partial(ops.leaky_relu, y, 0.0, out=out),
+             bytes=2.0 * y.nbytes),
+        Case("leaky_relu_adjoint", "14x14x32", partial(ops.leaky_relu_adjoint, dy, y, 0.0, out=out),
+             bytes=3.0 * y.nbytes),
+        Case("adam_step", "cae", partial(_adam, *start), bytes=28.0 * CAE_PARAMETERS),
+    ]  # fmt: skip
+
+
+def _adam(p: Array, v: Array, g: Array, rung: str) -> tuple[Array, Array, Array]:
+    """One step from zero m, which is what a rung is compared on; the copies cost every rung alike."""
+    p, m, v = p.copy(), np.zeros_like(p), v * v
+    ops.adam_step(p, m, v, g, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, step=1,
+                  variant="keras", rung=rung)  # fmt: skip
+    return p, m, v
+
+
+def _clusters(name: str, rng: np.random.Generator) -> list[Case]:
+    n, d, k = POINTS[name]
+    x = _random(rng, n, d)
+    centers, labels = x[:k].copy(), rng.integers(k, size=n).astype(np.int32)
+    return [
+        Case("assign", name, partial(ops.assign, x, centers), flop=2.0 * n * d * k),
+        Case("update", name, partial(ops.update, x, labels, k), bytes=float(x.nbytes)),
+    ]
+
+

@@ -1,0 +1,130 @@
+"""k-means from given centers for a given number of iterations; ours beside scikit-learn and faiss.
+
+Everybody starts from the same centers, makes the same number of updates and ends on an assignment,
+so that labels, centers and inertia belong together; the inertias are compared before anything is
+timed. Nobody has converged by then: an early end would win time for another result. faiss trains on
+all points, not on its sample of 256 a cluster, and its last assignment counts, as the others' does.
+
+The data are made, nothing is downloaded:
+
+    70000x10     ten groups of unit vectors, as the codes of an auto-encoder are
+    70000x784    images as sparse as MNIST's: in each of ten groups the same 150 of 784 pixels are
+                 bright, most of the others are 0 and some hold noise
+    200000x64    256 groups of unit vectors
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from l2ae_core.bench import peers
+from l2ae_core.bench.rounds import OURS, Contest, Side, require_agreement
+from l2ae_core.clustering.kmeans import kmeans
+from l2ae_kernels.arrays import Array
+
+ITERATIONS = 25  # the default of faiss; scikit-learn's 300 would be cut short by convergence
+INERTIA = 1e-3  # relative; the same path from the same centers, up to ties and rounding
+
+
+@dataclass(frozen=True)
+class Points:
+    """n points of d features for k clusters, in `groups` groups."""
+
+    n: int
+    d: int
+    k: int
+    groups: int
+    noise: float  # standard deviation, around centers of length 1
+    images: bool = False
+
+    def make(self) -> tuple[Array, Array]:
+        """Return the points float32 (n, d) and k of them as the first centers."""
+        rng = np.random.default_rng(0)
+        group = rng.integers(self.groups, size=self.n)
+        x = self._images(group, rng) if self.images else self._vectors(group, rng)
+        return x, x[rng.choice(self.n, self.k, replace=False)].copy()
+
+    def _vectors(self, group: Array, rng: np.random.Generator) -> Array:
+        middles = rng.standard_normal((self.groups, self.d), dtype=np.float32)
+        middles /= np.linalg.norm(middles, axis=1, keepdims=True)
+        x = rng.standard_normal((self.n, self.d), dtype=np.float32)
+        x *= np.float32(self.noise)
+        x += middles[group]
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        return x
+
+    def _images(self, group: Array, rng: np.random.Generator) -> Array:
+        bright = np.zeros((self.groups, self.d), np.float32)
+        for pattern in bright:
+            pattern[rng.choice(self.d, 150, replace=False)] = rng.random(150) + 0.2
+        x = rng.standard_normal((self.n, self.d), dtype=np.float32)
+        x *= np.float32(self.noise)
+        x += bright[group]
+        x -= np.float32(self.noise)  # most pixels that are not bright fall below zero
+        return np.clip(x, 0, 1, out=x)
+
+
+POINTS = {
+    "kmeans-70000x10-k10": Points(70_000, 10, 10, groups=10, noise=0.3),
+    "kmeans-70000x784-k10": Points(70_000, 784, 10, groups=10, noise=0.5, images=True),
+    "kmeans-200000x64-k256": Points(200_000, 64, 256, groups=256, noise=0.15),
+}
+
+
+def contest(work: str, threads: int, points: Points | None = None) -> Contest:
+    """Return the sides of one work, compared; faiss is left out where it is not installed."""
+    p = POINTS[work] if points is None else points
+    x, centers = p.make()
+    iterations = _iterations(x, centers)
+    runs = {
+        OURS: partial(_ours, x, centers, iterations),
+        "sklearn-lloyd": partial(_sklearn, x, centers, iterations, "lloyd"),
+        "sklearn-elkan": partial(_sklearn, x, centers, iterations, "elkan"),
+    }
+    if peers.installed("faiss"):
+        runs["faiss"] = partial(_faiss, x, centers, iterations, threads)
+    inertia = {name: run() for name, run in runs.items()}
+    agreement = max(
+        require_agreement(f"{work}, {name}", "the inertias",
+                          abs(found - inertia[OURS]) / inertia[OURS], INERTIA)
+        for name, found in inertia.items()
+    )  # fmt: skip
+    sides: dict[str, Side] = dict(runs)
+    return Contest(sides, agreement)
+
+
+def _iterations(x: Array, centers: Array) -> int:
+    """Return how many updates everybody makes: before the labels come to rest."""
+    found = kmeans(x, len(centers), init=centers, max_iter=ITERATIONS, tol=0,
+                   rng=np.random.default_rng(0))  # fmt: skip
+    return ITERATIONS if found.n_iter == ITERATIONS else max(1, found.n_iter - 1)
+
+
+def _ours(x: Array, centers: Array, iterations: int) -> float:
+    found = kmeans(x, len(centers), init=centers, max_iter=iterations, tol=0,
+                   rng=np.random.default_rng(0))  # fmt: skip
+    return found.inertia
+
+
+def _sklearn(x: Array, centers: Array, iterations: int, algorithm: str) -> float:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    peer = KMeans(len(centers), init=centers, n_init=1, max_iter=iterations, tol=0.0,
+                  algorithm=algorithm)  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is meant to stop before
+        return float(peer.fit(x).inertia_)
+
+
+def _faiss(x: Array, centers: Array, iterations: int, threads: int) -> float:
+    faiss = peers.load("faiss")
+    faiss.omp_set_num_threads(threads)
+    n, d = x.shape
+    peer = faiss.Kmeans(d, len(centers), niter=iterations, nredo=1, verbose=False,
+                        min_points_per_centroid=1, max_points_per_centroid=n)  # fmt: skip
+    peer.train(x, init_centroids=centers)
+    distances, _ = peer.index.search(x, 1)
+    return float(distances.sum(dtype=np.float64))

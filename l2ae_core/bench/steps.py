@@ -1,0 +1,102 @@
+"""Whole training steps of a batch of 256: forward, loss, backward, Adam; ours beside PyTorch's.
+
+Both sides start from the same weights, on the same images. Before anything is timed their losses and
+gradients are compared, and the losses again after steps of both optimizers.
+"""
+
+import numpy as np
+
+from l2ae_core.bench import peers
+from l2ae_core.bench.rounds import OURS, Contest, Side, require_agreement
+from l2ae_core.layers import LeakyReLU, ReLU
+from l2ae_core.layers.base import Params
+from l2ae_core.models import Architecture, AutoEncoder, build
+from l2ae_core.training.loop import make_step
+from l2ae_core.training.optim import Adam
+from l2ae_kernels.arrays import Array
+
+NETWORKS = {
+    "step-cae-28": Architecture("cae", (28, 28, 1)),
+    "step-cae-16": Architecture("cae", (16, 16, 1)),
+    "step-dense": Architecture("dense", (28, 28, 1)),
+}
+BATCH = 256
+# A float32 sum of some hundred products is off by about 1e-6 of its scale. Where a unit is nearer to
+# zero than this its gate may be open on one side and closed on the other, both with good reason.
+CLEAR = 1e-5
+# Largest difference of two float32 gradients over their largest entry, with all gates equal.
+GRADIENTS = 5e-5
+# Adam divides by |g|: what is rounding in a tiny g is not rounding in its step.
+STEPS, LOSSES = 3, 1e-3
+
+
+def contest(work: str) -> Contest:
+    """Return the sides of one work, compared; peers that are not installed are left out."""
+    rng = np.random.default_rng(0)
+    model = build(NETWORKS[work], rng)
+    x = clear_images(model, rng)
+    step = make_step(model, Adam(variant="torch"), "mean")
+    sides: dict[str, Side] = {OURS: lambda: step(x)}
+    if not peers.installed("torch"):
+        return Contest(sides)
+    from l2ae_core.bench.torch_network import VARIANTS, TorchStep
+
+    theirs = {name: TorchStep(model, name, x) for name in VARIANTS}
+    agreement = 0.0
+    loss, gradients = step.gradients(x)
+    for name, peer in theirs.items():
+        their_loss, their_gradients = peer.gradients()
+        agreement = max(
+            agreement,
+            compare_gradients(f"{work}, {name}", gradients, their_gradients),
+            _compare_losses(f"{work}, {name}", loss, their_loss),
+        )
+    losses = [float(step(x)) for _ in range(STEPS)]
+    for name, peer in theirs.items():
+        for ours, their in zip(losses, [peer.step() for _ in range(STEPS)], strict=True):
+            _compare_losses(f"{work}, {name}, steps of Adam", ours, their)
+    return Contest(sides | {name: peer.step for name, peer in theirs.items()}, agreement)
+
+
+def compare_gradients(work: str, ours: Params, theirs: Params) -> float:
+    """Return the largest difference, each relative to the largest entry of its array.
+
+    Raises Disagreement, naming the parameter, when it is too large.
+    """
+    worst = 0.0
+    for name, g in theirs.items():
+        difference = float(np.abs(ours[name] - g).max() / np.abs(g).max())
+        worst = max(worst, require_agreement(work, f"the gradients of {name}", difference,
+                                             GRADIENTS))  # fmt: skip
+    return worst
+
+
+def _compare_losses(work: str, ours: float, theirs: float) -> float:
+    return require_agreement(work, "the losses", abs(ours - theirs) / abs(theirs), LOSSES)
+
+
+def clear_images(model: AutoEncoder, rng: np.random.Generator, count: int = BATCH) -> Array:
+    """Return random images (count, H, W, C) for which no unit of the network is at its kink.
+
+    Of millions of units some lie within rounding of zero, and one gate that differs moves a
+    gradient by 1e-4 of its size. Images with such a unit are drawn again, which lets the comparison
+    be as sharp as float32 is.
+    """
+    wide = model.astype(np.float64)
+    kept: list[Array] = []
+    while sum(map(len, kept)) < count:
+        x = rng.random((count, *model.input_shape), dtype=np.float32)
+        kept.append(x[_clear(wide, x.astype(np.float64))])
+    return np.concatenate(kept)[:count]
+
+
+def _clear(model: AutoEncoder, x: Array) -> Array:
+    """Return, for each image of x, whether all its units are clear of zero."""
+    clear = np.ones(len(x), bool)
+    for layer in (*model.encoder.layers, model.normalize, *model.decoder.layers):
+        if isinstance(layer, ReLU | LeakyReLU):
+            size = np.abs(x.reshape(len(x), -1))
+            clear &= size.min(axis=1) > CLEAR * np.sqrt((size**2).mean())
+        x, _ = layer.forward(x)
+    return clear
+

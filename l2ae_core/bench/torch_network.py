@@ -1,0 +1,196 @@
+"""The peer of a training step: the same auto-encoder in PyTorch, with our weights.
+
+It is the network that a PyTorch user would write. Our "same" padding at stride 2 is (1, 2): one zero
+before, two after. PyTorch's `padding=2` is (2, 1), since the last row that does not fill a stride is
+dropped. Mirrored images under mirrored kernels turn one into the other exactly, so the peer trains
+on mirrored images, and needs no copy to pad or to crop: `padding` and `output_padding` say it all.
+
+Its other advantages: channels_last, so that our NHWC arrays are its tensors as they are and a map
+becomes a vector without a copy; fused Adam; gradients set to None; images laid out beforehand.
+
+Not here: torch.compile took half a minute of a C++ compiler for every network and thread count and
+the step was no faster than eager; NCHW was no faster; nor was a transposed convolution written as a
+convolution and pixel_shuffle. Memory stays with the allocator that the process has.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from l2ae_core.layers import Conv2d, ConvTranspose2d, Dense, L2Normalize, Layer, LeakyReLU, ReLU
+from l2ae_core.layers.base import Params, Shape
+from l2ae_core.models import AutoEncoder
+from l2ae_kernels.arrays import Array
+
+VARIANTS = ("torch", "torch-jit")  # eager, and the traced graph
+
+
+class ToVector(nn.Module):
+    """A channels_last map (N, C, H, W) as (N, H·W·C): a view."""
+
+    def forward(self, x: Any) -> Any:
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class ToMap(nn.Module):
+    """Vectors (N, H·W·C) as a channels_last map (N, C, H, W): a view."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Any) -> Any:
+        return x.unflatten(1, self.shape).permute(0, 3, 1, 2)
+
+
+class UnitNorm(nn.Module):
+    """Eq. 4."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Any) -> Any:
+        return F.normalize(x, dim=1, eps=self.eps)
+
+
+class TorchStep:
+    """Training steps of the peer; its network starts with the weights of `ours`."""
+
+    def __init__(self, ours: AutoEncoder, variant: str, images: Array) -> None:
+        self.links = list(_links(ours))
+        self.modules = [_module(*link[1:]) for link in self.links]
+        self.network: Any = nn.Sequential(*self.modules).to(memory_format=torch.channels_last)
+        for name, array in ours.params.items():
+            self._parameter(name).data = self._theirs(name, array)
+        self.x = torch.from_numpy(_mirrored(images)).permute(0, 3, 1, 2)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=True)
+        if variant == "torch-jit":
+            with warnings.catch_warnings():  # deprecated, and still the fastest for some networks
+                warnings.simplefilter("ignore")
+                self.network = torch.jit.trace(self.network, self.x)
+
+    def step(self) -> float:
+        """One step of Adam; return the loss before."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = F.mse_loss(self.network(self.x), self.x)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.item())
+
+    def gradients(self) -> tuple[float, Params]:
+        """Return the loss, and its gradients under our names and in our layouts."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = F.mse_loss(self.network(self.x), self.x)
+        loss.backward()
+        found = {}
+        for link in self.links:
+            for name in (f"{link.name}.{parameter}" for parameter in link.layer.params):
+                found[name] = self._ours(name, self._parameter(name).grad.numpy())
+        return float(loss.item()), found
+
+    def _parameter(self, name: str) -> Any:
+        """The tensor that stands for our parameter `name`."""
+        module = self.modules[self._place(name)]
+        return module.weight if name.endswith("W") else module.bias
+
+    def _place(self, name: str) -> int:
+        return [link.name for link in self.links].index(name.rpartition(".")[0])
+
+    def _theirs(self, name: str, array: Array) -> Any:
+        array = self._mirror(name, array)
+        if array.ndim == 4:  # ours (kh, kw, a, b); theirs (b, a, kh, kw), transposed or not
+            tensor = torch.from_numpy(array.transpose(3, 2, 0, 1).copy())
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return torch.from_numpy(array.T.copy())
+
+    def _ours(self, name: str, g: Array) -> Array:
+        return self._mirror(name, g.transpose(2, 3, 1, 0) if g.ndim == 4 else g.T)
+
+    def _mirror(self, name: str, array: Array) -> Array:
+        """Turn a parameter into that of mirrored images, or back: twice is nothing.
+
+        Kernels are turned by 180 degrees. A dense layer that reads a map as a vector finds its rows
+        in another order; one whose output becomes a map has columns and bias to reorder.
+        """
+        i = self._place(name)
+        if array.ndim == 4:
+            return array[::-1, ::-1]
+        if not isinstance(self.links[i].layer, Dense):
+            return array
+        source = self.links[i - 1]
+        if source.reshapes and len(source.before) == 3 and array.ndim == 2:
+            H, W, _ = source.before
+            array = _mirrored(array.reshape(1, H, W, -1)).reshape(array.shape)
+        for target in self.links[i + 1 : i + 3]:  # an activation may stand between
+            if target.reshapes and len(target.after) == 3:
+                array = _mirrored(array.reshape(-1, *target.after)).reshape(array.shape)
+        return array
+
+
+class Link(NamedTuple):
+    """A layer at its place in the network."""
+
+    name: str
+    layer: Layer
+    before: Shape  # of a sample
+    after: Shape
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether it makes a vector of a map, or a map of a vector."""
+        return len(self.before) != len(self.after)
+
+
+def _links(ours: AutoEncoder) -> Iterator[Link]:
+    """Yield every layer, first to last."""
+    D = ours.decoder.input_shape
+    parts = {"encoder": ours.encoder, "decoder": ours.decoder}
+    for part, layers in parts.items():
+        if part == "decoder":
+            yield Link("normalize", ours.normalize, D, D)
+        shapes = pairwise(layers.shapes())
+        for i, (layer, (before, after)) in enumerate(zip(layers.layers, shapes, strict=True)):
+            yield Link(f"{part}.{i}", layer, before, after)
+
+
+def _module(layer: Layer, before: Shape, after: Shape) -> Any:
+    """Return PyTorch's own module for one of our layers."""
+    if isinstance(layer, Conv2d | ConvTranspose2d):
+        return _convolution(layer, before, after)
+    if isinstance(layer, Dense):
+        return nn.Linear(math.prod(before), math.prod(after))
+    if isinstance(layer, L2Normalize):
+        return UnitNorm(layer.eps)
+    if isinstance(layer, ReLU):
+        return nn.ReLU()
+    if isinstance(layer, LeakyReLU):
+        return nn.LeakyReLU(layer.slope)
+    if len(before) != len(after):
+        return ToVector() if len(after) == 1 else ToMap(after)
+    raise ValueError(f"bench: PyTorch's {layer} is not written")
+
+
+def _convolution(layer: Conv2d | ConvTranspose2d, before: Shape, after: Shape) -> Any:
+    transposed = isinstance(layer, ConvTranspose2d)
+    stride, (zeros, _) = layer.geometry((after if transposed else before)[:2])
+    kernel, padding = layer.W.shape[0], zeros[1]  # the mirrored "before" is our "after"
+    if not transposed:
+        return nn.Conv2d(before[2], after[2], kernel, stride[0], padding)
+    full = (before[0] - 1) * stride[0] - 2 * padding + kernel
+    return nn.ConvTranspose2d(
+        before[2], after[2], kernel, stride[0], padding, output_padding=after[0] - full
+    )
+
+
+def _mirrored(images: Array) -> Array:
+    """Images (N, H, W, ...) turned by 180 degrees."""
+    return np.ascontiguousarray(images[:, ::-1, ::-1])
+

@@ -1,0 +1,110 @@
+"""A network as the stages of a compiled training step: products with their activation, and Eq. 4.
+
+    images ─stage 0→ v_1 ─stage 1→ v_2 … ─stage L−1→ reconstruction
+
+Every stage is a Linear with the activation after it, or a Normalize. Reshape and Identity change no
+memory and vanish.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeAlias
+
+from l2ae_core.layers import (
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Identity,
+    L2Normalize,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Sequential,
+    Shape,
+)
+from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_kernels.cpu.register.calls import Geometry
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Dense, Conv2d or ConvTranspose2d, then x ↦ x where x > 0, slope · x elsewhere."""
+
+    name: str  # of its parameters: "encoder.3"
+    layer: Dense | Conv2d | ConvTranspose2d
+    input_shape: Shape
+    output_shape: Shape
+    slope: float = 1.0  # 1: no activation
+
+    @property
+    def geometry(self) -> Geometry:
+        """That of the correlation, which a transposed convolution goes against; dense: 1×1."""
+        if isinstance(self.layer, Dense):
+            inputs, outputs = self.layer.W.shape
+            return Geometry(1, 1, inputs, 1, 1, outputs, 1, 1, 1, 1, 0, 0)
+        x, y = self.input_shape, self.output_shape
+        if isinstance(self.layer, ConvTranspose2d):
+            x, y = y, x
+        stride, padding = self.layer.geometry((x[0], x[1]))
+        return Geometry.of(x, y, self.layer.W.shape[:2], stride, padding)
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """u = z / √(|z|² + ε²)."""
+
+    input_shape: Shape
+    eps: float
+
+    @property
+    def output_shape(self) -> Shape:
+        """That of the input."""
+        return self.input_shape
+
+    slope = 1.0  # it has no activation
+
+
+Stage: TypeAlias = Linear | Normalize
+
+
+def stages_of(model: AutoEncoder) -> list[Stage] | None:
+    """Return the stages of a network, None when it has a layer that no stage can do.
+
+    BatchNorm is one: it needs the whole batch at once. Others: LayerNorm, an activation that does not
+    follow a product, a layer of one's own.
+    """
+    stages: list[Stage] = []
+    shape = model.input_shape
+    for name, layer in _named_layers(model):
+        after = layer.output_shape(shape)
+        last = stages[-1] if stages else None
+        if type(layer) in (Dense, Conv2d, ConvTranspose2d):
+            stages.append(Linear(name, layer, shape, after))  # type: ignore[arg-type]
+        elif type(layer) in (ReLU, LeakyReLU) and isinstance(last, Linear) and last.slope == 1.0:
+            stages[-1] = replace(last, slope=getattr(layer, "slope", 0.0))
+        elif type(layer) is L2Normalize and len(shape) == 1 and last is not None and last.slope == 1.0:
+            stages.append(Normalize(shape, layer.eps))
+        elif type(layer) not in (Reshape, Identity):
+            return None
+        shape = after
+    usable = isinstance(stages[0], Linear) and isinstance(stages[-1], Linear) if stages else False
+    return stages if usable and prod(shape) == prod(model.input_shape) else None
+
+
+def _named_layers(model: AutoEncoder) -> list[tuple[str, Layer]]:
+    """Every layer with the name that its parameters have in `model.params`."""
+    return [
+        *_inside("encoder", model.encoder),
+        ("normalize", model.normalize),
+        *_inside("decoder", model.decoder),
+    ]
+
+
+def _inside(name: str, sequential: Sequential) -> Iterator[tuple[str, Layer]]:
+    for i, layer in enumerate(sequential.layers):
+        if isinstance(layer, Sequential):
+            yield from _inside(f"{name}.{i}", layer)
+        else:
+            yield f"{name}.{i}", layer

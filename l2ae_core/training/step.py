@@ -1,0 +1,84 @@
+"""One training step: loss, gradients, and the optimizer's turn. Layer by layer, or compiled."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from math import isfinite
+
+import numpy as np
+
+from l2ae_core.layers.base import Params
+from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.training.compiled import CompiledGradients
+from l2ae_core.training.loss import Reduction, reconstruction_loss
+from l2ae_core.training.optim import Optimizer
+from l2ae_core.training.stages import stages_of
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.emit.vectors import get_vectors
+
+
+@dataclass(eq=False)
+class Step(ABC):
+    """loss = step(x) updates `model` on the batch x (B, H, W, C) and returns its loss before that."""
+
+    model: AutoEncoder
+    optimizer: Optimizer
+    reduction: Reduction
+
+    @abstractmethod
+    def gradients(self, x: Array) -> tuple[float, Params]:
+        """Return loss and gradients, with the names of `model.params`; a next call may reuse them."""
+
+    def __call__(self, x: Array) -> float:
+        """One update; none when the loss is NaN or Inf."""
+        loss, grads = self.gradients(x)
+        if isfinite(loss):
+            self.optimizer.step(self.model.params, grads)
+        return loss
+
+
+class LayerwiseStep(Step):
+    """A whole batch through one layer after the other: any network, any data type."""
+
+    def gradients(self, x: Array) -> tuple[float, Params]:
+        x_hat, cache = self.model.forward(x, train=True)  # (B, H, W, C)
+        loss, dx_hat = reconstruction_loss(x_hat, x, self.reduction)
+        return loss, self.model.gradients(dx_hat, cache)
+
+
+@dataclass(eq=False)
+class CompiledStep(Step):
+    """A micro-batch through the whole network while it is in cache, see `compiled`."""
+
+    compiled: CompiledGradients | None = field(default=None, init=False)
+
+    def gradients(self, x: Array) -> tuple[float, Params]:
+        params = self.model.params
+        if self.compiled is None or any(
+            params[name] is not p for name, p in self.compiled.params.items()
+        ):
+            self.compiled = _compile(self.model, params)
+        x = np.ascontiguousarray(x)
+        if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):
+            raise ValueError(
+                f"step: x is {x.shape} {x.dtype}, expected float32 (B, *{self.model.input_shape})"
+            )
+        return self.compiled(x, self.reduction)
+
+
+def make_step(model: AutoEncoder, optimizer: Optimizer, reduction: Reduction = "mean") -> Step:
+    """Return the fastest step for a model: compiled where all its layers allow it.
+
+    Both give the same result up to the rounding of float32. The compiled step takes float32, wants
+    emitted kernels (l2ae_kernels.cpu.emit.vectors), and layers that `stages.stages_of` knows.
+    """
+    if _compile(model, model.params) is None:
+        return LayerwiseStep(model, optimizer, reduction)
+    return CompiledStep(model, optimizer, reduction)
+
+
+def _compile(model: AutoEncoder, params: Params) -> CompiledGradients | None:
+    vectors, stages = get_vectors(), stages_of(model)
+    single = all(p.dtype == np.float32 and p.flags.c_contiguous for p in params.values())
+    if vectors is None or stages is None or not single:
+        return None
+    return CompiledGradients(stages, params, model.input_shape, vectors)
