@@ -337,4 +337,4 @@ class CompiledGradients:
 def micro_batch(stages: list[Stage]) -> int:
     """Samples of a micro-batch."""
     convolutions = any(isinstance(s, Linear) and not isinstance(s.layer, Dense) for s in stages)
-    return 32 if convolutions else 64
+    return 16 if convolutions else 64

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from l2ae_core.layers.base import Layer
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.training.history import EpochRecord, History
-from l2ae_core.training.loss import Reduction, reconstruction_loss
+from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.session import Session
+from l2ae_core.training.step import Step, make_step
 from l2ae_kernels.arrays import Array
 
 NORM_IMAGES = 1000  # images on which the norm of the latent is watched
@@ -76,10 +77,11 @@ def fit(
     done = len(session.history)
     if done >= epochs:
         return session.history
+    update = make_step(model, optimizer, reduction)
     try:
         with _bar(len(images), done, epochs, progress) as bar:
             for epoch in range(done + 1, epochs + 1):
-                record = _train_epoch(session, epoch, images, batch_size, reduction, bar)
+                record = _train_epoch(session, epoch, images, batch_size, update, bar)
                 session.keep(record, save=epoch % checkpoint_every == 0 or epoch == epochs)
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(session.interrupted())
@@ -97,27 +99,15 @@ def batches(count: int, batch_size: int, rng: Generator) -> Iterator[Array]:
         yield order[start : start + batch_size]
 
 
-def train_step(model: AutoEncoder, x: Array, optimizer: Optimizer, reduction: Reduction) -> float:
-    """One update on the batch x (B, H, W, C); return its loss before the update.
-
-    Nothing is updated when the loss is NaN or Inf.
-    """
-    x_hat, cache = model.forward(x, train=True)  # (B, H, W, C)
-    loss, dx_hat = reconstruction_loss(x_hat, x, reduction)
-    if isfinite(loss):
-        optimizer.step(model.params, model.gradients(dx_hat, cache))
-    return loss
-
-
 def _train_epoch(
-    session: Session, epoch: int, images: Array, batch_size: int, reduction: Reduction, bar: tqdm
+    session: Session, epoch: int, images: Array, batch_size: int, update: Step, bar: tqdm
 ) -> EpochRecord:
     """Train on every image once, and measure the latent norms |z| afterwards."""
     model = session.model
     started, total, step = perf_counter(), 0.0, 0
     with np.errstate(over="ignore", invalid="ignore"):  # TrainingError says it better
         for step, batch in enumerate(batches(len(images), batch_size, session.rng), start=1):
-            loss = train_step(model, images[batch], session.optimizer, reduction)
+            loss = update(images[batch])
             if not isfinite(loss):
                 raise session.diverged(f"the loss is {loss}", epoch, step)
             total += loss * len(batch)

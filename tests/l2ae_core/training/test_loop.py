@@ -22,14 +22,14 @@ def test_batches_cover_every_image_once(count, size):
     assert len(found[-1]) == count - size * (len(found) - 1) > 0
 
 
-def test_fit_visits_every_image_once_an_epoch_in_a_new_order(small, monkeypatch):
+def test_fit_visits_every_image_once_an_epoch_in_a_new_order(small, patch_step):
     seen = []
 
-    def spy(x_hat, x, reduction):
+    def spy(step, x):
         seen.append(x)
-        return reconstruction_loss(x_hat, x, reduction)
+        return step(x)
 
-    monkeypatch.setattr(loop, "reconstruction_loss", spy)
+    patch_step(spy)
     small.train(2)
     images = small.digits()
     first, second = np.concatenate(seen[:5]), np.concatenate(seen[5:])
@@ -66,15 +66,14 @@ def test_training_learns_and_records(small):
     assert last.images_per_second == pytest.approx(150 / last.seconds)
 
 
-def test_epoch_loss_is_weighted_by_batch_size(small, monkeypatch):
+def test_epoch_loss_is_weighted_by_batch_size(small, patch_step):
     losses = []
 
-    def spy(x_hat, x, reduction):
-        loss, dx_hat = reconstruction_loss(x_hat, x, reduction)
-        losses.append((loss, len(x)))
-        return loss, dx_hat
+    def spy(step, x):
+        losses.append((step(x), len(x)))
+        return losses[-1][0]
 
-    monkeypatch.setattr(loop, "reconstruction_loss", spy)
+    patch_step(spy)
     history = small.train(1).history
     assert [n for _, n in losses] == [32, 32, 32, 32, 22]
     assert history.losses[0] == pytest.approx(sum(loss * n for loss, n in losses) / 150, rel=1e-14)
@@ -102,14 +101,15 @@ def test_the_number_of_threads_does_not_change_the_bits(small, bits, monkeypatch
         assert bits(small.train(2)) == bits(one)
 
 
-def test_best_epoch_is_kept_beside_the_last(small, monkeypatch):
+def test_best_epoch_is_kept_beside_the_last(small, patch_step, monkeypatch):
     """The third of five epochs is the best by losses that are made up."""
     made_up = iter([0.5, 0.4, 0.1, 0.3, 0.1])
 
-    def fake(x_hat, x, reduction):
-        return next(made_up), reconstruction_loss(x_hat, x, reduction)[1]
+    def fake(step, x):
+        step(x)
+        return next(made_up)
 
-    monkeypatch.setattr(loop, "reconstruction_loss", fake)
+    patch_step(fake)
     t = small.train(5, batch_size=150)
     monkeypatch.undo()
     three = small.train(3, batch_size=150)
@@ -155,20 +155,22 @@ def test_nan_in_the_images_is_found_before_anything_is_made(small, tmp_path, bad
     assert not (tmp_path / "run").exists()
 
 
-def test_divergence_is_named_and_leaves_the_last_good_checkpoint(small, tmp_path, bits):
+def test_divergence_is_named_and_leaves_the_last_good_checkpoint(
+    small, tmp_path, bits, patch_step, monkeypatch
+):
     t = small.train(2, tmp_path)
     good = (tmp_path / "checkpoint.npz").read_bytes()
-    real, calls = reconstruction_loss, []
+    calls = []
 
-    def broken(x_hat, x, reduction):
+    def broken(step, x):
         calls.append(None)
-        loss, dx_hat = real(x_hat, x, reduction)
-        return (float("nan") if len(calls) == 8 else loss), dx_hat
+        loss = step(x)
+        return float("nan") if len(calls) == 8 else loss
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "reconstruction_loss", broken)
-        with pytest.raises(TrainingError, match=r"loss is nan at epoch 4, step 3, .*npz"):
-            small.train(9, tmp_path, resume=True)
+    patch_step(broken)
+    with pytest.raises(TrainingError, match=r"loss is nan at epoch 4, step 3, .*npz"):
+        small.train(9, tmp_path, resume=True)
+    monkeypatch.undo()
     assert (tmp_path / "checkpoint.npz").read_bytes() == good
     assert len((tmp_path / WHOLE_RUN).read_text().splitlines()) == 3
     assert bits(small.train(2, tmp_path, resume=True)) == bits(t)

@@ -14,7 +14,6 @@ from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training import loop
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.loop import fit
-from l2ae_core.training.loss import reconstruction_loss
 from l2ae_core.training.optim import SGD, Adam
 
 PATIENCE = 60.0  # seconds until a started process must have written; it takes about two
@@ -52,13 +51,14 @@ def test_other_optimizers_too(small, bits, tmp_path, make):
     assert bits(train(3, tmp_path, True)) == bits(train(3, None, False))
 
 
-def test_the_best_epoch_survives_the_resume(small, tmp_path, monkeypatch):
+def test_the_best_epoch_survives_the_resume(small, tmp_path, patch_step, monkeypatch):
     made_up = iter([0.2, 0.1, 0.3, 0.4])
 
-    def fake(x_hat, x, reduction):
-        return next(made_up), reconstruction_loss(x_hat, x, reduction)[1]
+    def fake(step, x):
+        step(x)
+        return next(made_up)
 
-    monkeypatch.setattr(loop, "reconstruction_loss", fake)
+    patch_step(fake)
     small.train(3, tmp_path, batch_size=150)
     resumed = small.train(4, tmp_path, batch_size=150, resume=True)
     monkeypatch.undo()
@@ -72,7 +72,7 @@ def test_the_best_epoch_survives_the_resume(small, tmp_path, monkeypatch):
 def test_enough_epochs_return_at_once(small, bits, tmp_path, monkeypatch):
     t = small.train(3, tmp_path)
     written = (tmp_path / "checkpoint.npz").read_bytes()
-    monkeypatch.setattr(loop, "train_step", None)  # any step would fail
+    monkeypatch.setattr(loop, "make_step", None)  # any step would fail
     assert bits(small.train(3, tmp_path, resume=True)) == bits(t)
     assert bits(small.train(2, tmp_path, resume=True)) == bits(t)
     assert (tmp_path / "checkpoint.npz").read_bytes() == written
@@ -132,16 +132,18 @@ def test_other_settings_are_refused(small, tmp_path, change, message):
     assert epochs_on_disk(tmp_path) == 1
 
 
-def test_ctrl_c_keeps_the_history_and_says_how_to_resume(small, bits, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_the_history_and_says_how_to_resume(
+    small, bits, tmp_path, patch_step, monkeypatch
+):
     calls = []
 
-    def interrupted(x_hat, x, reduction):
+    def interrupted(step, x):
         calls.append(None)
         if len(calls) == 3 * 5 + 2:  # epoch 4, step 2
             raise KeyboardInterrupt
-        return reconstruction_loss(x_hat, x, reduction)
+        return step(x)
 
-    monkeypatch.setattr(loop, "reconstruction_loss", interrupted)
+    patch_step(interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         small.train(9, tmp_path)
     monkeypatch.undo()
