@@ -11,6 +11,7 @@ from typing import Any
 
 import l2ae_core
 from l2ae_core import commands
+from l2ae_core.bench import command as bench
 from l2ae_core.demo import format_table, run_demo
 from l2ae_core.demo.run import ANOMALY_DIGIT
 from l2ae_core.gradcheck.command import main as run_gradcheck
@@ -170,6 +171,12 @@ def _parser() -> argparse.ArgumentParser:
                     "every backward pass against differences and complex steps",
                     "", "L2Normalize Conv2d")  # fmt: skip
     gradcheck.add_argument("layers", nargs="*", metavar="LAYER", help="names (default: all)")
+
+    bench.add_options(
+        add("bench", bench.main, "this machine, side by side with the peers that are installed",
+            "", "step kmeans --threads 1 --json rows.json", "operations --quick --vectors avx2",
+            "--tables    # in a checkout: writes results and README tables")
+    )  # fmt: skip
     return parser
 
 

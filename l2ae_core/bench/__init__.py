@@ -8,7 +8,8 @@
     start.py       seconds until the first step of a new process is done (first_step.py)
     machine.py     what was measured on
     goals.py       what the project wants to reach
-    tables.py      rows as text, and as the tables of the READMEs
+    text.py        rows as text
+    tables.py      the results of a checkout, and the tables of its READMEs (ladder.py: of kernels)
     command.py     the command line
 
 Nothing is timed before its result agrees. torch and faiss are imported here alone, and only when a

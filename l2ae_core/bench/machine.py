@@ -2,16 +2,26 @@
 
 import platform
 import subprocess
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from l2ae_core.bench.rounds import Row
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 from l2ae_kernels.cpu.threads import MOST
 
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "faiss-cpu")
 ROOT = Path(__file__).parents[2]  # of the checkout, when there is one
+
+
+@dataclass(frozen=True)
+class Result:
+    """The rows of one part, and the machine that they were measured on."""
+
+    machine: dict[str, Any]
+    rows: list[Row]
 
 
 def describe() -> dict[str, Any]:
@@ -39,6 +49,8 @@ def processor() -> str:
 
 def commit() -> str | None:
     """Short hash of the checkout's commit, with "+" when files differ from it; None outside one."""
+    if not (ROOT / ".git").exists():
+        return None
     try:
         found = _git("rev-parse", "--short=10", "HEAD")
         return found + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.bench.rounds import OURS, Contest, Side, require_agreement
+from l2ae_core.bench.rounds import OURS, Row, Side, make_row, require_agreement, take_turns
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import output_size
@@ -35,6 +35,7 @@ CONVOLUTIONS = {  # (H, W, C), K, kernel, padding; all of stride 2
 }
 DENSE = {"784x500": (784, 500), "500x2000": (500, 2000)}
 POINTS = {"70000x10-k10": (70_000, 10, 10), "20000x64-k256": (20_000, 64, 256)}
+PASSES = 5  # of the points in a run of k-means: a rung may know from one pass to the next
 CAE_PARAMETERS = 275_979
 STRIDE = (2, 2)
 
@@ -46,9 +47,10 @@ class Case:
     operation: str
     shape: str
     run: Callable[..., Any]
-    flop: float = 0.0  # of a product, multiplications with padding included
+    flop: float = 0.0  # of the plain computation: zeros of padding count, shortcuts do not
     bytes: float = 0.0  # read and written by an elementwise one
     product: tuple[int, int, int] | None = None  # (m, k, n) of the same product of matrices
+    changes: tuple[Array, ...] = ()  # arrays that `run` changes in place: they are the result
 
     @property
     def work(self) -> str:
@@ -62,7 +64,7 @@ class Case:
 
     def verified(self, rung: str) -> float:
         """Return how far a rung is from the reference; Disagreement when too far."""
-        found, expected = (_copies(self.run(rung=name)) for name in (rung, "reference"))
+        found, expected = (self._result(name) for name in (rung, "reference"))
         difference = max(
             float(np.abs(a.astype(np.float64) - b).max() / max(np.abs(b).max(), 1e-30))
             for a, b in zip(found, expected, strict=True)
@@ -70,29 +72,43 @@ class Case:
         what = "the rung and the reference"
         return require_agreement(f"{self.work}-{rung}", what, difference, ROUNDING)
 
-    def contests(self) -> dict[str, Contest]:
-        """Return a contest of all rungs for each rung but the reference, compared."""
-        rungs = self.rungs()
-        agreement = {rung: self.verified(rung) for rung in rungs}
-        sides: dict[str, Side] = {rung: partial(self.run, rung=rung) for rung in rungs}
-        library = {} if self.product is None else {"sgemm": _sgemm(*self.product)}
-        return {
-            f"{self.work}-{rung}": Contest(
-                {OURS: sides[rung], **{r: sides[r] for r in rungs[:i]}, **library}, agreement[rung]
-            )
-            for i, rung in enumerate(rungs)
-            if rung != "reference"
-        }
+    def _result(self, rung: str) -> list[Array]:
+        """Copies of what a rung computes.
+
+        Of `assign` the distances alone: where two centers are equally near, labels may differ.
+        """
+        before = [a.copy() for a in self.changes]
+        result = self.run(rung=rung)
+        arrays = self.changes or (result if isinstance(result, tuple) else (result,))
+        copies = [a.copy() for a in (arrays[1:] if self.operation == "assign" else arrays)]
+        for a, b in zip(self.changes, before, strict=True):
+            a[...] = b
+        return copies
+
+    def sides(self) -> dict[str, Side]:
+        """Return every rung, and the library's product where there is one."""
+        sides: dict[str, Side] = {rung: partial(self.run, rung=rung) for rung in self.rungs()}
+        return sides if self.product is None else sides | {"sgemm": _sgemm(*self.product)}
 
 
-def _copies(result: Any) -> list[Array]:
-    """The arrays of a result that may be used again; of `assign` the distances alone.
-
-    Where two centers are equally near the labels may differ, with equal distances.
-    """
-    if isinstance(result, tuple) and result[0].dtype == np.int32:
-        result = result[1]
-    return [np.array(a) for a in (result if isinstance(result, tuple) else (result,))]
+def rows(
+    case: Case, threads: int, rounds: int, turn: float, done: Callable[[], object]
+) -> list[Row]:
+    """Return a row for each rung but the reference; `done` is called after each round."""
+    rungs = case.rungs()
+    agreement = {rung: case.verified(rung) for rung in rungs}
+    times = take_turns(case.sides(), rounds, turn=turn, done=done)
+    library = {name: t for name, t in times.items() if name == "sgemm"}
+    return [
+        make_row(
+            f"{case.work}-{rung}",
+            threads,
+            {OURS: times[rung], **{r: times[r] for r in rungs[:i]}, **library},
+            agreement[rung],
+        )
+        for i, rung in enumerate(rungs)
+        if rung != "reference"
+    ]
 
 
 def _sgemm(m: int, k: int, n: int) -> Side:
@@ -167,23 +183,24 @@ def _elementwise(rng: np.random.Generator) -> list[Case]:
     """The first hidden map of the convolutional network, and all its parameters."""
     y, dy = _random(rng, BATCH, 14, 14, 32), _random(rng, BATCH, 14, 14, 32)
     out = np.empty_like(y)
-    start = [_random(rng, CAE_PARAMETERS) for _ in range(3)]
+    p, m, g = (_random(rng, CAE_PARAMETERS) for _ in range(3))
+    v = g * g
+    adam: dict[str, Any] = {
+        "learning_rate": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "step": 1,
+    }
     return [
         Case("bias_adjoint", "14x14x32", partial(ops.bias_adjoint, dy), bytes=dy.nbytes),
         Case("leaky_relu", "14x14x32", partial(ops.leaky_relu, y, 0.0, out=out),
              bytes=2.0 * y.nbytes),
         Case("leaky_relu_adjoint", "14x14x32", partial(ops.leaky_relu_adjoint, dy, y, 0.0, out=out),
              bytes=3.0 * y.nbytes),
-        Case("adam_step", "cae", partial(_adam, *start), bytes=28.0 * CAE_PARAMETERS),
+        Case("adam_step", "cae", partial(ops.adam_step, p, m, v, g, **adam, variant="keras"),
+             bytes=28.0 * CAE_PARAMETERS, changes=(p, m, v)),
     ]  # fmt: skip
-
-
-def _adam(p: Array, v: Array, g: Array, rung: str) -> tuple[Array, Array, Array]:
-    """One step from zero m, which is what a rung is compared on; the copies cost every rung alike."""
-    p, m, v = p.copy(), np.zeros_like(p), v * v
-    ops.adam_step(p, m, v, g, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, step=1,
-                  variant="keras", rung=rung)  # fmt: skip
-    return p, m, v
 
 
 def _clusters(name: str, rng: np.random.Generator) -> list[Case]:
@@ -193,6 +210,18 @@ def _clusters(name: str, rng: np.random.Generator) -> list[Case]:
     return [
         Case("assign", name, partial(ops.assign, x, centers), flop=2.0 * n * d * k),
         Case("update", name, partial(ops.update, x, labels, k), bytes=float(x.nbytes)),
+        Case("restarts", name, partial(_lloyd, x, centers), flop=2.0 * n * d * k * PASSES),
     ]
 
 
+def _lloyd(x: Array, centers: Array, rung: str) -> Array:
+    """Some iterations of one run of k-means; return its inertia after each assignment."""
+    k = len(centers)
+    run = ops.restarts(x, k, 1, rung=rung)
+    run.centers[0] = centers
+    inertia = np.zeros(PASSES)
+    for i in range(PASSES):
+        run.assign([0])
+        inertia[i] = run.inertia[0]
+        run.centers[0] = run.sums[0] / np.maximum(run.counts[0], 1)[:, None]
+    return inertia

@@ -11,8 +11,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from l2ae_core.bench.rounds import Row, Side, compete
-from l2ae_core.bench.rounds import Contest as Alone
+from l2ae_core.bench.rounds import OURS, Contest, Row, Side, compete
 from l2ae_kernels.cpu.emit.emitter import Module, Value
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.emit.vectors import Vectors, get_vectors
@@ -28,7 +27,7 @@ def rows(threads: int, rounds: int) -> list[Row]:
     """Time both; no FMA loop where there are no vectors to emit for."""
     found = []
     for work, (side, flop) in sides().items():
-        row = compete(work, threads, Alone({"ours": side}), rounds)
+        row = compete(work, threads, Contest({OURS: side}), rounds)
         found.append(Row(work, threads, round(row.ours_ms * 1e9 / flop, 6), {}))
     return found
 

@@ -32,7 +32,7 @@ def missing_peer(part: str) -> str | None:
     if name is None or installed(name):
         return None
     alone = "ours stands alone" if name == "torch" else "scikit-learn stands alone beside ours"
-    return f"{name} is not installed ({OPTIONAL[name]}): {alone}; pip install 'l2ae[bench]'"
+    return f"{name} is not installed ({OPTIONAL[name]}): {alone}; pip install -e '.[bench]'"
 
 
 @contextmanager

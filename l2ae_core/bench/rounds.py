@@ -9,10 +9,10 @@ of the machine falls out of a ratio, and a slow moment out of the median. The be
 of the lowest ratio.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -57,6 +57,12 @@ class Row:
             values["ratio_spread"] = list(self.ratio_spread)
         return values
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        spread = values["ratio_spread"]
+        return cls(**(dict(values) | {"ratio_spread": None if spread is None else tuple(spread)}))
+
     @property
     def best_peer(self) -> str | None:
         """Name of the peer with the lowest time."""
@@ -81,22 +87,33 @@ def compete(
     turn: float = TURN,
     done: Callable[[], object] = lambda: None,
 ) -> Row:
-    """Time the sides of a contest in `rounds` rounds; `done` is called after each."""
-    calls = {name: _calls(side, turn) for name, side in contest.sides.items()}
-    order = list(contest.sides)
-    times: dict[str, list[float]] = {name: [] for name in order}
-    for _ in range(rounds):
-        for name in order:
-            times[name].append(_take_turn(contest.sides[name], calls[name]))
-        order.reverse()
-        done()
+    """Time the sides of a contest; the arguments are those of `take_turns`."""
+    times = take_turns(contest.sides, rounds, turn=turn, done=done)
     return make_row(work, threads, times, contest.agreement)
 
 
+def take_turns(
+    sides: dict[str, Side],
+    rounds: int,
+    *,
+    turn: float = TURN,
+    done: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:
+    """Return the seconds of each side in each of `rounds` rounds; `done` is called after each."""
+    calls = {name: _calls(side, turn) for name, side in sides.items()}
+    order = list(sides)
+    times: dict[str, list[float]] = {name: [] for name in order}
+    for _ in range(rounds):
+        for name in order:
+            times[name].append(_take_turn(sides[name], calls[name]))
+        order.reverse()
+        done()
+    return times
+
+
 def make_row(
-    work: str, threads: int, times: dict[str, Sequence[float]] | dict[str, list[float]],
-    agreement: float | None,
-) -> Row:  # fmt: skip
+    work: str, threads: int, times: dict[str, list[float]], agreement: float | None
+) -> Row:
     """Return the row for the seconds of each side, one number a round."""
     ours = np.asarray(times[OURS])
     peers = {name: np.asarray(t) for name, t in times.items() if name != OURS}
@@ -111,9 +128,11 @@ def make_row(
 
 
 def _calls(side: Side, turn: float) -> int:
-    """How many calls fit a turn; the two calls that tell also warm up what the side needs."""
-    side()
-    return int(np.clip(turn / max(_seconds(side), 1e-9), 1, MOST_CALLS))
+    """How many calls fit a turn; the calls that tell also warm up what the side needs."""
+    seconds = _seconds(side)
+    if seconds < LONG:
+        seconds = _seconds(side)
+    return int(np.clip(turn / max(seconds, 1e-9), 1, MOST_CALLS))
 
 
 def _take_turn(side: Side, calls: int) -> float:

@@ -1,8 +1,8 @@
 """Seconds until the first training step of a new process is done, its code compiled or from cache.
 
-    start-cold          without an entry in any cache: everything is compiled
-    start-warm          with the cache that the process before left
-    ...-with-import     from the start of the process: the interpreter and the imports are in it
+start-cold          without an entry in any cache: everything is compiled
+start-warm          with the cache that the process before left
+...-with-import     from the start of the process: the interpreter and the imports are in it
 """
 
 import json
@@ -19,6 +19,7 @@ from l2ae_kernels.cpu.emit import vectors
 from l2ae_kernels.cpu.emit.machine_code import ENVIRONMENT as KERNELS
 
 WARM_STARTS = 3
+COMMAND = (sys.executable, "-m", "l2ae_core.bench.first_step")
 
 
 def rows(threads: int, done: Callable[[], object] = lambda: None) -> list[Row]:
@@ -44,9 +45,10 @@ def _first_step(threads: int, folder: Path) -> dict[str, float]:
         "NUMBA_CACHE_DIR": str(folder / "numba"),
         vectors.ENVIRONMENT: "none" if emitted is None else emitted.name,
     }
-    command = [sys.executable, "-m", "l2ae_core.bench.first_step", str(threads)]
     started = time.time()
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        [*COMMAND, str(threads)], env=environment, capture_output=True, text=True, check=False
+    )
     if process.returncode:
         reason = process.stderr.strip().splitlines()[-1:]
         raise ValueError(f"start: the process ended with {process.returncode}: {reason}")

@@ -1,18 +1,18 @@
 """Whole training steps of a batch of 256: forward, loss, backward, Adam; ours beside PyTorch's.
 
-Both sides start from the same weights, on the same images. Before anything is timed their losses and
-gradients are compared, and the losses again after steps of both optimizers.
+Both sides start from the same weights, on the same images. Before anything is timed their losses
+and gradients are compared, and the losses again after steps of both optimizers.
 """
 
 import numpy as np
 
 from l2ae_core.bench import peers
-from l2ae_core.bench.rounds import OURS, Contest, Side, require_agreement
+from l2ae_core.bench.rounds import OURS, Contest, Disagreement, Side, require_agreement
 from l2ae_core.layers import LeakyReLU, ReLU
 from l2ae_core.layers.base import Params
 from l2ae_core.models import Architecture, AutoEncoder, build
-from l2ae_core.training.loop import make_step
 from l2ae_core.training.optim import Adam
+from l2ae_core.training.step import make_step
 from l2ae_kernels.arrays import Array
 
 NETWORKS = {
@@ -21,8 +21,8 @@ NETWORKS = {
     "step-dense": Architecture("dense", (28, 28, 1)),
 }
 BATCH = 256
-# A float32 sum of some hundred products is off by about 1e-6 of its scale. Where a unit is nearer to
-# zero than this its gate may be open on one side and closed on the other, both with good reason.
+# A float32 sum of some hundred products is off by about 1e-6 of its scale. Where a unit is nearer
+# to zero than this its gate may be open on one side and closed on the other, and both are right.
 CLEAR = 1e-5
 # Largest difference of two float32 gradients over their largest entry, with all gates equal.
 GRADIENTS = 5e-5
@@ -34,7 +34,7 @@ def contest(work: str) -> Contest:
     """Return the sides of one work, compared; peers that are not installed are left out."""
     rng = np.random.default_rng(0)
     model = build(NETWORKS[work], rng)
-    x = clear_images(model, rng)
+    x = clear_images(model, rng, BATCH)
     step = make_step(model, Adam(variant="torch"), "mean")
     sides: dict[str, Side] = {OURS: lambda: step(x)}
     if not peers.installed("torch"):
@@ -61,11 +61,14 @@ def contest(work: str) -> Contest:
 def compare_gradients(work: str, ours: Params, theirs: Params) -> float:
     """Return the largest difference, each relative to the largest entry of its array.
 
-    Raises Disagreement, naming the parameter, when it is too large.
+    Raises Disagreement, naming the parameter, when it is too large, or all entries are zero.
     """
     worst = 0.0
     for name, g in theirs.items():
-        difference = float(np.abs(ours[name] - g).max() / np.abs(g).max())
+        largest = np.abs(g).max()
+        if largest == 0:
+            raise Disagreement(f"{work}: the gradient of {name} is zero, which tells nothing")
+        difference = float(np.abs(ours[name] - g).max() / largest)
         worst = max(worst, require_agreement(work, f"the gradients of {name}", difference,
                                              GRADIENTS))  # fmt: skip
     return worst
@@ -75,7 +78,7 @@ def _compare_losses(work: str, ours: float, theirs: float) -> float:
     return require_agreement(work, "the losses", abs(ours - theirs) / abs(theirs), LOSSES)
 
 
-def clear_images(model: AutoEncoder, rng: np.random.Generator, count: int = BATCH) -> Array:
+def clear_images(model: AutoEncoder, rng: np.random.Generator, count: int) -> Array:
     """Return random images (count, H, W, C) for which no unit of the network is at its kink.
 
     Of millions of units some lie within rounding of zero, and one gate that differs moves a
@@ -99,4 +102,3 @@ def _clear(model: AutoEncoder, x: Array) -> Array:
             clear &= size.min(axis=1) > CLEAR * np.sqrt((size**2).mean())
         x, _ = layer.forward(x)
     return clear
-

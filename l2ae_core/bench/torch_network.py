@@ -1,9 +1,10 @@
 """The peer of a training step: the same auto-encoder in PyTorch, with our weights.
 
-It is the network that a PyTorch user would write. Our "same" padding at stride 2 is (1, 2): one zero
-before, two after. PyTorch's `padding=2` is (2, 1), since the last row that does not fill a stride is
-dropped. Mirrored images under mirrored kernels turn one into the other exactly, so the peer trains
-on mirrored images, and needs no copy to pad or to crop: `padding` and `output_padding` say it all.
+It is the network that a PyTorch user would write. Our "same" padding at stride 2 is (1, 2): one
+zero before, two after. PyTorch's `padding=2` is (2, 1), since the last row that does not fill a
+stride is dropped. Mirrored images under mirrored kernels turn one into the other exactly, so the
+peer trains on mirrored images, and needs no copy to pad or to crop: `padding` and `output_padding`
+say it all.
 
 Its other advantages: channels_last, so that our NHWC arrays are its tensors as they are and a map
 becomes a vector without a copy; fused Adam; gradients set to None; images laid out beforehand.
@@ -180,7 +181,8 @@ def _module(layer: Layer, before: Shape, after: Shape) -> Any:
 
 def _convolution(layer: Conv2d | ConvTranspose2d, before: Shape, after: Shape) -> Any:
     transposed = isinstance(layer, ConvTranspose2d)
-    stride, (zeros, _) = layer.geometry((after if transposed else before)[:2])
+    H, W, _ = after if transposed else before
+    stride, (zeros, _) = layer.geometry((H, W))
     kernel, padding = layer.W.shape[0], zeros[1]  # the mirrored "before" is our "after"
     if not transposed:
         return nn.Conv2d(before[2], after[2], kernel, stride[0], padding)
@@ -193,4 +195,3 @@ def _convolution(layer: Conv2d | ConvTranspose2d, before: Shape, after: Shape) -
 def _mirrored(images: Array) -> Array:
     """Images (N, H, W, ...) turned by 180 degrees."""
     return np.ascontiguousarray(images[:, ::-1, ::-1])
-

@@ -1,0 +1,23 @@
+"""Every rung of the implementations table, compared with the reference before it is timed.
+
+pytest benchmarks/bench_operations.py --benchmark-only
+"""
+
+import pytest
+
+from l2ae_core.bench import peers
+from l2ae_core.bench.operations import cases
+from l2ae_kernels.cpu.threads import MOST
+
+CASES = {case.work: case for case in cases()}
+RUNGS = [(work, rung) for work, case in CASES.items() for rung in case.rungs()]
+
+
+@pytest.mark.parametrize("threads", sorted({1, MOST}))
+@pytest.mark.parametrize(("work", "rung"), RUNGS)
+def test_operation(benchmark, work, rung, threads):
+    case = CASES[work]
+    with peers.all_use(threads):
+        case.verified(rung)
+        benchmark.group = f"{work}, {threads} threads"
+        benchmark.pedantic(case.run, kwargs={"rung": rung}, rounds=9, warmup_rounds=1)

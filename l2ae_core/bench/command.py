@@ -1,0 +1,158 @@
+"""`l2ae bench [PART ...]`: time this machine beside the peers that are installed."""
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from l2ae_core.bench import operations, peak, peers, points, start, steps
+from l2ae_core.bench import tables as table_files
+from l2ae_core.bench.machine import ROOT, Result, describe
+from l2ae_core.bench.rounds import TURN, Row, compete
+from l2ae_core.bench.text import screen
+from l2ae_core.files import write_json
+from l2ae_kernels.cpu.emit.vectors import SETS, use_vectors
+from l2ae_kernels.cpu.threads import MOST
+
+ROUNDS = {"step": 15, "kmeans": 7, "operations": 7}
+QUICK = 3  # rounds
+OPERATION_TURN = 0.05  # seconds: there are a hundred of them
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `l2ae bench` to a parser."""
+    parser.add_argument("parts", nargs="*", type=_part, metavar="PART",
+                        help=f"{', '.join(table_files.PARTS)} (default: all)")  # fmt: skip
+    parser.add_argument("--threads", dest="only_threads", type=_threads, metavar="T",
+                        help=f"of both sides (default: 1, then all {MOST} cores)")  # fmt: skip
+    parser.add_argument("--json", type=_writable, metavar="FILE", help="write the rows here")
+    parser.add_argument("--quick", action="store_true",
+                        help="few rounds, one shape an operation: an impression")  # fmt: skip
+    parser.add_argument("--vectors", choices=[*SETS, "none"],
+                        help="of the emitted kernels (default: the widest here)")  # fmt: skip
+    parser.add_argument("--tables", action="store_true", help="write benchmarks/results and the "
+                        "tables of the READMEs; in a checkout, without --quick")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def main(
+    parts: Sequence[str] = (),
+    only_threads: int | None = None,
+    json: Path | None = None,
+    quick: bool = False,
+    vectors: str | None = None,
+    tables: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Time the parts, print the table, and write what is asked for; return the exit status.
+
+    Raises Disagreement, a ValueError, when two sides that should compute the same do not.
+    """
+    if tables and (quick or not table_files.is_checkout(ROOT)):
+        reason = "is not for --quick" if quick else f"needs a checkout, {ROOT} is none"
+        print(f"l2ae bench: error: argument --tables: {reason}", file=sys.stderr)
+        return 2
+    if vectors is not None:
+        use_vectors(vectors)
+    counts = sorted({1, MOST}) if only_threads is None else [only_threads]
+    machine = describe()
+    print(f"{machine['processor']}, {MOST} cores, vectors {machine['vectors']}", file=sys.stderr)
+    found: dict[str, list[Row]] = {part: [] for part in parts or table_files.PARTS}
+    try:
+        for part, rows in found.items():
+            if (line := peers.missing_peer(part)) is not None:
+                print(line, file=sys.stderr)
+            for row in run(part, counts, quick=quick, progress=not quiet):
+                rows.append(row)
+    finally:  # after Ctrl-C, what there is; files hold a whole result or are not written
+        done = [row for rows in found.values() for row in rows]
+        print(screen(done))
+    if json is not None:
+        write_json(json, [row.to_dict() for row in done])
+    if tables:
+        for part, of_part in found.items():
+            table_files.save(ROOT, part, Result(machine, of_part))
+        table_files.write_readmes(ROOT)
+    return 0
+
+
+def run(
+    part: str, counts: Sequence[int], *, quick: bool = False, progress: bool = True
+) -> Iterator[Row]:
+    """Yield the rows of one part for each number of threads."""
+    rounds = QUICK if quick else ROUNDS.get(part, 1)
+    jobs = _jobs(part, rounds, quick)
+    ticks = len(counts) * sum(ticks for _, ticks, _ in jobs)
+    with tqdm(total=ticks, desc=f"bench {part}", disable=not progress, leave=False) as bar:
+        for work, ticks, job in jobs:
+            for threads in counts:
+                bar.set_postfix_str(f"{work}, {threads} thread{'s' * (threads > 1)}")
+                before = bar.n
+                with peers.all_use(threads, *PEERS.get(part, ())):
+                    yield from job(threads, bar.update)
+                bar.update(before + ticks - bar.n)
+
+
+Job = Callable[[int, Callable[[], object]], list[Row]]
+PEERS = {"step": ("torch",), "kmeans": ("faiss",)}
+
+
+def _jobs(part: str, rounds: int, quick: bool) -> list[tuple[str, int, Job]]:
+    """Return name, ticks of the progress bar and function of each work of a part."""
+    if part == "step":
+        return [(work, rounds + 1, _step(work, rounds)) for work in steps.NETWORKS]
+    if part == "kmeans":
+        return [(work, rounds + 1, _kmeans(work, rounds)) for work in points.POINTS]
+    if part == "start":
+        return [("start", 1 + start.WARM_STARTS, lambda threads, tick: start.rows(threads, tick))]
+    cases = operations.cases(quick)
+    return [
+        ("peak", 1, lambda threads, _: peak.rows(threads, rounds)),
+        *((case.work, rounds, _operation(case, rounds)) for case in cases),
+    ]
+
+
+def _step(work: str, rounds: int) -> Job:
+    def job(threads: int, tick: Callable[[], object]) -> list[Row]:
+        contest = steps.contest(work)
+        tick()
+        return [compete(work, threads, contest, rounds, turn=TURN, done=tick)]
+
+    return job
+
+
+def _kmeans(work: str, rounds: int) -> Job:
+    def job(threads: int, tick: Callable[[], object]) -> list[Row]:
+        contest = points.contest(work, threads)
+        tick()
+        return [compete(work, threads, contest, rounds, turn=TURN, done=tick)]
+
+    return job
+
+
+def _operation(case: operations.Case, rounds: int) -> Job:
+    def job(threads: int, tick: Callable[[], object]) -> list[Row]:
+        return operations.rows(case, threads, rounds, OPERATION_TURN, tick)
+
+    return job
+
+
+def _part(name: str) -> str:
+    if name not in table_files.PARTS:
+        raise ArgumentTypeError(f"{name!r} is not one of {', '.join(table_files.PARTS)}")
+    return name
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise ArgumentTypeError(f"{text} is not between 1 and {MOST}, the cores of this process")
+    return int(text)
+
+
+def _writable(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ArgumentTypeError(f"{text} is a folder, or its folder is not there")
+    return path

@@ -1,0 +1,69 @@
+"""Rows as text: the table on the screen, and pieces of Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from l2ae_core.bench.goals import GOALS, verdict
+from l2ae_core.bench.rounds import Row
+
+HEADER = ("work", "threads", "ours ms", "peers ms", "ratio", "spread", "goal", "")
+
+
+def screen(rows: Sequence[Row]) -> str:
+    """Return the table that `l2ae bench` prints."""
+    lines = [HEADER, *(cells(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    right = {1, 2, 4, 5}
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return the row as text, a cell for each column of HEADER."""
+    goal = GOALS.get(row.work)
+    peers = ", ".join(f"{name} {milliseconds(t)}" for name, t in fastest_first(row.peers))
+    ratio, spread = "", ""
+    if row.ratio_best_peer is not None and row.ratio_spread is not None:
+        ratio = f"{row.ratio_best_peer:.2f}"
+        spread = "{:.2f}–{:.2f}".format(*row.ratio_spread)
+    return (row.work, str(row.threads), milliseconds(row.ours_ms), peers, ratio, spread,
+            "" if goal is None else str(goal), verdict(row))  # fmt: skip
+
+
+def fastest_first(peers: dict[str, float]) -> list[tuple[str, float]]:
+    """Return names and times, the fastest first."""
+    return sorted(peers.items(), key=lambda item: item[1])
+
+
+def milliseconds(ms: float) -> str:
+    """Return a time to three digits."""
+    return f"{ms:,.0f}" if ms >= 1000 else f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], right: set[int]) -> str:
+    """Return a Markdown table; the columns `right` are aligned to the right."""
+    rule = ["--:" if i in right else "---" for i in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
+
+
+def sources(machines: list[tuple[str, dict[str, Any]]]) -> str:
+    """Where the numbers come from; one sentence for parts that were measured alike."""
+    parts: dict[str, list[str]] = {}
+    for part, machine in machines:
+        parts.setdefault(_machine(machine), []).append(part)
+    sentences = [f"`l2ae bench {' '.join(names)} --tables`: {m}" for m, names in parts.items()]
+    return "\n".join(sentences)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, vectors {machine['vectors']}, "
+        f"{machine['system']}, Python {machine['python']}, {versions}; commit "
+        f"{machine['commit']}, {machine['date']}."
+    )

@@ -1,0 +1,122 @@
+"""`l2ae bench` as a user meets it."""
+
+import json
+
+import pytest
+
+from l2ae_core.bench import command, operations, peak, peers, points, steps, tables
+from l2ae_core.bench.points import Points
+from l2ae_core.bench.rounds import OURS, Contest
+from l2ae_core.cli import main
+from l2ae_kernels.cpu.emit.vectors import get_vectors, vectors
+from l2ae_kernels.cpu.threads import MOST, get_threads
+
+
+@pytest.fixture(autouse=True)
+def instant(monkeypatch):
+    """Turns of no length, and works that take no time to prepare."""
+    monkeypatch.setattr(command, "TURN", 0.0)
+    monkeypatch.setattr(command, "OPERATION_TURN", 0.0)
+    seen = []
+
+    def contest(work):
+        return Contest({OURS: lambda: seen.append(get_threads()), "torch": lambda: None}, 1e-6)
+
+    monkeypatch.setattr(steps, "contest", contest)
+    monkeypatch.setattr(points, "POINTS", {"kmeans-small": Points(500, 4, 3, groups=3, noise=0.6)})
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    monkeypatch.setattr(peak, "SIDE", 8)
+    return seen
+
+
+def test_rows_are_printed_and_written(instant, tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    assert main(["bench", "step", "--quick", "--quiet", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())
+    assert [(row["work"], row["threads"]) for row in rows] == [
+        (work, threads)
+        for work in ("step-cae-28", "step-cae-16", "step-dense")
+        for threads in sorted({1, MOST})
+    ]
+    assert set(instant) == {1, MOST}
+    shown = capsys.readouterr()
+    assert "torch is not installed" in shown.err
+    assert all(row["work"] in shown.out for row in rows)
+    assert list(rows[0]) == ["work", "threads", "ours_ms", "peers", "ratio_best_peer",
+                             "ratio_spread", "agreement"]  # fmt: skip
+
+
+def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
+    cases = [case for case in operations.cases() if case.operation == "leaky_relu"]
+    monkeypatch.setattr(operations, "cases", lambda quick: cases)
+    path = tmp_path / "rows.json"
+    with vectors(getattr(get_vectors(), "name", "none")):  # what is forced ends with the block
+        arguments = ["kmeans", "operations", "--threads", "1", "--vectors", "none", "--json"]
+        assert main(["bench", *arguments, str(path), "--quick", "--quiet"]) == 0
+    rows = json.loads(path.read_text())
+    assert [row["work"] for row in rows] == [
+        "kmeans-small", "gflop-sgemm", "leaky_relu-14x14x32-blocked"
+    ]  # fmt: skip
+    assert set(rows[0]["peers"]) == {"sklearn-lloyd", "sklearn-elkan"}
+    assert "vectors none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stepp"], "argument PART: 'stepp' is not one of step, kmeans, operations, start"),
+        (["--threads", "0"], f"argument --threads: 0 is not between 1 and {MOST}"),
+        (["--threads", "many"], "argument --threads: many is not"),
+        (["--json", "no/such/folder/x.json"], "argument --json: no/such/folder/x.json"),
+        (["--vectors", "mmx"], "argument --vectors: invalid choice: 'mmx'"),
+        (["--tables", "--quick"], "argument --tables: is not for --quick"),
+    ],
+)
+def test_a_wrong_command_line_names_the_argument(arguments, message, capsys):
+    try:
+        status = main(["bench", *arguments])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert message in capsys.readouterr().err
+
+
+def test_tables_need_a_checkout(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    assert main(["bench", "step", "--tables"]) == 2
+    assert "--tables: needs a checkout" in capsys.readouterr().err
+
+
+def test_tables_are_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(tables, "is_checkout", lambda root: True)
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / tables.RESULTS).mkdir(parents=True)
+    for path, region in tables.REGIONS.items():
+        (tmp_path / path).write_text(f"<!-- {region} -->\n<!-- /{region} -->\n", "utf-8")
+    assert main(["bench", "step", "--threads", "1", "--tables", "--quiet"]) == 0
+    assert "| training step, dense, 28×28 | 1 |" in (tmp_path / "README.md").read_text("utf-8")
+
+
+def test_ctrl_c_shows_what_there_is_and_writes_nothing(monkeypatch, tmp_path, capsys):
+    right = steps.contest
+
+    def interrupted(work):
+        if work == "step-dense":
+            raise KeyboardInterrupt
+        return right(work)
+
+    monkeypatch.setattr(steps, "contest", interrupted)
+    path = tmp_path / "rows.json"
+    assert main(["bench", "step", "--quiet", "--json", str(path)]) == 130
+    assert not path.exists()
+    shown = capsys.readouterr()
+    assert "interrupted" in shown.err
+    assert "step-cae-16" in shown.out
+    assert "step-dense" not in shown.out
+
+
+def test_help_has_examples(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    assert "l2ae bench step kmeans --threads 1 --json rows.json" in capsys.readouterr().out

@@ -1,0 +1,193 @@
+"""What is timed was found right before; a wrong side is not timed."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from l2ae_core.bench import operations, peak, peers, points, start, steps
+from l2ae_core.bench.points import Points
+from l2ae_core.bench.rounds import OURS, Disagreement, compete
+from l2ae_core.models import Architecture, build
+from l2ae_core.training.step import make_step
+from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.implementations import IMPLEMENTATIONS, Implementation
+
+FEW = Points(3000, 10, 5, groups=5, noise=0.6)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A small network in place of that of the paper."""
+    monkeypatch.setattr(steps, "BATCH", 8)
+    monkeypatch.setitem(steps.NETWORKS, "step-cae-28",
+                        Architecture("cae", (16, 16, 1), filters=(8, 8, 8)))  # fmt: skip
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+
+
+def test_without_torch_ours_stands_alone(small, no_torch):
+    contest = steps.contest("step-cae-28")
+    assert list(contest.sides) == [OURS]
+    row = compete("step-cae-28", 1, contest, 2, turn=0.001)
+    assert (row.peers, row.ratio_best_peer) == ({}, None)
+    assert row.ours_ms > 0
+    assert "torch is not installed" in peers.missing_peer("step")
+    assert "faiss is not installed" in peers.missing_peer("kmeans")
+    assert peers.missing_peer("operations") is None
+
+
+@pytest.mark.parametrize("network", steps.NETWORKS)
+def test_torch_agrees_and_its_steps_too(network, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(steps, "BATCH", 16)
+    contest = steps.contest(network)
+    assert list(contest.sides) == [OURS, "torch", "torch-jit"]
+    assert 0 < contest.agreement < steps.GRADIENTS
+
+
+def test_a_wrong_gradient_is_not_timed(small, monkeypatch):
+    pytest.importorskip("torch")
+
+    def wrong(model, optimizer, reduction):
+        step = make_step(model, optimizer, reduction)
+        right = step.gradients
+
+        def gradients(x):
+            loss, grads = right(x)
+            return loss, grads | {"decoder.3.b": 1.001 * grads["decoder.3.b"]}
+
+        step.gradients = gradients
+        return step
+
+    monkeypatch.setattr(steps, "make_step", wrong)
+    monkeypatch.setattr(steps, "GRADIENTS", 1e-4)
+    with pytest.raises(Disagreement, match=r"step-cae-28, torch: the gradients of decoder.3.b"):
+        steps.contest("step-cae-28")
+
+
+def test_gradients_are_compared_array_by_array():
+    rng = np.random.default_rng(0)
+    right = {"a": rng.random((3, 4)), "b": 1e-6 * rng.random(5)}
+    assert steps.compare_gradients("work", right, right) == 0
+    wrong = right | {"b": right["b"] * 1.001}  # 1e-9 in absolute terms
+    with pytest.raises(Disagreement, match="work: the gradients of b differ by 1.0e-03"):
+        steps.compare_gradients("work", wrong, right)
+    with pytest.raises(Disagreement, match="work: the gradient of b is zero"):
+        steps.compare_gradients("work", right, right | {"b": 0 * right["b"]})
+
+
+def test_images_are_clear_of_every_kink():
+    model = build(Architecture("cae", (8, 8, 1)), np.random.default_rng(0))
+    x = steps.clear_images(model, np.random.default_rng(1), 40)
+    assert x.shape == (40, 8, 8, 1)
+    gates = []
+    for precision in (np.float32, np.float64):
+        network = model.astype(precision)
+        _, cache = network.forward(x.astype(precision))
+        gates.append(network.gates(cache))
+    assert all(np.array_equal(a, b) for a, b in zip(*gates, strict=True))
+
+
+def test_kmeans_agrees_with_scikit_learn(no_torch):
+    contest = points.contest("kmeans", 1, FEW)
+    assert list(contest.sides) == [OURS, "sklearn-lloyd", "sklearn-elkan"]
+    assert contest.agreement < points.INERTIA
+    assert contest.sides[OURS]() == pytest.approx(contest.sides["sklearn-lloyd"](), rel=1e-4)
+
+
+def test_kmeans_agrees_with_faiss():
+    pytest.importorskip("faiss")
+    contest = points.contest("kmeans", 1, FEW)
+    assert "faiss" in contest.sides
+
+
+def test_another_inertia_is_not_timed(no_torch, monkeypatch):
+    right = points._sklearn
+    monkeypatch.setattr(points, "_sklearn", lambda *a: 1.01 * right(*a))
+    with pytest.raises(Disagreement, match="kmeans, sklearn-lloyd: the inertias differ by 1.0e-02"):
+        points.contest("kmeans", 1, FEW)
+
+
+@pytest.mark.parametrize("work", points.POINTS)
+def test_points(work):
+    """Data as they are described, and iterations that are not cut short by convergence."""
+    p = replace(points.POINTS[work], n=2000)
+    x, centers = p.make()
+    assert x.shape == (2000, p.d)
+    assert centers.shape == (p.k, p.d)
+    assert x.dtype == np.float32
+    if p.images:
+        assert 0.5 < (x == 0).mean() < 0.9
+        assert x.min() == 0
+        assert x.max() <= 1
+    else:
+        np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1, rtol=1e-5)
+
+
+def test_every_operation_of_the_table_has_a_case():
+    assert {case.operation for case in operations.cases()} == set(IMPLEMENTATIONS)
+    assert {case.operation for case in operations.cases(quick=True)} == set(IMPLEMENTATIONS)
+
+
+def test_rows_of_an_operation():
+    case = next(case for case in operations.cases() if case.work == "dense-784x500")
+    rows = operations.rows(case, 1, 2, 0.001, lambda: None)
+    assert [row.work for row in rows] == [f"dense-784x500-{r}" for r in case.rungs()[1:]]
+    for row, rungs in zip(rows, (case.rungs()[:i] for i in range(1, 9)), strict=False):
+        assert list(row.peers) == [*rungs, "sgemm"]
+        assert row.agreement < operations.ROUNDING
+
+
+@pytest.mark.parametrize("operation", ["dense", "adam_step", "assign"])
+def test_a_wrong_rung_is_not_timed(operation, monkeypatch):
+    right = IMPLEMENTATIONS[operation]["reference"].function
+
+    def wrong(*arguments, **keywords):
+        result = right(*arguments, **keywords)
+        written = {"dense": 3, "adam_step": 0}.get(operation)
+        (result[1] if written is None else arguments[written])[...] *= 1.01
+        return result
+
+    monkeypatch.setitem(IMPLEMENTATIONS[operation], "wrong", Implementation(wrong))
+    case = next(case for case in operations.cases() if case.operation == operation)
+    with pytest.raises(Disagreement, match=f"{case.work}-wrong: the rung and the reference"):
+        operations.rows(case, 1, 1, 0.0, lambda: None)
+    assert case.verified("reference") == 0  # arrays that a rung changes are put back
+
+
+def test_the_peak_loop_makes_its_steps(monkeypatch):
+    vectors = get_vectors()
+    if vectors is None:
+        pytest.skip("no vectors to emit for")
+    monkeypatch.setattr(peak, "STEPS", 2)
+    out = np.zeros(peak.CHAINS * vectors.lanes, np.float32)
+    peak.fma_loop.__wrapped__(vectors)(out.ctypes.data, 3, 4)
+    chains = np.repeat(np.arange(peak.CHAINS), vectors.lanes)
+    np.testing.assert_array_equal(out, ((chains + 1) / 2 + 1) / 2)
+    assert list(peak.sides()) == ["gflop-fma", "gflop-sgemm"]
+
+
+def test_start_measures_a_process(monkeypatch, tmp_path):
+    """The process is a stand-in: a real one compiles for seconds."""
+    monkeypatch.setattr(start, "COMMAND", (sys.executable, "-c", (
+        "import json, sys, time, os;"
+        "assert os.environ['L2AE_CACHE_DIR'] and os.environ['NUMBA_CACHE_DIR'];"
+        "print(json.dumps({'step': 0.25, 'import': 0.5, 'done': time.time()}))"
+    )))  # fmt: skip
+    ticks = []
+    rows = {row.work: row for row in start.rows(1, lambda: ticks.append(1))}
+    assert list(rows) == ["start-cold", "start-cold-with-import", "start-warm",
+                          "start-warm-with-import"]  # fmt: skip
+    assert rows["start-cold"].ours_ms == 250
+    assert 0 < rows["start-warm-with-import"].ours_ms < 20_000
+    assert len(ticks) == 1 + start.WARM_STARTS
+    monkeypatch.setattr(start, "COMMAND", (sys.executable, "-c", "raise SystemExit('no kernel')"))
+    with pytest.raises(ValueError, match="start: the process ended with 1: .*no kernel"):
+        start.rows(1)
