@@ -1,13 +1,14 @@
-"""Correlation and its adjoints by im2col in tiles that stay in cache, and one GEMM a tile.
+"""Correlation and its adjoints by im2col and GEMM: two rungs that differ in the size of a tile.
 
-The rung above the reference. im2col writes each window as a row, so that a correlation becomes a
-matrix product
+im2col writes each window as a row, so that a correlation becomes a matrix product
 
     columns (samples·OH·OW, kh·kw·C)  @  W (kh·kw·C, K)
 
-For a whole batch the columns would be 25 times the images and go through main memory twice. Here
-a tile of a few samples is unrolled, multiplied and forgotten while it is in the L2 cache. A tile
-reads its images once, writes its outputs once, and W stays in cache too. Threads take tiles;
+Rung `im2col` unrolls all samples of a thread at once, as most frameworks began: a matrix product of
+full speed, but the columns are up to 25 times the images and go through main memory twice.
+
+Rung `tiled` unrolls a few samples, multiplies and forgets them while they are in the L2 cache. A
+tile reads its images once, writes its outputs once, and W stays in cache too. Threads take tiles;
 nothing that they write overlaps.
 
 The sum over samples in `correlate_adjoint_W` runs over PARTIAL_SUMS fixed ranges that are added in
@@ -19,7 +20,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.blas import single_threaded_blas
-from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.cpu.threads import get_threads, in_ranges
 from l2ae_kernels.geometry import Padding, Pair
 
 TILE_BYTES = 1 << 19  # of columns: half of a 1 MiB L2 cache, the rest is for W and the outputs
@@ -27,8 +28,13 @@ LEAST_TILES = 4  # something for the threads to share where images are small
 PARTIAL_SUMS = 8  # most ranges of samples in the gradient of W, and so most threads there
 
 
-def tile_samples(N: int, floats_per_sample: int, itemsize: int) -> int:
-    """Samples a tile: as many as fit in TILE_BYTES, but at least LEAST_TILES tiles, if N allows."""
+def tile_samples(N: int, floats_per_sample: int, itemsize: int, *, tiled: bool) -> int:
+    """Samples a tile: as many as fit in TILE_BYTES, but at least LEAST_TILES tiles, if N allows.
+
+    Not `tiled`: the whole share of a thread.
+    """
+    if not tiled:
+        return max(1, -(-N // get_threads()))
     return max(1, min(-(-N // LEAST_TILES), TILE_BYTES // (floats_per_sample * itemsize)))
 
 
@@ -150,12 +156,13 @@ def _bias(b: Array | None, like: Array) -> Array:
 
 
 def correlate(
-    x: Array, W: Array, b: Array | None, out: Array, stride: Pair, padding: Padding
-) -> None:
+    x: Array, W: Array, b: Array | None, out: Array, stride: Pair, padding: Padding,
+    *, tiled: bool = True,
+) -> None:  # fmt: skip
     """Write y (N, OH, OW, K) for x (N, H, W, C) and W (kh, kw, C, K) to `out`."""
     kh, kw, C, K = W.shape
     N, OH, OW, _ = out.shape
-    T = tile_samples(N, OH * OW * kh * kw * C, x.itemsize)
+    T = tile_samples(N, OH * OW * kh * kw * C, x.itemsize, tiled=tiled)
     geometry = (kh, kw, *stride, padding[0][0], padding[1][0])
     W2, work = W.reshape(kh * kw * C, K), out.size * kh * kw * C
     with single_threaded_blas():
@@ -163,25 +170,28 @@ def correlate(
 
 
 def correlate_adjoint_x(
-    y: Array, W: Array, b: Array | None, out: Array, stride: Pair, padding: Padding
-) -> None:
+    y: Array, W: Array, b: Array | None, out: Array, stride: Pair, padding: Padding,
+    *, tiled: bool = True,
+) -> None:  # fmt: skip
     """Write x (N, H, W, C) for y (N, OH, OW, K) and W (kh, kw, C, K) to `out`."""
     kh, kw, C, K = W.shape
     N, OH, OW, _ = y.shape
-    T = tile_samples(N, OH * OW * kh * kw * C, y.itemsize)
+    T = tile_samples(N, OH * OW * kh * kw * C, y.itemsize, tiled=tiled)
     geometry = (kh, kw, *stride, padding[0][0], padding[1][0])
     W2, work = W.reshape(kh * kw * C, K), y.size * kh * kw * C
     with single_threaded_blas():
         in_ranges(_correlate_adjoint_x, -(-N // T), work, y, W2, _bias(b, y), out, *geometry, T)
 
 
-def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
+def correlate_adjoint_W(
+    x: Array, y: Array, out: Array, stride: Pair, padding: Padding, *, tiled: bool = True
+) -> None:
     """Write W (kh, kw, C, K) for x (N, H, W, C) and y (N, OH, OW, K) to `out`."""
     kh, kw, C, K = out.shape
     N, OH, OW, _ = y.shape
-    T = tile_samples(N, OH * OW * kh * kw * C, x.itemsize)
+    T = tile_samples(N, OH * OW * kh * kw * C, x.itemsize, tiled=tiled)
     geometry = (kh, kw, *stride, padding[0][0], padding[1][0])
-    parts = max(1, min(PARTIAL_SUMS, N // T))
+    parts = max(1, min(PARTIAL_SUMS, N // T if tiled else N))
     partial, work = np.empty((parts, kh * kw * C, K), x.dtype), y.size * kh * kw * C
     with single_threaded_blas():
         in_ranges(_correlate_adjoint_W, parts, work, x, y, partial, *geometry, T)

@@ -4,7 +4,7 @@
     emitter.py   the language: vectors, loops, calls
     machine_code.py   IR to machine code, kept on disk, called without the GIL
 
-Numba compiles Python loops and hopes that LLVM finds the vectors. A register-tiled kernel must know:
-which values stay in registers over the whole loop, and which are broadcast from memory. So it is
-written in terms of registers, by a Python function that unrolls what is known when it runs.
+Numba compiles Python loops and hopes that LLVM finds the vectors. A register-tiled kernel must
+know which values stay in registers over the whole loop, and which are broadcast from memory. So it
+is written in terms of registers, by a Python function that unrolls what is known when it runs.
 """

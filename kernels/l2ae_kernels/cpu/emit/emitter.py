@@ -1,16 +1,15 @@
 """The language of the emitted kernels: pointers to float32, vectors, loops with carried values.
 
-    def saxpy(e, n, a, x, y):                     # y += a · x, n a multiple of the lanes
-        def body(i, _):
+    module = Module(vectors)
+    with module.function("saxpy", 4) as (e, n, *addresses):      # y += a · x
+        a, x, y = map(e.pointer, addresses)
+        with e.each(0, n, e.lanes) as i:                         # n a multiple of the lanes
             e.store(e.fma(e.spread(a), e.load(x, i), e.load(y, i)), y, i)
-            return []
-        e.loop(0, n, [], body, step=e.lanes)
+    saxpy = Library(str(module.ir)).function("saxpy", 4)         # of machine_code.py
 
-    module = Module("example", vectors)
-    with module.function("saxpy", "n a x y") as (e, n, a, x, y): saxpy(e, n, *map(e.pointer, (a, x, y)))
-
-Python's own loops unroll, `Emitter.loop` loops at run time. Values that a loop carries (sums) come
-in as a list and leave as one: LLVM keeps each in a register as long as there are enough.
+Python's own loops unroll, `Emitter.each` and `Emitter.loop` loop at run time. Values that `loop`
+carries (sums) come in as a list and leave as one: LLVM keeps each in a register as long as there
+are enough.
 
 Offsets count floats and may be Python integers or values. A vector has `lanes` floats; loads and
 stores with a mask touch no memory outside it.
@@ -40,7 +39,9 @@ class Module:
         self.ir = ir.Module()
 
     @contextmanager
-    def function(self, name: str, arguments: int, exported: bool = True) -> Iterator[tuple[Any, ...]]:
+    def function(
+        self, name: str, arguments: int, exported: bool = True
+    ) -> Iterator[tuple[Any, ...]]:
         """Yield an Emitter for the body of a new function, and its i64 arguments.
 
         `exported` functions can be called from Python, others only from this module.
@@ -166,9 +167,35 @@ class Emitter:
         first = self.b.insert_element(none, value, I32(0))
         return self.b.shuffle_vector(first, none, ir.Constant(ir.VectorType(I32, self.lanes), None))
 
+    def prefetch(self, pointer: Value, offset: Offset = 0) -> None:
+        """Fetch the cache line of a float that will be needed, into the second-level cache."""
+        read, second, data = I32(0), I32(2), I32(1)
+        self._intrinsic("prefetch", ir.VoidType(), self.at(pointer, offset), read, second, data)
+
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """Return a · b + c, rounded once where the machine can."""
         return self._intrinsic("fmuladd", a.type, a, b, c)
+
+    def turn(self, rows: Sequence[Value]) -> list[Value]:
+        """Return the columns of a square matrix of `lanes` vectors, lanes a power of two.
+
+        Halves of blocks change places across the diagonal: single lanes first, then pairs, …
+        """
+        rows, size = list(rows), 1
+        while size < self.lanes:
+            own = [lane for lane in range(self.lanes) if not lane & size]
+            low = [i if not i & size else self.lanes + i - size for i in range(self.lanes)]
+            high = [i + size if not i & size else self.lanes + i for i in range(self.lanes)]
+            for i in own:
+                a, b = rows[i], rows[i + size]
+                rows[i], rows[i + size] = self._lanes_of(a, b, low), self._lanes_of(a, b, high)
+            size *= 2
+        return rows
+
+    def _lanes_of(self, a: Value, b: Value, numbers: list[int]) -> Value:
+        """Return a vector of lanes of a (0 … lanes − 1) and of b (lanes …)."""
+        chosen = ir.Constant(ir.VectorType(I32, len(numbers)), numbers)
+        return self.b.shuffle_vector(a, b, chosen)
 
     def sum_of_lanes(self, v: Value) -> Value:
         """Return the sum of a vector's lanes as a scalar."""
@@ -223,7 +250,7 @@ class Emitter:
     def over_vectors(
         self, count: Offset, carried: Sequence[Value], body: Callable[..., Sequence[Value]]
     ) -> list[Value]:
-        """Run `body(i, values)` for whole vectors of `count` floats, `body(i, values, mask)` at last."""
+        """Run `body(i, values)` over `count` floats by vectors, at last `body(i, values, mask)`."""
         whole = self.mul(self.ratio(count, self.lanes), self.lanes)
         values = self.loop(0, whole, carried, body, step=self.lanes)
         mask = self.first(self.sub(count, whole))
@@ -245,6 +272,13 @@ class Emitter:
         b.store(b.add(b.load(i, typ=I64), self.integer(step)), i)
         b.branch(head)
         b.position_at_end(after)
+
+    def room(self, floats: int) -> Value:
+        """Return the address of that many floats on the stack, at the start of a cache line."""
+        with self.b.goto_entry_block():
+            memory = self.b.alloca(F32, size=floats)
+            memory.align = 64
+        return self.index(self.b.ptrtoint(memory, I64))
 
     def _variable(self) -> Value:
         """Return room for an i64 that may change, made in the first block of the function."""
@@ -334,4 +368,4 @@ class Integer:
 def _suffix(type_: Any) -> str:
     if isinstance(type_, ir.VectorType):
         return f"v{type_.count}{_suffix(type_.element)}"
-    return {"float": "f32", "double": "f64"}.get(str(type_), str(type_))
+    return {"float": "f32", "double": "f64", "ptr": "p0"}.get(str(type_), str(type_))

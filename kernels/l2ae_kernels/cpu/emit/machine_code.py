@@ -1,7 +1,8 @@
 """From LLVM IR to functions that Python calls, with machine code kept on disk.
 
-The key of an entry is a hash of the IR, the processor, its features and LLVM's version, so an entry
-never goes stale. It is written to a temporary file and renamed, so that two processes may start at
+The key of an entry is a hash of what it is made from (the IR, or the source files that write the IR
+and the vectors), the processor, its features and LLVM's version, so an entry never goes stale. It is
+written to a temporary file and renamed, so that two processes may start at
 once; a checksum in front rejects a damaged file. Where the folder cannot be written, the code is
 compiled anew in every process.
 
@@ -11,6 +12,8 @@ The folder is `kernels` in the user's cache directory, or what L2AE_CACHE_DIR sa
 import ctypes
 import hashlib
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -18,6 +21,9 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 from platformdirs import user_cache_path
+
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.vectors import Vectors
 
 ENVIRONMENT = "L2AE_CACHE_DIR"
 OPTIMIZATION = 3  # of LLVM's code generator
@@ -29,9 +35,18 @@ class Library:
     A call releases the GIL. Arguments are addresses and integers (i64) alone.
     """
 
-    def __init__(self, ir: str) -> None:
+    @classmethod
+    def of(cls, build: Callable[[Vectors], Module], vectors: Vectors) -> "Library":
+        """Return the functions of the module that `build` makes, which is called only if it must.
+
+        To write the IR takes a second and more; the sources of this package stand for it.
+        """
+        origin = repr((f"{build.__module__}.{build.__qualname__}", vectors, _sources()))
+        return cls(lambda: str(build(vectors).ir), origin)
+
+    def __init__(self, ir: str | Callable[[], str], origin: str | None = None) -> None:
         machine = target_machine()
-        code = load_or_compile(ir)
+        code = load_or_compile(ir, origin)
         self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
         self._engine = llvm.create_mcjit_compiler(self._module, machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -40,7 +55,7 @@ class Library:
     def function(self, name: str, arguments: int) -> Any:
         """Return the function `name`, which takes so many i64 and returns nothing."""
         prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-        function = prototype(self.address(name))
+        function: Any = prototype(self.address(name))
         function.library = self  # the code lives as long as the function
         return function
 
@@ -67,15 +82,28 @@ def _processor() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def load_or_compile(ir: str) -> bytes:
-    """Return the object code of `ir`, from the cache where it is there."""
-    key = hashlib.sha256(repr((llvmlite.__version__, _processor(), ir)).encode())
-    path = folder() / f"{key.hexdigest()}.o"
+def load_or_compile(ir: str | Callable[[], str], origin: str | None = None) -> bytes:
+    """Return the object code of `ir`, from the cache where it is there.
+
+    `origin` says what the IR is made from, when it is not made yet; else it speaks for itself.
+    """
+    key = repr((llvmlite.__version__, _processor(), ir if origin is None else origin))
+    path = folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.o"
     code = _read(path)
     if code is None:
-        code = compile_ir(ir)
+        code = compile_ir(ir if isinstance(ir, str) else ir())
         _write(path, code)
     return code
+
+
+@cache
+def _sources() -> str:
+    """A hash of every source file of the CPU kernels."""
+    root = Path(__file__).parents[1]
+    content = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return content.hexdigest()
 
 
 def compile_ir(ir: str) -> bytes:

@@ -24,8 +24,8 @@ ENVIRONMENT = "L2AE_VECTORS"
 class Vectors:
     """An instruction set as a kernel needs to know it.
 
-    A tile of sums, `rows` × `columns` vectors, stays in registers, beside one row of vectors that is
-    multiplied and one broadcast value.
+    A tile of sums, `rows` × `columns` vectors, stays in registers, beside one row of vectors that
+    is multiplied and one broadcast value.
     """
 
     name: str
@@ -34,9 +34,10 @@ class Vectors:
     columns: int
 
 
-AVX512 = Vectors("avx512", lanes=16, rows=7, columns=4)  # 28 of 32 registers
-AVX2 = Vectors("avx2", lanes=8, rows=6, columns=2)  # 12 of 16
-NEON = Vectors("neon", lanes=4, rows=6, columns=4)  # 24 of 32
+# 24 of 32 registers hold sums and 5 what is multiplied; of 28 sums LLVM would spill some
+AVX512 = Vectors("avx512", lanes=16, rows=6, columns=4)
+NEON = Vectors("neon", lanes=4, rows=6, columns=4)
+AVX2 = Vectors("avx2", lanes=8, rows=6, columns=2)  # 12 and 3 of 16
 SETS = {vectors.name: vectors for vectors in (NEON, AVX2, AVX512)}
 
 
@@ -78,7 +79,7 @@ def get_vectors() -> Vectors | None:
 
 
 def use_vectors(name: str) -> None:
-    """Emit for the set `name` from here on, "none" for no emitted kernels; ValueError if unknown."""
+    """Emit for the set `name` from here on, "none" for nothing; ValueError if unknown."""
     _forced.set((_named(name),))
 
 
