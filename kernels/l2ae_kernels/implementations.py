@@ -8,6 +8,7 @@ A function of the table writes its result to arrays that it is given; shapes are
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,8 +19,10 @@ from l2ae_kernels.cpu import dense as cpu_dense
 from l2ae_kernels.cpu import kmeans as cpu_kmeans
 from l2ae_kernels.cpu import optim as cpu_optim
 from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.cpu.nearest import assign as nearest
+from l2ae_kernels.cpu.nearest import restarts as nearest_restarts
 from l2ae_kernels.cpu.register import ops as register
-from l2ae_kernels.reference import conv, dense, kmeans, optim
+from l2ae_kernels.reference import conv, dense, kmeans, optim, restarts
 
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
 REAL: DTypes = frozenset({np.dtype("float32"), np.dtype("float64")})
@@ -43,16 +46,19 @@ class Implementation:
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "correlate": {
         "reference": Implementation(conv.correlate, ANY),
+        "im2col": Implementation(partial(cpu_conv.correlate, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate),
         "register": Implementation(register.correlate, F32, emitted=True),
     },
     "correlate_adjoint_x": {
         "reference": Implementation(conv.correlate_adjoint_x, ANY),
+        "im2col": Implementation(partial(cpu_conv.correlate_adjoint_x, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate_adjoint_x),
         "register": Implementation(register.correlate_adjoint_x, F32, emitted=True),
     },
     "correlate_adjoint_W": {
         "reference": Implementation(conv.correlate_adjoint_W, ANY),
+        "im2col": Implementation(partial(cpu_conv.correlate_adjoint_W, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate_adjoint_W),
         "register": Implementation(register.correlate_adjoint_W, F32, emitted=True),
     },
@@ -90,10 +96,16 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "assign": {
         "reference": Implementation(kmeans.assign),
         "blocked": Implementation(cpu_kmeans.assign),
+        "register": Implementation(nearest.assign, F32, emitted=True),
     },
     "update": {
         "reference": Implementation(kmeans.update),
         "blocked": Implementation(cpu_kmeans.update),
+    },
+    "restarts": {
+        "reference": Implementation(restarts.Restarts),
+        "blocked": Implementation(cpu_kmeans.Restarts),
+        "register": Implementation(nearest_restarts.Restarts, F32, emitted=True),
     },
 }
 

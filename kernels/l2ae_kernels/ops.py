@@ -10,6 +10,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array, array_module
 from l2ae_kernels.geometry import Padding, Pair, output_size, require_shape
 from l2ae_kernels.implementations import pick
+from l2ae_kernels.reference.restarts import Restarts
 
 
 def _output(operation: str, out: Array | None, shape: tuple[int, ...], like: Array) -> Array:
@@ -225,3 +226,17 @@ def update(x: Array, labels: Array, k: int, *, rung: str | None = None) -> tuple
     (x,) = _same("update", x=x)  # type: ignore[assignment]
     sums, counts = pick("update", x, rung)(x, labels, k)
     return sums, counts
+
+
+def restarts(x: Array, k: int, runs: int, *, rung: str | None = None) -> Restarts:
+    """Several Lloyd runs over the points x (n, d) with k centers each, see `Restarts`."""
+    _require_axes("restarts", x=(x, 2))
+    (x,) = _same("restarts", x=x)  # type: ignore[assignment]
+    made: Restarts = restarts_class(x, rung)(x, k, runs)
+    return made
+
+
+def restarts_class(x: Array, rung: str | None = None) -> type[Restarts]:
+    """The class of `restarts(x, …)`: it knows what memory a run takes."""
+    picked: type[Restarts] = pick("restarts", x, rung)  # type: ignore[assignment]
+    return picked

@@ -12,15 +12,18 @@ owns the policy; the arithmetic on the points is in `l2ae_kernels`.
 """
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from l2ae_core.clustering.start import kmeans_plus_plus
+from l2ae_core.clustering.start import start
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.reference.restarts import Restarts
+
+MEMORY = 1 << 26  # bytes that runs side by side may always take
 
 
 @dataclass(eq=False)
@@ -83,79 +86,95 @@ def kmeans(
     _check(points, n_clusters, n_init, max_iter, tol)
     if spherical:
         points = _unit_rows("kmeans", points)
-    starts = None if isinstance(init, str) else _given_centers(init, points, n_clusters, spherical)
+    given = None if isinstance(init, str) else _given_centers(init, points, n_clusters, spherical)
     if isinstance(init, str) and init != "k-means++":
         raise ValueError(f'kmeans: init is {init!r} but expected "k-means++" or an array (K, D)')
     shift = tol * float(points.var(axis=0, dtype=np.float64).mean()) if tol > 0 else 0.0
-    seeds = rng.integers(2**63, size=n_init if starts is None else 1)
+    seeds = rng.integers(2**63, size=n_init if given is None else 1)
     best: Clustering | None = None
-    restarts: list[list[float]] = []
-    bar = tqdm(seeds, desc="k-means", unit="restart", disable=not progress)
-    for seed in bar:
-        centers = (
-            kmeans_plus_plus(points, n_clusters, np.random.default_rng(seed))
-            if starts is None
-            else starts
-        )
-        found = lloyd(points, centers, max_iter=max_iter, shift=shift, spherical=spherical)
-        restarts.extend(found.restarts)
-        if best is None or found.inertia < best.inertia:
-            best = found
-            bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
+    histories: list[list[float]] = []
+    together = _runs_together(points, n_clusters, len(seeds))
+    restarts = ops.restarts(points, n_clusters, together)
+    with tqdm(total=len(seeds), desc="k-means", unit="restart", disable=not progress) as bar:
+        for first in range(0, len(seeds), together):
+            part = seeds[first : first + together]
+            if given is None:
+                start(restarts, [np.random.default_rng(seed) for seed in part])
+            else:
+                restarts.centers[0] = given
+            for found in lloyd(restarts, len(part), max_iter, shift, spherical, bar):
+                histories.extend(found.restarts)
+                if best is None or found.inertia < best.inertia:
+                    best = found
+                    bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
     assert best is not None  # n_init >= 1
-    best.restarts = restarts
+    best.restarts = histories
     _warn_if_empty(best)
     return best
 
 
+def _runs_together(x: Array, n_clusters: int, runs: int) -> int:
+    """Return how many runs share a pass over x: as many as fit the memory that x takes twice."""
+    each = ops.restarts_class(x).bytes_per_run(len(x), n_clusters)
+    return max(1, min(runs, max(MEMORY, 2 * x.nbytes) // each))
+
+
 def lloyd(
-    x: Array, centers: Array, *, max_iter: int, shift: float = 0.0, spherical: bool = False
-) -> Clustering:
-    """Run one restart on checked x (N, D) from centers (K, D), which it may change.
+    restarts: Restarts, runs: int, max_iter: int, shift: float, spherical: bool, bar: tqdm
+) -> Iterator[Clustering]:
+    """Run the first `runs` restarts from their centers, side by side, and yield them in order.
 
-    Ends after an assignment that changes no label, after a step with Σ_j |c_j' − c_j|² <= shift,
-    or after max_iter updates.
+    A run ends after an assignment that changes no label, after a step with Σ_j |c_j' − c_j|² <=
+    shift, or after max_iter updates.
     """
-    step = lloyd_step(x, centers)
-    history = [step.inertia]
-    n_iter = 0
-    while n_iter < max_iter:
-        n_iter += 1
-        before, centers = step, mean(step, spherical=spherical)
-        moved = float(((centers - before.centers) ** 2).sum(dtype=np.float64))
-        step = lloyd_step(x, centers)
-        history.append(step.inertia)
-        if np.array_equal(step.labels, before.labels) or moved <= shift:
+    active = list(range(runs))
+    restarts.forget()
+    assign_and_fill(restarts, active)
+    histories = [[float(restarts.inertia[r])] for r in active]
+    for _ in range(max_iter):
+        moved = [move_to_means(restarts, r, spherical) for r in active]
+        assign_and_fill(restarts, active)
+        for r in active:
+            histories[r].append(float(restarts.inertia[r]))
+        going = [
+            r
+            for r, distance in zip(active, moved, strict=True)
+            if restarts.changed[r] and distance > shift
+        ]
+        bar.update(len(active) - len(going))
+        active = going
+        if not active:
             break
-    return Clustering(step.labels, step.centers, step.inertia, n_iter, [history], spherical)
+    bar.update(len(active))
+    for r, history in enumerate(histories):
+        labels, centers = restarts.labels[r].copy(), restarts.centers[r].copy()
+        yield Clustering(labels, centers, history[-1], len(history) - 1, [history], spherical)
 
 
-class Step(NamedTuple):
-    """One pass over the points: the assignment to `centers`, and what the next centers need."""
+def assign_and_fill(restarts: Restarts, which: list[int]) -> None:
+    """Assign the points in the runs `which`, and move empty clusters.
 
-    centers: Array  # (K, D)
-    labels: Array  # (N,) int32
-    inertia: float
-    sums: Array  # (K, D) float64, of the points of each cluster
-    counts: Array  # (K,) int64
-
-
-def lloyd_step(x: Array, centers: Array) -> Step:
-    """Assign every point of x (N, D), move empty clusters, and sum up the clusters.
-
-    An empty cluster moves to the point that lies farthest from its center, in place in `centers`,
-    until none is empty; the labels are always those of an assignment to the moved centers.
+    An empty cluster moves to the point that lies farthest from its center until none is empty; the
+    labels are always those of an assignment to the moved centers.
     """
+    restarts.assign(which)
+    for r in which:
+        if restarts.counts[r].min() == 0:
+            _fill(restarts, r)
+
+
+def _fill(restarts: Restarts, r: int) -> None:
+    x, centers = restarts.x, restarts.centers[r]
     labels, distances = ops.assign(x, centers)
-    sums, counts = ops.update(x, labels, len(centers))
-    if counts.min() == 0:
-        # Copies of one point can lie this far from their mean, by the rounding of its sum.
-        rounding = np.finfo(x.dtype).eps + len(x) * np.finfo(np.float64).eps
-        limit = x.shape[1] * (rounding * float(np.abs(x).max())) ** 2
-        while counts.min() == 0 and distances.max() > limit:
-            _move_to_worst_served(int(counts.argmin()), x, centers, labels, distances)
-            sums, counts = ops.update(x, labels, len(centers))
-    return Step(centers, labels, float(distances.sum(dtype=np.float64)), sums, counts)
+    counts = restarts.counts[r]
+    # Copies of one point can lie this far from their mean, by the rounding of its sum.
+    rounding = np.finfo(x.dtype).eps + len(x) * np.finfo(np.float64).eps
+    limit = x.shape[1] * (rounding * float(np.abs(x).max())) ** 2
+    while counts.min() == 0 and distances.max() > limit:
+        _move_to_worst_served(int(counts.argmin()), x, centers, labels, distances)
+        counts = np.bincount(labels, minlength=len(centers))
+        restarts.adopt(r, labels, distances)
+        restarts.changed[r] = len(x)  # or fewer; but this run goes on
 
 
 def _move_to_worst_served(
@@ -173,16 +192,19 @@ def _move_to_worst_served(
     distances[nearer] = to_j[nearer]
 
 
-def mean(step: Step, *, spherical: bool = False) -> Array:
-    """Return the new centers (K, D): the mean of each cluster, brought to unit length if spherical.
+def move_to_means(restarts: Restarts, r: int, spherical: bool) -> float:
+    """Move the centers of run r to the mean of their points; return Σ_j |c_j' − c_j|².
 
-    A cluster without points keeps its center, and so does, when spherical, one whose points cancel:
-    their mean has no direction.
+    Spherical: means are brought to unit length. A cluster without points keeps its center, and so
+    does, when spherical, one whose points cancel: their mean has no direction.
     """
-    size = np.linalg.norm(step.sums, axis=1) if spherical else step.counts
+    sums, counts, centers = restarts.sums[r], restarts.counts[r], restarts.centers[r]
+    size = np.linalg.norm(sums, axis=1) if spherical else counts
     size = size[:, None]  # (K, 1)
-    means = step.sums / np.where(size > 0, size, 1)
-    return np.where(size > 0, means, step.centers).astype(step.centers.dtype)
+    means = np.where(size > 0, sums / np.where(size > 0, size, 1), centers).astype(centers.dtype)
+    difference = (means - centers).astype(np.float64)
+    centers[:] = means
+    return float(np.vdot(difference, difference))
 
 
 def _unit_rows(function: str, x: Array) -> Array:
@@ -200,10 +222,16 @@ def _points(function: str, x: Array) -> Array:
         points = points.astype(np.float64)
     if points.ndim != 2 or points.dtype not in (np.float32, np.float64):
         raise ValueError(f"{function}: x is {points.shape} {points.dtype} but expected real (N, D)")
-    if not np.isfinite(points).all():
+    if not _all_finite(points):
         row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         raise ValueError(f"{function}: row {row} of x holds NaN or infinity but expected numbers")
     return points
+
+
+def _all_finite(x: Array) -> bool:
+    """A sum needs no memory, and is finite only if all terms are; one that is not may overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(x.sum()) or np.isfinite(x).all())
 
 
 def _check(x: Array, n_clusters: int, n_init: int, max_iter: int, tol: float) -> None:
@@ -228,7 +256,7 @@ def _given_centers(init: Array, x: Array, n_clusters: int, spherical: bool) -> A
 
 def _warn_if_empty(clustering: Clustering) -> None:
     n_clusters = len(clustering.centers)
-    used = len(np.unique(clustering.labels))
+    used = np.count_nonzero(np.bincount(clustering.labels, minlength=n_clusters))
     if used < n_clusters:
         warnings.warn(
             f"kmeans: {n_clusters - used} of {n_clusters} clusters stay empty, "

@@ -6,6 +6,7 @@ import numpy as np
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.reference.restarts import Restarts
 
 
 def kmeans_plus_plus(x: Array, n_clusters: int, rng: np.random.Generator) -> Array:
@@ -16,16 +17,29 @@ def kmeans_plus_plus(x: Array, n_clusters: int, rng: np.random.Generator) -> Arr
     leaves the lowest Σ D² wins. No row is drawn twice, nor a duplicate of a chosen row, as long as
     there is another; with fewer than K distinct rows the rest is drawn uniformly.
     """
-    candidates = 2 + int(math.log(n_clusters))
-    centers = np.empty((n_clusters, x.shape[1]), x.dtype)
-    centers[0] = x[rng.integers(len(x))]
-    nearest = ops.assign(x, centers[:1])[1]  # (N,) D²
-    for j in range(1, n_clusters):
-        rows = _draw(nearest, candidates, rng)
-        trials = [np.minimum(nearest, ops.assign(x, x[row : row + 1])[1]) for row in rows]
-        best = int(np.argmin([trial.sum(dtype=np.float64) for trial in trials]))
-        centers[j], nearest = x[rows[best]], trials[best]
+    restarts = ops.restarts(x, n_clusters, 1)
+    start(restarts, [rng])
+    centers: Array = restarts.centers[0]
     return centers
+
+
+def start(restarts: Restarts, rngs: list[np.random.Generator]) -> None:
+    """Write the start of one run for each generator to its centers, each with its own chances.
+
+    The runs go side by side: the distances to the candidates of all of them take one pass.
+    """
+    x, (_, n_clusters, _) = restarts.x, restarts.centers.shape
+    trials = 2 + int(math.log(n_clusters))
+    rows = [rng.integers(len(x), size=1) for rng in rngs]
+    nearest = np.full((len(rngs), len(x)), np.inf, x.dtype)  # D² of each run
+    for j in range(n_clusters):
+        if j > 0:
+            rows = [_draw(nearest[r], trials, rng) for r, rng in enumerate(rngs)]
+        distances = restarts.distances(x[np.concatenate(rows)]).reshape(len(rngs), -1, len(x))
+        for r in range(len(rngs)):
+            left = np.minimum(distances[r], nearest[r])  # (candidates, N)
+            best = int(left.sum(axis=1, dtype=np.float64).argmin())
+            restarts.centers[r, j], nearest[r] = x[rows[r][best]], left[best]
 
 
 def _draw(weights: Array, size: int, rng: np.random.Generator) -> Array:
@@ -35,5 +49,7 @@ def _draw(weights: Array, size: int, rng: np.random.Generator) -> Array:
         return rng.integers(len(weights), size=size)
     # side="right" skips rows of zero weight; rounding up to the total would run past the last row
     rows = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
-    drawn: Array = np.minimum(rows, np.flatnonzero(weights)[-1])
+    drawn: Array = rows
+    if drawn.max() == len(weights):
+        drawn = np.minimum(rows, np.flatnonzero(weights)[-1])
     return drawn

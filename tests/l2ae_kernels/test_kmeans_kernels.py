@@ -1,16 +1,44 @@
 """assign and update: every rung against the reference, on ragged shapes."""
 
-from types import ModuleType
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu import kmeans as cpu
+from l2ae_kernels.cpu.emit.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
-from l2ae_kernels.reference import kmeans as reference
+from l2ae_kernels.implementations import IMPLEMENTATIONS
 
-RUNGS = [pytest.param(reference, id="reference"), pytest.param(cpu, id="cpu")]
+
+@dataclass(frozen=True)
+class Rung:
+    """A rung of assign, with the vectors to force; update has none of its own above `blocked`."""
+
+    name: str
+    vectors: str = "none"
+
+    def assign(self, *arguments: Any) -> tuple[Array, Array]:
+        with vectors(self.vectors):
+            return IMPLEMENTATIONS["assign"][self.name].function(*arguments)
+
+    def update(self, *arguments: Any) -> tuple[Array, Array]:
+        rungs = IMPLEMENTATIONS["update"]
+        return rungs.get(self.name, rungs["blocked"]).function(*arguments)
+
+    def takes(self, dtype: type) -> bool:
+        return np.dtype(dtype) in IMPLEMENTATIONS["assign"][self.name].dtypes
+
+
+ALL = [Rung("reference"), Rung("blocked"), *(Rung("register", name) for name in SETS)]
+RUNGS = [pytest.param(rung, id=f"{rung.name}-{rung.vectors}") for rung in ALL]
+RUNGS_AND_DTYPES = [
+    pytest.param(rung, dtype, id=f"{rung.name}-{rung.vectors}-{dtype.__name__}")
+    for rung in ALL
+    for dtype in (np.float32, np.float64)
+    if rung.takes(dtype)
+]
 SHAPES = [  # (n, d, k); d = 16 and 17 lie on either side of the switch from short to long points
     (1, 1, 1),
     (33, 10, 10),
@@ -20,8 +48,9 @@ SHAPES = [  # (n, d, k); d = 16 and 17 lie on either side of the switch from sho
     (65, 33, 5),
     (1000, 784, 10),
     (5003, 10, 129),
+    (70, 65, 16),  # of the emitted rung: long points, one group of centers, three of them
+    (521, 100, 41),
 ]
-DTYPES = [np.float32, np.float64]
 # A distance is a sum of d squares: rounding grows slower than d/2 steps, whatever the order.
 RTOL = {np.float32: 1e-5, np.float64: 1e-13}
 
@@ -37,12 +66,9 @@ def exact_distances(x: Array, centers: Array) -> Array:
     return np.einsum("nkd,nkd->nk", difference, difference)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
-@pytest.mark.parametrize("rung", RUNGS)
-def test_assign_is_nearest_up_to_ties(
-    rung: ModuleType, n: int, d: int, k: int, dtype: type
-) -> None:
+@pytest.mark.parametrize(("rung", "dtype"), RUNGS_AND_DTYPES)
+def test_assign_is_nearest_up_to_ties(rung: Rung, n: int, d: int, k: int, dtype: type) -> None:
     x, centers = points(n, d, k, dtype)
     labels, distances = rung.assign(x, centers)
     assert labels.dtype == np.int32
@@ -54,10 +80,9 @@ def test_assign_is_nearest_up_to_ties(
     np.testing.assert_allclose(distances, chosen, rtol=RTOL[dtype], atol=0)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
-@pytest.mark.parametrize("rung", RUNGS)
-def test_update(rung: ModuleType, n: int, d: int, k: int, dtype: type) -> None:
+@pytest.mark.parametrize(("rung", "dtype"), RUNGS_AND_DTYPES)
+def test_update(rung: Rung, n: int, d: int, k: int, dtype: type) -> None:
     x, _ = points(n, d, k, dtype)
     labels = np.random.default_rng(0).integers(0, k, n).astype(np.int32)
     sums, counts = rung.update(x, labels, k)
@@ -70,25 +95,38 @@ def test_update(rung: ModuleType, n: int, d: int, k: int, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_update_sums_float32_in_float64(rung: ModuleType) -> None:
+def test_update_sums_float32_in_float64(rung: Rung) -> None:
     x = np.full((100_000, 1), 0.1, np.float32)
     sums, _ = rung.update(x, np.zeros(len(x), np.int32), 1)
     np.testing.assert_allclose(sums, len(x) * np.float64(np.float32(0.1)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("d", [1, 7, 40])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rung", RUNGS)
-def test_ties_go_to_the_lowest_index(rung: ModuleType, dtype: type, d: int) -> None:
+@pytest.mark.parametrize("before", [0, 14, 40])  # centers in front, which no point is near to
+@pytest.mark.parametrize("d", [1, 7, 40, 300])
+@pytest.mark.parametrize(("rung", "dtype"), RUNGS_AND_DTYPES)
+def test_ties_go_to_the_lowest_index(rung: Rung, dtype: type, d: int, before: int) -> None:
     x = np.zeros((70, d), dtype)
-    centers = np.stack([np.full(d, value, dtype) for value in (3, 1, -1, 1)])
+    values = [5.0] * before + [3, 1, -1, 1]
+    centers = np.stack([np.full(d, value, dtype) for value in values])
     labels, distances = rung.assign(x, centers)
-    np.testing.assert_array_equal(labels, 1)
+    np.testing.assert_array_equal(labels, before + 1)
     np.testing.assert_array_equal(distances, d)
 
 
+@pytest.mark.parametrize("d", [3, 200])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
 @pytest.mark.parametrize("rung", RUNGS)
-def test_far_from_the_origin_nothing_cancels(rung: ModuleType) -> None:
+def test_labels_are_in_range_whatever_the_numbers(rung: Rung, value: float, d: int) -> None:
+    x, centers = points(40, d, 21, np.float32)
+    x[3], centers[5] = value, -value
+    with np.errstate(all="ignore"):
+        labels, _ = rung.assign(x, centers)
+    assert (labels >= 0).all()
+    assert (labels < 21).all()
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_far_from_the_origin_nothing_cancels(rung: Rung) -> None:
     # |x|² is 4e10 here: the expansion |x|² − 2x·c + |c|² would have no correct digit in float32.
     x = np.array([[1e5 + 1.0] * 4, [1e5 + 3.0] * 4], np.float32)
     centers = np.array([[1e5 + 3.0] * 4, [1e5] * 4], np.float32)
@@ -98,8 +136,8 @@ def test_far_from_the_origin_nothing_cancels(rung: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-@pytest.mark.parametrize("d", [10, 33])
-def test_a_row_alone_gives_the_same_bits(rung: ModuleType, d: int) -> None:
+@pytest.mark.parametrize("d", [10, 33, 200])
+def test_a_row_alone_gives_the_same_bits(rung: Rung, d: int) -> None:
     x, centers = points(257, d, 7, np.float32)
     labels, distances = rung.assign(x, centers)
     for i in (0, 63, 64, 256):
@@ -108,37 +146,40 @@ def test_a_row_alone_gives_the_same_bits(rung: ModuleType, d: int) -> None:
 
 
 @pytest.mark.skipif(MOST < 2, reason="one thread only")
-@pytest.mark.parametrize("d", [10, 33])
-def test_bits_do_not_depend_on_the_number_of_threads(d: int) -> None:
-    x, centers = points(70_001, d, 10, np.float64)  # sums of float32 would often be exact
+@pytest.mark.parametrize("d", [10, 33, 110])
+@pytest.mark.parametrize("rung", ALL[1:], ids=lambda rung: rung.name + "-" + rung.vectors)
+def test_bits_do_not_depend_on_the_number_of_threads(rung: Rung, d: int) -> None:
+    # sums of float32 would often be exact
+    x, centers = points(70_001, d, 10, np.float64 if rung.takes(np.float64) else np.float32)
     runs = []
     for count in (1, 2):
         with threads(count):
-            labels, distances = cpu.assign(x, centers)
-            runs.append([labels, distances, *cpu.update(x, labels, len(centers))])
+            labels, distances = rung.assign(x, centers)
+            runs.append([labels, distances, *rung.update(x, labels, len(centers))])
     for one, two in zip(*runs, strict=True):
         assert one.tobytes() == two.tobytes()
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_any_memory_layout_and_given_buffers(rung: ModuleType) -> None:
-    x, centers = points(257, 3, 7, np.float64)
+def test_any_memory_layout_and_given_buffers(rung: Rung) -> None:
+    dtype = np.float64 if rung.takes(np.float64) else np.float32
+    x, centers = points(257, 3, 7, dtype)
     labels, distances = rung.assign(x, centers)
     strided = np.repeat(x, 2, axis=0)[::2]
     strided.flags.writeable = False
-    out_labels, out_distances = np.empty(257, np.int32), np.empty(257)
+    out_labels, out_distances = np.empty(257, np.int32), np.empty(257, dtype)
     result = rung.assign(strided, np.asfortranarray(centers), out_labels, out_distances)
     assert result[0] is out_labels
     assert result[1] is out_distances
     np.testing.assert_array_equal(out_labels, labels)
-    np.testing.assert_allclose(out_distances, distances, rtol=RTOL[np.float64])
+    np.testing.assert_allclose(out_distances, distances, rtol=RTOL[dtype])
     sums, counts = rung.update(strided, labels.astype(np.int64), 7)
     np.testing.assert_allclose(sums, rung.update(x, labels, 7)[0], rtol=0, atol=1e-12)
     assert counts.sum() == 257
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_errors_name_what_came(rung: ModuleType) -> None:
+def test_errors_name_what_came(rung: Rung) -> None:
     x, centers = points(33, 10, 10, np.float32)
     with pytest.raises(ValueError, match=r"assign: x is \(33, 10\) and centers are \(10, 9\)"):
         rung.assign(x, centers[:, :9])

@@ -18,6 +18,7 @@ from numba import njit
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.reference import restarts as reference
 from l2ae_kernels.reference.kmeans import check_labels, check_points, output_buffers
 
 SHORT = 16  # features: up to here lanes that are points win, measured with k = 10
@@ -36,7 +37,7 @@ def assign(
     labels, distances = output_buffers(x, out_labels, out_distances)
     kernel = _assign_short if x.shape[1] <= SHORT else _assign_long
     blocks, work = -(-len(x) // POINTS), 2 * x.size * len(centers)
-    in_ranges(kernel, blocks, work, _read_only(x), _read_only(centers), labels, distances)
+    in_ranges(kernel, blocks, work, read_only(x), read_only(centers), labels, distances)
     return labels, distances
 
 
@@ -47,12 +48,19 @@ def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
     blocks = max(1, min(MAX_BLOCKS, len(x) // BLOCK_POINTS, len(x) // k))
     sums = np.zeros((blocks, k, x.shape[1]), np.float64)
     counts = np.zeros((blocks, k), np.int64)
-    labels = _read_only(labels.astype(np.int32, copy=False))
-    in_ranges(_update, blocks, 16 * x.size, _read_only(x), labels, sums, counts)
+    labels = read_only(labels.astype(np.int32, copy=False))
+    in_ranges(_update, blocks, 16 * x.size, read_only(x), labels, sums, counts)
     return sums.sum(axis=0), counts.sum(axis=0)
 
 
-def _read_only(x: Array) -> Array:
+class Restarts(reference.Restarts):
+    """Several Lloyd runs over the same points, one after the other; see the reference."""
+
+    nearest = staticmethod(assign)
+    total = staticmethod(update)
+
+
+def read_only(x: Array) -> Array:
     """Return a C-contiguous read-only view: one compiled version serves every kind of array."""
     view = np.ascontiguousarray(x).view(np.ndarray)
     view.flags.writeable = False

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from l2ae_core.clustering.kmeans import Clustering, kmeans, lloyd_step
+from l2ae_core.clustering.kmeans import Clustering, assign_and_fill, kmeans
 from l2ae_core.clustering.start import _draw, kmeans_plus_plus
+from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.emit.vectors import SETS, vectors
+from l2ae_kernels.cpu.threads import MOST, threads
 
 ROUNDING = 1e-6  # relative, of an inertia whose distances are float32
 
@@ -97,6 +100,43 @@ def test_a_seed_gives_the_same_bits() -> None:
     assert one.restarts == two.restarts
 
 
+@pytest.mark.skipif(MOST < 2, reason="one thread only")
+@pytest.mark.parametrize("spherical", [False, True])
+@pytest.mark.parametrize("d", [10, 120])  # short and long points of the emitted kernels
+def test_the_number_of_threads_does_not_change_a_bit(d: int, spherical: bool) -> None:
+    x = blobs(20_001, d, 12, spread=1.0).astype(np.float32)
+    found = []
+    for count in (1, 2):
+        with threads(count):
+            found.append(kmeans(x, 12, n_init=2, max_iter=12, rng=rng(3), spherical=spherical))
+    one, two = found
+    assert one.centers.tobytes() == two.centers.tobytes()
+    assert one.labels.tobytes() == two.labels.tobytes()
+    assert one.restarts == two.restarts
+
+
+@pytest.mark.parametrize("instructions", [*SETS, "none"])
+@pytest.mark.parametrize(("d", "k"), [(3, 40), (10, 10), (120, 5), (90, 40)])
+def test_every_path_finds_the_same_clusters(d: int, k: int, instructions: str) -> None:
+    x = blobs(3000, d, k, spread=1.0).astype(np.float32)
+    slow = kmeans(x.astype(np.float64), k, n_init=1, rng=rng(), init=x[:k])
+    with vectors(instructions):
+        fast = kmeans(x, k, n_init=1, rng=rng(), init=x[:k])
+    np.testing.assert_allclose(fast.inertia, slow.inertia, rtol=1e-5)
+    assert (fast.labels == slow.labels).mean() > 0.999  # float32 means move a few points
+    belongs_together(x, fast, rtol=1e-5)
+
+
+def test_restarts_side_by_side_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = blobs(400, 5, 6).astype(np.float32)
+    together = kmeans(x, 6, n_init=5, rng=rng(2))
+    monkeypatch.setattr("l2ae_core.clustering.kmeans.MEMORY", 0)
+    apart = kmeans(x, 6, n_init=5, rng=rng(2))
+    assert apart.restarts == together.restarts
+    assert apart.centers.tobytes() == together.centers.tobytes()
+    assert apart.labels.tobytes() == together.labels.tobytes()
+
+
 def test_tol_is_relative_to_the_variance_and_stops_sooner() -> None:
     x = blobs(2000, 10, 10, spread=1.5)
     exact = kmeans(x, 10, n_init=1, rng=rng())
@@ -124,9 +164,11 @@ def test_a_far_start_moves_to_the_worst_served_point() -> None:
 def test_ties_with_a_moved_cluster_go_to_the_lowest_index(
     start: list[list[float]], labels: list[int]
 ) -> None:
-    step = lloyd_step(np.array([[0.0], [2.0], [4.0]]), np.array(start))  # 4 is the worst served
-    np.testing.assert_array_equal(step.labels, labels)
-    assert step.inertia == 4.0
+    restarts = ops.restarts(np.array([[0.0], [2.0], [4.0]]), 2, 1)
+    restarts.centers[0] = start
+    assign_and_fill(restarts, [0])  # 4 is the worst served
+    np.testing.assert_array_equal(restarts.labels[0], labels)
+    assert restarts.inertia[0] == 4.0
 
 
 def test_several_empty_clusters_do_not_land_on_copies_of_one_point() -> None:

@@ -1,0 +1,237 @@
+"""A pass over long points: only the distances that can matter, by kernels whose lanes are centers.
+
+Centers come in groups of 16, the columns of a tile. Each point i keeps
+
+    u_i      no less than its distance to its own center
+    l_ig     no more than its distance to any other center of group g
+
+and when the centers move, by δ_j, the triangle inequality says what is left of that:
+
+    u_i += δ of its own center,   l_ig −= the largest δ of group g
+
+If u_i < l_ig for every g the label cannot change, and the point is not even read (Hamerly 2010,
+who has one bound for all centers; groups are from Ding and others, 2015). Else u_i becomes the
+true distance, and only the groups with l_ig <= u_i are compared, by the tiles.
+
+The bounds leave room for the rounding of float32, twice over: a point that is skipped would have
+got the same label, so the labels are those of a pass without bounds, bit for bit.
+
+Reads and writes per point and restart: 1 + G bounds and a label; d floats unless it is skipped;
+and, for a point that changed its cluster, 2·d sums.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.nearest.call import call
+from l2ae_kernels.cpu.nearest.sums import JIT, settle
+from l2ae_kernels.cpu.nearest.tiles import COLUMNS, PADDING
+
+CHUNK_BYTES = 1 << 17  # of points that are compared group by group: they stay in the second cache
+MOST_POINTS = 512  # in a chunk
+TINY = np.float32(1e-19)  # more than a distance whose square is nothing in float32
+SHIFT = COLUMNS.bit_length() - 1  # label >> SHIFT is its group
+STEP = 2.0**-23  # no less than the relative rounding of one float32 operation, twice
+
+
+def group_count(k: int) -> int:
+    """Groups that k centers make."""
+    return -(-k // COLUMNS)
+
+
+def pack_groups(centers: Array, packed: Array) -> None:
+    """Write centers (k, d) to packed (G, d, 16); a center that does not exist is far away."""
+    G, d, _ = packed.shape
+    padded = np.full((G * COLUMNS, d), PADDING, centers.dtype)
+    padded[: len(centers)] = centers
+    packed[:] = padded.reshape(G, COLUMNS, d).transpose(0, 2, 1)
+
+
+def chunk_points(d: int, rows: int) -> int:
+    """Points in a chunk, a multiple of the rows of a tile."""
+    return max(1, min(MOST_POINTS, CHUNK_BYTES // (4 * d)) // rows) * rows
+
+
+@njit(**JIT)
+def assign_long(
+    kernel: int, rows: int, chunk: int, x: Array, k: int, packed: Array,
+    labels: Array, distances: Array, first: int, last: int,
+) -> None:  # fmt: skip
+    """Assign chunks first … last − 1 of x (n, d) to packed centers (G, d, 16)."""
+    lists, sizes, nearest, second, columns = _workspace(chunk, rows, len(packed))
+    for c in range(first, last):
+        start, stop = c * chunk, min(len(x), (c + 1) * chunk)
+        for g in range(len(packed)):
+            for p in range(stop - start):
+                lists[g, p] = p
+            sizes[g] = stop - start
+        _compare(kernel, rows, x[start:stop], packed, lists, sizes, nearest, second, columns)
+        for p in range(stop - start):
+            label, least = columns[0, p], nearest[0, p]
+            for g in range(1, len(packed)):
+                if nearest[g, p] < least:  # strictly: equal distances keep the lowest index
+                    label, least = np.int32(g * COLUMNS + columns[g, p]), nearest[g, p]
+            labels[start + p] = min(label, np.int32(k - 1))  # NaN has no nearest center
+            distances[start + p] = least
+
+
+@njit(**JIT)
+def pass_long(
+    kernel: int, move: int, rows: int, chunk: int, x: Array, which: Array,
+    centers: Array, packed: Array, moved: Array, most_moved: Array,
+    labels: Array, upper: Array, lower: Array,
+    constant: Array, sums: Array, counts: Array, changed: Array, first: int, last: int,
+) -> None:  # fmt: skip
+    """Assign the points of slots first … last − 1 to the centers (R, k, d) of restarts `which`.
+
+    labels (R, n), upper (R, n) and lower (R, n, G) change; they are of the centers before, which
+    moved by (R, k), and by most_moved (R, G) in a group. Points of label −1 have no bounds.
+    Slots and differences are as in a pass over short points.
+    """
+    n = len(x)
+    margin = np.float32(
+        1 + (x.shape[1] + 8) * STEP
+    )  # of a distance: half of that of its square, but twice over
+    work = _workspace(chunk, rows, packed.shape[1])
+    lists, sizes, nearest, second, columns = work
+    new, moves = np.empty(chunk, np.int32), np.empty((3, chunk), np.int32)
+    chunks = (n + chunk - 1) // chunk
+    for slot in range(first, last):
+        for r in which:
+            sums[slot, r], counts[slot, r], changed[slot, r] = 0, 0, 0
+        for c in range(chunks * slot // len(sums), chunks * (slot + 1) // len(sums)):
+            here = slice(c * chunk, min(n, (c + 1) * chunk))
+            for r in which:
+                bounds = labels[r, here], upper[r, here], lower[r, here]
+                _select(x[here], centers[r], moved[r], most_moved[r], margin, *bounds, lists, sizes)
+                _compare(kernel, rows, x[here], packed[r], lists, sizes, nearest, second, columns)
+                _take_bounds(len(x[here]), margin, *bounds, new, work)
+                changed[slot, r] += settle(
+                    move, x[here], new, labels[r, here], moves, constant,
+                    sums[slot, r], counts[slot, r],
+                )  # fmt: skip
+
+
+@njit(**JIT)
+def _workspace(chunk: int, rows: int, G: int) -> Any:
+    """Return for each group: the list of its points, its size, and what comes out for them."""
+    shape = (G, chunk + rows)
+    return (
+        np.zeros(shape, np.int32), np.zeros(G, np.int64),
+        np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32),
+    )  # fmt: skip
+
+
+@njit(fastmath={"contract", "reassoc"}, **JIT)  # reassoc: partial sums, one a lane
+def _distance(a: Array, b: Array) -> Any:
+    total = np.float32(0)
+    for j in range(a.size):
+        difference = a[j] - b[j]
+        total += difference * difference
+    return np.sqrt(total)
+
+
+@njit(**JIT)
+def _select(
+    x: Array, centers: Array, moved: Array, most_moved: Array, margin: float,
+    labels: Array, upper: Array, lower: Array, lists: Array, sizes: Array,
+) -> None:  # fmt: skip
+    """List for every group the points of the chunk that have to be compared with its centers."""
+    sizes[:] = 0
+    G = sizes.size
+    shrink = np.float32(1 - STEP)
+    for i in range(len(x)):
+        own = labels[i]
+        if own < 0:
+            upper[i], lower[i] = np.inf, -np.inf
+        else:
+            u, near = (upper[i] + moved[own]) * np.float32(1 + STEP), 0
+            for g in range(G):
+                low = (lower[i, g] - most_moved[g]) * shrink
+                lower[i, g] = low
+                near |= not u < low
+            if near and G > 1:  # for one group a look at x costs as much as a comparison
+                u, near = _distance(x[i], centers[own]) * margin + TINY, 0
+                for g in range(G):
+                    near |= not u < lower[i, g]
+            upper[i] = u
+            if not near:
+                continue
+        for g in range(G):  # without a branch: it could not be foretold
+            lists[g, sizes[g]] = i
+            sizes[g] += (not upper[i] < lower[i, g]) | (g == own >> SHIFT)
+
+
+@njit(**JIT)
+def _compare(
+    kernel: int, rows: int, x: Array, packed: Array,
+    lists: Array, sizes: Array, nearest: Array, second: Array, columns: Array,
+) -> None:  # fmt: skip
+    """Compare the points of each list with the centers of its group."""
+    for g in range(sizes.size):
+        size = sizes[g]
+        if size == 0:
+            continue
+        whole = (size + rows - 1) // rows * rows
+        lists[g, size:whole] = lists[g, size - 1]  # the last tile is filled up with one point
+        call(
+            kernel,
+            (
+                x.ctypes.data, x.shape[1], lists[g].ctypes.data, whole, packed[g].ctypes.data,
+                nearest[g].ctypes.data, second[g].ctypes.data, columns[g].ctypes.data,
+            ),
+        )  # fmt: skip
+
+
+@njit(**JIT)
+def _take_bounds(
+    n: int, margin: float, labels: Array, upper: Array, lower: Array, new: Array, work: Any
+) -> None:
+    """Write the new labels of the n points of a chunk, and the bounds of those compared."""
+    lists, sizes, nearest, second, columns = work
+    inverse = np.float32(1) / margin
+    best = np.full(n, np.nan, np.float32)
+    new[:n] = -1
+    for g in range(sizes.size):
+        for e in range(sizes[g]):
+            i, distance = lists[g, e], nearest[g, e]
+            if not distance >= best[i]:  # the first, or nearer: equal ones keep the lowest index
+                best[i], new[i] = distance, g * COLUMNS + columns[g, e]
+    for g in range(sizes.size):
+        for e in range(sizes[g]):  # these run in lanes
+            nearest[g, e] = np.sqrt(nearest[g, e]) * inverse
+            second[g, e] = np.sqrt(second[g, e]) * inverse
+        for e in range(sizes[g]):
+            i = lists[g, e]
+            lower[i, g] = second[g, e] if new[i] >> SHIFT == g else nearest[g, e]
+    for i in range(n):
+        if new[i] < 0:
+            new[i] = labels[i]
+        else:
+            upper[i] = np.sqrt(best[i]) * margin + TINY
+
+
+@njit(**JIT)
+def distances_long(
+    kernel: int, rows: int, chunk: int, x: Array, packed: Array, out: Array, first: int, last: int
+) -> None:
+    """Write squared distances of chunks first … last − 1 to packed centers: out (m, n)."""
+    list_ = np.arange(chunk).astype(np.int32)
+    block = np.empty((chunk, COLUMNS), out.dtype)
+    for c in range(first, last):
+        start, stop = c * chunk, min(len(x), (c + 1) * chunk)
+        list_[:] = np.minimum(np.arange(chunk), stop - start - 1)
+        points = x.ctypes.data + start * x.shape[1] * x.itemsize
+        for g in range(len(packed)):
+            call(
+                kernel,
+                (
+                    points, x.shape[1], list_.ctypes.data, chunk,
+                    packed[g].ctypes.data, block.ctypes.data,
+                ),
+            )  # fmt: skip
+            for column in range(min(COLUMNS, len(out) - g * COLUMNS)):
+                out[g * COLUMNS + column, start:stop] = block[: stop - start, column]

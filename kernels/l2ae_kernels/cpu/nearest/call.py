@@ -1,0 +1,29 @@
+"""How a Numba function calls an emitted kernel: by address.
+
+So a whole pass over the points, with the bookkeeping of every block, runs without the GIL and
+without a step in Python. An address is an argument, never a constant: Numba may keep the compiled
+caller on disk.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def _call(typing_context: Any, address: Any, arguments: Any) -> Any:
+    """call(address, (a, b, …)): call a kernel with addresses and integers, from Numba."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        target, packed = values
+        integers = cgutils.unpack_tuple(builder, packed)
+        kernel = ir.FunctionType(ir.VoidType(), [value.type for value in integers])
+        builder.call(builder.inttoptr(target, kernel.as_pointer()), integers)
+        return context.get_dummy_value()
+
+    return types.void(address, arguments), generate
+
+
+call: Any = intrinsic(_call)

@@ -1,0 +1,44 @@
+"""The kernels of this package, compiled once for the vectors of this machine."""
+
+import ctypes
+from functools import cache
+from typing import NamedTuple
+
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.machine_code import Library
+from l2ae_kernels.cpu.emit.vectors import Vectors, get_vectors
+from l2ae_kernels.cpu.nearest.sums import add_move
+from l2ae_kernels.cpu.nearest.tiles import ROWS, add_long, add_long_all, add_short, add_short_all
+
+
+class Kernels(NamedTuple):
+    """Addresses of the kernels, and the rows of a tile."""
+
+    short: int
+    short_all: int
+    long: int
+    long_all: int
+    move: int
+    rows: int
+
+
+def kernels() -> Kernels:
+    """Return the kernels for the vectors in use; there must be some."""
+    vectors = get_vectors()
+    assert vectors is not None  # the implementations table picks another rung
+    return _compiled(vectors)[0]
+
+
+@cache
+def _compiled(vectors: Vectors) -> tuple[Kernels, Library]:
+    """Return the addresses, and the library that must outlive them."""
+    module = Module(vectors)
+    for add in (add_short, add_short_all, add_long, add_long_all, add_move):
+        add(module)
+    library = Library(str(module.ir))
+    sizes = {"short": 7, "short_all": 6, "long": 8, "long_all": 6, "move": 8}
+    addresses = {
+        name: ctypes.cast(library.function(name, size), ctypes.c_void_p).value or 0
+        for name, size in sizes.items()
+    }
+    return Kernels(rows=ROWS[vectors.name], **addresses), library

@@ -1,0 +1,195 @@
+"""Several Lloyd runs at once: every rung against the reference, and what the fast one skips."""
+
+import numpy as np
+import pytest
+
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.emit.vectors import SETS, get_vectors, vectors
+from l2ae_kernels.cpu.threads import MOST, threads
+from l2ae_kernels.reference.restarts import Restarts
+
+RUNGS = [("blocked", "none"), *(("register", name) for name in SETS)]
+SHAPES = [  # n, d, k: short points; long points, whose centers are one group or several
+    (1, 1, 1),
+    (700, 3, 5),
+    (1033, 16, 37),
+    (517, 130, 9),
+    (1501, 90, 45),
+]
+PASSES = 8
+needs_vectors = pytest.mark.skipif(get_vectors() is None, reason="no emitted kernels here")
+
+
+def blobs(n: int, d: int, k: int, spread: float = 0.7) -> Array:
+    rng = np.random.default_rng(n + d + k)
+    centers = rng.normal(size=(k, d))
+    return (centers[rng.integers(0, k, n)] + spread * rng.normal(size=(n, d))).astype(np.float32)
+
+
+def starts(x: Array, k: int, runs: int) -> Array:
+    rng = np.random.default_rng(7)
+    return np.stack([x[rng.choice(len(x), k, replace=False)] for _ in range(runs)])
+
+
+def move_to_means(restarts: Restarts, which: list[int]) -> None:
+    for r in which:
+        filled = restarts.counts[r] > 0
+        means = restarts.sums[r, filled] / restarts.counts[r, filled, None]
+        restarts.centers[r, filled] = means.astype(restarts.centers.dtype)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("rung", RUNGS, ids="-".join)
+def test_every_pass_is_that_of_the_reference(rung: tuple[str, str], n: int, d: int, k: int) -> None:
+    x = blobs(n, d, k)
+    slow = ops.restarts(x, k, 3, rung="reference")
+    with vectors(rung[1]):
+        fast = ops.restarts(x, k, 3, rung=rung[0])
+        fast.centers[:] = starts(x, k, 3)
+        for step in range(PASSES):
+            which = [0, 1, 2] if step < 4 else [0, 2]  # run 1 has ended
+            slow.centers[:] = fast.centers
+            fast.assign(which)
+            slow.assign(which)
+            np.testing.assert_array_equal(fast.labels, slow.labels)
+            np.testing.assert_array_equal(fast.counts, slow.counts)
+            np.testing.assert_array_equal(fast.changed[which], slow.changed[which])
+            np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(fast.inertia, slow.inertia, rtol=1e-6, atol=1e-12)
+            move_to_means(fast, which)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("name", SETS)
+def test_bounds_and_steps_do_not_change_a_bit(name: str, n: int, d: int, k: int) -> None:
+    """After many passes: the labels of a pass without bounds, and sums that only they decide."""
+    x = blobs(n, d, k, spread=1.5)  # close clusters: many points are nearly as near to another
+    with vectors(name):
+        restarts = ops.restarts(x, k, 1, rung="register")
+        restarts.centers[:] = starts(x, k, 1)
+        for _ in range(PASSES):
+            restarts.assign([0])
+            labels, distances = ops.assign(x, restarts.centers[0])
+            np.testing.assert_array_equal(restarts.labels[0], labels)
+            fresh = ops.restarts(x, k, 1, rung="register")
+            fresh.adopt(0, labels, distances)
+            assert fresh.sums.tobytes() == restarts.sums.tobytes()
+            assert fresh.counts.tobytes() == restarts.counts.tobytes()
+            move_to_means(restarts, [0])
+
+
+@needs_vectors
+@pytest.mark.parametrize("d", [3, 100])
+def test_sums_do_not_depend_on_the_way_there(d: int) -> None:
+    """Values of many sizes, whose plain float64 sums depend on the order of the additions."""
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(3000, d)) * 10.0 ** rng.uniform(-9, 3, (3000, 1))).astype(np.float32)
+    restarts, fresh = (ops.restarts(x, 15, 1, rung="register") for _ in range(2))
+    for _ in range(20):
+        restarts.centers[0] = x[rng.choice(3000, 15)]
+        restarts.assign([0])
+    fresh.adopt(0, restarts.labels[0], np.zeros(3000, np.float32))
+    assert fresh.sums.tobytes() == restarts.sums.tobytes()
+
+
+@needs_vectors
+@pytest.mark.parametrize("k", [9, 45])
+def test_points_that_are_safe_are_not_read(k: int) -> None:
+    x = blobs(600, 130, k, spread=0.1)
+    restarts = ops.restarts(x, k, 1, rung="register")
+    restarts.centers[0] = starts(x, k, 1)
+    for _ in range(30):
+        restarts.assign([0])
+        if not restarts.changed[0]:
+            break
+        move_to_means(restarts, [0])
+    before = restarts.labels.copy()
+    x[:] = 1e3  # nobody would keep such a label; the array was not copied
+    restarts.assign([0])
+    assert (restarts.labels == before).mean() > 0.9
+    restarts.forget()
+    restarts.assign([0])
+    assert (restarts.labels == restarts.labels[0, 0]).all()
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("rung", RUNGS, ids="-".join)
+def test_adopted_labels_are_where_the_next_pass_starts(
+    rung: tuple[str, str], n: int, d: int, k: int
+) -> None:
+    x = blobs(n, d, k)
+    labels = np.random.default_rng(1).integers(0, k, n).astype(np.int32)
+    slow = ops.restarts(x, k, 1, rung="reference")
+    with vectors(rung[1]):
+        fast = ops.restarts(x, k, 1, rung=rung[0])
+        for restarts in (slow, fast):
+            restarts.centers[:] = starts(x, k, 1)
+            restarts.assign([0])
+            restarts.adopt(0, labels, np.ones(n, np.float32))
+            np.testing.assert_array_equal(restarts.counts[0], np.bincount(labels, minlength=k))
+            assert restarts.inertia[0] == n
+            restarts.assign([0])
+    np.testing.assert_array_equal(fast.labels, slow.labels)
+    np.testing.assert_array_equal(fast.changed, slow.changed)
+    np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("m", [1, 4, 23])
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("rung", RUNGS, ids="-".join)
+def test_distances(rung: tuple[str, str], n: int, d: int, k: int, m: int) -> None:
+    x = blobs(n, d, k)
+    rows = x[np.arange(m) % n]
+    exact = ((x[None].astype(np.float64) - rows[:, None]) ** 2).sum(axis=2)
+    with vectors(rung[1]):
+        distances = ops.restarts(x, k, 1, rung=rung[0]).distances(rows)
+    assert distances.dtype == x.dtype
+    np.testing.assert_allclose(distances, exact, rtol=1e-5)
+    assert (distances[np.arange(m), np.arange(m) % n] == 0).all()
+
+
+@needs_vectors
+@pytest.mark.parametrize(("d", "k"), [(10, 10), (100, 20)])
+def test_inertia_far_from_the_origin_and_nearly_zero(d: int, k: int) -> None:
+    x = blobs(3000, d, k, spread=1.0) + np.float32(3e4)
+    restarts = ops.restarts(x, k, 1, rung="register")
+    restarts.centers[:] = starts(x, k, 1)
+    for _ in range(4):
+        restarts.assign([0])
+        difference = x.astype(np.float64) - restarts.centers[0, restarts.labels[0]]
+        np.testing.assert_allclose(restarts.inertia[0], (difference**2).sum(), rtol=1e-8)
+        move_to_means(restarts, [0])
+    copies = np.repeat(x[:k], 50, axis=0)
+    restarts = ops.restarts(copies, k, 1, rung="register")
+    restarts.centers[0] = x[:k]
+    restarts.assign([0])
+    assert restarts.inertia[0] == 0
+
+
+@needs_vectors
+@pytest.mark.skipif(MOST < 2, reason="one thread only")
+@pytest.mark.parametrize(("d", "k"), [(10, 10), (100, 20)])
+def test_bits_do_not_depend_on_the_number_of_threads(d: int, k: int) -> None:
+    x = blobs(50_001, d, k, spread=1.5)
+    results = []
+    for count in (1, 2):
+        with threads(count):
+            restarts = ops.restarts(x, k, 2, rung="register")
+            restarts.centers[:] = starts(x, k, 2)
+            for _ in range(5):
+                restarts.assign([0, 1])
+                move_to_means(restarts, [0, 1])
+            results.append(
+                [restarts.labels, restarts.sums, restarts.inertia, restarts.distances(x[:9])]
+            )
+    for one, two in zip(*results, strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+@needs_vectors
+def test_numbers_of_one_size_are_summed_exactly() -> None:
+    x = np.full((100_000, 1), 0.1, np.float32)
+    restarts = ops.restarts(x, 1, 1, rung="register")
+    restarts.assign([0])
+    np.testing.assert_allclose(restarts.sums, len(x) * np.float64(np.float32(0.1)), rtol=1e-12)
