@@ -11,7 +11,21 @@ import numpy as np
 from l2ae_core.layers.base import Params
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
+from l2ae_kernels.cpu.optim import AdamNumbers, adam_numbers
 from l2ae_kernels.reference.optim import AdamVariant
+
+
+@dataclass(frozen=True)
+class AdamUpdate:
+    """What a kernel needs to do a step of Adam itself, see l2ae_kernels.cpu.register.adam."""
+
+    m: Params
+    v: Params
+    numbers: AdamNumbers
+
+    def same_arrays(self, other: "AdamUpdate") -> bool:
+        """Whether the moments are the same arrays as those of another update."""
+        return all(self.m[n] is other.m[n] and self.v[n] is other.v[n] for n in self.m)
 
 
 class Optimizer(ABC):
@@ -27,6 +41,14 @@ class Optimizer(ABC):
         Raises ValueError, naming the parameter, when the keys or shapes of `grads` or of the
         memory are not those of `params`; nothing is changed then.
         """
+
+    def fused(self, params: Params) -> AdamUpdate | None:
+        """Begin a step that a kernel will do, gradient by gradient, as soon as it has one.
+
+        Whoever calls this changes every parameter and its memory as the result says, exactly once.
+        None: there is no such kernel, nothing was begun; call `step`.
+        """
+        return None
 
     @abstractmethod
     def state_dict(self) -> Params:
@@ -75,11 +97,7 @@ class Adam(Optimizer):
     def step(self, params: Params, grads: Params) -> None:
         """See `Optimizer.step`."""
         _check_like("Adam", "grads", params, grads)
-        if not self.steps:
-            self.m, self.v = _zeros_like(params), _zeros_like(params)
-        _check_like("Adam", "m", params, self.m)
-        _check_like("Adam", "v", params, self.v)
-        self.steps += 1
+        self._begin(params)
         for name, p in params.items():
             ops.adam_step(
                 p,
@@ -93,6 +111,27 @@ class Adam(Optimizer):
                 step=self.steps,
                 variant=self.variant,
             )
+
+    def fused(self, params: Params) -> AdamUpdate:
+        """See `Optimizer.fused`."""
+        self._begin(params)
+        numbers = adam_numbers(
+            learning_rate=self.learning_rate,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eps=self.eps,
+            step=self.steps,
+            variant=self.variant,
+        )
+        return AdamUpdate(self.m, self.v, numbers)
+
+    def _begin(self, params: Params) -> None:
+        """Check the memory, make it in the first step, and count."""
+        if not self.steps:
+            self.m, self.v = _zeros_like(params), _zeros_like(params)
+        _check_like("Adam", "m", params, self.m)
+        _check_like("Adam", "v", params, self.v)
+        self.steps += 1
 
     def state_dict(self) -> Params:
         """Return "steps" (), and "m.NAME", "v.NAME" for every parameter once a step was made."""

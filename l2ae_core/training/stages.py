@@ -73,7 +73,7 @@ def stages_of(model: AutoEncoder) -> list[Stage] | None:
     """Return the stages of a network, None when it has a layer that no stage can do.
 
     BatchNorm is one: it needs the whole batch at once. Others: LayerNorm, an activation that does not
-    follow a product, a layer of one's own.
+    follow a product or that makes the images, a layer of one's own.
     """
     stages: list[Stage] = []
     shape = model.input_shape
@@ -89,7 +89,8 @@ def stages_of(model: AutoEncoder) -> list[Stage] | None:
         elif type(layer) not in (Reshape, Identity):
             return None
         shape = after
-    usable = isinstance(stages[0], Linear) and isinstance(stages[-1], Linear) if stages else False
+    usable = bool(stages) and all(isinstance(s, Linear) for s in (stages[0], stages[-1]))
+    usable = usable and stages[-1].slope == 1.0  # the loss has no gate for an activation
     return stages if usable and prod(shape) == prod(model.input_shape) else None
 
 

@@ -3,17 +3,21 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import TypeAlias
 
 import numpy as np
 
-from l2ae_core.layers.base import Params
+from l2ae_core.layers import Dense, Params
 from l2ae_core.models.autoencoder import AutoEncoder
-from l2ae_core.training.compiled import CompiledGradients
+from l2ae_core.training.compiled_conv import CompiledConvolutional
+from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import stages_of
+from l2ae_core.training.stages import Linear, stages_of
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import get_vectors
+
+Compiled: TypeAlias = CompiledConvolutional | CompiledDense
 
 
 @dataclass(eq=False)
@@ -47,22 +51,28 @@ class LayerwiseStep(Step):
 
 @dataclass(eq=False)
 class CompiledStep(Step):
-    """A micro-batch through the whole network while it is in cache, see `compiled`."""
+    """Kernels that were made for this network, see `compiled_conv` and `compiled_dense`."""
 
-    compiled: CompiledGradients | None = field(default=None, init=False)
+    compiled: Compiled | None = field(default=None, init=False)
 
     def gradients(self, x: Array) -> tuple[float, Params]:
+        return self._compiled(x).gradients(np.ascontiguousarray(x), self.reduction)
+
+    def __call__(self, x: Array) -> float:
+        return self._compiled(x).step(np.ascontiguousarray(x), self.reduction, self.optimizer)
+
+    def _compiled(self, x: Array) -> Compiled:
+        """Check x, and compile anew when a parameter is another array than before."""
         params = self.model.params
         if self.compiled is None or any(
             params[name] is not p for name, p in self.compiled.params.items()
         ):
             self.compiled = _compile(self.model, params)
-        x = np.ascontiguousarray(x)
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):
             raise ValueError(
                 f"step: x is {x.shape} {x.dtype}, expected float32 (B, *{self.model.input_shape})"
             )
-        return self.compiled(x, self.reduction)
+        return self.compiled
 
 
 def make_step(model: AutoEncoder, optimizer: Optimizer, reduction: Reduction = "mean") -> Step:
@@ -76,9 +86,11 @@ def make_step(model: AutoEncoder, optimizer: Optimizer, reduction: Reduction = "
     return CompiledStep(model, optimizer, reduction)
 
 
-def _compile(model: AutoEncoder, params: Params) -> CompiledGradients | None:
+def _compile(model: AutoEncoder, params: Params) -> Compiled | None:
     vectors, stages = get_vectors(), stages_of(model)
     single = all(p.dtype == np.float32 and p.flags.c_contiguous for p in params.values())
     if vectors is None or stages is None or not single:
         return None
-    return CompiledGradients(stages, params, model.input_shape, vectors)
+    dense = all(isinstance(s.layer, Dense) for s in stages if isinstance(s, Linear))
+    kind = CompiledDense if dense else CompiledConvolutional
+    return kind(stages, params, model.input_shape, vectors)

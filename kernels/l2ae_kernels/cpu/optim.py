@@ -1,6 +1,7 @@
 """Adam in one pass: p, m, v and g are read once, p, m and v written once, nothing is allocated."""
 
 import math
+from typing import NamedTuple
 
 import numba as nb
 
@@ -20,6 +21,30 @@ def _adam_step(p, m, v, g, beta1, beta2, rate, root_scale, eps, first, last):  #
         p[i] -= rate * m[i] / (math.sqrt(v[i]) * root_scale + eps)
 
 
+class AdamNumbers(NamedTuple):
+    """Both variants of Adam as p −= rate · m / (√v · scale + eps), at step t."""
+
+    beta1: float
+    rest1: float  # 1 − β₁
+    beta2: float
+    rest2: float
+    rate: float
+    scale: float
+    eps: float
+
+
+def adam_numbers(
+    *, learning_rate: float, beta1: float, beta2: float, eps: float, step: int, variant: str
+) -> AdamNumbers:
+    """Return what a step needs besides its arrays."""
+    correction1, correction2 = 1 - beta1**step, math.sqrt(1 - beta2**step)
+    if variant == "torch":
+        rate, scale = learning_rate / correction1, 1 / correction2
+    else:
+        rate, scale = learning_rate * correction2 / correction1, 1.0
+    return AdamNumbers(beta1, 1 - beta1, beta2, 1 - beta2, rate, scale, eps)
+
+
 def adam_step(
     p: Array,
     m: Array,
@@ -33,13 +58,11 @@ def adam_step(
     step: int,
     variant: str,
 ) -> None:
-    """Update p, m, v in place; both variants are p −= rate · m / (√v · scale + eps)."""
-    correction1, correction2 = 1 - beta1**step, math.sqrt(1 - beta2**step)
-    if variant == "torch":
-        rate, scale = learning_rate / correction1, 1 / correction2
-    else:
-        rate, scale = learning_rate * correction2 / correction1, 1.0
+    """Update p, m, v in place."""
+    n = adam_numbers(
+        learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, step=step, variant=variant
+    )
     real = p.dtype.type
-    numbers = (real(beta1), real(beta2), real(rate), real(scale), real(eps))
+    numbers = (real(n.beta1), real(n.beta2), real(n.rate), real(n.scale), real(n.eps))
     arrays = [a.reshape(-1) for a in (p, m, v, g)]
     in_ranges(_adam_step, p.size, p.size * VALUE_WORK, *arrays, *numbers)

@@ -167,10 +167,11 @@ class Emitter:
         first = self.b.insert_element(none, value, I32(0))
         return self.b.shuffle_vector(first, none, ir.Constant(ir.VectorType(I32, self.lanes), None))
 
-    def prefetch(self, pointer: Value, offset: Offset = 0) -> None:
-        """Fetch the cache line of a float that will be needed, into the second-level cache."""
-        read, second, data = I32(0), I32(2), I32(1)
-        self._intrinsic("prefetch", ir.VoidType(), self.at(pointer, offset), read, second, data)
+    def prefetch(self, pointer: Value, offset: Offset = 0, *, write: bool = False) -> None:
+        """Ask for the cache line of a float, to be read or written soon; any address will do."""
+        near, data = I32(3), I32(1)
+        p = self.at(pointer, offset)
+        self._intrinsic("prefetch", ir.VoidType(), p, I32(int(write)), near, data)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """Return a · b + c, rounded once where the machine can."""

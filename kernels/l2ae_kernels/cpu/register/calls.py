@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register.correlate import CORRELATE, DENSE
+from l2ae_kernels.cpu.register.correlate import CORRELATE
 from l2ae_kernels.cpu.register.gradients import GRADIENT, SUM
 from l2ae_kernels.cpu.register.pack import COPY, PACK, PANELS, packed_size
 from l2ae_kernels.geometry import Padding, Pair
 
 FLOAT = 4  # bytes
-BLOCK = 256  # inputs of a dense layer whose packed weights stay in the first-level cache
 POSITIONS = 48  # steps of a gradient tile, at least: its sums are loaded and stored once for them
 SHORT_ROW = 5  # positions; a shorter innermost loop than this one over samples does not pay
 
@@ -27,6 +26,7 @@ class Call(NamedTuple):
 
     kernel: str
     row: Array  # int64; changing it changes the call
+    keeps: tuple[Array, ...] = ()  # what else it points to
 
 
 class Images(NamedTuple):
@@ -206,25 +206,6 @@ def adjoint_W(g: Geometry, samples: int, x: Images, y: Images, packed: int, dW: 
 def sum_rows(dy: int, rows: int, columns: int, db: int, batch: int = 0) -> Call:
     """Add the sum over the rows of dy (rows, columns) to db."""
     return Call("sum", SUM.row(dy=dy, dy_batch=batch, rows=rows, columns=columns, db=db))
-
-
-def pack_dense(W: int, inputs: int, outputs: int, packed: int, *, transposed: bool) -> Call:
-    """Pack W (I, O) for x W, or for dy Wᵀ."""
-    if transposed:
-        return _pack(W, 1, outputs, outputs, inputs, packed, outputs, 0)
-    return _pack(W, outputs, 1, inputs, outputs, packed, inputs, 0)
-
-
-def dense(
-    samples: int, inputs: int, outputs: int, x: Images, packed: int, b: int, y: Images,
-    *, one: int, slope: int, gate: int = 0,
-) -> Call:  # fmt: skip
-    """y = finish(x w + b) for x (samples, inputs); a `gate` lies like y."""
-    return Call("dense_gated" if gate else "dense", DENSE.row(
-        x=x.address, x_sample=x.sample, x_batch=x.batch, I=inputs, w=packed, b=b, one=one,
-        slope=slope, gate=gate, y=y.address, y_sample=y.sample, y_batch=y.batch, samples=samples,
-        O=outputs, block=BLOCK,
-    ))  # fmt: skip
 
 
 def _pack(source: int, row: int, column: int, rows: int, columns: int, packed: int, height: int, first: int) -> Call:

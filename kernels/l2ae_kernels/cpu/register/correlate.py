@@ -25,7 +25,6 @@ CORRELATE = Arguments(
     "x x_sample x_row x_batch H W C w b slope gate y y_sample y_row y_pixel y_batch "
     "samples OH OW K kh kw sh sw top left"
 )
-DENSE = Arguments("x x_sample x_batch I w b one slope gate y y_sample y_batch samples O block")
 
 
 def add_correlate(module: Module, gated: bool) -> None:
@@ -67,33 +66,6 @@ def add_correlate_dot(module: Module) -> None:
                     a.w + 4 * (i * a.kw + j) * a.C, a.kw * a.C,
                     a.b, y + 4 * pixel, a.y_sample, a.slope,
                 )  # fmt: skip
-
-
-def add_dense(module: Module, gated: bool) -> None:
-    """Emit dense(arguments, m), or dense_gated: y = finish(x w + b), `block` inputs at a time.
-
-    A block of a panel of w stays in the first-level cache while all samples pass by.
-    """
-    with module.function(f"dense{'_gated' * gated}", 2) as (e, address, m):
-        a = DENSE.read(e, address)
-        x, y, gate = (a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4, a.gate)
-        with e.each(0, a.I, a.block) as i:
-            inputs, last = a.block.least(a.I - i), i + a.block
-            for panel in column_panels(e, a.O, a.I):
-                w = a.w + 4 * (panel.start + i * panel.width)
-                for P, s in sample_tiles(e, a.samples):
-                    at = 4 * (s * a.y_sample + panel.column)
-                    begin = (x + 4 * (s * a.x_sample + i), a.x_sample, 1, 0, inputs, w, 0)
-                    end = (y + at, a.y_sample, gate + at)
-                    for first in (True, False):
-                        start = (a.b + 4 * panel.column, 0) if first else (y + at, a.y_sample)
-                        with e.when(i.equals(0) if first else i > 0):
-                            partial = product_tile(module, P, panel.vectors, panel.masked, False)
-                            final = product_tile(module, P, panel.vectors, panel.masked, gated)
-                            with e.when(a.I > last):
-                                e.call(partial, *begin, *start, *end, a.one, panel.lanes)
-                            with e.when(last + 1 > a.I):
-                                e.call(final, *begin, *start, *end, a.slope, panel.lanes)
 
 
 def _window(

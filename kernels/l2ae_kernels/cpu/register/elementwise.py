@@ -1,14 +1,15 @@
 """What a training step needs between its products: Eq. 4 and its adjoint, Eq. 3, sums over parts."""
 
-from l2ae_kernels.cpu.emit.emitter import F32, F64, Module, Value
+from l2ae_kernels.cpu.emit.emitter import F32, F64, Emitter, Integer, Module, Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 
 # z, u, du, dz (samples, D); inverse (samples,) holds 1/n; eps2 is one float, ε²
 NORMALIZE = Arguments("z u inverse samples D eps2")
 NORMALIZE_ADJOINT = Arguments("u inverse du dz samples D")
-# y and x (samples, rows, columns) and d with strides; `loss` is one double, `scale` one float
+# y and x (samples, rows, columns) and d with strides; `scale` is one float, `loss` one double, or,
+# with `loss_sample` 1, one for each sample
 SQUARED_ERROR = Arguments(
-    "y x x_sample x_row d d_sample d_row samples rows columns total scale loss"
+    "y x x_sample x_row d d_sample d_row samples rows columns total scale loss loss_sample"
 )
 REDUCE = Arguments("parts part count sum chunk")
 
@@ -52,7 +53,6 @@ def add_squared_error(module: Module) -> None:
     with module.function("squared_error", 2) as (e, address, m):
         a = SQUARED_ERROR.read(e, address)
         y, x, d, scale = (e.pointer(p.value) for p in (a.y, a.x, a.d, a.scale))
-        loss = e.pointer(a.loss.value)
         exist = a.total - e.index(m) * a.samples
         with e.each(0, a.samples) as n, e.each(0, a.rows) as r:
             factor = e.everywhere(
@@ -64,12 +64,13 @@ def add_squared_error(module: Module) -> None:
             d_row = e.at(d, n * a.d_sample + r * a.d_row)
 
             def vector(i: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:
-                residual = e.b.fsub(e.load(y_row, i, mask), e.load(x_row, i, mask))  # noqa: B023
-                e.store(e.b.fmul(factor, residual), d_row, i, mask)  # noqa: B023
-                return [e.fma(e.b.fmul(keep, residual), residual, sums[0])]  # noqa: B023
+                residual = e.b.fsub(e.load(y_row, i, mask), e.load(x_row, i, mask))
+                e.store(e.b.fmul(factor, residual), d_row, i, mask)
+                return [e.fma(e.b.fmul(keep, residual), residual, sums[0])]
 
             sums = e.over_vectors(a.columns, [e.zero], vector)
             row_sum = e.b.fpext(e.sum_of_lanes(sums[0]), F64)
+            loss = e.pointer((a.loss + n * a.loss_sample * 8).value)
             e.b.store(e.b.fadd(e.b.load(loss, typ=F64), row_sum), loss)
 
 
@@ -96,7 +97,7 @@ def add_reduce(module: Module) -> None:
         e.over_vectors(length, [], vector)
 
 
-def _dot(e, length, a, b):  # type: ignore[no-untyped-def]
+def _dot(e: Emitter, length: Integer, a: Value, b: Value) -> Value:
     """Emit ⟨a, b⟩ of two runs of `length` floats, as a scalar."""
 
     def vector(i: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:

@@ -5,7 +5,10 @@ from functools import cache
 from l2ae_kernels.cpu.emit.emitter import Module
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register.correlate import add_correlate, add_correlate_dot, add_dense
+from l2ae_kernels.cpu.register.adam import add_reduce_adam
+from l2ae_kernels.cpu.register.correlate import add_correlate, add_correlate_dot
+from l2ae_kernels.cpu.register.dense import add_dense
+from l2ae_kernels.cpu.register.dense_gradients import add_dense_gradient, add_tiles
 from l2ae_kernels.cpu.register.elementwise import (
     add_normalize,
     add_normalize_adjoint,
@@ -14,12 +17,19 @@ from l2ae_kernels.cpu.register.elementwise import (
 )
 from l2ae_kernels.cpu.register.gradients import add_gradient, add_sum
 from l2ae_kernels.cpu.register.pack import add_copy, add_pack, add_panels
+from l2ae_kernels.cpu.register.point_products import add_point_products
 from l2ae_kernels.cpu.register.program import add_run
+from l2ae_kernels.cpu.register.transforms import add_transforms
 
 
 @cache
 def library(vectors: Vectors) -> Library:
     """Return the compiled kernels; each takes the address of its arguments and a micro-batch m."""
+    return Library.of(build, vectors)
+
+
+def build(vectors: Vectors) -> Module:
+    """Emit all kernels."""
     module = Module(vectors)
     for gated in (False, True):
         add_correlate(module, gated)
@@ -34,5 +44,11 @@ def library(vectors: Vectors) -> Library:
     add_normalize_adjoint(module)
     add_squared_error(module)
     add_reduce(module)
+    add_reduce_adam(module)
+    add_tiles(module)
+    for adam in (False, True):
+        add_dense_gradient(module, adam)
+    add_point_products(module)
+    add_transforms(module)
     add_run(module)
-    return Library(str(module.ir))
+    return module

@@ -11,7 +11,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import Vectors, best, get_vectors, SETS
-from l2ae_kernels.cpu.register import calls
+from l2ae_kernels.cpu.register import calls, dense_calls
 from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
 from l2ae_kernels.cpu.register.library import library
 from l2ae_kernels.cpu.threads import in_ranges
@@ -84,22 +84,20 @@ def dense_adjoint_W(x: Array, dy: Array, out: Array) -> None:
 def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
     """Call kernels one after the other."""
     code = library(vectors)
-    for kernel, row in todo:
-        code.function(kernel, 2)(row.ctypes.data, m)
+    for call in todo:
+        code.function(call.kernel, 2)(call.row.ctypes.data, m)
 
 
 def _dense(x: Array, W: Array, b: Array, out: Array, *, transposed: bool) -> None:
     vectors = _vectors()
     inputs, outputs = W.shape[::-1] if transposed else W.shape
-    packed = np.empty(calls.packed_size(inputs, outputs, vectors.lanes), np.float32)
-    run(vectors, [calls.pack_dense(_at(W), *W.shape, _at(packed), transposed=transposed)])
 
     def part(first: int, last: int) -> None:
         source = Images(_at(x[first:]), inputs, 0, 0)
         target = Images(_at(out[first:]), outputs, 0, 0)
-        run(vectors, [calls.dense(
-            last - first, inputs, outputs, source, _at(packed), _at(b), target,
-            one=ONE_AT, slope=ONE_AT,
+        run(vectors, [dense_calls.dense(
+            last - first, inputs, outputs, source, _at(W), _at(b), target,
+            turned=transposed, one=ONE_AT, slope=ONE_AT,
         )])  # fmt: skip
 
     in_ranges(part, len(x), len(x) * W.size)

@@ -5,7 +5,7 @@ memory: every byte that is fetched is used, and the hardware sees what comes nex
 not exist are 0. The same step turns W around for the adjoints.
 """
 
-from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.emitter import Module, Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.split import column_panels
 
@@ -63,6 +63,46 @@ def add_copy(module: Module) -> None:
             value = e.load_one(source, n * a.source_sample + r * a.source_row + c * a.source_column)
             to = n * a.target_sample + r * a.target_row + c * a.target_column
             e.store_one(value, target, to)
+
+
+def panel(module: Module, vectors: int, masked: bool) -> str:
+    """Emit the packing of one panel: `rows` rows of V vectors of a matrix, `stride` apart."""
+    name = f"panel_{vectors}{'_masked' * masked}"
+    if module.has(name):
+        return name
+    with module.function(name, 5, exported=False) as (e, source, stride, rows, lanes, packed):
+        source, packed = e.pointer(source), e.pointer(packed)
+        masks = [None] * (vectors - 1) + [e.first(lanes) if masked else None]
+        with e.each(0, rows) as r:
+            for v, mask in enumerate(masks):
+                row = e.load(source, r * stride + v * e.lanes, mask)
+                e.store(row, packed, (r * vectors + v) * e.lanes)
+    return name
+
+
+def turned_panel(module: Module, vectors: int) -> str:
+    """Emit the packing of one panel of a transpose: its columns are rows of the matrix.
+
+    Squares of lanes × lanes are turned in registers. Where only `lanes` columns exist in the last
+    vector, the last of them stands in the others too, and nobody looks at it. Whole squares are
+    written: a few rows more than `rows`.
+    """
+    name = f"turned_panel_{vectors}"
+    if module.has(name):
+        return name
+    with module.function(name, 5, exported=False) as (e, source, stride, rows, lanes, packed):
+        source, packed = e.pointer(source), e.pointer(packed)
+        last = e.index(lanes) + ((vectors - 1) * e.lanes - 1)
+
+        def square(r: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
+            for v in range(vectors):
+                columns = [last.least(v * e.lanes + c) for c in range(e.lanes)]
+                for c, row in enumerate(e.turn([e.load(source, k * stride + r, mask) for k in columns])):
+                    e.store(row, packed, ((e.index(r) + c) * vectors + v) * e.lanes)
+            return []
+
+        e.over_vectors(rows, [], square)
+    return name
 
 
 def packed_size(rows: int, columns: int, lanes: int) -> int:

@@ -16,12 +16,14 @@ from typing import Any
 
 from llvmlite import ir
 
-from l2ae_kernels.cpu.emit.emitter import F32, Module, Value
+from l2ae_kernels.cpu.emit.emitter import F32, Emitter, Module, Value
 
 F32_ZERO = ir.Constant(F32, 0.0)
 
 
-def product_tile(module: Module, rows: int, vectors: int, masked: bool, gated: bool) -> str:
+def product_tile(
+    module: Module, rows: int, vectors: int, masked: bool, gated: bool, *, far: bool = False
+) -> str:
     """Emit y = finish(start + x w) for `rows` samples and `vectors` · lanes columns.
 
     x of a sample is `runs` runs of `run` values, x_run apart; w is packed: run after run, w_run
@@ -31,13 +33,17 @@ def product_tile(module: Module, rows: int, vectors: int, masked: bool, gated: b
         finish(s) = s where gate is positive, slope · s elsewhere        (gated: its adjoint)
 
     `masked`: only the first `lanes` lanes of the last vector exist in start, gate and y.
+    `far`: y and gate are not in the caches; they are fetched while the products are summed, and
+    `start` is added last.
     """
     P, V = rows, vectors
-    name = f"product_{P}_{V}{'_masked' * masked}{'_gated' * gated}"
+    name = f"product_{P}_{V}{'_masked' * masked}{'_gated' * gated}{'_far' * far}"
     if module.has(name):
         return name
+    e: Emitter
     with module.function(name, 14, exported=False) as (e, *numbers):
-        x, x_sample, runs, x_run, run, w, w_run, start, start_sample, y, y_sample, gate, slope, lanes = numbers
+        x, x_sample, runs, x_run, run, w, w_run = numbers[:7]
+        start, start_sample, y, y_sample, gate, slope, lanes = numbers[7:]
         x, w, start, y, gate, slope = map(e.pointer, (x, w, start, y, gate, slope))
         masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
         at = [e.mul(p, x_sample) for p in range(P)]  # first value of every sample
@@ -49,13 +55,25 @@ def product_tile(module: Module, rows: int, vectors: int, masked: bool, gated: b
             def step(k: Value, sums: list[Value]) -> list[Value]:
                 w_k = [e.load(w_i, e.add(e.mul(k, V * e.lanes), v * e.lanes)) for v in range(V)]
                 spread = (e.spread(samples[p], k) for p in range(P))
-                return [e.fma(a, w_k[v], sums[p * V + v]) for p, a in enumerate(spread) for v in range(V)]
+                products = ((a, w) for a in spread for w in w_k)
+                return [e.fma(a, w, s) for (a, w), s in zip(products, sums, strict=True)]
 
             return e.loop(0, run, sums, step)
 
         offsets = [(p, v * e.lanes, masks[v]) for p in range(P) for v in range(V)]
-        sums = [e.load(start, e.add(e.mul(p, start_sample), c), mask) for p, c, mask in offsets]
-        sums = e.loop(0, runs, sums, one_run)
+
+        def load_start() -> list[Value]:
+            return [e.load(start, e.add(e.mul(p, start_sample), c), mask) for p, c, mask in offsets]
+
+        if far:
+            for pointer in (y, gate) if gated else (y,):
+                for p in range(P):
+                    e.prefetch(pointer, e.mul(p, y_sample))
+                    e.prefetch(pointer, e.add(e.mul(p, y_sample), (V - 1) * e.lanes, lanes, -1))
+            sums = e.loop(0, runs, [e.zero] * len(offsets), one_run)
+            sums = [e.b.fadd(s, first) for s, first in zip(sums, load_start(), strict=True)]
+        else:
+            sums = e.loop(0, runs, load_start(), one_run)
         factor = e.spread(slope)
         for s, (p, c, mask) in zip(sums, offsets, strict=True):
             offset = e.add(e.mul(p, y_sample), c)
@@ -75,6 +93,7 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
     name = f"gradient_{R}_{V}{'_masked' * masked}"
     if module.has(name):
         return name
+    e: Emitter
     with module.function(name, 14, exported=False) as (e, x, dy, *numbers):
         axes, (dW, dW_row, lanes) = (numbers[0:3], numbers[3:6], numbers[6:9]), numbers[9:]
         dW = e.pointer(dW)
@@ -93,7 +112,8 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
         def position(x: Value, dy: Value, sums: list[Value]) -> list[Value]:
             dy_v = [e.load(dy, v * e.lanes) for v in range(V)]
             spread = (e.spread(x, r) for r in range(R))
-            return [e.fma(a, dy_v[v], sums[r * V + v]) for r, a in enumerate(spread) for v in range(V)]
+            products = ((a, d) for a in spread for d in dy_v)
+            return [e.fma(a, d, s) for (a, d), s in zip(products, sums, strict=True)]
 
         tile = [(r, v) for r in range(R) for v in range(V)]
         offsets = [(e.add(e.mul(r, dW_row), v * e.lanes), masks[v]) for r, v in tile]
@@ -101,6 +121,39 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
         sums = over(axes, e.pointer(x), e.pointer(dy), sums)
         for s, (offset, mask) in zip(sums, offsets, strict=True):
             e.store(s, dW, offset, mask)
+    return name
+
+
+def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: bool) -> str:
+    """Emit g = Σ x dy over `samples` for `rows` inputs and `vectors` · lanes outputs of a dense layer.
+
+    A sample has its `rows` values of x side by side, `x_step` after those of the sample before; dy is
+    a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before. With `adam`,
+    p, m and v, which lie like `start`, are fetched into the second-level cache in the meantime.
+    """
+    R, V = rows, vectors
+    name = f"weight_{R}_{V}{'_masked' * masked}{'_adam' * adam}"
+    if module.has(name):
+        return name
+    with module.function(name, 13 if adam else 10, exported=False) as (e, *numbers):
+        x, x_step, dy, samples, seen, start, row, g, g_row, lanes, *moments = numbers
+        x, dy, start, g = map(e.pointer, (x, dy, start, g))
+        masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
+        known = [e.first(e.mul(seen, e.lanes))] * (V - 1) + [e.first(e.mul(seen, lanes))]
+        for moment in moments:
+            for r in range(R):
+                e.prefetch(e.pointer(moment), e.mul(r, row))
+
+        def sample(n: Value, sums: list[Value]) -> list[Value]:
+            dy_n = [e.load(dy, e.add(e.mul(n, V * e.lanes), v * e.lanes)) for v in range(V)]
+            x_n = e.at(x, e.mul(n, x_step))
+            spread = (e.spread(x_n, r) for r in range(R))
+            return [e.fma(a, dy_n[v], sums[r * V + v]) for r, a in enumerate(spread) for v in range(V)]
+
+        tile = [(r, v) for r in range(R) for v in range(V)]
+        sums = [e.load(start, e.add(e.mul(r, row), v * e.lanes), known[v]) for r, v in tile]
+        for s, (r, v) in zip(e.loop(0, samples, sums, sample), tile, strict=True):
+            e.store(s, g, e.add(e.mul(r, g_row), v * e.lanes), masks[v])
     return name
 
 
@@ -114,6 +167,7 @@ def dot_tile(module: Module, rows: int) -> str:
     name = f"dot_{P}"
     if module.has(name):
         return name
+    e: Emitter
     with module.function(name, 11, exported=False) as (e, *numbers):
         x, x_sample, runs, x_run, run, w, w_run, b, y, y_sample, slope = numbers
         x, w, b, y, slope = map(e.pointer, (x, w, b, y, slope))
