@@ -21,6 +21,7 @@ from l2ae_kernels.cpu import optim as cpu_optim
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 from l2ae_kernels.cpu.nearest import assign as nearest
 from l2ae_kernels.cpu.nearest import restarts as nearest_restarts
+from l2ae_kernels.cpu.register import filtered_ops as filtered
 from l2ae_kernels.cpu.register import ops as register
 from l2ae_kernels.reference import conv, dense, kmeans, optim, restarts
 
@@ -49,18 +50,21 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "im2col": Implementation(partial(cpu_conv.correlate, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate),
         "register": Implementation(register.correlate, F32, emitted=True),
+        "winograd": Implementation(filtered.correlate, F32, emitted=True),
     },
     "correlate_adjoint_x": {
         "reference": Implementation(conv.correlate_adjoint_x, ANY),
         "im2col": Implementation(partial(cpu_conv.correlate_adjoint_x, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate_adjoint_x),
         "register": Implementation(register.correlate_adjoint_x, F32, emitted=True),
+        "winograd": Implementation(filtered.correlate_adjoint_x, F32, emitted=True),
     },
     "correlate_adjoint_W": {
         "reference": Implementation(conv.correlate_adjoint_W, ANY),
         "im2col": Implementation(partial(cpu_conv.correlate_adjoint_W, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate_adjoint_W),
         "register": Implementation(register.correlate_adjoint_W, F32, emitted=True),
+        "winograd": Implementation(filtered.correlate_adjoint_W, F32, emitted=True),
     },
     "dense": {
         "reference": Implementation(dense.dense, ANY),

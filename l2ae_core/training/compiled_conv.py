@@ -129,7 +129,8 @@ class CompiledConvolutional:
             todo = self.micro.calls(memory, sums, address(self.losses[part:]))
             end = self.micro.end(memory, sums)
             self.programs[slot, part] = (
-                Program(self.library, begin), Program(self.library, todo), Program(self.library, end),
+                Program(self.library, begin), Program(self.library, todo), Program(self.library,
+                end),
             )  # fmt: skip
         return self.programs[slot, part]
 

@@ -1,4 +1,5 @@
-"""The compiled step of a network of dense layers: three parallel regions, each in one call a thread.
+"""The compiled step of a network of dense layers: three parallel regions, each in one call a
+thread.
 
     forward    all layers, Eq. 3 and its gradient        threads take ranges of samples
     backward   all dx                                    threads take ranges of samples
@@ -50,7 +51,9 @@ class Constants:
         self.zeros = np.zeros(max(prod(s.input_shape) for s in stages), np.float32)
         self.one, self.scale = np.ones(1, np.float32), np.ones(1, np.float32)
         self.slopes = np.array([s.slope for s in stages], np.float32)
-        self.eps2 = np.array([s.eps**2 if isinstance(s, Normalize) else 0 for s in stages], np.float32)
+        self.eps2 = np.array(
+            [s.eps**2 if isinstance(s, Normalize) else 0 for s in stages], np.float32
+        )
 
 
 class Batch:
@@ -213,8 +216,7 @@ class CompiledDense:
         """The program that writes all gradients."""
         if batch.gradient_program is None:
             batch.gradient_program = self._panels(
-                p.calls(batch.weights(s, self.grads))
-                for s, p in batch.products()
+                p.calls(batch.weights(s, self.grads)) for s, p in batch.products()
             )
         return batch.gradient_program
 
@@ -222,14 +224,19 @@ class CompiledDense:
         """The program that applies `update`; made anew where its arrays are other ones."""
         self.numbers[:] = update.numbers
         if batch.adam_program is None or not update.same_arrays(batch.adam_program[0]):
-            batch.adam_program = update, self._panels(
-                p.adam_calls(
-                    batch.weights(s, self.grads),
-                    *(batch.weights(s, a) for a in (self.params, update.m, update.v)),
-                    address(self.numbers),
-                )
-                for s, p in batch.products()
-            )  # fmt: skip
+            batch.adam_program = (
+                update,
+                self._panels(
+                    p.adam_calls(
+                        batch.weights(s, self.grads),
+                        to=batch.weights(s, self.params),
+                        m=batch.weights(s, update.m),
+                        v=batch.weights(s, update.v),
+                        numbers=address(self.numbers),
+                    )
+                    for s, p in batch.products()
+                ),
+            )
         return batch.adam_program[1]
 
     def _panels(self, layers: Iterator[Iterator[Call]]) -> Program:

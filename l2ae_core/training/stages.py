@@ -72,8 +72,8 @@ Stage: TypeAlias = Linear | Normalize
 def stages_of(model: AutoEncoder) -> list[Stage] | None:
     """Return the stages of a network, None when it has a layer that no stage can do.
 
-    BatchNorm is one: it needs the whole batch at once. Others: LayerNorm, an activation that does not
-    follow a product or that makes the images, a layer of one's own.
+    BatchNorm is one: it needs the whole batch at once. Others: LayerNorm, an activation that does
+    not follow a product or that makes the images, a layer of one's own.
     """
     stages: list[Stage] = []
     shape = model.input_shape
@@ -84,7 +84,12 @@ def stages_of(model: AutoEncoder) -> list[Stage] | None:
             stages.append(Linear(name, layer, shape, after))  # type: ignore[arg-type]
         elif type(layer) in (ReLU, LeakyReLU) and isinstance(last, Linear) and last.slope == 1.0:
             stages[-1] = replace(last, slope=getattr(layer, "slope", 0.0))
-        elif type(layer) is L2Normalize and len(shape) == 1 and last is not None and last.slope == 1.0:
+        elif (
+            type(layer) is L2Normalize
+            and len(shape) == 1
+            and last is not None
+            and last.slope == 1.0
+        ):
             stages.append(Normalize(shape, layer.eps))
         elif type(layer) not in (Reshape, Identity):
             return None

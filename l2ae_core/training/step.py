@@ -22,7 +22,7 @@ Compiled: TypeAlias = CompiledConvolutional | CompiledDense
 
 @dataclass(eq=False)
 class Step(ABC):
-    """loss = step(x) updates `model` on the batch x (B, H, W, C) and returns its loss before that."""
+    """loss = step(x) updates `model` on a batch x (B, H, W, C), whose loss it had before."""
 
     model: AutoEncoder
     optimizer: Optimizer
@@ -30,7 +30,7 @@ class Step(ABC):
 
     @abstractmethod
     def gradients(self, x: Array) -> tuple[float, Params]:
-        """Return loss and gradients, with the names of `model.params`; a next call may reuse them."""
+        """Return loss and gradients, named like `model.params`; a next call may reuse them."""
 
     def __call__(self, x: Array) -> float:
         """One update; none when the loss is NaN or Inf."""
@@ -68,6 +68,8 @@ class CompiledStep(Step):
             params[name] is not p for name, p in self.compiled.params.items()
         ):
             self.compiled = _compile(self.model, params)
+        if self.compiled is None:
+            raise ValueError("step: a parameter is no longer float32 and C-contiguous")
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):
             raise ValueError(
                 f"step: x is {x.shape} {x.dtype}, expected float32 (B, *{self.model.input_shape})"

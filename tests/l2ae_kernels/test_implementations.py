@@ -11,8 +11,8 @@ from l2ae_kernels.cpu.emit.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, WORTH_A_THREAD, threads, use_threads
 from l2ae_kernels.implementations import IMPLEMENTATIONS, pick
 
-# Sums of up to some thousand products of standard normals, whatever their order: a few hundred
-# units in the last place of the largest result.
+# Sums of up to some thousand products of standard normals, whatever their order, and by Winograd's
+# filtering: a few hundred units in the last place of the largest result.
 TOLERANCE = {"float32": 2e-5, "float64": 2e-14}
 
 CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding

@@ -36,10 +36,8 @@ pytestmark = pytest.mark.skipif(best() == "none", reason="no kernels are emitted
 
 def narrow(model, shape, norm="l2"):
     """A network of the paper's shape with few units: odd numbers, no multiples of a vector."""
-    return build(
-        Architecture(model, shape, norm=norm, latent_dim=5, hidden=(37, 50, 67), filters=(9, 20, 33)),
-        np.random.default_rng(0),
-    )
+    sizes = {"latent_dim": 5, "hidden": (37, 50, 67), "filters": (9, 20, 33)}
+    return build(Architecture(model, shape, norm=norm, **sizes), np.random.default_rng(0))
 
 
 def clear_images(model, count, seed=1):
@@ -64,7 +62,9 @@ def _clear(layer, x):
 def _flat(layer):
     if isinstance(layer, AutoEncoder):
         return [*_flat(layer.encoder), layer.normalize, *_flat(layer.decoder)]
-    return [p for part in layer.layers for p in _flat(part)] if isinstance(layer, Sequential) else [layer]
+    if isinstance(layer, Sequential):
+        return [part for inner in layer.layers for part in _flat(inner)]
+    return [layer]
 
 
 def assert_equal_steps(model, x, reduction="mean"):
@@ -214,7 +214,9 @@ def test_other_fallbacks():
 
 @pytest.mark.parametrize("kind", ["dense", "cae"])
 @pytest.mark.parametrize(
-    "optimizer", [lambda: Adam(variant="keras"), lambda: Adam(variant="torch"), lambda: SGD(0.1, 0.9)]
+    "optimizer",
+    [lambda: Adam(variant="keras"), lambda: Adam(variant="torch"), lambda: SGD(0.1, 0.9)],
+    ids=["keras", "torch", "sgd"],
 )
 def test_a_short_training(kind, optimizer):
     """ε = 1e-8 turns rounding of tiny gradients into steps of η; Adam here has ε = 1e-2."""
@@ -289,6 +291,6 @@ def test_an_interrupted_step_does_not_spoil_the_next(kind, monkeypatch):
 
 def test_batches_that_do_not_fit_are_refused():
     step = make_step(narrow("dense", (4, 4, 1)), Adam())
-    for x in (np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4, 1)), np.zeros((0, 4, 4, 1), np.float32)):
+    for shape, dtype in (((2, 4, 4), "f4"), ((2, 4, 4, 1), "f8"), ((0, 4, 4, 1), "f4")):
         with pytest.raises(ValueError, match="expected float32"):
-            step.gradients(x)
+            step.gradients(np.zeros(shape, dtype))

@@ -1,9 +1,9 @@
 """Dense layers over register tiles: y = x W and dx = dy Wᵀ, weights packed on the way.
 
-What changed against packing all weights once a step: a group of panels of weights, each as wide as a
-tile and a block of rows long, is packed by the kernel itself, on its stack, right before all samples
-pass by. It never leaves the caches, so that packing reads W once and writes nothing to memory; at 128
-samples it is a few hundredths of the arithmetic. The transpose is made in registers.
+What changed against packing all weights once a step: a group of panels of weights, each as wide as
+a tile and a block of rows long, is packed by the kernel itself, on its stack, right before all
+samples pass by. It never leaves the caches, so that packing reads W once and writes nothing to
+memory; at 128 samples it is a few hundredths of the arithmetic. The transpose is made in registers.
 
 A panel stays in the first-level cache while the samples pass by; a group is read from W in rows as
 long as some cache lines.
@@ -31,7 +31,7 @@ def block_rows(e: Emitter) -> int:
 
 
 def blocks(e: Emitter, count: Integer) -> Iterator[tuple[Integer, Integer]]:
-    """For code that runs for every block of rows, as equal as can be: its first row, and its rows."""
+    """For code to fill, which runs for every block of rows: its first row, and how many."""
     most = block_rows(e)
     size = (count + (most - 1)) // most
     size = (count + (size - 1)) // size.most(1)
@@ -88,14 +88,15 @@ def _product(
 ) -> None:  # fmt: skip
     """Add a block of inputs to a tile of y; the first starts at b, the last finishes."""
     at = 4 * (s * a.y_sample + column)
-    begin = (a.x + 4 * (s * a.x_sample + i), a.x_sample, 1, 0, inputs, packed + panel_start(p, e), 0)
+    x, w = a.x + 4 * (s * a.x_sample + i), packed + panel_start(p, e)
+    begin = (x, a.x_sample, 1, 0, inputs, w, 0)
     end = (a.y + at, a.y_sample, a.gate + at)
     partial = product_tile(module, P, p.vectors, p.masked, False, far=True)
     final = product_tile(module, P, p.vectors, p.masked, gated, far=True)
     for first in (True, False):
         start = (a.b + 4 * column, 0) if first else (a.y + at, a.y_sample)
         with e.when(i.equals(0) if first else i > 0):
-            with e.when(a.I > i + inputs):
+            with e.when(a.I - i > inputs):
                 e.call(partial, *begin, *start, *end, a.one, p.lanes)
             with e.when((i + inputs).equals(a.I)):
                 e.call(final, *begin, *start, *end, a.slope, p.lanes)

@@ -27,14 +27,14 @@ def dense(
 
 
 class Weights(NamedTuple):
-    """Addresses of what lies like W (I, O) and b (O,) of a layer: themselves, gradients, moments."""
+    """Addresses of what lies like W (I, O) and b (O,) of a layer: gradients, moments, …"""
 
     W: int
     b: int
 
 
 class Gradient(NamedTuple):
-    """dW = xᵀ dy and db = Σ dy of a layer: x in tiles, dy (samples, O); `one` is the address of 1.0."""
+    """dW = xᵀ dy and db = Σ dy of a layer: x in tiles, dy (samples, O), `one` 1.0."""
 
     x: int
     dy: int
@@ -50,6 +50,7 @@ class Gradient(NamedTuple):
                 source=source + i * FLOAT, rows=rows, columns=inputs, stride=self.I,
                 tiles=self._tiles(i), height=self.samples, first=first,
             ))  # fmt: skip
+
     def calls(self, d: Weights) -> Iterator[Call]:
         """Write dW and db, GROUP outputs a call."""
         for numbers, _ in self._units(d):
@@ -70,11 +71,19 @@ class Gradient(NamedTuple):
         for i, inputs in self._ranges_of_inputs():
             for o in range(0, self.O, GROUP):
                 W, b = (i * self.O + o) * FLOAT, o * FLOAT
-                yield dict(
-                    tiles=self._tiles(i), rows=inputs, dy=self.dy + b, O=self.O,
-                    samples=self.samples, columns=min(GROUP, self.O - o), one=self.one,
-                    bias=int(i == 0), dW=d.W + W, db=d.b + b,
-                ), (W, b)  # fmt: skip
+                unit = {
+                    "tiles": self._tiles(i),
+                    "rows": inputs,
+                    "dy": self.dy + b,
+                    "O": self.O,
+                    "samples": self.samples,
+                    "columns": min(GROUP, self.O - o),
+                    "one": self.one,
+                    "bias": int(i == 0),
+                    "dW": d.W + W,
+                    "db": d.b + b,
+                }
+                yield unit, (W, b)
 
     def _ranges_of_inputs(self) -> Iterator[Pair]:
         """Cut the inputs into equal ranges: first input and how many."""

@@ -1,13 +1,13 @@
 """The gradients of dense layers, dW = xᵀ dy and db = Σ dy, and Adam as soon as they are there.
 
-A tile of dW takes all samples at once: a sum is finished in its register, in one fixed order, whoever
-computes it. What changed against convolutions' gradients (gradients.py): no private sums, so no
-reduction of 13 MB for every range of samples. x is laid out in tiles beforehand, dy is packed in
-groups of panels by the kernel: both are then read as single runs of memory.
+A tile of dW takes all samples at once: a sum is finished in its register, in one fixed order,
+whoever computes it. What changed against convolutions' gradients (gradients.py): no private sums,
+so no reduction of 13 MB for every range of samples. x is laid out in tiles beforehand, dy is
+packed in groups of panels by the kernel: both are then read as single runs of memory.
 
-`dense_adam` applies a few rows of a group while they are in the first-level cache: there is no dW in
-memory, and W, m and v are read and written once, in runs of many cache lines. They are fetched while
-the tiles of these rows are computed, so that the arithmetic does not wait for them.
+`dense_adam` applies a few rows of a group while they are in the first-level cache: there is no dW
+in memory, and W, m and v are read and written once, in runs of many cache lines. They are fetched
+while the tiles of these rows are computed, so that the arithmetic does not wait for them.
 """
 
 from types import SimpleNamespace
@@ -20,12 +20,13 @@ from l2ae_kernels.cpu.register.pack import panel
 from l2ae_kernels.cpu.register.split import column_panels, sample_tiles
 from l2ae_kernels.cpu.register.tiles import weight_tile
 
-# `columns` outputs and `rows` inputs, whose x is at `tiles` as TILES made it; dy (samples, O), dW and
-# db begin at the first of them; `bias` is 1 where db is wanted
+# `columns` outputs and `rows` inputs, whose x is at `tiles` as TILES made it; dy (samples, O), dW
+# and db begin at the first of them; `bias` is 1 where db is wanted
 DENSE_GRADIENT = Arguments("tiles rows dy O samples columns one bias dW db")
 # the same with W, b and their moments m, v; `numbers` as in adam.py
 DENSE_ADAM = Arguments(f"{' '.join(DENSE_GRADIENT.names)} W b W_m b_m W_v b_v numbers")
-# source (rows, columns), with `stride`, into its place in `tiles` for `height` rows, from `first` on
+# source (rows, columns), with `stride`, into its place in `tiles` for `height` rows, from `first`
+# on
 TILES = Arguments("source rows columns stride tiles height first")
 GROUP = 256  # columns that are packed together, a quarter of a megabyte on the stack
 
@@ -72,7 +73,7 @@ def _row_of_tiles(
     module: Module, e: Emitter, a: SimpleNamespace, R: int, x: tuple[Integer, Integer | int],
     n: Integer, samples: Integer, at: Integer, name: str, adam: bool,
 ) -> None:  # fmt: skip
-    """All tiles of R rows of dW, `at` bytes from its first; then Adam if these samples are the last."""
+    """All tiles of R rows of dW, `at` bytes from its first; after the last samples, Adam."""
     known = getattr(a, f"d{name}") + at
     moments = [getattr(a, f"{name}{kind}") + at for kind in ("", "_m", "_v")] if adam else []
     last = (n + samples).equals(a.samples) if adam else e.index(0).equals(1)

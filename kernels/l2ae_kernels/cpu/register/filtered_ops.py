@@ -2,7 +2,7 @@
 
 It pays for kernels of 4 to 6 taps at stride 2 with enough channels and outputs: the large layers of
 the paper's network. `Filtering.fits` decides by geometry alone, so a geometry is always computed in
-the same way. Samples are taken CHUNK at a time, whose transforms stay in cache.
+the same way. Samples are taken CHUNK at a time, whose matrices stay in cache.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from l2ae_kernels.cpu.register.ops import ONE_AT, address, bias_or_zeros, run, v
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Padding, Pair
 
-CHUNK = 16  # samples
+CHUNK = 8  # samples
 
 
 def correlate(
@@ -28,15 +28,16 @@ def correlate(
     if not Filtering.fits(g, vectors_here()):
         ops.correlate(x, W, b, out, stride, padding)
         return
-    bias = bias_or_zeros(b, g.K)
-    packed = _packed(g, W, adjoint=False)
+    work, bias = _Work(g), bias_or_zeros(b, g.K)
+    packed = np.empty(work.whole.packed_floats()[0], np.float32)
+    run(work.vectors, work.whole.pack_correlate(address(W), address(packed)))
 
-    def calls(f: Filtering, n: int, V: int, M: int, waste: int) -> Iterable[Call]:
-        yield from f.transform_x(g.x_images(address(x[n:])), V)
+    def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
+        yield from f.transform_x(g.x_images(address(x[n:])), x_side)
         y = g.y_images(address(out[n:]))
-        yield from f.correlate(V, address(packed), M, address(bias), y, waste, slope=ONE_AT)
+        yield from f.correlate(x_side, address(packed), y_side, address(bias), y, slope=ONE_AT)
 
-    _in_chunks(g, len(x), calls)
+    in_ranges(work.samples, len(x), len(x) * g.multiply_adds, chunk)
 
 
 def correlate_adjoint_x(
@@ -47,13 +48,64 @@ def correlate_adjoint_x(
     if not Filtering.fits(g, vectors_here()):
         ops.correlate_adjoint_x(y, W, b, out, stride, padding)
         return
-    bias = bias_or_zeros(b, g.C)
-    packed = _packed(g, W, adjoint=True)
+    work, bias = _Work(g), bias_or_zeros(b, g.C)
+    packed, room = np.empty(work.whole.packed_floats()[1], np.float32), np.empty_like(W)
+    run(work.vectors, work.whole.pack_adjoint_x(address(W), address(room), address(packed)))
 
-    def calls(f: Filtering, n: int, M: int, V: int, waste: int) -> Iterable[Call]:
+    def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
         source, target = g.y_images(address(y[n:])), g.x_images(address(out[n:]))
-        return f.adjoint_x(
-            source, V, address(packed), M, address(bias), target, waste, slope=ONE_AT
+        yield from f.adjoint_x(
+            source, y_side, address(packed), x_side, address(bias), target, slope=ONE_AT
         )
 
-    _in_chunks(g, len(y), calls)
+    in_ranges(work.samples, len(y), len(y) * g.multiply_adds, chunk)
+
+
+def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
+    """Write W (kh, kw, C, K) for x (N, H, W, C) and y (N, OH, OW, K) to `out`."""
+    g = Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding)
+    if not Filtering.fits(g, vectors_here()):
+        ops.correlate_adjoint_W(x, y, out, stride, padding)
+        return
+    work, N = _Work(g), len(x)
+    parts = ops.parts_of(N)
+    partial = np.zeros((parts, *out.shape), np.float32)
+
+    def ranges(first: int, last: int) -> None:
+        dU = np.empty(work.whole.sizes()[2], np.float32)
+
+        def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
+            yield from f.transform_x(g.x_images(address(x[n:])), x_side)
+            y_images = g.y_images(address(y[n:]))
+            yield from f.adjoint_W(x_side, y_images, y_side, address(dU))
+
+        for p in range(first, last):
+            run(work.vectors, [work.whole.clear(address(dU))])
+            work.samples(chunk, p * N // parts, (p + 1) * N // parts)
+            run(work.vectors, work.whole.finish_W(address(dU), address(partial[p])))
+
+    in_ranges(ranges, parts, N * g.multiply_adds)
+    np.sum(partial, axis=0, out=out)
+
+
+Chunk = Callable[[Filtering, int, int, int], Iterable[Call]]
+
+
+class _Work:
+    """Goes through samples a chunk at a time."""
+
+    def __init__(self, g: Geometry) -> None:
+        self.vectors = vectors_here()
+        self.zeros = np.zeros(max(g.W * g.C, g.OW * g.K), np.float32)
+        self.g = g
+        self.whole = self._filtering(CHUNK)
+
+    def _filtering(self, samples: int) -> Filtering:
+        return Filtering(self.g, samples, self.vectors, address(self.zeros), ONE_AT)
+
+    def samples(self, chunk: Chunk, first: int, last: int) -> None:
+        """Make the calls of `chunk` for samples first … last − 1."""
+        x_side, y_side = (np.empty(size, np.float32) for size in self.whole.sizes()[:2])
+        for n in range(first, last, CHUNK):
+            f = self.whole if last - n >= CHUNK else self._filtering(last - n)
+            run(self.vectors, chunk(f, n, address(x_side), address(y_side)))

@@ -38,7 +38,10 @@ class Filtering:
             return False  # the classes of pixels would not see the same tiles of y
         if g.C % vectors.lanes or g.K % (vectors.lanes * vectors.columns):
             return False
-        tiles = -(-g.OH // OUTPUTS) * -(-g.OW // OUTPUTS)
+        tiles_h, tiles_w = -(-g.OH // OUTPUTS), -(-g.OW // OUTPUTS)
+        if g.H > tiles_h * OUTPUTS * g.sh or g.W > tiles_w * OUTPUTS * g.sw:
+            return False  # the tiles of y would not reach all pixels of x
+        tiles = tiles_h * tiles_w
         along_h, along_w = (sum(len(points(p.taps)) for p in axis) for axis in (rows, columns))
         products = tiles * along_h * along_w
         direct = _reached(g.H, g.OH, g.kh, g.sh, g.top) * _reached(g.W, g.OW, g.kw, g.sw, g.left)

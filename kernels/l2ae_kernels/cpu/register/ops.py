@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.vectors import Vectors, best, get_vectors, SETS
+from l2ae_kernels.cpu.emit.vectors import SETS, Vectors, best, get_vectors
 from l2ae_kernels.cpu.register import calls, dense_calls
 from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
 from l2ae_kernels.cpu.register.library import library
@@ -27,15 +27,15 @@ def correlate(
 ) -> None:
     """Write y (N, OH, OW, K) for x (N, H, W, C) and W (kh, kw, C, K) to `out`."""
     g = Geometry.of(x.shape, out.shape, W.shape[:2], stride, padding)
-    vectors = _vectors()
+    vectors = vectors_here()
     packed = np.empty(calls.packed_floats(g, vectors)[0], np.float32)
-    bias = _bias(b, g.K)
-    run(vectors, calls.pack_correlate(g, _at(W), _at(packed), vectors))
+    bias = bias_or_zeros(b, g.K)
+    run(vectors, calls.pack_correlate(g, address(W), address(packed), vectors))
 
     def part(first: int, last: int) -> None:
-        source, target = g.x_images(_at(x[first:])), g.y_images(_at(out[first:]))
+        source, target = g.x_images(address(x[first:])), g.y_images(address(out[first:]))
         run(vectors, calls.correlate(
-            g, last - first, source, _at(packed), _at(bias), target, vectors, slope=ONE_AT
+            g, last - first, source, address(packed), address(bias), target, vectors, slope=ONE_AT
         ))  # fmt: skip
 
     in_ranges(part, len(x), len(x) * g.multiply_adds)
@@ -46,15 +46,15 @@ def correlate_adjoint_x(
 ) -> None:
     """Write x (N, H, W, C) for y (N, OH, OW, K) and W (kh, kw, C, K) to `out`."""
     g = Geometry.of(out.shape, y.shape, W.shape[:2], stride, padding)
-    vectors = _vectors()
+    vectors = vectors_here()
     packed = np.empty(calls.packed_floats(g, vectors)[1], np.float32)
-    bias = _bias(b, g.C)
-    run(vectors, calls.pack_adjoint_x(g, _at(W), _at(packed), vectors))
+    bias = bias_or_zeros(b, g.C)
+    run(vectors, calls.pack_adjoint_x(g, address(W), address(packed), vectors))
 
     def part(first: int, last: int) -> None:
-        source, target = g.y_images(_at(y[first:])), g.x_images(_at(out[first:]))
+        source, target = g.y_images(address(y[first:])), g.x_images(address(out[first:]))
         run(vectors, calls.adjoint_x(
-            g, last - first, source, _at(packed), _at(bias), target, vectors, slope=ONE_AT
+            g, last - first, source, address(packed), address(bias), target, vectors, slope=ONE_AT
         ))  # fmt: skip
 
     in_ranges(part, len(y), len(y) * g.multiply_adds)
@@ -67,12 +67,12 @@ def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: P
 
 def dense(x: Array, W: Array, b: Array | None, out: Array) -> None:
     """Write x (N, I) @ W (I, O) + b (O,) to `out` (N, O)."""
-    _dense(x, W, _bias(b, W.shape[1]), out, transposed=False)
+    _dense(x, W, bias_or_zeros(b, W.shape[1]), out, transposed=False)
 
 
 def dense_adjoint_x(dy: Array, W: Array, out: Array) -> None:
     """Write dy (N, O) @ Wᵀ to `out` (N, I)."""
-    _dense(dy, W, _bias(None, W.shape[0]), out, transposed=True)
+    _dense(dy, W, bias_or_zeros(None, W.shape[0]), out, transposed=True)
 
 
 def dense_adjoint_W(x: Array, dy: Array, out: Array) -> None:
@@ -89,14 +89,14 @@ def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
 
 
 def _dense(x: Array, W: Array, b: Array, out: Array, *, transposed: bool) -> None:
-    vectors = _vectors()
+    vectors = vectors_here()
     inputs, outputs = W.shape[::-1] if transposed else W.shape
 
     def part(first: int, last: int) -> None:
-        source = Images(_at(x[first:]), inputs, 0, 0)
-        target = Images(_at(out[first:]), outputs, 0, 0)
+        source = Images(address(x[first:]), inputs, 0, 0)
+        target = Images(address(out[first:]), outputs, 0, 0)
         run(vectors, [dense_calls.dense(
-            last - first, inputs, outputs, source, _at(W), _at(b), target,
+            last - first, inputs, outputs, source, address(W), address(b), target,
             turned=transposed, one=ONE_AT, slope=ONE_AT,
         )])  # fmt: skip
 
@@ -105,7 +105,7 @@ def _dense(x: Array, W: Array, b: Array, out: Array, *, transposed: bool) -> Non
 
 def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
     """out = Σ over PARTIAL_SUMS ranges of samples, added in order."""
-    vectors, N, parts = _vectors(), len(x), max(1, min(PARTIAL_SUMS, len(x) // 8))
+    vectors, N, parts = vectors_here(), len(x), parts_of(len(x))
     partial = np.zeros((parts, *out.shape), np.float32)
     most = -(-N // parts) * g.OH * g.OW  # positions of a part
 
@@ -113,21 +113,28 @@ def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
         packed = np.empty(calls.packed_size(most, g.K, vectors.lanes), np.float32)
         for p in range(first, last):
             n, end = p * N // parts, (p + 1) * N // parts
-            source, target = g.x_images(_at(x[n:])), g.y_images(_at(y[n:]))
-            run(vectors, calls.adjoint_W(g, end - n, source, target, _at(packed), _at(partial[p])))
+            source, target = g.x_images(address(x[n:])), g.y_images(address(y[n:]))
+            run(vectors, calls.adjoint_W(g, end - n, source, target, address(packed), address(partial[p])))
 
     in_ranges(ranges, parts, N * g.multiply_adds)
     np.sum(partial, axis=0, out=out)
 
 
-def _vectors() -> Vectors:
+def parts_of(samples: int) -> int:
+    """Return the number of ranges of samples whose gradients are added up: not that of threads."""
+    return max(1, min(PARTIAL_SUMS, samples // 8))
+
+
+def vectors_here() -> Vectors:
     """The vectors to emit for; where none were chosen, those of this machine."""
     return get_vectors() or SETS[best()]
 
 
-def _bias(b: Array | None, size: int) -> Array:
+def bias_or_zeros(b: Array | None, size: int) -> Array:
+    """Return b, or zeros where there is none."""
     return np.zeros(size, np.float32) if b is None else b
 
 
-def _at(array: Array) -> int:
+def address(array: Array) -> int:
+    """Return where an array begins."""
     return int(array.ctypes.data)

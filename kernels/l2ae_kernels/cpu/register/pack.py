@@ -52,7 +52,7 @@ def add_panels(module: Module) -> None:
 
 
 def add_copy(module: Module) -> None:
-    """Emit copy(arguments, m): micro-batch m of images into its place, or a matrix turned around."""
+    """Emit copy(arguments, m): micro-batch m of images to its place, or a matrix turned around."""
     with module.function("copy", 2) as (e, address, m):
         a = COPY.read(e, address)
         m = e.index(m)
@@ -94,14 +94,15 @@ def turned_panel(module: Module, vectors: int) -> str:
         source, packed = e.pointer(source), e.pointer(packed)
         last = e.index(lanes) + ((vectors - 1) * e.lanes - 1)
 
-        def square(r: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
+        def turn(r: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
             for v in range(vectors):
                 columns = [last.least(v * e.lanes + c) for c in range(e.lanes)]
-                for c, row in enumerate(e.turn([e.load(source, k * stride + r, mask) for k in columns])):
+                square = [e.load(source, k * stride + r, mask) for k in columns]
+                for c, row in enumerate(e.turn(square)):
                     e.store(row, packed, ((e.index(r) + c) * vectors + v) * e.lanes)
             return []
 
-        e.over_vectors(rows, [], square)
+        e.over_vectors(rows, [], turn)
     return name
 
 

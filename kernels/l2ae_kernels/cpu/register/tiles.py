@@ -87,7 +87,8 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
 
     The sums are a tile of dW. A step takes one position: a row of vectors of dy, and `rows` values
     of x that lie side by side, each spread over all lanes. Positions lie on three axes (samples,
-    heights, widths, in any order), each with a length and its strides in x and in dy, which is packed.
+    heights, widths, in any order), each with a length and its strides in x and in dy, which is
+    packed.
     """
     R, V = rows, vectors
     name = f"gradient_{R}_{V}{'_masked' * masked}"
@@ -125,11 +126,12 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
 
 
 def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: bool) -> str:
-    """Emit g = Σ x dy over `samples` for `rows` inputs and `vectors` · lanes outputs of a dense layer.
+    """Emit g = Σ x dy over `samples` for `rows` inputs and `vectors` · lanes outputs of a dense
+    layer.
 
-    A sample has its `rows` values of x side by side, `x_step` after those of the sample before; dy is
-    a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before. With `adam`,
-    p, m and v, which lie like `start`, are fetched into the second-level cache in the meantime.
+    A sample has its `rows` values of x side by side, `x_step` after those of the sample before; dy
+    is a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before. With
+    `adam`, p, m and v, which lie like `start`, are fetched in the meantime.
     """
     R, V = rows, vectors
     name = f"weight_{R}_{V}{'_masked' * masked}{'_adam' * adam}"
@@ -148,7 +150,8 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
             dy_n = [e.load(dy, e.add(e.mul(n, V * e.lanes), v * e.lanes)) for v in range(V)]
             x_n = e.at(x, e.mul(n, x_step))
             spread = (e.spread(x_n, r) for r in range(R))
-            return [e.fma(a, dy_n[v], sums[r * V + v]) for r, a in enumerate(spread) for v in range(V)]
+            products = ((a, d) for a in spread for d in dy_n)
+            return [e.fma(a, d, s) for (a, d), s in zip(products, sums, strict=True)]
 
         tile = [(r, v) for r in range(R) for v in range(V)]
         sums = [e.load(start, e.add(e.mul(r, row), v * e.lanes), known[v]) for r, v in tile]
