@@ -11,6 +11,7 @@ batches through networks without.
 
 from collections.abc import Iterator
 from math import prod
+from typing import TypeGuard
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from l2ae_kernels.cpu.register.elementwise import (
 )
 from l2ae_kernels.cpu.register.filtering import Filtering
 from l2ae_kernels.cpu.register.library import library
-from l2ae_kernels.cpu.register.pack import COPY
+from l2ae_kernels.cpu.register.pack import COPY, packed_size
 from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 
@@ -58,28 +59,26 @@ class Arena:
 class Shared:
     """What all threads read: packed weights, biases, constants."""
 
-    def __init__(
-        self, stages: list[Stage], params: Params, vectors: Vectors, samples: int
-    ) -> None:
+    def __init__(self, stages: list[Stage], params: Params, vectors: Vectors, samples: int) -> None:
         self.params, self.vectors = params, vectors
         self.rooms: list[Array] = []  # that packing needs
         shapes = [stages[0].input_shape, *(s.output_shape for s in stages)]
         self.zeros = np.zeros(max(map(prod, shapes)), np.float32)
         self.one, self.scale = np.ones(1, np.float32), np.ones(1, np.float32)
         self.slopes = np.array([s.slope for s in stages], np.float32)
-        self.eps2 = np.array([s.eps**2 if isinstance(s, Normalize) else 0 for s in stages], np.float32)
+        eps2 = [s.eps**2 if isinstance(s, Normalize) else 0 for s in stages]
+        self.eps2 = np.array(eps2, np.float32)
         self.filtering = [_filtering(s, samples, self) for s in stages]
         self.packed: list[tuple[Array, Array]] = []
         self.prepare: list[Program] = []  # each packs the weights of one stage
         for s, f in zip(stages, self.filtering, strict=True):
-            sizes = (0, 0)
+            forward, adjoint = aligned(0), aligned(0)
             if isinstance(s, Linear) and not isinstance(s.layer, Dense):  # Dense packs for itself
                 sizes = f.packed_floats() if f else calls.packed_floats(s.geometry, vectors)
-            forward, adjoint = aligned(sizes[0]), aligned(sizes[1])
-            self.packed.append((forward, adjoint))
-            if forward.size:
+                forward, adjoint = aligned(sizes[0]), aligned(sizes[1])
                 todo = self._pack(s, f, address(forward), address(adjoint))
                 self.prepare.append(Program(library(vectors), todo))
+            self.packed.append((forward, adjoint))
 
     def _pack(self, s: Linear, f: Filtering | None, forward: int, adjoint: int) -> Iterator[Call]:
         """`forward` is for the correlation, `adjoint` for its adjoint, whichever a layer does."""
@@ -119,9 +118,6 @@ def address(array: Array) -> int:
     return int(array.ctypes.data)
 
 
-_at = address
-
-
 def aligned(floats: int) -> Array:
     """Return zeros that begin a cache line."""
     room = np.zeros(floats + ALIGNMENT, np.float32)
@@ -139,8 +135,11 @@ class MicroBatch:
         self.rows, self.columns = input_shape[0], prod(input_shape[1:])
         few = 2 * input_shape[2] <= shared.vectors.lanes
         first, last = stages[0], stages[-1]
-        self.x_border = Bordered(first.geometry, samples) if few and _is(first, Conv2d) else None
-        self.d_border = Bordered(last.geometry, samples) if few and _is(last, ConvTranspose2d) else None
+        self.x_border = self.d_border = None
+        if few and _is(first, Conv2d):
+            self.x_border = Bordered(first.geometry, samples)
+        if few and _is(last, ConvTranspose2d):
+            self.d_border = Bordered(last.geometry, samples)
         sizes = [samples * prod(s.output_shape) for s in stages]
         arena = Arena()
         image = samples * prod(input_shape)
@@ -151,7 +150,7 @@ class MicroBatch:
         self.inverses = [arena.take(samples) for _ in stages]
         products = [s.geometry for s in stages if isinstance(s, Linear)]
         lanes = shared.vectors.lanes
-        packed = (calls.packed_size(samples * g.OH * g.OW, g.K, lanes) for g in products)
+        packed = (packed_size(samples * g.OH * g.OW, g.K, lanes) for g in products)
         self.panels = arena.take(max(packed))
         filtering = [f.sizes() if f else (0, 0, 0) for f in shared.filtering]
         self.x_points, self.y_points = (arena.take(max(f[k] for f in filtering)) for k in (0, 1))
@@ -190,7 +189,9 @@ class MicroBatch:
                 yield self._bias(i, s, dy, parts[f"{s.name}.b"])
                 if i:
                     gate = x if self.stages[i - 1].slope != 1.0 else 0  # what the activation made
-                    yield from products[i].backward(dy, dx, address(self.shared.slopes[i - 1 :]), gate)
+                    yield from products[i].backward(
+                        dy, dx, address(self.shared.slopes[i - 1 :]), gate
+                    )
             else:
                 yield Call("normalize_adjoint", NORMALIZE_ADJOINT.row(
                     u=values[i + 1], inverse=at(self.inverses[i]), du=dy, dz=dx,
@@ -238,10 +239,10 @@ class MicroBatch:
     def _products(self, i: int, s: Linear, memory: int) -> Products:
         """The kernels that suit a stage."""
         shared, f, panels = self.shared, self.shared.filtering[i], memory + self.panels * FLOAT
-        packed = [address(w) for w in shared.packed[i]]
+        correlation, adjoint = (address(w) for w in shared.packed[i])
         if isinstance(s.layer, Dense):
-            packed = [address(shared.params[f"{s.name}.W"])] * 2
-        weights = Weights(*packed, address(shared.zeros), address(shared.one))
+            correlation = adjoint = address(shared.params[f"{s.name}.W"])
+        weights = Weights(correlation, adjoint, address(shared.zeros), address(shared.one))
         if isinstance(s.layer, Dense):
             return DenseProducts(s.geometry, self.samples, weights, panels)
         transposed = isinstance(s.layer, ConvTranspose2d)
@@ -262,5 +263,5 @@ class MicroBatch:
         return calls.sum_rows(dy, floats // K, K, db)
 
 
-def _is(stage: Stage, kind: type) -> bool:
+def _is(stage: Stage, kind: type) -> TypeGuard[Linear]:
     return isinstance(stage, Linear) and isinstance(stage.layer, kind)

@@ -75,9 +75,7 @@ class DenseProducts:
 
     def gradient(self, x: int, dy: int, dW: int) -> Iterator[Call]:
         g = self.g
-        yield from calls.adjoint_W(
-            g, self.samples, g.x_images(x), g.y_images(dy), self.panels, dW
-        )
+        yield from calls.adjoint_W(g, self.samples, g.x_images(x), g.y_images(dy), self.panels, dW)
 
     def backward(self, dy: int, dx: int, slope: int, gate: int) -> Iterator[Call]:
         g, w = self.g, self.weights
@@ -100,7 +98,8 @@ class TiledProducts:
     border: Bordered | None = None  # of the larger images
 
     def forward(self, x: int, y: int, b: int, slope: int) -> Iterator[Call]:
-        return self._adjoint(x, y, b, slope, 0) if self.transposed else self._correlate(x, y, b, slope, 0)
+        product = self._adjoint if self.transposed else self._correlate
+        return product(x, y, b, slope, 0)
 
     def gradient(self, x: int, dy: int, dW: int) -> Iterator[Call]:
         large, small = (dy, x) if self.transposed else (x, dy)
@@ -133,7 +132,7 @@ class TiledProducts:
 
 @dataclass(frozen=True)
 class FilteredProducts:
-    """The same by Winograd's filtering. dW is summed up by points, in `dU`, whatever dW is given."""
+    """The same by Winograd's filtering. dW is summed by points, in `dU`, whatever dW is given."""
 
     filtering: Filtering
     transposed: bool

@@ -68,6 +68,8 @@ class CompiledStep(Step):
             params[name] is not p for name, p in self.compiled.params.items()
         ):
             self.compiled = _compile(self.model, params)
+            if self.compiled is None:
+                raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
         if self.compiled is None:
             raise ValueError("step: a parameter is no longer float32 and C-contiguous")
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):

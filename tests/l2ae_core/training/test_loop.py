@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from l2ae_core.models import Architecture
-from l2ae_core.training import loop
 from l2ae_core.training.history import Best, EpochRecord, History, TrainingError
 from l2ae_core.training.loop import batches, fit
 from l2ae_core.training.loss import reconstruction_loss

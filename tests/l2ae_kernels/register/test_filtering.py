@@ -1,4 +1,4 @@
-"""Winograd's filtering against the reference in float64, on every kind of geometry that it takes."""
+"""Winograd's filtering against the reference in float64, for every kind of geometry it takes."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from l2ae_kernels.cpu.register.filtering import Filtering
 from l2ae_kernels.cpu.register.ops import ONE_AT, address, run
 from l2ae_kernels.cpu.register.winograd import A_T, B_T, G
 
-# Its points 0, ±1, ±2 make sums of numbers up to eight times larger than what is left of them in the
-# end; direct sums of float32 reach 3e-7 of the norm.
+# Its points 0, ±1, ±2 make sums of numbers up to eight times larger than what is left of them in
+# the end; direct sums of float32 reach 3e-7 of the norm.
 ERROR = 6e-6
 SIZES = [(7, 9), (14, 14), (8, 15), (5, 6), (16, 3), (1, 12), (21, 10)]
 PADDINGS = [(1, 2), (2, 2), (0, 0), (1, 1), (2, 1), (3, 0), (0, 3)]

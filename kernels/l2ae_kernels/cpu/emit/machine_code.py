@@ -1,8 +1,8 @@
 """From LLVM IR to functions that Python calls, with machine code kept on disk.
 
 The key of an entry is a hash of what it is made from (the IR, or the source files that write the IR
-and the vectors), the processor, its features and LLVM's version, so an entry never goes stale. It is
-written to a temporary file and renamed, so that two processes may start at
+and the vectors), the processor, its features and LLVM's version, so an entry never goes stale. It
+is written to a temporary file and renamed, so that two processes may start at
 once; a checksum in front rejects a damaged file. Where the folder cannot be written, the code is
 compiled anew in every process.
 

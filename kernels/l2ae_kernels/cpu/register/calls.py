@@ -7,7 +7,7 @@ goes from y to x, and weights are W (kh, kw, C, K) in both directions.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import Vectors
@@ -57,9 +57,12 @@ class Geometry:
     left: int
 
     @classmethod
-    def of(cls, x: tuple[int, ...], y: tuple[int, ...], kernel: Pair, stride: Pair, padding: Padding) -> "Geometry":
+    def of(
+        cls, x: tuple[int, ...], y: tuple[int, ...], kernel: Pair, stride: Pair, padding: Padding
+    ) -> Self:
         """Geometry of x (..., H, W, C) → y (..., OH, OW, K)."""
-        return cls(*x[-3:], *y[-3:], *kernel, *stride, padding[0][0], padding[1][0])
+        (H, W, C), (OH, OW, K) = x[-3:], y[-3:]
+        return cls(H, W, C, OH, OW, K, *kernel, *stride, padding[0][0], padding[1][0])
 
     @property
     def taps(self) -> int:
@@ -82,8 +85,10 @@ class Geometry:
 
 def packed_floats(g: Geometry, vectors: Vectors) -> tuple[int, int]:
     """Floats of packed weights for the correlation and for its adjoint in x."""
+
     def floats(rows: int, columns: int) -> int:
-        return rows * columns if _few(columns, vectors) else packed_size(rows, columns, vectors.lanes)
+        few = _few(columns, vectors)
+        return rows * columns if few else packed_size(rows, columns, vectors.lanes)
 
     return floats(g.taps, g.K), floats(g.kh * g.kw * g.K, g.C)
 
@@ -129,7 +134,8 @@ def _classes(g: Geometry) -> Iterator[_Class]:
     """The adjoint in x as correlations of y (OH, OW, K) at stride 1 with the taps reversed.
 
     A pixel h is reached by taps i ≡ h + top modulo sh, from y row (h + top − i)/sh. With
-    i = r + sh (T − 1 − t), t = 0 … T − 1, that row is (h + top − r)/sh − (T − 1) + t: it rises with t.
+    i = r + sh (T − 1 − t), t = 0 … T − 1, that row is (h + top − r)/sh − (T − 1) + t and rises
+    with t.
     """
     before = 0
     for h in range(min(g.sh, g.H)):
@@ -162,9 +168,10 @@ def pack_adjoint_x(g: Geometry, W: int, packed: int, vectors: Vectors) -> Iterat
                 first = (t * inner.kw + s) * g.K
                 if _few(g.C, vectors):
                     yield Call("copy", COPY.row(
-                        source=source, source_sample=0, source_row=g.K, source_column=1, source_batch=0,
-                        target=start + first * FLOAT, target_sample=0, target_row=inner.taps,
-                        target_column=1, samples=1, rows=g.C, columns=g.K, total=1,
+                        source=source, source_sample=0, source_row=g.K, source_column=1,
+                        source_batch=0, target=start + first * FLOAT, target_sample=0,
+                        target_row=inner.taps, target_column=1, samples=1, rows=g.C,
+                        columns=g.K, total=1,
                     ))  # fmt: skip
                 else:
                     yield _pack(source, 1, g.K, g.K, g.C, start, inner.taps, first)
@@ -189,12 +196,15 @@ def _tap_floats(g: Geometry, vectors: Vectors) -> int:
     return packed_floats(g, vectors)[1] // (g.kh * g.kw)
 
 
-def adjoint_W(g: Geometry, samples: int, x: Images, y: Images, packed: int, dW: int) -> Iterator[Call]:
+def adjoint_W(
+    g: Geometry, samples: int, x: Images, y: Images, packed: int, dW: int
+) -> Iterator[Call]:
     """Add the adjoint of the correlation in W, of x and contiguous y, to dW; `packed` is for y."""
     inside = g.OW < SHORT_ROW
     chunk = samples if inside else max(1, min(samples, -(-POSITIONS // (g.OH * g.OW))))
     yield Call("panels", PANELS.row(
-        source=y.address, source_batch=y.batch, rows=samples * g.OH * g.OW, columns=g.K, packed=packed,
+        source=y.address, source_batch=y.batch, rows=samples * g.OH * g.OW, columns=g.K,
+        packed=packed,
     ))  # fmt: skip
     yield Call("gradient", GRADIENT.row(
         x=x.address, x_sample=x.sample, x_row=x.row, x_tap=x.pixel, x_batch=x.batch, H=g.H, W=g.W,
@@ -208,7 +218,16 @@ def sum_rows(dy: int, rows: int, columns: int, db: int, batch: int = 0) -> Call:
     return Call("sum", SUM.row(dy=dy, dy_batch=batch, rows=rows, columns=columns, db=db))
 
 
-def _pack(source: int, row: int, column: int, rows: int, columns: int, packed: int, height: int, first: int) -> Call:
+def _pack(
+    source: int,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    packed: int,
+    height: int,
+    first: int,
+) -> Call:
     return Call("pack", PACK.row(
         source=source, source_row=row, source_column=column, rows=rows, columns=columns,
         packed=packed, height=height, first=first,
@@ -224,7 +243,9 @@ def _transpose(source: int, rows: int, columns: int, target: int) -> Call:
     ))  # fmt: skip
 
 
-def _correlate_row(g: Geometry, samples: int, x: Images, w: int, b: int, y: Images, slope: int, gate: int) -> Array:
+def _correlate_row(
+    g: Geometry, samples: int, x: Images, w: int, b: int, y: Images, slope: int, gate: int
+) -> Array:
     return CORRELATE.row(
         x=x.address, x_sample=x.sample, x_row=x.row, x_batch=x.batch, H=g.H, W=g.W, C=g.C, w=w, b=b,
         slope=slope, gate=gate, y=y.address, y_sample=y.sample, y_row=y.row, y_pixel=y.pixel,

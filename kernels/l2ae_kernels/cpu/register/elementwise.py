@@ -1,4 +1,4 @@
-"""What a training step needs between its products: Eq. 4 and its adjoint, Eq. 3, sums over parts."""
+"""What a training step does between its products: Eq. 4 and its adjoint, Eq. 3, sums of parts."""
 
 from l2ae_kernels.cpu.emit.emitter import F32, F64, Emitter, Integer, Module, Value
 from l2ae_kernels.cpu.register.arguments import Arguments
@@ -75,7 +75,7 @@ def add_squared_error(module: Module) -> None:
 
 
 def add_reduce(module: Module) -> None:
-    """Emit reduce(arguments, m): chunk m of sum = Σ over parts, in order, and set the parts to 0."""
+    """Emit reduce(arguments, m): chunk m of sum = Σ over parts, in order; parts become 0."""
     with module.function("reduce", 2) as (e, address, m):
         a = REDUCE.read(e, address)
         parts, out = e.pointer(a.parts.value), e.pointer(a.sum.value)

@@ -39,7 +39,7 @@ class Filtering:
         if g.C % vectors.lanes or g.K % (vectors.lanes * vectors.columns):
             return False
         tiles_h, tiles_w = -(-g.OH // OUTPUTS), -(-g.OW // OUTPUTS)
-        if g.H > tiles_h * OUTPUTS * g.sh or g.W > tiles_w * OUTPUTS * g.sw:
+        if tiles_h * OUTPUTS * g.sh < g.H or tiles_w * OUTPUTS * g.sw < g.W:
             return False  # the tiles of y would not reach all pixels of x
         tiles = tiles_h * tiles_w
         along_h, along_w = (sum(len(points(p.taps)) for p in axis) for axis in (rows, columns))

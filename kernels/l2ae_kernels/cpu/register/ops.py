@@ -14,6 +14,7 @@ from l2ae_kernels.cpu.emit.vectors import SETS, Vectors, best, get_vectors
 from l2ae_kernels.cpu.register import calls, dense_calls
 from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
 from l2ae_kernels.cpu.register.library import library
+from l2ae_kernels.cpu.register.pack import packed_size
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Padding, Pair
 
@@ -110,11 +111,12 @@ def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
     most = -(-N // parts) * g.OH * g.OW  # positions of a part
 
     def ranges(first: int, last: int) -> None:
-        packed = np.empty(calls.packed_size(most, g.K, vectors.lanes), np.float32)
+        packed = np.empty(packed_size(most, g.K, vectors.lanes), np.float32)
         for p in range(first, last):
             n, end = p * N // parts, (p + 1) * N // parts
             source, target = g.x_images(address(x[n:])), g.y_images(address(y[n:]))
-            run(vectors, calls.adjoint_W(g, end - n, source, target, address(packed), address(partial[p])))
+            sums = address(partial[p])
+            run(vectors, calls.adjoint_W(g, end - n, source, target, address(packed), sums))
 
     in_ranges(ranges, parts, N * g.multiply_adds)
     np.sum(partial, axis=0, out=out)
