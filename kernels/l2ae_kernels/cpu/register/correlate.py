@@ -3,8 +3,8 @@
 What changed against im2col and GEMM: no columns are written. A window of an NHWC image is kh runs
 of kw·C consecutive values, and `product_tile` reads them where they lie; at the border, runs that
 would leave the image are cut, so that padding costs nothing. All samples of a tile share the
-window, so its rows are equally long. Sums stay in registers from the bias to the activation, and y is
-written once, finished.
+window, so its rows are equally long. Sums stay in registers from the bias to the activation, and y
+is written once, finished.
 
 Reads x once for every K / (columns of a tile) and W once for every tile; both come from the caches:
 a tile's windows fit the first one, W the second.

@@ -55,9 +55,7 @@ def add_squared_error(module: Module) -> None:
         y, x, d, scale = (e.pointer(p.value) for p in (a.y, a.x, a.d, a.scale))
         exist = a.total - e.index(m) * a.samples
         with e.each(0, a.samples) as n, e.each(0, a.rows) as r:
-            factor = e.everywhere(
-                e.b.select(exist > n, e.load_one(scale), F32(0.0))
-            )
+            factor = e.everywhere(e.b.select(exist > n, e.load_one(scale), F32(0.0)))
             keep = e.everywhere(e.b.select(exist > n, F32(1.0), F32(0.0)))
             y_row = e.at(y, (n * a.rows + r) * a.columns)
             x_row = e.at(x, n * a.x_sample + r * a.x_row)
