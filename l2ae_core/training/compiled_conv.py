@@ -33,7 +33,7 @@ from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 
 PARTS = 8  # ranges of samples with a gradient of their own, and so the most threads
-SAMPLES = 8  # of a micro-batch
+SAMPLES = 16  # of a micro-batch
 REDUCE_CHUNK = 1 << 14  # floats that a thread adds up at a time
 ADAM_WORK = 32  # a value costs about as much as 32 multiply-adds: a root, a division
 

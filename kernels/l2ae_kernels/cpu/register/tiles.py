@@ -118,10 +118,11 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
 
         tile = [(r, v) for r in range(R) for v in range(V)]
         offsets = [(e.add(e.mul(r, dW_row), v * e.lanes), masks[v]) for r, v in tile]
-        sums = [e.load(dW, offset, mask) for offset, mask in offsets]
-        sums = over(axes, e.pointer(x), e.pointer(dy), sums)
+        for offset, _ in offsets:  # dW comes from far away: it is fetched while the sums are made
+            e.prefetch(dW, offset, write=True)
+        sums = over(axes, e.pointer(x), e.pointer(dy), [e.zero] * len(tile))
         for s, (offset, mask) in zip(sums, offsets, strict=True):
-            e.store(s, dW, offset, mask)
+            e.store(e.b.fadd(e.load(dW, offset, mask), s), dW, offset, mask)
     return name
 
 
