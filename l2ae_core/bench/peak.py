@@ -12,7 +12,8 @@ from functools import cache, partial
 import numpy as np
 
 from l2ae_core.bench.rounds import OURS, Contest, Row, Side, compete
-from l2ae_kernels.cpu.emit.emitter import Module, Value
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.integer import Value
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.emit.vectors import Vectors, get_vectors
 from l2ae_kernels.cpu.threads import WORTH_A_THREAD, in_ranges

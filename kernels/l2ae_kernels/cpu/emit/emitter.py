@@ -17,17 +17,14 @@ stores with a mask touch no memory outside it.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from llvmlite import ir
 
+from l2ae_kernels.cpu.emit.integer import I64, Integer, Offset, Value
 from l2ae_kernels.cpu.emit.vectors import Vectors
 
-Value: TypeAlias = Any  # an LLVM value; llvmlite has no types for mypy
-Offset: TypeAlias = Any  # a Value or an int
-
-F32, F64, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
+F32, F64, I32 = ir.FloatType(), ir.DoubleType(), ir.IntType(32)
 POINTER = ir.PointerType()
 
 
@@ -77,7 +74,7 @@ class Emitter:
             return value.value
         return ir.Constant(I64, value) if isinstance(value, int) else value
 
-    def index(self, value: Offset) -> "Integer":
+    def index(self, value: Offset) -> Integer:
         """Return an integer to calculate with: index(i) * 4 + 1."""
         return Integer(self, self.integer(value))
 
@@ -259,7 +256,7 @@ class Emitter:
         return self.loop(whole, rest, values, lambda i, v: body(i, v, mask), step=self.lanes)
 
     @contextmanager
-    def each(self, start: Offset, stop: Offset, step: Offset = 1) -> Iterator["Integer"]:
+    def each(self, start: Offset, stop: Offset, step: Offset = 1) -> Iterator[Integer]:
         """`with e.each(0, n) as i:` runs the block for i from start to stop at run time."""
         b = self.b
         i = self._variable()
@@ -312,58 +309,6 @@ class Emitter:
             types = [a.type for a in arguments]
             known = ir.Function(self.module.ir, ir.FunctionType(result, types), full)
         return self.b.call(known, arguments, fastmath=fastmath)
-
-
-@dataclass(frozen=True, eq=False)
-class Integer:
-    """An integer of the kernel, with Python's operators; comparisons make conditions for `when`."""
-
-    e: Emitter
-    value: Value
-
-    def _make(self, instruction: Callable[[Value, Value], Value], other: Offset) -> "Integer":
-        return Integer(self.e, instruction(self.value, self.e.integer(other)))
-
-    def __add__(self, other: Offset) -> "Integer":
-        return self._make(self.e.b.add, other)
-
-    def __sub__(self, other: Offset) -> "Integer":
-        return self._make(self.e.b.sub, other)
-
-    def __mul__(self, other: Offset) -> "Integer":
-        return self._make(self.e.b.mul, other)
-
-    def __floordiv__(self, other: Offset) -> "Integer":
-        """Rounds towards zero: both must not be negative."""
-        return self._make(self.e.b.sdiv, other)
-
-    def __mod__(self, other: Offset) -> "Integer":
-        """Takes the sign of the first: both must not be negative."""
-        return self._make(self.e.b.srem, other)
-
-    def __rsub__(self, other: Offset) -> "Integer":
-        return self.e.index(other) - self
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __gt__(self, other: Offset) -> Value:
-        return self.e.b.icmp_signed(">", self.value, self.e.integer(other))
-
-    def equals(self, other: Offset) -> Value:
-        """Return whether both are equal, as a condition."""
-        return self.e.b.icmp_signed("==", self.value, self.e.integer(other))
-
-    def unless(self, condition: Value, other: Offset) -> "Integer":
-        """Return this one, or `other` where the condition (i1) holds."""
-        return Integer(self.e, self.e.b.select(condition, self.e.integer(other), self.value))
-
-    def least(self, other: Offset) -> "Integer":
-        """Return the lower of both."""
-        return Integer(self.e, self.e.least(self, other))
-
-    def most(self, other: Offset) -> "Integer":
-        """Return the higher of both."""
-        return Integer(self.e, self.e.most(self, other))
 
 
 def _suffix(type_: Any) -> str:

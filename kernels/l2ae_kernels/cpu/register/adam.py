@@ -11,7 +11,8 @@ l2ae_kernels.cpu.optim.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from l2ae_kernels.cpu.emit.emitter import Emitter, Module, Offset, Value
+from l2ae_kernels.cpu.emit.emitter import Emitter, Module
+from l2ae_kernels.cpu.emit.integer import Offset, Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 
 # parts (count, part): gradients to add up, of which `size` floats from `first` on are those of p

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.emitter import I64, Emitter, Integer, Value
+from l2ae_kernels.cpu.emit.emitter import Emitter
+from l2ae_kernels.cpu.emit.integer import I64, Integer, Value
 
 
 class Arguments:

@@ -14,7 +14,8 @@ the strides) it is a correlation of dy, at stride 1, with the taps that reach th
 Every pixel is written once; nothing is scattered.
 """
 
-from l2ae_kernels.cpu.emit.emitter import Integer, Module
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.integer import Integer
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.split import column_panels, sample_tiles
 from l2ae_kernels.cpu.register.tiles import dot_tile, product_tile

@@ -12,7 +12,8 @@ long as some cache lines.
 from collections.abc import Iterator
 from types import SimpleNamespace
 
-from l2ae_kernels.cpu.emit.emitter import Emitter, Integer, Module
+from l2ae_kernels.cpu.emit.emitter import Emitter, Module
+from l2ae_kernels.cpu.emit.integer import Integer
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.pack import panel, turned_panel
 from l2ae_kernels.cpu.register.split import Panel, column_panels, sample_tiles

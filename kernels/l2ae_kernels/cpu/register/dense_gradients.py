@@ -12,7 +12,8 @@ while the tiles of these rows are computed, so that the arithmetic does not wait
 
 from types import SimpleNamespace
 
-from l2ae_kernels.cpu.emit.emitter import Emitter, Integer, Module, Value
+from l2ae_kernels.cpu.emit.emitter import Emitter, Module
+from l2ae_kernels.cpu.emit.integer import Integer, Value
 from l2ae_kernels.cpu.register.adam import Adam, Moments
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.dense import blocks, group_room, panel_start

@@ -1,6 +1,7 @@
 """What a training step does between its products: Eq. 4 and its adjoint, Eq. 3, sums of parts."""
 
-from l2ae_kernels.cpu.emit.emitter import F32, F64, Emitter, Integer, Module, Value
+from l2ae_kernels.cpu.emit.emitter import F32, F64, Emitter, Module
+from l2ae_kernels.cpu.emit.integer import Integer, Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 
 # z, u, du, dz (samples, D); inverse (samples,) holds 1/n; eps2 is one float, ε²

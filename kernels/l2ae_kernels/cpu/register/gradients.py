@@ -9,7 +9,8 @@ Reads x once for every K / (columns of a tile) and dy once for every C / (rows o
 to dW once for every `chunk` samples.
 """
 
-from l2ae_kernels.cpu.emit.emitter import Integer, Module, Value
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.integer import Integer, Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.split import column_panels, sample_tiles
 from l2ae_kernels.cpu.register.tiles import gradient_tile

@@ -5,7 +5,8 @@ memory: every byte that is fetched is used, and the hardware sees what comes nex
 not exist are 0. The same step turns W around for the adjoints.
 """
 
-from l2ae_kernels.cpu.emit.emitter import Module, Value
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.integer import Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.split import column_panels
 

@@ -11,7 +11,8 @@ once for every few inputs, from the first-level cache, x once, and reads and wri
 
 from collections.abc import Iterable, Iterator
 
-from l2ae_kernels.cpu.emit.emitter import Module, Value
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.integer import Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.split import column_panels, sample_tiles
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from l2ae_kernels.cpu.emit.emitter import I64, Module
+from l2ae_kernels.cpu.emit.emitter import Module
+from l2ae_kernels.cpu.emit.integer import I64
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.register.calls import Call
 

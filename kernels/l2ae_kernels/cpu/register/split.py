@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from l2ae_kernels.cpu.emit.emitter import Emitter, Integer
+from l2ae_kernels.cpu.emit.emitter import Emitter
+from l2ae_kernels.cpu.emit.integer import Integer
 
 
 def sample_tiles(e: Emitter, count: Integer) -> Iterator[tuple[int, Integer]]:

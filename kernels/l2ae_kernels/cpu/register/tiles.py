@@ -16,7 +16,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from l2ae_kernels.cpu.emit.emitter import F32, Emitter, Module, Value
+from l2ae_kernels.cpu.emit.emitter import F32, Emitter, Module
+from l2ae_kernels.cpu.emit.integer import Value
 
 F32_ZERO = ir.Constant(F32, 0.0)
 

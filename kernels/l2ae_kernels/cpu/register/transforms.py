@@ -20,7 +20,8 @@ Reads 36/16 of an image and writes as much of V, a vector of channels at a time.
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
-from l2ae_kernels.cpu.emit.emitter import Emitter, Integer, Module, Value
+from l2ae_kernels.cpu.emit.emitter import Emitter, Module
+from l2ae_kernels.cpu.emit.integer import Integer, Value
 from l2ae_kernels.cpu.register.arguments import Arguments
 from l2ae_kernels.cpu.register.point_products import panel_width
 from l2ae_kernels.cpu.register.winograd import (

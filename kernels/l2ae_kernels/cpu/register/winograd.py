@@ -28,7 +28,8 @@ rounding: about 1e-6 of their size.
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from l2ae_kernels.cpu.emit.emitter import Emitter, Value
+from l2ae_kernels.cpu.emit.emitter import Emitter
+from l2ae_kernels.cpu.emit.integer import Value
 
 POINTS = 6  # of the polynomials, and the side of an input tile
 OUTPUTS = 4  # the side of an output tile
