@@ -43,7 +43,9 @@ class Clustering:
         x is brought to the dtype of the centers, and to unit length when spherical.
         ValueError when x holds NaN or its features do not fit.
         """
-        points = _points("predict", x).astype(self.centers.dtype, copy=False)
+        points = _points("predict", x)
+        _require_finite("predict", points)
+        points = points.astype(self.centers.dtype, copy=False)
         if self.spherical:
             points = _unit_rows("predict", points)
         labels: Array = ops.assign(points, self.centers)[0]
@@ -83,6 +85,8 @@ def kmeans(
     has a row of zeros, and when another argument is out of range.
     """
     points = _points("kmeans", x)
+    if spherical or tol > 0:  # else the restarts see it as they look at the points
+        _require_finite("kmeans", points)
     _check(points, n_clusters, n_init, max_iter, tol)
     if spherical:
         points = _unit_rows("kmeans", points)
@@ -95,6 +99,8 @@ def kmeans(
     histories: list[list[float]] = []
     together = _runs_together(points, n_clusters, len(seeds))
     restarts = ops.restarts(points, n_clusters, together)
+    if not np.isfinite(restarts.largest):
+        _require_finite("kmeans", points)
     with tqdm(total=len(seeds), desc="k-means", unit="restart", disable=not progress) as bar:
         for first in range(0, len(seeds), together):
             part = seeds[first : first + together]
@@ -169,7 +175,7 @@ def _fill(restarts: Restarts, r: int) -> None:
     counts = restarts.counts[r]
     # Copies of one point can lie this far from their mean, by the rounding of its sum.
     rounding = np.finfo(x.dtype).eps + len(x) * np.finfo(np.float64).eps
-    limit = x.shape[1] * (rounding * float(np.abs(x).max())) ** 2
+    limit = x.shape[1] * (rounding * restarts.largest) ** 2
     while counts.min() == 0 and distances.max() > limit:
         _move_to_worst_served(int(counts.argmin()), x, centers, labels, distances)
         counts = np.bincount(labels, minlength=len(centers))
@@ -222,16 +228,16 @@ def _points(function: str, x: Array) -> Array:
         points = points.astype(np.float64)
     if points.ndim != 2 or points.dtype not in (np.float32, np.float64):
         raise ValueError(f"{function}: x is {points.shape} {points.dtype} but expected real (N, D)")
-    if not _all_finite(points):
-        row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
-        raise ValueError(f"{function}: row {row} of x holds NaN or infinity but expected numbers")
     return points
 
 
-def _all_finite(x: Array) -> bool:
+def _require_finite(function: str, x: Array) -> None:
     """A sum needs no memory, and is finite only if all terms are; one that is not may overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(x.sum()) or np.isfinite(x).all())
+        if np.isfinite(x.sum()) or np.isfinite(x).all():
+            return
+    row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+    raise ValueError(f"{function}: row {row} of x holds NaN or infinity but expected numbers")
 
 
 def _check(x: Array, n_clusters: int, n_init: int, max_iter: int, tol: float) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.reference.restarts import Restarts
+from l2ae_kernels.reference.restarts import BLOCK, Restarts
 
 
 def kmeans_plus_plus(x: Array, n_clusters: int, rng: np.random.Generator) -> Array:
@@ -32,24 +32,41 @@ def start(restarts: Restarts, rngs: list[np.random.Generator]) -> None:
     trials = 2 + int(math.log(n_clusters))
     rows = [rng.integers(len(x), size=1) for rng in rngs]
     nearest = np.full((len(rngs), len(x)), np.inf, x.dtype)  # D² of each run
+    runs = np.arange(len(rngs))
     for j in range(n_clusters):
-        if j > 0:
-            rows = [_draw(nearest[r], trials, rng) for r, rng in enumerate(rngs)]
-        distances = restarts.distances(x[np.concatenate(rows)]).reshape(len(rngs), -1, len(x))
-        for r in range(len(rngs)):
-            left = np.minimum(distances[r], nearest[r])  # (candidates, N)
-            best = int(left.sum(axis=1, dtype=np.float64).argmin())
-            restarts.centers[r, j], nearest[r] = x[rows[r][best]], left[best]
+        candidates = np.stack(rows)  # (runs, 1 or trials)
+        left = restarts.lower(x[candidates], nearest, keep=False)  # (runs, candidates, blocks)
+        best = left.sum(axis=2).argmin(axis=1)
+        restarts.centers[runs, j] = x[candidates[runs, best]]
+        if j + 1 < n_clusters:
+            restarts.lower(restarts.centers[runs, j : j + 1], nearest, keep=True)
+            rows = [_draw(nearest[r], left[r, best[r]], trials, rng) for r, rng in enumerate(rngs)]
 
 
-def _draw(weights: Array, size: int, rng: np.random.Generator) -> Array:
-    """Draw `size` indices with probability weights / Σ weights; uniformly when all are zero."""
-    cumulative = np.cumsum(weights, dtype=np.float64)
+def _draw(weights: Array, sums: Array, size: int, rng: np.random.Generator) -> Array:
+    """Draw `size` indices with probability weights / Σ weights; uniformly when all are zero.
+
+    sums are those of blocks of weights: only the blocks that are hit are looked at.
+    """
+    cumulative = np.cumsum(sums)
     if cumulative[-1] == 0:
         return rng.integers(len(weights), size=size)
-    # side="right" skips rows of zero weight; rounding up to the total would run past the last row
-    rows = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
-    drawn: Array = rows
-    if drawn.max() == len(weights):
-        drawn = np.minimum(rows, np.flatnonzero(weights)[-1])
+    targets = rng.random(size) * cumulative[-1]
+    blocks = _find(cumulative, targets)
+    targets -= cumulative[blocks] - sums[blocks]
+    drawn = np.empty(size, np.int64)
+    for i, block in enumerate(blocks):
+        first = block * BLOCK
+        inside = np.cumsum(weights[first : first + BLOCK], dtype=np.float64)
+        drawn[i] = first + _find(inside, targets[i : i + 1])[0]
     return drawn
+
+
+def _find(cumulative: Array, targets: Array) -> Array:
+    """Return where the targets lie; never in a step of height 0, for side="right" skips these.
+
+    A target that rounding took to the end or past it belongs to the last step that has a height.
+    """
+    last = np.searchsorted(cumulative, cumulative[-1])
+    found: Array = np.minimum(np.searchsorted(cumulative, targets, side="right"), last)
+    return found

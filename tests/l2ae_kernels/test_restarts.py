@@ -7,7 +7,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import SETS, get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
-from l2ae_kernels.reference.restarts import Restarts
+from l2ae_kernels.reference.restarts import BLOCK, Restarts
 
 RUNGS = [("blocked", "none"), *(("register", name) for name in SETS)]
 SHAPES = [  # n, d, k: short points; long points, whose centers are one group or several
@@ -147,6 +147,37 @@ def test_distances(rung: tuple[str, str], n: int, d: int, k: int, m: int) -> Non
     assert distances.dtype == x.dtype
     np.testing.assert_allclose(distances, exact, rtol=1e-5)
     assert (distances[np.arange(m), np.arange(m) % n] == 0).all()
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("rung", RUNGS, ids="-".join)
+def test_what_a_start_leaves(rung: tuple[str, str], n: int, d: int, k: int) -> None:
+    x = blobs(n, d, k)
+    points = x[np.arange(6).reshape(2, 3) % n]
+    nearest = np.random.default_rng(0).uniform(0, d, (2, n)).astype(np.float32)
+    nearest[1] = np.inf  # before the first center
+    exact = ((x.astype(np.float64) - points[:, :, None]) ** 2).sum(axis=3)
+    expected = np.minimum(exact, nearest[:, None])
+    starts = np.arange(0, n, BLOCK)
+    with vectors(rung[1]):
+        restarts = ops.restarts(x, k, 2, rung=rung[0])
+        before = nearest.copy()
+        left = restarts.lower(points, nearest, keep=False)
+        np.testing.assert_array_equal(nearest, before)
+        kept = restarts.lower(points[:, :1], nearest, keep=True)
+    np.testing.assert_allclose(left, np.add.reduceat(expected, starts, axis=2), rtol=1e-5)
+    np.testing.assert_array_equal(kept, left[:, :1])
+    np.testing.assert_allclose(nearest, expected[:, 0], rtol=1e-5)
+
+
+@needs_vectors
+@pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf, -7.0, 3.0])
+@pytest.mark.parametrize("rung", ["blocked", "register"])
+def test_the_largest_number_and_one_that_is_none(rung: str, x: float) -> None:
+    points = np.full((3000, 5), 0.5, np.float32)
+    points[2345, 1] = x
+    largest = ops.restarts(points, 2, 1, rung=rung).largest
+    assert largest == abs(x) if np.isfinite(x) else not np.isfinite(largest)
 
 
 @needs_vectors

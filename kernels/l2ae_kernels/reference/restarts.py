@@ -10,14 +10,19 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.reference import kmeans
 
+BLOCK = 512  # points that are summed up apart in the start of a run
+
 
 class Restarts:
     """R runs over points x (n, d) with k centers each.
 
     centers (R, k, d) are the caller's, in the dtype of x. An assignment writes, for its runs:
     labels (R, n) int32, −1 before the first; sums (R, k, d) float64 and counts (R, k) int64 of the
-    points of each cluster; inertia (R,) float64; changed (R,), how many labels are new.
+    points of each cluster; inertia (R,) float64; changed (R,), how many labels are new. `largest`
+    is max |x|, and not finite where x holds NaN or infinity.
     """
+
+    largest: float
 
     nearest = staticmethod(kmeans.assign)
     total = staticmethod(kmeans.update)
@@ -31,6 +36,10 @@ class Restarts:
         self.counts = np.zeros((runs, k), np.int64)
         self.inertia = np.zeros(runs)
         self.changed = np.zeros(runs, np.int64)
+        self._survey()
+
+    def _survey(self) -> None:
+        self.largest = float(np.maximum(self.x.max(initial=0), -self.x.min(initial=0)))
 
     @staticmethod
     def bytes_per_run(n: int, k: int) -> int:
@@ -60,3 +69,18 @@ class Restarts:
         for row, point in zip(out, points, strict=True):
             row[:] = self.nearest(self.x, point[None])[1]
         return out
+
+    def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
+        """Lower the squared distances `nearest` (R, n) of R runs to those of m points (R, m, d).
+
+        Returns what would be left by each point, as sums over blocks of BLOCK points of x:
+        (R, m, ⌈n / BLOCK⌉) float64. `nearest` only changes if `keep`, and becomes that of point 0.
+        """
+        R, m, d = points.shape
+        left = self.distances(points.reshape(R * m, d)).reshape(R, m, -1)
+        np.minimum(left, nearest[:, None], out=left)
+        if keep:
+            nearest[:] = left[:, 0]
+        starts = np.arange(0, left.shape[2], BLOCK)
+        sums: Array = np.add.reduceat(left, starts, axis=2, dtype=np.float64)
+        return sums

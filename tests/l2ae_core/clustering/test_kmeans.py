@@ -10,6 +10,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
+from l2ae_kernels.reference.restarts import BLOCK
 
 ROUNDING = 1e-6  # relative, of an inertia whose distances are float32
 
@@ -244,7 +245,13 @@ class Fixed(np.random.Generator):
 def test_start_never_draws_a_row_of_zero_weight(number: float, row: int) -> None:
     # 1.0 stands for a product that rounds up to the total
     weights = np.array([0.0, 1.0, 0.0, 3.0, 0.0])
-    np.testing.assert_array_equal(_draw(weights, 2, Fixed(number)), [row, row])
+    np.testing.assert_array_equal(_draw(weights, np.array([4.0]), 2, Fixed(number)), [row, row])
+    # the same in the third of five blocks, of which the others weigh nothing
+    blocks = np.zeros(4 * BLOCK + 7)
+    blocks[2 * BLOCK : 2 * BLOCK + 5] = weights
+    sums = np.array([0.0, 0.0, 4.0, 0.0, 0.0])
+    found = _draw(blocks, sums, 2, Fixed(number))
+    np.testing.assert_array_equal(found, 2 * BLOCK + np.array([row, row]))
 
 
 def assigned_cluster(x: Array, centers: Array) -> list[int]:

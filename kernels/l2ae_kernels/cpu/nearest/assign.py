@@ -43,7 +43,7 @@ def assign(
     else:
         packed = np.empty((group_count(k), d, COLUMNS), x.dtype)
         pack_groups(centers, packed)
-        chunk = chunk_points(d, emitted.rows)
+        chunk = chunk_points(d, len(packed), emitted.rows)
         arguments = emitted.long, emitted.rows, chunk, x, k, packed, labels, distances
         in_ranges(assign_long, -(-len(x) // chunk), work, *arguments)
     return labels, distances

@@ -7,7 +7,7 @@ Centers come in groups of 16, the columns of a tile. Each point i keeps
 
 and when the centers move, by δ_j, the triangle inequality says what is left of that:
 
-    u_i += δ of its own center,   l_ig −= the largest δ of group g
+    u_i += δ of its own center,   l_ig −= the largest δ of the others in group g
 
 If u_i < l_ig for every g the label cannot change, and the point is not even read (Hamerly 2010,
 who has one bound for all centers; groups are from Ding and others, 2015). Else u_i becomes the
@@ -20,21 +20,59 @@ Reads and writes per point and restart: 1 + G bounds and a label; d floats unles
 and, for a point that changed its cluster, 2·d sums.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.nearest.call import call
-from l2ae_kernels.cpu.nearest.sums import JIT, settle
+from l2ae_kernels.cpu.nearest.library import Kernels
+from l2ae_kernels.cpu.nearest.sums import JIT, Differences, settle
 from l2ae_kernels.cpu.nearest.tiles import COLUMNS, PADDING
 
-CHUNK_BYTES = 1 << 17  # of points that are compared group by group: they stay in the second cache
 MOST_POINTS = 512  # in a chunk
+CHUNK_BYTES = 1 << 17  # of a chunk that several groups read: it stays in the second cache
 TINY = np.float32(1e-19)  # more than a distance whose square is nothing in float32
 SHIFT = COLUMNS.bit_length() - 1  # label >> SHIFT is its group
 STEP = 2.0**-23  # no less than the relative rounding of one float32 operation, twice
+
+
+class Moved(NamedTuple):
+    """The centers of R runs, packed, and how far they moved since the bounds were made."""
+
+    centers: Array  # (R, k, d)
+    packed: Array  # (R, G, d, 16)
+    own: Array  # (R, 16 · G), of each center
+    most: Array  # (R, G), the largest in a group
+    mover: Array  # (R, G) int64, the center that is
+    second: Array  # (R, G), the largest of the others
+
+
+class Bounds(NamedTuple):
+    """What R runs remember of their n points; of label −1 there are no bounds."""
+
+    labels: Array  # (R, n or more) int32
+    upper: Array  # (R, n)
+    lower: Array  # (R, n, G)
+
+
+def moved_centers(centers: Array, before: Array, packed: Array, which: Array) -> Moved:
+    """Pack the centers of the runs `which`; `before`, where they were, becomes what they are."""
+    R, k, _ = centers.shape
+    G = packed.shape[1]
+    own = np.zeros((R, G * COLUMNS), np.float32)
+    for r in which:
+        difference = centers[r].astype(np.float64) - before[r]
+        own[r, :k] = np.sqrt((difference**2).sum(axis=1)) * (1 + STEP)  # rounded up
+        pack_groups(centers[r], packed[r])
+        before[r] = centers[r]
+    groups = own.reshape(R, G, COLUMNS).copy()
+    mover = groups.argmax(axis=2)
+    most = groups.max(axis=2)
+    np.put_along_axis(groups, mover[:, :, None], 0, axis=2)
+    mover += np.arange(G) * COLUMNS
+    return Moved(centers, packed, own, most, mover, groups.max(axis=2))
 
 
 def group_count(k: int) -> int:
@@ -50,9 +88,13 @@ def pack_groups(centers: Array, packed: Array) -> None:
     packed[:] = padded.reshape(G, COLUMNS, d).transpose(0, 2, 1)
 
 
-def chunk_points(d: int, rows: int) -> int:
-    """Points in a chunk, a multiple of the rows of a tile."""
-    return max(1, min(MOST_POINTS, CHUNK_BYTES // (4 * d)) // rows) * rows
+def chunk_points(d: int, groups: int, rows: int) -> int:
+    """Points in a chunk, a multiple of the rows of a tile.
+
+    One group reads a point once: then chunks are large, for each may end in a tile half full.
+    """
+    most = MOST_POINTS if groups == 1 else min(MOST_POINTS, CHUNK_BYTES // (4 * d))
+    return max(1, most // rows) * rows
 
 
 @njit(**JIT)
@@ -80,39 +122,32 @@ def assign_long(
 
 @njit(**JIT)
 def pass_long(
-    kernel: int, move: int, rows: int, chunk: int, x: Array, which: Array,
-    centers: Array, packed: Array, moved: Array, most_moved: Array,
-    labels: Array, upper: Array, lower: Array,
-    constant: Array, sums: Array, counts: Array, changed: Array, first: int, last: int,
+    kernels: Kernels, chunk: int, x: Array, which: Array, moved: Moved, bounds: Bounds,
+    to: Differences, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Assign the points of slots first … last − 1 to the centers (R, k, d) of restarts `which`.
+    """Assign the points of slots first … last − 1 to the centers that moved, of runs `which`.
 
-    labels (R, n), upper (R, n) and lower (R, n, G) change; they are of the centers before, which
-    moved by (R, k), and by most_moved (R, G) in a group. Points of label −1 have no bounds.
-    Slots and differences are as in a pass over short points.
+    The bounds change with the labels. Slots and differences: as in a pass over short points.
     """
-    n = len(x)
-    margin = np.float32(
-        1 + (x.shape[1] + 8) * STEP
-    )  # of a distance: half of that of its square, but twice over
-    work = _workspace(chunk, rows, packed.shape[1])
-    lists, sizes, nearest, second, columns = work
+    n, d = x.shape
+    # Of a distance: half the relative rounding of its square, but twice over.
+    margin = np.float32(1 + (d + 8) * STEP)
+    rows, work = kernels.rows, _workspace(chunk, kernels.rows, moved.packed.shape[1])
     new, moves = np.empty(chunk, np.int32), np.empty((3, chunk), np.int32)
-    chunks = (n + chunk - 1) // chunk
+    chunks, slots = (n + chunk - 1) // chunk, len(to.sums)
     for slot in range(first, last):
         for r in which:
-            sums[slot, r], counts[slot, r], changed[slot, r] = 0, 0, 0
-        for c in range(chunks * slot // len(sums), chunks * (slot + 1) // len(sums)):
-            here = slice(c * chunk, min(n, (c + 1) * chunk))
+            to.sums[slot, r], to.counts[slot, r], to.changed[slot, r] = 0, 0, 0
+        for c in range(chunks * slot // slots, chunks * (slot + 1) // slots):
+            start, stop = c * chunk, min(n, (c + 1) * chunk)
+            points = x[start:stop]
             for r in which:
-                bounds = labels[r, here], upper[r, here], lower[r, here]
-                _select(x[here], centers[r], moved[r], most_moved[r], margin, *bounds, lists, sizes)
-                _compare(kernel, rows, x[here], packed[r], lists, sizes, nearest, second, columns)
-                _take_bounds(len(x[here]), margin, *bounds, new, work)
-                changed[slot, r] += settle(
-                    move, x[here], new, labels[r, here], moves, constant,
-                    sums[slot, r], counts[slot, r],
-                )  # fmt: skip
+                labels, upper = bounds.labels[r, start:stop], bounds.upper[r, start:stop]
+                here = labels, upper, bounds.lower[r, start:stop]
+                _select(points, moved, r, margin, *here, work)
+                _compare(kernels.long, rows, points, moved.packed[r], *work)
+                _take_bounds(margin, *here, new, work)
+                settle(kernels.move, points, new, labels, moves, to, slot, r)
 
 
 @njit(**JIT)
@@ -136,21 +171,24 @@ def _distance(a: Array, b: Array) -> Any:
 
 @njit(**JIT)
 def _select(
-    x: Array, centers: Array, moved: Array, most_moved: Array, margin: float,
-    labels: Array, upper: Array, lower: Array, lists: Array, sizes: Array,
+    x: Array, moved: Moved, r: int, margin: float, labels: Array, upper: Array, lower: Array,
+    work: Any,
 ) -> None:  # fmt: skip
     """List for every group the points of the chunk that have to be compared with its centers."""
+    lists, sizes = work[0], work[1]
     sizes[:] = 0
     G = sizes.size
+    centers, moves = moved.centers[r], moved.own[r]
+    most, mover, second = moved.most[r], moved.mover[r], moved.second[r]
     shrink = np.float32(1 - STEP)
     for i in range(len(x)):
         own = labels[i]
         if own < 0:
             upper[i], lower[i] = np.inf, -np.inf
         else:
-            u, near = (upper[i] + moved[own]) * np.float32(1 + STEP), 0
+            u, near = (upper[i] + moves[own]) * np.float32(1 + STEP), 0
             for g in range(G):
-                low = (lower[i, g] - most_moved[g]) * shrink
+                low = (lower[i, g] - (second[g] if mover[g] == own else most[g])) * shrink
                 lower[i, g] = low
                 near |= not u < low
             if near and G > 1:  # for one group a look at x costs as much as a comparison
@@ -188,10 +226,11 @@ def _compare(
 
 @njit(**JIT)
 def _take_bounds(
-    n: int, margin: float, labels: Array, upper: Array, lower: Array, new: Array, work: Any
+    margin: float, labels: Array, upper: Array, lower: Array, new: Array, work: Any
 ) -> None:
-    """Write the new labels of the n points of a chunk, and the bounds of those compared."""
+    """Write the new labels of the points of a chunk, and the bounds of those compared."""
     lists, sizes, nearest, second, columns = work
+    n = len(labels)
     inverse = np.float32(1) / margin
     best = np.full(n, np.nan, np.float32)
     new[:n] = -1

@@ -1,4 +1,4 @@
-"""How a Numba function calls an emitted kernel: by address.
+"""What Numba lacks here: to call an emitted kernel, by address, and to find the lowest bit set.
 
 So a whole pass over the points, with the bookkeeping of every block, runs without the GIL and
 without a step in Python. An address is an argument, never a constant: Numba may keep the compiled
@@ -27,3 +27,15 @@ def _call(typing_context: Any, address: Any, arguments: Any) -> Any:
 
 
 call: Any = intrinsic(_call)
+
+
+def _trailing_zeros(typing_context: Any, bits: Any) -> Any:
+    """trailing_zeros(bits): the number of the lowest bit that is set, from Numba."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+trailing_zeros: Any = intrinsic(_trailing_zeros)

@@ -1,6 +1,5 @@
 """The kernels of this package, compiled once for the vectors of this machine."""
 
-import ctypes
 from functools import cache
 from typing import NamedTuple
 
@@ -32,13 +31,13 @@ def kernels() -> Kernels:
 @cache
 def _compiled(vectors: Vectors) -> tuple[Kernels, Library]:
     """Return the addresses, and the library that must outlive them."""
+    library = Library.of(_build, vectors)
+    addresses = [library.address(name) for name in Kernels._fields if name != "rows"]
+    return Kernels._make([*addresses, ROWS[vectors.name]]), library
+
+
+def _build(vectors: Vectors) -> Module:
     module = Module(vectors)
     for add in (add_short, add_short_all, add_long, add_long_all, add_move):
         add(module)
-    library = Library(str(module.ir))
-    sizes = {"short": 7, "short_all": 6, "long": 8, "long_all": 6, "move": 8}
-    addresses = {
-        name: ctypes.cast(library.function(name, size), ctypes.c_void_p).value or 0
-        for name, size in sizes.items()
-    }
-    return Kernels(rows=ROWS[vectors.name], **addresses), library
+    return module

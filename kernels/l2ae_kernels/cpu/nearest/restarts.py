@@ -16,10 +16,9 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.kmeans import read_only
-from l2ae_kernels.cpu.nearest import bounds, short
+from l2ae_kernels.cpu.nearest import bounds, short, sums
 from l2ae_kernels.cpu.nearest.assign import assign, is_short
 from l2ae_kernels.cpu.nearest.library import kernels
-from l2ae_kernels.cpu.nearest.sums import BLOCK, padded, rounding_constant, settle, survey_blocks
 from l2ae_kernels.cpu.nearest.tiles import COLUMNS
 from l2ae_kernels.cpu.threads import get_threads, in_ranges
 from l2ae_kernels.reference import restarts as reference
@@ -37,25 +36,40 @@ class Restarts(reference.Restarts):
         super().__init__(x, k, runs)
         n, d = x.shape
         self.emitted = kernels()
-        largest, self.middle, self.scatter = _survey(x)
-        self.constant = rounding_constant(n, largest)
         self.slots = get_threads()
-        self.differences = (
-            np.zeros((self.slots, runs, k, padded(d))),
-            np.zeros((self.slots, *self.counts.shape), np.int64),
-            np.zeros((self.slots, runs), np.int64),
-        )
+        self.differences = sums.differences(x, k, runs, self.slots, self.largest)
+        panels = -(-n // COLUMNS)
+        self._labels = np.full((runs, panels * COLUMNS), -1, np.int32)  # whole panels
+        self.labels = self._labels[:, :n]
         self.short = is_short(d, k)
         if self.short:
-            self.panels = np.empty((-(-n // COLUMNS), d, COLUMNS), x.dtype)
-            in_ranges(short.pack_panels, len(self.panels), 4 * x.size, x, self.panels)
+            self.panels = np.empty((panels, d, COLUMNS), x.dtype)
+            in_ranges(short.pack_panels, panels, 4 * x.size, x, self.panels)
         else:
             G = bounds.group_count(k)
-            self.chunk = bounds.chunk_points(d, self.emitted.rows)
+            self.chunk = bounds.chunk_points(d, G, self.emitted.rows)
             self.before = np.zeros((runs, k, d), x.dtype)  # the centers that the bounds are of
             self.packed = np.empty((runs, G, d, COLUMNS), x.dtype)
-            self.upper = np.full((runs, n), np.inf, x.dtype)
-            self.lower = np.full((runs, n, G), -np.inf, x.dtype)
+            self.bounds = bounds.Bounds(
+                self._labels,
+                np.full((runs, n), np.inf, x.dtype),
+                np.full((runs, n, G), -np.inf, x.dtype),
+            )
+
+    def _survey(self) -> None:
+        """Find the largest size, a point m amid the points of x (n, d), and Σ |x_i − m|².
+
+        One pass; the same bits whatever the number of threads, since blocks are added in order.
+        """
+        x, blocks = self.x, -(-len(self.x) // sums.BLOCK)
+        with np.errstate(over="ignore", invalid="ignore"):  # of x that are not finite
+            self.middle = x[: sums.BLOCK].mean(axis=0, dtype=np.float64)
+        middles = np.tile(self.middle, max(1, sums.BLOCK // x.shape[1]))
+        largest, scatter = np.zeros(blocks, np.int32), np.zeros(blocks)
+        arguments = x, x.view(np.int32), middles, largest, scatter
+        in_ranges(sums.survey_blocks, blocks, 4 * x.size, *arguments)
+        self.largest = float(largest.max(initial=0).view(np.float32))
+        self.scatter = float(scatter.sum())
 
     @staticmethod
     def bytes_per_run(n: int, k: int) -> int:
@@ -65,53 +79,22 @@ class Restarts(reference.Restarts):
     def assign(self, which: list[int]) -> None:
         """Assign every point to its nearest center, in the runs `which`; ties take the first."""
         runs = np.array(which, np.int64)
-        work = 2 * self.x.size * self.centers.shape[1] * len(runs)
+        x, centers = self.x, self.centers
+        work = 2 * x.size * centers.shape[1] * len(runs)
         if self.short:
-            arguments = (
-                self.emitted.short,
-                self.emitted.move,
-                self.x,
-                self.panels,
-                runs,
-                self.centers,
-                self.labels,
-            )
-            in_ranges(
-                short.pass_short, self.slots, work, *arguments, self.constant, *self.differences
-            )
+            points = self.emitted, x, self.panels, runs, centers, self._labels
+            in_ranges(short.pass_short, self.slots, work, *points, self.differences)
         else:
-            in_ranges(
-                bounds.pass_long, self.slots, work, self.emitted.long, self.emitted.move,
-                self.emitted.rows, self.chunk, self.x, runs, self.centers, self.packed,
-                *self._moves(runs), self.labels, self.upper, self.lower,
-                self.constant, *self.differences,
-            )  # fmt: skip
-        sums, counts, changed = self.differences
-        d = self.x.shape[1]
+            moved = bounds.moved_centers(centers, self.before, self.packed, runs)
+            arguments = self.emitted, self.chunk, x, runs, moved, self.bounds, self.differences
+            in_ranges(bounds.pass_long, self.slots, work, *arguments)
+        sums.add_up(runs, self.differences, self.sums, self.counts, self.changed)
         for r in which:
-            self.sums[r] += sums[:, r, :, :d].sum(axis=0)  # exact, see sums.py
-            self.counts[r] += counts[:, r].sum(axis=0)
-            self.changed[r] = changed[:, r].sum()
             self.inertia[r] = self._inertia(r)
 
-    def _moves(self, runs: Array) -> tuple[Array, Array]:
-        """Pack the centers; return how far each moved, and the most in its group, rounded up."""
-        R, k, _ = self.centers.shape
-        G = self.packed.shape[1]
-        moved = np.zeros((R, G * COLUMNS), np.float32)
-        for r in runs:
-            difference = self.centers[r].astype(np.float64) - self.before[r]
-            moved[r, :k] = np.sqrt((difference**2).sum(axis=1)) * (1 + bounds.STEP)
-            bounds.pack_groups(self.centers[r], self.packed[r])
-            self.before[r] = self.centers[r]
-        return moved, moved.reshape(R, G, COLUMNS).max(axis=2)
-
     def _inertia(self, r: int) -> float:
-        centers = self.centers[r] - self.middle  # (k, d) float64
-        counts = self.counts[r][:, None]
-        inertia = self.scatter + float(
-            (centers * (counts * centers - 2 * (self.sums[r] - counts * self.middle))).sum()
-        )
+        state = self.centers[r], self.sums[r], self.counts[r]
+        inertia: float = self.scatter + sums.inertia_around(self.middle, *state)
         if inertia < CANCELLED * self.scatter:
             inertia = float(assign(self.x, self.centers[r])[1].sum(dtype=np.float64))
         return inertia
@@ -120,20 +103,30 @@ class Restarts(reference.Restarts):
         """Let every run start anew, from other centers."""
         self.labels[:], self.sums[:], self.counts[:] = -1, 0, 0
         if not self.short:
-            self.upper[:], self.lower[:] = np.inf, -np.inf
+            self.bounds.upper[:], self.bounds.lower[:] = np.inf, -np.inf
 
     def adopt(self, r: int, labels: Array, distances: Array) -> None:
         """Take labels (n,) and squared distances (n,) of an assignment of run r made elsewhere."""
-        sums, counts, _ = self.differences
-        sums[0, r], counts[0, r] = 0, 0
+        to, runs = self.differences, np.array([r])
+        for part in (to.sums, to.counts, to.changed):
+            part[:, r] = 0
+        changed = self.changed.copy()  # it counts the labels of an assignment
         moves = np.empty((3, len(labels)), np.int32)
-        arguments = self.x, labels, self.labels[r], moves, self.constant
-        settle(self.emitted.move, *arguments, sums[0, r], counts[0, r])
-        self.sums[r] += sums[0, r, :, : self.x.shape[1]]
-        self.counts[r] += counts[0, r]
+        sums.settle(self.emitted.move, self.x, labels, self._labels[r], moves, to, 0, r)
+        sums.add_up(runs, to, self.sums, self.counts, changed)
         self.inertia[r] = distances.sum(dtype=np.float64)
         if not self.short:
-            self.upper[r], self.lower[r] = np.inf, -np.inf
+            self.bounds.upper[r], self.bounds.lower[r] = np.inf, -np.inf
+
+    def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
+        """See the reference; for short points no distance leaves the first-level cache."""
+        if not self.short:
+            return super().lower(points, nearest, keep)
+        left = np.empty((*points.shape[:2], -(-len(self.x) // reference.BLOCK)))
+        arguments = self.emitted.short_all, self.panels, read_only(points), nearest, left, keep
+        work = 2 * self.x.size * points.shape[0] * points.shape[1]
+        in_ranges(short.lower_short, left.shape[2], work, *arguments)
+        return left
 
     def distances(self, points: Array) -> Array:
         """Return the squared distances (m, n) of m points (m, d) to all of x, in one pass."""
@@ -152,15 +145,3 @@ class Restarts(reference.Restarts):
             long = self.emitted.long_all, rows, self.chunk, self.x, packed, out
             in_ranges(bounds.distances_long, chunks, work, *long)
         return out
-
-
-def _survey(x: Array) -> tuple[float, Array, float]:
-    """Return max |x|, a point m (d,) amid the points of x (n, d), and Σ |x_i − m|² in float64.
-
-    One pass; the same bits whatever the number of threads, since blocks are added in order.
-    """
-    middle = x[:BLOCK].mean(axis=0, dtype=np.float64)
-    blocks = -(-len(x) // BLOCK)
-    largest, scatter = np.zeros(blocks), np.zeros(blocks)
-    in_ranges(survey_blocks, blocks, 4 * x.size, x, middle, largest, scatter)
-    return float(largest.max(initial=0)), middle, float(scatter.sum())

@@ -1,8 +1,9 @@
 """A pass over short points: all distances, by kernels whose lanes are points.
 
 The points are packed once, 16 side by side, feature by feature. A block of them, some ten
-kilobytes, stays in the first-level cache while the centers of every restart pass by; then the new
-labels are compared with the old ones, and a point that changed goes from one sum to another.
+kilobytes, stays in the first-level cache while the centers of every restart pass by. The kernel
+compares the new labels with the old ones, a bit for each, and a point that changed goes from one
+sum to another; a panel where nothing changed is not looked at again.
 
 Reads and writes per point and restart: d floats from cache, a label twice; and, for a point
 that changed its cluster, d floats and 2·d sums.
@@ -13,21 +14,25 @@ from numba import njit
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.nearest.call import call
-from l2ae_kernels.cpu.nearest.sums import JIT, settle
+from l2ae_kernels.cpu.nearest.library import Kernels
+from l2ae_kernels.cpu.nearest.sums import JIT, Differences, settle_panels
 from l2ae_kernels.cpu.nearest.tiles import COLUMNS
+from l2ae_kernels.reference.restarts import BLOCK
 
-PANELS = 32  # in a block: 512 points
+PANELS = BLOCK // COLUMNS  # in a block
 
 
 @njit(**JIT)
 def pack_panels(x: Array, panels: Array, first: int, last: int) -> None:
     """Write points of x (n, d) to panels first … last − 1 of (⌈n/16⌉, d, 16), and zeros."""
-    n, d = x.shape
+    d = x.shape[1]
     for t in range(first, last):
-        for p in range(COLUMNS):
-            i = t * COLUMNS + p
-            for j in range(d):
-                panels[t, j, p] = x[i, j] if i < n else 0
+        points = x[t * COLUMNS : (t + 1) * COLUMNS]
+        if len(points) < COLUMNS:
+            panels[t] = 0
+        for j in range(d):
+            for p in range(len(points)):
+                panels[t, j, p] = points[p, j]
 
 
 @njit(**JIT)
@@ -47,7 +52,7 @@ def assign_short(
             kernel,
             (
                 panels.ctypes.data, count, d, centers.ctypes.data, len(centers),
-                new.ctypes.data, nearest.ctypes.data,
+                0, new.ctypes.data, 0, nearest.ctypes.data,
             ),
         )  # fmt: skip
         labels[start:stop] = new[: stop - start]
@@ -56,33 +61,37 @@ def assign_short(
 
 @njit(**JIT)
 def pass_short(
-    kernel: int, move: int, x: Array, panels: Array, which: Array, centers: Array, labels: Array,
-    constant: Array, sums: Array, counts: Array, changed: Array, first: int, last: int,
+    kernels: Kernels, x: Array, panels: Array, which: Array, centers: Array, labels: Array,
+    to: Differences, first: int, last: int,
 ) -> None:  # fmt: skip
     """Assign the points of slots first … last − 1 to the centers (R, k, d) of restarts `which`.
 
-    labels (R, n) change. The slots cut the points into equal parts; sums (slots, R, k, padded(d)),
-    counts (slots, R, k) and changed (slots, R) take the differences of each.
+    labels (R, 16 · panels) change. The slots cut the points into equal parts, and the differences
+    `to` have a place for each.
     """
     n, d = x.shape
-    blocks = (len(panels) + PANELS - 1) // PANELS
+    blocks, slots = (len(panels) + PANELS - 1) // PANELS, len(to.sums)
     new, moves = np.empty(PANELS * COLUMNS, np.int32), np.empty((3, PANELS * COLUMNS), np.int32)
+    different = np.empty(PANELS, np.int32)
     for slot in range(first, last):
         for r in which:
-            sums[slot, r], counts[slot, r], changed[slot, r] = 0, 0, 0
-        for block in range(blocks * slot // len(sums), blocks * (slot + 1) // len(sums)):
+            to.sums[slot, r], to.counts[slot, r], to.changed[slot, r] = 0, 0, 0
+        for block in range(blocks * slot // slots, blocks * (slot + 1) // slots):
             start, stop = block * len(new), min(n, (block + 1) * len(new))
             count = (stop - start + COLUMNS - 1) // COLUMNS
             points = panels.ctypes.data + panels[0].nbytes * PANELS * block
             for r in which:
-                center = centers[r]
+                center, before = centers[r], labels[r, start:]
                 call(
-                    kernel, (points, count, d, center.ctypes.data, len(center), new.ctypes.data, 0)
-                )
-                changed[slot, r] += settle(
-                    move, x[start:stop], new, labels[r, start:stop], moves, constant,
-                    sums[slot, r], counts[slot, r],
+                    kernels.short,
+                    (
+                        points, count, d, center.ctypes.data, len(center),
+                        before.ctypes.data, new.ctypes.data, different.ctypes.data, 0,
+                    ),
                 )  # fmt: skip
+                settle_panels(
+                    kernels.move, x[start:stop], new, different, before, moves, to, slot, r
+                )
 
 
 @njit(**JIT)
@@ -101,3 +110,37 @@ def distances_short(
         for c in range(len(centers)):
             row = flat[c * count * COLUMNS : c * count * COLUMNS + here]
             out[c, start * COLUMNS : start * COLUMNS + here] = row
+
+
+@njit(**JIT)
+def lower_short(
+    kernel: int, panels: Array, points: Array, nearest: Array, left: Array, keep: bool,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Lower distances `nearest` (R, n) of blocks first … last − 1 to those of points (R, m, d).
+
+    left (R, m, blocks) are the sums of what each point leaves; `keep`: nearest is that of point 0.
+    """
+    d, n = panels.shape[1], nearest.shape[1]
+    R, m, _ = points.shape
+    memory = np.empty((m, PANELS * COLUMNS), nearest.dtype)
+    for block in range(first, last):
+        start, stop = block * PANELS * COLUMNS, min(n, (block + 1) * PANELS * COLUMNS)
+        count = (stop - start + COLUMNS - 1) // COLUMNS
+        here = panels.ctypes.data + panels[0].nbytes * PANELS * block
+        distances = memory.ravel()[: m * count * COLUMNS].reshape(m, count * COLUMNS)
+        for r in range(R):
+            call(kernel, (here, count, d, points[r].ctypes.data, m, distances.ctypes.data))
+            limit = nearest[r, start:stop]
+            for c in range(m):
+                left[r, c, block] = _sum_of_lower(distances[c], limit)
+            if keep:
+                limit[:] = np.minimum(distances[0, : limit.size], limit)
+
+
+@njit(fastmath={"reassoc"}, **JIT)  # reassoc: partial sums, one a lane
+def _sum_of_lower(a: Array, b: Array) -> float:
+    total = 0.0
+    for i in range(b.size):
+        total += np.float64(a[i] if a[i] < b[i] else b[i])
+    return total

@@ -13,26 +13,51 @@ a hundred thousand points; a float32 center holds 6e-8.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import njit
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.emitter import F32, F64, I32, I64, Emitter, Module, Value
-from l2ae_kernels.cpu.nearest.call import call
+from l2ae_kernels.cpu.emit.emitter import F32, F64, I32, Emitter, Module
+from l2ae_kernels.cpu.emit.integer import I64, Value
+from l2ae_kernels.cpu.nearest.call import call, trailing_zeros
 
 JIT: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 EXACT = 2.0**51  # multiples of u that a sum may reach
 BLOCK = 1024  # points
-WIDTH = 8  # features that are added at a time
-LOOK = 16  # labels that are compared at a time
+WIDTH = 4  # features that are added at a time
+LOOK = 16  # labels that are compared at a time; bits of a panel
+FINITE = 0x7FFFFFFF  # the bits of a float32 without its sign: they are ordered as its size is
 
 
-def rounding_constant(n: int, largest: float) -> Array:
+class Differences(NamedTuple):
+    """What the labels that changed in a pass add to the sums, for each slot (part of the points).
+
+    A sum has a row in front, number −1: there go the points that come from nowhere.
+    """
+
+    constant: Array  # (1,) that rounds, see above
+    sums: Array  # (slots, R, 1 + k, padded(d)) float64
+    counts: Array  # (slots, R, k) int64
+    changed: Array  # (slots, R) int64
+
+
+def differences(x: Array, k: int, runs: int, slots: int, largest: float) -> Differences:
+    """Return room for the differences of points x (n, d), no larger than `largest`."""
+    n, d = x.shape
+    return Differences(
+        _rounding_constant(n, largest),
+        np.zeros((slots, runs, 1 + k, padded(d))),
+        np.zeros((slots, runs, k), np.int64),
+        np.zeros((slots, runs), np.int64),
+    )
+
+
+def _rounding_constant(n: int, largest: float) -> Array:
     """Return C (1,): (v + C) − C is v rounded to a multiple of u; n points, |v| <= largest."""
-    if largest == 0:
+    if largest == 0 or not math.isfinite(largest):
         return np.zeros(1)
     u = 2.0 ** math.ceil(math.log2(n * largest)) / EXACT
     return np.full(1, 1.5 * 2.0**52 * u)  # the last bit of C is u
@@ -46,8 +71,8 @@ def padded(d: int) -> int:
 def add_move(module: Module) -> None:
     """Emit move(x, d, points, before, after, count, constant, sums), a point after the other.
 
-    For each of `count` entries (int32): point x[points] leaves the sum `before`, unless that is −1,
-    and joins the sum `after`. sums (k, padded(d)) float64. Reads d floats, changes 2·d sums.
+    For each of `count` entries (int32): point x[points] leaves the sum `before` and joins the sum
+    `after`. sums (k, padded(d)) float64 has a row −1. Reads d floats, changes 2·d sums.
     """
     with module.function("move", 8) as (e, x, d, points, before, after, count, constant, sums):
         x, points, before, after, constant, sums = map(
@@ -60,34 +85,34 @@ def add_move(module: Module) -> None:
         row = e.mul(e.ratio(e.add(d, WIDTH - 1), WIDTH), WIDTH)
         whole = e.mul(e.ratio(d, WIDTH), WIDTH)
 
-        def add(cluster: Value, point: Value, sign: str) -> None:
-            start = e.b.gep(sums, [e.mul(cluster, row)], source_etype=F64)
-
-            def part(j: Value, rest: Value | None) -> list[Value]:
-                v = e.b.fpext(_load(e, point, j, rest), doubles)
-                v = e.b.fsub(e.b.fadd(v, C), C)
-                at = e.b.gep(start, [j], source_etype=F64)
-                old = e.b.load(at, align=8, typ=doubles)
-                e.b.store(e.b.fadd(old, v) if sign == "+" else e.b.fsub(old, v), at, align=8)
-                return []
-
-            e.loop(0, whole, [], lambda j, _: part(j, None), step=WIDTH)
-            with e.when(e.index(d) > whole):
-                part(whole, e.sub(d, whole))
-
+        with e.each(0, count) as i:  # short rows, far apart: fetched together, not one by one
+            point = e.b.sext(e.b.load(e.at(points, i.value), align=4, typ=I32), I64)
+            e.prefetch(e.at(x, e.mul(point, d)))
         with e.each(0, count) as i:
             point, old, new = (
                 e.b.sext(e.b.load(e.at(a, i.value), align=4, typ=I32), I64)
                 for a in (points, before, after)
             )
             row_x = e.at(x, e.mul(point, d))
-            add(new, row_x, "+")
-            with e.when(e.index(old) > -1):
-                add(old, row_x, "-")
+            leaves, joins = (
+                e.b.gep(sums, [e.mul(cluster, row)], source_etype=F64) for cluster in (old, new)
+            )
+
+            def part(j: Value, rest: Value | None) -> list[Value]:
+                v = e.b.fpext(_load(e, row_x, j, rest), doubles)
+                v = e.b.fsub(e.b.fadd(v, C), C)
+                for start, change in ((joins, e.b.fadd), (leaves, e.b.fsub)):
+                    at = e.b.gep(start, [j], source_etype=F64)
+                    e.b.store(change(e.b.load(at, align=8, typ=doubles), v), at, align=8)
+                return []
+
+            e.loop(0, whole, [], lambda j, _: part(j, None), step=WIDTH)
+            with e.when(e.index(d) > whole):
+                part(whole, e.sub(d, whole))
 
 
 def _load(e: Emitter, point: Value, j: Value, count: Value | None) -> Value:
-    """Load 8 floats from feature j on, or the first `count` of them and zeros."""
+    """Load 4 floats from feature j on, or the first `count` of them and zeros."""
     floats = ir.VectorType(F32, WIDTH)
     if count is None:
         return e.b.load(e.at(point, j), align=4, typ=floats)
@@ -101,13 +126,13 @@ def _load(e: Emitter, point: Value, j: Value, count: Value | None) -> Value:
 
 @njit(**JIT)
 def settle(
-    kernel: int, x: Array, new: Array, labels: Array, moves: Array, constant: Array,
-    sums: Array, counts: Array,
-) -> int:  # fmt: skip
-    """Let the labels (m,) of points x (m, d) be the new ones, and return how many changed.
+    kernel: int, x: Array, new: Array, labels: Array, moves: Array, to: Differences, slot: int,
+    r: int,
+) -> None:  # fmt: skip
+    """Let the labels (m,) of points x (m, d) in run r be the new ones.
 
-    sums (k, padded(d)) and counts (k,) take the differences. moves (3, m) int32 is for work: which
-    points go, from where, and where to.
+    The differences of the slot take what changed. moves (3, m) int32 is for work: which points go,
+    from where, and where to.
     """
     changed = 0
     for start in range(0, len(x), LOOK):
@@ -117,35 +142,99 @@ def settle(
             different |= labels[i] ^ new[i]
         if different:
             for i in range(start, stop):
-                if labels[i] != new[i]:
-                    moves[0, changed], moves[1, changed], moves[2, changed] = i, labels[i], new[i]
-                    changed += 1
-                    counts[new[i]] += 1
-                    if labels[i] >= 0:
-                        counts[labels[i]] -= 1
-                    labels[i] = new[i]
+                moves[0, changed], moves[1, changed], moves[2, changed] = i, labels[i], new[i]
+                changed += labels[i] != new[i]
+                labels[i] = new[i]
+    _move(kernel, x, moves, changed, to, slot, r)
+
+
+@njit(**JIT)
+def settle_panels(
+    kernel: int, x: Array, new: Array, different: Array, labels: Array, moves: Array,
+    to: Differences, slot: int, r: int,
+) -> None:  # fmt: skip
+    """As settle; different (⌈m/16⌉,) has a bit for each new label, so others are not looked at."""
+    changed = 0
+    for t in range((len(x) + LOOK - 1) // LOOK):
+        start, bits = t * LOOK, np.int64(different[t])
+        if start + LOOK > len(x):
+            bits &= (1 << (len(x) - start)) - 1
+        while bits:
+            i = start + trailing_zeros(bits)
+            moves[0, changed], moves[1, changed], moves[2, changed] = i, labels[i], new[i]
+            labels[i] = new[i]
+            changed += 1
+            bits &= bits - 1  # without its lowest bit
+    _move(kernel, x, moves, changed, to, slot, r)
+
+
+@njit(**JIT)
+def _move(
+    kernel: int, x: Array, moves: Array, changed: int, to: Differences, slot: int, r: int
+) -> None:
+    """Take the first `changed` moves to the differences."""
+    counts, sums = to.counts[slot, r], to.sums[slot, r]
+    to.changed[slot, r] += changed
+    for m in range(changed):
+        counts[moves[2, m]] += 1
+        if moves[1, m] >= 0:
+            counts[moves[1, m]] -= 1
     if changed:
         call(
             kernel,
             (
                 x.ctypes.data, x.shape[1], moves[0].ctypes.data, moves[1].ctypes.data,
-                moves[2].ctypes.data, changed, constant.ctypes.data, sums.ctypes.data,
+                moves[2].ctypes.data, changed, to.constant.ctypes.data, sums[1].ctypes.data,
             ),
         )  # fmt: skip
-    return changed
+
+
+@njit(**JIT)
+def add_up(which: Array, to: Differences, sums: Array, counts: Array, changed: Array) -> None:
+    """Add the differences of all slots to sums (R, k, d) and counts (R, k); every sum is exact."""
+    _, k, d = sums.shape
+    for r in which:
+        changed[r] = to.changed[:, r].sum()
+        for slot in range(len(to.sums)):
+            for j in range(k):
+                counts[r, j] += to.counts[slot, r, j]
+                for f in range(d):
+                    sums[r, j, f] += to.sums[slot, r, 1 + j, f]
+
+
+@njit(**JIT)
+def inertia_around(middle: Array, centers: Array, sums: Array, counts: Array) -> float:
+    """Return Σ_j n_j |c_j − m|² − 2 ⟨c_j − m, s_j − n_j m⟩ in float64; see restarts.py."""
+    total = 0.0
+    for j in range(len(centers)):
+        for f in range(middle.size):
+            c = centers[j, f] - middle[f]
+            total += c * (counts[j] * c - 2 * (sums[j, f] - counts[j] * middle[f]))
+    return total
+
+
+@njit(**JIT)
+def survey_blocks(
+    x: Array, bits: Array, middles: Array, largest: Array, scatter: Array, first: int, last: int
+) -> None:
+    """For blocks first … last − 1 of points: the bits of max |x|, and Σ |x_i − m|².
+
+    middles: m over and over, so that short points make long loops; bits: x as int32.
+    """
+    flat, flat_bits, size = x.ravel(), bits.ravel(), middles.size
+    for block in range(first, last):
+        stop = min(flat.size, (block + 1) * BLOCK * x.shape[1])
+        for i in range(block * BLOCK * x.shape[1], stop, size):
+            most, total = _survey(flat[i : min(stop, i + size)], flat_bits[i:], middles)
+            largest[block] = max(largest[block], most)
+            scatter[block] += total
 
 
 @njit(fastmath={"contract", "reassoc"}, **JIT)  # reassoc: partial sums, one a lane
-def survey_blocks(
-    x: Array, middle: Array, largest: Array, scatter: Array, first: int, last: int
-) -> None:
-    """For blocks first … last − 1 of points: max |x| and Σ |x_i − middle|²."""
-    for block in range(first, last):
-        for i in range(block * BLOCK, min(len(x), (block + 1) * BLOCK)):
-            most, total = x.dtype.type(0), 0.0
-            for j in range(x.shape[1]):
-                difference = np.float64(x[i, j]) - middle[j]
-                total += difference * difference
-                most = max(most, abs(x[i, j]))
-            largest[block] = max(largest[block], most)
-            scatter[block] += total
+def _survey(x: Array, bits: Array, middles: Array) -> Any:
+    most, total = np.int32(0), 0.0
+    for i in range(x.size):
+        difference = np.float64(x[i]) - middles[i]
+        total += difference * difference
+        most = max(most, np.int32(bits[i] & FINITE))  # integers: a NaN is larger than any number
+    return most, total
