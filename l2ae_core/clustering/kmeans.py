@@ -210,7 +210,7 @@ def move_to_means(restarts: Restarts, r: int, spherical: bool) -> float:
     means = np.where(size > 0, sums / np.where(size > 0, size, 1), centers).astype(centers.dtype)
     difference = (means - centers).astype(np.float64)
     centers[:] = means
-    return float(np.vdot(difference, difference))
+    return float((difference * difference).sum())  # no BLAS: its threads would spin for a while
 
 
 def _unit_rows(function: str, x: Array) -> Array:
