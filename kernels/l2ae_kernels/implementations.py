@@ -79,7 +79,6 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "dense_adjoint_W": {
         "reference": Implementation(dense.dense_adjoint_W, ANY),
         "blocked": Implementation(cpu_dense.dense_adjoint_W),
-        "register": Implementation(register.dense_adjoint_W, F32, emitted=True),
     },
     "bias_adjoint": {
         "reference": Implementation(dense.bias_adjoint, ANY),

@@ -47,6 +47,7 @@ class Library:
     def __init__(self, ir: str | Callable[[], str], origin: str | None = None) -> None:
         machine = target_machine()
         code = load_or_compile(ir, origin)
+        self._addresses: dict[str, int] = {}
         self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
         self._engine = llvm.create_mcjit_compiler(self._module, machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -54,17 +55,23 @@ class Library:
 
     def function(self, name: str, arguments: int) -> Any:
         """Return the function `name`, which takes so many i64 and returns nothing."""
-        prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-        function: Any = prototype(self.address(name))
+        function: Any = _prototype(arguments)(self.address(name))
         function.library = self  # the code lives as long as the function
         return function
 
     def address(self, name: str) -> int:
         """Return where the function `name` begins; ValueError when there is none."""
-        address = int(self._engine.get_function_address(name))
-        if not address:
-            raise ValueError(f"Library: it has no function {name!r}")
-        return address
+        if name not in self._addresses:
+            address = int(self._engine.get_function_address(name))
+            if not address:
+                raise ValueError(f"Library: it has no function {name!r}")
+            self._addresses[name] = address
+        return self._addresses[name]
+
+
+@cache
+def _prototype(arguments: int) -> Any:
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
 
 
 def target_machine() -> llvm.TargetMachine:

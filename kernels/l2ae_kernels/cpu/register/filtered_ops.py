@@ -11,9 +11,11 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.register import ops
-from l2ae_kernels.cpu.register.calls import Call, Geometry
+from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
 from l2ae_kernels.cpu.register.filtering import Filtering
+from l2ae_kernels.cpu.register.library import library
 from l2ae_kernels.cpu.register.ops import ONE_AT, address, bias_or_zeros, run, vectors_here
+from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Padding, Pair
 
@@ -33,11 +35,11 @@ def correlate(
     run(work.vectors, work.whole.pack_correlate(address(W), address(packed)))
 
     def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
-        yield from f.transform_x(g.x_images(address(x[n:])), x_side)
-        y = g.y_images(address(out[n:]))
-        yield from f.correlate(x_side, address(packed), y_side, address(bias), y, slope=ONE_AT)
+        source, target = _images(f, x[n:], out[n:])
+        yield from f.transform_x(source, x_side)
+        yield from f.correlate(x_side, address(packed), y_side, address(bias), target, slope=ONE_AT)
 
-    in_ranges(work.samples, len(x), len(x) * g.multiply_adds, chunk)
+    in_ranges(work.chunks, work.count(len(x)), len(x) * g.multiply_adds, chunk, 0, len(x))
 
 
 def correlate_adjoint_x(
@@ -53,12 +55,12 @@ def correlate_adjoint_x(
     run(work.vectors, work.whole.pack_adjoint_x(address(W), address(room), address(packed)))
 
     def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
-        source, target = g.y_images(address(y[n:])), g.x_images(address(out[n:]))
+        target, source = _images(f, out[n:], y[n:])
         yield from f.adjoint_x(
             source, y_side, address(packed), x_side, address(bias), target, slope=ONE_AT
         )
 
-    in_ranges(work.samples, len(y), len(y) * g.multiply_adds, chunk)
+    in_ranges(work.chunks, work.count(len(y)), len(y) * g.multiply_adds, chunk, 0, len(y))
 
 
 def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
@@ -75,13 +77,14 @@ def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: P
         dU = np.empty(work.whole.sizes()[2], np.float32)
 
         def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
-            yield from f.transform_x(g.x_images(address(x[n:])), x_side)
-            y_images = g.y_images(address(y[n:]))
-            yield from f.adjoint_W(x_side, y_images, y_side, address(dU))
+            source, target = _images(f, x[n:], y[n:])
+            yield from f.transform_x(source, x_side)
+            yield from f.adjoint_W(x_side, target, y_side, address(dU))
 
         for p in range(first, last):
             run(work.vectors, [work.whole.clear(address(dU))])
-            work.samples(chunk, p * N // parts, (p + 1) * N // parts)
+            begin, end = p * N // parts, (p + 1) * N // parts
+            work.chunks(chunk, begin, end, 0, work.count(end - begin))
             run(work.vectors, work.whole.finish_W(address(dU), address(partial[p])))
 
     in_ranges(ranges, parts, N * g.multiply_adds)
@@ -103,9 +106,29 @@ class _Work:
     def _filtering(self, samples: int) -> Filtering:
         return Filtering(self.g, samples, self.vectors, address(self.zeros), ONE_AT)
 
-    def samples(self, chunk: Chunk, first: int, last: int) -> None:
-        """Make the calls of `chunk` for samples first … last − 1."""
+    @staticmethod
+    def count(samples: int) -> int:
+        """Chunks that so many samples make."""
+        return -(-samples // CHUNK)
+
+    def chunks(self, chunk: Chunk, begin: int, end: int, first: int, last: int) -> None:
+        """Make the calls of chunks first … last − 1 of the samples begin … end − 1.
+
+        Whole chunks are one program, which machine code runs for each of them.
+        """
         x_side, y_side = (np.empty(size, np.float32) for size in self.whole.sizes()[:2])
-        for n in range(first, last, CHUNK):
-            f = self.whole if last - n >= CHUNK else self._filtering(last - n)
-            run(self.vectors, chunk(f, n, address(x_side), address(y_side)))
+        code, sides = library(self.vectors), (address(x_side), address(y_side))
+        whole = min(last, (end - begin) // CHUNK)
+        if first < whole:
+            Program(code, chunk(self.whole, begin, *sides)).run(first, whole)
+        rest = end - begin - whole * CHUNK
+        if whole < last and rest:
+            f = self._filtering(rest)
+            Program(code, chunk(f, begin + whole * CHUNK, *sides)).run(0, 1)
+
+
+def _images(f: Filtering, x: Array, y: Array) -> tuple[Images, Images]:
+    """Where chunk after chunk of x and y lies."""
+    at_x, at_y = f.g.x_images(address(x)), f.g.y_images(address(y))
+    n = f.samples
+    return at_x._replace(batch=n * at_x.sample), at_y._replace(batch=n * at_y.sample)

@@ -15,6 +15,7 @@ from l2ae_kernels.cpu.register import calls, dense_calls
 from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
 from l2ae_kernels.cpu.register.library import library
 from l2ae_kernels.cpu.register.pack import packed_size
+from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Padding, Pair
 
@@ -76,17 +77,9 @@ def dense_adjoint_x(dy: Array, W: Array, out: Array) -> None:
     _dense(dy, W, bias_or_zeros(None, W.shape[0]), out, transposed=True)
 
 
-def dense_adjoint_W(x: Array, dy: Array, out: Array) -> None:
-    """Write xᵀ @ dy to `out` (I, O)."""
-    g = Geometry(1, 1, x.shape[1], 1, 1, dy.shape[1], 1, 1, 1, 1, 0, 0)
-    _adjoint_W(g, x, dy, out)
-
-
 def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
     """Call kernels one after the other."""
-    code = library(vectors)
-    for call in todo:
-        code.function(call.kernel, 2)(call.row.ctypes.data, m)
+    Program(library(vectors), todo).run(m, m + 1)
 
 
 def _dense(x: Array, W: Array, b: Array, out: Array, *, transposed: bool) -> None:
