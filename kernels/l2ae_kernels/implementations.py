@@ -69,12 +69,10 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "dense": {
         "reference": Implementation(dense.dense, ANY),
         "blocked": Implementation(cpu_dense.dense),
-        "register": Implementation(register.dense, F32, emitted=True),
     },
     "dense_adjoint_x": {
         "reference": Implementation(dense.dense_adjoint_x, ANY),
         "blocked": Implementation(cpu_dense.dense_adjoint_x),
-        "register": Implementation(register.dense_adjoint_x, F32, emitted=True),
     },
     "dense_adjoint_W": {
         "reference": Implementation(dense.dense_adjoint_W, ANY),

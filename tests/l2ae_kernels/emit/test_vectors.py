@@ -34,12 +34,12 @@ def test_sets_can_be_forced_and_come_back():
 
 def test_without_vectors_the_numba_rungs_are_picked():
     with vectors("none"):
-        assert pick("dense", X) is IMPLEMENTATIONS["dense"]["blocked"].function
-        with pytest.raises(ValueError, match="dense: no implementation register .*'none'"):
-            ops.dense(X, X.T.copy(), rung="register")
+        assert pick("assign", X) is IMPLEMENTATIONS["assign"]["blocked"].function
+        with pytest.raises(ValueError, match="assign: no implementation register .*'none'"):
+            ops.assign(X, X, rung="register")
     with vectors("avx2"):
-        assert pick("dense", X) is IMPLEMENTATIONS["dense"]["register"].function
-        assert pick("dense", X.astype("float64")) is IMPLEMENTATIONS["dense"]["blocked"].function
+        assert pick("assign", X) is IMPLEMENTATIONS["assign"]["register"].function
+        assert pick("assign", X.astype("float64")) is IMPLEMENTATIONS["assign"]["blocked"].function
 
 
 @pytest.mark.parametrize(("value", "name"), [("neon", "neon"), ("none", None), ("", best())])

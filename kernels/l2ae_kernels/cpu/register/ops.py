@@ -11,8 +11,8 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import SETS, Vectors, best, get_vectors
-from l2ae_kernels.cpu.register import calls, dense_calls
-from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
+from l2ae_kernels.cpu.register import calls
+from l2ae_kernels.cpu.register.calls import Call, Geometry
 from l2ae_kernels.cpu.register.library import library
 from l2ae_kernels.cpu.register.pack import packed_size
 from l2ae_kernels.cpu.register.program import Program
@@ -67,34 +67,9 @@ def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: P
     _adjoint_W(Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding), x, y, out)
 
 
-def dense(x: Array, W: Array, b: Array | None, out: Array) -> None:
-    """Write x (N, I) @ W (I, O) + b (O,) to `out` (N, O)."""
-    _dense(x, W, bias_or_zeros(b, W.shape[1]), out, transposed=False)
-
-
-def dense_adjoint_x(dy: Array, W: Array, out: Array) -> None:
-    """Write dy (N, O) @ Wᵀ to `out` (N, I)."""
-    _dense(dy, W, bias_or_zeros(None, W.shape[0]), out, transposed=True)
-
-
 def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
     """Call kernels one after the other."""
     Program(library(vectors), todo).run(m, m + 1)
-
-
-def _dense(x: Array, W: Array, b: Array, out: Array, *, transposed: bool) -> None:
-    vectors = vectors_here()
-    inputs, outputs = W.shape[::-1] if transposed else W.shape
-
-    def part(first: int, last: int) -> None:
-        source = Images(address(x[first:]), inputs, 0, 0)
-        target = Images(address(out[first:]), outputs, 0, 0)
-        run(vectors, [dense_calls.dense(
-            last - first, inputs, outputs, source, address(W), address(b), target,
-            turned=transposed, one=ONE_AT, slope=ONE_AT,
-        )])  # fmt: skip
-
-    in_ranges(part, len(x), len(x) * W.size)
 
 
 def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
