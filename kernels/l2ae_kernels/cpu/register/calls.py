@@ -26,7 +26,6 @@ class Call(NamedTuple):
 
     kernel: str
     row: Array  # int64; changing it changes the call
-    keeps: tuple[Array, ...] = ()  # what else it points to
 
 
 class Images(NamedTuple):
