@@ -12,7 +12,7 @@ scores. In ROC and AUC the anomalies are the positives.
 """
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from l2ae_kernels.arrays import Array
 
@@ -87,6 +87,14 @@ def auc(anomalous: Array, anomaly_score: Array) -> float:
     0.5 is chance, and what a constant score gets. Arguments and errors are those of `roc`.
     """
     return float(roc_auc_score(*_scored("auc", anomalous, anomaly_score)))
+
+
+def auprc(anomalous: Array, anomaly_score: Array) -> float:
+    """Return the area under the curve of precision and recall, as average precision.
+
+    Chance is the share of anomalies, not 0.5. Arguments and errors are those of `roc`.
+    """
+    return float(average_precision_score(*_scored("auprc", anomalous, anomaly_score)))
 
 
 def threshold_at_fpr(normality_of_normals: Array, fpr: float) -> float:

@@ -1,0 +1,18 @@
+"""The paper's tables and figures as commands: `l2ae reproduce table1 … table5, figure1`.
+
+systems.py      every row and column of the tables: what is trained, and how it is read
+run.py          one run: what fixes it, its name (a hash of that), its result file
+clustering.py   the protocol of Tables I–III: all images, Hungarian accuracy
+detection.py    the protocol of Tables IV and V: one digit as anomaly, AUC and AUPRC
+methods/        what the systems do for the two protocols
+schedule.py     runs what is missing, side by side, and goes on after a kill
+paper.py        the tables as the paper prints them
+statistics.py   mean, spread, paired differences, correlation
+tables.py       the paper's numbers beside ours
+"""
+
+from l2ae_core.experiments.run import Result, Run, read_results
+from l2ae_core.experiments.schedule import run_missing
+from l2ae_core.experiments.systems import SYSTEMS, System
+
+__all__ = ["SYSTEMS", "Result", "Run", "System", "read_results", "run_missing"]

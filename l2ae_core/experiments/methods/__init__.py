@@ -1,0 +1,29 @@
+"""What each method does for the two protocols: `cluster` for Tables I–III, `score` for IV and V.
+
+A method that has no answer to a protocol has no entry in its table.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from l2ae_core.data import Dataset
+from l2ae_core.experiments.clustering import Clustered
+from l2ae_core.experiments.detection import Partition, Scored
+from l2ae_core.experiments.methods import network, pixels
+from l2ae_core.experiments.run import Folder, Run
+from l2ae_core.experiments.systems import MethodName
+
+Cluster: TypeAlias = Callable[[Run, Folder, Dataset, bool], Clustered]
+Score: TypeAlias = Callable[[Run, Folder, Partition, bool], Scored]
+
+CLUSTER: dict[MethodName, Cluster] = {
+    "network": network.cluster,
+    "pixels": pixels.cluster,
+}
+SCORE: dict[MethodName, Score] = {
+    "network": network.score,
+    "pixels": pixels.score_kmeans,
+    "pca": pixels.score_pca,
+    "forest": pixels.score_forest,
+    "neighbours": pixels.score_neighbours,
+}

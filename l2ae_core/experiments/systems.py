@@ -1,0 +1,84 @@
+"""Every system that the tables compare, as data: a name, the method, its settings.
+
+A setting that is not named here has the default of the method (`l2ae_core.commands.DEFAULTS` for a
+network). Settings are JSON values and part of a run's name, so that a change here makes new runs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+MethodName: TypeAlias = Literal[
+    "network", "refined", "vae", "drae", "gmvae", "pixels", "pca", "forest", "neighbours"
+]
+
+
+@dataclass(frozen=True)
+class System:
+    """One system of the tables."""
+
+    title: str
+    method: MethodName
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    start: str | None = None  # the system whose trained network it goes on from
+    clean: bool = False  # detection: trained on normal images alone, as Table V has it
+    trained: bool = True  # whether the number of epochs means anything
+
+
+def _network(title: str, model: str, norm: str, **settings: Any) -> System:
+    return System(title, "network", {"model": model, "norm": norm, **settings})
+
+
+def _normalized(norm: Literal["batch", "layer"]) -> dict[str, System]:
+    """The grid of Table III: on the embedding or on every layer, without and with γ, β."""
+    short = {"batch": "bn", "layer": "ln"}[norm]
+    systems = {}
+    for place, hidden in (("", "none"), ("-all", norm)):
+        for suffix, affine in (("", False), ("-affine", True)):
+            where = "every layer" if place else "embedding"
+            title = f"CAE, {norm}-norm, {where}{', affine' if affine else ''}"
+            systems[f"cae-{short}{place}{suffix}"] = _network(
+                title, "cae", norm, hidden_norm=hidden, affine=affine
+            )
+    return systems
+
+
+def _vae(latent: int, likelihood: str) -> System:
+    return System(
+        f"VAE, {likelihood}, {latent} latents", "vae",
+        {"latent_dim": latent, "likelihood": likelihood}, clean=True,
+    )  # fmt: skip
+
+
+LATENT_WIDTHS = (2, 10, 32, 200)
+
+SYSTEMS: dict[str, System] = {
+    "ae": _network("AE", "dense", "none"),
+    "ae-l2": _network("AE-l2", "dense", "l2"),
+    "cae": _network("CAE", "cae", "none"),
+    "cae-l2": _network("CAE-l2", "cae", "l2"),
+    **_normalized("batch"),
+    **_normalized("layer"),
+    "dec": System("DEC", "refined", {"variant": "dec"}, start="ae"),
+    "idec": System("IDEC", "refined", {"variant": "idec"}, start="ae"),
+    "dcec": System("DCEC", "refined", {"variant": "dcec"}, start="cae"),
+    **{f"vae-{d}-{p}": _vae(d, p) for d in LATENT_WIDTHS for p in ("bernoulli", "gaussian")},
+    "ae-clean": System(
+        "AE, normal images only", "network", {"model": "dense", "norm": "none"}, clean=True
+    ),
+    "drae": System("DRAE", "drae", {"model": "cae", "norm": "none"}),
+    "gmvae": System("GMVAE", "gmvae", {}),
+    "pixels": System("k-means on pixels", "pixels", trained=False),
+    "pca": System("PCA", "pca", {"components": 10}, trained=False),
+    "forest": System("isolation forest on pixels", "forest", {"trees": 100}, trained=False),
+    "neighbours": System(
+        "nearest neighbours on pixels", "neighbours", {"neighbours": 5}, trained=False
+    ),
+}
+
+
+def find_system(name: str) -> System:
+    """Return a system by name; ValueError, with all names, for an unknown one."""
+    if name not in SYSTEMS:
+        raise ValueError(f"reproduce: no system {name!r}; expected one of {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
