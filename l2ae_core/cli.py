@@ -14,6 +14,7 @@ from l2ae_core import commands
 from l2ae_core.bench import command as bench
 from l2ae_core.demo import format_table, run_demo
 from l2ae_core.demo.run import ANOMALY_DIGIT
+from l2ae_core.experiments import command as reproduce
 from l2ae_core.gradcheck.command import main as run_gradcheck
 from l2ae_core.tables import to_csv, write_table
 from l2ae_core.training.history import TrainingError
@@ -166,6 +167,14 @@ def _parser() -> argparse.ArgumentParser:
                        help="of training images below the threshold (default 0.05)")  # fmt: skip
     score.add_argument("--anomaly-class", type=int,
                        help="label to report the AUC for (default: that of the run)")  # fmt: skip
+
+    reproduce.add_options(
+        add("reproduce", reproduce.main, "the paper's tables and Figure 1, beside our own runs",
+            "table2 --data usps --seeds 3 --jobs 2 --out results",
+            "table4 --digits 1 7 --epochs 20 --out results",
+            "table1 table2 table3 --show --out results",
+            "table4 --seeds 10 --cluster tcp://127.0.0.1:8786 --out /shared/results")
+    )  # fmt: skip
 
     gradcheck = add("gradcheck", _gradcheck,
                     "every backward pass against differences and complex steps",

@@ -3,7 +3,8 @@
 from l2ae_core.bench.machine import Result
 from l2ae_core.bench.operations import Case, cases
 from l2ae_core.bench.rounds import Row
-from l2ae_core.bench.text import markdown, milliseconds, sources
+from l2ae_core.bench.text import milliseconds, sources
+from l2ae_core.text import markdown
 
 PEAK, SGEMM, LIBRARY = "gflop-fma", "gflop-sgemm", "sgemm"
 

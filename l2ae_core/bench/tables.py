@@ -11,8 +11,9 @@ from typing import Any
 from l2ae_core.bench.ladder import ladder
 from l2ae_core.bench.machine import Result
 from l2ae_core.bench.rounds import Row
-from l2ae_core.bench.text import cells, fastest_first, markdown, milliseconds, sources
+from l2ae_core.bench.text import cells, fastest_first, milliseconds, sources
 from l2ae_core.files import atomic_file, write_json
+from l2ae_core.text import markdown, rewrite
 
 PARTS = ("step", "kmeans", "operations", "start")
 RESULTS = Path("benchmarks/results")  # below the root of a checkout
@@ -74,17 +75,6 @@ def write_readmes(root: Path) -> None:
     for path, text in readmes(root).items():
         with atomic_file(root / path) as file:
             file.write(text.encode())
-
-
-def rewrite(text: str, region: str, content: str) -> str:
-    """Return `text` with `content` between its markers; ValueError when they are not there once."""
-    start, end = f"<!-- {region} -->", f"<!-- /{region} -->"
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise ValueError(f"tables: expected {start} and {end} once each, in this order")
-    before, _, rest = text.partition(start)
-    after = rest.partition(end)[2]
-    middle = f"\n\n{content}\n\n" if content else "\n"
-    return f"{before}{start}{middle}{end}{after}"
 
 
 def speed(results: dict[str, Result]) -> str:

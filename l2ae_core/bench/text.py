@@ -5,22 +5,14 @@ from typing import Any
 
 from l2ae_core.bench.goals import GOALS, verdict
 from l2ae_core.bench.rounds import Row
+from l2ae_core.text import aligned
 
 HEADER = ("work", "threads", "ours ms", "peers ms", "ratio", "spread", "goal", "")
 
 
 def screen(rows: Sequence[Row]) -> str:
     """Return the table that `l2ae bench` prints."""
-    lines = [HEADER, *(cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = {1, 2, 4, 5}
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return aligned(HEADER, [cells(row) for row in rows], right={1, 2, 4, 5})
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -43,12 +35,6 @@ def fastest_first(peers: dict[str, float]) -> list[tuple[str, float]]:
 def milliseconds(ms: float) -> str:
     """Return a time to three digits."""
     return f"{ms:,.0f}" if ms >= 1000 else f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
-
-
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], right: set[int]) -> str:
-    """Return a Markdown table; the columns `right` are aligned to the right."""
-    rule = ["--:" if i in right else "---" for i in range(len(header))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 
 def sources(machines: list[tuple[str, dict[str, Any]]]) -> str:

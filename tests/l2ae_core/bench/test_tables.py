@@ -8,8 +8,9 @@ from l2ae_core.bench import tables
 from l2ae_core.bench.ladder import ladder
 from l2ae_core.bench.machine import ROOT, Result
 from l2ae_core.bench.rounds import Row
-from l2ae_core.bench.tables import LADDER, README, rewrite, speed
+from l2ae_core.bench.tables import LADDER, README, speed
 from l2ae_core.bench.text import screen
+from l2ae_core.text import rewrite
 
 STEP = Row("step-cae-28", 1, 40.0, {"torch": 101.2, "torch-jit": 99.5}, 2.5, (2.4, 2.6), 1e-6)
 START = Row("start-cold", 1, 21_000.0, {})
