@@ -77,10 +77,10 @@ def wanted(
     for seed in range(seeds):
         for source in data or table.data:
             anomalies: Sequence[int | None] = digits if table.task == "detection" else (None,)
-            for digit in anomalies:
+            for anomaly in anomalies:
                 for system in columns:
                     total = (epochs or table.epochs) if SYSTEMS[system].trained else 0
-                    yield Run(table.task, system, source, seed, total, digit)
+                    yield Run(table.task, system, source, seed, total, anomaly)
 
 
 def hours(results: Sequence[Result]) -> str:
