@@ -67,6 +67,11 @@ class AutoEncoder(Layer):
     def state(self) -> Params:
         return _named(self.encoder.state, self.normalize.state, self.decoder.state)
 
+    def describe(self) -> list[str]:
+        """Return every layer as text."""
+        layers = [*self.encoder.layers, self.normalize, *self.decoder.layers]
+        return [str(layer) for layer in layers]
+
     def output_shape(self, input_shape: Shape) -> Shape:
         if input_shape != self.input_shape:
             raise ValueError(f"{self}: image has shape {input_shape}, expected {self.input_shape}")
