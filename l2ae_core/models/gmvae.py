@@ -6,12 +6,16 @@ The paper's names: image y, latent x, latent w, component z of K. (Elsewhere her
     q(x | y) = N(μ_x, e^s_x)     q(w | y) = N(μ_w, e^s_w)     both from one encoder
     r_k = p(z = k | x, w)        by Bayes, no network of its own: the cluster of an image
 
-One sample x = μ_x + e^(s_x/2) ε, w alike; the loss, a negative ELBO, is the mean over the images of
+One sample x = μ_x + e^(s_x/2) ε, w alike; the loss is the mean over the images of
 
     reconstruction       −log p(y | x)
     conditional prior    Σ_k r_k KL(q(x | y) ‖ p(x | w, z = k))       }  mixture.py
     z prior              KL(r ‖ p(z))                                 }
     w prior              KL(q(w | y) ‖ N(0, 1))
+
+The conditional prior is the paper's estimate: r at the sample x, the KL over all x. Its mean lies
+above that of the exact term by Σ_k Cov(r_k, log p(x | w, z = k)) ≥ 0, since r is a softmax of these
+logarithms and so grows with them: the loss stays a bound, a looser one than the ELBO.
 
 The z prior pulls r to the uniform. It counts only above λ nats, the paper's remedy against
 components that merge before they mean anything; λ is `free_nats`, 0 gives the plain bound.
@@ -226,9 +230,10 @@ def build_gmvae(
 def most_confident_member_accuracy(true: Array, responsibilities: Array) -> float:
     """Return GMVAE's own accuracy, MANY-TO-ONE: never put it beside the ACC of Eq. 6.
 
-    Each component takes the class of the sample that is surest to be in it, whatever the other
-    components take; a sample counts when its component has its class. Several components may share
-    a class and K may exceed the number of classes, so it is more lenient than a one-to-one mapping.
+    Each component takes the class of the sample that is surest to be in it (of equal ones the
+    first), whatever the other components take; a sample counts when its component has its class.
+    Several components may share a class and K may exceed the number of classes, which Eq. 6 would
+    punish; on the other hand one odd sample can name a whole component.
 
     true (N,) are the classes, responsibilities (N, K). ValueError when they do not fit.
     """
