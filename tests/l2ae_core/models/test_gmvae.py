@@ -153,12 +153,13 @@ def test_the_mixture_has_the_derivatives_of_its_cost():
 
 def test_far_components_do_not_break_the_responsibilities():
     q = Posterior(np.zeros((1, X)), np.zeros((1, X)), np.zeros((1, X)))
-    p = Mixture(np.array([[[0.0] * X, [1e3] * X]]), np.zeros((1, 2, X)))
-    conditional, z_prior = mixture_cost(q, p, 0.0)
-    assert conditional == 0
-    assert z_prior == pytest.approx(np.log(2))
-    gradients = mixture_cost_gradients(q, p, 0.0)
-    assert all(np.isfinite(g).all() for part in gradients for g in part)
+    for near, far in [(0.0, 1e3), (1e3, 2e3)]:  # all densities are 0 in the second case
+        p = Mixture(np.array([[[near] * X, [far] * X]]), np.zeros((1, 2, X)))
+        conditional, z_prior = mixture_cost(q, p, 0.0)
+        assert conditional == X * near**2 / 2
+        assert z_prior == pytest.approx(np.log(2))
+        gradients = mixture_cost_gradients(q, p, 0.0)
+        assert all(np.isfinite(g).all() for part in gradients for g in part)
 
 
 def test_float32_stays_float32_and_agrees_with_float64():
