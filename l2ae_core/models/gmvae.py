@@ -131,11 +131,11 @@ class GMVAE(Generative):
         pixels = x.reshape(len(x), -1)  # (N, P)
 
         reconstruction = -self.likelihood.log_probability(pixels, output).mean()
-        conditional_prior, z_prior = mixture_cost(q, p, self.free_nats)
+        conditional_prior, z_prior, cost_cache = mixture_cost(q, p, self.free_nats)
         w_prior = gaussian.standard_kl(mean_w, log_var_w).mean()
         loss = (reconstruction + conditional_prior + z_prior + w_prior).item()
-        caches = (encoder_cache, prior_cache, decoder_cache)
-        return loss, (pixels, noise_x, noise_w, inferred, q, p, output, caches)
+        caches = (encoder_cache, prior_cache, decoder_cache, cost_cache)
+        return loss, (pixels, noise_x, noise_w, inferred, output, caches)
 
     def gradients(self, cache: Cache) -> Params:
         """Return the gradients of the loss, named like `params`.
@@ -143,9 +143,9 @@ class GMVAE(Generative):
         The latent x has them from the decoder and from the mixture, w from the network that makes
         the mixture; both go on to the encoder, joined there by those of the KL terms.
         """
-        pixels, noise_x, noise_w, inferred, q, p, output, caches = cache
+        pixels, noise_x, noise_w, inferred, output, caches = cache
         N = len(pixels)
-        cost = mixture_cost_gradients(q, p, self.free_nats)
+        cost = mixture_cost_gradients(caches[3])
         doutput = -self.likelihood.gradient(pixels, output) / N
         dx, decoder_grads = self.decoder.backward(doutput, caches[2])
         dmixture = np.concatenate(cost.p, axis=2).reshape(N, -1)  # (N, K · 2X)

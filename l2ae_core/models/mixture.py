@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l2ae_core.layers import Cache
 from l2ae_core.models import gaussian
 from l2ae_kernels.arrays import Array
 
@@ -53,21 +54,23 @@ def log_responsibilities(x: Array, p: Mixture) -> Array:
     return log_r
 
 
-def mixture_cost(q: Posterior, p: Mixture, free_nats: float) -> tuple[Array, Array]:
-    """Return the two terms of the cost, scalars of dtype float64; `free_nats` is λ."""
+def mixture_cost(q: Posterior, p: Mixture, free_nats: float) -> tuple[Array, Array, Cache]:
+    """Return the two terms of the cost, float64 scalars, and the cache; `free_nats` is λ."""
     log_r = log_responsibilities(q.x, p)
-    r, A = np.exp(log_r), _kl_to_each(q, p)  # (N, K)
-    z_prior = _z_prior(log_r)
-    kept = z_prior if z_prior.real > free_nats else np.asarray(free_nats)
-    return (r * A).sum(axis=1).mean(), kept
+    A = gaussian.kl(q.mean[:, None], q.log_var[:, None], p.mean, p.log_var)  # (N, K)
+    r = np.exp(log_r)
+    z_prior = (r * log_r).sum(axis=1).mean() + log(log_r.shape[1])
+    counts = bool(z_prior.real > free_nats)
+    conditional_prior = (r * A).sum(axis=1).mean()
+    kept = z_prior if counts else np.asarray(free_nats)
+    return conditional_prior, kept, (q, p, log_r, A, counts)
 
 
-def mixture_cost_gradients(q: Posterior, p: Mixture, free_nats: float) -> CostGradients:
+def mixture_cost_gradients(cache: Cache) -> CostGradients:
     """Return the derivatives of the sum of the two terms."""
-    log_r, N = log_responsibilities(q.x, p), len(q.x)
-    r, dr = np.exp(log_r), _kl_to_each(q, p)  # (N, K)
-    if _z_prior(log_r) > free_nats:
-        dr = dr + log_r + 1
+    q, p, log_r, A, counts = cache
+    N, r = len(q.x), np.exp(log_r)  # r (N, K)
+    dr = A + log_r + 1 if counts else A
     da = (r * (dr - (r * dr).sum(axis=1, keepdims=True)) / N).astype(q.x.dtype)[..., None]
     dA = (r / N).astype(q.x.dtype)[..., None]  # (N, K, 1), as da
 
@@ -79,14 +82,3 @@ def mixture_cost_gradients(q: Posterior, p: Mixture, free_nats: float) -> CostGr
     dmean, ds = (dA * dA_dmean).sum(axis=1), (dA * dA_ds).sum(axis=1)
     dm, dt = da * da_dm - dA * dA_dmean, da * da_dt + dA * dA_dt
     return CostGradients(Posterior(dmean, ds, dx), Mixture(dm, dt))
-
-
-def _kl_to_each(q: Posterior, p: Mixture) -> Array:
-    """Return A (N, K)."""
-    return gaussian.kl(q.mean[:, None], q.log_var[:, None], p.mean, p.log_var)
-
-
-def _z_prior(log_r: Array) -> Array:
-    """Return the mean of Z over the images."""
-    mean: Array = (np.exp(log_r) * log_r).sum(axis=1).mean() + log(log_r.shape[1])
-    return mean
