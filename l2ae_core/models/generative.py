@@ -10,6 +10,7 @@ import numpy.typing as npt
 from l2ae_core.layers import Cache, Params, Sequential, Shape
 from l2ae_core.models.likelihood import Likelihood
 from l2ae_core.models.parts import in_batches, named
+from l2ae_core.training.step import NoisyStep
 from l2ae_kernels.arrays import Array
 
 
@@ -104,3 +105,18 @@ class Generative(ABC):
             return self.likelihood.mean(output).reshape(x.shape)
 
         return in_batches(mean, images, batch_size)
+
+
+@dataclass(eq=False)
+class GenerativeStep(NoisyStep):
+    """A training step on `model.loss`, with one draw of noise for each image and step."""
+
+    model: Generative
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"loss": type(self.model).__name__}
+
+    def gradients(self, x: Array) -> tuple[float, Params]:
+        loss, cache = self.model.loss(x, self.noise(len(x), self.model.noise_dim))
+        return loss, self.model.gradients(cache)

@@ -27,7 +27,7 @@ normalization.
 
 from dataclasses import dataclass
 from math import isfinite, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from numpy.random import Generator
 
 from l2ae_core.layers import Cache, Params, ReLU, Reshape, Sequential, Tanh
 from l2ae_core.models import gaussian
-from l2ae_core.models.generative import Generative
+from l2ae_core.models.generative import Generative, GenerativeStep
 from l2ae_core.models.likelihood import LikelihoodName, make_likelihood
 from l2ae_core.models.mixture import (
     Mixture,
@@ -45,7 +45,6 @@ from l2ae_core.models.mixture import (
     mixture_cost_gradients,
 )
 from l2ae_core.models.parts import dense_stack, in_batches, named, require_counts
-from l2ae_core.training.step import NoisyStep
 from l2ae_kernels.arrays import Array
 
 
@@ -126,7 +125,7 @@ class GMVAE(Generative):
         noise_x, noise_w = np.split(noise, [mean_x.shape[1]], axis=1)
         q = Posterior(mean_x, log_var_x, gaussian.sample(mean_x, log_var_x, noise_x))
         w = gaussian.sample(mean_w, log_var_w, noise_w)  # (N, W)
-        p, prior_cache = self._mixture(w)
+        p, prior_cache = self._mixture(w, train=True)
         output, decoder_cache = self.decoder.forward(q.x, train=True)
         pixels = x.reshape(len(x), -1)  # (N, P)
 
@@ -186,25 +185,17 @@ class GMVAE(Generative):
         X, W = self.latent_dim, self.prior.input_shape[0]
         return Inference(*np.split(h, [X, 2 * X, 2 * X + W], axis=1))
 
-    def _mixture(self, w: Array) -> tuple[Mixture, Cache]:
+    def _mixture(self, w: Array, train: bool = False) -> tuple[Mixture, Cache]:
         """Return p(x | w, z) for every z, and the cache of the network that makes it."""
-        flat, cache = self.prior.forward(w, train=True)
+        flat, cache = self.prior.forward(w, train)
         return Mixture(*np.split(flat.reshape(len(w), self.components, -1), 2, axis=2)), cache
 
 
 @dataclass(eq=False)
-class GMVAEStep(NoisyStep):
+class GMVAEStep(GenerativeStep):
     """A training step of a GMVAE; for `fit(..., step=GMVAEStep(model, optimizer, rng))`."""
 
     model: GMVAE
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"loss": "GMVAE"}
-
-    def gradients(self, x: Array) -> tuple[float, Params]:
-        loss, cache = self.model.loss(x, self.noise(len(x), self.model.noise_dim))
-        return loss, self.model.gradients(cache)
 
 
 def build_gmvae(

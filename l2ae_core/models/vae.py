@@ -12,7 +12,6 @@ Labels of the clustering baseline "VAE + k-means" come from k-means on `encode`;
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +19,9 @@ from numpy.random import Generator
 
 from l2ae_core.layers import Cache, Params, ReLU, Reshape, Sequential
 from l2ae_core.models import gaussian
-from l2ae_core.models.generative import Generative
+from l2ae_core.models.generative import Generative, GenerativeStep
 from l2ae_core.models.likelihood import LikelihoodName, halves, make_likelihood
 from l2ae_core.models.parts import dense_stack, in_batches, named, require_counts
-from l2ae_core.training.step import NoisyStep
 from l2ae_kernels.arrays import Array
 
 
@@ -103,18 +101,10 @@ class VAE(Generative):
 
 
 @dataclass(eq=False)
-class VAEStep(NoisyStep):
+class VAEStep(GenerativeStep):
     """A training step of a VAE; for `fit(..., step=VAEStep(model, optimizer, rng))`."""
 
     model: VAE
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"loss": "negative ELBO"}
-
-    def gradients(self, x: Array) -> tuple[float, Params]:
-        loss, cache = self.model.loss(x, self.noise(len(x), self.model.noise_dim))
-        return loss, self.model.gradients(cache)
 
 
 def build_vae(
@@ -152,6 +142,7 @@ def reconstruction_probability(
         output, _ = model.decoder.forward(z.reshape(-1, model.latent_dim))
         pixels = np.repeat(x.reshape(len(x), -1), samples, axis=0)  # (n L, P)
         log_p = model.likelihood.log_probability(pixels, output)
-        return log_p.reshape(len(x), samples).mean(axis=1)  # type: ignore[no-any-return]
+        means: Array = log_p.reshape(len(x), samples).mean(axis=1)
+        return means
 
     return in_batches(score, images, batch_size)
