@@ -6,7 +6,7 @@ Every stage is a Linear with the activation after it, or a Normalize. Reshape an
 memory and vanish.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
@@ -25,7 +25,12 @@ from l2ae_core.layers import (
     Shape,
 )
 from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.register.calls import Geometry
+
+# (first, u) -> du: what a second loss, on the codes u (n, D) of the samples first, first + 1, … of
+# a batch, adds to their gradient. A step calls it once for each sample, maybe from several threads.
+AtCode: TypeAlias = Callable[[int, Array], Array]
 
 
 @dataclass(frozen=True)

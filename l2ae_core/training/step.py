@@ -13,7 +13,7 @@ from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import Linear, stages_of
+from l2ae_core.training.stages import AtCode, Linear, stages_of
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 
@@ -22,11 +22,15 @@ Compiled: TypeAlias = CompiledConvolutional | CompiledDense
 
 @dataclass(eq=False)
 class Step(ABC):
-    """loss = step(x) updates `model` on a batch x (B, H, W, C), whose loss it had before."""
+    """loss = step(x) updates `model` on a batch x (B, H, W, C), whose loss it had before.
+
+    With `at_code` another loss acts on the codes; the loss returned is that of Eq. 3 alone.
+    """
 
     model: AutoEncoder
     optimizer: Optimizer
     reduction: Reduction
+    at_code: AtCode | None = None
 
     @abstractmethod
     def gradients(self, x: Array) -> tuple[float, Params]:
@@ -46,7 +50,8 @@ class LayerwiseStep(Step):
     def gradients(self, x: Array) -> tuple[float, Params]:
         x_hat, cache = self.model.forward(x, train=True)  # (B, H, W, C)
         loss, dx_hat = reconstruction_loss(x_hat, x, self.reduction)
-        return loss, self.model.gradients(dx_hat, cache)
+        du = None if self.at_code is None else self.at_code(0, self.model.code(cache))  # (B, D)
+        return loss, self.model.gradients(dx_hat, cache, du)
 
 
 @dataclass(eq=False)
@@ -79,15 +84,20 @@ class CompiledStep(Step):
         return self.compiled
 
 
-def make_step(model: AutoEncoder, optimizer: Optimizer, reduction: Reduction = "mean") -> Step:
+def make_step(
+    model: AutoEncoder,
+    optimizer: Optimizer,
+    reduction: Reduction = "mean",
+    at_code: AtCode | None = None,
+) -> Step:
     """Return the fastest step for a model: compiled where all its layers allow it.
 
     Both give the same result up to the rounding of float32. The compiled step takes float32, wants
     emitted kernels (l2ae_kernels.cpu.emit.vectors), and layers that `stages.stages_of` knows.
     """
-    if _compile(model, model.params) is None:
-        return LayerwiseStep(model, optimizer, reduction)
-    return CompiledStep(model, optimizer, reduction)
+    if at_code is not None or _compile(model, model.params) is None:
+        return LayerwiseStep(model, optimizer, reduction, at_code)
+    return CompiledStep(model, optimizer, reduction, at_code)
 
 
 def _compile(model: AutoEncoder, params: Params) -> Compiled | None:
