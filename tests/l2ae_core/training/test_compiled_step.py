@@ -129,6 +129,15 @@ def test_every_set_of_vectors(kind, name):
         assert_equal_steps(model, clear_images(model, 33))
 
 
+@pytest.mark.parametrize("name", ["avx2", "avx512", "neon"])
+def test_layers_narrower_than_half_a_vector(name):
+    """Their sums lie along the lanes, with the gate of the layer before on the way back."""
+    architecture = Architecture("cae", (8, 8, 1), latent_dim=5, filters=(4, 3, 8))
+    with vectors(name):
+        model = build(architecture, np.random.default_rng(0))
+        assert_equal_steps(model, clear_images(model, 33))
+
+
 def conv(kernel, inputs, outputs, stride=2, padding="same", transposed=False):
     rng = np.random.default_rng(kernel + inputs)
     kind = ConvTranspose2d if transposed else Conv2d
