@@ -104,6 +104,18 @@ def stages_of(model: AutoEncoder) -> list[Stage] | None:
     return stages if usable and prod(shape) == prod(model.input_shape) else None
 
 
+def code_stage(stages: list[Stage]) -> int | None:
+    """Return the stage whose input is the code u; None when an activation stands right before it.
+
+    The gradient of such a code would have to pass the gate, and there may be no code at all: an
+    activation that the decoder begins with is a part of the stage before it, too.
+    """
+    first = next(
+        i for i, s in enumerate(stages) if isinstance(s, Linear) and s.name.startswith("decoder.")
+    )
+    return first if stages[first - 1].slope == 1.0 else None
+
+
 def _named_layers(model: AutoEncoder) -> list[tuple[str, Layer]]:
     """Every layer with the name that its parameters have in `model.params`."""
     return [

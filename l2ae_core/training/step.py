@@ -13,7 +13,7 @@ from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import AtCode, Linear, stages_of
+from l2ae_core.training.stages import AtCode, Linear, code_stage, stages_of
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 
@@ -72,7 +72,7 @@ class CompiledStep(Step):
         if self.compiled is None or any(
             params[name] is not p for name, p in self.compiled.params.items()
         ):
-            self.compiled = _compile(self.model, params)
+            self.compiled = _compile(self.model, params, self.at_code)
             if self.compiled is None:
                 raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
         if self.compiled is None:
@@ -95,16 +95,18 @@ def make_step(
     Both give the same result up to the rounding of float32. The compiled step takes float32, wants
     emitted kernels (l2ae_kernels.cpu.emit.vectors), and layers that `stages.stages_of` knows.
     """
-    if at_code is not None or _compile(model, model.params) is None:
+    if _compile(model, model.params, at_code) is None:
         return LayerwiseStep(model, optimizer, reduction, at_code)
     return CompiledStep(model, optimizer, reduction, at_code)
 
 
-def _compile(model: AutoEncoder, params: Params) -> Compiled | None:
+def _compile(model: AutoEncoder, params: Params, at_code: AtCode | None) -> Compiled | None:
     vectors, stages = get_vectors(), stages_of(model)
     single = all(p.dtype == np.float32 and p.flags.c_contiguous for p in params.values())
     if vectors is None or stages is None or not single:
         return None
+    if at_code is not None and code_stage(stages) is None:
+        return None
     dense = all(isinstance(s.layer, Dense) for s in stages if isinstance(s, Linear))
     kind = CompiledDense if dense else CompiledConvolutional
-    return kind(stages, params, model.input_shape, vectors)
+    return kind(stages, params, model.input_shape, vectors, at_code)
