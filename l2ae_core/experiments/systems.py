@@ -67,7 +67,7 @@ SYSTEMS: dict[str, System] = {
         "AE, normal images only", "network", {"model": "dense", "norm": "none"}, clean=True
     ),
     "drae": System("DRAE", "drae", {"model": "cae", "norm": "none"}),
-    "gmvae": System("GMVAE", "gmvae", {}),
+    "gmvae": System("GMVAE", "gmvae", {"components": 14}),
     "pixels": System("k-means on pixels", "pixels", trained=False),
     "pca": System("PCA", "pca", {"components": 10}, trained=False),
     "forest": System("isolation forest on pixels", "forest", {"trees": 100}, trained=False),

@@ -87,6 +87,19 @@ def test_iterations_are_those_of_the_reference(name, n, d, k):
 
 
 @pytest.mark.skipif(get_vectors() is None or MOST < 2, reason="one core, or no emitted kernels")
+def test_a_gang_is_no_larger_than_the_threads_in_use():
+    """Made for two threads, used by one: it takes both parts of the points."""
+    x, centers = made(3001, 10, 7, 1)
+    with threads(2):
+        restarts = ops.restarts(x, 7, 1, rung="register")
+    restarts.centers[:] = centers
+    with threads(1):
+        restarts.assign([0])
+        restarts.iterate([0], 3)
+    assert restarts.counts[0].sum() == 3001
+
+
+@pytest.mark.skipif(get_vectors() is None or MOST < 2, reason="one core, or no emitted kernels")
 def test_bits_do_not_depend_on_the_size_of_the_gang():
     x, centers = made(5003, 10, 9, 3)
     ends = []

@@ -15,11 +15,11 @@ The sum over samples in `correlate_adjoint_W` runs over PARTIAL_SUMS fixed range
 order, so that the result is equal, bit for bit, for every number of threads.
 """
 
-import numba as nb
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.blas import single_threaded_blas
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import get_threads, in_ranges
 from l2ae_kernels.geometry import Padding, Pair
 
@@ -38,13 +38,13 @@ def tile_samples(N: int, floats_per_sample: int, itemsize: int, *, tiled: bool) 
     return max(1, min(-(-N // LEAST_TILES), TILE_BYTES // (floats_per_sample * itemsize)))
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _zero(values):  # type: ignore[no-untyped-def]
     for i in range(len(values)):
         values[i] = 0
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def im2col(x, columns, sh, sw, top, left):  # type: ignore[no-untyped-def]
     """Unroll the windows of x (T, H, W, C) into columns (T, OH, OW, kh, kw·C).
 
@@ -73,7 +73,7 @@ def im2col(x, columns, sh, sw, top, left):  # type: ignore[no-untyped-def]
                     _zero(taps[at + r1 : at + run])
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def col2im(columns, x, sh, sw, top, left):  # type: ignore[no-untyped-def]
     """Add columns (T, OH, OW, kh, kw·C) back to the pixels of x (T, H, W, C) that they saw."""
     T, H, W, C = x.shape
@@ -94,7 +94,7 @@ def col2im(columns, x, sh, sw, top, left):  # type: ignore[no-untyped-def]
                             target[r] += source[r]
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _correlate(x, W, b, out, kh, kw, sh, sw, top, left, T, first, last):  # type: ignore[no-untyped-def]
     """Tiles `first` to `last` of T samples: y = columns @ W + b."""
     N, OH, OW, K = out.shape
@@ -112,7 +112,7 @@ def _correlate(x, W, b, out, kh, kw, sh, sw, top, left, T, first, last):  # type
                     y[r, k] += b[k]
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _correlate_adjoint_x(y, W, b, out, kh, kw, sh, sw, top, left, T, first, last):  # type: ignore[no-untyped-def]
     """Tiles `first` to `last` of T samples: columns = y @ Wᵀ, added up where they overlap."""
     N, OH, OW, K = y.shape
@@ -131,7 +131,7 @@ def _correlate_adjoint_x(y, W, b, out, kh, kw, sh, sw, top, left, T, first, last
         col2im(columns, x, sh, sw, top, left)
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _correlate_adjoint_W(x, y, partial, kh, kw, sh, sw, top, left, T, first, last):  # type: ignore[no-untyped-def]
     """Partial sums `first` to `last` over samples: columnsᵀ @ y, a tile of T samples at a time."""
     N, OH, OW, K = y.shape

@@ -5,11 +5,11 @@ the number of threads, so the bits do not depend on it. Elementwise passes read 
 once, where NumPy makes temporaries.
 """
 
-import numba as nb
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.blas import single_threaded_blas
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 
 BLOCK_ROWS = 64  # of the result: enough for the GEMM's own tiles, fine enough to share 256 rows
@@ -17,7 +17,7 @@ PARTIAL_SUMS = 8  # ranges of rows in a sum over samples, added in order
 VALUE_WORK = 16  # an elementwise value costs about as much as 16 multiply-adds of a GEMM
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _dense(x, W, b, out, first, last):  # type: ignore[no-untyped-def]
     N, outputs = out.shape
     for n0 in range(first * BLOCK_ROWS, min(N, last * BLOCK_ROWS), BLOCK_ROWS):
@@ -30,7 +30,7 @@ def _dense(x, W, b, out, first, last):  # type: ignore[no-untyped-def]
                     y[n, o] += b[o]
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _dense_adjoint_x(dy, W, out, first, last):  # type: ignore[no-untyped-def]
     N = len(dy)
     for n0 in range(first * BLOCK_ROWS, min(N, last * BLOCK_ROWS), BLOCK_ROWS):
@@ -38,7 +38,7 @@ def _dense_adjoint_x(dy, W, out, first, last):  # type: ignore[no-untyped-def]
         np.dot(dy[n0:n1], W.T, out[n0:n1])
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _dense_adjoint_W(x, dy, out, first, last):  # type: ignore[no-untyped-def]
     inputs = x.shape[1]
     for i0 in range(first * BLOCK_ROWS, min(inputs, last * BLOCK_ROWS), BLOCK_ROWS):
@@ -46,7 +46,7 @@ def _dense_adjoint_W(x, dy, out, first, last):  # type: ignore[no-untyped-def]
         np.dot(np.ascontiguousarray(x[:, i0:i1]).T, dy, out[i0:i1])
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _bias_adjoint(dy, partial, first, last):  # type: ignore[no-untyped-def]
     R, C = dy.shape
     for part in range(first, last):
@@ -56,14 +56,14 @@ def _bias_adjoint(dy, partial, first, last):  # type: ignore[no-untyped-def]
                 total[c] += dy[r, c]
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _leaky_relu(x, slope, out, first, last):  # type: ignore[no-untyped-def]
     source, target = x[first:last], out[first:last]
     for i in range(len(source)):
         target[i] = source[i] if source[i] > 0 else slope * source[i]
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _leaky_relu_adjoint(dy, y, slope, out, first, last):  # type: ignore[no-untyped-def]
     source, gate, target = dy[first:last], y[first:last], out[first:last]
     for i in range(len(source)):

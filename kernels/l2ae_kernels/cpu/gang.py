@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.nearest.call import call
-from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.cpu.threads import get_threads, in_ranges
 
 LOOKS = 2000  # at the counter before the core is given away
 EVERY = 1 << 62  # multiply-adds: work that is always worth a thread
@@ -37,18 +38,19 @@ class Barrier(NamedTuple):
     give_way: int  # address of a function without arguments, 0 for none
 
 
-def run_gang(kernel: Callable[..., Any], size: int, *arguments: Any) -> None:
-    """Call kernel(*arguments, barrier, t, t + 1) on `size` threads t, all at the same time.
+def run_gang(kernel: Callable[..., Any], items: int, *arguments: Any) -> None:
+    """Call kernel(*arguments, barrier, first, last) for ranges of items, all at the same time.
 
-    One gang runs at a time in a process; another caller waits. `size` is at most the number of
-    threads in use (`threads.get_threads`).
+    As `in_ranges`, on as many threads as are in use. One gang runs at a time in a process; another
+    caller waits.
     """
+    size = min(items, get_threads())
     barrier = Barrier(size, np.zeros(16, np.int64), _give_way())
     if size == 1:
-        kernel(*arguments, barrier, 0, 1)
+        kernel(*arguments, barrier, 0, items)
         return
     with _one_at_a_time:
-        in_ranges(kernel, size, EVERY, *arguments, barrier)
+        in_ranges(kernel, items, EVERY, *arguments, barrier)
 
 
 @cache
@@ -60,7 +62,7 @@ def _give_way() -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-@njit(nogil=True, cache=True)
+@jit()
 def wait(barrier: Barrier) -> None:
     """Wait until all threads of the gang are here; what they wrote before is seen afterwards."""
     if barrier.size == 1:

@@ -14,9 +14,9 @@ point and the centers alone, and update adds up fixed blocks of points in a fixe
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.reference import restarts as reference
 from l2ae_kernels.reference.kmeans import check_labels, check_points, output_buffers
@@ -25,8 +25,6 @@ SHORT = 16  # features: up to here lanes that are points win, measured with k = 
 POINTS = 256  # in one block of assign: 16 KB of short float32 points, in the first-level cache
 BLOCK_POINTS = 1024  # in one block of update, at least: fewer do not pay for private sums
 MAX_BLOCKS = 32  # of private sums; more threads than this do not help update
-
-_JIT: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 def assign(
@@ -67,7 +65,7 @@ def read_only(x: Array) -> Array:
     return view
 
 
-@njit(fastmath={"contract"}, **_JIT)
+@jit(fastmath={"contract"})
 def _assign_short(
     x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
 ) -> None:
@@ -87,7 +85,7 @@ def _assign_short(
             _keep_nearer(np.int32(j), candidate, labels[start:stop], distances[start:stop])
 
 
-@njit(fastmath={"contract"}, **_JIT)
+@jit(fastmath={"contract"})
 def _distances_to(center: Array, features: Array, distances: Array) -> None:
     distances[:] = 0
     for j in range(center.size):
@@ -96,7 +94,7 @@ def _distances_to(center: Array, features: Array, distances: Array) -> None:
             distances[p] += difference * difference
 
 
-@njit(**_JIT)
+@jit()
 def _keep_nearer(label: np.int32, candidate: Array, labels: Array, distances: Array) -> None:
     for p in range(candidate.size):  # without a branch, so that it runs in lanes
         nearer = candidate[p] < distances[p]  # strictly: equal distances keep the lowest index
@@ -104,7 +102,7 @@ def _keep_nearer(label: np.int32, candidate: Array, labels: Array, distances: Ar
         distances[p] = candidate[p] if nearer else distances[p]
 
 
-@njit(fastmath={"contract"}, **_JIT)
+@jit(fastmath={"contract"})
 def _assign_long(
     x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
 ) -> None:
@@ -120,7 +118,7 @@ def _assign_long(
         distances[i] = nearest
 
 
-@njit(fastmath={"contract", "reassoc"}, **_JIT)  # reassoc: partial sums, one a lane
+@jit(fastmath={"contract", "reassoc"})  # reassoc: partial sums, one a lane
 def _distance(a: Array, b: Array) -> Any:
     total = a.dtype.type(0)
     for j in range(a.size):
@@ -129,7 +127,7 @@ def _distance(a: Array, b: Array) -> Any:
     return total
 
 
-@njit(**_JIT)
+@jit()
 def _update(x: Array, labels: Array, sums: Array, counts: Array, first: int, last: int) -> None:
     n, d = x.shape
     blocks = len(sums)

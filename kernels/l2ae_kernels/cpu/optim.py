@@ -3,15 +3,14 @@
 import math
 from typing import NamedTuple
 
-import numba as nb
-
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 
 VALUE_WORK = 32  # a value costs about as much as 32 multiply-adds of a GEMM: a root, a division
 
 
-@nb.njit(nogil=True, cache=True)
+@jit()
 def _adam_step(p, m, v, g, beta1, beta2, rate, root_scale, eps, first, last):  # type: ignore[no-untyped-def]
     one = p.dtype.type(1)
     p, m, v, g = p[first:last], m[first:last], v[first:last], g[first:last]

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from l2ae_core.data import Dataset
 from l2ae_core.experiments.clustering import Clustered
 from l2ae_core.experiments.detection import Partition, Scored
-from l2ae_core.experiments.methods import network, pixels
+from l2ae_core.experiments.methods import generative, network, pixels, refined
 from l2ae_core.experiments.run import Folder, Run
 from l2ae_core.experiments.systems import MethodName
 
@@ -18,10 +18,15 @@ Score: TypeAlias = Callable[[Run, Folder, Partition, bool], Scored]
 
 CLUSTER: dict[MethodName, Cluster] = {
     "network": network.cluster,
+    "refined": refined.cluster,
+    "vae": generative.cluster_vae,
+    "gmvae": generative.cluster_gmvae,
     "pixels": pixels.cluster,
 }
 SCORE: dict[MethodName, Score] = {
     "network": network.score,
+    "vae": generative.score_vae,
+    "drae": generative.score_drae,
     "pixels": pixels.score_kmeans,
     "pca": pixels.score_pca,
     "forest": pixels.score_forest,

@@ -4,7 +4,7 @@ A network is trained by `l2ae_core.commands.fit`, so that RESULTS/trainings/<id>
 like any other: `l2ae fit --resume`, `cluster`, `score` and `report` take it.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -111,7 +111,15 @@ def inertias(found: Clustering) -> list[float]:
     return [float(f"{restart[-1]:.{DIGITS}g}") for restart in found.restarts]
 
 
-def extremes(model: AutoEncoder, images: Array) -> dict[str, Array]:
+class Reconstructs(Protocol):
+    """A network that makes images of images."""
+
+    def reconstruct(self, images: Array) -> Array:
+        """Return the reconstructions of images (N, H, W, C)."""
+        ...
+
+
+def extremes(model: Reconstructs, images: Array) -> dict[str, Array]:
     """The images that the network reproduces worst and best, beside what it makes of them."""
     order = np.argsort(reconstruction_error(images, model.reconstruct(images)), kind="stable")
     chosen = {"best": order[:EXTREMES], "worst": order[: -EXTREMES - 1 : -1]}

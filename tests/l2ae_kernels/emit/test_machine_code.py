@@ -118,6 +118,6 @@ def test_changed_sources_are_compiled_again(cache, compiled, monkeypatch):
         return module
 
     Library.of(build, SETS["avx2"])
-    monkeypatch.setattr(machine_code, "_sources", lambda: "other")
+    monkeypatch.setattr(machine_code, "digest", lambda: "other")
     Library.of(build, SETS["avx2"])
     assert len(compiled) == 2

@@ -24,6 +24,7 @@ from platformdirs import user_cache_path
 
 from l2ae_kernels.cpu.emit.emitter import Module
 from l2ae_kernels.cpu.emit.vectors import Vectors
+from l2ae_kernels.cpu.sources import digest
 
 ENVIRONMENT = "L2AE_CACHE_DIR"
 OPTIMIZATION = 3  # of LLVM's code generator
@@ -41,7 +42,7 @@ class Library:
 
         To write the IR takes a second and more; the sources of this package stand for it.
         """
-        origin = repr((f"{build.__module__}.{build.__qualname__}", vectors, _sources()))
+        origin = repr((f"{build.__module__}.{build.__qualname__}", vectors, digest()))
         return cls(lambda: str(build(vectors).ir), origin)
 
     def __init__(self, ir: str | Callable[[], str], origin: str | None = None) -> None:
@@ -49,7 +50,9 @@ class Library:
         code = load_or_compile(ir, origin)
         self._addresses: dict[str, int] = {}
         self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
-        self._engine = llvm.create_mcjit_compiler(self._module, machine)
+        # All sections in one piece: the small code model reaches two gigabytes, and other libraries
+        # of the process may lie in between.
+        self._engine = llvm.create_mcjit_compiler(self._module, machine, use_lmm=True)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
@@ -101,16 +104,6 @@ def load_or_compile(ir: str | Callable[[], str], origin: str | None = None) -> b
         code = compile_ir(ir if isinstance(ir, str) else ir())
         _write(path, code)
     return code
-
-
-@cache
-def _sources() -> str:
-    """A hash of every source file of the CPU kernels."""
-    root = Path(__file__).parents[1]
-    content = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        content.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return content.hexdigest()
 
 
 def compile_ir(ir: str) -> bytes:

@@ -23,12 +23,12 @@ and, for a point that changed its cluster, 2·d sums.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.nearest.call import call
 from l2ae_kernels.cpu.nearest.library import Kernels
-from l2ae_kernels.cpu.nearest.sums import JIT, Differences, settle
+from l2ae_kernels.cpu.nearest.sums import Differences, settle
 from l2ae_kernels.cpu.nearest.tiles import COLUMNS, PADDING
 
 MOST_POINTS = 512  # in a chunk
@@ -97,7 +97,7 @@ def chunk_points(d: int, groups: int, rows: int) -> int:
     return max(1, most // rows) * rows
 
 
-@njit(**JIT)
+@jit()
 def assign_long(
     kernel: int, rows: int, chunk: int, x: Array, k: int, packed: Array,
     labels: Array, distances: Array, first: int, last: int,
@@ -120,7 +120,7 @@ def assign_long(
             distances[start + p] = least
 
 
-@njit(**JIT)
+@jit()
 def pass_long(
     kernels: Kernels, chunk: int, x: Array, which: Array, moved: Moved, bounds: Bounds,
     to: Differences, first: int, last: int,
@@ -150,7 +150,7 @@ def pass_long(
                 settle(kernels.move, points, new, labels, moves, to, slot, r)
 
 
-@njit(**JIT)
+@jit()
 def _workspace(chunk: int, rows: int, G: int) -> Any:
     """Return for each group: the list of its points, its size, and what comes out for them."""
     shape = (G, chunk + rows)
@@ -160,7 +160,7 @@ def _workspace(chunk: int, rows: int, G: int) -> Any:
     )  # fmt: skip
 
 
-@njit(fastmath={"contract", "reassoc"}, **JIT)  # reassoc: partial sums, one a lane
+@jit(fastmath={"contract", "reassoc"})  # reassoc: partial sums, one a lane
 def _distance(a: Array, b: Array) -> Any:
     total = np.float32(0)
     for j in range(a.size):
@@ -169,7 +169,7 @@ def _distance(a: Array, b: Array) -> Any:
     return np.sqrt(total)
 
 
-@njit(**JIT)
+@jit()
 def _select(
     x: Array, moved: Moved, r: int, margin: float, labels: Array, upper: Array, lower: Array,
     work: Any,
@@ -203,7 +203,7 @@ def _select(
             sizes[g] += (not upper[i] < lower[i, g]) | (g == own >> SHIFT)
 
 
-@njit(**JIT)
+@jit()
 def _compare(
     kernel: int, rows: int, x: Array, packed: Array,
     lists: Array, sizes: Array, nearest: Array, second: Array, columns: Array,
@@ -224,7 +224,7 @@ def _compare(
         )  # fmt: skip
 
 
-@njit(**JIT)
+@jit()
 def _take_bounds(
     margin: float, labels: Array, upper: Array, lower: Array, new: Array, work: Any
 ) -> None:
@@ -253,7 +253,7 @@ def _take_bounds(
             upper[i] = np.sqrt(best[i]) * margin + TINY
 
 
-@njit(**JIT)
+@jit()
 def distances_long(
     kernel: int, rows: int, chunk: int, x: Array, packed: Array, out: Array, first: int, last: int
 ) -> None:

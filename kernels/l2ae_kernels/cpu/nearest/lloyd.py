@@ -13,13 +13,12 @@ Reads and writes: those of a pass, and 2·k·d numbers between two.
 
 from typing import NamedTuple
 
-from numba import njit
-
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.gang import Barrier, wait
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.nearest.library import Kernels
 from l2ae_kernels.cpu.nearest.short import pass_short
-from l2ae_kernels.cpu.nearest.sums import JIT, Differences, add_up, inertia_around
+from l2ae_kernels.cpu.nearest.sums import Differences, add_up, inertia_around
 
 
 class Runs(NamedTuple):
@@ -35,15 +34,15 @@ class Runs(NamedTuple):
     cancelled: float  # an inertia below this has lost too many digits
 
 
-@njit(**JIT)
+@jit()
 def iterate_short(
     kernels: Kernels, x: Array, panels: Array, which: Array, runs: Runs, to: Differences,
     inertias: Array, made: Array, barrier: Barrier, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Thread `first` of a gang: up to len(inertias) iterations of the runs `which`.
+    """Slots first … last − 1, in a gang: up to len(inertias) iterations of the runs `which`.
 
-    inertias (most, len(which)) get a row an iteration, `made` (1,) how many there were. A gang is
-    as large as there are slots, and each thread takes its own.
+    inertias (most, len(which)) get a row an iteration; made (2,) says how many there were, and
+    whether they have come to their end.
     """
     most, leads = len(inertias), first == 0
     for iteration in range(most):
@@ -63,7 +62,7 @@ def iterate_short(
             return
 
 
-@njit(**JIT)
+@jit()
 def _move_to_means(centers: Array, sums: Array, counts: Array) -> None:
     k, d = centers.shape
     for j in range(k):
@@ -71,7 +70,7 @@ def _move_to_means(centers: Array, sums: Array, counts: Array) -> None:
             centers[j, f] = sums[j, f] / counts[j]
 
 
-@njit(**JIT)
+@jit()
 def _needs_a_decision(which: Array, runs: Runs, inertias: Array) -> bool:
     """Write the inertia of every run, and tell whether the caller has to look at one of them."""
     decide = False

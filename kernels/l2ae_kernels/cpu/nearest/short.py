@@ -10,19 +10,19 @@ that changed its cluster, d floats and 2·d sums.
 """
 
 import numpy as np
-from numba import njit
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.nearest.call import call
 from l2ae_kernels.cpu.nearest.library import Kernels
-from l2ae_kernels.cpu.nearest.sums import JIT, Differences, settle_panels
+from l2ae_kernels.cpu.nearest.sums import Differences, settle_panels
 from l2ae_kernels.cpu.nearest.tiles import COLUMNS
 from l2ae_kernels.reference.restarts import BLOCK
 
 PANELS = BLOCK // COLUMNS  # in a block
 
 
-@njit(**JIT)
+@jit()
 def pack_panels(x: Array, panels: Array, first: int, last: int) -> None:
     """Write points of x (n, d) to panels first … last − 1 of (⌈n/16⌉, d, 16), and zeros."""
     d = x.shape[1]
@@ -35,7 +35,7 @@ def pack_panels(x: Array, panels: Array, first: int, last: int) -> None:
                 panels[t, j, p] = points[p, j]
 
 
-@njit(**JIT)
+@jit()
 def assign_short(
     kernel: int, x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
 ) -> None:
@@ -59,7 +59,7 @@ def assign_short(
         distances[start:stop] = nearest[: stop - start]
 
 
-@njit(**JIT)
+@jit()
 def pass_short(
     kernels: Kernels, x: Array, panels: Array, which: Array, centers: Array, labels: Array,
     to: Differences, first: int, last: int,
@@ -94,7 +94,7 @@ def pass_short(
                 )
 
 
-@njit(**JIT)
+@jit()
 def distances_short(
     kernel: int, panels: Array, centers: Array, out: Array, first: int, last: int
 ) -> None:
@@ -112,7 +112,7 @@ def distances_short(
             out[c, start * COLUMNS : start * COLUMNS + here] = row
 
 
-@njit(**JIT)
+@jit()
 def lower_short(
     kernel: int, panels: Array, points: Array, nearest: Array, left: Array, keep: bool,
     first: int, last: int,
@@ -138,7 +138,7 @@ def lower_short(
                 limit[:] = np.minimum(distances[0, : limit.size], limit)
 
 
-@njit(fastmath={"reassoc"}, **JIT)  # reassoc: partial sums, one a lane
+@jit(fastmath={"reassoc"})  # reassoc: partial sums, one a lane
 def _sum_of_lower(a: Array, b: Array) -> float:
     total = 0.0
     for i in range(b.size):

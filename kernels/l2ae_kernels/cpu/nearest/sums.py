@@ -17,14 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.emitter import F32, F64, I32, Emitter, Module
 from l2ae_kernels.cpu.emit.integer import I64, Value
+from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.nearest.call import call, trailing_zeros
 
-JIT: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 EXACT = 2.0**51  # multiples of u that a sum may reach
 BLOCK = 1024  # points
 WIDTH = 4  # features that are added at a time
@@ -124,7 +123,7 @@ def _load(e: Emitter, point: Value, j: Value, count: Value | None) -> Value:
     return e._intrinsic("masked.load", floats, e.at(point, j), I32(4), mask, v)
 
 
-@njit(**JIT)
+@jit()
 def settle(
     kernel: int, x: Array, new: Array, labels: Array, moves: Array, to: Differences, slot: int,
     r: int,
@@ -148,7 +147,7 @@ def settle(
     _move(kernel, x, moves, changed, to, slot, r)
 
 
-@njit(**JIT)
+@jit()
 def settle_panels(
     kernel: int, x: Array, new: Array, different: Array, labels: Array, moves: Array,
     to: Differences, slot: int, r: int,
@@ -168,7 +167,7 @@ def settle_panels(
     _move(kernel, x, moves, changed, to, slot, r)
 
 
-@njit(**JIT)
+@jit()
 def _move(
     kernel: int, x: Array, moves: Array, changed: int, to: Differences, slot: int, r: int
 ) -> None:
@@ -189,7 +188,7 @@ def _move(
         )  # fmt: skip
 
 
-@njit(**JIT)
+@jit()
 def add_up(which: Array, to: Differences, sums: Array, counts: Array, changed: Array) -> None:
     """Add the differences of all slots to sums (R, k, d) and counts (R, k); every sum is exact."""
     _, k, d = sums.shape
@@ -202,7 +201,7 @@ def add_up(which: Array, to: Differences, sums: Array, counts: Array, changed: A
                     sums[r, j, f] += to.sums[slot, r, 1 + j, f]
 
 
-@njit(**JIT)
+@jit()
 def inertia_around(middle: Array, centers: Array, sums: Array, counts: Array) -> float:
     """Return Σ_j n_j |c_j − m|² − 2 ⟨c_j − m, s_j − n_j m⟩ in float64; see restarts.py."""
     total = 0.0
@@ -213,7 +212,7 @@ def inertia_around(middle: Array, centers: Array, sums: Array, counts: Array) ->
     return total
 
 
-@njit(**JIT)
+@jit()
 def survey_blocks(
     x: Array, bits: Array, middles: Array, largest: Array, scatter: Array, first: int, last: int
 ) -> None:
@@ -230,7 +229,7 @@ def survey_blocks(
             scatter[block] += total
 
 
-@njit(fastmath={"contract", "reassoc"}, **JIT)  # reassoc: partial sums, one a lane
+@jit(fastmath={"contract", "reassoc"})  # reassoc: partial sums, one a lane
 def _survey(x: Array, bits: Array, middles: Array) -> Any:
     most, total = np.int32(0), 0.0
     for i in range(x.size):
