@@ -8,6 +8,9 @@ Convolutions have few weights and large activations: 0.3 million and 26 for a ba
 network in the paper. So each thread takes micro-batches (compiled.py) and adds to gradients of its
 own, and what it reads and writes stays in its second-level cache.
 
+A second loss at the code (stages.AtCode) cuts the way of a micro-batch in two; in between Python
+has the code in its hands.
+
 The samples are cut into PARTS fixed ranges with a gradient each, added in order: a result does not
 depend on the number of threads.
 """

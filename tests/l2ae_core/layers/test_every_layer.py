@@ -20,6 +20,7 @@ from l2ae_core.layers import (
     Sequential,
     Tanh,
 )
+from l2ae_core.models.dec import StudentAssignment
 from l2ae_kernels.arrays import Array
 
 # Truncation h² and rounding 1e-16/h are both below 1e-8 for values and curvatures of order one.
@@ -102,6 +103,8 @@ TABLE: dict[str, tuple[Make, tuple[int, ...], bool]] = {
     "batch norm, eval, no affine": (lambda rng: _batch_norm(rng, False), (2, 2, 2, 3), False),
     "layer norm": (lambda rng: _layer_norm(rng, True), (5, 3), False),
     "layer norm, no affine": (lambda rng: _layer_norm(rng, False), (2, 2, 2, 3), False),
+    "student": (lambda rng: StudentAssignment(rng.normal(size=(3, 4))), (5, 4), False),
+    "student, alpha": (lambda rng: StudentAssignment(rng.normal(size=(2, 3)), 2.5), (4, 3), False),
     "reshape": (lambda rng: Reshape((3, 4)), (2, 2, 3, 2), False),
     "sequential, train": (_network, (3, 4, 4, 1), True),
     "sequential, eval": (_network, (3, 4, 4, 1), False),

@@ -228,6 +228,10 @@ def test_ranges_of_a_batch_add_up_to_the_batch():
     (kl, grads), (expected_kl, expected_grads) = parts.sums(), whole.sums()
     assert kl == pytest.approx(expected_kl, rel=EXACT)
     np.testing.assert_allclose(grads["centers"], expected_grads["centers"], rtol=1e-10)
+    parts.aim(p[:3])  # a smaller batch has fewer ranges
+    whole.aim(p[:3])
+    np.testing.assert_array_equal(parts(0, z[:3]), whole(0, z[:3]))
+    assert parts.sums()[0] == whole.sums()[0]
 
 
 @pytest.mark.parametrize(
