@@ -27,9 +27,11 @@ def small(monkeypatch):
 
 @pytest.fixture
 def no_torch(monkeypatch):
+    def load(name):
+        raise ModuleNotFoundError(name)
+
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(peers, "load", load)
 
 
 def test_without_torch_ours_stands_alone(small, no_torch):

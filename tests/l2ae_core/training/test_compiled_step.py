@@ -20,7 +20,7 @@ from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
-from l2ae_kernels.cpu.emit.vectors import best, vectors
+from l2ae_kernels.cpu.emit.vectors import SETS, best, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 
 # Both sides add the same products in float32 in another order: n of them in a gradient differ by
@@ -163,6 +163,13 @@ STACKS = {
          conv(3, 7, 1, stride=1)],
         (8, 8, 1), 3,
     ),
+    "few channels, whose products go along the sum": lambda: stack(
+        [conv(3, 1, 2), LeakyReLU(0.2), conv(3, 2, 3, stride=1), ReLU(), Reshape((48,)),
+         dense(48, 3)],
+        [dense(3, 16), ReLU(), Reshape((4, 4, 1)), conv(3, 1, 2, stride=1), LeakyReLU(0.1),
+         conv(3, 2, 1, transposed=True)],
+        (8, 8, 1), 3,
+    ),
     "nested, no constraint": lambda: stack(
         [Sequential([Reshape((20,)), Sequential([dense(20, 9), LeakyReLU(0.3)], (20,))], (4, 5, 1)),
          dense(9, 3)],
@@ -172,11 +179,14 @@ STACKS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("lanes", SETS)
 @pytest.mark.parametrize("name", STACKS)
-def test_other_stacks(name):
+def test_other_stacks(name, lanes):
+    """On all vectors: what counts as few channels depends on the lanes."""
     model = STACKS[name]()
-    for count in (5, 33):
-        assert_equal_steps(model, clear_images(model, count))
+    with vectors(lanes):
+        for count in (5, 33):
+            assert_equal_steps(model, clear_images(model, count))
 
 
 @pytest.mark.skipif(MOST < 2, reason="one core")

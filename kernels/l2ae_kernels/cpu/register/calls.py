@@ -110,14 +110,16 @@ def correlate(
     *, slope: int, gate: int = 0,
 ) -> Iterator[Call]:  # fmt: skip
     """y = finish(correlate(x, W) + b), see tiles.py; a `gate` lies like y."""
-    kernel = "correlate_gated" if gate else "correlate"
-    if not _few(g.K, vectors) or gate:
-        yield Call(kernel, _correlate_row(g, samples, x, packed, b, y, slope, gate))
+    gated = "_gated" if gate else ""
+    if not _few(g.K, vectors):
+        row = _correlate_row(g, samples, x, packed, b, y, slope, gate)
+        yield Call(f"correlate{gated}", row)
         return
     for k in range(g.K):
-        one = y._replace(address=y.address + k * FLOAT)
-        w = packed + k * g.taps * FLOAT
-        yield Call("correlate_dot", _correlate_row(g, samples, x, w, b + k * FLOAT, one, slope, 0))
+        here = k * FLOAT
+        one, w = y._replace(address=y.address + here), packed + g.taps * here
+        row = _correlate_row(g, samples, x, w, b + here, one, slope, gate and gate + here)
+        yield Call(f"correlate_dot{gated}", row)
 
 
 class _Class(NamedTuple):

@@ -50,13 +50,16 @@ def add_correlate(module: Module, gated: bool) -> None:
                     )  # fmt: skip
 
 
-def add_correlate_dot(module: Module) -> None:
-    """Emit correlate_dot(arguments, m): for one output channel, w unpacked (kh, kw, C)."""
-    with module.function("correlate_dot", 2) as (e, address, m):
+def add_correlate_dot(module: Module, gated: bool) -> None:
+    """Emit correlate_dot(arguments, m), or correlate_dot_gated: for one output channel.
+
+    w is not packed: (kh, kw, C).
+    """
+    with module.function(f"correlate_dot{'_gated' * gated}", 2) as (e, address, m):
         a = CORRELATE.read(e, address)
         x, y = a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4
         for P, s in sample_tiles(e, a.samples):
-            tile = dot_tile(module, P)
+            tile = dot_tile(module, P, gated)
             with e.each(0, a.OH) as oh, e.each(0, a.OW) as ow:
                 h, i, runs = _window(oh, a.sh, a.top, a.kh, a.H)
                 w, j, taps = _window(ow, a.sw, a.left, a.kw, a.W)
@@ -65,7 +68,7 @@ def add_correlate_dot(module: Module) -> None:
                 e.call(
                     tile, window, a.x_sample, runs, a.x_row, taps * a.C,
                     a.w + 4 * (i * a.kw + j) * a.C, a.kw * a.C,
-                    a.b, y + 4 * pixel, a.y_sample, a.slope,
+                    a.b, y + 4 * pixel, a.y_sample, a.gate + 4 * pixel, a.slope,
                 )  # fmt: skip
 
 

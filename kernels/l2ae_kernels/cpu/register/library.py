@@ -33,8 +33,8 @@ def build(vectors: Vectors) -> Module:
     module = Module(vectors)
     for gated in (False, True):
         add_correlate(module, gated)
+        add_correlate_dot(module, gated)
         add_dense(module, gated)
-    add_correlate_dot(module)
     add_gradient(module)
     add_sum(module)
     add_pack(module)

@@ -162,20 +162,20 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
     return name
 
 
-def dot_tile(module: Module, rows: int) -> str:
+def dot_tile(module: Module, rows: int, gated: bool) -> str:
     """Emit y = finish(b + x · w) for `rows` samples and one output, lanes along the sum.
 
-    For a transposed convolution to one channel, where the lanes of `product_tile` would be empty.
-    Runs, slope and finish as there; w is one value a step.
+    For few channels, where most lanes of `product_tile` would be empty. Runs, slope, gate and
+    finish as there; w is one value a step.
     """
     P = rows
-    name = f"dot_{P}"
+    name = f"dot_{P}{'_gated' * gated}"
     if module.has(name):
         return name
     e: Emitter
-    with module.function(name, 11, exported=False) as (e, *numbers):
-        x, x_sample, runs, x_run, run, w, w_run, b, y, y_sample, slope = numbers
-        x, w, b, y, slope = map(e.pointer, (x, w, b, y, slope))
+    with module.function(name, 12, exported=False) as (e, *numbers):
+        x, x_sample, runs, x_run, run, w, w_run, b, y, y_sample, gate, slope = numbers
+        x, w, b, y, gate, slope = map(e.pointer, (x, w, b, y, gate, slope))
         at = [e.mul(p, x_sample) for p in range(P)]
         whole = e.mul(e.ratio(run, e.lanes), e.lanes)
         rest = e.first(e.sub(run, whole))
@@ -195,6 +195,8 @@ def dot_tile(module: Module, rows: int) -> str:
         for p, s in enumerate(sums):
             total = e.b.fadd(e.load_one(b), e.sum_of_lanes(s))
             scaled = e.b.fmul(e.load_one(slope), total)
-            positive = e.b.fcmp_ordered(">", total, F32_ZERO)
-            e.store_one(e.b.select(positive, total, scaled), y, e.mul(p, y_sample))
+            offset = e.mul(p, y_sample)
+            sign = e.load_one(gate, offset) if gated else total
+            positive = e.b.fcmp_ordered(">", sign, F32_ZERO)
+            e.store_one(e.b.select(positive, total, scaled), y, offset)
     return name
