@@ -74,7 +74,7 @@ def _draw(ax: Axes, points: Array, classes: Array) -> None:
         path.should_simplify = False
         colour, _ = class_style(index)
         ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=DOT, alpha=0.8,
-                               capstyle="round"))  # fmt: skip
+                               capstyle="round", snap=False))  # fmt: skip
     for value in values.tolist():
         members = points[classes == value]
         middle = np.median(members, axis=0)

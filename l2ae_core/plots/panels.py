@@ -21,8 +21,15 @@ Runs: TypeAlias = Mapping[str, Sequence[Sequence[float]]]  # name → one curve 
 SIZE = (3.9, 2.9)  # inches
 SQUARE = (2.5, 2.6)
 BAND = 0.18  # opacity
+HIGH = 85  # per cent above which a number stands below its dots
 SPREAD = 0.16  # how far dots of one column move apart, in columns
-WIDEST_DECADE = 1.5  # decades up to which a log axis has ticks within a decade
+TICKS = (
+    (1,),
+    (1, 3),
+    (1, 2, 5),
+    (1, 1.5, 2, 3, 5, 7),
+)  # leading digits on a log axis, sparse first
+FEWEST_TICKS = 3
 
 
 def epoch_bands(
@@ -66,28 +73,30 @@ def roc_bands(
 def paired(columns: Mapping[str, Sequence[float]], *, chance: float, y: str, panel: str = "") -> (
     Figure
 ):  # fmt: skip
-    """Draw one line a seed through its values in each column, and the level of chance.
+    """Draw one line a seed through its values in each column, in per cent, and chance.
 
     ValueError when the columns are of different lengths, or there is none.
     """
     values = _stacked("paired", "columns", list(columns.values()))  # (columns, seeds)
     figure, ax = _panel("paired", columns, SIZE)
     (colour, _), (faded, _) = line_styles(["", " "]).values()
-    ax.plot(values, color=FAINT, linewidth=0.9, alpha=0.6)
-    shift = np.linspace(-SPREAD, SPREAD, values.shape[1]) if values.shape[1] > 1 else [0.0]
-    last = len(columns) - 1
+    seeds, last = values.shape[1], len(columns) - 1
+    shift = SPREAD * (2 * np.arange(seeds) - seeds + 1) / max(seeds - 1, 1)  # (seeds,)
+    ax.plot(np.arange(last + 1)[:, None] + shift, values, color=FAINT, linewidth=0.9, alpha=0.6)
     for place, column in enumerate(values):
         tone = colour if place == last else faded
-        ax.plot(place + 0 * np.asarray(shift), column, "o", color=tone, markersize=5, alpha=0.75)
+        ax.plot(place + shift, column, "o", color=tone, markersize=5, alpha=0.75)
         mean = float(np.mean(column))
-        ax.plot([place - 0.2, place + 0.2], [mean, mean], color=INK, linewidth=1.8)
-        ax.annotate(f"{mean:.3f}", (place + 0.2, mean), (4, 0), textcoords="offset points",
-                    va="center", fontsize=TICK, color=INK)  # fmt: skip
+        ax.plot([place - 0.25, place + 0.25], [mean, mean], color=INK, linewidth=1.5)
+        below = mean > HIGH
+        ax.annotate(f"{mean:.1f}", (place, column.min() if below else column.max()),
+                    (0, -6 if below else 6), textcoords="offset points", ha="center",
+                    va="top" if below else "bottom", fontsize=TICK, color=INK)  # fmt: skip
     ax.axhline(chance, color=FAINT, linewidth=1, linestyle="--")
     ax.annotate("chance", (-0.4, chance), (0, 3), textcoords="offset points",
                 fontsize=TICK, color=FAINT)  # fmt: skip
     dress(ax, x="", y=y, panel=panel)
-    ax.set(xlim=(-0.45, last + 0.65), ylim=(0, 1))
+    ax.set(xlim=(-0.45, last + 0.45), ylim=(0, 100))
     ax.set_xticks(range(len(columns)), list(columns))
     ax.grid(False, axis="x")
     return figure
@@ -125,6 +134,7 @@ def value_histogram(values: Array, tau: float, *, x: str, label: str, bins: int 
     ax.annotate(label, (tau, 0.98), (-5, 0), xycoords=("data", "axes fraction"), ha="right",
                 va="top", textcoords="offset points", fontsize=TICK, color=INK)  # fmt: skip
     dress(ax, x=x, y="share of images, %")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
     return figure
 
 
@@ -162,12 +172,14 @@ def _band(ax: Axes, x: Array, values: Array, style: tuple[str, str]) -> None:
 
 
 def _log_axis(ax: Axes, values: Array) -> None:
-    """A log axis with plain numbers at 1, 2 and 5 where it is short, else at the decades."""
-    ax.set_yscale("log")
-    decades = np.log10(values.max() / values.min())
-    leading = (1, 2, 5) if decades <= WIDEST_DECADE else (1,)
-    low, high = np.floor(np.log10(values.min())), np.ceil(np.log10(values.max()))
-    ticks = [d * 10.0**p for p in np.arange(low, high + 1) for d in leading]
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    """A log axis with few plain numbers; a linear one where the values are too close for that."""
+    low, high = float(values.min()), float(values.max())
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for leading in TICKS:
+        ticks = np.outer(powers, leading).ravel()
+        if np.sum((low <= ticks) & (ticks <= high)) >= FEWEST_TICKS:
+            ax.set_yscale("log")
+            ax.yaxis.set_major_locator(FixedLocator(ticks.tolist()))
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
+            return
