@@ -4,6 +4,7 @@ markup.py        elements, tables, figures; what is not markup is escaped
 page.py          contents, sections, what is left out; page.css is the look
 pictures.py      matplotlib figures and arrays inside the page
 evidence.py      results in the order of the page
+glance.py        the first part: one number for each pair of systems
 numbers.py       its tables
 curves.py        its curves
 images.py        Figure 1, confusion matrices, reconstructions

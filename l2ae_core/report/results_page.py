@@ -7,6 +7,7 @@ from l2ae_core.experiments.run import Folder
 from l2ae_core.experiments.tables import paper_tables
 from l2ae_core.report import curves, images, numbers
 from l2ae_core.report.evidence import DATA, NAMES, duration, longest, read
+from l2ae_core.report.glance import glance
 from l2ae_core.report.markup import paragraph
 from l2ae_core.report.page import Section, page
 
@@ -27,7 +28,7 @@ def results_page(path: Path) -> str:
     table2 = reproduce.format("table2")
     present = {table.name for table in paper_tables(results)}
     sections = [
-        Section("glance", "At a glance", numbers.glance(results), table2),
+        Section("glance", "At a glance", glance(results), table2),
         Section("runs", "What was run", numbers.what_was_run(results)),
         Section("tables", "The paper's tables, beside ours", numbers.tables(results),
                 reproduce.format(" ".join(TABLES))),
