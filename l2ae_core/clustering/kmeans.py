@@ -137,11 +137,20 @@ def lloyd(
     restarts.forget()
     assign_and_fill(restarts, active)
     histories = [[float(restarts.inertia[r])] for r in active]
-    for _ in range(max_iter):
-        moved = [move_to_means(restarts, r, spherical) for r in active]
-        assign_and_fill(restarts, active)
-        for r in active:
-            histories[r].append(float(restarts.inertia[r]))
+    done = 0
+    while active and done < max_iter:
+        plain = shift == 0 and not spherical and restarts.counts[active].min() > 0
+        if plain:  # centers that do not move give no new label: there is nothing else to look at
+            inertias, moved = restarts.iterate(active, max_iter - done), [np.inf] * len(active)
+            fill_empty(restarts, active)
+        else:
+            moved = [move_to_means(restarts, r, spherical) for r in active]
+            assign_and_fill(restarts, active)
+            inertias = restarts.inertia[active][None]
+        done += len(inertias)
+        inertias[-1] = restarts.inertia[active]  # after empty clusters were filled
+        for r, history in zip(active, inertias.T.tolist(), strict=True):
+            histories[r] += history
         going = [
             r
             for r, distance in zip(active, moved, strict=True)
@@ -149,8 +158,6 @@ def lloyd(
         ]
         bar.update(len(active) - len(going))
         active = going
-        if not active:
-            break
     bar.update(len(active))
     for r, history in enumerate(histories):
         labels, centers = restarts.labels[r].copy(), restarts.centers[r].copy()
@@ -164,6 +171,11 @@ def assign_and_fill(restarts: Restarts, which: list[int]) -> None:
     labels are always those of an assignment to the moved centers.
     """
     restarts.assign(which)
+    fill_empty(restarts, which)
+
+
+def fill_empty(restarts: Restarts, which: list[int]) -> None:
+    """Move the empty clusters of the runs `which`."""
     for r in which:
         if restarts.counts[r].min() == 0:
             _fill(restarts, r)

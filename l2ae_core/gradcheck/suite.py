@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.gradcheck import baselines
 from l2ae_core.gradcheck.check import check_function, check_layer
 from l2ae_core.gradcheck.report import Report
 from l2ae_core.layers import (
@@ -28,6 +29,7 @@ from l2ae_core.layers import (
     ReLU,
     Reshape,
     Sequential,
+    Tanh,
 )
 from l2ae_core.models.architectures import Architecture, HiddenNorm, Norm, build
 from l2ae_core.training.loss import Reduction, reconstruction_loss
@@ -63,11 +65,13 @@ class FunctionCase:
     f: Callable[[Any], Any]
     gradient: Callable[[Any], Any]
     x: Array | Mapping[str, Array]
+    entries: int = 256
 
     def check(self, name: str, methods: Sequence[str]) -> Report:
         """Return the report of this case."""
         return check_function(
-            self.f, self.gradient, self.x, methods=methods, rng=SEED, name=name
+            self.f, self.gradient, self.x, methods=methods, entries=self.entries, rng=SEED,
+            name=name,
         )  # fmt: skip
 
 
@@ -171,6 +175,13 @@ def _loss(reduction: Reduction) -> Builder:
     return builder
 
 
+def _baseline(make: Callable[..., baselines.Function], *arguments: Any) -> Builder:
+    def builder(rng: Generator) -> Case:
+        return FunctionCase(*make(*arguments, rng), entries=NETWORK_ENTRIES)
+
+    return builder
+
+
 def _network(
     model: Literal["cae", "dense"],
     norm: Norm,
@@ -222,6 +233,7 @@ CASES: dict[str, Builder] = {
     "leakyrelu/plain": lambda rng: case_of(LeakyReLU(0.3), (4, 9), rng),
     "relu/kinks": _on_kinks(ReLU()),
     "leakyrelu/kinks": _on_kinks(LeakyReLU(0.3)),
+    "tanh": lambda rng: case_of(Tanh(), (4, 9), rng),
     "identity": lambda rng: case_of(Identity(), (3, 4), rng),
     "l2normalize/rows": _l2((4, 6)),
     "l2normalize/zero-row": _l2((3, 5), zero_row=True),
@@ -251,6 +263,14 @@ CASES: dict[str, Builder] = {
     "ae/batch-eval": _network("dense", "batch", affine=True),
     "ae/layer": _network("dense", "layer"),
     "ae/l2-hidden-batch": _network("dense", "l2", "batch", train=True),
+    "vae/gaussian": _baseline(baselines.vae, "gaussian"),
+    "vae/bernoulli": _baseline(baselines.vae, "bernoulli"),
+    "drae/errors": _baseline(baselines.drae_errors),
+    "drae/dense": _baseline(baselines.drae, "dense"),
+    "drae/cae": _baseline(baselines.drae, "cae"),
+    "gmvae/bernoulli": _baseline(baselines.gmvae, "bernoulli", 0.0),
+    "gmvae/gaussian": _baseline(baselines.gmvae, "gaussian", 0.0),
+    "gmvae/free": _baseline(baselines.gmvae, "bernoulli", 2.0),
 }
 
 

@@ -1,6 +1,6 @@
 """Layers: every map with its forward pass and its hand-written backward pass."""
 
-from l2ae_core.layers.activation import Identity, LeakyReLU, ReLU
+from l2ae_core.layers.activation import Identity, LeakyReLU, ReLU, Tanh
 from l2ae_core.layers.base import Cache, Layer, Params, Shape
 from l2ae_core.layers.conv import Conv2d, ConvTranspose2d
 from l2ae_core.layers.dense import Dense
@@ -29,5 +29,6 @@ __all__ = [
     "Reshape",
     "Sequential",
     "Shape",
+    "Tanh",
     "glorot_uniform",
 ]

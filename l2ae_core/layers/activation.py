@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from l2ae_core.layers.base import Cache, Layer, Params
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -71,3 +73,19 @@ class ReLU(Layer):
 
     def gates(self, cache: Cache) -> list[Array]:
         return [cache.real > 0]
+
+
+@dataclass(eq=False)
+class Tanh(Layer):
+    """Hyperbolic tangent: y = tanh x, dx = (1 − y²) dy."""
+
+    def __repr__(self) -> str:
+        return "Tanh()"
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        y = np.tanh(x)
+        return y, y
+
+    def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        y = cache
+        return (1 - y * y) * dy, {}

@@ -9,7 +9,7 @@ twice gives the same answer and one layer can serve several threads.
 
 from abc import ABC, abstractmethod
 from dataclasses import fields, replace
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,20 @@ from l2ae_kernels.arrays import Array
 Shape: TypeAlias = tuple[int, ...]  # of one sample, without the batch axis N
 Cache: TypeAlias = Any  # what backward needs of forward; each layer chooses its own
 Params: TypeAlias = dict[str, Array]
+
+
+class HasArrays(Protocol):
+    """Whatever owns arrays, by name: what optimizers, histories and checkpoints work on."""
+
+    @property
+    def params(self) -> Params:
+        """The trainable arrays: live arrays, changed in place by the optimizer."""
+        ...
+
+    @property
+    def state(self) -> Params:
+        """Arrays that are saved but not trained."""
+        ...
 
 
 class Layer(ABC):

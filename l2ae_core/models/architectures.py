@@ -31,6 +31,7 @@ from l2ae_core.layers import (
     Sequential,
 )
 from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.models.parts import require_counts
 
 Model: TypeAlias = Literal["cae", "dense"]
 Norm: TypeAlias = Literal["none", "l2", "batch", "layer"]
@@ -58,10 +59,10 @@ class Architecture:
         _require_choice("model", self.model, ("cae", "dense"))
         _require_choice("norm", self.norm, ("none", "l2", "batch", "layer"))
         _require_choice("hidden_norm", self.hidden_norm, ("none", "batch", "layer"))
-        _require_counts("input_shape", self.input_shape, 3)
-        _require_counts("latent_dim", (self.latent_dim,), 1)
-        _require_counts("hidden", self.hidden, None)
-        _require_counts("filters", self.filters, 3)
+        require_counts("Architecture: input_shape", self.input_shape, 3)
+        require_counts("Architecture: latent_dim", (self.latent_dim,), 1)
+        require_counts("Architecture: hidden", self.hidden)
+        require_counts("Architecture: filters", self.filters, 3)
         if self.model == "cae":
             for axis, side in zip("HW", self.input_shape[:2], strict=True):
                 if side % 4 or side < 8:
@@ -192,11 +193,3 @@ class _Make:
 def _require_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"Architecture: {field} is {value!r} but expected one of {choices}")
-
-
-def _require_counts(field: str, values: tuple[int, ...], length: int | None) -> None:
-    """Require integers ≥ 1, `length` of them unless it is None."""
-    if length not in (None, len(values)) or not all(isinstance(v, int) and v >= 1 for v in values):
-        raise ValueError(
-            f"Architecture: {field} is {values} but expected {length or 'some'} integers ≥ 1"
-        )

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from l2ae_core.layers.base import Cache, Layer, Params, Shape
 from l2ae_core.layers.sequential import Sequential
-from l2ae_kernels.arrays import Array, array_module
+from l2ae_core.models.parts import in_batches, named
+from l2ae_kernels.arrays import Array
 
 
 @dataclass(eq=False)
@@ -61,11 +62,22 @@ class AutoEncoder(Layer):
 
     @property
     def params(self) -> Params:
-        return _named(self.encoder.params, self.normalize.params, self.decoder.params)
+        return named(
+            encoder=self.encoder.params,
+            normalize=self.normalize.params,
+            decoder=self.decoder.params,
+        )
 
     @property
     def state(self) -> Params:
-        return _named(self.encoder.state, self.normalize.state, self.decoder.state)
+        return named(
+            encoder=self.encoder.state, normalize=self.normalize.state, decoder=self.decoder.state
+        )
+
+    def describe(self) -> list[str]:
+        """Return every layer as text."""
+        layers = [*self.encoder.layers, self.normalize, *self.decoder.layers]
+        return [str(layer) for layer in layers]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if input_shape != self.input_shape:
@@ -82,12 +94,12 @@ class AutoEncoder(Layer):
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
         dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache)
         dx, encoder_grads = self.encoder.backward(dz, cache[0])
-        return dx, _named(encoder_grads, normalize_grads, decoder_grads)
+        return dx, named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
     def gradients(self, dy: Array, cache: Cache) -> Params:
         dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache)
         encoder_grads = self.encoder.gradients(dz, cache[0])
-        return _named(encoder_grads, normalize_grads, decoder_grads)
+        return named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
     def _backward_to_z(self, dx_hat: Array, cache: Cache) -> tuple[Array, Params, Params]:
         _, normalize_cache, decoder_cache = cache
@@ -101,31 +113,18 @@ class AutoEncoder(Layer):
 
     def latent(self, images: Array, batch_size: int = 1024) -> Array:
         """Return z = E(I) (N, D), before the normalization, of images (N, H, W, C)."""
-        return _in_batches([self.encoder], images, batch_size)
+        return in_batches(self._z, images, batch_size)
 
     def encode(self, images: Array, batch_size: int = 1024) -> Array:
         """Return the codes u = E_c(I) (N, D) of images (N, H, W, C): what k-means clusters."""
-        return _in_batches([self.encoder, self.normalize], images, batch_size)
+        return in_batches(self._u, images, batch_size)
 
     def reconstruct(self, images: Array, batch_size: int = 1024) -> Array:
         """Return Î = D(E_c(I)) (N, H, W, C) for images (N, H, W, C)."""
-        return _in_batches([self], images, batch_size)
+        return in_batches(lambda x: self.forward(x)[0], images, batch_size)
 
+    def _z(self, x: Array) -> Array:
+        return self.encoder.forward(x)[0]
 
-def _named(encoder: Params, normalize: Params, decoder: Params) -> Params:
-    parts = {"encoder": encoder, "normalize": normalize, "decoder": decoder}
-    return {f"{part}.{name}": array for part, each in parts.items() for name, array in each.items()}
-
-
-def _in_batches(layers: list[Layer], images: Array, batch_size: int) -> Array:
-    """Run the layers on `batch_size` images at a time, in inference mode, and join the results."""
-    if batch_size < 1:
-        raise ValueError(f"AutoEncoder: batch_size is {batch_size} but expected an integer ≥ 1")
-    results = []
-    for start in range(0, max(len(images), 1), batch_size):  # no image at all is one empty batch
-        x = images[start : start + batch_size]
-        for layer in layers:
-            x, _ = layer.forward(x, train=False)
-        results.append(x)
-    joined: Array = array_module(images).concatenate(results)
-    return joined
+    def _u(self, x: Array) -> Array:
+        return self.normalize.forward(self._z(x))[0]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_core.files import atomic_file, read_npz
-from l2ae_core.layers.base import Layer, Params
+from l2ae_core.layers.base import HasArrays, Params
 from l2ae_core.training.history import Best, EpochRecord, History, copy_into, first_difference
 from l2ae_kernels.arrays import Array
 
@@ -44,7 +44,7 @@ class Checkpoint:
         """Epochs done."""
         return len(self.history)
 
-    def restore(self, model: Layer, which: str = "last") -> None:
+    def restore(self, model: HasArrays, which: str = "last") -> None:
         """Copy the "last" or the "best" parameters and state into `model`, in place.
 
         Raises ValueError for another `which`, or when the arrays of the model are others.
@@ -85,7 +85,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         np.savez(file, allow_pickle=False, **entries)
 
 
-def load(path: Path, model: Layer | None = None) -> Checkpoint:
+def load(path: Path, model: HasArrays | None = None) -> Checkpoint:
     """Read a checkpoint; with `model`, check that names, shapes and dtypes of its arrays agree.
 
     Raises CheckpointError when the file is missing, truncated, damaged, foreign, of a newer
@@ -143,7 +143,7 @@ def _assemble(entries: Params) -> Checkpoint:
     )
 
 
-def check_model(path: Path, checkpoint: Checkpoint, model: Layer) -> None:
+def check_model(path: Path, checkpoint: Checkpoint, model: HasArrays) -> None:
     """Raise CheckpointError unless the checkpoint of `path` has the arrays of `model`."""
     best = checkpoint.history.best
     pairs: list[tuple[str, Params, Params]] = [

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
 
-from l2ae_core.layers.base import Layer, Params
+from l2ae_core.layers.base import HasArrays, Params
 from l2ae_kernels.arrays import Array
 
 
@@ -25,7 +25,7 @@ class EpochRecord:
     loss: float  # mean over the batches, weighted by their size
     seconds: float
     images_per_second: float
-    latent_norm_mean: float  # before `normalize`
+    latent_norm_mean: float  # of `model.latent`: before `normalize`
     latent_norm_min: float
 
 
@@ -65,13 +65,13 @@ class History:
         """The records as plain dicts, for JSON."""
         return [asdict(record) for record in self.records]
 
-    def add(self, record: EpochRecord, model: Layer) -> None:
+    def add(self, record: EpochRecord, model: HasArrays) -> None:
         """Append a record; keep copies of the model's arrays when its loss is the lowest so far."""
         self.records.append(record)
         if record.loss < self.best.loss:
             self.best = Best(record.epoch, record.loss, copies(model.params), copies(model.state))
 
-    def restore_best(self, model: Layer) -> None:
+    def restore_best(self, model: HasArrays) -> None:
         """Give `model` the parameters and the state of the best epoch, in place.
 
         Raises ValueError when there is none yet or when the arrays of the model are others.

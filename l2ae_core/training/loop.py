@@ -1,4 +1,7 @@
-"""The training loop: shuffled mini-batches, Eq. 3 or 4, one record an epoch, checkpoints."""
+"""The training loop: shuffled mini-batches, one record an epoch, checkpoints.
+
+The loss is Eq. 3 or 4 for an AutoEncoder, or whatever a `Step` brings.
+"""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -11,13 +14,12 @@ import numpy as np
 from numpy.random import Generator
 from tqdm import tqdm
 
-from l2ae_core.layers.base import Layer
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.training.history import EpochRecord, History
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.session import Session
-from l2ae_core.training.step import Step, make_step
+from l2ae_core.training.step import Model, NoisyStep, Step, make_step
 from l2ae_kernels.arrays import Array
 
 NORM_IMAGES = 1000  # images on which the norm of the latent is watched
@@ -25,7 +27,7 @@ CHUNK = 4096  # images checked at a time: they may be a memory map larger than m
 
 
 def fit(
-    model: AutoEncoder,
+    model: Model,
     images: Array,
     *,
     epochs: int,
@@ -33,12 +35,16 @@ def fit(
     optimizer: Optimizer,
     rng: Generator,
     reduction: Reduction = "mean",
+    step: Step | None = None,
     run_dir: Path | None = None,
     checkpoint_every: int = 10,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train `model` in place to reconstruct `images` (N, H, W, C), up to `epochs` epochs in all.
+    """Train `model` in place on `images` (N, H, W, C), up to `epochs` epochs in all.
+
+    An AutoEncoder learns to reconstruct them, Eq. 3 with `reduction`. Any other model or loss
+    brings its `step`, made with the same model, optimizer and, where it draws noise, rng.
 
     Every epoch visits each image once, in an order drawn from `rng`; the last batch holds what is
     left. Afterwards the model has the parameters of the last epoch; the history has those of the
@@ -67,17 +73,17 @@ def fit(
     images = np.asarray(images)
     settings = {
         "batch_size": batch_size,
-        "reduction": reduction,
+        **_loss_settings(step, model, optimizer, rng, reduction),
         "optimizer": repr(optimizer),
         "images": _checked(images, model),
-        "layers": [str(part) for part in _layers(model)],
+        "layers": model.describe(),
     }
     session = Session(model, optimizer, rng, None if run_dir is None else Path(run_dir), settings)
     session.start(resume)
     done = len(session.history)
     if done >= epochs:
         return session.history
-    update = make_step(model, optimizer, reduction)
+    update = make_step(_autoencoder(model), optimizer, reduction) if step is None else step
     try:
         with _bar(len(images), done, epochs, progress) as bar:
             for epoch in range(done + 1, epochs + 1):
@@ -145,11 +151,34 @@ def _check_counts(**counts: int) -> None:
             raise ValueError(f"fit: {name} is {value} but expected at least 1")
 
 
-def _layers(model: AutoEncoder) -> list[Layer]:
-    return [*model.encoder.layers, model.normalize, *model.decoder.layers]
+def _autoencoder(model: Model) -> AutoEncoder:
+    if not isinstance(model, AutoEncoder):
+        raise ValueError(f"fit: step is None but {model} is not an AutoEncoder: it needs its own")
+    return model
 
 
-def _checked(images: Array, model: AutoEncoder) -> dict[str, Any]:
+def _loss_settings(
+    step: Step | None, model: Model, optimizer: Optimizer, rng: Generator, reduction: Reduction
+) -> dict[str, Any]:
+    """Return what names the loss; ValueError when a step uses what `fit` does not save."""
+    if step is None:
+        _autoencoder(model)
+        return {"reduction": reduction}
+    noise = step.rng if isinstance(step, NoisyStep) else rng
+    pairs = {
+        "model": (step.model, model),
+        "optimizer": (step.optimizer, optimizer),
+        "rng": (noise, rng),
+    }
+    for name, (has, expected) in pairs.items():
+        if has is not expected:
+            raise ValueError(f"fit: step has another {name} than fit but expected the same object")
+    if reduction != "mean":
+        raise ValueError(f"fit: reduction is {reduction!r} but a step has its own loss")
+    return step.settings
+
+
+def _checked(images: Array, model: Model) -> dict[str, Any]:
     """Raise ValueError unless the images fit the model and are finite; return their fingerprint."""
     dtype = next(iter(model.params.values())).dtype
     if not len(images) or images.shape[1:] != model.input_shape:

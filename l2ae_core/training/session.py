@@ -14,11 +14,11 @@ from l2ae_core.files import (
     remove_temporary_files,
     write_json_lines,
 )
-from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
 from l2ae_core.training.history import EpochRecord, History, TrainingError
 from l2ae_core.training.optim import Optimizer
+from l2ae_core.training.step import Model
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Session:
     of an uninterrupted one.
     """
 
-    model: AutoEncoder
+    model: Model
     optimizer: Optimizer
     rng: Generator
     run_dir: Path | None

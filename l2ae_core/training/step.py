@@ -1,13 +1,19 @@
-"""One training step: loss, gradients, and the optimizer's turn. Layer by layer, or compiled."""
+"""One training step: loss, gradients, and the optimizer's turn.
+
+`Step` is what the training loop calls, for any model and loss. The steps here are those of an
+AutoEncoder with Eq. 3, layer by layer or compiled; baselines have theirs beside their model.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 
-from l2ae_core.layers import Dense, Params
+from l2ae_core.layers import Dense, Params, Shape
+from l2ae_core.layers.base import HasArrays
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
@@ -20,13 +26,34 @@ from l2ae_kernels.cpu.emit.vectors import get_vectors
 Compiled: TypeAlias = CompiledConvolutional | CompiledDense
 
 
+class Model(HasArrays, Protocol):
+    """What the training loop asks of a network."""
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape (H, W, C) of one image."""
+        ...
+
+    def latent(self, images: Array) -> Array:
+        """Return the codes (N, D), whose lengths the history records."""
+        ...
+
+    def describe(self) -> list[str]:
+        """Return the parts as text: they must be equal for a training to be resumed."""
+        ...
+
+
 @dataclass(eq=False)
 class Step(ABC):
     """loss = step(x) updates `model` on a batch x (B, H, W, C), whose loss it had before."""
 
-    model: AutoEncoder
+    model: Model
     optimizer: Optimizer
-    reduction: Reduction
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """JSON values that name the loss: they must be equal for a training to be resumed."""
 
     @abstractmethod
     def gradients(self, x: Array) -> tuple[float, Params]:
@@ -40,7 +67,31 @@ class Step(ABC):
         return loss
 
 
-class LayerwiseStep(Step):
+@dataclass(eq=False)
+class NoisyStep(Step):
+    """A step that draws noise. `fit` wants its own generator here: a checkpoint saves that one."""
+
+    rng: Generator
+
+    def noise(self, *shape: int) -> Array:
+        """Return standard normal numbers in the dtype of the parameters, the same in each dtype."""
+        dtype = next(iter(self.model.params.values())).dtype
+        return self.rng.standard_normal(shape).astype(dtype)
+
+
+@dataclass(eq=False)
+class ReconstructionStep(Step):
+    """A step of an AutoEncoder on Eq. 3 or 4."""
+
+    model: AutoEncoder
+    reduction: Reduction
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"reduction": self.reduction}
+
+
+class LayerwiseStep(ReconstructionStep):
     """A whole batch through one layer after the other: any network, any data type."""
 
     def gradients(self, x: Array) -> tuple[float, Params]:
@@ -50,7 +101,7 @@ class LayerwiseStep(Step):
 
 
 @dataclass(eq=False)
-class CompiledStep(Step):
+class CompiledStep(ReconstructionStep):
     """Kernels that were made for this network, see `compiled_conv` and `compiled_dense`."""
 
     compiled: Compiled | None = field(default=None, init=False)
@@ -80,7 +131,7 @@ class CompiledStep(Step):
 
 
 def make_step(model: AutoEncoder, optimizer: Optimizer, reduction: Reduction = "mean") -> Step:
-    """Return the fastest step for a model: compiled where all its layers allow it.
+    """Return the fastest step for an AutoEncoder: compiled where all its layers allow it.
 
     Both give the same result up to the rounding of float32. The compiled step takes float32, wants
     emitted kernels (l2ae_kernels.cpu.emit.vectors), and layers that `stages.stages_of` knows.

@@ -53,6 +53,18 @@ class Restarts:
             self.changed[r] = np.count_nonzero(labels != self.labels[r])
             self.adopt(r, labels, distances)
 
+    def iterate(self, which: list[int], most: int) -> Array:
+        """Do one or more iterations in the runs `which`: centers to the means, then `assign`.
+
+        Every cluster of them has a point. Returns the inertias (iterations, len(which)): at most
+        `most` iterations, none after one that left a run without a new label or a cluster empty.
+        """
+        for r in which:
+            self.centers[r] = self.sums[r] / self.counts[r][:, None]
+        self.assign(which)
+        inertias: Array = self.inertia[which][None]
+        return inertias
+
     def forget(self) -> None:
         """Let every run start anew, from other centers."""
         self.labels[:] = -1

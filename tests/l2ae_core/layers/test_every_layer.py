@@ -18,6 +18,7 @@ from l2ae_core.layers import (
     ReLU,
     Reshape,
     Sequential,
+    Tanh,
 )
 from l2ae_kernels.arrays import Array
 
@@ -89,6 +90,7 @@ TABLE: dict[str, tuple[Make, tuple[int, ...], bool]] = {
     "deconv gaps": (lambda rng: _deconv(rng, (1, 2), 3, ("valid", "same")), (2, 2, 2, 3), False),
     "identity": (lambda rng: Identity(), (3, 4), False),
     "relu": (lambda rng: ReLU(), (3, 4), False),
+    "tanh": (lambda rng: Tanh(), (3, 4), False),
     "leaky relu": (lambda rng: LeakyReLU(0.3), (3, 2, 2, 2), False),
     "l2": (lambda rng: L2Normalize(eps=0.1), (4, 3), False),
     "l2 on maps": (lambda rng: L2Normalize(eps=0.1), (2, 2, 3, 3), False),
@@ -221,7 +223,7 @@ def test_empty_batch(case) -> None:  # type: ignore[no-untyped-def]
     assert not any(g.any() for g in grads.values())
 
 
-FITS_EVERY_SHAPE = {"identity", "relu", "leaky relu"}
+FITS_EVERY_SHAPE = {"identity", "relu", "leaky relu", "tanh"}
 FITS_EVERY_SHAPE |= {"l2", "l2 on maps", "l2 of one row", "layer norm, no affine"}
 
 

@@ -15,14 +15,17 @@ Every number is bit-equal whatever the number of threads.
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.gang import run_gang
 from l2ae_kernels.cpu.kmeans import read_only
 from l2ae_kernels.cpu.nearest import bounds, short, sums
 from l2ae_kernels.cpu.nearest.assign import assign, is_short
 from l2ae_kernels.cpu.nearest.library import kernels
+from l2ae_kernels.cpu.nearest.lloyd import Runs, iterate_short
 from l2ae_kernels.cpu.nearest.tiles import COLUMNS
 from l2ae_kernels.cpu.threads import get_threads, in_ranges
 from l2ae_kernels.reference import restarts as reference
 
+AT_A_TIME = 1 << 31  # multiply-adds, some tens of milliseconds, before Ctrl-C is heard
 CANCELLED = 1e-6  # of the scatter: a lower inertia would have lost ten digits of sixteen
 
 
@@ -92,9 +95,28 @@ class Restarts(reference.Restarts):
         for r in which:
             self.inertia[r] = self._inertia(r)
 
+    def iterate(self, which: list[int], most: int) -> Array:
+        """See the reference; short points need no step in Python between two iterations."""
+        if not self.short:
+            return super().iterate(which, most)
+        work = 2 * self.x.size * self.centers.shape[1] * len(which)
+        inertias = np.empty((max(1, min(most, AT_A_TIME // work)), len(which)))
+        made = np.zeros(2, np.int64)
+        runs = Runs(self.centers, self._labels, self.sums, self.counts, self.changed, self.middle,
+                    self.scatter, CANCELLED * self.scatter)  # fmt: skip
+        points = self.emitted, self.x, self.panels, np.array(which, np.int64)
+        run_gang(iterate_short, self.slots, *points, runs, self.differences, inertias, made)
+        inertias = inertias[: made[0]]
+        for i, r in enumerate(which):
+            inertias[-1, i] = self.inertia[r] = self._checked(r, float(inertias[-1, i]))
+        return inertias
+
     def _inertia(self, r: int) -> float:
         state = self.centers[r], self.sums[r], self.counts[r]
-        inertia: float = self.scatter + sums.inertia_around(self.middle, *state)
+        return self._checked(r, self.scatter + sums.inertia_around(self.middle, *state))
+
+    def _checked(self, r: int, inertia: float) -> float:
+        """Sum up the distances where the inertia is too small beside the scatter to be exact."""
         if inertia < CANCELLED * self.scatter:
             inertia = float(assign(self.x, self.centers[r])[1].sum(dtype=np.float64))
         return inertia

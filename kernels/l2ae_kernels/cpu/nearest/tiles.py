@@ -22,7 +22,7 @@ The sum over features runs in the order of the features, in one lane, whatever t
 distance has the same bits in every kernel of this file.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 
@@ -51,7 +51,7 @@ def _squared_distances(
         for p, row in enumerate(rows):
             value = e.spread(row, j)
             for v, column in enumerate(columns):
-                difference = e.b.fsub(value, column)
+                difference = e.b.fsub(column, value)  # a broadcast operand costs no load of its own
                 new.append(e.fma(difference, difference, sums[p * V + v]))
         return new
 
@@ -85,13 +85,13 @@ def add_short(module: Module) -> None:
             def compare(q: Value, rows: int, state: list[Value]) -> list[Value]:
                 nearest, label, number = state[:V], state[V : 2 * V], state[-1]
                 pointers = [e.at(centers, e.mul(e.add(q, p), d)) for p in range(rows)]
-                for sums in _squared_distances(e, pointers, points, d):
-                    for v, s in enumerate(sums):
-                        nearer = e.b.fcmp_ordered("<", s, nearest[v])  # the first of equals stays
-                        nearest[v] = e.b.select(nearer, s, nearest[v])
-                        label[v] = e.b.select(nearer, number, label[v])
-                    number = e.b.add(number, ir.Constant(integers, [1] * e.lanes))
-                return [*nearest, *label, number]
+                tile = _squared_distances(e, pointers, points, d)
+                numbers = [e.b.add(number, _everywhere(integers, p)) for p in range(rows)]
+                for v in range(V):
+                    found = [(sums[v], n) for sums, n in zip(tile, numbers, strict=True)]
+                    so_far = nearest[v], label[v]
+                    nearest[v], label[v] = _nearer(e, so_far, _first_least(e, found))
+                return [*nearest, *label, e.b.add(number, _everywhere(integers, rows))]
 
             start = [e.constant(INFINITY)] * V + [ir.Constant(integers, None)] * (V + 1)
             state = _over_rows(e, k, start, compare)
@@ -107,6 +107,31 @@ def add_short(module: Module) -> None:
             return []
 
         e.loop(0, count, [], panel)
+
+
+Numbered: TypeAlias = tuple[Value, Value]  # distances in lanes, and the numbers of their centers
+
+
+def _first_least(e: Emitter, found: list[Numbered]) -> Numbered:
+    """Return the lowest in each lane, of equals the first.
+
+    Neighbours are compared, then the winners: a chain of comparisons, each waiting for the one
+    before, would take longer than the distances.
+    """
+    while len(found) > 1:
+        pairs = [_nearer(e, *found[i : i + 2]) for i in range(0, len(found) - 1, 2)]
+        found = pairs + found[2 * len(pairs) :]
+    return found[0]
+
+
+def _nearer(e: Emitter, first: Numbered, second: Numbered) -> Numbered:
+    """Return `second` in the lanes where it is lower, else `first`."""
+    nearer = e.b.fcmp_ordered("<", second[0], first[0])
+    return e.b.select(nearer, second[0], first[0]), e.b.select(nearer, second[1], first[1])
+
+
+def _everywhere(integers: ir.VectorType, value: int) -> Value:
+    return ir.Constant(integers, [value] * integers.count)
 
 
 def _unequal(e: Emitter, labels: list[Value], before: list[Value]) -> Value:

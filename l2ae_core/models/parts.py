@@ -1,0 +1,42 @@
+"""What the models share: names of parameters, stacks of dense layers, inference in batches."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from numpy.random import Generator
+
+from l2ae_core.layers import Dense, Layer, Params
+from l2ae_kernels.arrays import Array, array_module
+
+
+def named(**parts: Params) -> Params:
+    """Merge the arrays of the parts of a model under the names "part.name"."""
+    return {f"{part}.{name}": array for part, each in parts.items() for name, array in each.items()}
+
+
+def dense_stack(
+    widths: tuple[int, ...], activation: Layer, rng: Generator, dtype: npt.DTypeLike = np.float32
+) -> list[Layer]:
+    """Return dense layers from widths[0] to widths[-1], `activation` after all but the last."""
+    layers: list[Layer] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [Dense.glorot(inputs, outputs, rng, dtype), activation]
+    return layers[:-1]
+
+
+def in_batches(function: Callable[[Array], Array], images: Array, batch_size: int) -> Array:
+    """Apply a function to `batch_size` images at a time and join the results."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size} but expected an integer ≥ 1")
+    starts = range(0, max(len(images), 1), batch_size)  # no image at all is one empty batch
+    results = [function(images[start : start + batch_size]) for start in starts]
+    joined: Array = array_module(images).concatenate(results)
+    return joined
+
+
+def require_counts(name: str, values: tuple[int, ...], length: int | None = None) -> None:
+    """Raise ValueError unless `values` are integers ≥ 1, `length` of them unless it is None."""
+    if length not in (None, len(values)) or not all(isinstance(v, int) and v >= 1 for v in values):
+        raise ValueError(f"{name} is {values} but expected {length or 'some'} integers ≥ 1")

@@ -1,0 +1,120 @@
+"""Threads that meet at barriers, and the iterations of k-means that run between them."""
+
+from threading import Thread
+
+import numpy as np
+import pytest
+from numba import njit
+
+from l2ae_kernels import ops
+from l2ae_kernels.cpu.emit.vectors import SETS, get_vectors, vectors
+from l2ae_kernels.cpu.gang import run_gang, wait
+from l2ae_kernels.cpu.threads import MOST, threads
+
+ROUNDS = 300
+
+
+@njit(nogil=True)
+def pass_on(table, barrier, first, last):
+    """Row t of round i is one more than the sum of all rows of round i − 1."""
+    for i in range(1, len(table)):
+        table[i, first] = 1 + table[i - 1].sum()
+        wait(barrier)
+
+
+@pytest.mark.parametrize("size", range(1, MOST + 1))
+def test_all_have_arrived_when_the_first_goes_on(size):
+    """Without the wait a thread reads a row that another has not written yet."""
+    table = np.zeros((30, size))
+    run_gang(pass_on, size, table)
+    wanted = [0.0]
+    for _ in range(29):
+        wanted.append(1 + size * wanted[-1])
+    np.testing.assert_array_equal(table, np.repeat(np.array(wanted)[:, None], size, axis=1))
+
+
+def test_two_gangs_at_once_do_not_wait_for_each_other():
+    tables = [np.zeros((ROUNDS, MOST)) for _ in range(2)]
+
+    def work(table):
+        with threads(MOST):
+            for _ in range(20):
+                run_gang(pass_on, MOST, table)
+
+    callers = [Thread(target=work, args=(table,), daemon=True) for table in tables]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=60)
+        assert not caller.is_alive()
+
+
+def made(n, d, k, runs):
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((n, d)).astype(np.float32)
+    centers = np.stack([x[rng.choice(n, k, replace=False)] for _ in range(runs)])
+    return x, centers
+
+
+def iterated(rung, x, centers, at_once):
+    """Inertias of 12 iterations of runs 0 and 2, so many at a time; and the end."""
+    runs, k, _ = centers.shape
+    restarts = ops.restarts(x, k, runs, rung=rung)
+    restarts.centers[:] = centers
+    restarts.forget()
+    restarts.assign(list(range(runs)))
+    rows, left = [], 12
+    while left:
+        found = restarts.iterate([0, 2], min(left, at_once))
+        assert 1 <= len(found) <= min(left, at_once)
+        rows.append(found)
+        left -= len(found)
+        np.testing.assert_array_equal(found[-1], restarts.inertia[[0, 2]])
+    return np.concatenate(rows), restarts
+
+
+@pytest.mark.skipif(get_vectors() is None, reason="no emitted kernels here")
+@pytest.mark.parametrize(("n", "d", "k"), [(700, 3, 5), (3001, 10, 7), (901, 90, 20)])
+@pytest.mark.parametrize("name", SETS)
+def test_iterations_are_those_of_the_reference(name, n, d, k):
+    x, centers = made(n, d, k, 3)
+    slow, reference = iterated("reference", x, centers, 1)
+    with vectors(name):
+        fast, restarts = iterated("register", x, centers, 5)
+    np.testing.assert_array_equal(restarts.labels, reference.labels)
+    np.testing.assert_allclose(fast, slow, rtol=1e-6)
+    np.testing.assert_allclose(restarts.centers, reference.centers, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(get_vectors() is None or MOST < 2, reason="one core, or no emitted kernels")
+def test_bits_do_not_depend_on_the_size_of_the_gang():
+    x, centers = made(5003, 10, 9, 3)
+    ends = []
+    for count in (1, 2):
+        with threads(count):
+            rows, restarts = iterated("register", x, centers, 12)
+        ends.append((rows.tobytes(), restarts.centers.tobytes(), restarts.labels.tobytes()))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("rung", ["reference", None])
+def test_iterations_end_where_no_label_changes(rung):
+    x = np.array([[0.0], [1.0], [10.0], [11.0]], np.float32)
+    restarts = ops.restarts(x, 2, 1, rung=rung)
+    restarts.centers[0] = [[0.4], [10.4]]
+    restarts.assign([0])
+    assert restarts.iterate([0], 50).shape == (1, 1)
+    assert restarts.changed[0] == 0
+    assert restarts.inertia[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("rung", ["reference", None])
+def test_iterations_end_where_a_cluster_is_empty(rung):
+    points = [[28, 9], [10, 27], [0, 5], [13, 26], [0, 4], [2, 8], [5, 29], [14, 1]]
+    restarts = ops.restarts(np.array(points, np.float32), 4, 1, rung=rung)
+    restarts.centers[0] = [[1, 25], [21, 4], [28, 15], [24, 28]]
+    restarts.assign([0])
+    assert restarts.counts[0].min() == 1
+    assert len(restarts.iterate([0], 50)) == 1  # the first mean pulls its cluster away from it
+    assert restarts.counts[0].tolist() == [0, 4, 1, 3]
+    assert np.isfinite(restarts.centers).all()
