@@ -17,6 +17,7 @@ CONFIG = "config.json"
 HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint.npz"
 METRICS = "metrics.json"
+REFINEMENT = "refinement.npz"
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def _sync_folder(folder: Path) -> None:
 
 def remove_temporary_files(folder: Path) -> None:
     """Remove what a killed process left of the files of a run directory."""
-    for name in (CONFIG, HISTORY, CHECKPOINT, METRICS):
+    for name in (CONFIG, HISTORY, CHECKPOINT, METRICS, REFINEMENT):
         for leftover in folder.glob(f".{name}.*.tmp"):
             leftover.unlink(missing_ok=True)
 

@@ -26,12 +26,14 @@ from l2ae_core.layers import (
     LayerNorm,
     LeakyReLU,
     Padding,
+    Params,
     ReLU,
     Reshape,
     Sequential,
     Tanh,
 )
 from l2ae_core.models.architectures import Architecture, HiddenNorm, Norm, build
+from l2ae_core.models.dec.assignment import StudentAssignment, kl_divergence, target_distribution
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_kernels.arrays import Array
 
@@ -182,6 +184,38 @@ def _baseline(make: Callable[..., baselines.Function], *arguments: Any) -> Build
     return builder
 
 
+def _assignment(alpha: float) -> Builder:
+    def builder(rng: Generator) -> Case:
+        layer = StudentAssignment(rng.standard_normal((4, 3)), alpha)
+        return case_of(layer, (5, 3), rng)
+
+    return builder
+
+
+def _clustering_loss(alpha: float, distance: float) -> Builder:
+    """KL(P‖Q) in codes and centers; each code lies `distance` from a center, the first on it."""
+
+    def builder(rng: Generator) -> Case:
+        centers = rng.standard_normal((3, 4))
+        z = centers[[0, 1, 2, 0, 1]] + distance * rng.standard_normal((5, 4))
+        z[0] = centers[0]
+        p = target_distribution(np.exp(StudentAssignment(centers, alpha).log_q(z)))
+
+        def loss(at: Params) -> float:
+            log_q, _ = StudentAssignment(at["centers"], alpha).forward(at["z"])
+            return kl_divergence(log_q, p)[0]
+
+        def gradient(at: Params) -> Params:
+            layer = StudentAssignment(at["centers"], alpha)
+            log_q, cache = layer.forward(at["z"])
+            dz, grads = layer.backward(kl_divergence(log_q, p)[1], cache)
+            return {"z": dz, **grads}
+
+        return FunctionCase(loss, gradient, {"z": z, "centers": centers})
+
+    return builder
+
+
 def _network(
     model: Literal["cae", "dense"],
     norm: Norm,
@@ -251,6 +285,12 @@ CASES: dict[str, Builder] = {
     "sequential": _sequential,
     "loss/sum": _loss("sum"),
     "loss/mean": _loss("mean"),
+    "dec/assignment": _assignment(1.0),
+    "dec/assignment-alpha-2.5": _assignment(2.5),
+    "dec/loss": _clustering_loss(1.0, distance=1.0),
+    "dec/loss-alpha-2.5": _clustering_loss(2.5, distance=1.0),
+    "dec/loss-near": _clustering_loss(1.0, distance=1e-3),
+    "dec/loss-near-alpha-0.5": _clustering_loss(0.5, distance=1e-3),
     "cae/none": _network("cae", "none"),
     "cae/l2": _network("cae", "l2"),
     "cae/batch": _network("cae", "batch", affine=True, train=True),

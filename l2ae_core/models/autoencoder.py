@@ -89,26 +89,37 @@ class AutoEncoder(Layer):
         z, encoder_cache = self.encoder.forward(x, train)  # (N, D)
         u, normalize_cache = self.normalize.forward(z, train)  # (N, D)
         x_hat, decoder_cache = self.decoder.forward(u, train)  # (N, H, W, C)
-        return x_hat, (encoder_cache, normalize_cache, decoder_cache)
+        return x_hat, (encoder_cache, normalize_cache, decoder_cache, u)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache)
+        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache, None)
         dx, encoder_grads = self.encoder.backward(dz, cache[0])
         return dx, named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
-    def gradients(self, dy: Array, cache: Cache) -> Params:
-        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache)
+    def gradients(self, dy: Array, cache: Cache, at_code: Array | None = None) -> Params:
+        """Return grads; `at_code` (N, D) is what another loss on u adds to du."""
+        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache, at_code)
         encoder_grads = self.encoder.gradients(dz, cache[0])
         return named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
-    def _backward_to_z(self, dx_hat: Array, cache: Cache) -> tuple[Array, Params, Params]:
-        _, normalize_cache, decoder_cache = cache
+    def _backward_to_z(
+        self, dx_hat: Array, cache: Cache, at_code: Array | None
+    ) -> tuple[Array, Params, Params]:
+        _, normalize_cache, decoder_cache, _ = cache
         du, decoder_grads = self.decoder.backward(dx_hat, decoder_cache)
+        if at_code is not None:
+            du = du + at_code
         dz, normalize_grads = self.normalize.backward(du, normalize_cache)
         return dz, normalize_grads, decoder_grads
 
+    @staticmethod
+    def code(cache: Cache) -> Array:
+        """Return u (N, D) of the forward pass that made `cache`."""
+        u: Array = cache[-1]
+        return u
+
     def gates(self, cache: Cache) -> list[Array]:
-        parts = zip((self.encoder, self.normalize, self.decoder), cache, strict=True)
+        parts = zip((self.encoder, self.normalize, self.decoder), cache[:-1], strict=True)
         return [gate for layer, layer_cache in parts for gate in layer.gates(layer_cache)]
 
     def latent(self, images: Array, batch_size: int = 1024) -> Array:

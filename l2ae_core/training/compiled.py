@@ -135,9 +135,14 @@ class MicroBatch:
     """The buffers of `samples` samples, and the calls that take them through the network."""
 
     def __init__(
-        self, stages: list[Stage], input_shape: Shape, samples: int, shared: Shared
+        self,
+        stages: list[Stage],
+        input_shape: Shape,
+        samples: int,
+        shared: Shared,
+        code: int | None,
     ) -> None:
-        self.stages, self.samples, self.shared = stages, samples, shared
+        self.stages, self.samples, self.shared, self.code = stages, samples, shared, code
         self.rows, self.columns = input_shape[0], prod(input_shape[1:])
         few = 2 * input_shape[2] <= shared.vectors.lanes
         first, last = stages[0], stages[-1]
@@ -154,6 +159,8 @@ class MicroBatch:
         self.gradients = [arena.take(size) for size in sizes[:-1]]
         self.gradients.append(arena.take(self.d_border.floats if self.d_border else image))
         self.inverses = [arena.take(samples) for _ in stages]
+        self.u, self.codes = (self.values[code - 1], sizes[code - 1]) if code else (0, 0)
+        self.du = arena.take(self.codes)  # of the second loss
         products = [s.geometry for s in stages if isinstance(s, Linear)]
         lanes = shared.vectors.lanes
         packed = (packed_size(samples * g.OH * g.OW, g.K, lanes) for g in products)
@@ -163,44 +170,57 @@ class MicroBatch:
         self.filters = [arena.take(sizes[2]) for sizes in filtering]
         self.size = arena.size
 
-    def calls(self, memory: int, parts: dict[str, int], loss: int) -> Iterator[Call]:
-        """Forward, loss and backward in `memory`; `parts` has the address of each gradient."""
+    def calls(self, memory: int, parts: dict[str, int], loss: int) -> list[list[Call]]:
+        """Forward, loss and backward in `memory`; `parts` has the address of each gradient.
 
-        def at(offset: int) -> int:
-            return memory + offset * FLOAT
+        One list; with a second loss at the code two, what makes the code, and the rest.
+        """
+        cut = self.code or 0
+        encode = [self._load(memory + self.x * FLOAT), *self._forward(memory, 0, cut)]
+        values, gradients = self._addresses(memory)
+        rest = [
+            *self._forward(memory, cut, len(self.stages)),
+            self._loss(values, gradients[-1], loss),
+            *self._backward(memory, parts),
+        ]
+        return [encode + rest] if self.code is None else [encode, rest]
 
-        values = [at(self.x), *(at(v) for v in self.values)]
-        gradients = [0, *(at(g) for g in self.gradients)]
-        products = {
-            i: self._products(i, s, memory)
-            for i, s in enumerate(self.stages)
-            if isinstance(s, Linear)
-        }
-        yield self._load(values[0])
-        for i, s in enumerate(self.stages):
+    def _addresses(self, memory: int) -> tuple[list[int], list[int]]:
+        """Where the input of each stage and the last output lie, and their gradients."""
+        values = [memory + at * FLOAT for at in (self.x, *self.values)]
+        return values, [0, *(memory + at * FLOAT for at in self.gradients)]
+
+    def _forward(self, memory: int, first: int, last: int) -> Iterator[Call]:
+        """The stages first … last − 1."""
+        values, _ = self._addresses(memory)
+        for i, s in list(enumerate(self.stages))[first:last]:
             if isinstance(s, Linear):
                 b = address(self.shared.params[f"{s.name}.b"])
                 slope = address(self.shared.slopes[i:])
-                yield from products[i].forward(values[i], values[i + 1], b, slope)
+                product = self._products(i, s, memory)
+                yield from product.forward(values[i], values[i + 1], b, slope)
             else:
                 yield Call("normalize", NORMALIZE.row(
-                    z=values[i], u=values[i + 1], inverse=at(self.inverses[i]),
+                    z=values[i], u=values[i + 1], inverse=memory + self.inverses[i] * FLOAT,
                     samples=self.samples, D=s.input_shape[0], eps2=address(self.shared.eps2[i:]),
                 ))  # fmt: skip
-        yield self._loss(values, gradients[-1], loss)
+
+    def _backward(self, memory: int, parts: dict[str, int]) -> Iterator[Call]:
+        values, gradients = self._addresses(memory)
         for i, s in reversed(list(enumerate(self.stages))):
             x, dy, dx = values[i], gradients[i + 1], gradients[i]
             if isinstance(s, Linear):
-                yield from products[i].gradient(x, dy, parts[f"{s.name}.W"])
+                product = self._products(i, s, memory)
+                yield from product.gradient(x, dy, parts[f"{s.name}.W"])
                 yield self._bias(i, s, dy, parts[f"{s.name}.b"])
                 if i:
                     gate = x if self.stages[i - 1].slope != 1.0 else 0  # what the activation made
-                    yield from products[i].backward(
-                        dy, dx, address(self.shared.slopes[i - 1 :]), gate
-                    )
+                    yield from product.backward(dy, dx, address(self.shared.slopes[i - 1 :]), gate)
+                if i == self.code:
+                    yield calls.sum_rows(memory + self.du * FLOAT, 1, self.codes, dx)
             else:
                 yield Call("normalize_adjoint", NORMALIZE_ADJOINT.row(
-                    u=values[i + 1], inverse=at(self.inverses[i]), du=dy, dz=dx,
+                    u=values[i + 1], inverse=memory + self.inverses[i] * FLOAT, du=dy, dz=dx,
                     samples=self.samples, D=s.input_shape[0],
                 ))  # fmt: skip
 

@@ -21,7 +21,7 @@ from l2ae_core.layers import Params, Shape
 from l2ae_core.training.compiled import Arena, MicroBatch, Shared, address, aligned
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import AdamUpdate, Optimizer
-from l2ae_core.training.stages import Linear, Stage
+from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import Vectors
 from l2ae_kernels.cpu.register.adam import REDUCE_ADAM
@@ -42,11 +42,17 @@ class CompiledConvolutional:
     """Loss and gradients of a batch, or a step of Adam, for one network and one set of arrays."""
 
     def __init__(
-        self, stages: list[Stage], params: Params, input_shape: Shape, vectors: Vectors
+        self,
+        stages: list[Stage],
+        params: Params,
+        input_shape: Shape,
+        vectors: Vectors,
+        at_code: AtCode | None = None,
     ) -> None:
         self.params, self.library, self.input_shape = params, library(vectors), input_shape
+        self.at_code, code = at_code, code_stage(stages) if at_code else None
         self.shared = Shared(stages, params, vectors, SAMPLES)
-        self.micro = MicroBatch(stages, input_shape, SAMPLES, self.shared)
+        self.micro = MicroBatch(stages, input_shape, SAMPLES, self.shared, code)
         arena = Arena()
         self.offsets = {name: arena.take(p.size) for name, p in params.items()}
         self.flat = np.zeros(arena.size, np.float32)
@@ -64,7 +70,7 @@ class CompiledConvolutional:
         self.numbers = np.zeros(7, np.float32)  # of Adam, where its kernel looks for them
         self.adam: tuple[AdamUpdate, Program] | None = None
         self.memory: dict[int, Array] = {}
-        self.programs: dict[tuple[int, int], tuple[Program, Program, Program]] = {}
+        self.programs: dict[tuple[int, int], tuple[Program, list[Program], Program]] = {}
         self.work = sum(s.geometry.multiply_adds for s in stages if isinstance(s, Linear))
         self.clean = True  # whether `parts` is 0; an interrupted step leaves its sums there
 
@@ -102,20 +108,34 @@ class CompiledConvolutional:
         def parts(first: int, last: int) -> None:
             for p in range(first, last):
                 begin, micro_batch, end = self._programs(first, p)
-                for row in micro_batch.rows("copy")[:1]:
+                for row in micro_batch[0].rows("copy")[:1]:
                     row[COPY.names.index("source")] = address(x)
                     row[COPY.names.index("total")] = len(x)
-                for row in micro_batch.rows("squared_error"):
+                for row in micro_batch[-1].rows("squared_error"):
                     row[SQUARED_ERROR.names.index("total")] = len(x)
                 begin.run(0, 1)
-                micro_batch.run(p * micro_batches // PARTS, (p + 1) * micro_batches // PARTS)
+                which = range(p * micro_batches // PARTS, (p + 1) * micro_batches // PARTS)
+                self._run(micro_batch, first, which, len(x))
                 end.run(0, 1)
 
         self.shared.pack()
         in_ranges(parts, PARTS, 3 * self.work * len(x))
         return float(self.losses.sum()) / count
 
-    def _programs(self, slot: int, part: int) -> tuple[Program, Program, Program]:
+    def _run(self, micro_batch: list[Program], slot: int, which: range, total: int) -> None:
+        """Run micro-batches; with a second loss at the code one by one, and stop there for it."""
+        if self.at_code is None:
+            micro_batch[0].run(which.start, which.stop)
+            return
+        micro, memory = self.micro, self.memory[slot]
+        u, du = (memory[at : at + micro.codes].reshape(SAMPLES, -1) for at in (micro.u, micro.du))
+        for m in which:
+            micro_batch[0].run(m, m + 1)
+            count = min(SAMPLES, total - m * SAMPLES)
+            du[:count], du[count:] = self.at_code(m * SAMPLES, u[:count]), 0
+            micro_batch[1].run(m, m + 1)
+
+    def _programs(self, slot: int, part: int) -> tuple[Program, list[Program], Program]:
         """What begins a part, takes a micro-batch of it, and ends it, in the memory of one slot.
 
         No two threads have the same slot.
@@ -129,9 +149,10 @@ class CompiledConvolutional:
             todo = self.micro.calls(memory, sums, address(self.losses[part:]))
             end = self.micro.end(memory, sums)
             self.programs[slot, part] = (
-                Program(self.library, begin), Program(self.library, todo), Program(self.library,
-                end),
-            )  # fmt: skip
+                Program(self.library, begin),
+                [Program(self.library, calls) for calls in todo],
+                Program(self.library, end),
+            )
         return self.programs[slot, part]
 
     def _reduce(self) -> None:

@@ -2,6 +2,7 @@
 thread.
 
     forward    all layers, Eq. 3 and its gradient        threads take ranges of samples
+    (code)     du of a second loss, see stages.AtCode    in Python, if there is one
     backward   all dx                                    threads take ranges of samples
     weights    all dW, db, and Adam on them              threads take panels of weights
 
@@ -23,11 +24,11 @@ from l2ae_core.layers import Params, Shape
 from l2ae_core.training.compiled import Arena, address
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import AdamUpdate, Optimizer
-from l2ae_core.training.stages import Linear, Normalize, Stage
+from l2ae_core.training.stages import AtCode, Linear, Normalize, Stage, code_stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register.calls import FLOAT, Call, Images
+from l2ae_kernels.cpu.register.calls import FLOAT, Call, Images, sum_rows
 from l2ae_kernels.cpu.register.dense_calls import (
     Gradient,
     Weights,
@@ -59,7 +60,9 @@ class Constants:
 class Batch:
     """The buffers of N samples, and the calls that take a range of them through the network."""
 
-    def __init__(self, stages: list[Stage], input_shape: Shape, N: int, shared: Constants) -> None:
+    def __init__(
+        self, stages: list[Stage], input_shape: Shape, N: int, shared: Constants, code: int | None
+    ) -> None:
         self.stages, self.input_shape, self.N, self.shared = stages, input_shape, N, shared
         self.sizes = [prod(input_shape), *(prod(s.output_shape) for s in stages)]
         arena = Arena()
@@ -67,6 +70,7 @@ class Batch:
         gradients = [arena.take(N * size) for size in self.sizes[1:]]
         tiled = [arena.take(N * size) for size in self.sizes[:-1]]
         inverses = [arena.take(N) for _ in stages]
+        du = arena.take(N * self.sizes[code]) if code is not None else 0
         self.memory = np.zeros(arena.size, np.float32)
         base = address(self.memory)
         self.values, self.gradients, self.tiles, self.inverses = (
@@ -74,6 +78,11 @@ class Batch:
             for offsets in (values, [0, *gradients], tiled, inverses)
         )
         self.x = self.memory[: N * self.sizes[0]].reshape(N, *input_shape)
+        if code is not None:
+            shape = N, self.sizes[code]
+            self.u = self.memory[values[code] :][: prod(shape)].reshape(shape)
+            self.du = self.memory[du:][: prod(shape)].reshape(shape)  # of the second loss
+        self.code = code
         self.losses = np.zeros(N)  # float64, added in order
         self.programs: dict[tuple[str, int, int], Program] = {}
         self.gradient_program: Program | None = None
@@ -144,6 +153,9 @@ class Batch:
                     slope=address(self.shared.slopes[i - 1 :]),
                     gate=self._at(self.values, i, n).address if active else 0,
                 )  # fmt: skip
+                if i == self.code:
+                    du = address(self.du[n:])
+                    yield sum_rows(du, 1, count * dx.sample, dx.address)
 
     def _at(self, buffers: list[int], i: int, n: int) -> Images:
         """Sample n of buffer i, which holds vectors of the size of x (0) or of a stage's output."""
@@ -173,10 +185,16 @@ class CompiledDense:
     """Loss and gradients of a batch, or a step of Adam, for one network of dense layers."""
 
     def __init__(
-        self, stages: list[Stage], params: Params, input_shape: Shape, vectors: Vectors
+        self,
+        stages: list[Stage],
+        params: Params,
+        input_shape: Shape,
+        vectors: Vectors,
+        at_code: AtCode | None = None,
     ) -> None:
         self.stages, self.params, self.input_shape = stages, params, input_shape
-        self.code = library(vectors)
+        self.at_code, self.code = at_code, code_stage(stages) if at_code else None
+        self.library = library(vectors)
         self.shared = Constants(stages, params)
         self.grads = {name: np.zeros_like(p) for name, p in params.items()}
         self.batches: dict[int, Batch] = {}
@@ -203,13 +221,17 @@ class CompiledDense:
         if len(x) not in self.batches:
             if len(self.batches) == BATCHES:
                 self.batches.clear()
-            self.batches[len(x)] = Batch(self.stages, self.input_shape, len(x), self.shared)
+            self.batches[len(x)] = Batch(
+                self.stages, self.input_shape, len(x), self.shared, self.code
+            )
         batch = self.batches[len(x)]
         count = len(x) * (prod(self.input_shape) if reduction == "mean" else 1)
         self.shared.scale[0] = 2.0 / count
         batch.losses[:] = 0
         batch.x[:] = x
-        batch.run(self.code, batch.forward)
+        batch.run(self.library, batch.forward)
+        if self.at_code is not None:
+            batch.du[:] = self.at_code(0, batch.u)
         return batch, float(batch.losses.sum()) / count
 
     def _gradient_program(self, batch: Batch) -> Program:
@@ -242,8 +264,8 @@ class CompiledDense:
     def _panels(self, layers: Iterator[Iterator[Call]]) -> Program:
         """The calls of all layers, dealt into hands: neighbours go to different ones."""
         todo = [call for layer in layers for call in layer]
-        return Program(self.code, [call for hand in range(HANDS) for call in todo[hand::HANDS]])
+        return Program(self.library, [call for hand in range(HANDS) for call in todo[hand::HANDS]])
 
     def _backward(self, batch: Batch, panels: Program) -> None:
-        batch.run(self.code, batch.backward)
+        batch.run(self.library, batch.backward)
         in_ranges(panels.run_calls, len(panels.calls), batch.N * batch.multiply_adds)

@@ -6,7 +6,7 @@ Every stage is a Linear with the activation after it, or a Normalize. Reshape an
 memory and vanish.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias
@@ -25,7 +25,12 @@ from l2ae_core.layers import (
     Shape,
 )
 from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.register.calls import Geometry
+
+# (first, u) -> du: what a second loss, on the codes u (n, D) of the samples first, first + 1, … of
+# a batch, adds to their gradient. A step calls it once for each sample, maybe from several threads.
+AtCode: TypeAlias = Callable[[int, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,18 @@ def stages_of(model: AutoEncoder) -> list[Stage] | None:
     usable = bool(stages) and all(isinstance(s, Linear) for s in (stages[0], stages[-1]))
     usable = usable and stages[-1].slope == 1.0  # the loss has no gate for an activation
     return stages if usable and prod(shape) == prod(model.input_shape) else None
+
+
+def code_stage(stages: list[Stage]) -> int | None:
+    """Return the stage whose input is the code u; None when an activation stands right before it.
+
+    The gradient of such a code would have to pass the gate, and there may be no code at all: an
+    activation that the decoder begins with is a part of the stage before it, too.
+    """
+    first = next(
+        i for i, s in enumerate(stages) if isinstance(s, Linear) and s.name.startswith("decoder.")
+    )
+    return first if stages[first - 1].slope == 1.0 else None
 
 
 def _named_layers(model: AutoEncoder) -> list[tuple[str, Layer]]:

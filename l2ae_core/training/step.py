@@ -19,7 +19,7 @@ from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import Linear, stages_of
+from l2ae_core.training.stages import AtCode, Linear, code_stage, stages_of
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 
@@ -81,10 +81,14 @@ class NoisyStep(Step):
 
 @dataclass(eq=False)
 class ReconstructionStep(Step):
-    """A step of an AutoEncoder on Eq. 3 or 4."""
+    """A step of an AutoEncoder on Eq. 3 or 4.
+
+    With `at_code` another loss acts on the codes; the loss returned is that of Eq. 3 alone.
+    """
 
     model: AutoEncoder
     reduction: Reduction
+    at_code: AtCode | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -97,7 +101,8 @@ class LayerwiseStep(ReconstructionStep):
     def gradients(self, x: Array) -> tuple[float, Params]:
         x_hat, cache = self.model.forward(x, train=True)  # (B, H, W, C)
         loss, dx_hat = reconstruction_loss(x_hat, x, self.reduction)
-        return loss, self.model.gradients(dx_hat, cache)
+        du = None if self.at_code is None else self.at_code(0, self.model.code(cache))  # (B, D)
+        return loss, self.model.gradients(dx_hat, cache, du)
 
 
 @dataclass(eq=False)
@@ -118,7 +123,7 @@ class CompiledStep(ReconstructionStep):
         if self.compiled is None or any(
             params[name] is not p for name, p in self.compiled.params.items()
         ):
-            self.compiled = _compile(self.model, params)
+            self.compiled = _compile(self.model, params, self.at_code)
             if self.compiled is None:
                 raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
         if self.compiled is None:
@@ -130,22 +135,29 @@ class CompiledStep(ReconstructionStep):
         return self.compiled
 
 
-def make_step(model: AutoEncoder, optimizer: Optimizer, reduction: Reduction = "mean") -> Step:
+def make_step(
+    model: AutoEncoder,
+    optimizer: Optimizer,
+    reduction: Reduction = "mean",
+    at_code: AtCode | None = None,
+) -> Step:
     """Return the fastest step for an AutoEncoder: compiled where all its layers allow it.
 
     Both give the same result up to the rounding of float32. The compiled step takes float32, wants
     emitted kernels (l2ae_kernels.cpu.emit.vectors), and layers that `stages.stages_of` knows.
     """
-    if _compile(model, model.params) is None:
-        return LayerwiseStep(model, optimizer, reduction)
-    return CompiledStep(model, optimizer, reduction)
+    if _compile(model, model.params, at_code) is None:
+        return LayerwiseStep(model, optimizer, reduction, at_code)
+    return CompiledStep(model, optimizer, reduction, at_code)
 
 
-def _compile(model: AutoEncoder, params: Params) -> Compiled | None:
+def _compile(model: AutoEncoder, params: Params, at_code: AtCode | None) -> Compiled | None:
     vectors, stages = get_vectors(), stages_of(model)
     single = all(p.dtype == np.float32 and p.flags.c_contiguous for p in params.values())
     if vectors is None or stages is None or not single:
         return None
+    if at_code is not None and code_stage(stages) is None:
+        return None
     dense = all(isinstance(s.layer, Dense) for s in stages if isinstance(s, Linear))
     kind = CompiledDense if dense else CompiledConvolutional
-    return kind(stages, params, model.input_shape, vectors)
+    return kind(stages, params, model.input_shape, vectors, at_code)

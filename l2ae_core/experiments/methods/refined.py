@@ -1,0 +1,43 @@
+"""DEC, IDEC and DCEC: go on from the trained network of another run (`System.start`)."""
+
+from dataclasses import replace
+from time import perf_counter
+
+from l2ae_core.data import Dataset
+from l2ae_core.experiments.clustering import Clustered, seeded
+from l2ae_core.experiments.methods import network
+from l2ae_core.experiments.run import CLASSES, Folder, Run
+from l2ae_core.experiments.systems import find_system
+from l2ae_core.models.dec import DecSettings, refine
+
+OTHERWISE = "usps"  # whose settings small data sets take
+
+
+def settings(run: Run) -> DecSettings:
+    """The settings of the authors' code for the data set, or for the one that is nearest."""
+    method = find_system(run.system).settings["variant"]
+    known = run.data if run.data in ("mnist", "usps") else OTHERWISE
+    return replace(
+        DecSettings.reference(method, known),
+        n_clusters=CLASSES, n_init=run.n_init, batch_size=run.batch_size,
+    )  # fmt: skip
+
+
+def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
+    """Refine the network of the start, whose k-means labels are kept as "start"."""
+    start = run.start
+    if start is None:
+        raise ValueError(f"reproduce: {run.system} has no network to start from")
+    model, _ = network.train(start, folder, progress)
+    out, chosen, begun = folder.training(run), settings(run), perf_counter()
+    found = refine(model, dataset.images, seeded(run), chosen, run_dir=out,
+                   resume=out.is_dir(), progress=progress)  # fmt: skip
+    history = [vars(record) for record in found.history]
+    return Clustered(
+        found.labels,
+        {"start": found.start_labels},
+        {"iterations": found.iterations},
+        {"refinement": history, "stopped": found.stopped, "settings": chosen.to_dict()},
+        perf_counter() - begun,
+        network.extremes(model, dataset.images),
+    )
