@@ -100,6 +100,11 @@ def percent(share: float) -> str:
     return "0.00" if text == "-0.00" else text
 
 
+def percentage(share: float) -> str:
+    """Return a share with its sign, never on two lines."""
+    return f"{percent(share)}\N{NO-BREAK SPACE}%"
+
+
 def duration(seconds: float) -> str:
     """Return how long something took, in the largest unit that is more than one."""
     for unit, length in (("hours", 3600), ("minutes", 60)):

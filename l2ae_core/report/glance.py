@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from l2ae_core.experiments.paper import PAIRS, TABLES
 from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import summarize
-from l2ae_core.report.evidence import NAMES, PLAIN, of_task, percent, ranges, title
+from l2ae_core.report.evidence import NAMES, PLAIN, of_task, percentage, ranges, title
 from l2ae_core.report.markup import Markup, element
 
 
@@ -26,11 +26,11 @@ def _accuracy_tile(data: str, system: str, with_l2: list[Result], without: list[
     ours, plain = (summarize([r.scores["acc"] for r in rs]).mean for rs in (with_l2, without))
     paper = [_paper(data, s) for s in (system, PLAIN[system])]
     chance = summarize([r.chance["acc"] for r in with_l2]).mean
-    beside = [f"without it {percent(plain)} %", f"chance {percent(chance)} %"]
+    beside = [f"without it {percentage(plain)}", f"chance {percentage(chance)}"]
     if paper[0] is not None and paper[1] is not None:
-        beside.insert(1, f"the paper {percent(paper[0])} %, without it {percent(paper[1])} %")
+        beside.insert(1, f"the paper {percentage(paper[0])}, without it {percentage(paper[1])}")
     seeds = f"{len(with_l2)} seed{'s' if len(with_l2) > 1 else ''}"
-    return _tile(f"{NAMES[data]}, accuracy of {title(system)}, {seeds}", f"{percent(ours)} %",
+    return _tile(f"{NAMES[data]}, accuracy of {title(system)}, {seeds}", percentage(ours),
                  beside)  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from l2ae_core.experiments.figure1 import NPZ, PANELS, Figure1
 from l2ae_core.experiments.run import Folder, Result
 from l2ae_core.files import read_npz
 from l2ae_core.plots import class_map
-from l2ae_core.report.evidence import CONSTRAINED, NAMES, PLAIN, of_task, title
+from l2ae_core.report.evidence import CONSTRAINED, NAMES, PLAIN, of_task, percentage, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import montage, png, svg
 from l2ae_kernels.arrays import Array
@@ -99,9 +99,9 @@ def _confusion(result: Result, runs: int) -> Markup:
     matched = counts.shape[1] == len(classes)  # else columns are not in the order of the classes
     names = [str(c) for c in classes] if matched else [""] * counts.shape[1]
     share = counts / counts.sum(axis=1, keepdims=True)  # (classes, clusters)
-    acc, chance = 100 * result.scores["acc"], 100 * result.chance["acc"]
+    acc, chance = (percentage(s["acc"]) for s in (result.scores, result.chance))
     of = f" (median of {runs})" if runs > 1 else ""
-    caption = f"{_name(result)}{of}: accuracy {acc:.2f} %, chance {chance:.2f} %"
+    caption = f"{_name(result)}{of}: accuracy {acc}, chance {chance}"
     head = element("tr", element("th", "", scope="col"),
                    *(element("th", name, scope="col") for name in names))  # fmt: skip
     body = [

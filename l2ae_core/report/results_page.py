@@ -50,7 +50,7 @@ def results_page(path: Path) -> str:
         absent = [t for t in TABLES.values() if not any(n.startswith(t.name) for n in present)]
         sections += [Section(t.name, t.title, [], reproduce.format(t.name)) for t in absent]
     data = {r.config["data"] for r in results}
-    names = ", ".join(NAMES[d] for d in DATA if d in data)
+    names = " and ".join(NAMES[d] for d in DATA if d in data)
     spent = duration(sum(r.seconds["training"] for r in results))
     lead = [
         paragraph(
