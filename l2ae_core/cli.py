@@ -16,6 +16,7 @@ from l2ae_core.demo import format_table, run_demo
 from l2ae_core.demo.run import ANOMALY_DIGIT
 from l2ae_core.experiments import command as reproduce
 from l2ae_core.gradcheck.command import main as run_gradcheck
+from l2ae_core.report import command as report
 from l2ae_core.tables import to_csv, write_table
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.cpu.threads import use_threads
@@ -174,6 +175,11 @@ def _parser() -> argparse.ArgumentParser:
             "table4 --digits 1 7 --epochs 20 --out results",
             "table1 table2 table3 --show --out results",
             "table4 --seeds 10 --cluster tcp://127.0.0.1:8786 --out /shared/results")
+    )  # fmt: skip
+
+    report.add_options(
+        add("report", report.main, "one HTML page of a run or of a folder of results",
+            "runs/mnist", "results --out report.html")
     )  # fmt: skip
 
     gradcheck = add("gradcheck", _gradcheck,

@@ -5,17 +5,26 @@ Every title names what is shown; the caller adds data set, N and seed as `title`
 
 from l2ae_core.plots.confusion import matched_confusion
 from l2ae_core.plots.embedding import embedding_scatter, project
+from l2ae_core.plots.maps import class_map, class_maps
+from l2ae_core.plots.panels import epoch_bands, paired, restart_dots, roc_bands, value_histogram
 from l2ae_core.plots.scores import roc_curves, score_histogram
 from l2ae_core.plots.style import save
 from l2ae_core.plots.training import loss_curve, reconstructions
 
 __all__ = [
+    "class_map",
+    "class_maps",
     "embedding_scatter",
+    "epoch_bands",
     "loss_curve",
     "matched_confusion",
+    "paired",
     "project",
     "reconstructions",
+    "restart_dots",
+    "roc_bands",
     "roc_curves",
     "save",
     "score_histogram",
+    "value_histogram",
 ]

@@ -1,0 +1,42 @@
+"""`l2ae report`: one HTML page of a run directory or of a folder of results."""
+
+import argparse
+from pathlib import Path
+
+from l2ae_core.files import CONFIG
+from l2ae_core.report.page import write_page
+from l2ae_core.report.results_page import results_page
+from l2ae_core.report.run_page import run_page
+
+PAGE = "report.html"
+
+
+def write_report(path: Path, out: Path | None = None) -> Path:
+    """Write the page of a RUN directory or RESULTS folder and return where it is.
+
+    `out` defaults to `report.html` in `path`. Raises ValueError, naming the file, when there is
+    nothing to tell or a file is damaged; nothing is written then.
+    """
+    if not path.is_dir():
+        raise ValueError(f"report: {path} is not a folder; expected a run or a folder of results")
+    html = run_page(path) if (path / CONFIG).exists() else results_page(path)
+    out = path / PAGE if out is None else out
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"report: out is {out} but expected a name that ends in .html")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_page(out, html)
+    return out
+
+
+def main(path: Path, out: Path | None) -> int:
+    """Do what the command line says."""
+    print(write_report(path, out))
+    return 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give the parser of `l2ae report` its options."""
+    parser.add_argument("path", type=Path, metavar="RUN_OR_RESULTS",
+                        help="what `l2ae fit` or `l2ae reproduce` made")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE.html",
+                        help="default: report.html in RUN_OR_RESULTS")  # fmt: skip

@@ -1,0 +1,124 @@
+"""Results in the order in which the page shows them: data set, system, digit, seed.
+
+Of several numbers of epochs the largest counts, as in the tables.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from l2ae_core.experiments import tables
+from l2ae_core.experiments.paper import PAIRS
+from l2ae_core.experiments.run import Result, Task, read_results
+from l2ae_core.experiments.systems import SYSTEMS
+from l2ae_core.experiments.tables import Finder
+from l2ae_core.plots.style import LINES, line_styles
+
+DATA = ("mnist", "usps", "digits")
+NAMES = {"mnist": "MNIST", "usps": "USPS", "digits": "Digits"}
+CLUSTERING = ("acc", "nmi", "ari")
+CONSTRAINED = tuple(one for one, _ in PAIRS)
+PLAIN = dict(PAIRS)
+
+
+def read(path: Path) -> list[Result]:
+    """Return all results of a folder; ValueError, naming the file, for one that is damaged."""
+    results = read_results(path)
+    for result in results:
+        try:
+            _check(result)
+        except (KeyError, TypeError, AttributeError) as error:
+            file = path / f"{result.id}.json"
+            raise ValueError(f"{file}: the result of a run lacks something: {error!r}") from error
+    return results
+
+
+def _check(result: Result) -> None:
+    """Ask for everything that the page takes from a result for granted."""
+    c, e = result.config, result.environment
+    _ = c["seed"], c["epochs"], c["batch_size"], c["digit"], SYSTEMS[c["system"]], NAMES[c["data"]]
+    _ = e["versions"].items(), e["date"], e["data_sha256"], 0 + result.seconds["training"]
+    _ = [e["machine"][name] for name in ("processor", "system", "cores")]
+    if c["task"] == "clustering":
+        _ = [0 + scores[k] for scores in (result.scores, result.chance) for k in CLUSTERING]
+    else:
+        roc = result.details["roc"]
+        _ = [
+            (0 + s["auc"], roc[name]["fpr"], roc[name]["tpr"]) for name, s in result.scores.items()
+        ]
+
+
+def longest(results: Iterable[Result]) -> list[Result]:
+    """Return the results of the longest trainings, in the order of the page."""
+    found = [
+        result
+        for by_epochs in Finder(results).found.values()
+        for result in by_epochs[max(by_epochs)].values()
+    ]
+    systems = list(SYSTEMS)
+
+    def place(r: Result) -> tuple[str, int, int, int, int]:
+        c = r.config
+        digit = -1 if c["digit"] is None else c["digit"]
+        return c["task"], DATA.index(c["data"]), systems.index(c["system"]), digit, c["seed"]
+
+    return sorted(found, key=place)
+
+
+def of_task(results: Iterable[Result], task: Task) -> dict[str, dict[str, list[Result]]]:
+    """Return the results of a task by data set and system."""
+    groups: dict[str, dict[str, list[Result]]] = {}
+    for r in results:
+        if r.config["task"] == task:
+            systems = groups.setdefault(r.config["data"], {})
+            systems.setdefault(r.config["system"], []).append(r)
+    return groups
+
+
+def families(systems: Mapping[str, list[Result]]) -> list[list[str]]:
+    """Return systems that share a panel: the two of a pair, and the others, four at a time."""
+    pairs = [[s for s in (one, other) if s in systems] for one, other in PAIRS]
+    rest = [s for s in systems if not any(s in pair for pair in pairs)]
+    parts = [rest[i : i + len(LINES)] for i in range(0, len(rest), len(LINES))]
+    return [group for group in (*pairs, *parts) if group]
+
+
+def styles_of(systems: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return colour and line of systems: with the constraint solid blue, without it dashed."""
+    if systems and systems[0] in PLAIN.values():  # its partner is missing, but keeps its look
+        return dict(zip(systems, LINES[1:], strict=False))
+    return line_styles(list(systems))
+
+
+def title(system: str) -> str:
+    """Return the name of a system as the tables write it."""
+    return SYSTEMS[system].title
+
+
+def percent(share: float) -> str:
+    """Return a share in percent as the tables write it, but zero without a sign."""
+    text = tables.percent(share)
+    return "0.00" if text == "-0.00" else text
+
+
+def percentage(share: float) -> str:
+    """Return a share with its sign, never on two lines."""
+    return f"{percent(share)}\N{NO-BREAK SPACE}%"
+
+
+def duration(seconds: float) -> str:
+    """Return how long something took, in the largest unit that is more than one."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds > length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return integers in words: "0–4, 7"."""
+    parts: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if parts and n == parts[-1][-1] + 1:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)

@@ -1,0 +1,180 @@
+"""The parts of the page that are tables: what was run, the paper beside ours, paired gains."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from l2ae_core.experiments.paper import PAIRS
+from l2ae_core.experiments.run import Result
+from l2ae_core.experiments.statistics import paired_difference, summarize
+from l2ae_core.experiments.tables import paper_tables
+from l2ae_core.plots import paired
+from l2ae_core.report.evidence import CLUSTERING, NAMES, of_task, percent, ranges, title
+from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
+from l2ae_core.report.pictures import svg
+
+DETECTION_SCORES = ("cosine", "euclidean", "reconstruction")  # the first is that of the paper
+AFTER = "after.acc"
+
+
+def what_was_run(results: Sequence[Result]) -> list[Markup]:
+    """A row for each task, data set and system: seeds, epochs, digits, hours."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for r in results:
+        c = r.config
+        key = (c["task"], NAMES[c["data"]], title(c["system"]), c["epochs"], c["batch_size"])
+        groups.setdefault(key, []).append(r)
+    rows = []
+    for (task, data, system, epochs, batch_size), group in groups.items():
+        digits = ranges(r.config["digit"] for r in group if r.config["digit"] is not None)
+        hours = sum(r.seconds["training"] for r in group) / 3600
+        rows.append([task, data, system, digits, ranges(r.config["seed"] for r in group),
+                     str(len(group)), str(epochs or ""), str(batch_size if epochs else ""),
+                     f"{hours:.2f}" if epochs else ""])  # fmt: skip
+    columns = ["task", "data", "system", "anomalies", "seeds", "runs", "epochs", "batch",
+               "hours of training"]  # fmt: skip
+    note = (
+        "A seed fixes initial weights, order of the images, k-means starts and, in detection, "
+        "which tenth of the anomalous digit stays in training. Labels are used for scores alone."
+    )
+    return [table(columns, rows, note=note, text_columns=3)]
+
+
+def tables(results: Sequence[Result]) -> list[Markup]:
+    """All tables of the paper for which there is a result."""
+    made = [
+        table(t.columns, t.rows, caption=t.title, note=t.note, text_columns=t.text_columns)
+        for t in paper_tables(results)
+    ]
+    return (
+        [paragraph("An empty cell was not run, or the paper has no number."), *made] if made else []
+    )
+
+
+def paired_gains(results: Sequence[Result]) -> list[Markup]:
+    """What the constraint adds, seed by seed."""
+    shown: list[Markup] = []
+    clustering, detection = of_task(results, "clustering"), of_task(results, "detection")
+    panels, rows = [], []
+    for data, systems in clustering.items():
+        for one, other in PAIRS:
+            if one in systems and other in systems:
+                found = [_clustering_row(data, one, other, systems, s) for s in CLUSTERING]
+                rows += [row for row in found if row]
+                panels += _slopes(data, one, other, systems) if any(found) else []
+    if rows:
+        columns = ["data", "pair", "score", "without", "with l2", "gain", "from", "to",
+                   "l2 ahead", "chance"]  # fmt: skip
+        note = (
+            "Percent; gains in percentage points, mean over seeds that both have, with its 95 % "
+            "interval (Student's t)."
+        )
+        shown += [
+            figure(grid(panels), caption="Each thin line is one seed; bars are means. Middle: the "
+                   "codes of the network without the constraint, brought to unit length after "
+                   "training. If that were all there is to it, middle and right would agree."),
+            table(columns, rows, caption="Clustering: with l2 minus without", note=note,
+                  text_columns=3),
+        ]  # fmt: skip
+    for data, systems in detection.items():
+        if "cae" in systems and "cae-l2" in systems:
+            shown += _detection(data, systems)
+    return shown
+
+
+def _clustering_row(
+    data: str, one: str, other: str, systems: Mapping[str, list[Result]], score: str
+) -> list[str]:
+    """One row of paired differences, in percent; empty without a seed that both have."""
+    a, b = ({r.config["seed"]: float(r.scores[score]) for r in systems[s]} for s in (one, other))
+    gain = paired_difference(a, b)
+    if gain is None:
+        return []
+    seeds = sorted(a.keys() & b.keys())
+    chance = summarize([r.chance[score] for r in systems[one] if r.config["seed"] in seeds]).mean
+    means = [percent(summarize([scores[s] for s in seeds]).mean) for scores in (b, a)]
+    low, high = map(percent, gain.interval) if gain.interval else ("", "")
+    ahead = f"{sum(a[s] > b[s] for s in seeds)} of {len(seeds)}"
+    pair = f"{title(one)} − {title(other)}"
+    return [NAMES[data], pair, score.upper(), *means, percent(gain.mean), low, high, ahead,
+            percent(chance)]  # fmt: skip
+
+
+def _slopes(
+    data: str, one: str, other: str, systems: Mapping[str, list[Result]]
+) -> list[Markup]:  # fmt: skip
+    """One panel: accuracy without, after training, with the constraint, a line a seed."""
+    plain = {r.config["seed"]: r for r in systems[other]}
+    with_l2 = {r.config["seed"]: r for r in systems[one]}
+    seeds = sorted(plain.keys() & with_l2.keys())
+    after = [plain[s].score(AFTER) for s in seeds]
+    columns = {"no l2": [plain[s].scores["acc"] for s in seeds]}
+    if None not in after:
+        columns["l2 after training"] = [v for v in after if v is not None]
+    columns["l2 in training"] = [with_l2[s].scores["acc"] for s in seeds]
+    chance = summarize([with_l2[s].chance["acc"] for s in seeds]).mean
+    name = f"{NAMES[data]}, {title(other)}"
+    drawn = paired({k: [100 * v for v in vs] for k, vs in columns.items()}, chance=100 * chance,
+                   y="accuracy, %", panel=name)  # fmt: skip
+    told = ", ".join(f"{k} {percent(summarize(v).mean)} %" for k, v in columns.items())
+    return [element("div", svg(drawn, f"pairs-{data}-{other}", f"{name}: {told}"), class_="panel")]
+
+
+def _detection(data: str, systems: Mapping[str, list[Result]]) -> list[Markup]:
+    """Gain of CAE-l2 over CAE in AUC, digit by digit; all scores but the first folded away."""
+    columns = ["anomaly", "without", "with l2", "gain", "from", "to", "partitions", "chance"]
+    note = "Mean over partitions that both have, with its 95 % interval (Student's t)."
+    made = []
+    for score in DETECTION_SCORES:
+        rows = [row for d in range(10) if (row := _detection_row(d, f"{score}.auc", systems))]
+        if rows:
+            head = f"Detection on {NAMES[data]}, {score} score: AUC of CAE-l2 minus CAE"
+            made.append(table(columns, rows, caption=head, note=note))
+    others = element("details", element("summary", "The same for other scores"), *made[1:])
+    return [*made[:1], others] if len(made) > 1 else made
+
+
+def _detection_row(digit: int, score: str, systems: Mapping[str, list[Result]]) -> list[str]:
+    """One row of paired differences in AUC; empty without a partition that both have."""
+    a, b = (
+        {r.config["seed"]: v for r in systems[s] if r.config["digit"] == digit
+         and (v := r.score(score)) is not None}
+        for s in ("cae-l2", "cae")
+    )  # fmt: skip
+    gain = paired_difference(a, b)
+    if gain is None:
+        return []
+    seeds = sorted(a.keys() & b.keys())
+    means = [f"{summarize([v[s] for s in seeds]).mean:.3f}" for v in (b, a)]
+    low, high = (f"{v:.3f}" for v in gain.interval) if gain.interval else ("", "")
+    return [str(digit), *means, f"{gain.mean:.3f}", low, high, str(gain.count), "0.500"]
+
+
+def environments(results: Sequence[Result]) -> list[Markup]:
+    """Every machine and set of versions that made a result, and how many it made."""
+    groups: dict[str, tuple[dict[str, Any], list[Result]]] = {}
+    for r in results:
+        e = r.environment
+        key = repr((e["versions"], e["machine"]))
+        groups.setdefault(key, (e, []))[1].append(r)
+    shown = []
+    for e, group in groups.values():
+        dates = sorted({r.environment["date"] for r in group})
+        m = e["machine"]
+        pairs = {
+            "runs": str(len(group)),
+            "dates": dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
+            "machine": f"{m['processor']}, {m['system']}, cores: {m['cores']}",
+            **e["versions"],
+        }
+        shown.append(pairs)
+    names = list(dict.fromkeys(name for pairs in shown for name in pairs))
+    columns = ["", *(f"environment {i}" for i in range(1, len(shown) + 1))]
+    rows = [[name, *(pairs.get(name, "") for pairs in shown)] for name in names]
+    digests = {(NAMES[r.config["data"]], r.config["task"], r.environment["data_sha256"])
+               for r in results if r.config["task"] == "clustering"}  # fmt: skip
+    data = [[name, digest] for name, _, digest in sorted(digests)]
+    parts = [table(columns, rows, text_columns=len(columns))]
+    if data:
+        parts.append(table(["data", "SHA-256 of images and labels"], data, text_columns=2))
+    return [join([paragraph("A seed gives the same bits in one and the same environment."),
+                  *parts])]  # fmt: skip

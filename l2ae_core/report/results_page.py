@@ -1,0 +1,65 @@
+"""The page of a RESULTS folder: what was found, beside the paper and beside chance."""
+
+from pathlib import Path
+
+from l2ae_core.experiments.paper import TABLES
+from l2ae_core.experiments.run import Folder
+from l2ae_core.experiments.tables import paper_tables
+from l2ae_core.report import curves, images, numbers
+from l2ae_core.report.evidence import DATA, NAMES, duration, longest, read
+from l2ae_core.report.glance import glance
+from l2ae_core.report.markup import paragraph
+from l2ae_core.report.page import Section, page
+
+TITLE = "l2-normalized auto-encoders: the paper's experiments, made again"
+
+
+def results_page(path: Path) -> str:
+    """Return the page of a folder that `l2ae reproduce` filled.
+
+    Raises ValueError when it has no result, or a file in it, which is named, is damaged.
+    """
+    results = longest(read(path))
+    reproduce = f"l2ae reproduce {{}} --out {path}"
+    if not results:
+        raise ValueError(
+            f"report: {path} has no result yet; `{reproduce.format('table2')}` makes some"
+        )
+    table2 = reproduce.format("table2")
+    present = {table.name for table in paper_tables(results)}
+    sections = [
+        Section("glance", "At a glance", glance(results), table2),
+        Section("runs", "What was run", numbers.what_was_run(results)),
+        Section("tables", "The paper's tables, beside ours", numbers.tables(results),
+                reproduce.format(" ".join(TABLES))),
+        Section("gains", "What the constraint adds", numbers.paired_gains(results), table2),
+        Section("figure1", "Figure 1: maps of the codes", images.figure_1(path),
+                reproduce.format("figure1")),
+        Section("roc", "Anomalies: ROC curves", curves.roc_grid(results),
+                reproduce.format("table4")),
+        Section("confusion", "Which digits are confused", images.confusions(results), table2),
+        Section("loss", "Training loss", curves.loss_curves(results), table2),
+        Section("norms", "Length of the codes before normalization",
+                curves.latent_norms(results), table2),
+        Section("restarts", "Restarts of k-means", curves.restarts(results), table2),
+        Section("reconstructions", "Reconstructions, worst and best",
+                images.reconstructions(results, Folder(path)), table2),
+        Section("environment", "Environment", numbers.environments(results)),
+    ]  # fmt: skip
+    if present:
+        absent = [t for t in TABLES.values() if not any(n.startswith(t.name) for n in present)]
+        sections += [Section(t.name, t.title, [], reproduce.format(t.name)) for t in absent]
+    data = {r.config["data"] for r in results}
+    names = " and ".join(NAMES[d] for d in DATA if d in data)
+    spent = duration(sum(r.seconds["training"] for r in results))
+    lead = [
+        paragraph(
+            "An auto-encoder whose code is divided by its length while it is trained, then "
+            "k-means on the codes. Every layer, gradient and kernel behind these numbers is "
+            "written by hand.",
+            class_="lead",
+        ),
+        paragraph(f"{len(results)} runs on {names}, {spent} of training. Every score "
+                  "stands beside that of chance."),
+    ]  # fmt: skip
+    return page(TITLE, lead, sections)

@@ -1,0 +1,143 @@
+"""The page of one RUN directory: how it was trained, and what came out."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from l2ae_core.clusters import CLUSTERS, SavedClusters
+from l2ae_core.files import CHECKPOINT, METRICS
+from l2ae_core.plots import epoch_bands, value_histogram
+from l2ae_core.report.evidence import CLUSTERING, duration, percent
+from l2ae_core.report.markup import Markup, definitions, element, figure, grid, paragraph, table
+from l2ae_core.report.page import Section, page
+from l2ae_core.report.pictures import svg
+from l2ae_core.training import checkpoint as checkpoints
+from l2ae_core.training.history import History
+from l2ae_core.training.run import read_config
+
+FPR = 0.05  # share of the training images below the threshold that is drawn
+
+
+def run_page(path: Path) -> str:
+    """Return the page of a run directory.
+
+    Raises ValueError, naming the file, when the configuration is missing or any file is damaged.
+    """
+    config = read_config(path)
+    resume = f"l2ae fit --resume --out {path}"
+    metrics = _metrics(path)
+    trained = (path / CHECKPOINT).exists()
+    history = checkpoints.load(path / CHECKPOINT).history if trained else History()
+    clusters = SavedClusters.load(path) if (path / CLUSTERS).exists() else None
+    wanted = config["training"].get("epochs")
+    sections = [
+        Section("scores", "Scores", _scores(metrics, path), resume),
+        Section("loss", "Training loss", _loss(history), resume),
+        Section("norms", "Length of the codes before normalization", _norms(history), resume),
+        Section("inertia", "Clusters", _clusters(clusters), resume),
+        Section("configuration", "Configuration", [definitions(_flat(config, "versions"))]),
+        Section("environment", "Environment", [definitions(_flat(config.get("versions", {})))]),
+    ]
+    lead = [
+        paragraph(
+            f"{len(history)} of {wanted} epochs on {config['data']['name']}, norm of the code: "
+            f"{config['architecture'].get('norm')}, seed {config['seed']}.",
+            class_="lead",
+        )
+    ]
+    return page(f"Run {path.resolve().name}", lead, sections)
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    """Return metrics.json, or nothing while the training has not come to its end."""
+    file = path / METRICS
+    if not file.exists():
+        return {}
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(metrics, dict):
+        raise ValueError(f"{file}: expected scores by name but found {type(metrics).__name__}")
+    return metrics
+
+
+def _scores(metrics: Mapping[str, Any], path: Path) -> list[Markup]:
+    if not metrics:
+        return []
+    rows, chance = [], None
+    try:
+        for which in ("best", "last"):
+            scores = metrics[which]
+            cells = [percent(scores[k]) if k in scores else "" for k in CLUSTERING]
+            mse = metrics["reconstruction_mse"][which]
+            rows.append([f"{which} weights", *cells, f"{mse:.5f}", f"{scores['inertia']:.6g}"])
+            chance = scores.get("chance", chance)
+        if chance:
+            rows.append(["chance", *(percent(chance[k]) for k in CLUSTERING), "", ""])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path / METRICS}: not the scores of a run: {error!r}") from error
+    note = (
+        "ACC (Eq. 6), NMI and ARI in percent, of k-means on the codes of the training images. Best "
+        "weights: those of the epoch with the lowest training loss."
+    )
+    columns = ["", "ACC", "NMI", "ARI", "reconstruction MSE", "inertia of k-means"]
+    return [table(columns, rows, note=note)]
+
+
+def _loss(history: History) -> list[Markup]:
+    if not len(history):
+        return []
+    log = min(history.losses) > 0
+    drawn = epoch_bands({"loss": [history.losses]}, y="loss", log=log)
+    best = history.best
+    spent = duration(sum(r.seconds for r in history))
+    caption = (
+        f"Loss of the training. Lowest in epoch {best.epoch}: {best.loss:.5f}. {spent} in all."
+    )
+    panel = element("div", svg(drawn, "loss-curve", caption), class_="panel")
+    return [figure(grid([panel]), caption=caption)]
+
+
+def _norms(history: History) -> list[Markup]:
+    if not len(history):
+        return []
+    curves = {"mean |z|": [r.latent_norm_mean for r in history],
+              "least |z|": [r.latent_norm_min for r in history]}  # fmt: skip
+    panels = []
+    for i, (name, values) in enumerate(curves.items()):
+        drawn = epoch_bands({name: [values]}, y=name, log=min(values) > 0)
+        panels.append(element("div", svg(drawn, f"norm-{i}", f"{name} by epoch"), class_="panel"))
+    caption = (
+        "Length |z| of the codes before the normalization, of the first 1,000 images after each "
+        "epoch: the mean and the least."
+    )
+    return [figure(grid(panels), caption=caption)]
+
+
+def _clusters(clusters: SavedClusters | None) -> list[Markup]:
+    """How normal the training images are by Eq. 5, and the inertia."""
+    if clusters is None:
+        return []
+    v = clusters.normality
+    tau = float(v[int(FPR * len(v))])
+    drawn = value_histogram(v, tau, x="normality v (Eq. 5)", label=f"τ = {tau:.4f} ")
+    K, D = clusters.centers.shape
+    caption = (
+        f"{K} clusters of codes of length {D}, inertia {clusters.inertia:.6g}. Normality of the "
+        f"{len(v):,} training images: cosine to the nearest center. Dashed: the threshold below "
+        f"which {FPR:.0%} of them lie, as in `l2ae score --fpr {FPR}`."
+    )
+    panel = element("div", svg(drawn, "normality", caption), class_="panel")
+    return [figure(grid([panel]), caption=caption)]
+
+
+def _flat(tree: Mapping[str, Any], *left_out: str, prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and name not in left_out:
+            pairs += _flat(value, prefix=f"{prefix}{name}.")
+        elif name not in left_out:
+            pairs.append((f"{prefix}{name}", json.dumps(value) if value is not None else "none"))
+    return [(name, text.strip('"')) for name, text in pairs]

@@ -1,0 +1,317 @@
+"""The page of a folder of results: well-formed, alone, and with the numbers of the files."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l2ae_core.cli import main
+from l2ae_core.experiments import read_results
+from l2ae_core.experiments.paper import PAIRS
+from l2ae_core.report import write_report
+from l2ae_core.report.results_page import results_page
+
+from .made_up import (
+    Page,
+    clustering,
+    some_clustering,
+    some_detection,
+    write,
+    write_figure1,
+    write_images,
+)
+
+SECTIONS = ("glance", "runs", "tables", "gains", "figure1", "roc", "confusion", "loss", "norms",
+            "restarts", "reconstructions", "environment")  # fmt: skip
+PAPER = "https://arxiv.org/"
+
+
+def test_the_page_is_well_formed_and_has_every_section(html: str) -> None:
+    page = Page(html)
+    assert [i for i in SECTIONS if i not in page.ids] == []
+    assert [tag for tag, _ in page.elements].count("h1") == 1
+    targets = {a["href"] for tag, a in page.elements if tag == "a" and a["href"]}
+    assert {t[1:] for t in targets if t.startswith("#")} == {*SECTIONS, "missing"}
+
+
+def test_the_page_needs_nothing_from_elsewhere(html: str) -> None:
+    page = Page(html)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "iframe", "object"}
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "srcset", "xlink:href"):
+            value = attributes.get(name) or "#"
+            own = value.startswith(("#", "data:image/png;base64,"))
+            assert own or (tag == "a" and value.startswith(PAPER)), (tag, name, value)
+        assert not any(name.startswith("on") for name in attributes)
+    assert not re.search(r"@import|url\((?!#)", html)
+
+
+def test_every_picture_is_described(html: str) -> None:
+    page = Page(html)
+    for tag, attributes in page.elements:
+        if tag == "svg":
+            assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+        if tag == "img":
+            assert attributes["alt"]
+
+
+def check_gains(page: Page, folder: Path) -> None:
+    """AssertionError when a number of the paired gains is not that of the files."""
+    by_seed = {
+        s: {
+            r.config["seed"]: r
+            for r in read_results(folder)
+            if r.config["system"] == s and r.config["task"] == "clustering"
+        }
+        for s in PAIRS[1]
+    }
+    for name in ("acc", "nmi", "ari"):
+        with_l2, without = (
+            np.array([r.scores[name] for _, r in sorted(by_seed[s].items())]) for s in PAIRS[1]
+        )
+        chance = np.mean([r.chance[name] for r in by_seed["cae-l2"].values()])
+        means = (without.mean(), with_l2.mean(), (with_l2 - without).mean())
+        row = next(r for r in page.tables["Clustering: with l2 minus without"]
+                   if r[2] == name.upper())  # fmt: skip
+        assert row[3:6] == [f"{100 * v:.2f}" for v in means]
+        assert row[8] == f"{(with_l2 > without).sum()} of {len(without)}"
+        assert float(row[9]) == pytest.approx(100 * chance, abs=0.006)
+
+
+def check_auc(page: Page, folder: Path) -> None:
+    """AssertionError when an AUC below the ROC curves is not that of the files."""
+    found = [r for r in read_results(folder) if r.config["task"] == "detection"]
+    head, *rows = page.tables["Area under these curves"]
+    for row in rows:
+        cells = dict(zip(head, row, strict=True))
+        for title, system, score in (
+            ("CAE-l2, cluster", "cae-l2", "cosine"),
+            ("CAE, cluster", "cae", "cosine"),
+            ("CAE-l2, reconstruction", "cae-l2", "reconstruction"),
+        ):
+            key = system, int(row[0])
+            auc = [r.scores[score]["auc"] for r in found
+                   if (r.config["system"], r.config["digit"]) == key]  # fmt: skip
+            assert cells[title] == f"{np.mean(auc):.3f} ± {np.std(auc, ddof=1):.3f}"
+        assert cells["chance"] == "0.500"
+
+
+def test_numbers_are_those_of_the_files(html: str, whole: Path) -> None:
+    page = Page(html)
+    check_gains(page, whole)
+    check_auc(page, whole)
+    assert "91.23" in page.text  # the accuracy in the caption of a confusion matrix
+
+
+@pytest.mark.parametrize("check", [check_gains, check_auc])
+def test_a_wrong_number_on_the_page_is_found(
+    html: str, whole: Path, check: Callable[[Page, Path], None]
+) -> None:
+    """The two checks above can fail: every number is changed in turn."""
+    caption = "with l2 minus without" if check is check_gains else "Area under these curves"
+    start = html.index(f"<span>{caption}") if check is check_auc else html.index(caption)
+    stop = html.index("</table>", start)
+    numbers = list(re.finditer(r"(?<=>)\d+\.\d+", html[start:stop]))
+    means = numbers if check is check_auc else numbers[:3]
+    assert means
+    for number in means:
+        at = start + number.start()
+        wrong = (
+            html[:at] + "9" + html[at + 1 :] if html[at] != "9" else f"{html[:at]}8{html[at + 1 :]}"
+        )
+        with pytest.raises(AssertionError):
+            check(Page(wrong), whole)
+
+
+def test_gains_of_detection_are_those_of_the_files(html: str, whole: Path) -> None:
+    found = [r for r in read_results(whole) if r.config["task"] == "detection"]
+    tables = Page(html).tables
+    for score in ("cosine", "euclidean", "reconstruction"):
+        rows = tables[f"Detection on MNIST, {score} score: AUC of CAE-l2 minus CAE"][1:]
+        assert [row[0] for row in rows] == ["0", "1"]
+        for row in rows:
+            means = [
+                np.mean([r.scores[score]["auc"] for r in found
+                         if (r.config["system"], r.config["digit"]) == (system, int(row[0]))])
+                for system in ("cae", "cae-l2")
+            ]  # fmt: skip
+            expected = (*means, means[1] - means[0])
+            np.testing.assert_allclose([float(c) for c in row[1:4]], expected, atol=5.1e-4)
+            assert row[6:] == ["2", "0.500"]
+
+
+def test_what_is_seen_first_stands_beside_the_paper_and_chance(html: str) -> None:
+    text = Page(html).text.split("At a glance")[-1].split("What was run")[0]
+    assert "USPS, accuracy of CAE-l2, 2 seeds 90.90 %" in text
+    assert "without it 74.73 % the paper 91.35 %, without it 73.52 % chance 11.30 %" in text
+    assert "MNIST, AUC of CAE-l2, mean over anomalies 0–1 0.940" in text
+    assert "without it 0.730 by reconstruction error 0.740 chance 0.500" in text
+
+
+def test_restarts_and_norms_are_counted(html: str) -> None:
+    tables = Page(html).tables
+    restarts = next(rows for rows in tables.values() if "solutions a run" in rows[0])
+    assert ["USPS", "CAE-l2", "2", "4", "50 %", "3.0", "20.0 %"] in restarts
+    norms = tables["|z| over all images at the best epoch"]
+    assert ["USPS", "CAE", "1.00", "2.00", "3.00", "4.00", "5.00", "2"] in norms
+
+
+def test_what_was_run_is_counted(html: str) -> None:
+    rows = next(rows for rows in Page(html).tables.values() if "hours of training" in rows[0])
+    assert ["clustering", "USPS", "CAE", "", "0–1", "2", "6", "256", "0.05"] in rows
+    assert ["detection", "MNIST", "CAE", "0–1", "0–1", "4", "6", "256", "0.07"] in rows
+    assert ["clustering", "USPS", "k-means on pixels", "", "0", "1", "", "", ""] in rows
+
+
+def test_a_confusion_matrix_is_that_of_the_median_run(tmp_path: Path) -> None:
+    results = [clustering("cae-l2", seed, acc) for seed, acc in enumerate((0.7, 0.9, 0.8))]
+    for seed, result in enumerate(results):
+        result.details["confusion"][0][0] = 1000 + seed
+    write(tmp_path, results)
+    page = Page(results_page(tmp_path))
+    caption, rows = next(t for t in page.tables.items() if "accuracy 80.00" in t[0])
+    assert "seed 2 (median of 3)" in caption
+    assert "chance 11.30" in caption
+    assert rows[1][:2] == ["0", "1002"]
+
+
+def test_figure_1_stands_beside_its_measures(html: str, tmp_path: Path) -> None:
+    page = Page(html)
+    made = write_figure1(tmp_path)
+    rows = {r[0].partition(":")[0]: r[1:] for r in page.tables["codes purity silhouette"][1:]}
+    assert rows == {name: [f"{measures[m]:.3f}" for m in ("purity", "silhouette")]
+                    for name, measures in made.measures.items()}  # fmt: skip
+    assert page.text.count("neighbours 0.614, chance 0.471") == 1
+
+
+def test_sections_without_data_are_named_with_their_command(tmp_path: Path) -> None:
+    write(tmp_path, some_clustering())
+    page = Page(results_page(tmp_path))
+    assert "roc" not in page.ids
+    assert "figure1" not in page.ids
+    missing = page.text.split("Not here yet")[-1]
+    for command in ("table4", "figure1", "table2", "table5"):
+        assert f"l2ae reproduce {command} --out {tmp_path}" in missing
+    assert "Table II:" not in missing
+    write(tmp_path, some_detection())
+    page = Page(results_page(tmp_path))
+    assert "roc" in page.ids
+    assert "Anomalies" not in page.text.split("Not here yet")[-1]
+
+
+def test_only_detection_is_a_page_too(tmp_path: Path) -> None:
+    write(tmp_path, some_detection())
+    page = Page(results_page(tmp_path))
+    assert "Which digits are confused" in page.text.split("Not here yet")[-1]
+
+
+def test_of_several_numbers_of_epochs_the_largest_counts(tmp_path: Path) -> None:
+    short = clustering("cae-l2", 0, 0.5)
+    short.config["epochs"] = 1
+    write(tmp_path, [short, clustering("cae-l2", 0, 0.9)])
+    text = Page(results_page(tmp_path)).text
+    assert "accuracy 90.00 %" in text
+    assert "accuracy 50.00 %" not in text
+
+
+def test_text_of_a_file_is_escaped(html: str) -> None:
+    assert "&lt;a processor &amp; more&gt;" in html
+    assert "<a processor" not in html
+
+
+def test_equal_results_give_equal_bytes(html: str, whole: Path) -> None:
+    assert results_page(whole) == html
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no chance", "no roc", "text for a number"])
+def test_a_damaged_result_is_named(
+    full: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (full / "report.html").write_text("an older page")
+    task = "detection" if damage == "no roc" else "clustering"
+    result = next(r for r in read_results(full) if r.config["task"] == task)
+    file = full / f"{result.id}.json"
+    values = json.loads(file.read_text())
+    if damage == "no chance":
+        del values["chance"]["acc"]
+    elif damage == "no roc":
+        del values["details"]["roc"]["cosine"]
+    elif damage == "text for a number":
+        values["scores"]["acc"] = "0.9"
+    text = json.dumps(values)
+    file.write_text(text[: len(text) // 2] if damage == "truncated" else text)
+    assert main(["report", str(full)]) == 1
+    assert str(file) in capsys.readouterr().err
+    assert (full / "report.html").read_text() == "an older page"
+
+
+@pytest.mark.parametrize("name", ["figure1.npz", "arrays"])
+def test_damaged_arrays_are_named(full: Path, name: str) -> None:
+    file = full / name if name.endswith("npz") else next(
+        f for r in some_clustering() if r.config["system"] == "cae-l2" and r.config["seed"] == 1
+        for f in [full / "arrays" / f"{r.id}.npz"]
+    )  # fmt: skip
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=re.escape(str(file))):
+        results_page(full)
+
+
+def test_images_of_other_shapes_are_refused(full: Path) -> None:
+    result = next(r for r in some_clustering() if r.config["system"] == "cae-l2")
+    for r in some_clustering():
+        if r.config["system"] == "cae-l2":
+            np.savez(full / "arrays" / f"{r.id}.npz", worst=np.zeros((8, 4, 4, 1), np.uint8))
+    with pytest.raises(ValueError, match="worst_reconstructions"):
+        results_page(full)
+    write_images(full, result)
+
+
+def test_the_page_is_written_whole_or_not_at_all(
+    tmp_path: Path, no_replace: Callable[[], None]
+) -> None:
+    write(tmp_path, [clustering("cae", 2, 0.7)])
+    out = tmp_path / "report.html"
+    out.write_text("an older page")
+    no_replace()
+    with pytest.raises(OSError, match="no space"):
+        write_report(tmp_path)
+    assert out.read_text() == "an older page"
+    assert list(tmp_path.glob(".report*")) == []
+
+
+def test_the_command_says_where_the_page_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [clustering("cae", 2, 0.7)])
+    out = tmp_path / "pages" / "a.html"
+    assert main(["report", str(tmp_path), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere is not a folder"),
+        (["empty"], "l2ae reproduce table2 --out"),
+        (["empty", "--out", "a.txt"], "no result"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    assert main(["report", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_page_has_to_be_called_html(tmp_path: Path) -> None:
+    write(tmp_path, [clustering("cae", 2, 0.7)])
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.html"):
+        write_report(tmp_path, tmp_path / "page.pdf")

@@ -1,0 +1,99 @@
+"""The page of a run directory."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l2ae_core.cli import main
+from l2ae_core.report.run_page import run_page
+from l2ae_core.training.checkpoint import CheckpointError
+
+from .made_up import Page
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished run on 48 images of three kinds."""
+    folder = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    y = np.arange(48) % 3
+    x = rng.random((48, 8, 8)) * 0.2
+    for kind in range(3):
+        x[y == kind, :, kind * 3 : kind * 3 + 2] += 0.8
+    np.savez(folder / "images.npz", x=x, y=y)
+    out = folder / "run"
+    command = ["fit", "--data", str(folder / "images.npz"), "--epochs", "3", "--out", str(out),
+               "--quiet", "--batch-size", "16", "--n-init", "2", "--clusters", "3"]  # fmt: skip
+    assert main(command) == 0
+    return out
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for file in trained.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    return copy
+
+
+def test_scores_stand_beside_chance(run: Path) -> None:
+    page = Page(run_page(run))
+    metrics = json.loads((run / "metrics.json").read_text())
+    rows = {row[0]: row[1:] for row in next(iter(page.tables.values()))[1:]}
+    names = ("acc", "nmi", "ari")
+    for which in ("best", "last"):
+        assert rows[f"{which} weights"][:3] == [f"{100 * metrics[which][k]:.2f}" for k in names]
+    for cell, name in zip(rows["chance"], names, strict=False):
+        assert float(cell) == pytest.approx(100 * metrics["last"]["chance"][name], abs=0.006)
+    assert f"{metrics['reconstruction_mse']['best']:.5f}" in rows["best weights"]
+
+
+def test_configuration_and_versions_are_all_there(run: Path) -> None:
+    text = Page(run_page(run)).text
+    config = json.loads((run / "config.json").read_text())
+    assert config["data"]["digest"] in text
+    for name, value in config["versions"].items():
+        assert f"{name} {value}" in text
+    assert "training.batch_size 16" in text
+    for section in ("Training loss", "Length of the codes", "Clusters"):
+        assert section in text
+    assert "Not here yet" not in text
+
+
+def test_an_unfinished_run_names_what_is_missing(run: Path) -> None:
+    for name in ("metrics.json", "clusters.npz"):
+        (run / name).unlink()
+    page = Page(run_page(run))
+    assert "scores" not in page.ids
+    missing = page.text.split("Not here yet")[-1]
+    assert "Scores" in missing
+    assert "Clusters" in missing
+    assert f"l2ae fit --resume --out {run}" in missing
+    (run / "checkpoint.npz").unlink()
+    assert "Training loss" in Page(run_page(run)).text.split("Not here yet")[-1]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "checkpoint.npz", "clusters.npz"])
+def test_a_damaged_file_is_named(run: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = run / name
+    file.write_bytes(file.read_bytes()[:-30])
+    assert main(["report", str(run)]) == 1
+    assert name in capsys.readouterr().err
+    assert not (run / "report.html").exists()
+
+
+def test_metrics_of_something_else_are_refused(run: Path) -> None:
+    (run / "metrics.json").write_text('{"best": {"acc": 1.0}}')
+    with pytest.raises(ValueError, match=r"metrics\.json: not the scores of a run"):
+        run_page(run)
+
+
+def test_a_newer_configuration_is_refused(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"version": 99}))
+    with pytest.raises(CheckpointError, match="newer"):
+        run_page(run)
