@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from l2ae_core.experiments.figure1 import figure1
 from l2ae_core.experiments.paper import DIGITS, TABLES, PaperTable
 from l2ae_core.experiments.run import Folder, Result, Run, read_results
 from l2ae_core.experiments.schedule import run_missing
@@ -12,6 +13,7 @@ from l2ae_core.experiments.systems import SYSTEMS, find_system
 from l2ae_core.experiments.tables import paper_tables
 
 FIGURE = "figure1"
+FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200
 NAMES = (*TABLES, FIGURE)
 
 
@@ -47,7 +49,7 @@ def main(
     for table in paper_tables(results, [t.name for t in tables]):
         print(f"{table.markdown() if markdown else table.screen()}\n")
     if FIGURE in names:
-        return _figure1(folder, data or ("mnist",), epochs, quiet)
+        _figure1(folder, (data or ("mnist",))[0], epochs, jobs, cluster, show, quiet)
     print(hours(results), file=sys.stderr)
     return 0
 
@@ -89,8 +91,16 @@ def hours(results: Sequence[Result]) -> str:
     return f"{len(results)} runs, {seconds / 3600:.1f} hours of training"
 
 
-def _figure1(folder: Folder, data: Sequence[str], epochs: int | None, quiet: bool) -> int:
-    raise NotImplementedError
+def _figure1(
+    folder: Folder, source: str, epochs: int | None, jobs: int, cluster: str | None, show: bool,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not."""
+    total = epochs or FIGURE_EPOCHS
+    if not show:
+        runs = [Run("clustering", system, source, 0, total) for system in FIGURE_SYSTEMS]
+        run_missing(runs, folder, jobs=jobs, cluster=cluster, progress=not quiet)
+    print(figure1(folder, source, 0, total, progress=not quiet))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

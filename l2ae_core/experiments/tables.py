@@ -17,6 +17,7 @@ from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.text import aligned, markdown
 
 MEASURES = {"auc": "AUC", "auprc": "AUPRC"}
+DATA = {"mnist": "MNIST", "usps": "USPS", "digits": "digits"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _clustering(table: PaperTable, finder: Finder) -> Table:
             continue
         pairs = zip(table.columns, found, strict=True)
         rows += [_clustering_row(data, column, scores, finder) for column, scores in pairs]
-        rows.append([data, "chance", "", *_spread(_chance(finder, table, data)), ""])
+        rows.append([DATA[data], "chance", "", *_spread(_chance(finder, table, data)), ""])
     columns = ["data", "system", "paper", "ACC", "sd", "min", "max", "NMI", "seeds", "epochs"]
     note = f"{table.note} Shares in percent; mean over seeds, sample standard deviation."
     return Table(table.name, table.title, columns, rows, note.strip(), 2)
@@ -101,11 +102,11 @@ def _clustering(table: PaperTable, finder: Finder) -> Table:
 def _clustering_row(data: str, column: Column, scores: dict[int, float], f: Finder) -> list[str]:
     paper = percent(column.paper[data]) if data in column.paper else ""
     if not scores:
-        return [data, column.title, paper, *[""] * 7]
+        return [DATA[data], column.title, paper, *[""] * 7]
     nmi = f.scores("clustering", data, column.system, column.score.replace("acc", "nmi"))
     epochs = next(iter(f.seeds("clustering", data, column.system, None).values())).config["epochs"]
     spread = _spread(scores.values(), percent(summarize(list(nmi.values())).mean) if nmi else "")
-    return [data, column.title, paper, *spread, str(epochs or "")]
+    return [DATA[data], column.title, paper, *spread, str(epochs or "")]
 
 
 def _spread(values: Iterable[float], nmi: str = "") -> list[str]:
@@ -138,7 +139,7 @@ def _pairs(table: PaperTable, finder: Finder) -> Table:
                 low, high = map(percent, d.interval) if d.interval else ("", "")
                 pair = f"{SYSTEMS[one].title} − {SYSTEMS[other].title}"
                 r = [_loss_correlation(finder, data, system) for system in (one, other)]
-                rows.append([data, pair, percent(d.mean), low, high, str(d.count), *r])
+                rows.append([DATA[data], pair, percent(d.mean), low, high, str(d.count), *r])
     columns = ["data", "gain in ACC", "mean", "low", "high", "pairs", "r with l2", "r without"]
     note = (
         "Pairs have the same seed: initial weights, batches, k-means starts. low and high: 95 % "
@@ -178,7 +179,7 @@ def _detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Ta
             each = [summarize(v).mean for v in ours if v]
             means.append(f"{summarize(each).mean:.3f}" if complete else "")
             ran = ran or any(ours)
-    title = f"{table.title}, {data}, {MEASURES[measure]}"
+    title = f"{table.title}, {DATA[data]}, {MEASURES[measure]}"
     note = f"{table.note} {_detection_note(table, finder, data)}".strip()
     return Table(f"{table.name}-{measure}", title, columns, [*cells, means] if ran else [], note)
 
@@ -211,4 +212,4 @@ def percent(share: float) -> str:
     """Return a share in percent, two digits after the point, as the paper prints it."""
     if not isfinite(share):
         raise ValueError(f"percent: share is {share} but expected a number")
-    return f"{100 * share:.2f}"
+    return f"{round(100 * share, 2) + 0.0:.2f}"  # never "-0.00"
