@@ -1,12 +1,13 @@
 """The array type and the one place that asks on which device an array lives."""
 
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
+Place: TypeAlias = Literal["cpu", "cuda"]
 
 
 def array_module(x: Array) -> ModuleType:
@@ -20,3 +21,8 @@ def array_module(x: Array) -> ModuleType:
 
     module: ModuleType = cupy.get_array_module(x)
     return module
+
+
+def get_place(x: Array) -> Place:
+    """Return whose memory holds x: "cuda" for a GPU's and for an emulated one's, else "cpu"."""
+    return "cuda" if not isinstance(x, np.ndarray) or hasattr(x, "owner") else "cpu"

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, Place, get_place
 from l2ae_kernels.cpu import conv as cpu_conv
 from l2ae_kernels.cpu import dense as cpu_dense
 from l2ae_kernels.cpu import kmeans as cpu_kmeans
@@ -33,15 +33,20 @@ ANY: DTypes = frozenset({*REAL, np.dtype("complex128")})
 
 @dataclass(frozen=True)
 class Implementation:
-    """One rung: a function, the data types that it takes, and whether its code is emitted."""
+    """One rung: a function, the data types that it takes, where it runs, and how it is made."""
 
     function: Callable[..., Any]
     dtypes: DTypes = REAL
     emitted: bool = False  # then it is left out where there are no vectors to emit for
+    on: Place = "cpu"  # where its arrays live
 
     def takes(self, x: Array) -> bool:
-        """Whether it can run on x here."""
-        return x.dtype in self.dtypes and not (self.emitted and get_vectors() is None)
+        """Whether it can run on x, where x is."""
+        return (
+            x.dtype in self.dtypes
+            and get_place(x) == self.on
+            and not (self.emitted and get_vectors() is None)
+        )
 
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
@@ -112,9 +117,10 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
 
 
 def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any]:
-    """Return the fastest function of `operation` that takes x's dtype, or the rung that is named.
+    """Return the fastest function of `operation` that takes x where it is, or the rung named.
 
-    Raises ValueError for an unknown operation or rung, and for a dtype that it does not take.
+    Raises ValueError for an unknown operation or rung, and for a dtype or a place of x that it does
+    not take.
     """
     rungs = IMPLEMENTATIONS.get(operation)
     if rungs is None:
@@ -124,5 +130,5 @@ def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any
     for name in reversed(rungs):
         if rung in (None, name) and rungs[name].takes(x):
             return rungs[name].function
-    wanted = f"{operation}: no implementation {rung or ''} for dtype {x.dtype}"
+    wanted = f"{operation}: no implementation {rung or ''} for dtype {x.dtype} on {get_place(x)}"
     raise ValueError(f"{wanted} and vectors {getattr(get_vectors(), 'name', 'none')!r}")

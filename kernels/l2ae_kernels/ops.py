@@ -7,7 +7,7 @@ float64 for the fast implementations, complex128 for complex steps. `out` is wri
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, array_module
+from l2ae_kernels.arrays import Array, array_module, get_place
 from l2ae_kernels.geometry import Padding, Pair, output_size, require_shape
 from l2ae_kernels.implementations import pick
 from l2ae_kernels.reference.restarts import Restarts
@@ -15,8 +15,7 @@ from l2ae_kernels.reference.restarts import Restarts
 
 def _output(operation: str, out: Array | None, shape: tuple[int, ...], like: Array) -> Array:
     if out is None:
-        new: Array = array_module(like).empty(shape, like.dtype)
-        return new
+        return array_module(like).empty_like(like, order="C", shape=shape)  # type: ignore[no-any-return]
     require_shape(operation, "out", out.shape, shape)
     if out.dtype != like.dtype or not out.flags.c_contiguous:
         raise ValueError(
@@ -27,11 +26,18 @@ def _output(operation: str, out: Array | None, shape: tuple[int, ...], like: Arr
 
 
 def _same(operation: str, **arrays: Array | None) -> list[Array | None]:
-    """Check that all arrays have one dtype and return them C-contiguous."""
+    """Check that all arrays have one dtype and one place, and return them C-contiguous."""
     if len({a.dtype for a in arrays.values() if a is not None}) != 1:
         found = {name: str(a.dtype) for name, a in arrays.items() if a is not None}
         raise ValueError(f"{operation}: arguments must have one dtype, they have {found}")
-    return [None if a is None else array_module(a).ascontiguousarray(a) for a in arrays.values()]
+    if len({get_place(a) for a in arrays.values() if a is not None}) != 1:
+        found = {name: get_place(a) for name, a in arrays.items() if a is not None}
+        raise ValueError(f"{operation}: arguments must be in one memory, they are on {found}")
+    return [None if a is None else _contiguous(a) for a in arrays.values()]
+
+
+def _contiguous(a: Array) -> Array:
+    return a if a.flags.c_contiguous else a.copy(order="C")
 
 
 def _require_axes(operation: str, **arrays: tuple[Array, int]) -> None:
