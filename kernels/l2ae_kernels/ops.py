@@ -5,8 +5,6 @@ float64 for the fast implementations, complex128 for complex steps. `out` is wri
 `rung` forces an implementation of the table by name. `l2ae_kernels.reference` has the formulas.
 """
 
-import numpy as np
-
 from l2ae_kernels.arrays import Array, array_module, get_place
 from l2ae_kernels.geometry import Padding, Pair, output_size, require_shape
 from l2ae_kernels.implementations import pick
@@ -207,7 +205,7 @@ def adam_step(
     if not all(a.flags.c_contiguous for a in (p, m, v)):
         raise ValueError("adam_step: p, m and v are changed in place and must be C-contiguous")
     pick("adam_step", p, rung)(
-        p, m, v, np.ascontiguousarray(g),
+        p, m, v, _contiguous(g),
         learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, step=step, variant=variant,
     )  # fmt: skip
 

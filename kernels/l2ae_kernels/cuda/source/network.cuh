@@ -6,9 +6,7 @@
 
 #pragma once
 
-#ifndef REAL
-#define REAL float
-#endif
+#include "real.cuh"
 
 typedef REAL real;
 typedef long long size;  // of arrays and offsets: 70,000 images have more than 2^31 features
