@@ -179,6 +179,13 @@ class Device:
         copied: Array = self.array_module.asarray(np.ascontiguousarray(host))
         return copied
 
+    def write(self, x: Array, host: Array) -> None:
+        """Copy an array of the host to x, of its shape and dtype."""
+        if self.emulated:
+            np.copyto(x.view(np.ndarray), host, casting="no")
+        else:
+            x.set(np.ascontiguousarray(host))  # type: ignore[attr-defined]
+
     def to_host(self, x: Array) -> Array:
         """Return a copy in the memory of the host; waits for the work that writes x."""
         copied: Array = x.get()  # type: ignore[attr-defined]

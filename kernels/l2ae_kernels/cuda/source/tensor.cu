@@ -68,8 +68,8 @@ struct Parts {
 };
 
 __device__ inline Parts split(float value) {
-    unsigned high = to_tf32(value);
-    return {high, to_tf32(value - __int_as_float((int)high))};
+    unsigned high = mma::to_tf32(value);
+    return {high, mma::to_tf32(value - __int_as_float((int)high))};
 }
 
 // Add the products of a chunk: 32 samples of a warp, 64 clusters, 32 features.
@@ -100,9 +100,9 @@ __device__ inline void multiply_chunk(
             }
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                mma_tf32(sum[half][column], a_low[half], b);  // the small ones first
-                mma_tf32(sum[half][column], a[half], b_low);
-                mma_tf32(sum[half][column], a[half], b);
+                mma::tf32(sum[half][column], a_low[half], b);  // the small ones first
+                mma::tf32(sum[half][column], a[half], b_low);
+                mma::tf32(sum[half][column], a[half], b);
             }
         }
     }

@@ -1,0 +1,47 @@
+"""Which whole numbers the sums of a device are made of (source/fixed.cuh).
+
+    s = Σ_i round(v_i / u) in 64-bit integers,   u = 2^⌈log2(n · max|v|)⌉ / 2^bits
+
+so no sum of n values reaches 2^bits, and 2^63 is never near. Rounding moves a mean of n values by
+at most u / 2 ≤ max|v| · n / 2^bits.
+"""
+
+import math
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+
+BITS = {
+    np.dtype(np.float32): 51,  # as the CPU's sums (cpu/nearest/sums.py): equal labels, equal bits
+    np.dtype(np.float64): 62,  # rounds 1e5 values to 5e-14 of the largest
+}
+INERTIA_BITS = 62
+SMALLEST = -1000  # exponent of the smallest unit: its inverse is still a float64
+
+
+def unit_of_sums(n: int, largest: float, dtype: np.dtype[np.generic]) -> float:
+    """Return the unit of sums of n numbers of size `largest` at most, of the dtype of samples."""
+    return _unit(n * largest, BITS[np.dtype(dtype)])
+
+
+def unit_of_inertia(n: int, d: int, largest: float, dtype: np.dtype[np.generic]) -> float:
+    """Return the unit of a sum of n squared distances of points (d) whose features are bounded.
+
+    It is infinite where a distance may overflow the dtype of samples: then there is no sum.
+    """
+    bound = d * (2 * largest) * (2 * largest)
+    if bound > np.finfo(dtype).max:
+        return math.inf
+    return _unit(n * bound, INERTIA_BITS)
+
+
+def _unit(most: float, bits: int) -> float:
+    if most == 0 or not math.isfinite(most):
+        return 1.0
+    return 2.0 ** max(SMALLEST, math.ceil(math.log2(most)) - bits)
+
+
+def largest_of(*arrays: Array) -> float:
+    """Return the largest |a| of arrays of the host."""
+    return float(max((np.abs(a).max(initial=0) for a in arrays), default=0))
