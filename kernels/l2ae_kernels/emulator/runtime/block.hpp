@@ -32,7 +32,6 @@ struct Thread {
   std::deque<Copy> copies;   // issued, not yet arrived; closed groups first
   std::deque<int> groups;    // sizes of the closed groups
   int open_group = 0;
-  Place copy_place = {"", 0};
 
   int lane() const { return int(number % 32); }
 };
@@ -64,6 +63,9 @@ class SharedMemory {
   SharedMemory& operator=(const SharedMemory&) = delete;
 
   void* dynamic() const { return dynamic_; }
+  bool contains(const void* address) const {
+    return address >= base_ && address < base_ + capacity_;
+  }
   void* variable(int slot, size_t bytes, const char* name, Place place) {
     if (slots_.size() <= size_t(slot)) slots_.resize(size_t(slot) + 1, nullptr);
     if (slots_[size_t(slot)] != nullptr) return slots_[size_t(slot)];

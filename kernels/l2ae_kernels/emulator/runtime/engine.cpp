@@ -406,11 +406,18 @@ void* shared_variable(int slot, size_t bytes, const char* name, Place place) {
 }
 void* dynamic_shared() { return running->block->shared.dynamic(); }
 
-void issue_copy(Copy copy, Place place) {
-  Thread& me = *running->thread;
-  me.copy_place = place;
-  me.copies.push_back(copy);
-  ++me.open_group;
+void check_copy(const void* shared, const void* global, int bytes, Place place) {
+  const SharedMemory& memory = running->block->shared;
+  if (!memory.contains(shared)) fail(place, "async_copy: the target is not in shared memory");
+  if (memory.contains(global)) fail(place, "async_copy: the source is in shared memory");
+  if (reinterpret_cast<uintptr_t>(shared) % uintptr_t(bytes) != 0 ||
+      reinterpret_cast<uintptr_t>(global) % uintptr_t(bytes) != 0)
+    fail(place, "async_copy: an address is not a multiple of %d bytes", bytes);
+}
+
+void issue_copy(Copy copy) {
+  running->thread->copies.push_back(copy);
+  ++running->thread->open_group;
 }
 
 void commit_copies() {
