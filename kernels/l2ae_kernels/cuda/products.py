@@ -110,8 +110,11 @@ class _Product:
         if rung == "naive":
             across, down = NAIVE_BLOCK
             grid = ceil_div(rows, down), ceil_div(columns, across), models
+            A_steps = (self.depth, 1) if self.A_by_depth else (1, rows)
+            B_steps = (self.depth, 1) if self.B_by_depth else (1, columns)
             arguments = self._arguments(self.C, distances, epilogue)
-            device.launch(kernel, grid, NAIVE_BLOCK, arguments)
+            steps = map(np.int64, A_steps + B_steps)
+            device.launch(kernel, grid, NAIVE_BLOCK, (*arguments, *steps))
             return
         count, part = splits(rows, columns, self.depth)
         if models * count > MOST_ON_Z:
@@ -133,9 +136,10 @@ class _Product:
 
     def _kernel(self, device: Device, rung: str) -> Kernel:
         name = "mma" if rung in TERMS else rung
-        number = {"TERMS": TERMS[rung]} if rung in TERMS else real(self.C.dtype)
-        orders = {"A_BY_DEPTH": int(self.A_by_depth), "B_BY_DEPTH": int(self.B_by_depth)}
-        defines: Defines = {**orders, **number}
+        defines: Defines = {"TERMS": TERMS[rung]} if rung in TERMS else real(self.C.dtype)
+        if rung != "naive":
+            orders = {"A_BY_DEPTH": int(self.A_by_depth), "B_BY_DEPTH": int(self.B_by_depth)}
+            defines = {**defines, **orders}
         return device.kernel(f"product_{name}.cu", f"product_{name}", defines)
 
     def _distances(self, epilogue: Epilogue) -> dict[str, np.int64]:

@@ -4,14 +4,14 @@
 
 // y = finish(Σ_s parts[s]), the parts added in order: the same bits in every run.
 //
-// One kernel for all that is done number by number: the end of a product whose depth was split, or
-// with a single part, bias and activation alone (gate null) and the activation's adjoint (gate = y).
+// One kernel for all that is done number by number: the end of a product whose depth was split; with
+// one part, bias and activation alone, or the adjoint of the activation whose output is `below`.
 // Why one: it moves the bytes that it must and computes next to nothing, so it is as fast as memory.
-// Each thread reads one number of each part, of the gate and of the bias, and writes one; threads
+// Each thread reads one number of each part, of `below` and of the bias, and writes one; threads
 // side by side have numbers side by side. grid (blocks, 1, models).
 extern "C" __global__ void finish_sums(
     const real* parts, real* y, size elements, size features, int count, size part_stride,
-    size parts_models, const real* bias, size bias_models, const real* gate, real slope)
+    size parts_models, const real* bias, size bias_models, const real* below, real slope)
 {
     const size model = blockIdx.z;
     parts += model * parts_models;
@@ -22,7 +22,7 @@ extern "C" __global__ void finish_sums(
         for (int s = 1; s < count; ++s) sum += parts[s * part_stride + i];
         const size feature = bias ? i % features : 0;
         const size index = model * elements + i;
-        y[index] = finish(sum, model_bias, feature, gate, index, slope);
+        y[index] = finish(sum, model_bias, feature, below, index, slope);
     }
 }
 

@@ -113,7 +113,7 @@ __device__ __forceinline__ void multiply(
 extern "C" __global__ void __launch_bounds__(THREADS) product_mma(
     const float* A, const float* B, float* C, size rows, size columns, size depth,
     size A_models, size B_models, size C_models,
-    const float* bias, size bias_models, const float* gate, float slope,
+    const float* bias, size bias_models, const float* y, float slope,
     int models, size depth_of_split)
 {
     __shared__ float A_tiles[2][TileA::SIZE];
@@ -160,6 +160,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) product_mma(
                 const size j = first_column + column + 8 * c + 2 * inner + e % 2;
                 if (i >= rows || j >= columns) continue;
                 const size index = blockIdx.z * C_models + i * columns + j;
-                C[index] = finish(sums[r][c][e], model_bias, j, gate, index, slope);
+                C[index] = finish(sums[r][c][e], model_bias, j, y, index, slope);
             }
 }

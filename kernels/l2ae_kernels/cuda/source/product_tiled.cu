@@ -37,11 +37,13 @@ __device__ __forceinline__ void load(
     }
 }
 
-// Arguments as in rung 1; C is (splits, models, rows, columns), depth_of_split a multiple of DEPTH.
+// Arguments as in rung 1, but for the order of the operands, which is compiled in: A_BY_DEPTH and
+// B_BY_DEPTH say whether the depths of an operand lie side by side in memory. C is (splits, models,
+// rows, columns), depth_of_split a multiple of DEPTH.
 extern "C" __global__ void __launch_bounds__(THREADS) product_tiled(
     const real* A, const real* B, real* C, size rows, size columns, size depth,
     size A_models, size B_models, size C_models,
-    const real* bias, size bias_models, const real* gate, real slope,
+    const real* bias, size bias_models, const real* y, real slope,
     int models, size depth_of_split)
 {
     __shared__ __align__(16) real A_tile[DEPTH][TILE + 4];
@@ -82,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) product_tiled(
             const size i = first_row + row + r, j = first_column + column + c;
             if (i >= rows || j >= columns) continue;
             const size index = blockIdx.z * C_models + i * columns + j;
-            C[index] = finish(sums[r][c], model_bias, j, gate, index, slope);
+            C[index] = finish(sums[r][c], model_bias, j, y, index, slope);
         }
     }
 }
