@@ -107,7 +107,7 @@ def test_tf32_rounds_and_is_only_taken_by_name():
     exact = x.astype("float64") @ W
     error = {r: np.abs(ops.dense(*on, rung=r).get() - exact).max() for r in ("tensor", "tf32")}
     default = np.abs(ops.dense(*on).get() - exact).max()
-    assert default == error["tensor"] < 1e-5 < 1e-3 < error["tf32"]
+    assert default == error["tensor"] < 1e-4 < 1e-3 < error["tf32"]
 
 
 def test_splits_cover_the_depth():

@@ -68,43 +68,44 @@ typedef Tile<B_BY_DEPTH> TileB;
 // x as the tensor core takes it, and what is left of it.
 __device__ __forceinline__ void split_tf32(float x, unsigned& big, unsigned& small)
 {
-    big = to_tf32(x);
-    small = TERMS == 3 ? to_tf32(x - __uint_as_float(big)) : 0;
+    big = mma::to_tf32(x);
+    small = TERMS == 3 ? mma::to_tf32(x - __uint_as_float(big)) : 0;
 }
 
-// Add the products of one step to the warp's 32 × 32 sums, as 2 × 4 fragments of 16 × 8.
-// Of a fragment, a thread has lines `group` and group + 8 and depths `inner` and inner + 4.
+// Add the products of one step to the warp's 32 × 32 sums, as 2 × 4 fragments of 16 × 8, of which
+// each lane has a few cells.
 __device__ __forceinline__ void multiply(
     float (&sums)[2][4][4], const float* A_tile, const float* B_tile, int row, int column)
 {
-    const int group = threadIdx.x % 32 / 4, inner = threadIdx.x % 4;
+    const int lane = threadIdx.x % 32;
     #pragma unroll
     for (int step = 0; step < DEPTH; step += 8) {
-        const int d = step + inner;
         unsigned a[2][4], a_small[2][4], b[4][2], b_small[4][2];
         #pragma unroll
         for (int r = 0; r < 2; ++r)
             #pragma unroll
-            for (int e = 0; e < 4; ++e)
-                split_tf32(
-                    A_tile[TileA::place(row + 16 * r + group + e % 2 * 8, d + e / 2 * 4)],
-                    a[r][e], a_small[r][e]);
+            for (int e = 0; e < 4; ++e) {
+                const mma::Cell cell = mma::tf32_a(lane, e);
+                const int place = TileA::place(row + 16 * r + cell.row, step + cell.column);
+                split_tf32(A_tile[place], a[r][e], a_small[r][e]);
+            }
         #pragma unroll
         for (int c = 0; c < 4; ++c)
             #pragma unroll
-            for (int e = 0; e < 2; ++e)
-                split_tf32(
-                    B_tile[TileB::place(column + 8 * c + group, d + e * 4)],
-                    b[c][e], b_small[c][e]);
+            for (int e = 0; e < 2; ++e) {
+                const mma::Cell cell = mma::tf32_b(lane, e);
+                const int place = TileB::place(column + 8 * c + cell.column, step + cell.row);
+                split_tf32(B_tile[place], b[c][e], b_small[c][e]);
+            }
         #pragma unroll
         for (int r = 0; r < 2; ++r)
             #pragma unroll
             for (int c = 0; c < 4; ++c) {
                 if (TERMS == 3) {  // the small ones first
-                    mma_tf32(sums[r][c], a_small[r], b[c]);
-                    mma_tf32(sums[r][c], a[r], b_small[c]);
+                    mma::tf32(sums[r][c], a_small[r], b[c]);
+                    mma::tf32(sums[r][c], a[r], b_small[c]);
                 }
-                mma_tf32(sums[r][c], a[r], b[c]);
+                mma::tf32(sums[r][c], a[r], b[c]);
             }
     }
 }
@@ -148,7 +149,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) product_mma(
         __syncthreads();
     }
 
-    const int group = threadIdx.x % 32 / 4, inner = threadIdx.x % 4;
     const float* model_bias = bias ? bias + model * bias_models : nullptr;
     #pragma unroll
     for (int r = 0; r < 2; ++r)
@@ -156,8 +156,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) product_mma(
         for (int c = 0; c < 4; ++c)
             #pragma unroll
             for (int e = 0; e < 4; ++e) {
-                const size i = first_row + row + 16 * r + group + e / 2 * 8;
-                const size j = first_column + column + 8 * c + 2 * inner + e % 2;
+                const mma::Cell cell = mma::d(threadIdx.x % 32, e);
+                const size i = first_row + row + 16 * r + cell.row;
+                const size j = first_column + column + 8 * c + cell.column;
                 if (i >= rows || j >= columns) continue;
                 const size index = blockIdx.z * C_models + i * columns + j;
                 C[index] = finish(sums[r][c][e], model_bias, j, y, index, slope);
