@@ -43,4 +43,4 @@ def moved_to(x: Array, a: Array) -> Array:
 
 def to_host(a: Array) -> Array:
     """Return a in the memory of the host: a itself where it is there, else a copy."""
-    return a if get_place(a) == "cpu" else a.get()  # type: ignore[attr-defined, no-any-return]
+    return a if get_place(a) == "cpu" else a.get()  # type: ignore[attr-defined]

@@ -26,6 +26,8 @@ from l2ae_kernels.cpu.register import ops as register
 from l2ae_kernels.cuda import elementwise as cuda_elementwise
 from l2ae_kernels.cuda import optim as cuda_optim
 from l2ae_kernels.cuda import products as cuda_products
+from l2ae_kernels.cuda.kmeans import assign as cuda_assign
+from l2ae_kernels.cuda.kmeans import restarts as cuda_restarts
 from l2ae_kernels.reference import conv, dense, kmeans, optim, restarts
 
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
@@ -123,15 +125,20 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "reference": Implementation(kmeans.assign),
         "blocked": Implementation(cpu_kmeans.assign),
         "register": Implementation(nearest.assign, F32, emitted=True),
+        "cuda-registers": Implementation(cuda_assign.assign_registers, on="cuda"),
+        "cuda-tensor": Implementation(cuda_assign.assign_best, on="cuda"),
     },
     "update": {
         "reference": Implementation(kmeans.update),
         "blocked": Implementation(cpu_kmeans.update),
+        "cuda-private": Implementation(cuda_assign.update, on="cuda"),
     },
     "restarts": {
         "reference": Implementation(restarts.Restarts),
         "blocked": Implementation(cpu_kmeans.Restarts),
         "register": Implementation(nearest_restarts.Restarts, F32, emitted=True),
+        "cuda-fused": Implementation(cuda_restarts.Restarts, on="cuda"),
+        "cuda-resident": Implementation(cuda_restarts.Resident, on="cuda"),
     },
 }
 

@@ -1,5 +1,9 @@
-"""Where these tests run CUDA kernels: on the emulator in three orders, and on a GPU, if any."""
+"""Where these tests run CUDA kernels: on the emulator in three orders, and on a GPU, if any.
 
+Where a GPU must be there, REQUIRE_GPU=1 turns its absence from a skip into a failure.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -18,5 +22,7 @@ def device(request) -> Iterator[Device]:
     try:
         found = find_device()
     except NoDevice as error:
+        if os.environ.get("REQUIRE_GPU") == "1":
+            raise
         pytest.skip(str(error))
     yield found

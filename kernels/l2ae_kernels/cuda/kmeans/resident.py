@@ -47,12 +47,12 @@ def plan(device: Device, x: Array, k: int, runs: int) -> Plan | None:
 
 def slice_bytes(x: Array, samples: int) -> int:
     """Return the shared memory of a slice of x."""
-    return 4 * shapes.padded(x.shape[1] * samples * x.dtype.itemsize // 4)
+    return 4 * shapes.padded(int(x.shape[1]) * samples * x.dtype.itemsize // 4)
 
 
 def state_bytes(x: Array, k: int) -> int:
     """Return the shared memory of a run (state_of in resident.cu)."""
-    d, words = x.shape[1], x.dtype.itemsize // 4
+    d, words = int(x.shape[1]), x.dtype.itemsize // 4
     centers, halves = k * shapes.padded(d) * words, shapes.padded(2 * k * d)
     return 4 * (2 * (2 * k + 2 * k * d) + centers + halves + shapes.padded(k) + 4)
 
@@ -84,9 +84,7 @@ def run(
         *samples, runs, np.int32(R), limits, np.int32(most), *state, table, going, history, done,
         barrier, *rules, *scales,
     )  # fmt: skip
-    kernel = device.kernel(
-        "resident.cu", "lloyd_resident", shapes.defines(x, k), cooperative=True
-    )
+    kernel = device.kernel("resident.cu", "lloyd_resident", shapes.defines(x, k), cooperative=True)
     device.launch(kernel, (plan.slices, plan.groups), (plan.threads,), arguments, plan.shared)
     there.end(which)
     restarts.centers[which] = device.to_host(there.centers)[which]

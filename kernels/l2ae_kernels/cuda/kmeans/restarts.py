@@ -104,7 +104,7 @@ class Resident(Restarts):
     def run_ahead(
         self, which: list[int], at_most: list[int], shift: float, spherical: bool
     ) -> Ahead | None:
-        """Iterate the runs `which`, each to its end; None where x does not fit. See the reference."""
+        """Iterate the runs `which` to their ends, see the reference; None where x does not fit."""
         plan = resident.plan(self.device, self.x, self.centers.shape[1], len(which))
         if plan is None:
             return None
@@ -115,7 +115,7 @@ class OnDevice:
     """What a set of runs keeps on the device, and the launches that change it."""
 
     def __init__(self, host: Restarts, k: int) -> None:
-        device, (runs, n), d = host.device, host.labels.shape, host.x.shape[1]
+        device, runs, d = host.device, len(host.labels), host.x.shape[1]
         self.host = host
         self.centers = device.empty((runs, k, d), host.x.dtype)
         self.sums = device.zeros((runs, k, d), np.int64)

@@ -13,7 +13,7 @@ BLOCKS = 8  # of a grid, for each multiprocessor: enough to hide latencies, few 
 
 def is_short(x: Array) -> bool:
     """Whether the samples x (n, d) lie in registers."""
-    return x.shape[1] <= SHORT[x.dtype.itemsize]
+    return int(x.shape[1]) <= SHORT[x.dtype.itemsize]
 
 
 def defines(x: Array, k: int | None = None) -> dict[str, int | str]:

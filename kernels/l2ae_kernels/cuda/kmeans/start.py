@@ -38,7 +38,7 @@ def start(x: Array, k: int, first: Array, draws: Array) -> tuple[Array, Array]:
 def lower(
     x: Array, points: Array | None, nearest: Array, keep: bool, rows: Array | None = None
 ) -> Array:
-    """Queue start_lower for points (R, m, d), or samples rows (R, m); return left (R, m, blocks)."""
+    """Queue start_lower for points (R, m, d), or samples rows (R, m): left (R, m, blocks)."""
     device, (n, d) = device_of(x), x.shape
     R, m = (points if rows is None else rows).shape[:2]  # type: ignore[union-attr]
     blocks = -(-n // shapes.TILE)

@@ -1,7 +1,7 @@
 """Rung 7: labels by tensor cores, proved or looked at again (tensor.cu).
 
-By how much may rounding bring two values of h = |c|²/2 − ⟨x, c⟩ closer to each other? With u = 2^-24,
-d features, and sizes |x| and C = max |c| (Σ |x_f c_f| ≤ |x| C, by Cauchy and Schwarz):
+By how much may rounding bring two values of h = |c|²/2 − ⟨x, c⟩ closer to each other? With
+u = 2^-24, d features, and sizes |x| and C = max |c| (Σ |x_f c_f| ≤ |x| C, by Cauchy and Schwarz):
 
     products    x = hi + lo in TF32 leaves lo·lo and the rounding of both lo: 3 · 2^-22 |x| C;
                 3 d products are added, each addition cut to 23 bits: 3 d · 2^-23 |x| C;
@@ -54,8 +54,8 @@ def decide(device: Device, x: Array, centers: Array, labels: Array, nearest: Arr
     half_norms, largest = device.empty(k, np.float32), device.zeros(1, np.uint32)
     rows, count = device.empty(n, np.int64), device.zeros(1, np.uint64)
     kernel = device.kernel("tensor.cu", "center_norms")
-    arguments = centers, np.int32(d), np.int32(k), half_norms, largest
-    device.launch(kernel, (-(-k // 4),), (128,), arguments)
+    norms = centers, np.int32(d), np.int32(k), half_norms, largest
+    device.launch(kernel, (-(-k // 4),), (128,), norms)
 
     shared, resident = shared_bytes(device, d)
     kernel = device.kernel("tensor.cu", "assign_tensor")
@@ -68,8 +68,8 @@ def decide(device: Device, x: Array, centers: Array, labels: Array, nearest: Arr
 
     kernel = device.kernel("tensor.cu", "label_distances")
     grid = shapes.grid_of(device, -(-n // shapes.TILE))
-    arguments = x, centers, np.int64(n), np.int32(d), labels, nearest
-    device.launch(kernel, grid, (shapes.TILE_THREADS,), arguments)
+    near = x, centers, np.int64(n), np.int32(d), labels, nearest
+    device.launch(kernel, grid, (shapes.TILE_THREADS,), near)
     assign_tiled(device, x, centers, labels, nearest, rows, count)
     return count
 

@@ -7,6 +7,7 @@ at most u / 2 ≤ max|v| · n / 2^bits.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +21,18 @@ INERTIA_BITS = 62
 SMALLEST = -1000  # exponent of the smallest unit: its inverse is still a float64
 
 
-def unit_of_sums(n: int, largest: float, dtype: np.dtype[np.generic]) -> float:
+def unit_of_sums(n: int, largest: float, dtype: np.dtype[Any]) -> float:
     """Return the unit of sums of n numbers of size `largest` at most, of the dtype of samples."""
     return _unit(n * largest, BITS[np.dtype(dtype)])
 
 
-def unit_of_inertia(n: int, d: int, largest: float, dtype: np.dtype[np.generic]) -> float:
+def unit_of_inertia(n: int, d: int, largest: float, dtype: np.dtype[Any]) -> float:
     """Return the unit of a sum of n squared distances of points (d) whose features are bounded.
 
     It is infinite where a distance may overflow the dtype of samples: then there is no sum.
     """
     bound = d * (2 * largest) * (2 * largest)
-    if bound > np.finfo(dtype).max:
+    if bound > float(np.finfo(dtype).max):
         return math.inf
     return _unit(n * bound, INERTIA_BITS)
 
