@@ -135,11 +135,12 @@ class OnDevice:
     def begin(self, which: list[int], least: float = 0.0) -> None:
         """Copy the centers to the device, and let the runs count from zero.
 
-        least: how large a number of the centers may become.
+        least: how large a number of a center may become that is not a mean of samples.
         """
         host, (n, d) = self.host, self.host.x.shape
         host.device.write(self.centers, host.centers)
-        size = max(host.largest, units.largest_of(host.centers[which]), least)
+        far = units.size_of_nearest(host.centers[which])
+        size = host.largest + max(host.largest, far, least)  # means are no larger than samples
         self.unit_of_inertia = units.unit_of_inertia(n, d, size, host.x.dtype)
         for r in which:
             self.changed[r] = 0

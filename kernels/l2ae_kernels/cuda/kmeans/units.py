@@ -26,12 +26,12 @@ def unit_of_sums(n: int, largest: float, dtype: np.dtype[Any]) -> float:
     return _unit(n * largest, BITS[np.dtype(dtype)])
 
 
-def unit_of_inertia(n: int, d: int, largest: float, dtype: np.dtype[Any]) -> float:
-    """Return the unit of a sum of n squared distances of points (d) whose features are bounded.
+def unit_of_inertia(n: int, d: int, size: float, dtype: np.dtype[Any]) -> float:
+    """Return the unit of a sum of n squared distances |x − c|² of d features, |x_f| + |c_f| <= size.
 
     It is infinite where a distance may overflow the dtype of samples: then there is no sum.
     """
-    bound = d * (2 * largest) * (2 * largest)
+    bound = d * size * size
     if bound > float(np.finfo(dtype).max):
         return math.inf
     return _unit(n * bound, INERTIA_BITS)
@@ -43,6 +43,9 @@ def _unit(most: float, bits: int) -> float:
     return 2.0 ** max(SMALLEST, math.ceil(math.log2(most)) - bits)
 
 
-def largest_of(*arrays: Array) -> float:
-    """Return the largest |a| of arrays of the host."""
-    return float(max((np.abs(a).max(initial=0) for a in arrays), default=0))
+def size_of_nearest(centers: Array) -> float:
+    """Return a number that some center of each run, (R, k, d), does not exceed in any feature.
+
+    The nearest center of a point is not farther than that one, however far others lie.
+    """
+    return float(np.abs(centers).max(axis=2).min(axis=1).max(initial=0))
