@@ -231,6 +231,11 @@ class EmulatedArray(np.ndarray[Any, Any]):
             return tuple(self.owner._owned(a) for a in result)
         return self.owner._owned(result) if isinstance(result, np.ndarray) else result
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """As NumPy does; what it makes of arrays of a device stays there."""
+        result = super().__array_function__(function, types, args, kwargs)
+        return self.owner._owned(result) if type(result) is np.ndarray else result
+
     def get(self) -> Array:
         """Return a copy in the memory of the host."""
         return np.array(self, subok=False)

@@ -66,9 +66,10 @@ def test_one_model_through_ops(shape, rung, device):
 
 @pytest.mark.parametrize("rung", CASES, ids="-".join)
 @pytest.mark.parametrize("slope", [0.0, 0.3])
-def test_models_side_by_side_with_activations(slope, rung, device):
-    """Three models that share their images; dense is cut into parts, the others are not."""
-    (name, dtype), (M, N, I, O) = rung, (3, 9, 270, 5)
+@pytest.mark.parametrize("shape", [(3, 9, 270, 5), (2, 5, 6, 270)], ids=str)
+def test_models_side_by_side_with_activations(shape, slope, rung, device):
+    """Models that share their images; in one shape dense is cut into parts, in one its adjoint."""
+    (name, dtype), (M, N, I, O) = rung, shape
     x, W, b, dy = draw(np.random.default_rng(1), dtype, (N, I), (M, I, O), (M, O), (M, N, O))
     (below,) = draw(np.random.default_rng(2), dtype, (M, N, I))
     on_x, on_W, on_b, on_dy, on_below = (device.to_device(a) for a in (x, W, b, dy, below))
