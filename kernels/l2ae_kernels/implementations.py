@@ -59,7 +59,9 @@ def _products(function: Callable[..., None]) -> dict[str, Implementation]:
     """The CUDA rungs of a dense product."""
     takes = {"naive": REAL, "tiled": REAL, "tensor": F32, "tf32": F32}
     return {
-        rung: Implementation(partial(function, rung=rung), dtypes, on="cuda", rounds=rung == "tf32")
+        f"cuda-{rung}": Implementation(
+            partial(function, rung=rung), dtypes, on="cuda", rounds=rung == "tf32"
+        )
         for rung, dtypes in takes.items()
     }
 
@@ -104,22 +106,22 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "bias_adjoint": {
         "reference": Implementation(dense.bias_adjoint, ANY, on=None),
         "blocked": Implementation(cpu_dense.bias_adjoint),
-        "flat": Implementation(cuda_elementwise.bias_adjoint, on="cuda"),
+        "cuda-flat": Implementation(cuda_elementwise.bias_adjoint, on="cuda"),
     },
     "leaky_relu": {
         "reference": Implementation(dense.leaky_relu, ANY, on=None),
         "blocked": Implementation(cpu_dense.leaky_relu),
-        "flat": Implementation(cuda_elementwise.leaky_relu, on="cuda"),
+        "cuda-flat": Implementation(cuda_elementwise.leaky_relu, on="cuda"),
     },
     "leaky_relu_adjoint": {
         "reference": Implementation(dense.leaky_relu_adjoint, ANY, on=None),
         "blocked": Implementation(cpu_dense.leaky_relu_adjoint),
-        "flat": Implementation(cuda_elementwise.leaky_relu_adjoint, on="cuda"),
+        "cuda-flat": Implementation(cuda_elementwise.leaky_relu_adjoint, on="cuda"),
     },
     "adam_step": {
         "reference": Implementation(optim.adam_step, on=None),
         "fused": Implementation(cpu_optim.adam_step),
-        "flat": Implementation(cuda_optim.adam_step, on="cuda"),
+        "cuda-flat": Implementation(cuda_optim.adam_step, on="cuda"),
     },
     "assign": {
         "reference": Implementation(kmeans.assign),
