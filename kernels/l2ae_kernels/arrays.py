@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-Place: TypeAlias = Literal["cpu", "cuda"]
+Place: TypeAlias = Literal["cpu", "cuda", "streamed"]
 
 
 def array_module(x: Array) -> ModuleType:
@@ -24,23 +24,25 @@ def array_module(x: Array) -> ModuleType:
 
 
 def get_place(x: Array) -> Place:
-    """Return whose memory holds x: "cuda" for a GPU's and for an emulated one's, else "cpu"."""
-    return "cuda" if not isinstance(x, np.ndarray) or hasattr(x, "owner") else "cpu"
+    """Return where x is worked on: "cuda" for an array of a GPU, or of an emulated one; "streamed"
+    for an array of the host that goes through a device in pieces; else "cpu".
+    """
+    place: Place = getattr(x, "place", "cpu") if isinstance(x, np.ndarray) else "cuda"
+    return place
 
 
 def moved_to(x: Array, a: Array) -> Array:
     """Return a in the memory that holds x: a itself where it is there, else a copy."""
-    if get_place(a) == get_place(x):
+    if get_place(x) != "cuda":
+        return to_host(a)
+    if get_place(a) == "cuda":
         return a
-    if isinstance(a, np.ndarray) and not isinstance(x, np.ndarray):
-        moved: Array = array_module(x).asarray(a)
-    elif get_place(x) == "cuda":
-        moved = x.owner.to_device(a)  # type: ignore[attr-defined]
-    else:
-        moved = to_host(a)
+    if isinstance(x, np.ndarray):
+        return x.owner.to_device(a)  # type: ignore[attr-defined, no-any-return]
+    moved: Array = array_module(x).asarray(a)
     return moved
 
 
 def to_host(a: Array) -> Array:
     """Return a in the memory of the host: a itself where it is there, else a copy."""
-    return a if get_place(a) == "cpu" else a.get()  # type: ignore[attr-defined]
+    return a.get() if get_place(a) == "cuda" else a  # type: ignore[attr-defined]

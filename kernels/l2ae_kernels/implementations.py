@@ -27,7 +27,9 @@ from l2ae_kernels.cuda import elementwise as cuda_elementwise
 from l2ae_kernels.cuda import optim as cuda_optim
 from l2ae_kernels.cuda import products as cuda_products
 from l2ae_kernels.cuda.kmeans import assign as cuda_assign
+from l2ae_kernels.cuda.kmeans import numba_rungs as cuda_numba
 from l2ae_kernels.cuda.kmeans import restarts as cuda_restarts
+from l2ae_kernels.cuda.kmeans import stream as cuda_stream
 from l2ae_kernels.reference import conv, dense, kmeans, optim, restarts
 
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
@@ -127,8 +129,11 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "reference": Implementation(kmeans.assign),
         "blocked": Implementation(cpu_kmeans.assign),
         "register": Implementation(nearest.assign, F32, emitted=True),
+        "cuda-naive": Implementation(cuda_numba.assign_naive, on="cuda"),
+        "cuda-shared": Implementation(cuda_numba.assign_shared, on="cuda"),
         "cuda-registers": Implementation(cuda_assign.assign_registers, on="cuda"),
         "cuda-tensor": Implementation(cuda_assign.assign_best, on="cuda"),
+        "cuda-streamed": Implementation(cuda_stream.assign, on="streamed"),
     },
     "update": {
         "reference": Implementation(kmeans.update),
@@ -141,6 +146,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "register": Implementation(nearest_restarts.Restarts, F32, emitted=True),
         "cuda-fused": Implementation(cuda_restarts.Restarts, on="cuda"),
         "cuda-resident": Implementation(cuda_restarts.Resident, on="cuda"),
+        "cuda-streamed": Implementation(cuda_stream.Restarts, on="streamed"),
     },
 }
 

@@ -149,8 +149,8 @@ def lloyd(
         bar.update(len(active) - len(going))
         active = going
     for r, history in enumerate(histories):
-        labels, centers = restarts.labels[r].copy(), restarts.centers[r].copy()
-        centers = moved_to(restarts.x, centers)
+        found = restarts.labels[r].copy(), restarts.centers[r].copy()
+        labels, centers = (moved_to(restarts.x, a) for a in found)
         yield Clustering(labels, centers, history[-1], len(history) - 1, [history], spherical)
 
 

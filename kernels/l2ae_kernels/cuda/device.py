@@ -35,7 +35,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, Place
 
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Defines: TypeAlias = Mapping[str, int | str]
@@ -191,6 +191,12 @@ class Device:
         copied: Array = x.get()  # type: ignore[attr-defined]
         return copied
 
+    def stream(self, host: Array) -> "StreamedArray":
+        """Return a view of an array of the host whose pieces are worked on here."""
+        streamed = host.view(StreamedArray)
+        streamed.owner = self
+        return streamed
+
     def synchronize(self) -> None:
         """Wait for all work of the device."""
         if not self.emulated:
@@ -211,6 +217,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
     `get` copies it to the host, and it does not mix with arrays of the host.
     """
 
+    place: Place = "cuda"
     owner: Device
 
     def __array_finalize__(self, source: Any) -> None:
@@ -241,6 +248,19 @@ class EmulatedArray(np.ndarray[Any, Any]):
         return np.array(self, subok=False)
 
 
+class StreamedArray(np.ndarray[Any, Any]):
+    """An array of the host that goes through a device in pieces, for data larger than the device.
+
+    `device.stream(x)` makes one, with no copy. k-means takes it as any array; see kmeans/stream.py.
+    """
+
+    place: Place = "streamed"
+    owner: Device
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.owner = getattr(source, "owner", None)  # type: ignore[assignment]
+
+
 def _plain(a: Any) -> Any:
     return a.view(np.ndarray) if isinstance(a, EmulatedArray) else a
 
@@ -265,7 +285,7 @@ def options(defines: Defines) -> tuple[str, ...]:
 
 def device_of(x: Array) -> Device:
     """Return the device whose memory holds x; ValueError when that is the host's."""
-    if isinstance(x, EmulatedArray):
+    if isinstance(x, EmulatedArray | StreamedArray):
         return x.owner
     if isinstance(x, np.ndarray):
         raise ValueError("device_of: x lies in the memory of the host but expected a device's")

@@ -1,5 +1,7 @@
 """Launchers of passes over the samples that several rungs share. They only queue."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from l2ae_kernels.arrays import Array
@@ -33,13 +35,15 @@ def settle(
     found: Array,
     distances: Array | None,
     labels: Array,
+    pitch: int,
     totals: tuple[Array, Array, Array, Array],
     unit: float,
     unit_of_inertia: float,
 ) -> None:
     """Let the labels of a run be those `found`, and add what changed to its totals (lloyd_settle).
 
-    totals: sums (R, k, d), counts (R, k), changed (R,) and inertia (R,), all int64.
+    labels: of all runs, `pitch` from one to the next, from the first sample of x on. totals: sums
+    (R, k, d), counts (R, k), changed (R,) and inertia (R,), all int64.
     """
     n, d = x.shape
     shared, private = shapes.private_bytes(k, d)
@@ -47,14 +51,15 @@ def settle(
     grid = shapes.grid_of(device, -(-n // shapes.TILE_THREADS))
     sizes = np.int64(n), np.int32(d), np.int32(k), np.int32(run)
     scales = np.float64(1 / unit), np.float64(1 / unit_of_inertia), np.int32(private)
-    arguments = x, *sizes, found, distances, labels, np.int64(n), *totals, *scales
+    arguments = x, *sizes, found, distances, labels, np.int64(pitch), *totals, *scales
     device.launch(kernel, grid, (shapes.TILE_THREADS,), arguments, shared)
 
 
-def largest(device: Device, x: Array) -> float:
-    """Return max |x|, which is not finite where x holds NaN or infinity (survey.cu)."""
+def largest(device: Device, parts: Iterable[Array]) -> float:
+    """Return max |x| over parts of x; not finite where x holds NaN or infinity (survey.cu)."""
     bits = device.zeros(1, np.uint64)
-    kernel = shapes.tiled_kernel(device, "survey.cu", "survey", x)
-    grid = shapes.grid_of(device, -(-x.size // 256))
-    device.launch(kernel, grid, (256,), (x, np.int64(x.size), bits))
+    for x in parts:
+        kernel = shapes.tiled_kernel(device, "survey.cu", "survey", x)
+        grid = shapes.grid_of(device, -(-x.size // 256))
+        device.launch(kernel, grid, (256,), (x, np.int64(x.size), bits))
     return float(device.to_host(bits).view(np.float64)[0])

@@ -9,6 +9,7 @@ the sums of the CPU's top rung, bit for bit, when they have its labels.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,11 @@ class Restarts(reference.Restarts):
         self.unit = units.unit_of_sums(n, self.largest, x.dtype)
 
     def _survey(self) -> None:
-        self.largest = largest(self.device, self.x)
+        self.largest = largest(self.device, (part for _, part in self.parts()))
+
+    def parts(self) -> Iterable[tuple[int, Array]]:
+        """Yield x in parts that lie on the device, each with the number of its first sample."""
+        yield 0, self.x
 
     @staticmethod
     def nearest(x: Array, centers: Array) -> tuple[Array, Array]:
@@ -53,15 +58,16 @@ class Restarts(reference.Restarts):
         """Assign every sample to its nearest center, in the runs `which`; ties take the first."""
         there, x, k = self.on_device, self.x, self.centers.shape[1]
         there.begin(which)
-        if shapes.is_short(x) and there.runs_a_block(k):
-            there.pass_short(which, k)
-        elif pays(self.device, x, k):
-            for r in which:
-                labels, nearest = there.scratch()
-                decide(self.device, x, there.centers[r], labels, nearest)
-                there.settle(r, labels, nearest)
-        else:
-            there.pass_tiled(which, k)
+        for first, part in self.parts():
+            if shapes.is_short(x) and there.runs_a_block(k):
+                there.pass_short(part, first, which, k)
+            elif pays(self.device, x, k):
+                for r in which:
+                    labels, nearest = there.scratch(len(part))
+                    decide(self.device, part, there.centers[r], labels, nearest)
+                    there.settle(part, first, r, labels, nearest)
+            else:
+                there.pass_tiled(part, first, which, k)
         there.end(which)
 
     def forget(self) -> None:
@@ -74,7 +80,9 @@ class Restarts(reference.Restarts):
         """Take labels (n,) and squared distances (n,) of an assignment of run r made elsewhere."""
         changed = self.changed.copy()  # it counts the labels of an assignment
         self.on_device.begin([r])
-        self.on_device.settle(r, labels, distances)
+        for first, part in self.parts():
+            of_part = slice(first, first + len(part))
+            self.on_device.settle(part, first, r, labels[of_part], distances[of_part])
         self.on_device.end([r])
         self.changed[:] = changed
 
@@ -125,12 +133,13 @@ class OnDevice:
         self._scratch: tuple[Array, Array] | None = None
         self.unit_of_inertia = 1.0
 
-    def scratch(self) -> tuple[Array, Array]:
-        """Return labels (n,) and distances (n,) to write to, made once."""
+    def scratch(self, n: int) -> tuple[Array, Array]:
+        """Return labels (n,) and distances (n,) to write to, of the first and largest part."""
         if self._scratch is None:
-            n, device = len(self.host.x), self.host.device
+            device = self.host.device
             self._scratch = device.empty(n, np.int32), device.empty(n, self.host.x.dtype)
-        return self._scratch
+        labels, distances = self._scratch
+        return labels[:n], distances[:n]
 
     def begin(self, which: list[int], least: float = 0.0) -> None:
         """Copy the centers to the device, and let the runs count from zero.
@@ -163,38 +172,42 @@ class OnDevice:
         room = self.host.device.properties.shared_per_block // 2
         return room // shapes.run_bytes(self.host.x, k)
 
-    def pass_short(self, which: list[int], k: int) -> None:
-        """Queue rung 4 for short samples."""
-        x, device, share = self.host.x, self.host.device, min(self.runs_a_block(k), len(which))
+    def labels_from(self, first: int) -> tuple[Array, Any]:
+        """Return the labels of all runs from sample `first` on, and from one run to the next."""
+        return self.host.labels.reshape(-1)[first:], np.int64(self.host.labels.shape[1])
+
+    def pass_short(self, x: Array, first: int, which: list[int], k: int) -> None:
+        """Queue rung 4 for short samples x, the first of which is number `first` of all."""
+        device, share = self.host.device, min(self.runs_a_block(k), len(which))
         kernel = shapes.short_kernel(device, "lloyd.cu", "lloyd_short", x, k)
         pieces, groups = -(-len(x) // shapes.BLOCK), -(-len(which) // share)
         grid = shapes.grid_of(device, pieces, groups)
         runs = device.to_device(np.array(which, np.int32))
         sizes = np.int64(len(x)), np.int32(k), runs, np.int32(len(which)), np.int32(share)
-        arguments = x, *sizes, self.centers, self.host.labels, np.int64(len(x)), *self.totals()
+        arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
         shared = share * shapes.run_bytes(x, k)
         device.launch(kernel, grid, (shapes.BLOCK,), (*arguments, *self.scales()), shared)
 
-    def pass_tiled(self, which: list[int], k: int) -> None:
-        """Queue rung 4 for any samples."""
-        x, device = self.host.x, self.host.device
+    def pass_tiled(self, x: Array, first: int, which: list[int], k: int) -> None:
+        """Queue rung 4 for any samples x, the first of which is number `first` of all."""
+        device = self.host.device
         n, d = x.shape
         shared, private = shapes.private_bytes(k, d)
         kernel = shapes.tiled_kernel(device, "lloyd.cu", "lloyd_tiled", x)
         grid = shapes.grid_of(device, -(-n // shapes.TILE), len(which))
         runs = device.to_device(np.array(which, np.int32))
         sizes = np.int64(n), np.int32(d), np.int32(k), runs
-        arguments = x, *sizes, self.centers, self.host.labels, np.int64(n), *self.totals()
+        arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
         scales = *self.scales(), np.int32(private)
         device.launch(kernel, grid, (shapes.TILE_THREADS,), (*arguments, *scales), shared)
 
-    def settle(self, r: int, labels: Array, distances: Array) -> None:
-        """Queue the labels of run r that were found elsewhere."""
-        x, device = self.host.x, self.host.device
-        found, k = labels.astype(np.int32, copy=False), self.counts.shape[1]
-        near = distances.astype(x.dtype, copy=False)
-        scales = self.host.unit, self.unit_of_inertia
-        settle(device, x, k, r, found, near, self.host.labels, self.totals(), *scales)
+    def settle(self, x: Array, first: int, r: int, labels: Array, distances: Array) -> None:
+        """Queue labels and distances of samples x in run r that were found elsewhere."""
+        found = moved_to(x, labels.astype(np.int32, copy=False))
+        near = moved_to(x, distances.astype(x.dtype, copy=False))
+        before, pitch = self.labels_from(first)
+        k, scales = self.counts.shape[1], (self.host.unit, self.unit_of_inertia)
+        settle(self.host.device, x, k, r, found, near, before, int(pitch), self.totals(), *scales)
 
     def scales(self) -> tuple[Any, Any]:
         """Return what numbers are multiplied by to become whole: of the sums, of the inertia."""

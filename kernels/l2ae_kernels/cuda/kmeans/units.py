@@ -27,7 +27,7 @@ def unit_of_sums(n: int, largest: float, dtype: np.dtype[Any]) -> float:
 
 
 def unit_of_inertia(n: int, d: int, size: float, dtype: np.dtype[Any]) -> float:
-    """Return the unit of a sum of n squared distances |x − c|² of d features, |x_f| + |c_f| <= size.
+    """Return the unit of a sum of n squared distances |x − c|², where |x_f| + |c_f| <= size.
 
     It is infinite where a distance may overflow the dtype of samples: then there is no sum.
     """
