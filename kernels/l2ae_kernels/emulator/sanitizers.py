@@ -6,6 +6,9 @@ sees to. It writes reports to a file of this process; whatever a launch adds to 
 
 import ctypes
 import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 from l2ae_kernels.emulator.errors import SanitizerError
@@ -45,7 +48,28 @@ class Reports:
         with self._path.open("rb") as file:
             file.seek(self._seen)
             report = file.read().decode(errors="replace").strip()
-        raise SanitizerError(f"kernel {kernel!r}\n{report}")
+        raise SanitizerError(f"kernel {kernel!r}\n{with_lines(report)}")
 
     def _size(self) -> int:
         return self._path.stat().st_size if self._path and self._path.exists() else 0
+
+
+_FRAME = re.compile(r"\((/\S+\.so)\+(0x[0-9a-f]+)\)")
+
+
+def with_lines(report: str) -> str:
+    """Fill in functions and lines, which g++'s runtime leaves out for libraries loaded late."""
+    tool = shutil.which("addr2line")
+    if tool is None:
+        return report
+    for frame in dict.fromkeys(_FRAME.findall(report)):
+        library, offset = frame
+        command = [tool, "-f", "-C", "-e", library, offset]
+        environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+        done = subprocess.run(command, text=True, capture_output=True, env=environment)
+        function, place = (done.stdout.splitlines() + ["??", "??:0"])[:2]
+        if function != "??":
+            named = f"{function} {place.split(' (')[0]}"
+            report = report.replace(f"<null> <null> ({library}+{offset})", named)
+            report = report.replace(f"({library}+{offset})", f"({named})")
+    return report

@@ -108,7 +108,7 @@ extern "C" __global__ void atomics(const int* x, int* whole, unsigned long long*
   atomicMax(wide + 1, (unsigned long long)value << 32);
   atomicAdd(real, 0.5f);
   atomicAdd(twice, 0.25);
-  int seen = whole[8], expected;  // a maximum out of compare-and-swap
+  int seen = atomicAdd(&whole[8], 0), expected;  // a maximum out of compare-and-swap
   do { expected = seen; seen = atomicCAS(&whole[8], expected, max(expected, value)); }
   while (seen != expected);
 }

@@ -285,6 +285,18 @@ void check_finished(const Block& block) {
                         running->kernel, block.index.x, block.index.y, block.index.z, name);
 }
 
+// What comes next is behind everything in these blocks.
+void end(Blocks& blocks) {
+  for (auto& block : blocks)
+    for (Thread& thread : block->threads)
+      if (thread.state != State::gone) thread.fiber.release(&running->done);
+#if defined(EMULATOR_THREAD)
+  __tsan_acquire(&running->done);
+#endif
+  for (auto& block : blocks)
+    for (Thread& thread : block->threads) thread.fiber.forget();
+}
+
 // Blocks of one window are concurrent: all of a cooperative launch, else one, or for
 // ThreadSanitizer, which has to see races between blocks, as many as it has room for.
 void run_window(const std::vector<uint3>& indices, const Stacks& stacks, size_t threads) {
@@ -292,6 +304,7 @@ void run_window(const std::vector<uint3>& indices, const Stacks& stacks, size_t 
   size_t stack = 0;
   bool all = running->request.cooperative != 0;
   for (uint3 index : indices) {
+    if (!running->error.empty()) break;
     resident.push_back(std::make_unique<Block>(index, threads, running->request.dynamic_shared));
     begin(*resident.back(), stacks, stack);
     stack += threads;
@@ -299,13 +312,8 @@ void run_window(const std::vector<uint3>& indices, const Stacks& stacks, size_t 
     run_resident(resident);
     for (auto& block : resident) check_finished(*block), finished.push_back(std::move(block));
     resident.clear();
-    if (!running->error.empty()) break;
   }
-#if defined(EMULATOR_THREAD)
-  __tsan_acquire(&running->done);
-#endif
-  for (auto& block : finished)
-    for (Thread& thread : block->threads) thread.fiber.forget();
+  end(finished);
 }
 
 void run_grid() {
