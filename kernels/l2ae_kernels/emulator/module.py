@@ -38,7 +38,7 @@ class RawModule:
 
     `order` is the order of threads and blocks: "ascending", "descending", or "shuffled" by `seed`.
     `sanitize` is "address" or "thread" in a process that `l2ae_kernels.emulator.sanitized` started;
-    None is what that command chose, or nothing. `debug` compiles for stepping, without optimization.
+    None is what that command chose, or nothing. `debug` compiles without optimization, to step.
     A first line `#line 1 "file.cu"` in the code gives it a name, here and on a device.
     """
 
@@ -111,8 +111,8 @@ class Kernel:
         limit = min(self.max_dynamic_shared_size_bytes, SHARED)
         if not 0 <= shared_mem <= limit:
             raise ValueError(
-                f"kernel {self.name!r}: shared_mem is {shared_mem} bytes but expected 0 to {limit}; "
-                f"max_dynamic_shared_size_bytes raises the limit up to {SHARED}"
+                f"kernel {self.name!r}: shared_mem is {shared_mem} bytes but expected 0 to "
+                f"{limit}; max_dynamic_shared_size_bytes raises the limit up to {SHARED}"
             )
         sizes = []
         for what, given in (("grid", grid), ("block", block)):
@@ -133,8 +133,9 @@ class Kernel:
         """Return one element that holds the argument's value: an address or a number."""
         if isinstance(argument, np.generic):
             return np.array([argument])
-        fresh = copies is not None and argument is not None
-        return np.array([copies.address(argument) if fresh else address(argument)], np.uintp)
+        if copies is not None and argument is not None:
+            return np.array([copies.address(argument)], np.uintp)
+        return np.array([address(argument)], np.uintp)
 
     def _run(self, request: _Request, values: Sequence[np.ndarray[Any, Any]]) -> None:
         pointers = (ctypes.c_void_p * len(values))(*[v.ctypes.data for v in values])
@@ -142,9 +143,10 @@ class Kernel:
         reports = sanitizers.Reports()
         with self._module.lock:
             failed = self._launch(ctypes.byref(request), pointers, message, ctypes.c_size_t(_TEXT))
-        reports.raise_if_any(self.name)
+        said = message.value.decode()
+        reports.raise_if_any(said or f"kernel {self.name!r}")
         if failed:
-            raise EmulatorError(message.value.decode())
+            raise EmulatorError(said)
 
 
 def _compiled(code: str, options: tuple[str, ...], tool: str | None, debug: bool) -> Path:

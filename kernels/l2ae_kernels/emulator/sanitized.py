@@ -3,9 +3,9 @@
     python -m l2ae_kernels.emulator.sanitized --tool address -- pytest tests/l2ae_kernels/cuda
     python -m l2ae_kernels.emulator.sanitized --tool thread -- python my_kernels.py
 
-The sanitizer's runtime is preloaded into the command, kernels are compiled for it, and a launch that
-it has something to say about raises SanitizerError. Exit status: the command's own, and 1 if there are
-reports although the command was content, and 2 if it cannot be started.
+The sanitizer's runtime is preloaded into the command, kernels are compiled for it, and a launch
+that it reports raises SanitizerError. Exit status: the command's own, or 1 if there are reports
+although the command was content, or 2 if it cannot be started.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def run(tool: str, command: Sequence[str], capture: bool = False) -> tuple[int, 
             text=True,
         )
         reports = [path.read_text(errors="replace") for path in sorted(Path(folder).iterdir())]
-    return done.returncode, done.stdout or "", sanitizers.with_lines("\n".join(reports))
+    return done.returncode, done.stdout or "", sanitizers.readable("\n".join(reports))
 
 
 def _fixed_addresses() -> list[str]:
