@@ -3,6 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,23 @@ class _Request(ctypes.Structure):
     ]
 
 
+class _Library:
+    """A loaded library: its kernels with the names of their parameters, and its one engine."""
+
+    def __init__(self, path: Path) -> None:
+        self.code = ctypes.CDLL(str(path))
+        self.lock = threading.Lock()  # one launch at a time: the engine has one set of fibers
+        self.code.list_kernels.restype = ctypes.c_char_p
+        listed: str = self.code.list_kernels().decode()
+        pairs = (kernel.split(":") for kernel in listed.split(";") if kernel)
+        self.kernels = {name: [n for n in names.split(",") if n] for name, names in pairs}
+
+
+@cache
+def _open(path: Path) -> _Library:
+    return _Library(path)  # loaded twice it would be the same code with two locks
+
+
 class RawModule:
     """Kernels of one CUDA C++ text, compiled for the CPU; stands in for `cupy.RawModule`.
 
@@ -59,32 +77,29 @@ class RawModule:
         self.order, self.seed, self.cooperative = order, seed, enable_cooperative_groups
         self.tool = sanitizers.chosen(sanitize)
         self.path = _compiled(code, tuple(options), self.tool, debug)
-        self.lock = threading.Lock()  # one launch at a time: the engine has one set of fibers
-        self._library = ctypes.CDLL(str(self.path))
-        self._library.list_kernels.restype = ctypes.c_char_p
-        listed = self._library.list_kernels().decode()
-        pairs = (kernel.split(":") for kernel in listed.split(";") if kernel)
-        self._names = {name: [n for n in names.split(",") if n] for name, names in pairs}
+        self._library = _open(self.path)
 
     def get_function(self, name: str) -> "Kernel":
         """Return the kernel `name`."""
-        if name not in self._names:
-            raise ValueError(f"get_function: no kernel {name!r}, only {sorted(self._names)}")
-        return Kernel(self, self._library, name, self._names[name])
+        names = self._library.kernels
+        if name not in names:
+            raise ValueError(f"get_function: no kernel {name!r}, only {sorted(names)}")
+        return Kernel(self, self._library, name, names[name])
 
 
 class Kernel:
     """A kernel: `kernel(grid, block, args, shared_mem=0)` launches it and waits for its end."""
 
     def __init__(
-        self, module: RawModule, library: ctypes.CDLL, name: str, parameters: Sequence[str]
+        self, module: RawModule, library: _Library, name: str, parameters: Sequence[str]
     ) -> None:
         self.name = name
         self.max_dynamic_shared_size_bytes = STATIC_SHARED  # CuPy's: raise it for more
         self._module = module
-        self._launch = library[f"launch_{name}"]
+        self._lock = library.lock
+        self._launch = library.code[f"launch_{name}"]
         text = ctypes.create_string_buffer(_TEXT)
-        library[f"describe_{name}"](text, ctypes.c_size_t(_TEXT))
+        library.code[f"describe_{name}"](text, ctypes.c_size_t(_TEXT))
         self.parameters = Parameter.read(text.value.decode(), parameters)
 
     def __call__(
@@ -141,7 +156,7 @@ class Kernel:
         pointers = (ctypes.c_void_p * len(values))(*[v.ctypes.data for v in values])
         message = ctypes.create_string_buffer(_TEXT)
         reports = sanitizers.Reports()
-        with self._module.lock:
+        with self._lock:
             failed = self._launch(ctypes.byref(request), pointers, message, ctypes.c_size_t(_TEXT))
         said = message.value.decode()
         reports.raise_if_any(said or f"kernel {self.name!r}")
