@@ -3,6 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,29 @@ class _Request(ctypes.Structure):
     ]
 
 
+class _Library:
+    """A loaded library: its kernels with the names of their parameters, and its one engine."""
+
+    def __init__(self, path: Path) -> None:
+        self.code = ctypes.CDLL(str(path))
+        self.lock = threading.Lock()  # one launch at a time: the engine has one set of fibers
+        self.code.list_kernels.restype = ctypes.c_char_p
+        listed: str = self.code.list_kernels().decode()
+        pairs = (kernel.split(":") for kernel in listed.split(";") if kernel)
+        self.kernels = {name: [n for n in names.split(",") if n] for name, names in pairs}
+
+
+@cache
+def _open(path: Path) -> _Library:
+    return _Library(path)  # loaded twice it would be the same code with two locks
+
+
 class RawModule:
     """Kernels of one CUDA C++ text, compiled for the CPU; stands in for `cupy.RawModule`.
 
     `order` is the order of threads and blocks: "ascending", "descending", or "shuffled" by `seed`.
     `sanitize` is "address" or "thread" in a process that `l2ae_kernels.emulator.sanitized` started;
-    None is what that command chose, or nothing. `debug` compiles for stepping, without optimization.
+    None is what that command chose, or nothing. `debug` compiles without optimization, to step.
     A first line `#line 1 "file.cu"` in the code gives it a name, here and on a device.
     """
 
@@ -59,32 +77,29 @@ class RawModule:
         self.order, self.seed, self.cooperative = order, seed, enable_cooperative_groups
         self.tool = sanitizers.chosen(sanitize)
         self.path = _compiled(code, tuple(options), self.tool, debug)
-        self.lock = threading.Lock()  # one launch at a time: the engine has one set of fibers
-        self._library = ctypes.CDLL(str(self.path))
-        self._library.list_kernels.restype = ctypes.c_char_p
-        listed = self._library.list_kernels().decode()
-        pairs = (kernel.split(":") for kernel in listed.split(";") if kernel)
-        self._names = {name: [n for n in names.split(",") if n] for name, names in pairs}
+        self._library = _open(self.path)
 
     def get_function(self, name: str) -> "Kernel":
         """Return the kernel `name`."""
-        if name not in self._names:
-            raise ValueError(f"get_function: no kernel {name!r}, only {sorted(self._names)}")
-        return Kernel(self, self._library, name, self._names[name])
+        names = self._library.kernels
+        if name not in names:
+            raise ValueError(f"get_function: no kernel {name!r}, only {sorted(names)}")
+        return Kernel(self, self._library, name, names[name])
 
 
 class Kernel:
     """A kernel: `kernel(grid, block, args, shared_mem=0)` launches it and waits for its end."""
 
     def __init__(
-        self, module: RawModule, library: ctypes.CDLL, name: str, parameters: Sequence[str]
+        self, module: RawModule, library: _Library, name: str, parameters: Sequence[str]
     ) -> None:
         self.name = name
         self.max_dynamic_shared_size_bytes = STATIC_SHARED  # CuPy's: raise it for more
         self._module = module
-        self._launch = library[f"launch_{name}"]
+        self._lock = library.lock
+        self._launch = library.code[f"launch_{name}"]
         text = ctypes.create_string_buffer(_TEXT)
-        library[f"describe_{name}"](text, ctypes.c_size_t(_TEXT))
+        library.code[f"describe_{name}"](text, ctypes.c_size_t(_TEXT))
         self.parameters = Parameter.read(text.value.decode(), parameters)
 
     def __call__(
@@ -111,8 +126,8 @@ class Kernel:
         limit = min(self.max_dynamic_shared_size_bytes, SHARED)
         if not 0 <= shared_mem <= limit:
             raise ValueError(
-                f"kernel {self.name!r}: shared_mem is {shared_mem} bytes but expected 0 to {limit}; "
-                f"max_dynamic_shared_size_bytes raises the limit up to {SHARED}"
+                f"kernel {self.name!r}: shared_mem is {shared_mem} bytes but expected 0 to "
+                f"{limit}; max_dynamic_shared_size_bytes raises the limit up to {SHARED}"
             )
         sizes = []
         for what, given in (("grid", grid), ("block", block)):
@@ -133,18 +148,20 @@ class Kernel:
         """Return one element that holds the argument's value: an address or a number."""
         if isinstance(argument, np.generic):
             return np.array([argument])
-        fresh = copies is not None and argument is not None
-        return np.array([copies.address(argument) if fresh else address(argument)], np.uintp)
+        if copies is not None and argument is not None:
+            return np.array([copies.address(argument)], np.uintp)
+        return np.array([address(argument)], np.uintp)
 
     def _run(self, request: _Request, values: Sequence[np.ndarray[Any, Any]]) -> None:
         pointers = (ctypes.c_void_p * len(values))(*[v.ctypes.data for v in values])
         message = ctypes.create_string_buffer(_TEXT)
         reports = sanitizers.Reports()
-        with self._module.lock:
+        with self._lock:
             failed = self._launch(ctypes.byref(request), pointers, message, ctypes.c_size_t(_TEXT))
-        reports.raise_if_any(self.name)
+        said = message.value.decode()
+        reports.raise_if_any(said or f"kernel {self.name!r}")
         if failed:
-            raise EmulatorError(message.value.decode())
+            raise EmulatorError(said)
 
 
 def _compiled(code: str, options: tuple[str, ...], tool: str | None, debug: bool) -> Path:

@@ -41,7 +41,7 @@ def current() -> str:
 @cache
 def version(path: str) -> str:
     """Return what the compiler says about itself; part of the key of everything it makes."""
-    return _run([path, "--version"], "").splitlines()[0]
+    return run([path, "--version"]).splitlines()[0]
 
 
 def language(options: Sequence[str]) -> tuple[list[str], str]:
@@ -75,13 +75,13 @@ def preprocess(code: str, source: Path, options: Sequence[str], tool: str | None
     text = f'#include "cuda.hpp"\n#line 1 "{source}"\n{code}\n'
     flags = ["-x", "c++", f"-std={standard}", f"-I{RUNTIME}", *_define(tool), *passed]
     command = [current(), *flags, "-E", "-"]
-    return _run(command, text)
+    return run(command, text)
 
 
 def build_engine(tool: str | None, output: Path) -> None:
     """Compile the engine to the object file `output`."""
     command = [current(), *_COMMON, "-std=c++17", "-O2", *_define(tool)]
-    _run([*command, "-c", str(RUNTIME / "engine.cpp"), "-o", str(output)], "")
+    run([*command, "-c", str(RUNTIME / "engine.cpp"), "-o", str(output)])
 
 
 def build(
@@ -93,15 +93,15 @@ def build(
     optimize = "-O0" if debug else "-O1" if tool else "-O2"
     flags = [*_COMMON, *_KERNEL_FLAGS, f"-std={standard}", optimize, *_define(tool), *instrument]
     link = ["-shared", "-", "-x", "none", str(engine), "-o", str(output)]
-    _run([current(), *flags, f"-I{RUNTIME}", *link], text)
+    run([current(), *flags, f"-I{RUNTIME}", *link], text)
 
 
 def _define(tool: str | None) -> list[str]:
     return [f"-DEMULATOR_{tool.upper()}=1"] if tool else []
 
 
-def _run(command: Sequence[str], text: str) -> str:
-    """Run the compiler on `text`; a preloaded sanitizer is not meant for it."""
+def run(command: Sequence[str], text: str = "") -> str:
+    """Run a tool on `text`, return its output; a preloaded sanitizer is not meant for it."""
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     done = subprocess.run(command, input=text, text=True, capture_output=True, env=environment)
     if done.returncode:

@@ -38,7 +38,7 @@ EMULATOR_EXPORT int launch_{name}(emulator::Request* request, void* const* value
 
 @dataclass(frozen=True)
 class Kernel:
-    """A `__global__` function: its name, the names of its parameters, `(…)` of __launch_bounds__."""
+    """A `__global__` function: name, names of parameters, the `(…)` of __launch_bounds__."""
 
     name: str
     parameters: tuple[str, ...]

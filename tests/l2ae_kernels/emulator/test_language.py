@@ -3,6 +3,8 @@
 Everything runs in the three orders; what is expected comes from NumPy.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -108,7 +110,7 @@ extern "C" __global__ void atomics(const int* x, int* whole, unsigned long long*
   atomicMax(wide + 1, (unsigned long long)value << 32);
   atomicAdd(real, 0.5f);
   atomicAdd(twice, 0.25);
-  int seen = whole[8], expected;  // a maximum out of compare-and-swap
+  int seen = atomicAdd(&whole[8], 0), expected;  // a maximum out of compare-and-swap
   do { expected = seen; seen = atomicCAS(&whole[8], expected, max(expected, value)); }
   while (seen != expected);
 }
@@ -235,3 +237,11 @@ def test_each_instance_of_a_template_has_its_own_shared_memory(launch):
     out, i = np.zeros(33, np.int32), np.arange(32)
     launch("instances", (1,), (32,), (out,))
     np.testing.assert_array_equal(out[:32], 2000 * (i % 4) + 20 + 2 * (i % 8))
+
+
+def test_launches_from_several_threads_do_not_mix(launch):
+    x = np.arange(N, dtype=np.int32)
+    results = [np.zeros(N, np.int32) for _ in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda y: launch("reversed", (1,), (N,), (x, y)), results))
+    np.testing.assert_array_equal(results, np.tile(x[::-1], (40, 1)))

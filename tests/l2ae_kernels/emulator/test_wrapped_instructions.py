@@ -128,7 +128,9 @@ def to_bf16(x):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(("name", "depth", "rounded"), [("tf32", 8, to_tf32), ("bf16", 16, to_bf16)])
+@pytest.mark.parametrize(
+    ("name", "depth", "rounded"), [("tf32", 8, to_tf32), ("bf16", 16, to_bf16)]
+)
 def test_product_of_rounded_matrices(name, depth, rounded, order):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(s).astype(np.float32) for s in ((16, depth), (depth, 8)))

@@ -28,6 +28,7 @@ struct Launch {
   unsigned idle_rounds = 0;  // rounds in which threads did nothing but spin
   char done = 0;             // an address for ThreadSanitizer's order of events
   std::string error = {};
+  std::string reported = {};  // where AddressSanitizer had its first report
 };
 Launch* running = nullptr;
 
@@ -88,6 +89,14 @@ void wait(State state, const char* what, Place place) {
   me.state = state, me.what = what, me.place = place;
   me.fiber.leave(false);
 }
+
+#if defined(EMULATOR_ADDRESS)
+void note_report(const char*) {
+  if (running == nullptr || !running->reported.empty()) return;
+  running->reported = text("kernel '%s', %s", running->kernel,
+                           name_of(*running->block, *running->thread).c_str());
+}
+#endif
 
 // ------------------------------------------------------------------ opening barriers
 
@@ -275,6 +284,9 @@ void begin(Block& block, const Stacks& stacks, size_t first_stack) {
     thread.index = {thread.number % size[0], thread.number / size[0] % size[1],
                     thread.number / size[0] / size[1]};
     thread.fiber.begin(&running->home, stacks.at(first_stack + i), Stacks::bytes, run_thread);
+#if defined(EMULATOR_THREAD)
+    thread.fiber.name(name_of(block, thread).c_str());
+#endif
   }
 }
 
@@ -285,6 +297,18 @@ void check_finished(const Block& block) {
                         running->kernel, block.index.x, block.index.y, block.index.z, name);
 }
 
+// What comes next is behind everything in these blocks.
+void end(Blocks& blocks) {
+  for (auto& block : blocks)
+    for (Thread& thread : block->threads)
+      if (thread.state != State::gone) thread.fiber.release(&running->done);
+#if defined(EMULATOR_THREAD)
+  __tsan_acquire(&running->done);
+#endif
+  for (auto& block : blocks)
+    for (Thread& thread : block->threads) thread.fiber.forget();
+}
+
 // Blocks of one window are concurrent: all of a cooperative launch, else one, or for
 // ThreadSanitizer, which has to see races between blocks, as many as it has room for.
 void run_window(const std::vector<uint3>& indices, const Stacks& stacks, size_t threads) {
@@ -292,6 +316,7 @@ void run_window(const std::vector<uint3>& indices, const Stacks& stacks, size_t 
   size_t stack = 0;
   bool all = running->request.cooperative != 0;
   for (uint3 index : indices) {
+    if (!running->error.empty()) break;
     resident.push_back(std::make_unique<Block>(index, threads, running->request.dynamic_shared));
     begin(*resident.back(), stacks, stack);
     stack += threads;
@@ -299,13 +324,8 @@ void run_window(const std::vector<uint3>& indices, const Stacks& stacks, size_t 
     run_resident(resident);
     for (auto& block : resident) check_finished(*block), finished.push_back(std::move(block));
     resident.clear();
-    if (!running->error.empty()) break;
   }
-#if defined(EMULATOR_THREAD)
-  __tsan_acquire(&running->done);
-#endif
-  for (auto& block : finished)
-    for (Thread& thread : block->threads) thread.fiber.forget();
+  end(finished);
 }
 
 void run_grid() {
@@ -447,9 +467,16 @@ int launch(const char* kernel, const Request& request, void (*body)(const void*)
   gridDim = dim3(request.grid[0], request.grid[1], request.grid[2]);
   blockDim = dim3(request.block[0], request.block[1], request.block[2]);
   running = &launch;
+#if defined(EMULATOR_ADDRESS)
+  __asan_set_error_report_callback(note_report);
+#endif
   run_grid();
+#if defined(EMULATOR_ADDRESS)
+  __asan_set_error_report_callback(nullptr);
+#endif
   running = nullptr;
-  snprintf(error, error_size, "%s", launch.error.c_str());
+  const std::string& said = launch.error.empty() ? launch.reported : launch.error;
+  snprintf(error, error_size, "%s", said.c_str());
   return launch.error.empty() ? 0 : 1;
 }
 

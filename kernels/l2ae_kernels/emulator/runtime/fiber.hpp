@@ -124,6 +124,10 @@ class Fiber {
 
   bool overflowed() const { return memcmp(stack_, &canary, sizeof canary) != 0; }
 
+#if defined(EMULATOR_THREAD)
+  void name(const char* text) { __tsan_set_fiber_name(thread_, text); }
+#endif
+
   // ThreadSanitizer's order of events, told from the home stack on behalf of the fiber.
   void release(void* event) { on_behalf(event, true); }
   void acquire(void* event) { on_behalf(event, false); }
