@@ -115,6 +115,20 @@ def test_tf32_rounds_and_is_only_taken_by_name():
     assert default == error["tensor"] < 1e-4 < 1e-3 < error["tf32"]
 
 
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_sample(bad, case):
+    (name, dtype), device = case, emulate()
+    x, W = draw(np.random.default_rng(5), dtype, (3, 20), (20, 4))
+    x[1, 7] = bad
+    out = device.empty((3, 4), dtype)
+    products.dense(device.to_device(x), device.to_device(W), None, out, slope=0.0, rung=name)
+    finite = np.isfinite(device.to_host(out))
+    np.testing.assert_array_equal(finite, np.isfinite(x @ W))
+    assert finite[[0, 2]].all()
+    assert not finite[1].all()
+
+
 def test_splits_cover_the_depth():
     for rows, columns, depth in [(1, 1, 1), (5, 3, 700), (500, 784, 256), (10, 2000, 70_001)]:
         count, part = products.splits(rows, columns, depth)

@@ -12,6 +12,7 @@
 // TERMS 1 rounds both operands to TF32: a product is off by up to 2^-10 of itself.
 // TERMS 3 splits each number x into big = TF32(x) and small = TF32(x − big), which together have 22
 // bits, and adds big·small + small·big + big·big: the accuracy of float32 for three times the work.
+// What is not finite stays so, but infinity − infinity makes it NaN.
 //
 // Tiles lie in shared memory as the operand lies in global memory, so that copying needs no
 // transposition. Lines of 16 + 4 or 64 + 8 numbers: the 32 numbers of a fragment (lines 0 to 7 by
