@@ -53,7 +53,7 @@ __device__ inline OfRun part_of_run(unsigned* memory, int place, int k) {
         (int*)(own + 2 * BLOCK)};
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) lloyd_short(
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) lloyd_short(
     const REAL* __restrict__ x, long long n, int k, const int* __restrict__ runs, int run_count,
     int runs_a_block, const REAL* __restrict__ centers, int* __restrict__ labels,
     long long pitch, long long* sums, long long* counts, long long* changed, long long* inertia,
@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) lloyd_short(
             if (before != label) {
                 *place = label;
                 ++part.changed[threadIdx.x];
-                move_short(value, before, label, part.to, per_unit);
+                move_short(rows + threadIdx.x * D, 1, before, label, part.to, per_unit);
             }
         }
     }
@@ -120,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) lloyd_short(
 // first time. Samples that change are read once more, a row by the lanes of a warp. is_private:
 // whether the block has shared memory for the differences of its sums, else they are added where
 // the totals are.
-extern "C" __global__ void __launch_bounds__(THREADS) lloyd_tiled(
+extern "C" __global__ void __launch_bounds__(THREADS, 3) lloyd_tiled(
     const REAL* __restrict__ x, long long n, int d, int k, const int* __restrict__ runs,
     const REAL* __restrict__ centers, int* __restrict__ labels, long long pitch,
     long long* sums, long long* counts, long long* changed, long long* inertia, double per_unit,
@@ -163,7 +163,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) lloyd_tiled(
 // that another kernel made, or one that was mended by hand. distances may be null.
 //
 // A thread reads two labels and a distance; samples that change are read by the lanes of a warp.
-extern "C" __global__ void __launch_bounds__(THREADS) lloyd_settle(
+extern "C" __global__ void __launch_bounds__(THREADS, 8) lloyd_settle(
     const REAL* __restrict__ x, long long n, int d, int k, int run,
     const int* __restrict__ found, const REAL* __restrict__ distances, int* __restrict__ labels,
     long long pitch, long long* sums, long long* counts, long long* changed, long long* inertia, double per_unit,

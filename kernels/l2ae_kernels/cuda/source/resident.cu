@@ -178,7 +178,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) lloyd_resident(
                 if (before != label) {
                     *place = label;
                     ++changes;
-                    move_short(value, before, label, state.to, per_unit);
+                    move_short(samples + s, slice, before, label, state.to, per_unit);
                 }
             }
             long long* row = row_of(slot, r);
