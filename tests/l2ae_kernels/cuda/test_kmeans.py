@@ -133,6 +133,26 @@ def test_every_pass_is_that_of_the_reference(
         move_to_means(fast, which)
 
 
+@pytest.mark.parametrize(("n", "d", "k"), [(1100, 10, 10), (2600, 40, 3), (1100, 33, 65)])
+def test_blocks_that_take_several_tiles(
+    device: Device, monkeypatch: pytest.MonkeyPatch, n: int, d: int, k: int
+) -> None:
+    """Short samples, long ones and tensor cores, on a grid of four blocks."""
+    if not device.emulated:
+        pytest.skip("a GPU has a grid of its own size")
+    monkeypatch.setattr(shapes, "BLOCKS", 1)
+    x = blobs(n, d, k)
+    slow, fast = ops.restarts(x, k, 1, rung="reference"), ops.restarts(device.to_device(x), k, 1)
+    for restarts in (slow, fast):
+        restarts.centers[:] = starts(x, k, 1)
+        restarts.assign([0])
+    np.testing.assert_array_equal(device.to_host(fast.labels), slow.labels)
+    np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(fast.inertia, slow.inertia, rtol=1e-6)
+    labels, _ = ops.assign(device.to_device(x), device.to_device(slow.centers[0]))
+    np.testing.assert_array_equal(device.to_host(labels), slow.labels[0])
+
+
 @pytest.mark.parametrize(("d", "k"), [(10, 10), (100, 20)])
 def test_float32_sums_have_the_bits_of_the_cpu(device: Device, d: int, k: int) -> None:
     x = blobs(900, d, k)
@@ -298,6 +318,20 @@ def test_near_ties_are_looked_at_again_and_clear_cases_are_not(device: Device) -
     again = tensor.decide(device, there, device.to_device(centers), labels, nearest)
     assert int(device.to_host(again)[0]) == 10
     exact = ops.assign(there, device.to_device(centers), rung="cuda-registers")[0]
+    np.testing.assert_array_equal(device.to_host(labels), device.to_host(exact))
+
+
+def test_one_product_of_tf32_would_not_do(device: Device) -> None:
+    """Pairs of centers closer than the rounding to TF32, and farther than the margin."""
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(35, 40)).astype(np.float32)
+    twins = centers + 5e-4 * rng.normal(size=centers.shape).astype(np.float32)
+    x = device.to_device(rng.normal(size=(150, 40)).astype(np.float32))
+    there = device.to_device(np.concatenate([centers, twins]))
+    labels, nearest = device.empty(150, np.int32), device.empty(150, np.float32)
+    again = tensor.decide(device, x, there, labels, nearest)
+    assert int(device.to_host(again)[0]) < 75
+    exact = ops.assign(x, there, rung="cuda-registers")[0]
     np.testing.assert_array_equal(device.to_host(labels), device.to_host(exact))
 
 
