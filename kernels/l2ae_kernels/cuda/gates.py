@@ -20,28 +20,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from l2ae_kernels.cuda.device import SOURCE, Defines, options, read_source
+from l2ae_kernels.cuda import network_modules as network
+from l2ae_kernels.cuda.device import SOURCE, options, read_source
+from l2ae_kernels.cuda.module import Module
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
-
-
-class Module(NamedTuple):
-    """A file with its defines, and the registers that each kernel of it may take."""
-
-    file_name: str
-    defines: Defines
-    budget: Mapping[str, int]
-
-    @property
-    def name(self) -> str:
-        """The file and its defines, to be read."""
-        defines = " ".join(f"{name}={value}" for name, value in self.defines.items())
-        return f"{self.file_name} {defines}".strip()
-
 
 # Budgets hold on every architecture; a module without D is what the one with D has besides.
 MODULES = [
@@ -160,7 +146,7 @@ def table(quick: bool) -> tuple[str, bool]:
     heads += ["emulator", *sanitized]
     lines = [heads, ["---"] * len(heads)]
     good = True
-    for module in MODULES:
+    for module in (*MODULES, *(network.EVERY_DAY if quick else network.MODULES)):
         usages = [compile_module(module, a, compiler) for a in ARCHITECTURES]
         for kernel, budget in module.budget.items():
             used = [usage[kernel] for usage in usages]

@@ -1,4 +1,4 @@
-"""Small works that launch every kernel of k-means once, for the gates: seconds of each, as JSON.
+"""Small works that launch every kernel once, for the gates: seconds of each, as JSON.
 
     python -m l2ae_kernels.cuda.works
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda import network_works
 from l2ae_kernels.cuda.device import Device, Kernel, emulate
 from l2ae_kernels.cuda.kmeans import start, tensor
 from l2ae_kernels.cuda.kmeans.restarts import Resident
@@ -83,6 +84,7 @@ WORKS: list[Callable[[Device], None]] = [
     resident,
     starts,
     tensor_cores,
+    *network_works.WORKS,
 ]
 
 
