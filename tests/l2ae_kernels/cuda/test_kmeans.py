@@ -153,6 +153,15 @@ def test_blocks_that_take_several_tiles(
     np.testing.assert_array_equal(device.to_host(labels), slow.labels[0])
 
 
+def test_samples_that_begin_on_no_border_of_16_bytes(device: Device) -> None:
+    x = blobs(400, 3, 7)
+    slow, fast = ops.restarts(x[1:], 7, 1), ops.restarts(device.to_device(x)[1:], 7, 1)
+    for restarts in (slow, fast):
+        restarts.centers[:] = starts(x, 7, 1)
+        restarts.assign([0])
+    np.testing.assert_array_equal(device.to_host(fast.labels), slow.labels)
+
+
 @pytest.mark.parametrize(("d", "k"), [(10, 10), (100, 20)])
 def test_float32_sums_have_the_bits_of_the_cpu(device: Device, d: int, k: int) -> None:
     x = blobs(900, d, k)

@@ -11,6 +11,7 @@
 // Shapes: x (n, d), runs (grid.y …) which run each block works for, centers (R, k, d),
 // labels (R, n), pitch numbers from one run to the next, so that x may be a part of all samples;
 // sums (R, k, d), counts (R, k), changed (R), inertia (R).
+#include "async_copy.cuh"
 #include "settle.cuh"
 #include "short.cuh"
 #include "tile.cuh"
@@ -28,8 +29,8 @@ __device__ inline Totals totals_of(
 //
 // A block copies 128 rows of x to shared memory as they lie, and each thread takes one from there
 // to its registers: memory is read side by side, which threads that read a row each would not do
-// (their addresses are D numbers apart). There the sample meets the centers of every run, so x is
-// read once for all runs. A thread reads D numbers of x and a label a run, and writes the labels
+// (their addresses are D numbers apart). The next rows are on their way while these are worked on.
+// In registers the sample meets the centers of every run, so x is read once for all runs. A thread reads D numbers of x and a label a run, and writes the labels
 // that changed.
 constexpr int BLOCK = 128;
 
@@ -53,13 +54,26 @@ __device__ inline OfRun part_of_run(unsigned* memory, int place, int k) {
         (int*)(own + 2 * BLOCK)};
 }
 
+// Fetch up to 128 rows, `numbers` in all, 16 bytes at a time where they lie on such a border.
+__device__ inline void fetch_rows(REAL* to, const REAL* from, int numbers) {
+    constexpr int AT_ONCE = 16 / (int)sizeof(REAL);
+    int whole = (size_t)from % 16 == 0 ? numbers / AT_ONCE * AT_ONCE : 0;
+    for (int e = threadIdx.x * AT_ONCE; e < whole; e += BLOCK * AT_ONCE) {
+        async_copy<16>(to + e, from + e);
+    }
+    for (int e = whole + threadIdx.x; e < numbers; e += BLOCK) {
+        async_copy<(int)sizeof(REAL)>(to + e, from + e);
+    }
+    async_commit();
+}
+
 extern "C" __global__ void __launch_bounds__(BLOCK, 4) lloyd_short(
     const REAL* __restrict__ x, long long n, int k, const int* __restrict__ runs, int run_count,
     int runs_a_block, const REAL* __restrict__ centers, int* __restrict__ labels,
     long long pitch, long long* sums, long long* counts, long long* changed, long long* inertia,
     double per_unit, double per_inertia_unit) {
     extern __shared__ __align__(16) unsigned memory[];
-    __shared__ REAL rows[BLOCK * D];
+    __shared__ __align__(16) REAL both[2][BLOCK * D];  // rows, and those that come next
 #ifdef K
     constexpr int clusters = K;
 #else
@@ -78,12 +92,17 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 4) lloyd_short(
         part.inertia[threadIdx.x] = 0;
         part.changed[threadIdx.x] = 0;
     }
-    for (long long first = (long long)blockIdx.x * BLOCK; first < n;
-         first += (long long)gridDim.x * BLOCK) {
-        __syncthreads();  // centers are there, and the rows before have been read
-        long long numbers = min((long long)BLOCK, n - first) * D;
-        for (int e = threadIdx.x; e < numbers; e += BLOCK) rows[e] = x[first * D + e];
-        __syncthreads();
+    const long long step = (long long)gridDim.x * BLOCK;
+    auto fetch = [&](long long first, int slot) {
+        if (first < n) fetch_rows(both[slot], x + first * D, (int)min((long long)BLOCK, n - first) * D);
+    };
+    int slot = 0;
+    fetch((long long)blockIdx.x * BLOCK, slot);
+    for (long long first = (long long)blockIdx.x * BLOCK; first < n; first += step, slot ^= 1) {
+        async_wait<0>();
+        __syncthreads();  // centers and rows are there for all, and the rows before have been read
+        fetch(first + step, slot ^ 1);
+        const REAL* rows = both[slot];
         long long sample = first + threadIdx.x;
         if (sample >= n) continue;
         REAL value[D];
