@@ -42,7 +42,6 @@ Defines: TypeAlias = Mapping[str, int | str]
 Shape: TypeAlias = int | tuple[int, ...]
 
 SOURCE = resources.files("l2ae_kernels.cuda") / "source"
-DEFAULT_SHARED = 48 * 1024  # bytes of shared memory that a launch gets without asking
 STANDARD = "--std=c++17"
 
 
@@ -86,6 +85,7 @@ class Device:
         self._module_factory = module_factory
         self._modules: dict[Compiled, Any] = {}
         self._kernels: dict[tuple[Compiled, str], Kernel] = {}
+        self._shared: dict[Kernel, int] = {}  # dynamic shared memory that a kernel may have
 
     def __repr__(self) -> str:
         return f"Device({self.properties.name})"
@@ -149,8 +149,8 @@ class Device:
         limit = self.properties.shared_per_block
         if shared > limit:
             raise ValueError(f"launch: shared is {shared} bytes but expected at most {limit}")
-        if shared > DEFAULT_SHARED:
-            kernel.max_dynamic_shared_size_bytes = shared
+        if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
+            kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
         kernel(grid, block, arguments, shared_mem=shared)
 
     # --- buffers
