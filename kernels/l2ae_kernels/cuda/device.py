@@ -4,9 +4,10 @@
     device = emulate(order="shuffled", seed=1)    no GPU needed: the same text, the same launchers
 
     x = device.to_device(points)
-    kernel = device.kernel("lloyd.cu", "assign", {"D": 10, "K": 10})
-    device.launch(kernel, grid=(blocks,), block=(128,), arguments=(x, np.int64(len(x))), shared=400)
-    points = device.to_host(x)
+    largest = device.zeros(1, np.uint64)
+    kernel = device.kernel("survey.cu", "survey", {"REAL": "double"})
+    device.launch(kernel, grid=(8,), block=(256,), arguments=(x, np.int64(x.size), largest))
+    bits = device.to_host(largest)
 
 The caller picks the device by moving the data, and everything else asks the array: `device_of(x)`.
 
