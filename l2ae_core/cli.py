@@ -7,13 +7,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import l2ae_core
 from l2ae_core import commands
 from l2ae_core.bench import command as bench
 from l2ae_core.demo import format_table, run_demo
 from l2ae_core.demo.run import ANOMALY_DIGIT
+from l2ae_core.devices import DeviceName
 from l2ae_core.experiments import command as reproduce
 from l2ae_core.gradcheck.command import main as run_gradcheck
 from l2ae_core.report import command as report
@@ -85,8 +86,9 @@ def _scores(scores: dict[str, Any]) -> str:
 def _cluster(run: Path, out: Path | None, **arguments: Any) -> int:
     columns, scores = commands.cluster(run, **arguments)
     _write(columns, out)
-    if scores:
+    if "acc" in scores:
         print(f"{len(columns['index'])} images{_scores(scores)}", file=sys.stderr)
+    _note(scores)
     return 0
 
 
@@ -102,7 +104,14 @@ def _score(run: Path, out: Path | None, **arguments: Any) -> int:
             f"{result['auc']['reconstruction']:.4f}, chance 0.5",
             file=sys.stderr,
         )
+    _note(result)
     return 0
+
+
+def _note(result: dict[str, Any]) -> None:
+    """Say in one line where the network ran, if that was left open."""
+    if result["note"]:
+        print(f"l2ae: {result['note']}", file=sys.stderr)
 
 
 def _write(columns: dict[str, Any], out: Path | None) -> None:
@@ -215,6 +224,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
     )
     parser.add_argument("--threads", type=int, help="threads of the kernels (default: all cores)")
+    parser.add_argument("--device", choices=get_args(DeviceName),
+                        help="of the network (default: a GPU, if there is one)")  # fmt: skip
     _data_options(parser)
 
 

@@ -23,6 +23,7 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
+from l2ae_core.devices import DeviceName, OnDevice, choose_device
 from l2ae_core.models import Architecture, AutoEncoder, build
 from l2ae_core.seeding import streams
 from l2ae_core.training.loop import fit as train
@@ -59,9 +60,10 @@ NOT_RESUMED = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json 
 class Fitted:
     """The network of a run, its clusters and its settings."""
 
-    model: AutoEncoder
+    model: AutoEncoder | OnDevice
     clusters: SavedClusters
     settings: dict[str, Any]
+    note: str = ""  # where it runs, if the caller left that open
 
 
 def fit(
@@ -162,11 +164,18 @@ def training_data(settings: dict[str, Any], data_dir: str | None) -> Dataset:
     return dataset.subset(kept)
 
 
-def load_fitted(run: Path) -> Fitted:
-    """Return network and clusters of a finished run; CheckpointError when there are none."""
+def load_fitted(run: Path, device: DeviceName | None = "cpu") -> Fitted:
+    """Return network and clusters of a finished run, to be run on a device; None: any.
+
+    CheckpointError when there are none, ValueError when "cuda" is wanted and there is no device.
+    """
     settings = run_settings(run)
     model, _ = load_run(run, settings["weights"])
-    return Fitted(model, SavedClusters.load(run), settings)
+    clusters = SavedClusters.load(run)
+    chosen, note = choose_device(device)
+    if chosen is None:
+        return Fitted(model, clusters, settings, note)
+    return Fitted(OnDevice.move(model, chosen), clusters, settings, note)
 
 
 def cluster(
@@ -175,12 +184,14 @@ def cluster(
     *,
     data_dir: str | None = None,
     split: data.Split = "all",
+    device: DeviceName | None = "cpu",
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the cluster of every image by the centers of the run, as columns, and the scores.
 
-    Columns: index, cluster, and label where the data have labels; only then there are scores.
+    Columns: index, cluster, and label where the data have labels; only then there are scores. The
+    network runs on `device`; None takes a GPU if there is one, and "note" says what was taken.
     """
-    fitted = load_fitted(run)
+    fitted = load_fitted(run, device)
     dataset = _images_for(fitted, source, data_dir, split)
     u = fitted.model.encode(dataset.images)
     labels, _ = ops.assign(u, fitted.clusters.centers)
@@ -188,10 +199,11 @@ def cluster(
     if dataset.labels is not None:
         columns["label"] = dataset.labels
     if dataset.labels is None:
-        return columns, {}
+        return columns, {"note": fitted.note}
     K = len(fitted.clusters.centers)
     chance = chance_scores(dataset.labels, K, streams(fitted.settings["seed"]).kmeans)
-    return columns, clustering_scores(dataset.labels, labels) | {"chance": chance}
+    scores = clustering_scores(dataset.labels, labels)
+    return columns, scores | {"chance": chance, "note": fitted.note}
 
 
 def score(
@@ -202,13 +214,15 @@ def score(
     data_dir: str | None = None,
     split: data.Split = "all",
     anomaly_class: int | None = None,
+    device: DeviceName | None = "cpu",
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return how normal every image is, as columns; the threshold and, with labels, the AUC.
 
     Columns: index, normality v (Eq. 5, in [−1, 1], high is normal), cluster, reconstruction_error,
-    anomalous (v < τ). τ leaves the share `fpr` of the training images below it.
+    anomalous (v < τ). τ leaves the share `fpr` of the training images below it. `device` as in
+    `cluster`.
     """
-    fitted = load_fitted(run)
+    fitted = load_fitted(run, device)
     dataset = _images_for(fitted, source, data_dir, split)
     u = fitted.model.encode(dataset.images)
     v = cosine_normality(u, fitted.clusters.centers)
@@ -221,7 +235,8 @@ def score(
         "reconstruction_error": error,
         "anomalous": (v < tau).astype(int),
     }
-    result: dict[str, Any] = {"threshold": tau, "anomalous": int((v < tau).sum())}
+    flagged = int((v < tau).sum())
+    result: dict[str, Any] = {"threshold": tau, "anomalous": flagged, "note": fitted.note}
     if anomaly_class is None:
         anomaly_class = fitted.settings["anomaly_class"]
     if anomaly_class is not None and dataset.labels is not None:

@@ -1,12 +1,13 @@
 """The array type and the one place that asks on which device an array lives."""
 
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
+Place: TypeAlias = Literal["cpu", "cuda", "streamed"]
 
 
 def array_module(x: Array) -> ModuleType:
@@ -20,3 +21,28 @@ def array_module(x: Array) -> ModuleType:
 
     module: ModuleType = cupy.get_array_module(x)
     return module
+
+
+def get_place(x: Array) -> Place:
+    """Return where x is worked on: "cuda" for an array of a GPU, or of an emulated one; "streamed"
+    for an array of the host that goes through a device in pieces; else "cpu".
+    """
+    place: Place = getattr(x, "place", "cpu") if isinstance(x, np.ndarray) else "cuda"
+    return place
+
+
+def moved_to(x: Array, a: Array) -> Array:
+    """Return a in the memory that holds x: a itself where it is there, else a copy."""
+    if get_place(x) != "cuda":
+        return to_host(a)
+    if get_place(a) == "cuda":
+        return a
+    if isinstance(x, np.ndarray):
+        return x.owner.to_device(a)  # type: ignore[attr-defined, no-any-return]
+    moved: Array = array_module(x).asarray(a)
+    return moved
+
+
+def to_host(a: Array) -> Array:
+    """Return a in the memory of the host: a itself where it is there, else a copy."""
+    return a.get() if get_place(a) == "cuda" else a  # type: ignore[attr-defined]

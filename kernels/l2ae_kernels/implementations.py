@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, Place, get_place
 from l2ae_kernels.cpu import conv as cpu_conv
 from l2ae_kernels.cpu import dense as cpu_dense
 from l2ae_kernels.cpu import kmeans as cpu_kmeans
@@ -23,6 +23,13 @@ from l2ae_kernels.cpu.nearest import assign as nearest
 from l2ae_kernels.cpu.nearest import restarts as nearest_restarts
 from l2ae_kernels.cpu.register import filtered_ops as filtered
 from l2ae_kernels.cpu.register import ops as register
+from l2ae_kernels.cuda import elementwise as cuda_elementwise
+from l2ae_kernels.cuda import optim as cuda_optim
+from l2ae_kernels.cuda import products as cuda_products
+from l2ae_kernels.cuda.kmeans import assign as cuda_assign
+from l2ae_kernels.cuda.kmeans import numba_rungs as cuda_numba
+from l2ae_kernels.cuda.kmeans import restarts as cuda_restarts
+from l2ae_kernels.cuda.kmeans import stream as cuda_stream
 from l2ae_kernels.reference import conv, dense, kmeans, optim, restarts
 
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
@@ -33,88 +40,122 @@ ANY: DTypes = frozenset({*REAL, np.dtype("complex128")})
 
 @dataclass(frozen=True)
 class Implementation:
-    """One rung: a function, the data types that it takes, and whether its code is emitted."""
+    """One rung: a function, the data types that it takes, where it runs, and how it is made."""
 
     function: Callable[..., Any]
     dtypes: DTypes = REAL
     emitted: bool = False  # then it is left out where there are no vectors to emit for
+    on: Place | None = "cpu"  # where its arrays live; None: anywhere
+    rounds: bool = False  # its products have fewer bits than x: it is taken only if named
 
     def takes(self, x: Array) -> bool:
-        """Whether it can run on x here."""
-        return x.dtype in self.dtypes and not (self.emitted and get_vectors() is None)
+        """Whether it can run on x, where x is."""
+        return (
+            x.dtype in self.dtypes
+            and self.on in (None, get_place(x))
+            and not (self.emitted and get_vectors() is None)
+        )
+
+
+def _products(function: Callable[..., None]) -> dict[str, Implementation]:
+    """The CUDA rungs of a dense product."""
+    takes = {"naive": REAL, "tiled": REAL, "tensor": F32, "tf32": F32}
+    return {
+        f"cuda-{rung}": Implementation(
+            partial(function, rung=rung), dtypes, on="cuda", rounds=rung == "tf32"
+        )
+        for rung, dtypes in takes.items()
+    }
 
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "correlate": {
-        "reference": Implementation(conv.correlate, ANY),
+        "reference": Implementation(conv.correlate, ANY, on=None),
         "im2col": Implementation(partial(cpu_conv.correlate, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate),
         "register": Implementation(register.correlate, F32, emitted=True),
         "winograd": Implementation(filtered.correlate, F32, emitted=True),
     },
     "correlate_adjoint_x": {
-        "reference": Implementation(conv.correlate_adjoint_x, ANY),
+        "reference": Implementation(conv.correlate_adjoint_x, ANY, on=None),
         "im2col": Implementation(partial(cpu_conv.correlate_adjoint_x, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate_adjoint_x),
         "register": Implementation(register.correlate_adjoint_x, F32, emitted=True),
         "winograd": Implementation(filtered.correlate_adjoint_x, F32, emitted=True),
     },
     "correlate_adjoint_W": {
-        "reference": Implementation(conv.correlate_adjoint_W, ANY),
+        "reference": Implementation(conv.correlate_adjoint_W, ANY, on=None),
         "im2col": Implementation(partial(cpu_conv.correlate_adjoint_W, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate_adjoint_W),
         "register": Implementation(register.correlate_adjoint_W, F32, emitted=True),
         "winograd": Implementation(filtered.correlate_adjoint_W, F32, emitted=True),
     },
     "dense": {
-        "reference": Implementation(dense.dense, ANY),
+        "reference": Implementation(dense.dense, ANY, on=None),
         "blocked": Implementation(cpu_dense.dense),
+        **_products(cuda_products.dense),
     },
     "dense_adjoint_x": {
-        "reference": Implementation(dense.dense_adjoint_x, ANY),
+        "reference": Implementation(dense.dense_adjoint_x, ANY, on=None),
         "blocked": Implementation(cpu_dense.dense_adjoint_x),
+        **_products(cuda_products.dense_adjoint_x),
     },
     "dense_adjoint_W": {
-        "reference": Implementation(dense.dense_adjoint_W, ANY),
+        "reference": Implementation(dense.dense_adjoint_W, ANY, on=None),
         "blocked": Implementation(cpu_dense.dense_adjoint_W),
+        **_products(cuda_products.dense_adjoint_W),
     },
     "bias_adjoint": {
-        "reference": Implementation(dense.bias_adjoint, ANY),
+        "reference": Implementation(dense.bias_adjoint, ANY, on=None),
         "blocked": Implementation(cpu_dense.bias_adjoint),
+        "cuda-flat": Implementation(cuda_elementwise.bias_adjoint, on="cuda"),
     },
     "leaky_relu": {
-        "reference": Implementation(dense.leaky_relu, ANY),
+        "reference": Implementation(dense.leaky_relu, ANY, on=None),
         "blocked": Implementation(cpu_dense.leaky_relu),
+        "cuda-flat": Implementation(cuda_elementwise.leaky_relu, on="cuda"),
     },
     "leaky_relu_adjoint": {
-        "reference": Implementation(dense.leaky_relu_adjoint, ANY),
+        "reference": Implementation(dense.leaky_relu_adjoint, ANY, on=None),
         "blocked": Implementation(cpu_dense.leaky_relu_adjoint),
+        "cuda-flat": Implementation(cuda_elementwise.leaky_relu_adjoint, on="cuda"),
     },
     "adam_step": {
-        "reference": Implementation(optim.adam_step),
+        "reference": Implementation(optim.adam_step, on=None),
         "fused": Implementation(cpu_optim.adam_step),
+        "cuda-flat": Implementation(cuda_optim.adam_step, on="cuda"),
     },
     "assign": {
         "reference": Implementation(kmeans.assign),
         "blocked": Implementation(cpu_kmeans.assign),
         "register": Implementation(nearest.assign, F32, emitted=True),
+        "cuda-naive": Implementation(cuda_numba.assign_naive, on="cuda"),
+        "cuda-shared": Implementation(cuda_numba.assign_shared, on="cuda"),
+        "cuda-registers": Implementation(cuda_assign.assign_registers, on="cuda"),
+        "cuda-tensor": Implementation(cuda_assign.assign_best, on="cuda"),
+        "cuda-streamed": Implementation(cuda_stream.assign, on="streamed"),
     },
     "update": {
         "reference": Implementation(kmeans.update),
         "blocked": Implementation(cpu_kmeans.update),
+        "cuda-private": Implementation(cuda_assign.update, on="cuda"),
     },
     "restarts": {
         "reference": Implementation(restarts.Restarts),
         "blocked": Implementation(cpu_kmeans.Restarts),
         "register": Implementation(nearest_restarts.Restarts, F32, emitted=True),
+        "cuda-fused": Implementation(cuda_restarts.Restarts, on="cuda"),
+        "cuda-resident": Implementation(cuda_restarts.Resident, on="cuda"),
+        "cuda-streamed": Implementation(cuda_stream.Restarts, on="streamed"),
     },
 }
 
 
 def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any]:
-    """Return the fastest function of `operation` that takes x's dtype, or the rung that is named.
+    """Return the fastest function of `operation` that takes x where it is, or the rung named.
 
-    Raises ValueError for an unknown operation or rung, and for a dtype that it does not take.
+    Raises ValueError for an unknown operation or rung, and for a dtype or a place of x that it does
+    not take.
     """
     rungs = IMPLEMENTATIONS.get(operation)
     if rungs is None:
@@ -122,7 +163,8 @@ def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any
     if rung is not None and rung not in rungs:
         raise ValueError(f"{operation}: implementation {rung!r} is not one of {list(rungs)}")
     for name in reversed(rungs):
-        if rung in (None, name) and rungs[name].takes(x):
+        chosen = rung == name or (rung is None and not rungs[name].rounds)
+        if chosen and rungs[name].takes(x):
             return rungs[name].function
-    wanted = f"{operation}: no implementation {rung or ''} for dtype {x.dtype}"
+    wanted = f"{operation}: no implementation {rung or ''} for dtype {x.dtype} on {get_place(x)}"
     raise ValueError(f"{wanted} and vectors {getattr(get_vectors(), 'name', 'none')!r}")

@@ -5,9 +5,7 @@ float64 for the fast implementations, complex128 for complex steps. `out` is wri
 `rung` forces an implementation of the table by name. `l2ae_kernels.reference` has the formulas.
 """
 
-import numpy as np
-
-from l2ae_kernels.arrays import Array, array_module
+from l2ae_kernels.arrays import Array, array_module, get_place
 from l2ae_kernels.geometry import Padding, Pair, output_size, require_shape
 from l2ae_kernels.implementations import pick
 from l2ae_kernels.reference.restarts import Restarts
@@ -15,8 +13,7 @@ from l2ae_kernels.reference.restarts import Restarts
 
 def _output(operation: str, out: Array | None, shape: tuple[int, ...], like: Array) -> Array:
     if out is None:
-        new: Array = array_module(like).empty(shape, like.dtype)
-        return new
+        return array_module(like).empty_like(like, order="C", shape=shape)  # type: ignore[no-any-return]
     require_shape(operation, "out", out.shape, shape)
     if out.dtype != like.dtype or not out.flags.c_contiguous:
         raise ValueError(
@@ -27,11 +24,18 @@ def _output(operation: str, out: Array | None, shape: tuple[int, ...], like: Arr
 
 
 def _same(operation: str, **arrays: Array | None) -> list[Array | None]:
-    """Check that all arrays have one dtype and return them C-contiguous."""
+    """Check that all arrays have one dtype and one place, and return them C-contiguous."""
     if len({a.dtype for a in arrays.values() if a is not None}) != 1:
         found = {name: str(a.dtype) for name, a in arrays.items() if a is not None}
         raise ValueError(f"{operation}: arguments must have one dtype, they have {found}")
-    return [None if a is None else array_module(a).ascontiguousarray(a) for a in arrays.values()]
+    if len({get_place(a) for a in arrays.values() if a is not None}) != 1:
+        found = {name: get_place(a) for name, a in arrays.items() if a is not None}
+        raise ValueError(f"{operation}: arguments must be in one memory, they are on {found}")
+    return [None if a is None else _contiguous(a) for a in arrays.values()]
+
+
+def _contiguous(a: Array) -> Array:
+    return a if a.flags.c_contiguous else a.copy(order="C")
 
 
 def _require_axes(operation: str, **arrays: tuple[Array, int]) -> None:
@@ -201,7 +205,7 @@ def adam_step(
     if not all(a.flags.c_contiguous for a in (p, m, v)):
         raise ValueError("adam_step: p, m and v are changed in place and must be C-contiguous")
     pick("adam_step", p, rung)(
-        p, m, v, np.ascontiguousarray(g),
+        p, m, v, _contiguous(g),
         learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, step=step, variant=variant,
     )  # fmt: skip
 

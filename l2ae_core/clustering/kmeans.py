@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from l2ae_core.clustering.start import start
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, array_module, get_place, moved_to, to_host
 from l2ae_kernels.reference.restarts import Restarts
 
 MEMORY = 1 << 26  # bytes that runs side by side may always take
@@ -28,7 +28,7 @@ MEMORY = 1 << 26  # bytes that runs side by side may always take
 
 @dataclass(eq=False)
 class Clustering:
-    """What k-means found. `labels`, `centers` and `inertia` belong together."""
+    """What k-means found, on the device of the points. What it found belongs together."""
 
     labels: Array  # (N,) int32, the nearest center of each point; ties go to the lowest index
     centers: Array  # (K, D), in the dtype of the points; of unit length when spherical
@@ -40,10 +40,10 @@ class Clustering:
     def predict(self, x: Array) -> Array:
         """Return the label int32 (N,) of the nearest center for each row of x (N, D).
 
-        x is brought to the dtype of the centers, and to unit length when spherical.
+        x is brought to the dtype and the device of the centers, and to unit length when spherical.
         ValueError when x holds NaN or its features do not fit.
         """
-        points = _points("predict", x)
+        points = moved_to(self.centers, _points("predict", x))
         _require_finite("predict", points)
         points = points.astype(self.centers.dtype, copy=False)
         if self.spherical:
@@ -66,7 +66,8 @@ def kmeans(
 ) -> Clustering:
     """Cluster the rows of x (N, D) into n_clusters and return the best of n_init restarts.
 
-    x: float32 or float64, whose dtype is kept; integers are taken as float64.
+    x: float32 or float64, whose dtype is kept; integers are taken as float64. The work is done
+        where x is: on the CPU, or on the GPU of a CuPy array.
     n_init: restarts; the lowest inertia wins, the earliest of equals.
     max_iter: the most updates of the centers in a restart. A restart ends sooner when an assignment
         changes no label, or when Σ_j |c_j' − c_j|² <= tol · (mean variance of the features).
@@ -137,31 +138,47 @@ def lloyd(
     restarts.forget()
     assign_and_fill(restarts, active)
     histories = [[float(restarts.inertia[r])] for r in active]
-    done = 0
-    while active and done < max_iter:
-        plain = shift == 0 and not spherical and restarts.counts[active].min() > 0
-        if plain:  # centers that do not move give no new label: there is nothing else to look at
-            inertias, moved = restarts.iterate(active, max_iter - done), [np.inf] * len(active)
-            fill_empty(restarts, active)
-        else:
-            moved = [move_to_means(restarts, r, spherical) for r in active]
-            assign_and_fill(restarts, active)
-            inertias = restarts.inertia[active][None]
-        done += len(inertias)
-        inertias[-1] = restarts.inertia[active]  # after empty clusters were filled
-        for r, history in zip(active, inertias.T.tolist(), strict=True):
-            histories[r] += history
+    while active:
+        left = [max_iter + 1 - len(histories[r]) for r in active]
+        moved = _iterate(restarts, active, left, histories, shift, spherical)
         going = [
             r
             for r, distance in zip(active, moved, strict=True)
-            if restarts.changed[r] and distance > shift
+            if restarts.changed[r] and distance > shift and len(histories[r]) <= max_iter
         ]
         bar.update(len(active) - len(going))
         active = going
-    bar.update(len(active))
     for r, history in enumerate(histories):
-        labels, centers = restarts.labels[r].copy(), restarts.centers[r].copy()
+        found = restarts.labels[r].copy(), restarts.centers[r].copy()
+        labels, centers = (moved_to(restarts.x, a) for a in found)
         yield Clustering(labels, centers, history[-1], len(history) - 1, [history], spherical)
+
+
+def _iterate(
+    restarts: Restarts,
+    which: list[int],
+    left: list[int],
+    histories: list[list[float]],
+    shift: float,
+    spherical: bool,
+) -> list[float]:
+    """Iterate the runs `which` once or more, and return Σ_j |c_j' − c_j|² of the last iteration.
+
+    A device may go through many iterations by itself; it comes back at the end of a run, and where
+    a cluster is empty. left: how many iterations a run may still take.
+    """
+    ahead = restarts.run_ahead(which, left, shift, spherical)
+    if ahead is None:
+        moved = [move_to_means(restarts, r, spherical) for r in which]
+        restarts.assign(which)
+    else:
+        moved = [distance for _, distance in ahead]
+        for r, (inertias, _) in zip(which, ahead, strict=True):
+            histories[r].extend(inertias[:-1])
+    _fill_empty(restarts, which)
+    for r in which:
+        histories[r].append(float(restarts.inertia[r]))
+    return moved
 
 
 def assign_and_fill(restarts: Restarts, which: list[int]) -> None:
@@ -171,11 +188,10 @@ def assign_and_fill(restarts: Restarts, which: list[int]) -> None:
     labels are always those of an assignment to the moved centers.
     """
     restarts.assign(which)
-    fill_empty(restarts, which)
+    _fill_empty(restarts, which)
 
 
-def fill_empty(restarts: Restarts, which: list[int]) -> None:
-    """Move the empty clusters of the runs `which`."""
+def _fill_empty(restarts: Restarts, which: list[int]) -> None:
     for r in which:
         if restarts.counts[r].min() == 0:
             _fill(restarts, r)
@@ -183,28 +199,29 @@ def fill_empty(restarts: Restarts, which: list[int]) -> None:
 
 def _fill(restarts: Restarts, r: int) -> None:
     x, centers = restarts.x, restarts.centers[r]
-    labels, distances = ops.assign(x, centers)
+    labels, distances = restarts.nearest(x, centers)
     counts = restarts.counts[r]
     # Copies of one point can lie this far from their mean, by the rounding of its sum.
     rounding = np.finfo(x.dtype).eps + len(x) * np.finfo(np.float64).eps
     limit = x.shape[1] * (rounding * restarts.largest) ** 2
     while counts.min() == 0 and distances.max() > limit:
-        _move_to_worst_served(int(counts.argmin()), x, centers, labels, distances)
-        counts = np.bincount(labels, minlength=len(centers))
+        _move_to_worst_served(restarts, int(counts.argmin()), centers, labels, distances)
+        counts = to_host(array_module(x).bincount(labels, minlength=len(centers)))
         restarts.adopt(r, labels, distances)
         restarts.changed[r] = len(x)  # or fewer; but this run goes on
 
 
 def _move_to_worst_served(
-    j: int, x: Array, centers: Array, labels: Array, distances: Array
+    restarts: Restarts, j: int, centers: Array, labels: Array, distances: Array
 ) -> None:
     """Move the empty cluster j to the point farthest from its center, and update the assignment.
 
     Nobody was assigned to j, so only points that are now nearer to j change: Σ distances falls, and
     the point itself stays with j. The loop around it ends after at most K moves.
     """
-    centers[j] = x[distances.argmax()]
-    to_j = ops.assign(x, centers[j : j + 1])[1]
+    x = restarts.x
+    centers[j] = to_host(x[int(distances.argmax())])
+    to_j = restarts.nearest(x, centers[j : j + 1])[1]
     nearer = (to_j < distances) | ((to_j == distances) & (labels > j))  # ties: the lowest index
     labels[nearer] = j
     distances[nearer] = to_j[nearer]
@@ -226,7 +243,7 @@ def move_to_means(restarts: Restarts, r: int, spherical: bool) -> float:
 
 
 def _unit_rows(function: str, x: Array) -> Array:
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    lengths = array_module(x).sqrt((x * x).sum(axis=1, keepdims=True))
     if not lengths.all():
         row = int(lengths[:, 0].argmin())
         raise ValueError(f"{function}: row {row} of x is zero but a direction was expected")
@@ -235,7 +252,9 @@ def _unit_rows(function: str, x: Array) -> Array:
 
 
 def _points(function: str, x: Array) -> Array:
-    points = np.ascontiguousarray(x)
+    points = np.ascontiguousarray(x) if get_place(x) == "cpu" else x
+    if not points.flags.c_contiguous:
+        points = points.copy(order="C")
     if points.dtype.kind in "iub" or points.dtype == np.float16:
         points = points.astype(np.float64)
     if points.ndim != 2 or points.dtype not in (np.float32, np.float64):
@@ -246,9 +265,10 @@ def _points(function: str, x: Array) -> Array:
 def _require_finite(function: str, x: Array) -> None:
     """A sum needs no memory, and is finite only if all terms are; one that is not may overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(x.sum()) or np.isfinite(x).all():
+        finite = array_module(x).isfinite
+        if finite(x.sum()) or finite(x).all():
             return
-    row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+    row = int((~finite(x).all(axis=1)).argmax())
     raise ValueError(f"{function}: row {row} of x holds NaN or infinity but expected numbers")
 
 
@@ -264,7 +284,7 @@ def _check(x: Array, n_clusters: int, n_init: int, max_iter: int, tol: float) ->
 
 
 def _given_centers(init: Array, x: Array, n_clusters: int, spherical: bool) -> Array:
-    centers = np.array(init, dtype=x.dtype, order="C")
+    centers = np.array(to_host(init), dtype=x.dtype, order="C")
     if centers.shape != (n_clusters, x.shape[1]) or not np.isfinite(centers).all():
         raise ValueError(
             f"kmeans: init is {centers.shape} but expected finite ({n_clusters}, {x.shape[1]})"
@@ -274,7 +294,7 @@ def _given_centers(init: Array, x: Array, n_clusters: int, spherical: bool) -> A
 
 def _warn_if_empty(clustering: Clustering) -> None:
     n_clusters = len(clustering.centers)
-    used = np.count_nonzero(np.bincount(clustering.labels, minlength=n_clusters))
+    used = len(np.unique(to_host(clustering.labels)))
     if used < n_clusters:
         warnings.warn(
             f"kmeans: {n_clusters - used} of {n_clusters} clusters stay empty, "

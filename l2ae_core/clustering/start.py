@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, get_place, to_host
 from l2ae_kernels.reference.restarts import BLOCK, Restarts
 
 
@@ -29,6 +29,9 @@ def start(restarts: Restarts, rngs: list[np.random.Generator]) -> None:
     The runs go side by side: the distances to the candidates of all of them take one pass.
     """
     x, (_, n_clusters, _) = restarts.x, restarts.centers.shape
+    if get_place(x) == "cuda":
+        _start_on_device(restarts, rngs)
+        return
     trials = 2 + int(math.log(n_clusters))
     rows = [rng.integers(len(x), size=1) for rng in rngs]
     nearest = np.full((len(rngs), len(x)), np.inf, x.dtype)  # D² of each run
@@ -41,6 +44,25 @@ def start(restarts: Restarts, rngs: list[np.random.Generator]) -> None:
         if j + 1 < n_clusters:
             restarts.lower(restarts.centers[runs, j : j + 1], nearest, keep=True)
             rows = [_draw(nearest[r], left[r, best[r]], trials, rng) for r, rng in enumerate(rngs)]
+
+
+def _start_on_device(restarts: Restarts, rngs: list[np.random.Generator]) -> None:
+    """Draw what `start` would draw, in its order, and leave the rest to the device.
+
+    Where all points lie on the centers, nothing is left to draw from: rows are drawn uniformly.
+    """
+    n, (_, n_clusters, _) = len(restarts.x), restarts.centers.shape
+    trials = 2 + int(math.log(n_clusters))
+    first = np.array([rng.integers(n, size=1)[0] for rng in rngs])
+    states = [rng.bit_generator.state for rng in rngs]
+    draws = np.stack([rng.random((n_clusters - 1, trials)) for rng in rngs])
+    stuck = restarts.start(first, draws)
+    for r, rng in enumerate(rngs):
+        if stuck[r] >= 0:
+            rng.bit_generator.state = states[r]
+            rng.random((stuck[r], trials))
+            rows = [rng.integers(n, size=trials)[0] for _ in range(stuck[r] + 1, n_clusters)]
+            restarts.centers[r, stuck[r] + 1 :] = to_host(restarts.x[np.array(rows)])
 
 
 def _draw(weights: Array, sums: Array, size: int, rng: np.random.Generator) -> Array:

@@ -8,6 +8,7 @@ twice gives the same answer and one layer can serve several threads.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -74,17 +75,23 @@ class Layer(ABC):
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """Return a copy whose floating-point arrays are all of `dtype`."""
+
+        def cast(a: Array) -> Array:
+            return a.astype(dtype) if np.issubdtype(a.dtype, np.inexact) else a
+
+        return self.with_arrays(cast)
+
+    def with_arrays(self, change: Callable[[Array], Array]) -> Self:
+        """Return a copy with `change(a)` for each of its arrays: of another dtype or device."""
         return replace(  # type: ignore[type-var]  # every concrete layer is a dataclass
             self,
-            **{f.name: _cast(getattr(self, f.name), dtype) for f in fields(self)},  # type: ignore[arg-type]
+            **{f.name: _changed(getattr(self, f.name), change) for f in fields(self)},  # type: ignore[arg-type]
         )
 
 
-def _cast(value: Any, dtype: npt.DTypeLike) -> Any:
+def _changed(value: Any, change: Callable[[Array], Array]) -> Any:
     if isinstance(value, Layer):
-        return value.astype(dtype)
+        return value.with_arrays(change)
     if isinstance(value, list):
-        return [_cast(item, dtype) for item in value]
-    if hasattr(value, "dtype") and np.issubdtype(value.dtype, np.inexact):
-        return value.astype(dtype)
-    return value
+        return [_changed(item, change) for item in value]
+    return change(value) if hasattr(value, "dtype") else value

@@ -5,6 +5,9 @@ keep between two assignments (packed points, bounds, sums that only change with 
 own business: the numbers are those of this file.
 """
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
 
 from l2ae_kernels.arrays import Array
@@ -24,7 +27,7 @@ class Restarts:
 
     largest: float
 
-    nearest = staticmethod(kmeans.assign)
+    nearest: ClassVar[Callable[..., tuple[Array, Array]]] = staticmethod(kmeans.assign)
     total = staticmethod(kmeans.update)
 
     def __init__(self, x: Array, k: int, runs: int) -> None:
@@ -53,17 +56,18 @@ class Restarts:
             self.changed[r] = np.count_nonzero(labels != self.labels[r])
             self.adopt(r, labels, distances)
 
-    def iterate(self, which: list[int], most: int) -> Array:
-        """Do one or more iterations in the runs `which`: centers to the means, then `assign`.
+    def run_ahead(
+        self, which: list[int], at_most: list[int], shift: float, spherical: bool
+    ) -> list[tuple[list[float], float]] | None:
+        """Iterate the runs `which` without the caller; None: this one cannot, the caller does.
 
-        Every cluster of them has a point. Returns the inertias (iterations, len(which)): at most
-        `most` iterations, none after one that left a run without a new label or a cluster empty.
+        A run ends where k-means ends it: after an iteration that changes no label, that moves the
+        centers by Σ_j |c_j' − c_j|² <= shift, or that is its at_most-th; and where a cluster is
+        empty. It may come back sooner, after one iteration or more. Returns the inertia of each
+        iteration and how far the last moved, for each run; the rest is written as an assignment
+        does, and the centers.
         """
-        for r in which:
-            self.centers[r] = self.sums[r] / self.counts[r][:, None]
-        self.assign(which)
-        inertias: Array = self.inertia[which][None]
-        return inertias
+        return None
 
     def forget(self) -> None:
         """Let every run start anew, from other centers."""
@@ -81,6 +85,10 @@ class Restarts:
         for row, point in zip(out, points, strict=True):
             row[:] = self.nearest(self.x, point[None])[1]
         return out
+
+    def start(self, first: Array, draws: Array) -> Array:
+        """Write starts to `centers` from what the host drew: of a device, see cuda/kmeans."""
+        raise NotImplementedError
 
     def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
         """Lower the squared distances `nearest` (R, n) of R runs to those of m points (R, m, d).

@@ -13,6 +13,8 @@ Reads and writes: those of a pass, and 2·k·d numbers between two.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.gang import Barrier, wait
 from l2ae_kernels.cpu.jit import jit
@@ -34,40 +36,55 @@ class Runs(NamedTuple):
     cancelled: float  # an inertia below this has lost too many digits
 
 
+class Iterations(NamedTuple):
+    """What a gang writes: inertias (most, runs), made (2,): how many, and whether it has ended;
+    moved (runs,): Σ_j |c_j' − c_j|² of the last."""
+
+    inertias: Array
+    made: Array
+    moved: Array
+
+    @classmethod
+    def of(cls, most: int, runs: int) -> "Iterations":
+        """Return room for at most so many iterations."""
+        return cls(np.empty((most, runs)), np.zeros(2, np.int64), np.zeros(runs))
+
+
 @jit()
 def iterate_short(
     kernels: Kernels, x: Array, panels: Array, which: Array, runs: Runs, to: Differences,
-    inertias: Array, made: Array, barrier: Barrier, first: int, last: int,
+    found: Iterations, barrier: Barrier, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Slots first … last − 1, in a gang: up to len(inertias) iterations of the runs `which`.
-
-    inertias (most, len(which)) get a row an iteration; made (2,) says how many there were, and
-    whether they have come to their end.
-    """
-    most, leads = len(inertias), first == 0
+    """Slots first … last − 1, in a gang: iterations of the runs `which` until one has to end."""
+    most, leads = len(found.inertias), first == 0
     for iteration in range(most):
         if leads:
-            for r in which:
-                _move_to_means(runs.centers[r], runs.sums[r], runs.counts[r])
+            for i, r in enumerate(which):
+                found.moved[i] = _move_to_means(runs.centers[r], runs.sums[r], runs.counts[r])
         wait(barrier)
         pass_short(kernels, x, panels, which, runs.centers, runs.labels, to, first, last)
         wait(barrier)
         if leads:
             add_up(which, to, runs.sums, runs.counts, runs.changed)
-            made[0] = iteration + 1
-            if _needs_a_decision(which, runs, inertias[iteration]) or iteration + 1 == most:
-                made[1] = 1
+            found.made[0] = iteration + 1
+            if _needs_a_decision(which, runs, found.inertias[iteration]) or iteration + 1 == most:
+                found.made[1] = 1
         wait(barrier)
-        if made[1]:
+        if found.made[1]:
             return
 
 
 @jit()
-def _move_to_means(centers: Array, sums: Array, counts: Array) -> None:
+def _move_to_means(centers: Array, sums: Array, counts: Array) -> float:
+    """Move centers (k, d) to the means and return Σ_j |c_j' − c_j|²."""
     k, d = centers.shape
+    moved = 0.0
     for j in range(k):
         for f in range(d):
+            before = np.float64(centers[j, f])
             centers[j, f] = sums[j, f] / counts[j]
+            moved += (np.float64(centers[j, f]) - before) ** 2
+    return moved
 
 
 @jit()

@@ -20,7 +20,7 @@ from l2ae_kernels.cpu.kmeans import read_only
 from l2ae_kernels.cpu.nearest import bounds, short, sums
 from l2ae_kernels.cpu.nearest.assign import assign, is_short
 from l2ae_kernels.cpu.nearest.library import kernels
-from l2ae_kernels.cpu.nearest.lloyd import Runs, iterate_short
+from l2ae_kernels.cpu.nearest.lloyd import Iterations, Runs, iterate_short
 from l2ae_kernels.cpu.nearest.tiles import COLUMNS
 from l2ae_kernels.cpu.threads import get_threads, in_ranges
 from l2ae_kernels.reference import restarts as reference
@@ -95,21 +95,27 @@ class Restarts(reference.Restarts):
         for r in which:
             self.inertia[r] = self._inertia(r)
 
-    def iterate(self, which: list[int], most: int) -> Array:
-        """See the reference; short points need no step in Python between two iterations."""
-        if not self.short:
-            return super().iterate(which, most)
+    def run_ahead(
+        self, which: list[int], at_most: list[int], shift: float, spherical: bool
+    ) -> list[tuple[list[float], float]] | None:
+        """See the reference; short points need no step in Python between two iterations.
+
+        All come back where one has to. Not for a shift, unit centers or a cluster that stays empty.
+        """
+        if not self.short or shift > 0 or spherical or self.counts[which].min() == 0:
+            return None
         work = 2 * self.x.size * self.centers.shape[1] * len(which)
-        inertias = np.empty((max(1, min(most, AT_A_TIME // work)), len(which)))
-        made = np.zeros(2, np.int64)
+        most = max(1, min(*at_most, AT_A_TIME // work)) if work else 1
+        found = Iterations.of(most, len(which))
         runs = Runs(self.centers, self._labels, self.sums, self.counts, self.changed, self.middle,
                     self.scatter, CANCELLED * self.scatter)  # fmt: skip
         points = self.emitted, self.x, self.panels, np.array(which, np.int64)
-        run_gang(iterate_short, self.slots, *points, runs, self.differences, inertias, made)
-        inertias = inertias[: made[0]]
+        run_gang(iterate_short, self.slots, *points, runs, self.differences, found)
         for i, r in enumerate(which):
-            inertias[-1, i] = self.inertia[r] = self._checked(r, float(inertias[-1, i]))
-        return inertias
+            self.inertia[r] = self._checked(r, float(found.inertias[found.made[0] - 1, i]))
+        found.inertias[found.made[0] - 1] = self.inertia[which]
+        inertias = found.inertias[: found.made[0]].T.tolist()
+        return list(zip(inertias, found.moved.tolist(), strict=True))
 
     def _inertia(self, r: int) -> float:
         state = self.centers[r], self.sums[r], self.counts[r]

@@ -1,0 +1,333 @@
+"""A device that runs the .cu files of `source`: a GPU through CuPy, or the emulator on the CPU.
+
+    device = find_device()                        a GPU; NoDevice says in one line why there is none
+    device = emulate(order="shuffled", seed=1)    no GPU needed: the same text, the same launchers
+
+    x = device.to_device(points)
+    largest = device.zeros(1, np.uint64)
+    kernel = device.kernel("survey.cu", "survey", {"REAL": "double"})
+    device.launch(kernel, grid=(8,), block=(256,), arguments=(x, np.int64(x.size), largest))
+    bits = device.to_host(largest)
+
+The caller picks the device by moving the data, and everything else asks the array: `device_of(x)`.
+
+How it is meant to grow, so that nothing here needs another shape:
+
+* **Launchers only queue.** A launcher is a function of arrays that it is given; it allocates
+  nothing that outlives it, reads nothing back and never synchronises. Whoever owns a step allocates
+  its buffers once. So any sequence of launches can be captured into a graph and replayed: numbers
+  that change from step to step (the learning rate, the step count) then live in device memory.
+* **A geometry is a set of defines.** `kernel(file, name, defines)` compiles once for each set and
+  keeps it: an implicit-GEMM convolution takes its image, kernel, stride and padding as constants,
+  with a run-time version where a define is left out. Sizes that grow with the data are arguments.
+* **A leading model axis.** Kernels index the last axis of the grid with the model (k-means: with
+  the run) and are given the distance between two models in elements; one model is a grid of one.
+  Buffers then have a leading axis, which is what `Restarts` does with its R runs.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from types import ModuleType
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from l2ae_kernels.arrays import Array, Place
+
+Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
+Defines: TypeAlias = Mapping[str, int | str]
+Shape: TypeAlias = int | tuple[int, ...]
+
+SOURCE = resources.files("l2ae_kernels.cuda") / "source"
+STANDARD = "--std=c++17"
+
+
+class NoDevice(RuntimeError):
+    """There is no device that runs CUDA kernels; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What launchers need to know about a device."""
+
+    name: str
+    compute_capability: tuple[int, int]
+    multiprocessors: int
+    shared_per_block: int  # bytes, with the larger limit that a kernel may ask for
+    warp_size: int = 32
+
+
+class Compiled(NamedTuple):
+    """How a kernel is found again: its file, its defines, and whether its blocks wait for all."""
+
+    file_name: str
+    defines: tuple[tuple[str, int | str], ...]
+    cooperative: bool
+
+
+class Device:
+    """One place where kernels run: array module, compiler and properties of it.
+
+    array_module: `cupy`, or `numpy` for the emulator. module_factory: called as `cupy.RawModule`.
+    """
+
+    def __init__(
+        self,
+        array_module: ModuleType,
+        module_factory: Callable[..., Any],
+        properties: Properties,
+    ) -> None:
+        self.array_module = array_module
+        self.properties = properties
+        self._module_factory = module_factory
+        self._modules: dict[Compiled, Any] = {}
+        self._kernels: dict[tuple[Compiled, str], Kernel] = {}
+        self._shared: dict[Kernel, int] = {}  # dynamic shared memory that a kernel may have
+
+    def __repr__(self) -> str:
+        return f"Device({self.properties.name})"
+
+    @property
+    def emulated(self) -> bool:
+        """Whether kernels run on the CPU."""
+        return self.array_module is np
+
+    # --- kernels
+
+    def module(
+        self, file_name: str, defines: Defines | None = None, *, cooperative: bool = False
+    ) -> Any:
+        """Compile source/<file_name> with its defines, once, and return the module.
+
+        cooperative: its kernels may wait for all blocks of the grid (grid.cuh).
+        """
+        key = Compiled(file_name, tuple(sorted((defines or {}).items())), cooperative)
+        if key not in self._modules:
+            self._modules[key] = self._module_factory(
+                code=read_source(file_name),
+                options=options(defines or {}),
+                enable_cooperative_groups=cooperative,
+            )
+        return self._modules[key]
+
+    def kernel(
+        self,
+        file_name: str,
+        name: str,
+        defines: Defines | None = None,
+        *,
+        cooperative: bool = False,
+    ) -> Kernel:
+        """Return the kernel `name` of a module, see `module`."""
+        key = Compiled(file_name, tuple(sorted((defines or {}).items())), cooperative), name
+        if key not in self._kernels:
+            module = self.module(file_name, defines, cooperative=cooperative)
+            self._kernels[key] = module.get_function(name)
+        return self._kernels[key]
+
+    def launch(
+        self,
+        kernel: Kernel,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: tuple[Any, ...],
+        shared: int = 0,
+    ) -> None:
+        """Queue a kernel on the current stream; an empty grid is nothing to do.
+
+        arguments: arrays of this device, None for a null pointer, NumPy scalars for numbers (a
+        Python number has no width). shared: bytes of dynamic shared memory.
+        """
+        if 0 in grid:
+            return
+        for i, argument in enumerate(arguments):
+            if isinstance(argument, int | float) and not isinstance(argument, np.generic):
+                raise TypeError(f"launch: argument {i} is {argument!r} but expected a NumPy scalar")
+        limit = self.properties.shared_per_block
+        if shared > limit:
+            raise ValueError(f"launch: shared is {shared} bytes but expected at most {limit}")
+        if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
+            kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
+        kernel(grid, block, arguments, shared_mem=shared)
+
+    # --- buffers
+
+    def empty(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
+        """Return an array whose numbers are not set; the emulator sets them to NaN or −1."""
+        if not self.emulated:
+            made: Array = self.array_module.empty(shape, dtype)
+            return made
+        poisoned = np.empty(shape, dtype)
+        poisoned.reshape(-1).view(np.uint8)[:] = 0xFF
+        return self._owned(poisoned)
+
+    def zeros(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
+        """Return an array of zeros."""
+        return self._owned(self.array_module.zeros(shape, dtype))
+
+    def full(self, shape: Shape, value: float, dtype: npt.DTypeLike) -> Array:
+        """Return an array of one number."""
+        return self._owned(self.array_module.full(shape, value, dtype))
+
+    def to_device(self, host: Array) -> Array:
+        """Return a C-contiguous copy of an array of the host."""
+        if self.emulated:
+            return self._owned(np.array(host, order="C"))
+        copied: Array = self.array_module.asarray(np.ascontiguousarray(host))
+        return copied
+
+    def write(self, x: Array, host: Array) -> None:
+        """Copy an array of the host to x, of its shape and dtype."""
+        if self.emulated:
+            np.copyto(x.view(np.ndarray), host, casting="no")
+        else:
+            x.set(np.ascontiguousarray(host))  # type: ignore[attr-defined]
+
+    def to_host(self, x: Array) -> Array:
+        """Return a copy in the memory of the host; waits for the work that writes x."""
+        copied: Array = x.get()  # type: ignore[attr-defined]
+        return copied
+
+    def stream(self, host: Array) -> "StreamedArray":
+        """Return a view of an array of the host whose pieces are worked on here."""
+        streamed = host.view(StreamedArray)
+        streamed.owner = self
+        return streamed
+
+    def synchronize(self) -> None:
+        """Wait for all work of the device."""
+        if not self.emulated:
+            self.array_module.cuda.Device().synchronize()
+
+    def _owned(self, x: Array) -> Array:
+        if not self.emulated:
+            return x
+        owned = x.view(EmulatedArray)
+        owned.owner = self
+        return owned
+
+
+class EmulatedArray(np.ndarray[Any, Any]):
+    """A NumPy array that stands for one in the memory of an emulated device.
+
+    It behaves as CuPy's do where that matters to host code: what is computed from it stays there,
+    `get` copies it to the host, and it does not mix with arrays of the host.
+    """
+
+    place: Place = "cuda"
+    owner: Device
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.owner = getattr(source, "owner", None)  # type: ignore[assignment]
+
+    def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **named: Any) -> Any:
+        """As NumPy does, with a TypeError for an array of the host, as CuPy has it."""
+        outputs = named.get("out", ())
+        for a in (*inputs, *outputs):
+            if isinstance(a, np.ndarray) and a.ndim and not isinstance(a, EmulatedArray):
+                raise TypeError(f"{ufunc.__name__}: an array of the host meets one of a device")
+        if outputs:
+            named["out"] = tuple(_plain(a) for a in outputs)
+        result = getattr(ufunc, method)(*map(_plain, inputs), **named)
+        if outputs:
+            return outputs[0] if len(outputs) == 1 else outputs
+        if isinstance(result, tuple):
+            return tuple(self.owner._owned(a) for a in result)
+        return self.owner._owned(result) if isinstance(result, np.ndarray) else result
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """As NumPy does; what it makes of arrays of a device stays there."""
+        result = super().__array_function__(function, types, args, kwargs)
+        return self.owner._owned(result) if type(result) is np.ndarray else result
+
+    def get(self) -> Array:
+        """Return a copy in the memory of the host."""
+        return np.array(self, subok=False)
+
+
+class StreamedArray(np.ndarray[Any, Any]):
+    """An array of the host that goes through a device in pieces, for data larger than the device.
+
+    `device.stream(x)` makes one, with no copy. k-means takes it as any array; see kmeans/stream.py.
+    """
+
+    place: Place = "streamed"
+    owner: Device
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.owner = getattr(source, "owner", None)  # type: ignore[assignment]
+
+
+def _plain(a: Any) -> Any:
+    return a.view(np.ndarray) if isinstance(a, EmulatedArray) else a
+
+
+def read_source(file_name: str) -> str:
+    """Return the text of a file of `source`."""
+    return (SOURCE / file_name).read_text(encoding="utf-8")
+
+
+def options(defines: Defines) -> tuple[str, ...]:
+    """Return compiler options: the standard, the folder of the headers, and the defines.
+
+    HEADERS is a hash of all headers: a compiled kernel that is kept on disk under its text and
+    options must not outlive a change in what it includes.
+    """
+    headers = sorted((p for p in SOURCE.iterdir() if p.name.endswith(".cuh")), key=lambda p: p.name)
+    text = "".join(p.read_text(encoding="utf-8") for p in headers)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    named = {**defines, "HEADERS": f"0x{digest}"}
+    return (STANDARD, f"-I{SOURCE}", *(f"-D{name}={value}" for name, value in named.items()))
+
+
+def device_of(x: Array) -> Device:
+    """Return the device whose memory holds x; ValueError when that is the host's."""
+    if isinstance(x, EmulatedArray | StreamedArray):
+        return x.owner
+    if isinstance(x, np.ndarray):
+        raise ValueError("device_of: x lies in the memory of the host but expected a device's")
+    return find_device(x.device.id)
+
+
+def emulate(order: str = "ascending", seed: int = 0, sanitize: str | None = None) -> Device:
+    """Return a device that runs kernels on the CPU, threads and blocks in the given order.
+
+    order: "ascending", "descending" or "shuffled" (by seed); sanitize: a sanitizer of g++, or none.
+    It poses as a small GPU, so that grids have several blocks for data of a test's size.
+    """
+    from l2ae_kernels.emulator import RawModule
+
+    factory = functools.partial(RawModule, order=order, seed=seed, sanitize=sanitize)
+    properties = Properties(f"emulator, {order}", (9, 0), 4, 227 * 1024)
+    return Device(np, factory, properties)
+
+
+@functools.cache
+def find_device(index: int = 0) -> Device:
+    """Return a GPU; NoDevice says in one line why there is none. A real computation decides."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise NoDevice(f"CuPy cannot be imported ({error}); pip install l2ae[cuda13]") from error
+    try:
+        with cupy.cuda.Device(index) as device:
+            six = float((cupy.arange(3, dtype=np.float32) + 1).sum())
+            attributes = device.attributes
+            name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+    except (RuntimeError, OSError) as error:  # what the driver and missing libraries raise
+        reason = " ".join(str(error).split())
+        raise NoDevice(f"no CUDA device: {type(error).__name__}: {reason}") from error
+    if six != 6:
+        raise NoDevice(f"no CUDA device that computes: 1 + 2 + 3 came out as {six}")
+    properties = Properties(
+        name,
+        (attributes["ComputeCapabilityMajor"], attributes["ComputeCapabilityMinor"]),
+        attributes["MultiProcessorCount"],
+        attributes["MaxSharedMemoryPerBlockOptin"],
+        attributes["WarpSize"],
+    )
+    return Device(cupy, cupy.RawModule, properties)

@@ -1,0 +1,186 @@
+"""The gates that the CUDA kernels pass on a machine without a GPU, as a table in Markdown.
+
+    python -m l2ae_kernels.cuda.gates [--quick]
+
+* **compiled** for every architecture of ARCHITECTURES with warnings as errors, no spilled register,
+  and no more registers than the budget of the kernel: one block fewer on a multiprocessor is a
+  regression that no test of results would see. NVRTC compiles, from the extra `cuda-check`; else
+  nvcc, where it is on the path.
+* **run** in the emulator, on works of a few hundred samples; and, unless --quick, once more under
+  AddressSanitizer and ThreadSanitizer.
+
+What no gate here can show is speed.
+"""
+
+import argparse
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from l2ae_kernels.cuda import network_modules as network
+from l2ae_kernels.cuda.device import SOURCE, options, read_source
+from l2ae_kernels.cuda.module import Module
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+
+# Budgets hold on every architecture; a module without D is what the one with D has besides.
+MODULES = [
+    Module("assign.cu", {"D": 10, "K": 10}, {"assign_short": 40, "assign_tiled": 96}),
+    Module("assign.cu", {"D": 32}, {"assign_short": 64, "assign_tiled": 96}),
+    Module("assign.cu", {"REAL": "double", "D": 16}, {"assign_short": 64, "assign_tiled": 160}),
+    Module("lloyd.cu", {"D": 10, "K": 10}, {"lloyd_short": 64, "lloyd_tiled": 144}),
+    Module("lloyd.cu", {"D": 32}, {"lloyd_short": 88, "lloyd_settle": 48}),
+    Module("lloyd.cu", {"REAL": "double", "D": 16}, {"lloyd_short": 88, "lloyd_tiled": 168}),
+    Module("resident.cu", {"D": 10, "K": 10}, {"lloyd_resident": 96}),
+    Module("resident.cu", {"D": 32}, {"lloyd_resident": 104}),
+    Module("resident.cu", {"REAL": "double", "D": 16}, {"lloyd_resident": 112}),
+    Module("start.cu", {}, {"start_lower": 96, "start_choose": 64, "start_draw": 64}),
+    Module("start.cu", {"REAL": "double"}, {"start_lower": 160}),
+    Module("survey.cu", {}, {"survey": 40}),
+    Module("tensor.cu", {}, {"assign_tensor": 168, "label_distances": 56, "center_norms": 40}),
+]
+
+
+class Usage(NamedTuple):
+    """What a compiled kernel takes on a multiprocessor."""
+
+    registers: int
+    shared: int  # bytes that the text declares; a launch may ask for more
+    spilled: int  # bytes
+
+
+class NoCompiler(RuntimeError):
+    """There is neither NVRTC nor nvcc; the message says what to install."""
+
+
+def find_compiler() -> str:
+    """Return "nvrtc" or "nvcc"; NoCompiler where there is neither."""
+    try:
+        from cuda.core import Program  # noqa: F401
+    except ImportError:
+        if shutil.which("nvcc"):
+            return "nvcc"
+        raise NoCompiler(
+            "no CUDA compiler: pip install l2ae[cuda-check], or put nvcc on PATH"
+        ) from None
+    return "nvrtc"
+
+
+def compile_module(module: Module, architecture: str, compiler: str) -> dict[str, Usage]:
+    """Compile a module and return what each of its kernels takes.
+
+    RuntimeError with the compiler's words for an error or a warning.
+    """
+    log = (_nvrtc if compiler == "nvrtc" else _nvcc)(module, architecture)
+    if re.search(r"\bwarning\b", log):
+        raise RuntimeError(f"{module.name} for {architecture}: {log}")
+    return read_usage(log)
+
+
+def read_usage(log: str) -> dict[str, Usage]:
+    """Read what `ptxas -v` said of each kernel."""
+    parts = re.split(r"Compiling entry function '(\w+)'", log)[1:]
+    found = {}
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        numbers = (r"Used (\d+) registers", r"(\d+) bytes smem", r"(\d+) bytes spill stores")
+        matches = (re.search(pattern, text) for pattern in numbers)
+        found[name] = Usage(*(int(m.group(1)) if m else 0 for m in matches))
+    return found
+
+
+def _nvrtc(module: Module, architecture: str) -> str:
+    from cuda.core import Program, ProgramOptions
+
+    settings = ProgramOptions(
+        std="c++17",
+        arch=architecture,
+        include_path=[str(SOURCE)],
+        define_macro=[(name, str(value)) for name, value in module.defines.items()] or None,
+        ptxas_options=["-v"],
+        device_as_default_execution_space=True,
+    )
+    log = io.StringIO()
+    Program(read_source(module.file_name), "c++", settings).compile("cubin", logs=log)
+    return log.getvalue()
+
+
+def _nvcc(module: Module, architecture: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder) / module.file_name
+        text.write_text(read_source(module.file_name), encoding="utf-8")
+        command = ["nvcc", f"-arch={architecture}", "-cubin", "-Xptxas", "-v"]
+        command += ["-Werror", "all-warnings", *options(module.defines)]
+        command += [str(text), "-o", str(text.with_suffix(".cubin"))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{module.name} for {architecture}: {done.stderr}")
+    return done.stderr
+
+
+def emulated(tool: str | None) -> dict[str, float | str]:
+    """Run the works in a process of its own; the seconds of each kernel, or what was reported."""
+    command = [sys.executable, "-m", "l2ae_kernels.cuda.works"]
+    if tool is not None:
+        command = [
+            sys.executable, "-m", "l2ae_kernels.emulator.sanitized", "--tool", tool, "--", *command
+        ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"works, {tool or 'no sanitizer'}: {done.stderr}")
+    found: dict[str, float | str] = json.loads(done.stdout)
+    return found
+
+
+def table(quick: bool) -> tuple[str, bool]:
+    """Return the table, and whether every gate is passed."""
+    compiler = find_compiler()
+    seconds = emulated(None)
+    sanitized = {} if quick else {tool: emulated(tool) for tool in ("address", "thread")}
+    heads = ["kernel", "of", *(f"registers {a}" for a in ARCHITECTURES), "budget", "shared"]
+    heads += ["emulator", *sanitized]
+    lines = [heads, ["---"] * len(heads)]
+    good = True
+    for module in (*MODULES, *(network.EVERY_DAY if quick else network.MODULES)):
+        usages = [compile_module(module, a, compiler) for a in ARCHITECTURES]
+        for kernel, budget in module.budget.items():
+            used = [usage[kernel] for usage in usages]
+            good &= all(u.registers <= budget and not u.spilled for u in used)
+            words = [
+                f"{u.registers}" + (f", spills {u.spilled} B" if u.spilled else "") for u in used
+            ]
+            row = [f"`{kernel}`", f"`{module.name}`", *words, str(budget), f"{used[0].shared} B"]
+            row.append(_seconds(seconds.get(kernel)))
+            for found in sanitized.values():
+                clean = isinstance(found.get(kernel), float)
+                good &= clean
+                row.append("clean" if clean else str(found.get(kernel, "not run")))
+            good &= isinstance(seconds.get(kernel), float)
+            lines.append(row)
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines), good
+
+
+def _seconds(found: float | str | None) -> str:
+    return f"{found:.2f} s" if isinstance(found, float) else str(found or "not run")
+
+
+def main() -> int:
+    """Print the table; 1 where a gate is not passed, 2 without a compiler."""
+    parser = argparse.ArgumentParser(description="The gates of the CUDA kernels, without a GPU.")
+    parser.add_argument("--quick", action="store_true", help="leave the sanitizers out")
+    try:
+        text, good = table(parser.parse_args().quick)
+    except NoCompiler as error:
+        print(f"gates: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

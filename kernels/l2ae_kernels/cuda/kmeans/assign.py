@@ -1,0 +1,62 @@
+"""assign and update of k-means on a device: rungs 3 and 7, and the sums of given labels.
+
+Each distance is summed feature after feature with fused multiply-adds, so labels and distances have
+the same bits whichever of these kernels finds them.
+"""
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import device_of
+from l2ae_kernels.cuda.kmeans import shapes, units
+from l2ae_kernels.cuda.kmeans.passes import assign_tiled, largest, settle
+from l2ae_kernels.cuda.kmeans.tensor import assign_tensor, pays
+from l2ae_kernels.reference.kmeans import check_points
+
+
+def assign_registers(x: Array, centers: Array) -> tuple[Array, Array]:
+    """Return labels int32 (n,) and squared distances (n,), on the device of x (n, d)."""
+    check_points(x, centers)
+    device = device_of(x)
+    labels, nearest = device.empty(len(x), np.int32), device.empty(len(x), x.dtype)
+    n, k = np.int64(len(x)), len(centers)
+    if shapes.is_short(x) and short_bytes(x, k) <= device.properties.shared_per_block:
+        kernel = shapes.short_kernel(device, "assign.cu", "assign_short", x, k)
+        grid = shapes.grid_of(device, -(-len(x) // shapes.BLOCK))
+        arguments = x, centers, n, np.int32(k), labels, nearest
+        device.launch(kernel, grid, (shapes.BLOCK,), arguments, short_bytes(x, k))
+    else:
+        assign_tiled(device, x, centers, labels, nearest)
+    return labels, nearest
+
+
+def assign_best(x: Array, centers: Array) -> tuple[Array, Array]:
+    """As `assign_registers`, by tensor cores where their products pay."""
+    if pays(device_of(x), x, len(centers)):
+        check_points(x, centers)
+        return assign_tensor(x, centers)
+    return assign_registers(x, centers)
+
+
+def short_bytes(x: Array, k: int) -> int:
+    """Return the shared memory that assign_short asks for: the padded centers."""
+    return k * shapes.padded(x.shape[1]) * x.dtype.itemsize
+
+
+def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
+    """Return sums float64 (k, d) and counts int64 (k,) of the samples x (n, d), on their device."""
+    n, d = x.shape
+    if k < 1:
+        raise ValueError(f"update: k is {k} but expected at least 1")
+    if n and not 0 <= int(labels.min()) <= int(labels.max()) < k:
+        raise ValueError(
+            f"update: labels span {labels.min()} to {labels.max()} but expected 0 to {k - 1}"
+        )
+    device = device_of(x)
+    unit = units.unit_of_sums(n, largest(device, [x]), x.dtype)
+    sums, counts = device.zeros((k, d), np.int64), device.zeros(k, np.int64)
+    before, rest = device.full(n, -1, np.int32), device.zeros(2, np.int64)
+    found = labels.astype(np.int32, copy=False)
+    totals = sums, counts, rest[:1], rest[1:]
+    settle(device, x, k, 0, found, None, before, n, totals, unit, 1.0)
+    return sums.astype(np.float64) * unit, counts

@@ -1,0 +1,218 @@
+"""Several Lloyd runs over the same samples on a device: rungs 4 and 5 of k-means.
+
+The interface is the reference's. What is large lives on the device: x, labels (R, n), and the sums
+as whole numbers. What the host decides on lives on the host, and is small: centers, sums, counts,
+inertia, changed. A pass copies the centers there and the rest back.
+
+Sums do not depend on the order of blocks, so equal runs have equal bits; and float32 samples have
+the sums of the CPU's top rung, bit for bit, when they have its labels.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array, moved_to
+from l2ae_kernels.cuda.device import device_of
+from l2ae_kernels.cuda.kmeans import resident, shapes, units
+from l2ae_kernels.cuda.kmeans import start as on_device
+from l2ae_kernels.cuda.kmeans.assign import assign_best
+from l2ae_kernels.cuda.kmeans.passes import assign_tiled, largest, settle
+from l2ae_kernels.cuda.kmeans.tensor import decide, pays
+from l2ae_kernels.reference import restarts as reference
+
+Ahead = list[tuple[list[float], float]]
+
+
+class Restarts(reference.Restarts):
+    """R runs over samples x (n, d) of a device with k centers each: rung 4, a launch a pass."""
+
+    def __init__(self, x: Array, k: int, runs: int) -> None:
+        n, d = x.shape
+        self.x, self.device = x, device_of(x)
+        self.centers = np.zeros((runs, k, d), x.dtype)
+        self.sums = np.zeros((runs, k, d))
+        self.counts = np.zeros((runs, k), np.int64)
+        self.inertia = np.zeros(runs)
+        self.changed = np.zeros(runs, np.int64)
+        self.labels = self.device.full((runs, n), -1, np.int32)
+        self.on_device = OnDevice(self, k)
+        self._survey()
+        self.unit = units.unit_of_sums(n, self.largest, x.dtype)
+
+    def _survey(self) -> None:
+        self.largest = largest(self.device, (part for _, part in self.parts()))
+
+    def parts(self) -> Iterable[tuple[int, Array]]:
+        """Yield x in parts that lie on the device, each with the number of its first sample."""
+        yield 0, self.x
+
+    @staticmethod
+    def nearest(x: Array, centers: Array) -> tuple[Array, Array]:
+        """Return labels and squared distances, on the device; centers may be the host's."""
+        return assign_best(x, moved_to(x, centers))
+
+    def assign(self, which: list[int]) -> None:
+        """Assign every sample to its nearest center, in the runs `which`; ties take the first."""
+        there, x, k = self.on_device, self.x, self.centers.shape[1]
+        there.begin(which)
+        for first, part in self.parts():
+            if shapes.is_short(x) and there.runs_a_block(k):
+                there.pass_short(part, first, which, k)
+            elif pays(self.device, x, k):
+                for r in which:
+                    labels, nearest = there.scratch(len(part))
+                    decide(self.device, part, there.centers[r], labels, nearest)
+                    there.settle(part, first, r, labels, nearest)
+            else:
+                there.pass_tiled(part, first, which, k)
+        there.end(which)
+
+    def forget(self) -> None:
+        """Let every run start anew, from other centers."""
+        self.labels[...] = -1
+        self.on_device.sums[...] = 0
+        self.on_device.counts[...] = 0
+
+    def adopt(self, r: int, labels: Array, distances: Array) -> None:
+        """Take labels (n,) and squared distances (n,) of an assignment of run r made elsewhere."""
+        changed = self.changed.copy()  # it counts the labels of an assignment
+        self.on_device.begin([r])
+        for first, part in self.parts():
+            of_part = slice(first, first + len(part))
+            self.on_device.settle(part, first, r, labels[of_part], distances[of_part])
+        self.on_device.end([r])
+        self.changed[:] = changed
+
+    def distances(self, points: Array) -> Array:
+        """Return the squared distances (m, n) of m points (m, d) to all of x, on the device."""
+        points = moved_to(self.x, points)
+        out = self.device.empty((len(points), len(self.x)), self.x.dtype)
+        labels = self.device.empty(len(self.x), np.int32)
+        for row, point in zip(out, points, strict=True):
+            assign_tiled(self.device, self.x, point[None], labels, row)
+        return out
+
+    def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
+        """See the reference; nearest (R, n) is the device's, what is left (R, m, blocks) too."""
+        return on_device.lower(self.x, moved_to(self.x, points), nearest, keep)
+
+    def start(self, first: Array, draws: Array) -> Array:
+        """Write a greedy k-means++ start of the first runs to `centers`; see start.py."""
+        centers, stuck = on_device.start(self.x, self.centers.shape[1], first, draws)
+        self.centers[: len(first)] = centers
+        return stuck
+
+
+class Resident(Restarts):
+    """Rung 5: as rung 4, and many iterations in one launch where x fits on the chip."""
+
+    def run_ahead(
+        self, which: list[int], at_most: list[int], shift: float, spherical: bool
+    ) -> Ahead | None:
+        """Iterate the runs `which` to their ends, see the reference; None where x does not fit."""
+        plan = resident.plan(self.device, self.x, self.centers.shape[1], len(which))
+        if plan is None:
+            return None
+        return resident.run(self, plan, which, at_most, shift, spherical)
+
+
+class OnDevice:
+    """What a set of runs keeps on the device, and the launches that change it."""
+
+    def __init__(self, host: Restarts, k: int) -> None:
+        device, runs, d = host.device, len(host.labels), host.x.shape[1]
+        self.host = host
+        self.centers = device.empty((runs, k, d), host.x.dtype)
+        self.sums = device.zeros((runs, k, d), np.int64)
+        self.counts = device.zeros((runs, k), np.int64)
+        self.changed = device.zeros(runs, np.int64)
+        self.inertia = device.zeros(runs, np.int64)
+        self._scratch: tuple[Array, Array] | None = None
+        self.unit_of_inertia = 1.0
+
+    def scratch(self, n: int) -> tuple[Array, Array]:
+        """Return labels (n,) and distances (n,) to write to, of the first and largest part."""
+        if self._scratch is None:
+            device = self.host.device
+            self._scratch = device.empty(n, np.int32), device.empty(n, self.host.x.dtype)
+        labels, distances = self._scratch
+        return labels[:n], distances[:n]
+
+    def begin(self, which: list[int], least: float = 0.0) -> None:
+        """Copy the centers to the device, and let the runs count from zero.
+
+        least: how large a number of a center may become that is not a mean of samples.
+        """
+        host, (n, d) = self.host, self.host.x.shape
+        host.device.write(self.centers, host.centers)
+        far = units.size_of_nearest(host.centers[which])
+        size = host.largest + max(host.largest, far, least)  # means are no larger than samples
+        self.unit_of_inertia = units.unit_of_inertia(n, d, size, host.x.dtype)
+        for r in which:
+            self.changed[r] = 0
+            self.inertia[r] = 0
+
+    def end(self, which: list[int]) -> None:
+        """Copy what the host decides on back."""
+        host = self.host
+        host.sums[which] = host.device.to_host(self.sums)[which] * host.unit
+        host.counts[which] = host.device.to_host(self.counts)[which]
+        host.changed[which] = host.device.to_host(self.changed)[which]
+        host.inertia[which] = self.inertias(host.device.to_host(self.inertia)[which])
+
+    def totals(self) -> tuple[Array, Array, Array, Array]:
+        """Return sums, counts, changed and inertia, as kernels take them."""
+        return self.sums, self.counts, self.changed, self.inertia
+
+    def runs_a_block(self, k: int) -> int:
+        """Return how many runs share a block of lloyd_short: as many as leave room for another."""
+        room = self.host.device.properties.shared_per_block // 2
+        return room // shapes.run_bytes(self.host.x, k)
+
+    def labels_from(self, first: int) -> tuple[Array, Any]:
+        """Return the labels of all runs from sample `first` on, and from one run to the next."""
+        return self.host.labels.reshape(-1)[first:], np.int64(self.host.labels.shape[1])
+
+    def pass_short(self, x: Array, first: int, which: list[int], k: int) -> None:
+        """Queue rung 4 for short samples x, the first of which is number `first` of all."""
+        device, share = self.host.device, min(self.runs_a_block(k), len(which))
+        kernel = shapes.short_kernel(device, "lloyd.cu", "lloyd_short", x, k)
+        pieces, groups = -(-len(x) // shapes.BLOCK), -(-len(which) // share)
+        grid = shapes.grid_of(device, pieces, groups)
+        runs = device.to_device(np.array(which, np.int32))
+        sizes = np.int64(len(x)), np.int32(k), runs, np.int32(len(which)), np.int32(share)
+        arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
+        shared = share * shapes.run_bytes(x, k)
+        device.launch(kernel, grid, (shapes.BLOCK,), (*arguments, *self.scales()), shared)
+
+    def pass_tiled(self, x: Array, first: int, which: list[int], k: int) -> None:
+        """Queue rung 4 for any samples x, the first of which is number `first` of all."""
+        device = self.host.device
+        n, d = x.shape
+        shared, private = shapes.private_bytes(k, d)
+        kernel = shapes.tiled_kernel(device, "lloyd.cu", "lloyd_tiled", x)
+        grid = shapes.grid_of(device, -(-n // shapes.TILE), len(which))
+        runs = device.to_device(np.array(which, np.int32))
+        sizes = np.int64(n), np.int32(d), np.int32(k), runs
+        arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
+        scales = *self.scales(), np.int32(private)
+        device.launch(kernel, grid, (shapes.TILE_THREADS,), (*arguments, *scales), shared)
+
+    def settle(self, x: Array, first: int, r: int, labels: Array, distances: Array) -> None:
+        """Queue labels and distances of samples x in run r that were found elsewhere."""
+        found = moved_to(x, labels.astype(np.int32, copy=False))
+        near = moved_to(x, distances.astype(x.dtype, copy=False))
+        before, pitch = self.labels_from(first)
+        k, scales = self.counts.shape[1], (self.host.unit, self.unit_of_inertia)
+        settle(self.host.device, x, k, r, found, near, before, int(pitch), self.totals(), *scales)
+
+    def scales(self) -> tuple[Any, Any]:
+        """Return what numbers are multiplied by to become whole: of the sums, of the inertia."""
+        return np.float64(1 / self.host.unit), np.float64(1 / self.unit_of_inertia)
+
+    def inertias(self, whole: Array) -> Array:
+        """Return sums of squared distances as numbers; infinite where one may have overflowed."""
+        return np.where(math.isinf(self.unit_of_inertia), np.inf, whole * self.unit_of_inertia)

@@ -1,0 +1,61 @@
+"""Which kernel takes which shape, with which constants, and how much shared memory it asks for."""
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device, Kernel
+
+SHORT = {4: 32, 8: 16}  # features that fit a thread's registers, by the bytes of a number
+KNOWN_CLUSTERS = 16  # up to here the loop over clusters is unrolled, at a compilation for each k
+BLOCK = 128  # threads of lloyd_short and assign_short
+TILE_THREADS, TILE = 128, 512  # of tile.cuh: threads and samples of a block
+PRIVATE = 64 * 1024  # bytes of shared memory that private sums may take in a tiled kernel
+BLOCKS = 8  # of a grid, for each multiprocessor: enough to hide latencies, few sums to flush
+
+
+def is_short(x: Array) -> bool:
+    """Whether the samples x (n, d) lie in registers."""
+    return int(x.shape[1]) <= SHORT[x.dtype.itemsize]
+
+
+def defines(x: Array, k: int | None = None) -> dict[str, int | str]:
+    """Return the constants of a module: the type, and for short samples D and perhaps K."""
+    named: dict[str, int | str] = {}
+    if x.dtype.itemsize == 8:
+        named["REAL"] = "double"
+    if k is not None and is_short(x):
+        named["D"] = x.shape[1]
+        if k <= KNOWN_CLUSTERS:
+            named["K"] = k
+    return named
+
+
+def short_kernel(device: Device, file_name: str, name: str, x: Array, k: int) -> Kernel:
+    """Return a kernel for short samples x (n, d) and k clusters."""
+    return device.kernel(file_name, name, defines(x, k))
+
+
+def tiled_kernel(device: Device, file_name: str, name: str, x: Array) -> Kernel:
+    """Return a kernel for any samples of x's dtype."""
+    return device.kernel(file_name, name, defines(x))
+
+
+def padded(count: int, to: int = 4) -> int:
+    """Return count, rounded up to a multiple of `to`."""
+    return -(-count // to) * to
+
+
+def run_bytes(x: Array, k: int) -> int:
+    """Return the shared memory of a run in lloyd_short (part_of_run)."""
+    d, words = x.shape[1], x.dtype.itemsize // 4
+    return 4 * (k * padded(d) * words + padded(2 * k * d) + padded(k) + 3 * BLOCK)
+
+
+def private_bytes(k: int, d: int) -> tuple[int, bool]:
+    """Return the shared memory of a run in a tiled kernel (carve), and whether sums are in it."""
+    private = 4 * (2 * k * d + k)
+    return (private, True) if private <= PRIVATE else (4 * k, False)
+
+
+def grid_of(device: Device, pieces: int, rows: int = 1) -> tuple[int, int]:
+    """Return a grid for that many pieces of work in each of `rows` runs."""
+    most = max(1, BLOCKS * device.properties.multiprocessors // rows)
+    return min(pieces, most), rows

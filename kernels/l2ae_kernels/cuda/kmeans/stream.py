@@ -1,0 +1,126 @@
+"""Rung 8: k-means over samples that stay in the memory of the host, for more than the device holds.
+
+What changed against rung 4: a pass takes x piece by piece. While the kernels of one piece run, the
+next is on its way: from x to pinned memory by a processor, from there to the device by a stream of
+copies of its own. Two pieces of memory take turns. Why faster: copies that would wait for kernels,
+and kernels that would wait for copies, go on side by side, so a pass takes as long as its copies.
+
+Labels (R, n) and everything else stay on the device, 4 bytes a sample and run. The numbers are
+those of rung 4, bit for bit: sums of whole numbers do not mind in which piece a sample is.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array, to_host
+from l2ae_kernels.cuda.device import Device, device_of
+from l2ae_kernels.cuda.kmeans import restarts, shapes, start
+from l2ae_kernels.cuda.kmeans.assign import assign_best
+from l2ae_kernels.cuda.kmeans.passes import assign_tiled
+
+PIECE = 1 << 26  # bytes of x: a few milliseconds of copying, thousands of blocks
+SLOTS = 2
+
+
+class Slot:
+    """Memory for one piece: pinned on the host, and on the device."""
+
+    def __init__(self, device: Device, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        self.there = device.empty(shape, dtype)
+        if not device.emulated:
+            import cupyx
+
+            self.pinned = cupyx.empty_pinned(shape, dtype)
+            events = device.array_module.cuda.Event
+            self.copied, self.used = events(disable_timing=True), events(disable_timing=True)
+
+
+def pieces(device: Device, x: Array, piece: int = PIECE) -> Iterator[tuple[int, Array]]:
+    """Yield x (n, d) of the host piece by piece on the device, with the number of its first sample.
+
+    A piece may be used until the next but one is asked for; it holds whole blocks of 512 samples.
+    """
+    blocks = max(1, piece // (shapes.TILE * x[:1].nbytes))
+    size = min(len(x), blocks * shapes.TILE)
+    slots = [Slot(device, (size, x.shape[1]), x.dtype) for _ in range(SLOTS)]
+    fetch = _copy if device.emulated else Fetch(device).fetch
+    for i, first in enumerate(range(0, len(x), size)):
+        part, slot = np.asarray(x[first : first + size]), slots[i % SLOTS]
+        fetch(device, part, slot)
+        yield first, slot.there[: len(part)]
+        if not device.emulated:
+            slot.used.record(device.array_module.cuda.get_current_stream())
+
+
+def _copy(device: Device, part: Array, slot: Slot) -> None:
+    device.write(slot.there[: len(part)], part)
+
+
+class Fetch:
+    """Copies to a GPU on a stream of their own."""
+
+    def __init__(self, device: Device) -> None:
+        self.copies = device.array_module.cuda.Stream(non_blocking=True)
+
+    def fetch(self, device: Device, part: Array, slot: Slot) -> None:
+        """Let the current stream go on when the part is in the slot; do not wait for that here."""
+        slot.copied.synchronize()  # pinned memory is free; an event that was not recorded is done
+        pinned = slot.pinned[: len(part)]
+        np.copyto(pinned, part)
+        self.copies.wait_event(slot.used)
+        slot.there[: len(part)].set(pinned, stream=self.copies)  # type: ignore[attr-defined]
+        slot.copied.record(self.copies)
+        device.array_module.cuda.get_current_stream().wait_event(slot.copied)
+
+
+class Restarts(restarts.Restarts):
+    """R runs over samples x (n, d) of the host that go through a device piece by piece."""
+
+    piece = PIECE
+
+    def parts(self) -> Iterator[tuple[int, Array]]:
+        """Yield x in parts that lie on the device, each with the number of its first sample."""
+        return pieces(self.device, self.x, self.piece)
+
+    @staticmethod
+    def nearest(x: Array, centers: Array) -> tuple[Array, Array]:
+        """Return labels and squared distances, on the host."""
+        return assign(x, centers)
+
+    def distances(self, points: Array) -> Array:
+        """Return the squared distances (m, n) of m points (m, d) to all of x, on the host."""
+        out = np.empty((len(points), len(self.x)), self.x.dtype)
+        there = self.device.to_device(np.asarray(points))
+        for first, part in self.parts():
+            labels = self.device.empty(len(part), np.int32)
+            row = self.device.empty(len(part), out.dtype)
+            for j in range(len(points)):
+                assign_tiled(self.device, part, there[j : j + 1], labels, row)
+                out[j, first : first + len(part)] = to_host(row)
+        return out
+
+    def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
+        """See the reference: nearest and what is left are the host's."""
+        there = self.device.to_device(np.asarray(points))
+        left = []
+        for first, part in self.parts():
+            of_part = nearest[:, first : first + len(part)]
+            near = self.device.to_device(of_part)
+            left.append(to_host(start.lower(part, there, near, keep)))
+            if keep:
+                of_part[...] = to_host(near)
+        return np.concatenate(left, axis=2)
+
+
+def assign(x: Array, centers: Array) -> tuple[Array, Array]:
+    """Return labels int32 (n,) and squared distances (n,) of samples of the host, on the host."""
+    device = device_of(x)
+    there = device.to_device(np.asarray(centers))
+    labels, nearest = np.empty(len(x), np.int32), np.empty(len(x), x.dtype)
+    for first, part in pieces(device, x):
+        found = assign_best(part, there)
+        for out, new in zip((labels, nearest), found, strict=True):
+            out[first : first + len(part)] = to_host(new)
+    return labels, nearest

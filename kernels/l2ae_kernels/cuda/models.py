@@ -1,0 +1,54 @@
+"""What the launchers of the network share: the model axis, the number type, the size of grids.
+
+Many networks of one shape run side by side: their arrays have a leading model axis, M. An array
+that all models read (the images, say) may lack it: its distance between two models is then 0.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.geometry import require_shape
+
+THREADS = 256  # of a block, where a thread makes one number
+MOST_ON_Z = 65_535  # blocks along the second and third axis of a grid
+BLOCKS_EACH = 16  # blocks of a multiprocessor in a kernel that strides over its numbers
+C_NAMES = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
+
+
+def real(dtype: npt.DTypeLike) -> dict[str, int | str]:
+    """Return the define that makes a file of kernels one of `dtype`."""
+    return {"REAL": C_NAMES[np.dtype(dtype)]}
+
+
+def ceil_div(n: int, d: int) -> int:
+    """Return ⌈n/d⌉ of integers."""
+    return -(-n // d)
+
+
+def model_count(out: Array, axes: int) -> int:
+    """Return M of an output that has `axes` axes for one model: its leading axis, else 1."""
+    return 1 if out.ndim == axes else out.shape[0]
+
+
+def distance(
+    operation: str, name: str, a: Array | None, shape: tuple[int, ...], models: int
+) -> np.int64:
+    """Check an operand of `shape` a model, and return the distance between two models in elements.
+
+    ValueError, by name, when its shape is neither (M, *shape) nor `shape`, or it has gaps.
+    """
+    if a is None:
+        return np.int64(0)
+    shared = a.ndim == len(shape)
+    require_shape(operation, name, a.shape, shape if shared else (models, *shape))
+    if not a.flags.c_contiguous:
+        raise ValueError(f"{operation}: {name} must be C-contiguous, its strides are {a.strides}")
+    return np.int64(0 if shared else a.size // models)
+
+
+def strided_grid(device: Device, elements: int, models: int = 1) -> tuple[int, int, int]:
+    """Return a grid whose threads stride over the elements of each model, THREADS a block."""
+    most = device.properties.multiprocessors * BLOCKS_EACH
+    return min(ceil_div(elements, THREADS), most), 1, models

@@ -1,0 +1,83 @@
+"""Adam on a device, over all parameters in one launch: adam.cu.
+
+flat, params = flatten(params)      one array, and views of it with the old names and shapes
+adam_step(flat, m, v, g, ...)       one launch for a network, or for many
+"""
+
+from collections.abc import Mapping
+from math import sqrt
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device, device_of
+from l2ae_kernels.cuda.models import THREADS, real, strided_grid
+from l2ae_kernels.reference.optim import AdamVariant
+
+
+def adam_step(
+    p: Array,
+    m: Array,
+    v: Array,
+    g: Array,
+    *,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: int,
+    variant: AdamVariant,
+) -> None:
+    """Change p, m and v in place, as `l2ae_kernels.reference.optim` has it; `step` from 1."""
+    numbers = device_of(p).to_device(
+        step_numbers(learning_rate, beta1, beta2, step, variant).astype(p.dtype)
+    )
+    launch(p, m, v, g, numbers, beta1=beta1, beta2=beta2, eps=eps)
+
+
+def launch(
+    p: Array,
+    m: Array,
+    v: Array,
+    g: Array,
+    numbers: Array,
+    *,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """Queue a step whose `step_numbers` lie on the device, where a captured graph finds them."""
+    device, number = device_of(p), p.dtype.type
+    device.launch(
+        device.kernel("adam.cu", "adam_step", real(p.dtype)),
+        strided_grid(device, p.size),
+        (THREADS,),
+        (
+            p, m, v, g, np.int64(p.size), numbers,
+            number(beta1), number(1 - beta1), number(beta2), number(1 - beta2), number(eps),
+        ),
+    )  # fmt: skip
+
+
+def step_numbers(
+    learning_rate: float, beta1: float, beta2: float, step: int, variant: AdamVariant
+) -> Array:
+    """Return {rate, root} of step t, float64, on the host:  p ← p − rate · m / (√v / root + ε).
+
+    "keras": η √(1 − β₂ᵗ) / (1 − β₁ᵗ) and 1. "torch": η / (1 − β₁ᵗ) and √(1 − β₂ᵗ).
+    """
+    rate, root = learning_rate / (1 - beta1**step), sqrt(1 - beta2**step)
+    return np.array([rate * root, 1.0] if variant == "keras" else [rate, root])
+
+
+def flatten(device: Device, params: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """Return one array on the device with all parameters one after the other, and views of it.
+
+    params are of the host, all of one dtype. A model axis is just more parameters.
+    """
+    flat = device.to_device(np.concatenate([p.reshape(-1) for p in params.values()]))
+    views, first = {}, 0
+    for name, p in params.items():
+        views[name] = flat[first : first + p.size].reshape(p.shape)
+        first += p.size
+    return flat, views

@@ -1,0 +1,34 @@
+// What the kernels of the network share: the number type, and the end of every sum.
+//
+// Arrays have a leading model axis: many networks of one shape are trained at once, and the last
+// axis of the grid is the model. `..._models` is the distance between two models, in elements; 0
+// where all models read the same array.
+
+#pragma once
+
+#include "real.cuh"
+
+typedef REAL real;
+typedef long long size;  // of arrays and offsets: 70,000 images have more than 2^31 features
+
+// The adjoint of an activation whose output is y: `value` where y is positive, else slope · value.
+// A null y is no activation.
+__device__ __forceinline__ real gated(real value, const real* y, size index, real slope)
+{
+    return !y || y[index] > 0 ? value : slope * value;
+}
+
+// The epilogue: what becomes of a finished sum before it is written.
+//
+//   forward   y  = sum + b, times slope where that is not positive                (y is null)
+//   backward  dx = sum, times slope where y, the output of the activation below, is not positive
+//
+// A null bias adds nothing; slope 1 is no activation, 0 is ReLU. Reads one number of `bias` and one
+// of `y`, where they are given.
+__device__ __forceinline__ real finish(
+    real sum, const real* bias, size feature, const real* y, size index, real slope)
+{
+    const real value = bias ? sum + bias[feature] : sum;
+    if (y) return gated(value, y, index, slope);
+    return value > 0 ? value : slope * value;
+}

@@ -1,0 +1,190 @@
+"""RawModule and its kernels: CuPy's face, on a CPU."""
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2ae_kernels.emulator import sanitizers, store, toolchain
+from l2ae_kernels.emulator.arguments import Copies, Parameter, address, check
+from l2ae_kernels.emulator.errors import EmulatorError
+from l2ae_kernels.emulator.translate import translate
+
+ORDERS = ("ascending", "descending", "shuffled")
+STATIC_SHARED = 48 * 1024  # bytes that a kernel gets without asking
+SHARED = 227 * 1024  # and with asking
+_TEXT = 4096  # bytes for descriptions and messages
+
+
+class _Request(ctypes.Structure):
+    """`emulator::Request` of runtime/engine.hpp."""
+
+    _fields_ = [
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("dynamic_shared", ctypes.c_size_t),
+        ("max_threads", ctypes.c_uint),
+        ("order", ctypes.c_int),
+        ("seed", ctypes.c_uint),
+        ("cooperative", ctypes.c_int),
+    ]
+
+
+class _Library:
+    """A loaded library: its kernels with the names of their parameters, and its one engine."""
+
+    def __init__(self, path: Path) -> None:
+        self.code = ctypes.CDLL(str(path))
+        self.lock = threading.Lock()  # one launch at a time: the engine has one set of fibers
+        self.code.list_kernels.restype = ctypes.c_char_p
+        listed: str = self.code.list_kernels().decode()
+        pairs = (kernel.split(":") for kernel in listed.split(";") if kernel)
+        self.kernels = {name: [n for n in names.split(",") if n] for name, names in pairs}
+
+
+@cache
+def _open(path: Path) -> _Library:
+    return _Library(path)  # loaded twice it would be the same code with two locks
+
+
+class RawModule:
+    """Kernels of one CUDA C++ text, compiled for the CPU; stands in for `cupy.RawModule`.
+
+    `order` is the order of threads and blocks: "ascending", "descending", or "shuffled" by `seed`.
+    `sanitize` is "address" or "thread" in a process that `l2ae_kernels.emulator.sanitized` started;
+    None is what that command chose, or nothing. `debug` compiles without optimization, to step.
+    A first line `#line 1 "file.cu"` in the code gives it a name, here and on a device.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        options: Sequence[str] = (),
+        enable_cooperative_groups: bool = False,
+        order: str = "ascending",
+        seed: int = 0,
+        sanitize: str | None = None,
+        debug: bool = False,
+    ) -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order: expected one of {ORDERS} but got {order!r}")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed: expected an integer in [0, 2³²) but got {seed}")
+        self.order, self.seed, self.cooperative = order, seed, enable_cooperative_groups
+        self.tool = sanitizers.chosen(sanitize)
+        self.path = _compiled(code, tuple(options), self.tool, debug)
+        self._library = _open(self.path)
+
+    def get_function(self, name: str) -> "Kernel":
+        """Return the kernel `name`."""
+        names = self._library.kernels
+        if name not in names:
+            raise ValueError(f"get_function: no kernel {name!r}, only {sorted(names)}")
+        return Kernel(self, self._library, name, names[name])
+
+
+class Kernel:
+    """A kernel: `kernel(grid, block, args, shared_mem=0)` launches it and waits for its end."""
+
+    def __init__(
+        self, module: RawModule, library: _Library, name: str, parameters: Sequence[str]
+    ) -> None:
+        self.name = name
+        self.max_dynamic_shared_size_bytes = STATIC_SHARED  # CuPy's: raise it for more
+        self._module = module
+        self._lock = library.lock
+        self._launch = library.code[f"launch_{name}"]
+        text = ctypes.create_string_buffer(_TEXT)
+        library.code[f"describe_{name}"](text, ctypes.c_size_t(_TEXT))
+        self.parameters = Parameter.read(text.value.decode(), parameters)
+
+    def __call__(
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        args: Sequence[Any],
+        *,
+        shared_mem: int = 0,
+        stream: None = None,
+    ) -> None:
+        check(self.name, self.parameters, args)
+        request = self._request(grid, block, shared_mem)
+        if self._module.tool == "address":
+            copies = Copies([a for a in args if isinstance(a, np.ndarray) and a.size])
+            try:
+                self._run(request, [self._pointed(a, copies) for a in args])
+            finally:
+                copies.back()
+        else:
+            self._run(request, [self._pointed(a, None) for a in args])
+
+    def _request(self, grid: Sequence[int], block: Sequence[int], shared_mem: int) -> _Request:
+        limit = min(self.max_dynamic_shared_size_bytes, SHARED)
+        if not 0 <= shared_mem <= limit:
+            raise ValueError(
+                f"kernel {self.name!r}: shared_mem is {shared_mem} bytes but expected 0 to "
+                f"{limit}; max_dynamic_shared_size_bytes raises the limit up to {SHARED}"
+            )
+        sizes = []
+        for what, given in (("grid", grid), ("block", block)):
+            if not 1 <= len(given) <= 3 or not all(0 < int(n) < 2**31 for n in given):
+                raise ValueError(
+                    f"kernel {self.name!r}: {what} is {tuple(given)} but expected one to three "
+                    "positive integers"
+                )
+            sizes.append((*(int(n) for n in given), 1, 1)[:3])
+        module = self._module
+        order = ORDERS.index(module.order)
+        return _Request(
+            *sizes, shared_mem, 0, order, module.seed, int(module.cooperative)
+        )  # max_threads is the kernel's own
+
+    @staticmethod
+    def _pointed(argument: Any, copies: Copies | None) -> np.ndarray[Any, Any]:
+        """Return one element that holds the argument's value: an address or a number."""
+        if isinstance(argument, np.generic):
+            return np.array([argument])
+        if copies is not None and argument is not None:
+            return np.array([copies.address(argument)], np.uintp)
+        return np.array([address(argument)], np.uintp)
+
+    def _run(self, request: _Request, values: Sequence[np.ndarray[Any, Any]]) -> None:
+        pointers = (ctypes.c_void_p * len(values))(*[v.ctypes.data for v in values])
+        message = ctypes.create_string_buffer(_TEXT)
+        reports = sanitizers.Reports()
+        with self._lock:
+            failed = self._launch(ctypes.byref(request), pointers, message, ctypes.c_size_t(_TEXT))
+        said = message.value.decode()
+        reports.raise_if_any(said or f"kernel {self.name!r}")
+        if failed:
+            raise EmulatorError(said)
+
+
+def _compiled(code: str, options: tuple[str, ...], tool: str | None, debug: bool) -> Path:
+    """Return the library for `code`, from the cache where it is there."""
+    name = store.key(code, options, tool, debug)
+    path = store.find(name, "kernel.so")
+    if path is not None:
+        return path
+    entry = store.writable(name)
+    source = store.write(entry / "kernel.cu", code.encode())
+    text = translate(toolchain.preprocess(code, source, options, tool))
+    engine = _engine(tool)
+    return store.make(
+        entry / "kernel.so",
+        lambda output: toolchain.build(text, options, tool, debug, engine, output),
+    )
+
+
+def _engine(tool: str | None) -> Path:
+    name = store.key("engine", (), tool)
+    path = store.find(name, "engine.o")
+    if path is not None:
+        return path
+    return store.make(
+        store.writable(name) / "engine.o", lambda output: toolchain.build_engine(tool, output)
+    )

@@ -1,0 +1,71 @@
+"""Where a trained network runs: on the CPU, or on a GPU if there is one.
+
+The caller picks the device by moving the data. `choose_device` is that choice for the command line,
+and `OnDevice` the move: it takes images of the host and returns codes to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from l2ae_core.layers import Shape
+from l2ae_core.models import AutoEncoder
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device, NoDevice, find_device
+
+DeviceName: TypeAlias = Literal["cpu", "cuda"]
+IMAGES_AT_ONCE = 8192  # that lie in the memory of the device
+
+
+def choose_device(name: DeviceName | None) -> tuple[Device | None, str]:
+    """Return the device that is wanted, None for the CPU, and one line about an open choice.
+
+    Without a name it is a GPU, and where there is none the CPU; the line then says which and why,
+    else it is empty. ValueError when "cuda" was asked for and there is no device.
+    """
+    if name not in (None, *get_args(DeviceName)):
+        raise ValueError(f"device: {name!r} is not one of {get_args(DeviceName)}")
+    if name == "cpu":
+        return None, ""
+    try:
+        device = find_device()
+    except NoDevice as error:
+        if name == "cuda":
+            raise ValueError(f"device: cuda was asked for, but {error}") from error
+        return None, f"used the CPU: {error}"
+    return device, "" if name else f"used {device.properties.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class OnDevice:
+    """A copy of a trained network on a device, for images and codes of the host."""
+
+    model: AutoEncoder  # its arrays are on the device
+    device: Device
+
+    @classmethod
+    def move(cls, model: AutoEncoder, device: Device) -> "OnDevice":
+        """Copy the network to the device."""
+        return cls(model.with_arrays(device.to_device), device)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape (H, W, C) of one image."""
+        return self.model.input_shape
+
+    def encode(self, images: Array) -> Array:
+        """Return the codes u = E_c(I) (N, D) of images (N, H, W, C)."""
+        return self._run(self.model.encode, images)
+
+    def reconstruct(self, images: Array) -> Array:
+        """Return Î = D(E_c(I)) (N, H, W, C) for images (N, H, W, C)."""
+        return self._run(self.model.reconstruct, images)
+
+    def _run(self, function: Callable[[Array], Array], images: Array) -> Array:
+        parts = [
+            self.device.to_host(function(self.device.to_device(images[i : i + IMAGES_AT_ONCE])))
+            for i in range(0, max(len(images), 1), IMAGES_AT_ONCE)
+        ]
+        return np.concatenate(parts)

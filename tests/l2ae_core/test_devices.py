@@ -1,0 +1,128 @@
+"""A trained network on a device: the same codes and images; a clear word where there is none."""
+
+import numpy as np
+import pytest
+
+from l2ae_core import devices
+from l2ae_core.cli import main
+from l2ae_core.commands import cluster, score
+from l2ae_core.devices import OnDevice, choose_device
+from l2ae_core.models import Architecture, build
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import get_place
+from l2ae_kernels.cuda.device import NoDevice, emulate
+
+REASON = "CuPy cannot be imported (for this test)"
+# Codes and pixels are near 1; a network loses a few hundred units in the last place on the way.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture
+def no_device(monkeypatch):
+    def find_device():
+        raise NoDevice(REASON)
+
+    monkeypatch.setattr(devices, "find_device", find_device)
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    device = emulate("shuffled")
+    monkeypatch.setattr(devices, "find_device", lambda: device)
+    return device
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on 24 images, trained for one epoch, and its images."""
+    folder = tmp_path_factory.mktemp("device")
+    images = folder / "images.npz"
+    rng = np.random.default_rng(0)
+    np.savez(images, x=rng.random((24, 8, 8)), y=np.arange(24) % 2)
+    options = ["--quiet", "--epochs", "1", "--clusters", "2", "--anomaly-class", "1", "--keep", "1"]
+    options += ["--n-init", "1", "--batch-size", "8"]
+    assert main(["fit", "--data", str(images), "--out", str(folder / "run"), *options]) == 0
+    return folder / "run", images
+
+
+@pytest.mark.parametrize("model", ["cae", "dense"])
+@pytest.mark.parametrize("norm", ["l2", "batch", "layer"])
+def test_codes_and_images_are_those_of_the_cpu(model, norm, emulated):
+    architecture = Architecture(
+        model, (8, 8, 1), 10, norm, norm if norm != "l2" else "none", hidden=(20, 9, 30),
+        filters=(3, 4, 5),
+    )  # fmt: skip
+    rng = np.random.default_rng(1)
+    host = build(architecture, rng)
+    images = rng.random((5, 8, 8, 1), np.float32)
+    moved = OnDevice.move(host, emulated)
+    assert {get_place(p) for p in moved.model.params.values()} == {"cuda"}
+    assert {get_place(p) for p in host.params.values()} == {"cpu"}
+    for name in ("encode", "reconstruct"):
+        found, expected = (getattr(each, name)(images) for each in (moved, host))
+        assert get_place(found) == "cpu"
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+        assert getattr(moved, name)(images[:0]).shape == expected[:0].shape
+
+
+def test_images_go_to_the_device_in_pieces(emulated, monkeypatch):
+    host = build(Architecture("dense", (4, 4, 1), hidden=(3, 4, 5)), np.random.default_rng(2))
+    images = np.random.default_rng(3).random((7, 4, 4, 1), np.float32)
+    whole = OnDevice.move(host, emulated).encode(images)
+    monkeypatch.setattr(devices, "IMAGES_AT_ONCE", 3)
+    np.testing.assert_array_equal(OnDevice.move(host, emulated).encode(images), whole)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_convolutions_run_their_reference_on_a_device(dtype, emulated):
+    rng = np.random.default_rng(4)
+    x, W, b, y = (
+        rng.standard_normal(shape).astype(dtype)
+        for shape in ((2, 5, 7, 3), (3, 2, 3, 4), (4,), (2, 3, 3, 4))
+    )
+    geometry = {"stride": (2, 3), "padding": ((1, 1), (0, 1))}
+    calls = [
+        (ops.correlate, (x, W, b), geometry),
+        (ops.correlate_adjoint_x, (y, W), {"image_size": (5, 7), **geometry}),
+        (ops.correlate_adjoint_W, (x, y), {"kernel_size": (3, 2), **geometry}),
+    ]
+    for function, arrays, named in calls:
+        found = function(*map(emulated.to_device, arrays), **named)
+        assert get_place(found) == "cuda"
+        expected = function(*arrays, **named, rung="reference")
+        np.testing.assert_allclose(emulated.to_host(found), expected, rtol=0, atol=1e-5)
+
+
+def test_commands_say_the_same_on_a_device(run, emulated):
+    folder, images = run
+    for command in (cluster, score):
+        on_cpu, _ = command(folder, str(images))
+        on_device, result = command(folder, str(images), device=None)
+        assert result["note"] == "used emulator, shuffled"
+        assert command(folder, str(images), device="cuda")[1]["note"] == ""
+        assert on_cpu.keys() == on_device.keys()
+        for name in on_cpu:
+            np.testing.assert_allclose(on_device[name], on_cpu[name], rtol=1e-5, atol=TOLERANCE)
+
+
+def test_without_a_device(run, no_device, capsys):
+    folder, images = run
+    assert choose_device("cpu") == (None, "")
+    for command in ("cluster", "score"):
+        arguments = [command, str(folder), "--data", str(images)]
+        assert main(arguments) == 0
+        without_a_wish = capsys.readouterr()
+        assert without_a_wish.err.count(f"l2ae: used the CPU: {REASON}\n") == 1
+        assert main([*arguments, "--device", "cpu"]) == 0
+        on_cpu = capsys.readouterr()
+        assert "used" not in on_cpu.err
+        assert on_cpu.out == without_a_wish.out
+        assert main([*arguments, "--device", "cuda"]) == 1
+        wished = capsys.readouterr()
+        assert wished.out == ""
+        assert wished.err == f"l2ae: error: device: cuda was asked for, but {REASON}\n"
+
+
+def test_an_unknown_device_is_an_error():
+    with pytest.raises(ValueError, match=r"device: 'tpu' is not one of \('cpu', 'cuda'\)"):
+        choose_device("tpu")

@@ -1,0 +1,28 @@
+"""Where these tests run CUDA kernels: on the emulator in three orders, and on a GPU, if any.
+
+Where a GPU must be there, REQUIRE_GPU=1 turns its absence from a skip into a failure.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from l2ae_kernels.cuda.device import Device, NoDevice, emulate, find_device
+
+ORDERS = ("ascending", "descending", "shuffled")
+
+
+@pytest.fixture(scope="session", params=[*ORDERS, "gpu"])
+def device(request) -> Iterator[Device]:
+    """A device; the test runs once for each order of threads and blocks, and on a GPU."""
+    if request.param != "gpu":
+        yield emulate(order=request.param, seed=1)
+        return
+    try:
+        found = find_device()
+    except NoDevice as error:
+        if os.environ.get("REQUIRE_GPU") == "1":
+            raise
+        pytest.skip(str(error))
+    yield found

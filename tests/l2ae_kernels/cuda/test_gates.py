@@ -1,0 +1,72 @@
+"""Every kernel compiles without a warning, spills nothing, and stays within its registers."""
+
+import pytest
+
+from l2ae_kernels.cuda import gates, network_modules
+from l2ae_kernels.cuda.gates import ARCHITECTURES, MODULES, Module, Usage, read_usage
+
+
+@pytest.fixture(scope="module")
+def compiler() -> str:
+    try:
+        return gates.find_compiler()
+    except gates.NoCompiler as error:
+        pytest.skip(str(error))
+
+
+def _case(module: Module, architecture: str):
+    """An H100 and the paper's sizes in every run of the tests; all of it takes a minute."""
+    every_day = architecture == "sm_90" and module.defines in ({}, {"D": 10, "K": 10})
+    marks = () if every_day else pytest.mark.slow
+    return pytest.param(module, architecture, marks=marks, id=f"{module.name}-{architecture}")
+
+
+CASES = [_case(module, name) for module in MODULES for name in ARCHITECTURES]
+
+
+@pytest.mark.parametrize(("module", "architecture"), CASES)
+def test_a_module_compiles_within_its_budget(
+    module: Module, architecture: str, compiler: str
+) -> None:
+    found = gates.compile_module(module, architecture, compiler)
+    for kernel, budget in module.budget.items():
+        assert found[kernel].spilled == 0
+        assert 0 < found[kernel].registers <= budget
+
+
+def test_a_warning_and_a_spill_are_seen(compiler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    unused = 'extern "C" __global__ void f(int* to) { int unused; *to = 1; }'
+    values = ", ".join(f"v{i} = from[{i}]" for i in range(64))
+    uses = " ".join(f"from[{i}] = v{(7 * i + 1) % 64};" for i in range(64))
+    spilling = (
+        'extern "C" __global__ void __launch_bounds__(1024, 2) f(float* from, int n) {'
+        f"float {values}; for (int i = 0; i < n; ++i) {{ __syncthreads(); {uses} }} }}"
+    )
+    module = Module("planted.cu", {}, {"f": 255})
+    monkeypatch.setattr(gates, "read_source", lambda _: unused)
+    with pytest.raises(RuntimeError, match="declared but never"):
+        gates.compile_module(module, "sm_90", compiler)
+    monkeypatch.setattr(gates, "read_source", lambda _: spilling)
+    assert gates.compile_module(module, "sm_90", compiler)["f"].spilled > 0
+
+
+def test_what_ptxas_says_is_read() -> None:
+    log = """ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'one' for 'sm_90'
+ptxas info    : Function properties for one
+    8 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads
+ptxas info    : Used 64 registers, used 1 barriers, 5120 bytes smem
+ptxas info    : Compiling entry function 'two' for 'sm_90'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 40 registers
+"""
+    assert read_usage(log) == {"one": Usage(64, 5120, 12), "two": Usage(40, 0, 0)}
+
+
+def test_every_kernel_has_a_budget_and_a_work() -> None:
+    from l2ae_kernels.cuda.works import run
+
+    seconds = run()
+    assert all(isinstance(taken, float) for taken in seconds.values())
+    modules = (*MODULES, *network_modules.MODULES)
+    assert set(seconds) == {kernel for module in modules for kernel in module.budget}

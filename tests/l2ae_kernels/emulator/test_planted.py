@@ -1,0 +1,74 @@
+"""Each planted fault is caught by the tools that have to catch it; no correct twin is accused."""
+
+import sys
+
+import pytest
+
+from l2ae_kernels.emulator import sanitized
+from l2ae_kernels.emulator.planted.cases import CASES, TOOLS
+from l2ae_kernels.emulator.planted.check import found_by, table
+
+SANITIZERS = [tool for tool in TOOLS if tool != "orders"]
+
+
+def judge(tool):
+    found = found_by(tool)
+    must = {case.name for case in CASES if tool in case.caught_by}
+    assert {name for name, problem in found["fault"].items() if problem} == must
+    assert not any(found["twin"].values())
+    return found["fault"]
+
+
+def test_orders():
+    judge("orders")
+
+
+def test_address_sanitizer_names_the_line_and_the_thread():
+    report = judge("address")["global_out_of_bounds"]
+    assert "global_out_of_bounds.cu:9" in report
+    assert "block (3,0,0), thread (10,0,0)" in report
+
+
+def test_thread_sanitizer_names_the_line_and_the_threads():
+    report = judge("thread")["plain_add_in_shared"]
+    assert "plain_add_in_shared.cu:8" in report
+    assert report.count(", block (0,0,0), thread (") >= 2
+
+
+def test_every_fault_is_caught_by_something():
+    assert all(case.caught_by for case in CASES)
+
+
+def test_table_tells_what_is_missed_and_who_is_accused():
+    nothing = {case.name: "" for case in CASES}
+    found = {tool: {"fault": dict(nothing), "twin": dict(nothing)} for tool in TOOLS}
+    found["orders"]["fault"]["early_return"] = "wrong"
+    found["address"]["twin"]["early_return"] = "wrong"
+    lines = {line.split("`")[1]: line for line in table(found).splitlines()[2:]}
+    assert lines["early_return"].split(" | ")[2:] == ["caught", "FALSE ALARM", " |"]
+    assert lines["unset_shared"].split(" | ")[2:] == ["MISSED", "", " |"]
+
+
+FAULTY = """
+import numpy as np
+from l2ae_kernels.emulator import EmulatorError, RawModule
+m = RawModule(code='extern "C" __global__ void f(int* x) { x[blockIdx.x + (SHIFT)] += 1; }',
+              options=("-DSHIFT=" + %r,))
+try:
+    m.get_function("f")((2,), (1,), (np.zeros(2, np.int32),))
+except EmulatorError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("tool", SANITIZERS)
+def test_command_fails_on_a_report_that_the_program_swallows(tool, capfd):
+    shift = {"address": "1", "thread": "-int(blockIdx.x)"}[tool]
+    status = sanitized.main(["--tool", tool, "--", sys.executable, "-c", FAULTY % shift])
+    assert status == 1
+    assert "kernel.cu:1" in capfd.readouterr().err
+    assert sanitized.main(["--tool", tool, "--", sys.executable, "-c", FAULTY % "0"]) == 0
+
+
+def test_command_keeps_the_status_of_the_program():
+    assert sanitized.main(["--tool", "address", "--", "python", "-c", "raise SystemExit(7)"]) == 7

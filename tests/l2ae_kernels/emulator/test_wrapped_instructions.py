@@ -1,0 +1,208 @@
+"""The headers mma.cuh, grid.cuh and async_copy.cuh, as kernels include them on both sides."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import l2ae_kernels
+from l2ae_kernels.emulator import EmulatorError, RawModule
+
+SOURCE = Path(l2ae_kernels.__file__).parent / "cuda" / "source"
+ORDERS = ["ascending", "descending", "shuffled"]
+
+CODE = r"""
+#include "async_copy.cuh"
+#include "grid.cuh"
+#include "mma.cuh"
+
+// One warp: d (16, 8) += a (16, K) b (K, 8), row-major.
+extern "C" __global__ void tf32(const float* a, const float* b, float* d) {
+  int lane = threadIdx.x;
+  unsigned mine_a[4], mine_b[2];
+  float mine_d[4];
+  for (int i = 0; i < 4; ++i) {
+    mma::Cell at = mma::tf32_a(lane, i), out = mma::d(lane, i);
+    mine_a[i] = mma::to_tf32(a[at.row * 8 + at.column]);
+    mine_d[i] = d[out.row * 8 + out.column];
+  }
+  for (int i = 0; i < 2; ++i) {
+    mma::Cell at = mma::tf32_b(lane, i);
+    mine_b[i] = mma::to_tf32(b[at.row * 8 + at.column]);
+  }
+  mma::tf32(mine_d, mine_a, mine_b);
+  for (int i = 0; i < 4; ++i) {
+    mma::Cell out = mma::d(lane, i);
+    d[out.row * 8 + out.column] = mine_d[i];
+  }
+}
+
+extern "C" __global__ void bf16(const float* a, const float* b, float* d) {
+  int lane = threadIdx.x;
+  unsigned mine_a[4], mine_b[2];
+  float mine_d[4];
+  for (int i = 0; i < 4; ++i) {
+    mma::Cell at = mma::bf16_a(lane, i), out = mma::d(lane, i);
+    mine_a[i] = mma::to_bf16(a[at.row * 16 + at.column], a[at.row * 16 + at.column + 1]);
+    mine_d[i] = d[out.row * 8 + out.column];
+  }
+  for (int i = 0; i < 2; ++i) {
+    mma::Cell at = mma::bf16_b(lane, i);
+    mine_b[i] = mma::to_bf16(b[at.row * 8 + at.column], b[(at.row + 1) * 8 + at.column]);
+  }
+  mma::bf16(mine_d, mine_a, mine_b);
+  for (int i = 0; i < 4; ++i) {
+    mma::Cell out = mma::d(lane, i);
+    d[out.row * 8 + out.column] = mine_d[i];
+  }
+}
+
+extern "C" __global__ void rounded(const float* x, unsigned* tf32, unsigned* pairs, float* halves) {
+  int i = threadIdx.x;
+  tf32[i] = mma::to_tf32(x[i]);
+  unsigned pair = mma::to_bf16(x[i], -x[i]);
+  pairs[i] = pair;
+  halves[i] = mma::low_bf16(pair);
+  halves[blockDim.x + i] = mma::high_bf16(pair);
+}
+
+// Every block's sum of x, then everybody reads all: rounds of a barrier over the grid.
+extern "C" __global__ void rounds(float* x, float* next, unsigned* counter, int rounds) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x, n = gridDim.x * blockDim.x;
+  for (int round = 0; round < rounds; ++round) {
+    next[i] = x[i] + x[(i + blockDim.x) % n];
+    grid_barrier(counter);
+    x[i] = next[i];
+    grid_barrier(counter);
+  }
+}
+
+// Double-buffered: while one tile is summed, the next one is on its way.
+extern "C" __global__ void pipeline(const float* x, float* sums, int tiles, int last) {
+  __shared__ float tile[2][4 * 32];
+  float sum = 0.0f;
+  async_copy<16>(&tile[0][4 * threadIdx.x], x + 4 * threadIdx.x);
+  async_commit();
+  for (int t = 0; t < tiles; ++t) {
+    if (t + 1 < tiles) {
+      const float* next = x + (t + 1) * 4 * 32 + 4 * threadIdx.x;
+      bool valid = t + 2 < tiles || threadIdx.x < last;
+      async_copy_or_zero<16>(&tile[(t + 1) % 2][4 * threadIdx.x], next, valid);
+    }
+    async_commit();
+    async_wait<1>();
+    __syncthreads();
+    for (int i = 0; i < 4; ++i) sum += tile[t % 2][i * 32 + (threadIdx.x + 1) % 32];
+    __syncthreads();
+  }
+  sums[threadIdx.x] = sum;
+}
+
+extern "C" __global__ void misplaced(const float* x, float* y, int offset) {
+  __shared__ float tile[8];
+  if (offset < 8) async_copy<16>(&tile[offset], x);
+  else async_copy<4>(y, x);
+}
+"""
+
+
+def function(name, order="ascending", cooperative=False):
+    module = RawModule(
+        code=CODE,
+        options=(f"-I{SOURCE}",),
+        order=order,
+        enable_cooperative_groups=cooperative,
+    )
+    return module.get_function(name)
+
+
+def to_tf32(x):
+    """To the nearest, ties away from zero: 13 bits of the mantissa go."""
+    return ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def to_bf16(x):
+    """To the nearest, ties to even: 16 bits of the mantissa go."""
+    bits = x.view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("name", "depth", "rounded"), [("tf32", 8, to_tf32), ("bf16", 16, to_bf16)]
+)
+def test_product_of_rounded_matrices(name, depth, rounded, order):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((16, depth), (depth, 8)))
+    d = rng.standard_normal((16, 8)).astype(np.float32)
+    expected = d + rounded(a).astype(float) @ rounded(b).astype(float)
+    unrounded = d + a.astype(float) @ b
+    function(name, order)((1,), (32,), (a, b, d))
+    # float32 sums of at most 17 terms of size one: well below the effect of rounding the factors
+    np.testing.assert_allclose(d, expected, rtol=0, atol=3e-6)
+    assert np.abs(d - unrounded).max() > 1e-4
+
+
+def test_rounding_to_tf32_and_bf16():
+    x = np.concatenate(
+        [
+            np.random.default_rng(0).standard_normal(24),
+            [0.0, -0.0, 1 + 2.0**-11, 1 + 2.0**-8, 1 + 3 * 2.0**-8, np.inf, -np.inf, 3e38],
+        ]
+    ).astype(np.float32)
+    tf32, pairs = np.zeros(32, np.uint32), np.zeros(32, np.uint32)
+    halves = np.zeros((2, 32), np.float32)
+    function("rounded")((1,), (32,), (x, tf32, pairs, halves))
+    finite = np.isfinite(x)
+    np.testing.assert_array_equal(tf32.view(np.float32)[finite], to_tf32(x[finite]))
+    np.testing.assert_array_equal(tf32.view(np.float32)[~finite], x[~finite])
+    np.testing.assert_array_equal(halves[0], to_bf16(x))
+    np.testing.assert_array_equal(halves[1], -to_bf16(x))
+    assert tf32.view(np.float32)[26] == 1 + 2.0**-10  # a tie goes up
+    assert (halves[0, 27], halves[0, 28]) == (1, 1 + 2.0**-6)  # ties go to even
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_barrier_of_the_grid_orders_rounds(order):
+    x = np.arange(5 * 16, dtype=np.float32)
+    expected = x.copy()
+    for _ in range(3):
+        expected = expected + np.roll(expected, -16)
+    counter = np.zeros(1, np.uint32)
+    function("rounds", order, cooperative=True)(
+        (5,), (16,), (x, np.zeros_like(x), counter, np.int32(3))
+    )
+    np.testing.assert_array_equal(x, expected)
+    assert counter[0] == 5 * 6  # as on a device: every block comes to every barrier
+
+
+def test_barrier_of_the_grid_needs_a_cooperative_launch():
+    x = np.zeros(32, np.float32)
+    arguments = (x, x.copy(), np.zeros(1, np.uint32), np.int32(1))
+    with pytest.raises(EmulatorError, match="enable_cooperative_groups=True"):
+        function("rounds")((2,), (16,), arguments)
+
+
+def test_barrier_of_the_grid_wants_its_counter_at_zero():
+    x = np.zeros(32, np.float32)
+    arguments = (x, x.copy(), np.full(1, 2, np.uint32), np.int32(1))
+    with pytest.raises(EmulatorError, match="the counter has to be 0 when the kernel starts"):
+        function("rounds", cooperative=True)((2,), (16,), arguments)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_copies_arrive_at_the_wait(order):
+    x = np.random.default_rng(0).random((3, 4, 32)).astype(np.float32)
+    sums = np.zeros(32, np.float32)
+    function("pipeline", order)((1,), (32,), (x, sums, np.int32(3), np.int32(5)))
+    x[2].reshape(-1)[20:] = 0  # the last tile has 5 valid groups of 4
+    np.testing.assert_allclose(sums, np.roll(x.sum((0, 1)), -1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("offset", "message"), [(1, "not a multiple of 16 bytes"), (8, "not in shared memory")]
+)
+def test_misplaced_copies_are_named(offset, message):
+    x, y = np.zeros(4, np.float32), np.zeros(4, np.float32)
+    with pytest.raises(EmulatorError, match=message):
+        function("misplaced")((1,), (1,), (x, y, np.int32(offset)))
