@@ -57,6 +57,21 @@ extern "C" __global__ void bf16(const float* a, const float* b, float* d) {
   }
 }
 
+extern "C" __global__ void cells(int* out) {
+  int lane = threadIdx.x;
+  mma::Cell found[16];
+  for (int i = 0; i < 4; ++i) {
+    found[i] = mma::tf32_a(lane, i);
+    found[4 + i] = mma::bf16_a(lane, i);
+    found[8 + i] = mma::d(lane, i);
+    found[12 + i] = i < 2 ? mma::tf32_b(lane, i) : mma::bf16_b(lane, i - 2);
+  }
+  for (int i = 0; i < 16; ++i) {
+    out[lane * 32 + 2 * i] = found[i].row;
+    out[lane * 32 + 2 * i + 1] = found[i].column;
+  }
+}
+
 extern "C" __global__ void rounded(const float* x, unsigned* tf32, unsigned* pairs, float* halves) {
   int i = threadIdx.x;
   tf32[i] = mma::to_tf32(x[i]);
@@ -141,6 +156,22 @@ def test_product_of_rounded_matrices(name, depth, rounded, order):
     # float32 sums of at most 17 terms of size one: well below the effect of rounding the factors
     np.testing.assert_allclose(d, expected, rtol=0, atol=3e-6)
     assert np.abs(d - unrounded).max() > 1e-4
+
+
+def test_cells_of_the_registers_are_those_of_the_ptx_manual():
+    """Where groupID = lane >> 2 and threadID_in_group = lane % 4 (PTX ISA, mma.m16n8k8, .m16n8k16).
+
+    The products above cannot see it: they load and multiply by the same functions.
+    """
+    out = np.zeros((32, 16, 2), np.int32)
+    function("cells")((1,), (32,), (out,))
+    for lane in range(32):
+        group, t = lane >> 2, lane % 4
+        tf32_a = [(group, t), (group + 8, t), (group, t + 4), (group + 8, t + 4)]
+        bf16_a = [(group, 2 * t), (group + 8, 2 * t), (group, 2 * t + 8), (group + 8, 2 * t + 8)]
+        d = [(group, 2 * t), (group, 2 * t + 1), (group + 8, 2 * t), (group + 8, 2 * t + 1)]
+        tf32_b, bf16_b = [(t, group), (t + 4, group)], [(2 * t, group), (2 * t + 8, group)]
+        np.testing.assert_array_equal(out[lane], tf32_a + bf16_a + d + tf32_b + bf16_b)
 
 
 def test_rounding_to_tf32_and_bf16():

@@ -57,6 +57,17 @@ def _reported(case: Case, faulty: bool) -> str:
     return ""
 
 
+def expected() -> dict[str, Found]:
+    """What the tools have to find; its table is that of the README."""
+    return {
+        tool: {
+            "fault": {case.name: tool if tool in case.caught_by else "" for case in CASES},
+            "twin": {case.name: "" for case in CASES},
+        }
+        for tool in TOOLS
+    }
+
+
 def table(found: dict[str, Found]) -> str:
     """Return the Markdown table of faults and tools."""
     lines = ["| fault | kernel | " + " | ".join(TOOLS) + " |", "|---|---|---|---|---|"]
