@@ -113,6 +113,21 @@ extern "C" __global__ void pipeline(const float* x, float* sums, int tiles, int 
   sums[threadIdx.x] = sum;
 }
 
+// The target held a number before: what is it between the copy and the wait?
+extern "C" __global__ void too_early(const float* x, float* y) {
+  __shared__ float kept[2];
+  kept[threadIdx.x] = 7.0f;
+  async_copy<4>(&kept[threadIdx.x], &x[threadIdx.x]);
+  async_commit();
+  async_copy<4>(&kept[threadIdx.x], &x[2 + threadIdx.x]);
+  async_commit();
+  y[threadIdx.x] = kept[threadIdx.x];
+  async_wait<1>();
+  y[2 + threadIdx.x] = kept[threadIdx.x];
+  async_wait<0>();
+  y[4 + threadIdx.x] = kept[threadIdx.x];
+}
+
 extern "C" __global__ void misplaced(const float* x, float* y, int offset) {
   __shared__ float tile[8];
   if (offset < 8) async_copy<16>(&tile[offset], x);
@@ -228,6 +243,12 @@ def test_copies_arrive_at_the_wait(order):
     function("pipeline", order)((1,), (32,), (x, sums, np.int32(3), np.int32(5)))
     x[2].reshape(-1)[20:] = 0  # the last tile has 5 valid groups of 4
     np.testing.assert_allclose(sums, np.roll(x.sum((0, 1)), -1), rtol=1e-5)
+
+
+def test_target_of_a_copy_is_unset_until_the_wait():
+    x, y = np.arange(4, dtype=np.float32), np.zeros(6, np.float32)
+    function("too_early")((1,), (2,), (x, y))
+    np.testing.assert_array_equal(y, [np.nan, np.nan, 0, 1, 2, 3])
 
 
 @pytest.mark.parametrize(
