@@ -75,7 +75,9 @@ def readable(report: str) -> str:
 
 
 # frames below and beside every kernel
-_BELOW = re.compile(r"^ +#\d.*(runtime/(engine|export|block|fiber)\.|c\+\+/\d|libffi|PyDataMem)")
+_BELOW = re.compile(
+    r"^ +#\d.*(runtime/(engine|launch|export|block|fiber)\.|c\+\+/\d|libffi|PyDataMem)"
+)
 
 
 @cache
