@@ -1,5 +1,7 @@
 """The headers mma.cuh, grid.cuh and async_copy.cuh, as kernels include them on both sides."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -135,11 +137,13 @@ extern "C" __global__ void misplaced(const float* x, float* y, int offset) {
 }
 """
 
+CAPITALS = [f"-D{letter}=({ord(letter)})" for letter in "ABCDKNPTX"]  # constants of a kernel
+
 
 def function(name, order="ascending", cooperative=False):
     module = RawModule(
         code=CODE,
-        options=(f"-I{SOURCE}",),
+        options=(f"-I{SOURCE}", *CAPITALS),
         order=order,
         enable_cooperative_groups=cooperative,
     )
@@ -258,3 +262,14 @@ def test_misplaced_copies_are_named(offset, message):
     x, y = np.zeros(4, np.float32), np.zeros(4, np.float32)
     with pytest.raises(EmulatorError, match=message):
         function("misplaced")((1,), (1,), (x, y, np.int32(offset)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_headers_compile_for_devices_without_a_warning(architecture, tmp_path):
+    (tmp_path / "headers.cu").write_text(CODE)
+    flags = [f"-arch={architecture}", "-std=c++17", "-cubin", "-Werror", "all-warnings"]
+    command = ["nvcc", *flags, f"-I{SOURCE}", "headers.cu", "-o", "headers.cubin"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
