@@ -91,7 +91,7 @@ void end(Blocks& blocks) {
   __tsan_acquire(&running->done);
 #endif
   for (auto& block : blocks)
-    for (Thread& thread : block->threads) thread.fiber.forget();
+    for (Thread& thread : block->threads) thread.fiber.forget(thread.state == State::gone);
 }
 
 // Blocks of one window are concurrent: all of a cooperative launch, else one, or for
@@ -118,12 +118,20 @@ void run_grid() {
   size_t threads = size_t(blockDim.x) * blockDim.y * blockDim.z;
   size_t blocks = size_t(gridDim.x) * gridDim.y * gridDim.z;
 #if defined(EMULATOR_THREAD)
-  size_t window = threads >= 4096 ? 1 : 4096 / threads;
+  size_t window = Spares::capacity / threads;
 #else
   size_t window = 1;
 #endif
   if (request.cooperative) window = blocks;
   if (window > blocks) window = blocks;
+#if defined(EMULATOR_THREAD)
+  constexpr size_t room = 7500;
+  if (window * threads > room) {
+    running->error = text("kernel '%s': a cooperative launch of %zu threads, but ThreadSanitizer "
+                          "has room for %zu", running->kernel, window * threads, room);
+    return;
+  }
+#endif
   Stacks stacks(window * threads);
   if (!stacks.ok()) {
     running->error =
@@ -254,6 +262,7 @@ int launch(const char* kernel, const Request& request, void (*body)(const void*)
   }
   gridDim = dim3(request.grid[0], request.grid[1], request.grid[2]);
   blockDim = dim3(request.block[0], request.block[1], request.block[2]);
+  launch.home.spares = request.spares;
   running = &launch;
 #if defined(EMULATOR_ADDRESS)
   __asan_set_error_report_callback(note_report);
