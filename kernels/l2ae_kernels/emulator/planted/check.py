@@ -4,6 +4,8 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
+from tqdm import tqdm
+
 from l2ae_kernels.emulator import EmulatorError, SanitizerError, sanitized
 from l2ae_kernels.emulator.module import ORDERS
 from l2ae_kernels.emulator.planted.cases import CASES, TOOLS, Case
@@ -90,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     if WORKER in arguments:
         print(json.dumps(inside()))
         return 0
-    text = table({tool: found_by(tool) for tool in TOOLS})
+    tools = tqdm(TOOLS, desc="planted faults", unit="tool", leave=False)
+    text = table({tool: found_by(tool) for tool in tools})
     print(text)
     return int("MISSED" in text or "FALSE ALARM" in text)
