@@ -31,15 +31,17 @@ class _Request(ctypes.Structure):
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
         ("cooperative", ctypes.c_int),
+        ("spares", ctypes.c_void_p),
     ]
 
 
 class _Library:
     """A loaded library: its kernels with the names of their parameters, and its one engine."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tool: str | None) -> None:
         self.code = ctypes.CDLL(str(path))
-        self.lock = threading.Lock()  # one launch at a time: the engine has one set of fibers
+        # one launch at a time: the engine has one set of fibers
+        self.lock = sanitizers.spares()[1] if tool == "thread" else threading.Lock()
         self.code.list_kernels.restype = ctypes.c_char_p
         listed: str = self.code.list_kernels().decode()
         pairs = (kernel.split(":") for kernel in listed.split(";") if kernel)
@@ -47,8 +49,8 @@ class _Library:
 
 
 @cache
-def _open(path: Path) -> _Library:
-    return _Library(path)  # loaded twice it would be the same code with two locks
+def _open(path: Path, tool: str | None) -> _Library:
+    return _Library(path, tool)  # loaded twice it would be the same code with two locks
 
 
 class RawModule:
@@ -77,7 +79,7 @@ class RawModule:
         self.order, self.seed, self.cooperative = order, seed, enable_cooperative_groups
         self.tool = sanitizers.chosen(sanitize)
         self.path = _compiled(code, tuple(options), self.tool, debug)
-        self._library = _open(self.path)
+        self._library = _open(self.path, self.tool)
 
     def get_function(self, name: str) -> "Kernel":
         """Return the kernel `name`."""
@@ -138,10 +140,15 @@ class Kernel:
                 )
             sizes.append((*(int(n) for n in given), 1, 1)[:3])
         module = self._module
-        order = ORDERS.index(module.order)
         return _Request(
-            *sizes, shared_mem, 0, order, module.seed, int(module.cooperative)
-        )  # max_threads is the kernel's own
+            grid=sizes[0],
+            block=sizes[1],
+            dynamic_shared=shared_mem,
+            order=ORDERS.index(module.order),
+            seed=module.seed,
+            cooperative=module.cooperative,
+            spares=ctypes.addressof(sanitizers.spares()[0]),
+        )
 
     @staticmethod
     def _pointed(argument: Any, copies: Copies | None) -> np.ndarray[Any, Any]:

@@ -28,7 +28,7 @@ _OPTIONS = {
     # may lie where that of another lay
     "thread": (
         "TSAN_OPTIONS",
-        "ignore_noninstrumented_modules=1:suppress_equal_addresses=0:exitcode=0:history_size=7",
+        "ignore_noninstrumented_modules=1:suppress_equal_addresses=0:exitcode=0:history_size=4",
     ),
 }
 _FRAMES = "stack_trace_format='    #%n %f %S (%m+%o)'"  # whole paths: addr2line needs them

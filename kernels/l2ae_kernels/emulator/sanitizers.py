@@ -8,6 +8,7 @@ import ctypes
 import os
 import re
 import shutil
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def chosen(tool: str | None) -> str | None:
             f"`python -m l2ae_kernels.emulator.sanitized --tool {tool} -- COMMAND`"
         )
     return tool
+
+
+class Spares(ctypes.Structure):
+    """`emulator::Spares` of runtime/engine.hpp: ThreadSanitizer's fibers between launches."""
+
+    _fields_ = [("fibers", ctypes.c_void_p * 4096), ("count", ctypes.c_size_t)]
+
+
+@cache
+def spares() -> tuple[Spares, threading.Lock]:
+    """Return the spare fibers of this process, and the lock of all launches that use them."""
+    return Spares(), threading.Lock()
 
 
 class Reports:
@@ -75,7 +88,9 @@ def readable(report: str) -> str:
 
 
 # frames below and beside every kernel
-_BELOW = re.compile(r"^ +#\d.*(runtime/(engine|export|block|fiber)\.|c\+\+/\d|libffi|PyDataMem)")
+_BELOW = re.compile(
+    r"^ +#\d.*(runtime/(engine|launch|export|block|fiber)\.|c\+\+/\d|libffi|PyDataMem)"
+)
 
 
 @cache

@@ -70,12 +70,24 @@ _DEVICE_ONLY = (
 
 
 def preprocess(code: str, source: Path, options: Sequence[str], tool: str | None) -> str:
-    """Return `code`, whose lines belong to the file `source`, with all its includes."""
+    """Return `code`, whose lines belong to the file `source`, with all its includes.
+
+    -D and -U come behind the runtime, so that -DT=8 means nothing to its templates.
+    """
     passed, standard = language(options)
-    text = f'#include "cuda.hpp"\n#line 1 "{source}"\n{code}\n'
-    flags = ["-x", "c++", f"-std={standard}", f"-I{RUNTIME}", *_define(tool), *passed]
-    command = [current(), *flags, "-E", "-"]
-    return run(command, text)
+    defines = "".join(_directive(option) for option in passed if option[1] in "DU")
+    text = f'#include "cuda.hpp"\n{defines}#line 1 "{source}"\n{code}\n'
+    folders = [option for option in passed if option[1] == "I"]
+    flags = ["-x", "c++", f"-std={standard}", f"-I{RUNTIME}", *_define(tool), *folders]
+    return run([current(), *flags, "-E", "-"], text)
+
+
+def _directive(option: str) -> str:
+    """Return what -DNAME, -DNAME=VALUE or -UNAME means as a line."""
+    name, equals, value = option[2:].partition("=")
+    if option[1] == "U":
+        return f"#undef {name}\n"
+    return f"#define {name} {value if equals else '1'}\n"
 
 
 def build_engine(tool: str | None, output: Path) -> None:

@@ -29,6 +29,7 @@ def test_address_sanitizer_names_the_line_and_the_thread():
     assert "block (3,0,0), thread (10,0,0)" in report
 
 
+@pytest.mark.slow
 def test_thread_sanitizer_names_the_line_and_the_threads():
     report = judge("thread")["plain_add_in_shared"]
     assert "plain_add_in_shared.cu:8" in report

@@ -1,5 +1,7 @@
 """The headers mma.cuh, grid.cuh and async_copy.cuh, as kernels include them on both sides."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,21 @@ extern "C" __global__ void bf16(const float* a, const float* b, float* d) {
   }
 }
 
+extern "C" __global__ void cells(int* out) {
+  int lane = threadIdx.x;
+  mma::Cell found[16];
+  for (int i = 0; i < 4; ++i) {
+    found[i] = mma::tf32_a(lane, i);
+    found[4 + i] = mma::bf16_a(lane, i);
+    found[8 + i] = mma::d(lane, i);
+    found[12 + i] = i < 2 ? mma::tf32_b(lane, i) : mma::bf16_b(lane, i - 2);
+  }
+  for (int i = 0; i < 16; ++i) {
+    out[lane * 32 + 2 * i] = found[i].row;
+    out[lane * 32 + 2 * i + 1] = found[i].column;
+  }
+}
+
 extern "C" __global__ void rounded(const float* x, unsigned* tf32, unsigned* pairs, float* halves) {
   int i = threadIdx.x;
   tf32[i] = mma::to_tf32(x[i]);
@@ -98,6 +115,21 @@ extern "C" __global__ void pipeline(const float* x, float* sums, int tiles, int 
   sums[threadIdx.x] = sum;
 }
 
+// The target held a number before: what is it between the copy and the wait?
+extern "C" __global__ void too_early(const float* x, float* y) {
+  __shared__ float kept[2];
+  kept[threadIdx.x] = 7.0f;
+  async_copy<4>(&kept[threadIdx.x], &x[threadIdx.x]);
+  async_commit();
+  async_copy<4>(&kept[threadIdx.x], &x[2 + threadIdx.x]);
+  async_commit();
+  y[threadIdx.x] = kept[threadIdx.x];
+  async_wait<1>();
+  y[2 + threadIdx.x] = kept[threadIdx.x];
+  async_wait<0>();
+  y[4 + threadIdx.x] = kept[threadIdx.x];
+}
+
 extern "C" __global__ void misplaced(const float* x, float* y, int offset) {
   __shared__ float tile[8];
   if (offset < 8) async_copy<16>(&tile[offset], x);
@@ -105,11 +137,13 @@ extern "C" __global__ void misplaced(const float* x, float* y, int offset) {
 }
 """
 
+CAPITALS = [f"-D{letter}=({ord(letter)})" for letter in "ABCDKNPTX"]  # constants of a kernel
+
 
 def function(name, order="ascending", cooperative=False):
     module = RawModule(
         code=CODE,
-        options=(f"-I{SOURCE}",),
+        options=(f"-I{SOURCE}", *CAPITALS),
         order=order,
         enable_cooperative_groups=cooperative,
     )
@@ -141,6 +175,22 @@ def test_product_of_rounded_matrices(name, depth, rounded, order):
     # float32 sums of at most 17 terms of size one: well below the effect of rounding the factors
     np.testing.assert_allclose(d, expected, rtol=0, atol=3e-6)
     assert np.abs(d - unrounded).max() > 1e-4
+
+
+def test_cells_of_the_registers_are_those_of_the_ptx_manual():
+    """Where groupID = lane >> 2 and threadID_in_group = lane % 4 (PTX ISA, mma.m16n8k8, .m16n8k16).
+
+    The products above cannot see it: they load and multiply by the same functions.
+    """
+    out = np.zeros((32, 16, 2), np.int32)
+    function("cells")((1,), (32,), (out,))
+    for lane in range(32):
+        group, t = lane >> 2, lane % 4
+        tf32_a = [(group, t), (group + 8, t), (group, t + 4), (group + 8, t + 4)]
+        bf16_a = [(group, 2 * t), (group + 8, 2 * t), (group, 2 * t + 8), (group + 8, 2 * t + 8)]
+        d = [(group, 2 * t), (group, 2 * t + 1), (group + 8, 2 * t), (group + 8, 2 * t + 1)]
+        tf32_b, bf16_b = [(t, group), (t + 4, group)], [(2 * t, group), (2 * t + 8, group)]
+        np.testing.assert_array_equal(out[lane], tf32_a + bf16_a + d + tf32_b + bf16_b)
 
 
 def test_rounding_to_tf32_and_bf16():
@@ -199,6 +249,12 @@ def test_copies_arrive_at_the_wait(order):
     np.testing.assert_allclose(sums, np.roll(x.sum((0, 1)), -1), rtol=1e-5)
 
 
+def test_target_of_a_copy_is_unset_until_the_wait():
+    x, y = np.arange(4, dtype=np.float32), np.zeros(6, np.float32)
+    function("too_early")((1,), (2,), (x, y))
+    np.testing.assert_array_equal(y, [np.nan, np.nan, 0, 1, 2, 3])
+
+
 @pytest.mark.parametrize(
     ("offset", "message"), [(1, "not a multiple of 16 bytes"), (8, "not in shared memory")]
 )
@@ -206,3 +262,14 @@ def test_misplaced_copies_are_named(offset, message):
     x, y = np.zeros(4, np.float32), np.zeros(4, np.float32)
     with pytest.raises(EmulatorError, match=message):
         function("misplaced")((1,), (1,), (x, y, np.int32(offset)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_headers_compile_for_devices_without_a_warning(architecture, tmp_path):
+    (tmp_path / "headers.cu").write_text(CODE)
+    flags = [f"-arch={architecture}", "-std=c++17", "-cubin", "-Werror", "all-warnings"]
+    command = ["nvcc", *flags, f"-I{SOURCE}", "headers.cu", "-o", "headers.cubin"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,6 +1,6 @@
 // A barrier for all threads of all blocks: grid_barrier(&counter).
 //
-// The launch has to be cooperative (RawModule with enable_cooperative_groups=True), so that all blocks
+// The launch has to be cooperative (enable_cooperative_groups=True), so that all blocks
 // are on the device at once. The counter lies in global memory and is 0 when the kernel starts; one
 // counter serves any number of barriers, up to 2³² arrivals of blocks.
 #pragma once

@@ -4,6 +4,8 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
+from tqdm import tqdm
+
 from l2ae_kernels.emulator import EmulatorError, SanitizerError, sanitized
 from l2ae_kernels.emulator.module import ORDERS
 from l2ae_kernels.emulator.planted.cases import CASES, TOOLS, Case
@@ -57,6 +59,17 @@ def _reported(case: Case, faulty: bool) -> str:
     return ""
 
 
+def expected() -> dict[str, Found]:
+    """What the tools have to find; its table is that of the README."""
+    return {
+        tool: {
+            "fault": {case.name: tool if tool in case.caught_by else "" for case in CASES},
+            "twin": {case.name: "" for case in CASES},
+        }
+        for tool in TOOLS
+    }
+
+
 def table(found: dict[str, Found]) -> str:
     """Return the Markdown table of faults and tools."""
     lines = ["| fault | kernel | " + " | ".join(TOOLS) + " |", "|---|---|---|---|---|"]
@@ -79,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     if WORKER in arguments:
         print(json.dumps(inside()))
         return 0
-    text = table({tool: found_by(tool) for tool in TOOLS})
+    tools = tqdm(TOOLS, desc="planted faults", unit="tool", leave=False)
+    text = table({tool: found_by(tool) for tool in tools})
     print(text)
     return int("MISSED" in text or "FALSE ALARM" in text)

@@ -24,29 +24,30 @@ inline unsigned to_bf16(float low, float high) {
 
 struct Registers { unsigned a[4], b[2]; };
 
-// `unpack(register, half)` is a number; `halves` says how many a register holds.
-template <int K, int halves, class CellOfA, class CellOfB, class Unpack>
+// `unpack(register, half)` is a number, `halves` says how many a register holds. No name is a
+// capital alone, which may be a constant of the kernel (-DK=8).
+template <int depth, int halves, class CellOfA, class CellOfB, class Unpack>
 void multiply(const char* what, float (&result)[4], const unsigned (&a)[4],
               const unsigned (&b)[2], CellOfA cell_a, CellOfB cell_b, Unpack unpack,
               emulator::Place place) {
   Registers mine, all[32];
   memcpy(mine.a, a, sizeof a), memcpy(mine.b, b, sizeof b);
   emulator::exchange(what, 0xffffffffu, &mine, sizeof mine, emulator::everybody, all, place);
-  float A[16][K], B[K][8];
+  float left[16][depth], right[depth][8];
   for (int lane = 0; lane < 32; ++lane)
     for (int half = 0; half < halves; ++half) {
       for (int i = 0; i < 4; ++i) {
         Cell at = cell_a(lane, i);
-        A[at.row][at.column + half] = unpack(all[lane].a[i], half);
+        left[at.row][at.column + half] = unpack(all[lane].a[i], half);
       }
       for (int i = 0; i < 2; ++i) {
         Cell at = cell_b(lane, i);
-        B[at.row + half][at.column] = unpack(all[lane].b[i], half);
+        right[at.row + half][at.column] = unpack(all[lane].b[i], half);
       }
     }
   for (int i = 0; i < 4; ++i) {
     Cell at = d(emulator::lane(), i);
-    for (int k = 0; k < K; ++k) result[i] += A[at.row][k] * B[k][at.column];
+    for (int k = 0; k < depth; ++k) result[i] += left[at.row][k] * right[k][at.column];
   }
 }
 

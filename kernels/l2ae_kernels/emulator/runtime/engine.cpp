@@ -5,226 +5,10 @@
 // step goes to another warp. Where nothing can move, a barrier opens if all its threads are there;
 // if not, the launch stops with the names of two threads that do not meet.
 #define EMULATOR_ENGINE 1
-#include <stdio.h>
-
-#include "block.hpp"
-
-uint3 threadIdx, blockIdx;
-dim3 blockDim, gridDim;
+#include "barriers.hpp"
 
 namespace emulator {
 namespace {
-
-struct Launch {
-  const char* kernel;
-  const Request& request;
-  void (*body)(const void*);
-  const void* arguments;
-  Order order;
-  Home home = {};
-  Block* block = nullptr;
-  Thread* thread = nullptr;
-  unsigned grid_barriers = 0;
-  unsigned idle_rounds = 0;  // rounds in which threads did nothing but spin
-  char done = 0;             // an address for ThreadSanitizer's order of events
-  std::string error = {};
-  std::string reported = {};  // where AddressSanitizer had its first report
-};
-Launch* running = nullptr;
-
-const char* base_name(const char* path) {
-  const char* slash = strrchr(path, '/');
-  return slash == nullptr ? path : slash + 1;
-}
-
-std::string text(const char* format, ...) __attribute__((format(printf, 1, 2)));
-std::string text(const char* format, ...) {
-  char buffer[512];
-  va_list values;
-  va_start(values, format);
-  vsnprintf(buffer, sizeof buffer, format, values);
-  va_end(values);
-  return buffer;
-}
-
-std::string name_of(const Block& block, const Thread& thread) {
-  return text("block (%u,%u,%u), thread (%u,%u,%u)", block.index.x, block.index.y, block.index.z,
-              thread.index.x, thread.index.y, thread.index.z);
-}
-
-std::string whereabouts(const Thread& thread) {
-  if (thread.state == State::gone) return "has left the kernel";
-  return text("waits at %s, %s:%d", thread.what, base_name(thread.place.file), thread.place.line);
-}
-
-void set_error(const std::string& where, Place place, const std::string& message) {
-  if (!running->error.empty()) return;
-  running->error = text("kernel '%s', %s, %s:%d: ", running->kernel, where.c_str(),
-                        base_name(place.file), place.line) + message;
-}
-
-// ------------------------------------------------------------------ fibers
-
-void run_thread() {
-  Thread& me = *running->thread;
-  me.fiber.arrive();
-  running->body(running->arguments);
-  me.state = State::gone;
-  me.fiber.leave(true);
-}
-
-void resume(Block& block, Thread& thread) {
-  running->block = &block, running->thread = &thread;
-  threadIdx = thread.index, blockIdx = block.index;
-  thread.fiber.resume();
-  if (thread.fiber.overflowed())
-    set_error(name_of(block, thread), thread.place, "its local variables overflow the stack");
-  if (thread.state != State::gone) return;
-  ++block.gone;
-  thread.fiber.release(&running->done);
-}
-
-void wait(State state, const char* what, Place place) {
-  Thread& me = *running->thread;
-  me.state = state, me.what = what, me.place = place;
-  me.fiber.leave(false);
-}
-
-#if defined(EMULATOR_ADDRESS)
-void note_report(const char*) {
-  if (running == nullptr || !running->reported.empty()) return;
-  running->reported = text("kernel '%s', %s", running->kernel,
-                           name_of(*running->block, *running->thread).c_str());
-}
-#endif
-
-// ------------------------------------------------------------------ opening barriers
-
-bool same_wait(const Thread& a, const Thread& b) {
-  return a.state == b.state && a.what == b.what && a.place.line == b.place.line &&
-         a.mask == b.mask && strcmp(a.place.file, b.place.file) == 0;
-}
-
-// All that came before, in any of these threads, is before all that comes after.
-void order_events(const std::vector<Thread*>& threads, void* event) {
-#if defined(EMULATOR_THREAD)
-  for (Thread* thread : threads) thread->fiber.release(event);
-  for (Thread* thread : threads) thread->fiber.acquire(event);
-#else
-  (void)threads, (void)event;
-#endif
-}
-
-void deliver(Block& block, Thread& to, Thread* const (&lanes)[32]) {
-  if (to.bytes == 0) return;
-  auto copy = [&](int lane, size_t offset) {
-    const char* from = static_cast<const char*>(lanes[lane]->send);
-    for (size_t i = 0; i < to.bytes; ++i)
-      static_cast<volatile char*>(to.receive)[offset + i] = from[i];
-  };
-  if (to.source == everybody) {
-    for (int lane = 0; lane < 32; ++lane)
-      if (lanes[lane] != nullptr) copy(lane, size_t(lane) * to.bytes);
-  } else if (lanes[to.source] != nullptr) {
-    copy(to.source, 0);
-  } else {
-    bool named = (to.mask >> to.source & 1u) != 0;
-    set_error(name_of(block, to), to.place,
-              text("%s reads lane %d, which %s", to.what, to.source,
-                   named ? "does not exist or has left the kernel" : "is not in the mask"));
-  }
-}
-
-// Open the warp operation that `first` waits for, if every lane of its mask has come.
-bool open_warp(Block& block, size_t warp, Thread& first) {
-  Thread* lanes[32] = {};
-  std::vector<Thread*> group;
-  for (size_t i = 32 * warp; i < block.warp_end(warp); ++i) {
-    Thread& thread = block.threads[i];
-    if ((first.mask >> thread.lane() & 1u) == 0 || thread.state == State::gone) continue;
-    if (!same_wait(first, thread)) return false;
-    lanes[thread.lane()] = &thread;
-    group.push_back(&thread);
-  }
-  for (Thread* thread : group) deliver(block, *thread, lanes);
-  for (Thread* thread : group) thread->state = State::ready;
-  order_events(group, group[0]);  // its lowest lane is in every group that uses this event
-  return true;
-}
-
-bool open_warps(Block& block, size_t warp) {
-  bool opened = false;
-  for (size_t i = 32 * warp; i < block.warp_end(warp); ++i)
-    if (block.threads[i].state == State::at_warp)
-      opened |= open_warp(block, warp, block.threads[i]);
-  return opened;
-}
-
-bool open_block(Block& block) {
-  const Thread& first = block.threads[0];
-  if (first.state != State::at_block) return false;
-  for (const Thread& thread : block.threads)
-    if (!same_wait(first, thread)) return false;
-  block.votes = {0, int(block.threads.size())};
-  std::vector<Thread*> group;
-  for (Thread& thread : block.threads) {
-    block.votes.holds += thread.predicate != 0;
-    thread.state = State::ready;
-    group.push_back(&thread);
-  }
-  order_events(group, &block);
-  return true;
-}
-
-using Blocks = std::vector<std::unique_ptr<Block>>;
-
-bool open_grid(Blocks& blocks) {
-  const Thread& first = blocks[0]->threads[0];
-  if (first.state != State::at_grid) return false;
-  std::vector<Thread*> group;
-  for (auto& block : blocks)
-    for (Thread& thread : block->threads) {
-      if (!same_wait(first, thread)) return false;
-      group.push_back(&thread);
-    }
-  for (Thread* thread : group) thread->state = State::ready;
-  ++running->grid_barriers;
-  order_events(group, running);
-  return true;
-}
-
-bool wake_spinning(Blocks& blocks) {
-  bool any = false;
-  for (auto& block : blocks)
-    for (Thread& thread : block->threads)
-      if (thread.state == State::yielded) thread.state = State::ready, any = true;
-  return any;
-}
-
-// ------------------------------------------------------------------ what went wrong
-
-bool belongs(const Thread& waiting, const Thread& other) {
-  if (waiting.state != State::at_warp) return true;
-  return waiting.number / 32 == other.number / 32 && (waiting.mask >> other.lane() & 1u) != 0 &&
-         other.state != State::gone;
-}
-
-// Name a thread that waits and one that it waits for in vain.
-void report_standstill(Blocks& blocks) {
-  for (State kind : {State::at_warp, State::at_block, State::at_grid})
-    for (auto& block : blocks)
-      for (Thread& waiting : block->threads) {
-        if (waiting.state != kind) continue;
-        for (auto& elsewhere : blocks)
-          for (Thread& other : elsewhere->threads) {
-            bool near = elsewhere == block || kind == State::at_grid;
-            if (!near || !belongs(waiting, other) || same_wait(waiting, other)) continue;
-            return set_error(name_of(*block, waiting), waiting.place,
-                             text("%s is not reached by all its threads: %s %s", waiting.what,
-                                  name_of(*elsewhere, other).c_str(), whereabouts(other).c_str()));
-          }
-      }
-}
 
 // ------------------------------------------------------------------ the order of execution
 
@@ -272,7 +56,8 @@ void run_resident(Blocks& blocks) {
     if (moved || open_grid(blocks)) continue;
     if (!wake_spinning(blocks) || running->idle_rounds > patience) report_standstill(blocks);
     if (running->idle_rounds > patience && running->error.empty())
-      running->error = text("kernel '%s': its threads spin and nothing else moves", running->kernel);
+      running->error =
+          text("kernel '%s': its threads spin and nothing else moves", running->kernel);
   }
 }
 
@@ -306,7 +91,7 @@ void end(Blocks& blocks) {
   __tsan_acquire(&running->done);
 #endif
   for (auto& block : blocks)
-    for (Thread& thread : block->threads) thread.fiber.forget();
+    for (Thread& thread : block->threads) thread.fiber.forget(thread.state == State::gone);
 }
 
 // Blocks of one window are concurrent: all of a cooperative launch, else one, or for
@@ -333,15 +118,24 @@ void run_grid() {
   size_t threads = size_t(blockDim.x) * blockDim.y * blockDim.z;
   size_t blocks = size_t(gridDim.x) * gridDim.y * gridDim.z;
 #if defined(EMULATOR_THREAD)
-  size_t window = threads >= 4096 ? 1 : 4096 / threads;
+  size_t window = Spares::capacity / threads;
 #else
   size_t window = 1;
 #endif
   if (request.cooperative) window = blocks;
   if (window > blocks) window = blocks;
+#if defined(EMULATOR_THREAD)
+  constexpr size_t room = 7500;
+  if (window * threads > room) {
+    running->error = text("kernel '%s': a cooperative launch of %zu threads, but ThreadSanitizer "
+                          "has room for %zu", running->kernel, window * threads, room);
+    return;
+  }
+#endif
   Stacks stacks(window * threads);
   if (!stacks.ok()) {
-    running->error = text("kernel '%s': no memory for %zu threads", running->kernel, window * threads);
+    running->error =
+        text("kernel '%s': no memory for %zu threads", running->kernel, window * threads);
     return;
   }
   std::vector<uint3> indices;
@@ -363,9 +157,11 @@ std::string invalid(const Request& request) {
   if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0 || grid[1] > 65535 || grid[2] > 65535)
     return text("grid (%u,%u,%u) is out of range", grid[0], grid[1], grid[2]);
   if (threads == 0 || block[0] > 1024 || block[1] > 1024 || block[2] > 64 || threads > 1024)
-    return text("block (%u,%u,%u) is out of range: at most 1024 threads", block[0], block[1], block[2]);
+    return text("block (%u,%u,%u) is out of range: at most 1024 threads", block[0], block[1],
+                block[2]);
   if (threads > request.max_threads)
-    return text("block has %zu threads, but __launch_bounds__ says %u", threads, request.max_threads);
+    return text("block has %zu threads, but __launch_bounds__ says %u", threads,
+                request.max_threads);
   if (request.dynamic_shared > SharedMemory::total_limit)
     return text("shared_mem is %zu bytes, more than %zu", request.dynamic_shared,
                 SharedMemory::total_limit);
@@ -466,6 +262,7 @@ int launch(const char* kernel, const Request& request, void (*body)(const void*)
   }
   gridDim = dim3(request.grid[0], request.grid[1], request.grid[2]);
   blockDim = dim3(request.block[0], request.block[1], request.block[2]);
+  launch.home.spares = request.spares;
   running = &launch;
 #if defined(EMULATOR_ADDRESS)
   __asan_set_error_report_callback(note_report);

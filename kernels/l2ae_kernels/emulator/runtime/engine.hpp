@@ -54,6 +54,14 @@ void issue_copy(Copy copy);
 void commit_copies();
 bool next_copy(int groups_left, Copy* copy);  // the oldest one beyond the latest groups, if any
 
+// ThreadSanitizer's fibers that wait for the next launch: it has room for 8000 of them in a process,
+// and takes its time to make one. Python keeps them for all libraries.
+struct Spares {
+  static constexpr size_t capacity = 4096;
+  void* fibers[capacity];
+  size_t count;
+};
+
 // A launch, as Python asks for it.
 struct Request {
   unsigned grid[3], block[3];
@@ -62,6 +70,7 @@ struct Request {
   int order;             // 0 ascending, 1 descending, 2 shuffled
   unsigned seed;
   int cooperative;
+  Spares* spares;
 };
 int launch(const char* kernel, const Request& request, void (*body)(const void*),
            const void* arguments, char* error, size_t error_size);

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "engine.hpp"
 #if defined(EMULATOR_ADDRESS)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -60,6 +62,7 @@ struct Home {
   const void* bottom = nullptr;
   size_t size = 0;
   void* fake = nullptr;        // AddressSanitizer's stack of detached frames
+  Spares* spares = nullptr;
 };
 
 class Fiber {
@@ -71,8 +74,8 @@ class Fiber {
 #if defined(EMULATOR_ADDRESS)
     __asan_unpoison_memory_region(stack, bytes);
 #elif defined(EMULATOR_THREAD)
-    thread_ = __tsan_create_fiber(0);
     home->thread = __tsan_get_current_fiber();
+    take(*home->spares);
 #endif
 #if defined(EMULATOR_PORTABLE)
     getcontext(&context_);
@@ -131,13 +134,28 @@ class Fiber {
   // ThreadSanitizer's order of events, told from the home stack on behalf of the fiber.
   void release(void* event) { on_behalf(event, true); }
   void acquire(void* event) { on_behalf(event, false); }
-  void forget() {
+  // The thread is over; `ended` says that it came to its end, so that another may be in its place.
+  void forget(bool ended) {
+    (void)ended;
 #if defined(EMULATOR_THREAD)
-    __tsan_destroy_fiber(thread_);
+    Spares& spares = *home_->spares;
+    if (ended && spares.count < Spares::capacity) spares.fibers[spares.count++] = thread_;
+    else __tsan_destroy_fiber(thread_);
 #endif
   }
 
  private:
+#if defined(EMULATOR_THREAD)
+  void take(Spares& spares) {
+    if (spares.count == 0) {
+      thread_ = __tsan_create_fiber(0);
+      return;
+    }
+    thread_ = spares.fibers[--spares.count];
+    __tsan_release(home_);  // what the home stack has seen is before this thread
+    acquire(home_);
+  }
+#endif
   void on_behalf(void* event, bool give) {
     (void)event, (void)give;
 #if defined(EMULATOR_THREAD)
