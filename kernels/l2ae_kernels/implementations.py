@@ -123,6 +123,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "adam_step": {
         "reference": Implementation(optim.adam_step, on=None),
         "fused": Implementation(cpu_optim.adam_step),
+        "register": Implementation(register.adam_step, F32, emitted=True),
         "cuda-flat": Implementation(cuda_optim.adam_step, on="cuda"),
     },
     "assign": {

@@ -1,0 +1,29 @@
+"""Write the paper's tables into README.md, from the result files in benchmarks/results/runs.
+
+l2ae reproduce table1 table2 table3 table4 table5 --jobs 2 --out RESULTS    # hours
+cp RESULTS/*.json benchmarks/results/runs/
+python benchmarks/paper_tables.py
+
+The text between the markers is what `l2ae reproduce … --show --markdown --out
+benchmarks/results/runs` prints; a test makes it again.
+"""
+
+from l2ae_core.bench.machine import ROOT
+from l2ae_core.experiments import read_results
+from l2ae_core.experiments.tables import paper_tables
+from l2ae_core.files import atomic_file
+from l2ae_core.text import rewrite
+
+RUNS, README, REGION = ROOT / "benchmarks/results/runs", ROOT / "README.md", "paper:tables"
+
+
+def readme() -> str:
+    """Return README.md as it should be: its own text around the tables."""
+    tables = "\n\n".join(table.markdown() for table in paper_tables(read_results(RUNS)))
+    return rewrite(README.read_text(encoding="utf-8"), REGION, tables)
+
+
+if __name__ == "__main__":
+    text = readme()
+    with atomic_file(README) as file:
+        file.write(text.encode())
