@@ -109,6 +109,11 @@ class Folder:
     path: Path
     data_dir: str | None = None  # where the files of MNIST and USPS are, as for `l2ae_core.data`
 
+    def resolved(self) -> "Folder":
+        """The same by absolute paths."""
+        data_dir = None if self.data_dir is None else str(Path(self.data_dir).resolve())
+        return Folder(self.path.resolve(), data_dir)
+
     def result(self, run: Run) -> Path:
         """The file of a finished run."""
         return self.path / f"{run.id}.json"

@@ -10,9 +10,8 @@ trained before them. A run that fails does not stop the others.
 """
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from time import perf_counter
@@ -34,6 +33,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.threads import MOST, get_threads, threads
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
+Attempts: TypeAlias = Callable[[list[Run], Folder], Iterator[Attempt]]  # as they end
 CORES: int = config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined]  # of this process
 
 
@@ -137,11 +137,37 @@ def _attempts(
     if jobs == 1 and cluster is None:
         yield from (_attempt(run, folder, progress) for wave in waves for run in wave)
         return
-    share = max(1, MOST // jobs) if cluster is None else None
-    folder = replace(folder, path=folder.path.resolve())  # a worker may stand elsewhere
-    with _workers(jobs, cluster) as parallel:
+    folder = folder.resolved()  # a worker may stand elsewhere
+    side_by_side = _in_processes(jobs) if cluster is None else _on_cluster(cluster)
+    with side_by_side as attempt_all:
         for wave in waves:
-            yield from parallel(delayed(_in_worker)(run, folder, share) for run in wave)
+            yield from attempt_all(wave, folder)
+
+
+@contextmanager
+def _in_processes(jobs: int) -> Iterator[Attempts]:
+    """Processes on this machine."""
+    share = max(1, MOST // jobs)
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=share):
+        parallel = Parallel(return_as="generator_unordered")
+        yield lambda runs, folder: parallel(delayed(_in_worker)(r, folder, share) for r in runs)
+
+
+@contextmanager
+def _on_cluster(address: str) -> Iterator[Attempts]:
+    """The workers of a Dask cluster.
+
+    Not by joblib, which does all work here and now when there is one worker alone.
+    """
+    from distributed import Client, as_completed  # only a cluster needs it
+
+    with Client(address) as client:
+        yield lambda runs, folder: (
+            future.result()
+            for future in as_completed(
+                [client.submit(_in_worker, run, folder, None, pure=False) for run in runs]
+            )
+        )
 
 
 def _attempt(run: Run, folder: Folder, progress: bool) -> Attempt:
@@ -151,19 +177,6 @@ def _attempt(run: Run, folder: Folder, progress: bool) -> Attempt:
     except (ValueError, OSError, TrainingError) as error:
         return run, error
     return run, None
-
-
-@contextmanager
-def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
-    """Processes on this machine, or the workers of a Dask cluster."""
-    if cluster is None:
-        with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=max(1, MOST // jobs)):
-            yield Parallel(return_as="generator_unordered")
-        return
-    from distributed import Client  # only a cluster needs it: pip install 'l2ae[dist]'
-
-    with Client(cluster), parallel_config("dask", n_jobs=-1):
-        yield Parallel(return_as="generator_unordered")
 
 
 def _in_worker(run: Run, folder: Folder, share: int | None) -> Attempt:

@@ -121,7 +121,10 @@ def test_a_gain_is_that_of_common_seeds() -> None:
     assert (found["gain in ACC"], found["pairs"]) == ("CAE-l2 − CAE", "3")
     assert found["mean"] == percent(gain.mean())
     half = 4.302653 * gain.std(ddof=1) / np.sqrt(3)  # t of 2 degrees of freedom
-    assert (found["low"], found["high"]) == (percent(gain.mean() - half), percent(gain.mean() + half))
+    assert (found["low"], found["high"]) == (
+        percent(gain.mean() - half),
+        percent(gain.mean() + half),
+    )
 
 
 def test_a_gain_is_that_of_equal_epochs() -> None:
