@@ -46,7 +46,7 @@ def main(
     if runs and not show:
         _run(runs, folder, jobs, cluster, quiet)
     results = read_results(out)
-    made = paper_tables(results, [table.name for table in tables])
+    made = paper_tables(results, [table.name for table in tables], data or ())
     for found in made:
         print(f"{found.markdown() if markdown else found.screen()}\n")
     for table in tables:

@@ -1,7 +1,7 @@
 """Results by what a table asks for: system, data set, digit, seed."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from l2ae_core.experiments.paper import PaperTable
 from l2ae_core.experiments.run import Result, Task
@@ -13,10 +13,12 @@ DATA = {"mnist": "MNIST", "usps": "USPS", "digits": "digits"}
 class Finder:
     """Results by system, data set and digit; of several numbers of epochs the largest counts.
 
+    `data` are sets to show in every table, as far as there are results, besides those of the paper.
     ValueError when two results differ in what no table tells apart, as the size of a batch.
     """
 
-    def __init__(self, results: Iterable[Result]) -> None:
+    def __init__(self, results: Iterable[Result], data: Collection[str] = ()) -> None:
+        self.data = data
         self.found: dict[tuple[Task, str, str, int | None], dict[int, dict[int, Result]]] = (
             defaultdict(lambda: defaultdict(dict))
         )
@@ -40,10 +42,14 @@ class Finder:
         return ({}, {}) if epochs is None else (a[epochs], b[epochs])
 
     def data_of(self, table: PaperTable) -> list[str]:
-        """Return the data sets of the paper, and others on which a network of it was trained."""
+        """Return the data sets of the paper, and others on which a network of it was trained.
+
+        A control alone makes no rows, but for data that were asked for: tables share controls.
+        """
         systems = {c.system for c in table.columns if SYSTEMS[c.system].trained}
         found = {data for task, data, s, _ in self.found if task == table.task and s in systems}
-        return list(dict.fromkeys([*table.data, *(data for data in DATA if data in found)]))
+        more = [data for data in DATA if data in found or data in self.data]
+        return list(dict.fromkeys([*table.data, *more]))
 
     def scores(
         self, task: Task, data: str, system: str, score: str, digit: int | None = None

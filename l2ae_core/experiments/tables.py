@@ -48,17 +48,23 @@ class Table:
         return set(range(self.text_columns, len(self.columns)))
 
 
-def paper_tables(results: Sequence[Result], names: Iterable[str] = tuple(TABLES)) -> list[Table]:
-    """Return the named tables for which there is a result, and what the seeds say together."""
-    finder = Finder(results)
+def paper_tables(
+    results: Sequence[Result], names: Iterable[str] = tuple(TABLES), data: Sequence[str] = ()
+) -> list[Table]:
+    """Return the named tables for which there is a result, and what the seeds say together.
+
+    Data sets are those of the paper, others on which a network was trained, and `data`.
+    """
+    finder = Finder(results, data)
     made = []
     for name in names:
         table = TABLES[name]
         if table.task == "clustering":
             made += [_clustering(table, finder), _pairs(table, finder)]
         else:
-            data = finder.data_of(table)
-            made += [_detection(table, finder, d, m) for d in data for m in MEASURES]
+            made += [
+                _detection(table, finder, d, m) for d in finder.data_of(table) for m in MEASURES
+            ]
     return [t for t in made if t.rows]
 
 

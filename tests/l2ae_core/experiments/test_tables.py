@@ -150,7 +150,9 @@ def test_other_data_sets_have_rows_without_the_paper() -> None:
     assert {r["data"] for r in found} == {"digits"}
     assert {r["paper"] for r in found} == {""}
     assert row(named(results, "table2"), system="CAE, k-means")["ACC"] == "75.00"
-    assert [t.name for t in paper_tables(results)] == ["table2"]  # a control alone makes no table
+    assert [t.name for t in paper_tables(results)] == ["table2"]  # a control alone makes no rows
+    asked = paper_tables(results, ["table1"], data=["digits"])
+    assert row(asked[0], system="k-means on pixels")["ACC"] == "60.00"
 
 
 AUCS = {"cae": {"cosine": 0.81}, "cae-l2": {"cosine": 0.91, "reconstruction": 0.61}}
