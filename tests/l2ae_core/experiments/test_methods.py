@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from l2ae_core.experiments.methods.network import cluster_scores
 from l2ae_core.experiments.paper import TABLES
 from l2ae_core.experiments.run import Folder
 from l2ae_core.seeding import streams
+from l2ae_core.training import loop
 from l2ae_core.training.history import History
 from l2ae_core.training.run import load_run
 
@@ -42,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 def run_of(task: Any, system: str) -> Run:
     digit = DIGIT if task == "detection" else None
-    return Run(task, system, "digits", 1, int(SYSTEMS[system].trained), digit, 256, 2)
+    return Run(task, system, "digits", 1, int(SYSTEMS[system].trained), digit, 600, 2)
 
 
 @pytest.fixture
@@ -107,11 +110,27 @@ def test_after_is_k_means_on_the_directions(folder: Folder, do: Do) -> None:
     assert "after" not in do("clustering", "cae-l2").scores
 
 
-def test_last_are_the_weights_of_the_last_epoch(folder: Folder, do: Do) -> None:
-    found, images = do("clustering", "cae-bn"), data.load("digits")
-    last, _ = load_run(folder.training(run_of("clustering", "cae-bn")), "last")
-    labels = kmeans(last.encode(images.images), 10, n_init=2, rng=streams(1).kmeans).labels
-    assert found.scores["last"] == clustering_scores(images.labels, labels)
+def test_best_and_last_weights_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made-up losses that rise, so that the first of two epochs is the best."""
+    losses, real = count(), loop.make_step
+
+    def rising(*arguments: Any) -> Callable[[Any], float]:
+        step = real(*arguments)
+        return lambda x: float(next(losses)) + 0 * step(x)
+
+    monkeypatch.setattr(loop, "make_step", rising)
+    run, folder = replace(run_of("clustering", "cae-l2"), epochs=2), Folder(tmp_path)
+    (found,) = run_missing([run], folder, progress=False)
+    assert found.details["best_epoch"] == 1
+    images = data.load("digits")
+    for which, scores in (("best", found.scores), ("last", found.scores["last"])):
+        u = load_run(folder.training(run), which)[0].encode(images.images)
+        labels = kmeans(u, 10, n_init=2, rng=streams(1).kmeans).labels
+        expected = clustering_scores(images.labels, labels)
+        assert {k: scores[k] for k in expected} == expected
+    assert found.scores["last"]["acc"] != found.scores["acc"]
 
 
 def test_a_refinement_starts_from_the_clusters_of_its_start(do: Do) -> None:
@@ -122,7 +141,7 @@ def test_a_refinement_starts_from_the_clusters_of_its_start(do: Do) -> None:
         assert found.details["settings"]["method"] == system
 
 
-def test_a_refinement_without_its_start_is_refused(tmp_path: Any, folder: Folder, do: Do) -> None:
+def test_a_refinement_without_its_start_is_refused(tmp_path: Path, do: Do) -> None:
     do("clustering", "dcec")
     run = run_of("clustering", "dcec")
     with pytest.raises(ValueError, match="goes on from cae on digits, seed 1, which is not fini"):

@@ -204,7 +204,7 @@ def test_two_jobs_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(cores) == 1
 
 
-LONG = replace(SHORT, epochs=40)
+LONG = replace(SHORT, epochs=30)
 ENDLESS = replace(SHORT, epochs=100_000)
 SCRIPT = """
 import sys
@@ -252,11 +252,11 @@ posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signa
 def test_a_killed_process_is_gone_on_with_to_the_same_result(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "killed")
     process = start([LONG], folder.path)
-    wait_for(folder.training(LONG) / "history.jsonl", process, lines=12)
+    wait_for(folder.training(LONG) / "history.jsonl", process, lines=11)
     stop(process, signal.SIGKILL)
     assert not folder.result(LONG).exists()
     lines = (folder.training(LONG) / "history.jsonl").read_text().splitlines()
-    assert 12 <= len(lines) < LONG.epochs
+    assert 11 <= len(lines) < LONG.epochs
     first = (folder.training(LONG) / "history.jsonl").read_text().splitlines()[:10]
     (again,) = do_all([LONG], folder.path)
     (whole,) = do_all([LONG], tmp_path / "whole")
