@@ -1,6 +1,6 @@
 """Tables as text: aligned for a screen, and Markdown between the markers of a README."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], right: set[int]) -> str:
@@ -20,6 +20,17 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], right: set[i
     """Return a Markdown table; the columns `right` are aligned to the right."""
     rule = ["--:" if i in right else "---" for i in range(len(header))]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return integers in words: "0–4, 7"."""
+    parts: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if parts and n == parts[-1][-1] + 1:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
 
 
 def rewrite(text: str, region: str, content: str) -> str:

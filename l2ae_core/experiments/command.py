@@ -2,15 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from l2ae_core.experiments.figure1 import figure1
-from l2ae_core.experiments.paper import DIGITS, TABLES, PaperTable
+from l2ae_core.experiments.paper import DIGITS, TABLES
 from l2ae_core.experiments.run import Folder, Result, Run, read_results
 from l2ae_core.experiments.schedule import run_missing
-from l2ae_core.experiments.systems import SYSTEMS, find_system
+from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.experiments.tables import paper_tables
+from l2ae_core.experiments.wanted import check_systems, in_words, wanted
 
 FIGURE = "figure1"
 FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200
@@ -36,53 +37,32 @@ def main(
     """Do what the command line says; arguments are those of `add_options`."""
     tables = [TABLES[name] for name in names if name in TABLES]
     folder = Folder(out, data_dir)
-    runs = list(
-        dict.fromkeys(
-            run
-            for table in tables
-            for run in wanted(table, seeds, epochs, digits=digits, data=data, systems=systems)
-        )
-    )
-    if not show:
-        run_missing(runs, folder, jobs=jobs, cluster=cluster, progress=not quiet)
+    check_systems(systems or (), tables)
+    runs = [
+        run
+        for table in tables
+        for run in wanted(table, seeds, epochs, digits=digits, data=data, systems=systems)
+    ]
+    if runs and not show:
+        _run(runs, folder, jobs, cluster, quiet)
     results = read_results(out)
-    for table in paper_tables(results, [t.name for t in tables]):
-        print(f"{table.markdown() if markdown else table.screen()}\n")
+    made = paper_tables(results, [table.name for table in tables], data or ())
+    for found in made:
+        print(f"{found.markdown() if markdown else found.screen()}\n")
+    for table in tables:
+        if not any(found.name.startswith(table.name) for found in made):
+            print(f"{table.name}: {out} has no result of it yet", file=sys.stderr)
     if FIGURE in names:
         _figure1(folder, (data or ("mnist",))[0], epochs, jobs, cluster, show, quiet)
     print(hours(results), file=sys.stderr)
     return 0
 
 
-def wanted(
-    table: PaperTable,
-    seeds: int,
-    epochs: int | None = None,
-    *,
-    digits: Sequence[int] = DIGITS,
-    data: Sequence[str] | None = None,
-    systems: Sequence[str] | None = None,
-) -> Iterator[Run]:
-    """Yield the runs of a table, all systems of one seed before the next seed.
-
-    `data` and `systems` choose some, None means those of the table; `data` may name another data
-    set. ValueError for an unknown system, a digit that is none, or seeds < 1.
-    """
-    if seeds < 1:
-        raise ValueError(f"reproduce: seeds is {seeds} but expected at least 1")
-    for digit in digits:
-        if digit not in DIGITS:
-            raise ValueError(f"reproduce: digit {digit} is none of 0 … 9")
-    for system in systems or ():
-        find_system(system)
-    columns = dict.fromkeys(c.system for c in table.columns if not systems or c.system in systems)
-    for seed in range(seeds):
-        for source in data or table.data:
-            anomalies: Sequence[int | None] = digits if table.task == "detection" else (None,)
-            for anomaly in anomalies:
-                for system in columns:
-                    total = (epochs or table.epochs) if SYSTEMS[system].trained else 0
-                    yield Run(table.task, system, source, seed, total, anomaly)
+def _run(runs: Sequence[Run], folder: Folder, jobs: int, cluster: str | None, quiet: bool) -> None:
+    """Do the runs that are missing, having said which."""
+    if not quiet:
+        print(in_words(runs, folder), file=sys.stderr)
+    run_missing(runs, folder, jobs=jobs, cluster=cluster, progress=not quiet)
 
 
 def hours(results: Sequence[Result]) -> str:
@@ -96,10 +76,10 @@ def _figure1(
     quiet: bool,
 ) -> None:  # fmt: skip
     """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not."""
-    total = epochs or FIGURE_EPOCHS
+    total = FIGURE_EPOCHS if epochs is None else epochs
     if not show:
         runs = [Run("clustering", system, source, 0, total) for system in FIGURE_SYSTEMS]
-        run_missing(runs, folder, jobs=jobs, cluster=cluster, progress=not quiet)
+        _run(runs, folder, jobs, cluster, quiet)
     print(figure1(folder, source, 0, total, progress=not quiet))
 
 

@@ -10,10 +10,11 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
+from l2ae_core.data import DATASETS
 from l2ae_core.experiments.systems import System, find_system
 from l2ae_core.files import write_json
 
@@ -28,22 +29,43 @@ CLASSES = 10  # of every data set here
 
 @dataclass(frozen=True)
 class Run:
-    """What fixes one run. `seed` gives weights, shuffles, k-means starts and the partition."""
+    """One training and its evaluation: everything that fixes its result, and nothing else.
+
+    Two runs are equal when all fields and the settings of their system are, and then they have one
+    `id`, which names the file of the result. The seed gives weights, shuffles, starts of k-means
+    and, in detection, the partition. Raises ValueError, naming the field, for values out of range.
+
+        Run("clustering", "cae-l2", "usps", seed=0, epochs=200)
+        Run("detection", "cae-l2", "mnist", seed=0, epochs=200, digit=7)
+    """
 
     task: Task
-    system: str
+    system: str  # a key of SYSTEMS
     data: str
     seed: int
     epochs: int  # 0 where nothing is trained
     digit: int | None = None  # the anomaly, in detection
     batch_size: int = BATCH_SIZE
-    n_init: int = N_INIT
+    n_init: int = N_INIT  # restarts of k-means
 
     def __post_init__(self) -> None:
-        if (self.task == "detection") != (self.digit is not None):
-            raise ValueError(f"Run: task is {self.task!r} but digit is {self.digit}")
+        for name, known in {"task": get_args(Task), "data": tuple(DATASETS)}.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"Run: {name} is {getattr(self, name)!r} but expected {known}")
+        digits = range(CLASSES) if self.task == "detection" else (None,)
+        if self.digit not in digits:
+            expected = "0 … 9" if self.task == "detection" else "None"
+            raise ValueError(
+                f"Run: task is {self.task!r} and digit is {self.digit} but expected {expected}"
+            )
         if not self._system.trained and self.epochs:
             raise ValueError(f"Run: {self.system} is not trained but epochs is {self.epochs}")
+        least = {"seed": 0, "epochs": int(self._system.trained), "batch_size": 1, "n_init": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(
+                    f"Run: {name} is {getattr(self, name)} but expected at least {value}"
+                )
 
     @property
     def _system(self) -> System:
@@ -63,17 +85,13 @@ class Run:
     @property
     def id(self) -> str:
         """The first digits of the SHA-256 of the configuration."""
-        text = json.dumps(self.config, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+        return _id_of(self.config)
 
     @property
     def start(self) -> "Run | None":
-        """The run whose trained network this one goes on from."""
+        """The run whose trained network this one goes on from: equal but for the system."""
         name = self._system.start
-        if name is None:
-            return None
-        return Run(self.task, name, self.data, self.seed, self.epochs, self.digit,
-                   self.batch_size, self.n_init)  # fmt: skip
+        return None if name is None else replace(self, system=name)
 
     def __str__(self) -> str:
         digit = "" if self.digit is None else f", anomaly {self.digit}"
@@ -82,10 +100,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Folder:
-    """RESULTS and what lies where in it; `data_dir` is where the data sets are."""
+    """A folder of results, RESULTS above, and what lies where in it. It need not exist yet.
+
+    A run is done when `result(run)` is there, and only then: a training without it was stopped, and
+    is gone on with. Files are written beside their place and then renamed, so that none is half.
+    """
 
     path: Path
-    data_dir: str | None = None
+    data_dir: str | None = None  # where the files of MNIST and USPS are, as for `l2ae_core.data`
+
+    def resolved(self) -> "Folder":
+        """The same by absolute paths."""
+        data_dir = None if self.data_dir is None else str(Path(self.data_dir).resolve())
+        return Folder(self.path.resolve(), data_dir)
 
     def result(self, run: Run) -> Path:
         """The file of a finished run."""
@@ -121,18 +148,20 @@ class Result:
 
     @property
     def id(self) -> str:
-        """The name of the run."""
-        text = json.dumps(self.config, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+        """The name of the run: the `Run.id` of the configuration."""
+        return _id_of(self.config)
 
     def score(self, name: str) -> float | None:
-        """Return a score by its dotted name ("acc", "after.acc", "cosine.auc"), None if absent."""
+        """Return a score by its dotted name: "acc", "after.acc", "cosine.auc".
+
+        None if there is none, or if the name is that of a group of scores ("after").
+        """
         value: Any = self.scores
         for part in name.split("."):
             if not isinstance(value, Mapping) or part not in value:
                 return None
             value = value[part]
-        return float(value)
+        return None if isinstance(value, Mapping) else float(value)
 
     def write(self, path: Path) -> None:
         """Write the file, atomically."""
@@ -147,6 +176,9 @@ class Result:
                 raise ValueError(f"not of format {FORMAT}, version {VERSION}")
             found = values.pop("id")
             result = cls(**values)
+            absent = {field.name for field in fields(Run)} - result.config.keys()
+            if absent:
+                raise ValueError(f"its configuration lacks {', '.join(sorted(absent))}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: not the result of a run: {error!r}") from error
         if result.id != found:
@@ -154,9 +186,14 @@ class Result:
         return result
 
 
+def _id_of(config: Mapping[str, Any]) -> str:
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
 def read_results(folder: Path) -> list[Result]:
     """Return the results of all finished runs in a folder, in the order of their names.
 
-    Raises ValueError, naming the file, for a damaged one.
+    None where there is no folder. Raises ValueError, naming the file, for a damaged one.
     """
     return [Result.read(path) for path in sorted(folder.glob(f"{'[0-9a-f]' * ID_LENGTH}.json"))]

@@ -1,29 +1,40 @@
 """Run what is missing: side by side, resumable, without more threads than cores.
 
 A run is done when its result file is there. A network that others go on from (DCEC from CAE) is
-trained before them. With J jobs each has its share of the cores; on a Dask cluster every worker
-does one run at a time, and RESULTS is a folder that all machines see.
+trained before them. A run that fails does not stop the others.
+
+    jobs = J   J processes on this machine, each with its share of the cores
+    cluster    the workers of a Dask scheduler, which see RESULTS at the same path; as many runs at
+               a time as a worker has threads, each with its share of that machine's cores (where a
+               machine has several workers, set NUMBA_NUM_THREADS to the cores of one)
 """
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
+from numba import config
 from tqdm import tqdm
 
 from l2ae_core.experiments import clustering, detection
 from l2ae_core.experiments.methods import CLUSTER, SCORE
 from l2ae_core.experiments.run import Folder, Result, Run
 from l2ae_core.experiments.systems import find_system
-from l2ae_core.files import atomic_file
+from l2ae_core.files import CHECKPOINT, atomic_file
+from l2ae_core.training.history import TrainingError
 from l2ae_core.training.run import versions
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.threads import MOST, threads
+from l2ae_kernels.cpu.threads import MOST, get_threads, threads
+
+Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
+Attempts: TypeAlias = Callable[[list[Run], Folder], Iterator[Attempt]]  # as they end
+CORES: int = config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined]  # of this process
 
 
 def run_missing(
@@ -33,22 +44,50 @@ def run_missing(
     """Do the runs whose result is not there yet, and return the results of all, in order.
 
     `jobs` runs go side by side; `cluster` is the address of a Dask scheduler that takes them
-    instead. A run that fails raises its own error; all others that had finished are kept.
-    Raises ValueError for jobs < 1, a system without an answer to the task, or a damaged result.
+    instead. Ctrl-C (KeyboardInterrupt) is raised on; what had finished is kept, and the next call
+    goes on with what had not.
+    Raises ValueError at once for jobs < 1, a system without an answer to the task, or Dask missing;
+    at the end, with the name of the run, when runs failed (bad data, a training that diverged, a
+    full disk) or a result is damaged.
     """
     wanted = list(dict.fromkeys(runs))
     if jobs < 1:
         raise ValueError(f"reproduce: jobs is {jobs} but expected at least 1")
+    if cluster is not None and find_spec("distributed") is None:
+        raise ValueError("reproduce: cluster needs Dask: pip install 'l2ae[dist]'")
     for run in wanted:
         require_method(run)
     folder.path.mkdir(parents=True, exist_ok=True)
-    waves = _waves([run for run in wanted if not folder.result(run).exists()])
-    with tqdm(total=sum(map(len, waves)), desc="runs", disable=not progress) as bar:
-        for wave in waves:
-            for done in _side_by_side(wave, folder, jobs, cluster, progress):
-                bar.set_postfix_str(str(done), refresh=False)
+    waves = plan(wanted, folder)
+    total, failed, done = sum(map(len, waves)), [], 0
+    with tqdm(total=total, desc="runs", disable=not progress) as bar:
+        try:
+            for run, error in _attempts(waves, folder, jobs, cluster, progress):
+                done += error is None
+                failed += [f"{run}: {error}"] if error else []
+                bar.set_postfix_str(f"{'failed' if error else 'done'}: {run}", refresh=False)
                 bar.update()
+        except KeyboardInterrupt as interrupt:
+            goes_on = "the same command goes on"
+            interrupt.__notes__ = [f"stopped after {done} of {total} missing runs; {goes_on}"]
+            raise
+    if failed:
+        raise ValueError(f"reproduce: {len(failed)} of {total} runs failed: {'; '.join(failed)}")
     return [Result.read(folder.result(run)) for run in wanted]
+
+
+def plan(runs: Iterable[Run], folder: Folder) -> list[list[Run]]:
+    """Return what is to be done, in waves: what goes on from a network comes after that network.
+
+    The network of a start is needed even where nobody asked for it.
+    """
+    missing = [run for run in dict.fromkeys(runs) if not folder.result(run).exists()]
+    later = [run for run in missing if run.start is not None]
+    starts = [run.start for run in later if run.start is not None]
+    trained = {s for s in starts if (folder.training(s) / CHECKPOINT).exists()}
+    absent = [s for s in starts if s not in trained or not folder.result(s).exists()]
+    first = list(dict.fromkeys([run for run in missing if run.start is None] + absent))
+    return [wave for wave in (first, later) if wave]
 
 
 def require_method(run: Run) -> None:
@@ -58,8 +97,8 @@ def require_method(run: Run) -> None:
         raise ValueError(f"reproduce: {run.system} does no {run.task}")
 
 
-def do(run: Run, folder: Folder, progress: bool) -> Run:
-    """Do one run and write its result."""
+def do(run: Run, folder: Folder, progress: bool) -> None:
+    """Do one run, or go on with it, and write its result."""
     started = perf_counter()
     method = find_system(run.system).method
     if run.task == "clustering":
@@ -76,7 +115,6 @@ def do(run: Run, folder: Folder, progress: bool) -> Run:
     if arrays:
         _write_arrays(arrays, folder, run)
     result.write(folder.result(run))
-    return run
 
 
 def environment(digest: str) -> dict[str, Any]:
@@ -85,51 +123,70 @@ def environment(digest: str) -> dict[str, Any]:
 
     return {
         "versions": versions(),
-        "machine": {"processor": processor(), "system": platform.system(), "cores": MOST},
+        "machine": {"processor": processor(), "system": platform.system(), "cores": CORES},
+        "threads": get_threads(),
         "data_sha256": digest,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
 
 
-def _waves(runs: list[Run]) -> list[list[Run]]:
-    """Runs that go on from nothing, then those that go on from a network of another run."""
-    first = [run for run in runs if run.start is None]
-    later = [run for run in runs if run.start is not None]
-    starts = dict.fromkeys(run.start for run in later if run.start is not None)
-    first += [start for start in starts if start not in first]
-    return [wave for wave in (first, later) if wave]
-
-
-def _side_by_side(
-    runs: list[Run], folder: Folder, jobs: int, cluster: str | None, progress: bool
-) -> Iterator[Run]:
+def _attempts(
+    waves: list[list[Run]], folder: Folder, jobs: int, cluster: str | None, progress: bool
+) -> Iterator[Attempt]:
     """Yield the runs as they end."""
     if jobs == 1 and cluster is None:
-        for run in runs:
-            yield do(run, folder, progress)
+        yield from (_attempt(run, folder, progress) for wave in waves for run in wave)
         return
-    share = max(1, MOST // jobs) if cluster is None else None
-    with _workers(jobs, cluster) as parallel:
-        yield from parallel(delayed(_do_in_worker)(run, folder, share) for run in runs)
+    folder = folder.resolved()  # a worker may stand elsewhere
+    side_by_side = _in_processes(jobs) if cluster is None else _on_cluster(cluster)
+    with side_by_side as attempt_all:
+        for wave in waves:
+            yield from attempt_all(wave, folder)
 
 
 @contextmanager
-def _workers(jobs: int, cluster: str | None) -> Iterator[Parallel]:
-    """Processes on this machine, or the workers of a Dask cluster."""
-    if cluster is None:
-        with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=max(1, MOST // jobs)):
-            yield Parallel(return_as="generator_unordered")
-        return
-    from distributed import Client  # only a cluster needs it: pip install 'l2ae[dist]'
-
-    with Client(cluster), parallel_config("dask", n_jobs=-1):
-        yield Parallel(return_as="generator_unordered")
+def _in_processes(jobs: int) -> Iterator[Attempts]:
+    """Processes on this machine."""
+    share = max(1, MOST // jobs)
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=share):
+        parallel = Parallel(return_as="generator_unordered")
+        yield lambda runs, folder: parallel(delayed(_in_worker)(r, folder, share) for r in runs)
 
 
-def _do_in_worker(run: Run, folder: Folder, share: int | None) -> Run:
-    """Do a run with its share of the cores; None: all that the worker has."""
-    with threads(MOST if share is None else share):
-        return do(run, folder, progress=False)
+@contextmanager
+def _on_cluster(address: str) -> Iterator[Attempts]:
+    """The workers of a Dask cluster.
+
+    Not by joblib, which does all work here and now when there is one worker alone.
+    """
+    from distributed import Client, as_completed  # only a cluster needs it
+
+    with Client(address) as client:
+        yield lambda runs, folder: (
+            future.result()
+            for future in as_completed(
+                [client.submit(_in_worker, run, folder, None, pure=False) for run in runs]
+            )
+        )
+
+
+def _attempt(run: Run, folder: Folder, progress: bool) -> Attempt:
+    """Do a run, or return why it failed: bad input, a training that diverged, a full disk."""
+    try:
+        do(run, folder, progress)
+    except (ValueError, OSError, TrainingError) as error:
+        return run, error
+    return run, None
+
+
+def _in_worker(run: Run, folder: Folder, share: int | None) -> Attempt:
+    """Do a run with its share of the cores; None: that of a thread of a Dask worker."""
+    if share is None:
+        from distributed import get_worker
+
+        share = MOST // get_worker().state.nthreads
+    with threads(max(1, min(share, MOST))):
+        return _attempt(run, folder, progress=False)
 
 
 def _write_arrays(arrays: dict[str, Array], folder: Folder, run: Run) -> None:

@@ -55,7 +55,12 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Differe
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Return Pearson's r of two sequences of one length; None below 3 pairs or without spread."""
+    """Return Pearson's r of two sequences; None below 3 pairs or without spread.
+
+    ValueError when they are not of one length.
+    """
+    if len(x) != len(y):
+        raise ValueError(f"correlation: x has {len(x)} values but y has {len(y)}: expected pairs")
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])

@@ -1,12 +1,13 @@
 """The paper's numbers beside ours: every table as text, from result files alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from l2ae_core.experiments.finder import DATA, Finder
 from l2ae_core.experiments.paper import DIGITS, PAIRS, TABLES, Column, PaperTable
-from l2ae_core.experiments.run import Result, Task
+from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import (
     Summary,
     correlation,
@@ -16,8 +17,9 @@ from l2ae_core.experiments.statistics import (
 from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.text import aligned, markdown
 
+__all__ = ["Finder", "Table", "paper_tables", "percent"]
+
 MEASURES = {"auc": "AUC", "auprc": "AUPRC"}
-DATA = {"mnist": "MNIST", "usps": "USPS", "digits": "digits"}
 
 
 @dataclass(frozen=True)
@@ -46,48 +48,30 @@ class Table:
         return set(range(self.text_columns, len(self.columns)))
 
 
-class Finder:
-    """Results by system, data set and digit; of several numbers of epochs the largest counts."""
+def paper_tables(
+    results: Sequence[Result], names: Iterable[str] = tuple(TABLES), data: Sequence[str] = ()
+) -> list[Table]:
+    """Return the named tables for which there is a result, and what the seeds say together.
 
-    def __init__(self, results: Iterable[Result]) -> None:
-        self.found: dict[tuple[Task, str, str, int | None], dict[int, dict[int, Result]]] = (
-            defaultdict(lambda: defaultdict(dict))
-        )
-        for r in results:
-            c = r.config
-            key = (c["task"], c["data"], c["system"], c["digit"])
-            self.found[key][c["epochs"]][c["seed"]] = r
-
-    def seeds(self, task: Task, data: str, system: str, digit: int | None) -> dict[int, Result]:
-        """Return the results by seed, of the runs with the most epochs."""
-        by_epochs = self.found.get((task, data, system, digit), {})
-        return by_epochs[max(by_epochs)] if by_epochs else {}
-
-    def scores(
-        self, task: Task, data: str, system: str, score: str, digit: int | None = None
-    ) -> dict[int, float]:
-        """Return one score by seed."""
-        values = {s: r.score(score) for s, r in self.seeds(task, data, system, digit).items()}
-        return {s: v for s, v in values.items() if v is not None}
-
-
-def paper_tables(results: Sequence[Result], names: Iterable[str] = tuple(TABLES)) -> list[Table]:
-    """Return the named tables for which there is a result, and what the seeds say together."""
-    finder = Finder(results)
+    Data sets are those of the paper, others on which a network was trained, and `data`.
+    """
+    finder = Finder(results, data)
     made = []
     for name in names:
         table = TABLES[name]
         if table.task == "clustering":
             made += [_clustering(table, finder), _pairs(table, finder)]
         else:
-            made += [_detection(table, finder, d, m) for d in table.data for m in MEASURES]
+            made += [
+                _detection(table, finder, d, m) for d in finder.data_of(table) for m in MEASURES
+            ]
     return [t for t in made if t.rows]
 
 
 def _clustering(table: PaperTable, finder: Finder) -> Table:
     """A row a system, since what matters is its spread over seeds."""
     rows = []
-    for data in table.data:
+    for data in finder.data_of(table):
         found = [finder.scores("clustering", data, c.system, c.score) for c in table.columns]
         if not any(found):
             continue
@@ -103,7 +87,9 @@ def _clustering_row(data: str, column: Column, scores: dict[int, float], f: Find
     paper = percent(column.paper[data]) if data in column.paper else ""
     if not scores:
         return [DATA[data], column.title, paper, *[""] * 7]
-    nmi = f.scores("clustering", data, column.system, column.score.replace("acc", "nmi"))
+    # "after.acc" has "after.nmi"; the many-to-one accuracy of GMVAE has the plain one
+    name = column.score.replace("acc", "nmi") if column.score.endswith("acc") else "nmi"
+    nmi = f.scores("clustering", data, column.system, name)
     epochs = next(iter(f.seeds("clustering", data, column.system, None).values())).config["epochs"]
     spread = _spread(scores.values(), percent(summarize(list(nmi.values())).mean) if nmi else "")
     return [DATA[data], column.title, paper, *spread, str(epochs or "")]
@@ -129,36 +115,38 @@ def _pairs(table: PaperTable, finder: Finder) -> Table:
     """The gain of the constraint seed by seed, and whether the loss tells the accuracy."""
     rows = []
     systems = {c.system for c in table.columns}
-    for data in table.data:
+    for data in finder.data_of(table):
         for one, other in PAIRS:
             if not {one, other} <= systems:
                 continue
-            scores = [finder.scores("clustering", data, s, "acc") for s in (one, other)]
-            d = paired_difference(*scores)
+            both = finder.pairs(data, one, other)
+            d = paired_difference(*({s: r.scores["acc"] for s, r in f.items()} for f in both))
             if d is not None:
                 low, high = map(percent, d.interval) if d.interval else ("", "")
                 pair = f"{SYSTEMS[one].title} − {SYSTEMS[other].title}"
-                r = [_loss_correlation(finder, data, system) for system in (one, other)]
+                r = [_loss_correlation(found.values()) for found in both]
                 rows.append([DATA[data], pair, percent(d.mean), low, high, str(d.count), *r])
     columns = ["data", "gain in ACC", "mean", "low", "high", "pairs", "r with l2", "r without"]
     note = (
-        "Pairs have the same seed: initial weights, batches, k-means starts. low and high: 95 % "
-        "interval of the mean (Student's t). r: correlation over seeds between reconstruction loss "
-        "and ACC; the paper picks models by the first, which helps only where r is near −1."
+        "Pairs have the same epochs and seed: initial weights, batches, k-means starts. low and "
+        "high: 95 % interval of the mean (Student's t). r: correlation over seeds between "
+        "reconstruction loss and ACC; the paper picks models by the first, which helps only where "
+        "r is near −1."
     )
     return Table(f"{table.name}-pairs", f"{table.title}: paired gain", columns, rows, note, 2)
 
 
-def _loss_correlation(finder: Finder, data: str, system: str) -> str:
-    results = finder.seeds("clustering", data, system, None).values()
-    r = correlation(
-        [r.scores["reconstruction_mse"] for r in results], [r.scores["acc"] for r in results]
-    )
+def _loss_correlation(results: Collection[Result]) -> str:
+    names = ("reconstruction_mse", "acc")
+    r = correlation(*([found.scores[name] for found in results] for name in names))
     return "" if r is None else f"{r:.2f}"
 
 
 def _detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Table:
-    """A row a digit, a column a score; the paper's number before ours. No rows without ours."""
+    """A row a digit, a column a score, chance last; the paper's number before ours.
+
+    No rows without a number of ours.
+    """
     columns, cells = ["digit"], [[str(digit)] for digit in DIGITS]
     means, ran = ["mean"], False
     for c in table.columns:
@@ -167,7 +155,7 @@ def _detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Ta
             list(finder.scores("detection", data, c.system, name, digit).values())
             for digit in DIGITS
         ]
-        paper = list(c.paper.values()) if measure == "auc" else []
+        paper = list(c.paper.values()) if measure == "auc" and data in table.data else []
         if paper:
             columns.append(f"{c.title}: paper")
             _add(cells, [f"{v:.3f}" for v in paper])
@@ -179,9 +167,22 @@ def _detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Ta
             each = [summarize(v).mean for v in ours if v]
             means.append(f"{summarize(each).mean:.3f}" if complete else "")
             ran = ran or any(ours)
+    columns.append("chance")
+    chance = [_detection_chance(table, finder, data, measure, digit) for digit in DIGITS]
+    _add(cells, [f"{summarize(c).mean:.3f}" if c else "" for c in chance])
+    means.append(f"{summarize([c[0] for c in chance]).mean:.3f}" if all(chance) else "")
     title = f"{table.title}, {DATA[data]}, {MEASURES[measure]}"
     note = f"{table.note} {_detection_note(table, finder, data)}".strip()
-    return Table(f"{table.name}-{measure}", title, columns, [*cells, means] if ran else [], note)
+    name = f"{table.name}-{measure}" + ("" if data in table.data else f"-{data}")
+    return Table(name, title, columns, [*cells, means] if ran else [], note)
+
+
+def _detection_chance(
+    table: PaperTable, finder: Finder, data: str, measure: str, digit: int
+) -> list[float]:
+    """Chance by the runs of a digit: 0.5, and for AUPRC the share of anomalies in the test."""
+    every = (finder.seeds("detection", data, c.system, digit).values() for c in table.columns)
+    return [float(r.chance[measure]) for results in every for r in results]
 
 
 def _add(cells: list[list[str]], column: Iterable[str]) -> None:

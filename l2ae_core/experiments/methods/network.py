@@ -53,7 +53,8 @@ def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clust
     model, history = train(run, folder, progress)
     u = model.encode(dataset.images)  # (N, D)
     found = kmeans(u, CLASSES, n_init=run.n_init, rng=seeded(run), progress=progress)
-    others = {"last": _labels_of_last(run, folder, dataset)}
+    best_is_last = history.best.epoch == len(history)
+    others = {"last": found.labels if best_is_last else _labels_of_last(run, folder, dataset)}
     if not isinstance(model.normalize, L2Normalize):
         after = L2Normalize().forward(u)[0]
         others["after"] = kmeans(after, CLASSES, n_init=run.n_init, rng=seeded(run)).labels

@@ -9,6 +9,7 @@ from l2ae_core.experiments.methods import network
 from l2ae_core.experiments.run import CLASSES, Folder, Run
 from l2ae_core.experiments.systems import find_system
 from l2ae_core.models.dec import DecSettings, refine
+from l2ae_core.training.run import load_run
 
 OTHERWISE = "usps"  # whose settings small data sets take
 
@@ -24,11 +25,14 @@ def settings(run: Run) -> DecSettings:
 
 
 def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
-    """Refine the network of the start, whose k-means labels are kept as "start"."""
+    """Refine the network of the start, whose k-means labels are kept as "start".
+
+    ValueError when the start has no result: its training may be half done.
+    """
     start = run.start
-    if start is None:
-        raise ValueError(f"reproduce: {run.system} has no network to start from")
-    model, _ = network.train(start, folder, progress)
+    if start is None or not folder.result(start).exists():
+        raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
+    model, _ = load_run(folder.training(start))
     out, chosen, begun = folder.training(run), settings(run), perf_counter()
     found = refine(model, dataset.images, seeded(run), chosen, run_dir=out,
                    resume=out.is_dir(), progress=progress)  # fmt: skip

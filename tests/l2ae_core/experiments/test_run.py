@@ -1,0 +1,171 @@
+"""What fixes a run, the name that follows from it, and the file of its result."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l2ae_core.experiments import SYSTEMS, Result, Run, read_results
+from l2ae_core.experiments.run import Folder
+
+RUN = Run("detection", "cae-l2", "mnist", seed=3, epochs=200, digit=7)
+SCORES = {"acc": 0.75, "after": {"acc": 0.5, "nmi": 0.25}, "cosine": {"auc": 0.875}}
+
+
+def made(run: Run = RUN) -> Result:
+    return Result(run.config, SCORES, {"auc": 0.5}, {"curve": [1.0, 0.5]}, {"training": 2.5},
+                  {"threads": 2})  # fmt: skip
+
+
+def test_names_of_the_published_runs_never_change() -> None:
+    """Result files that are there are found again."""
+    assert Run("clustering", "cae-l2", "usps", 0, 200).id == "12655553ae68"
+    assert Run("clustering", "pixels", "usps", 0, 0).id == "5aedf3b70182"
+    assert RUN.id == "684c61e80595"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"system": "cae"}, {"data": "usps"}, {"seed": 4}, {"epochs": 100}, {"digit": 8},
+     {"batch_size": 255}, {"n_init": 19}, {"task": "clustering", "digit": None}],
+)  # fmt: skip
+def test_another_field_is_another_run(change: dict[str, Any]) -> None:
+    changed = replace(RUN, **change)
+    assert changed.id != RUN.id
+    assert made(changed).id == changed.id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"method": "drae"}, {"settings": {"model": "cae", "norm": "l2", "slope": 0.2}},
+     {"settings": {"model": "cae"}}, {"start": "cae"}, {"clean": True}],
+)  # fmt: skip
+def test_another_setting_of_the_system_is_another_run(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = RUN.id
+    monkeypatch.setitem(SYSTEMS, "cae-l2", replace(SYSTEMS["cae-l2"], **change))
+    assert RUN.id != before
+
+
+def test_a_title_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = RUN.id
+    monkeypatch.setitem(SYSTEMS, "cae-l2", replace(SYSTEMS["cae-l2"], title="another"))
+    assert RUN.id == before
+
+
+def test_a_start_is_equal_but_for_the_system() -> None:
+    run = Run("clustering", "dcec", "usps", 5, 17, None, 32, 4)
+    assert run.start == Run("clustering", "cae", "usps", 5, 17, None, 32, 4)
+    assert RUN.start is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"digit": None}, "digit is None but expected 0 … 9"),
+        ({"digit": 10}, "digit is 10 but expected 0 … 9"),
+        ({"task": "clustering"}, "task is 'clustering' and digit is 7 but expected None"),
+        ({"task": "regression"}, "task is 'regression' but expected"),
+        ({"data": "cifar"}, "data is 'cifar' but expected"),
+        ({"seed": -1}, "seed is -1 but expected at least 0"),
+        ({"epochs": 0}, "epochs is 0 but expected at least 1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"n_init": 0}, "n_init is 0"),
+        ({"system": "pixels"}, "pixels is not trained but epochs is 200"),
+        ({"system": "cea"}, "no system 'cea'; expected one of ae, ae-l2"),
+    ],
+)
+def test_bad_fields_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(RUN, **change)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("acc", 0.75), ("after.acc", 0.5), ("after.nmi", 0.25), ("cosine.auc", 0.875),
+     ("nmi", None), ("after", None), ("after.ari", None), ("acc.acc", None), ("", None)],
+)  # fmt: skip
+def test_scores_have_dotted_names(name: str, expected: float | None) -> None:
+    assert made().score(name) == expected
+
+
+def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    result, folder = made(), Folder(tmp_path)
+    result.write(folder.result(RUN))
+    assert Result.read(folder.result(RUN)) == result
+    assert read_results(tmp_path) == [result]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{RUN.id}.json"]
+
+
+def test_other_files_of_the_folder_are_no_results(tmp_path: Path) -> None:
+    for name in ("notes.json", "trainings", f"{RUN.id}.json.bak", f".{RUN.id}.json.1.tmp"):
+        (tmp_path / name).write_text("something else")
+    assert read_results(tmp_path) == []
+    assert read_results(tmp_path / "nowhere") == []
+
+
+def without(name: str) -> Any:
+    def change(values: dict[str, Any]) -> None:
+        del values[name]
+
+    return change
+
+
+def config(**changes: Any) -> Any:
+    def change(values: dict[str, Any]) -> None:
+        values["config"] |= changes
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("format"), "not the result of a run: KeyError"),
+        (lambda v: v.update(format="l2ae-figure1"), "not of format l2ae-result, version 1"),
+        (lambda v: v.update(version=2), "not of format l2ae-result, version 1"),
+        (without("scores"), "scores"),
+        (lambda v: v.update(more=1), "more"),
+        (config(seed=4), f"says {RUN.id} but its configuration gives"),
+        (config(settings={"norm": "none"}), f"says {RUN.id} but"),
+        (lambda v: v.update(id="0" * 12), "says 000000000000 but"),
+        (lambda v: v["config"].pop("digit"), "lacks digit"),
+        (lambda v: v.update(config=[1]), "not the result of a run"),
+    ],
+)
+def test_a_foreign_file_names_itself(change: Any, message: str, tmp_path: Path) -> None:
+    path = Folder(tmp_path).result(RUN)
+    made().write(path)
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=message) as caught:
+        read_results(tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"format": "l2ae-re', "\xff\xfe"])
+def test_a_damaged_file_names_itself(text: str, tmp_path: Path) -> None:
+    path = Folder(tmp_path).result(RUN)
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(ValueError, match=f"{path.name}: not the result of a run"):
+        read_results(tmp_path)
+
+
+def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
+    result: Result = replace(made(), scores={"acc": float("nan")})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        result.write(tmp_path / "x.json")
+    assert not any(tmp_path.iterdir())
+
+
+def test_configurations_are_plain_json() -> None:
+    """What is hashed before writing is what is read."""
+    for name, system in SYSTEMS.items():
+        run = Run("clustering", name, "digits", 0, int(system.trained))
+        read: Mapping[str, Any] = json.loads(json.dumps(run.config))
+        assert read == run.config
