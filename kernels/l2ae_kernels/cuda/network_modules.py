@@ -10,7 +10,7 @@ from l2ae_kernels.cuda.module import Module
 
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
 MEMORY_BOUND = 40
-PRODUCT = {"float": 128, "double": 176}
+PRODUCT = {"float": 128, "double": 168}
 BOTTLENECK = {"float": 128, "double": 200}
 LATENT = {"float": (1, 10, 32), "double": (1, 10, 16)}
 

@@ -49,7 +49,7 @@ def test_compiles_everywhere(module, architecture, compiler):
 def test_every_kernel_has_a_budget():
     for file in FILES:
         text = (SOURCE / file).read_text(encoding="utf-8")
-        kernels = set(re.findall(r"__global__ void (?:__launch_bounds__\(\w+\) )?(\w+)\(", text))
+        kernels = set(re.findall(r"__global__ void (?:__launch_bounds__\([\w, ]+\) )?(\w+)\(", text))
         budgets = [set(m.budget) for m in MODULES if m.file_name == file]
         assert kernels
         assert all(budget == kernels for budget in budgets)
