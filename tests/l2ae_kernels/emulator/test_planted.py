@@ -9,7 +9,6 @@ from l2ae_kernels.emulator.planted.cases import CASES, TOOLS
 from l2ae_kernels.emulator.planted.check import found_by, table
 
 
-
 def judge(tool):
     found = found_by(tool)
     must = {case.name for case in CASES if tool in case.caught_by}
