@@ -26,6 +26,7 @@ How it is meant to grow, so that nothing here needs another shape:
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -195,6 +196,13 @@ class Device:
         streamed = host.view(StreamedArray)
         streamed.owner = self
         return streamed
+
+    def free_memory(self) -> float:
+        """Return how many bytes can still be allocated; the emulator knows no limit."""
+        if self.emulated:
+            return math.inf
+        free, _ = self.array_module.cuda.runtime.memGetInfo()
+        return float(free)
 
     def synchronize(self) -> None:
         """Wait for all work of the device."""
