@@ -1,5 +1,7 @@
 """The works of a GPU, and the rows of a part of `l2ae bench --device cuda`."""
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
@@ -7,6 +9,7 @@ from tqdm import tqdm
 from l2ae_core.bench import peers
 from l2ae_core.bench.cuda import clusters, network
 from l2ae_core.bench.cuda.cluster_peers import PACKAGES
+from l2ae_core.bench.points import Points
 from l2ae_core.bench.rounds import TURN, Row
 from l2ae_kernels.cuda.device import Device
 
@@ -18,6 +21,13 @@ def missing() -> str:
     """Say in one line which peers are not installed; "" when all are."""
     names = [name for name, module in PACKAGES.items() if not peers.installed(module)]
     return f"not installed: {', '.join(names)}; the others stand beside ours" if names else ""
+
+
+def fits(points: Points) -> bool:
+    """Whether the host has the memory to make the points: five times what they take."""
+    if not hasattr(os, "sysconf"):
+        return True  # Windows does not say
+    return 20 * points.n * points.d < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def rows(
@@ -32,6 +42,9 @@ def rows(
               leave=False) as bar:  # fmt: skip
         for work in works:
             bar.set_postfix_str(work)
+            if part == "kmeans" and not fits(clusters.WORKS[work]):
+                tqdm.write(f"{work} is left out: the host has too little memory", file=sys.stderr)
+                continue
             if part == "operations":
                 yield network.rows(work, pieces[work], device, rounds, turn, bar.update)
             else:

@@ -10,7 +10,10 @@ WARM_UP = 3  # calls before a capture, as PyTorch's manual has it
 
 
 def variants(step: Step, compiled: Callable[[], Step], on: str) -> dict[str, Step]:
-    """Return `step`, and where `on` is a GPU a graph of it and what `compiled` returns; they queue."""
+    """Return `step`, and where `on` is a GPU a graph of it and what `compiled` returns.
+
+    They queue their work; see `wait`.
+    """
     if on != "cuda":
         return {"torch": step}
     return {"torch": step, "torch-graph": captured(step), "torch-compile": compiled()}

@@ -169,6 +169,14 @@ def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, caps
     assert "not installed: torch, jax, flash-kmeans, flashlib" in shown.err
 
 
+def test_points_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):
+    huge = replace(FEW, n=10**12)
+    monkeypatch.setattr(clusters, "WORKS", {"kmeans-huge": huge, "kmeans-few": FEW})
+    rows = list(run.rows("kmeans", device, progress=False, turn=0.0))
+    assert {row.work.split("-cuda")[0] for row in rows} == {"kmeans-few"}
+    assert "kmeans-huge is left out" in capsys.readouterr().err
+
+
 def test_without_a_device_there_is_one_line(monkeypatch, capsys):
     from l2ae_core import devices
 
