@@ -4,14 +4,17 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
 from l2ae_core.bench import operations, peak, peers, points, start, steps
 from l2ae_core.bench import tables as table_files
+from l2ae_core.bench.cuda import run as on_gpu
 from l2ae_core.bench.machine import ROOT, Result, describe
 from l2ae_core.bench.rounds import TURN, Row, compete
 from l2ae_core.bench.text import screen
+from l2ae_core.devices import DeviceName, choose_device
 from l2ae_core.files import write_json
 from l2ae_kernels.cpu.emit.vectors import SETS, use_vectors
 from l2ae_kernels.cpu.threads import MOST
@@ -25,6 +28,8 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options of `l2ae bench` to a parser."""
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART",
                         help=f"{', '.join(table_files.PARTS)} (default: all)")  # fmt: skip
+    parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
+                        help=f"cuda: {', '.join(on_gpu.PARTS)} (default: cpu)")  # fmt: skip
     parser.add_argument("--threads", dest="only_threads", type=_threads, metavar="T",
                         help=f"of both sides (default: 1, then all {MOST} cores)")  # fmt: skip
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the rows here")
@@ -39,6 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(
     parts: Sequence[str] = (),
+    device: DeviceName = "cpu",
     only_threads: int | None = None,
     json: Path | None = None,
     quick: bool = False,
@@ -54,6 +60,8 @@ def main(
         reason = "is not for --quick" if quick else f"needs a checkout, {ROOT} is none"
         print(f"l2ae bench: error: argument --tables: {reason}", file=sys.stderr)
         return 2
+    if device == "cuda":
+        return _on_gpu(parts, json, quick, tables, quiet)
     if vectors is not None:
         use_vectors(vectors)
     counts = sorted({1, MOST}) if only_threads is None else [only_threads]
@@ -75,6 +83,30 @@ def main(
         for part, of_part in found.items():
             table_files.save(ROOT, part, Result(machine, of_part))
         table_files.write_readmes(ROOT)
+    return 0
+
+
+def _on_gpu(parts: Sequence[str], json: Path | None, quick: bool, tables: bool, quiet: bool) -> int:
+    """Time the parts that there are on a GPU; 1, with one line, where there is no GPU."""
+    wrong = [part for part in parts if part not in on_gpu.PARTS]
+    if tables or wrong:
+        reason = "--tables: is for the CPU" if tables else f"PART: {wrong[0]} is not for a GPU"
+        print(f"l2ae bench: error: argument {reason}", file=sys.stderr)
+        return 2
+    gpu, _ = choose_device("cuda")
+    assert gpu is not None  # choose_device raises where there is none
+    print(gpu.properties.name, file=sys.stderr)
+    if line := on_gpu.missing():
+        print(line, file=sys.stderr)
+    done: list[Row] = []
+    try:
+        for part in parts or on_gpu.PARTS:
+            for row in on_gpu.rows(part, gpu, quick=quick, progress=not quiet, turn=TURN):
+                done.append(row)
+    finally:
+        print(screen(done))
+    if json is not None:
+        write_json(json, [row.to_dict() for row in done])
     return 0
 
 

@@ -13,8 +13,8 @@ def ladder(result: Result | None) -> str:
     """Return the table, one line a shape and number of threads; "" without a result."""
     if result is None:
         return ""
-    rows = {(row.work, row.threads): row for row in result.rows}
-    counts = sorted({row.threads for row in result.rows})
+    rows = {(row.work, int(row.threads)): row for row in result.rows}
+    counts = sorted({int(row.threads) for row in result.rows})
     peaks = {t: 1e3 / rows[PEAK, t].ours_ms for t in counts if (PEAK, t) in rows}
     found = [
         (case, t, times) for case in cases() for t in counts if (times := _times(case, t, rows))

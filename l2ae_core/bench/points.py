@@ -16,6 +16,7 @@ The data are made, nothing is downloaded:
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -80,8 +81,8 @@ def contest(work: str, threads: int, points: Points | None = None) -> Contest:
     iterations = _iterations(x, centers)
     runs = {
         OURS: partial(_ours, x, centers, iterations),
-        "sklearn-lloyd": partial(_sklearn, x, centers, iterations, "lloyd"),
-        "sklearn-elkan": partial(_sklearn, x, centers, iterations, "elkan"),
+        "sklearn-lloyd": partial(_sklearn_inertia, x, centers, iterations, "lloyd"),
+        "sklearn-elkan": partial(_sklearn_inertia, x, centers, iterations, "elkan"),
     }
     if peers.installed("faiss"):
         runs["faiss"] = partial(_faiss, x, centers, iterations, threads)
@@ -108,7 +109,12 @@ def _ours(x: Array, centers: Array, iterations: int) -> float:
     return found.inertia
 
 
-def _sklearn(x: Array, centers: Array, iterations: int, algorithm: str) -> float:
+def _sklearn_inertia(x: Array, centers: Array, iterations: int, algorithm: str) -> float:
+    return float(sklearn_kmeans(x, centers, iterations, algorithm).inertia_)
+
+
+def sklearn_kmeans(x: Array, centers: Array, iterations: int, algorithm: str) -> Any:
+    """Return scikit-learn's KMeans, fitted with that many updates from the centers."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -116,7 +122,7 @@ def _sklearn(x: Array, centers: Array, iterations: int, algorithm: str) -> float
                   algorithm=algorithm)  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is meant to stop before
-        return float(peer.fit(x).inertia_)
+        return peer.fit(x)
 
 
 def _faiss(x: Array, centers: Array, iterations: int, threads: int) -> float:

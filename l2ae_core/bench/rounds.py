@@ -43,7 +43,7 @@ class Row:
     """One line of the result, and of the JSON file; a ratio above 1 says that ours is faster."""
 
     work: str
-    threads: int
+    threads: int | str  # a name for a GPU
     ours_ms: float
     peers: dict[str, float]  # ms
     ratio_best_peer: float | None = None  # None without a peer
@@ -80,7 +80,7 @@ def require_agreement(work: str, what: str, difference: float, tolerance: float)
 
 def compete(
     work: str,
-    threads: int,
+    threads: int | str,
     contest: Contest,
     rounds: int,
     *,
@@ -112,7 +112,7 @@ def take_turns(
 
 
 def make_row(
-    work: str, threads: int, times: dict[str, list[float]], agreement: float | None
+    work: str, threads: int | str, times: dict[str, list[float]], agreement: float | None
 ) -> Row:
     """Return the row for the seconds of each side, one number a round."""
     ours = np.asarray(times[OURS])

@@ -26,24 +26,21 @@ How it is meant to grow, so that nothing here needs another shape:
 """
 
 import functools
-import hashlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from l2ae_kernels.arrays import Array, Place
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, own
+from l2ae_kernels.cuda.text import Defines, options, read_source
 
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
-Defines: TypeAlias = Mapping[str, int | str]
 Shape: TypeAlias = int | tuple[int, ...]
-
-SOURCE = resources.files("l2ae_kernels.cuda") / "source"
-STANDARD = "--std=c++17"
 
 
 class NoDevice(RuntimeError):
@@ -152,6 +149,8 @@ class Device:
             raise ValueError(f"launch: shared is {shared} bytes but expected at most {limit}")
         if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
             kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
+        if not self.emulated:  # CuPy hands on None as a pointer to nowhere, not as null
+            arguments = tuple(np.intp(0) if a is None else a for a in arguments)
         kernel(grid, block, arguments, shared_mem=shared)
 
     # --- buffers
@@ -192,11 +191,18 @@ class Device:
         copied: Array = x.get()  # type: ignore[attr-defined]
         return copied
 
-    def stream(self, host: Array) -> "StreamedArray":
+    def stream(self, host: Array) -> StreamedArray:
         """Return a view of an array of the host whose pieces are worked on here."""
         streamed = host.view(StreamedArray)
         streamed.owner = self
         return streamed
+
+    def free_memory(self) -> float:
+        """Return how many bytes can still be allocated; the emulator knows no limit."""
+        if self.emulated:
+            return math.inf
+        free, _ = self.array_module.cuda.runtime.memGetInfo()
+        return float(free)
 
     def synchronize(self) -> None:
         """Wait for all work of the device."""
@@ -204,84 +210,7 @@ class Device:
             self.array_module.cuda.Device().synchronize()
 
     def _owned(self, x: Array) -> Array:
-        if not self.emulated:
-            return x
-        owned = x.view(EmulatedArray)
-        owned.owner = self
-        return owned
-
-
-class EmulatedArray(np.ndarray[Any, Any]):
-    """A NumPy array that stands for one in the memory of an emulated device.
-
-    It behaves as CuPy's do where that matters to host code: what is computed from it stays there,
-    `get` copies it to the host, and it does not mix with arrays of the host.
-    """
-
-    place: Place = "cuda"
-    owner: Device
-
-    def __array_finalize__(self, source: Any) -> None:
-        self.owner = getattr(source, "owner", None)  # type: ignore[assignment]
-
-    def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **named: Any) -> Any:
-        """As NumPy does, with a TypeError for an array of the host, as CuPy has it."""
-        outputs = named.get("out", ())
-        for a in (*inputs, *outputs):
-            if isinstance(a, np.ndarray) and a.ndim and not isinstance(a, EmulatedArray):
-                raise TypeError(f"{ufunc.__name__}: an array of the host meets one of a device")
-        if outputs:
-            named["out"] = tuple(_plain(a) for a in outputs)
-        result = getattr(ufunc, method)(*map(_plain, inputs), **named)
-        if outputs:
-            return outputs[0] if len(outputs) == 1 else outputs
-        if isinstance(result, tuple):
-            return tuple(self.owner._owned(a) for a in result)
-        return self.owner._owned(result) if isinstance(result, np.ndarray) else result
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """As NumPy does; what it makes of arrays of a device stays there."""
-        result = super().__array_function__(function, types, args, kwargs)
-        return self.owner._owned(result) if type(result) is np.ndarray else result
-
-    def get(self) -> Array:
-        """Return a copy in the memory of the host."""
-        return np.array(self, subok=False)
-
-
-class StreamedArray(np.ndarray[Any, Any]):
-    """An array of the host that goes through a device in pieces, for data larger than the device.
-
-    `device.stream(x)` makes one, with no copy. k-means takes it as any array; see kmeans/stream.py.
-    """
-
-    place: Place = "streamed"
-    owner: Device
-
-    def __array_finalize__(self, source: Any) -> None:
-        self.owner = getattr(source, "owner", None)  # type: ignore[assignment]
-
-
-def _plain(a: Any) -> Any:
-    return a.view(np.ndarray) if isinstance(a, EmulatedArray) else a
-
-
-def read_source(file_name: str) -> str:
-    """Return the text of a file of `source`."""
-    return (SOURCE / file_name).read_text(encoding="utf-8")
-
-
-def options(defines: Defines) -> tuple[str, ...]:
-    """Return compiler options: the standard, the folder of the headers, and the defines.
-
-    HEADERS is a hash of all headers: a compiled kernel that is kept on disk under its text and
-    options must not outlive a change in what it includes.
-    """
-    headers = sorted((p for p in SOURCE.iterdir() if p.name.endswith(".cuh")), key=lambda p: p.name)
-    text = "".join(p.read_text(encoding="utf-8") for p in headers)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    named = {**defines, "HEADERS": f"0x{digest}"}
-    return (STANDARD, f"-I{SOURCE}", *(f"-D{name}={value}" for name, value in named.items()))
+        return own(self, x) if self.emulated else x
 
 
 def device_of(x: Array) -> Device:
@@ -306,28 +235,38 @@ def emulate(order: str = "ascending", seed: int = 0, sanitize: str | None = None
     return Device(np, factory, properties)
 
 
-@functools.cache
 def find_device(index: int = 0) -> Device:
     """Return a GPU; NoDevice says in one line why there is none. A real computation decides."""
+    return _find(index)
+
+
+@functools.cache  # one Device a GPU: it keeps the kernels
+def _find(index: int) -> Device:
     try:
         import cupy
     except ImportError as error:
         raise NoDevice(f"CuPy cannot be imported ({error}); pip install l2ae[cuda13]") from error
+    # What the driver, missing libraries and missing headers raise.
+    failures = (RuntimeError, OSError, cupy.cuda.compiler.CompileException)
     try:
         with cupy.cuda.Device(index) as device:
             six = float((cupy.arange(3, dtype=np.float32) + 1).sum())
-            attributes = device.attributes
-            name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
-    except (RuntimeError, OSError) as error:  # what the driver and missing libraries raise
+            properties = _properties(cupy, device)
+    except failures as error:
         reason = " ".join(str(error).split())
         raise NoDevice(f"no CUDA device: {type(error).__name__}: {reason}") from error
     if six != 6:
         raise NoDevice(f"no CUDA device that computes: 1 + 2 + 3 came out as {six}")
-    properties = Properties(
-        name,
-        (attributes["ComputeCapabilityMajor"], attributes["ComputeCapabilityMinor"]),
+    return Device(cupy, cupy.RawModule, properties)
+
+
+def _properties(cupy: ModuleType, device: Any) -> Properties:
+    """Read the properties of CuPy's device."""
+    attributes, capability = device.attributes, device.compute_capability  # "90", "121"
+    return Properties(
+        cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode(),
+        (int(capability[:-1]), int(capability[-1])),
         attributes["MultiProcessorCount"],
         attributes["MaxSharedMemoryPerBlockOptin"],
         attributes["WarpSize"],
     )
-    return Device(cupy, cupy.RawModule, properties)

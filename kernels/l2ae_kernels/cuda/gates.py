@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l2ae_kernels.cuda import network_modules as network
-from l2ae_kernels.cuda.device import SOURCE, options, read_source
 from l2ae_kernels.cuda.module import Module
+from l2ae_kernels.cuda.text import SOURCE, options, read_source
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 
@@ -104,6 +104,7 @@ def _nvrtc(module: Module, architecture: str) -> str:
         define_macro=[(name, str(value)) for name, value in module.defines.items()] or None,
         ptxas_options=["-v"],
         device_as_default_execution_space=True,
+        ftz=True,  # as CuPy compiles
     )
     log = io.StringIO()
     Program(read_source(module.file_name), "c++", settings).compile("cubin", logs=log)
@@ -115,7 +116,7 @@ def _nvcc(module: Module, architecture: str) -> str:
         text = Path(folder) / module.file_name
         text.write_text(read_source(module.file_name), encoding="utf-8")
         command = ["nvcc", f"-arch={architecture}", "-cubin", "-Xptxas", "-v"]
-        command += ["-Werror", "all-warnings", *options(module.defines)]
+        command += ["-Werror", "all-warnings", "-ftz=true", *options(module.defines)]
         command += [str(text), "-o", str(text.with_suffix(".cubin"))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -166,7 +167,7 @@ def table(quick: bool) -> tuple[str, bool]:
 
 
 def _seconds(found: float | str | None) -> str:
-    return f"{found:.2f} s" if isinstance(found, float) else str(found or "not run")
+    return f"{1e3 * found:.1f} ms" if isinstance(found, float) else str(found or "not run")
 
 
 def main() -> int:

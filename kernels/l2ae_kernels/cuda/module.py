@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from l2ae_kernels.cuda.device import Defines
+from l2ae_kernels.cuda.text import Defines
 
 
 class Module(NamedTuple):

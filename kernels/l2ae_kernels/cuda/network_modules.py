@@ -5,12 +5,12 @@ of a product, or two of 256 of the bottleneck; 40 leave all 1,536 threads (sm_80
 kernels that wait for memory. float64 is for checks: it may take more.
 """
 
-from l2ae_kernels.cuda.device import Defines
 from l2ae_kernels.cuda.module import Module
+from l2ae_kernels.cuda.text import Defines
 
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
 MEMORY_BOUND = 40
-PRODUCT = {"float": 128, "double": 176}
+PRODUCT = {"float": 128, "double": 168}
 BOTTLENECK = {"float": 128, "double": 200}
 LATENT = {"float": (1, 10, 32), "double": (1, 10, 16)}
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Defines, Device, Kernel, device_of
+from l2ae_kernels.cuda.device import Device, Kernel, device_of
 from l2ae_kernels.cuda.elementwise import add_parts
 from l2ae_kernels.cuda.models import MOST_ON_Z, ceil_div, distance, model_count, real
+from l2ae_kernels.cuda.text import Defines
 
 TILE = 64  # rows and columns of a block of the upper rungs
 DEPTH = 16  # of one of its steps

@@ -61,8 +61,8 @@ def passes(device: Device, n: int, d: int, k: int) -> None:
 
 def resident(device: Device) -> None:
     """Runs to their end in one launch."""
-    restarts = Resident(device.to_device(points(150, 5)), 3, 2)
-    restarts.centers[:] = points(150, 5)[:3]
+    restarts = Resident(device.to_device(points(150, 3)), 7, 2)
+    restarts.centers[:] = points(150, 3)[:7]
     restarts.assign([0, 1])
     restarts.run_ahead([0, 1], [4, 2], 0.0, False)
 
@@ -79,7 +79,7 @@ def tensor_cores(device: Device) -> None:
 
 
 WORKS: list[Callable[[Device], None]] = [
-    lambda device: passes(device, 150, 5, 3),
+    lambda device: passes(device, 150, 3, 7),
     lambda device: passes(device, 150, 40, 3),
     resident,
     starts,

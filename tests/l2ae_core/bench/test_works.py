@@ -111,8 +111,8 @@ def test_kmeans_agrees_with_faiss():
 
 
 def test_another_inertia_is_not_timed(no_torch, monkeypatch):
-    right = points._sklearn
-    monkeypatch.setattr(points, "_sklearn", lambda *a: 1.01 * right(*a))
+    right = points._sklearn_inertia
+    monkeypatch.setattr(points, "_sklearn_inertia", lambda *a: 1.01 * right(*a))
     with pytest.raises(Disagreement, match="kmeans, sklearn-lloyd: the inertias differ by 1.0e-02"):
         points.contest("kmeans", 1, FEW)
 

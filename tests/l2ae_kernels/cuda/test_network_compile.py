@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from l2ae_kernels.cuda.device import SOURCE
 from l2ae_kernels.cuda.gates import (
     ARCHITECTURES,
     NoCompiler,
@@ -13,6 +12,7 @@ from l2ae_kernels.cuda.gates import (
 )
 from l2ae_kernels.cuda.module import Module
 from l2ae_kernels.cuda.network_modules import EVERY_DAY, MODULES
+from l2ae_kernels.cuda.text import SOURCE
 
 FILES = ("product_naive.cu", "product_tiled.cu", "product_mma.cu", "elementwise.cu", "adam.cu",
          "bottleneck.cu")  # fmt: skip
@@ -49,7 +49,9 @@ def test_compiles_everywhere(module, architecture, compiler):
 def test_every_kernel_has_a_budget():
     for file in FILES:
         text = (SOURCE / file).read_text(encoding="utf-8")
-        kernels = set(re.findall(r"__global__ void (?:__launch_bounds__\(\w+\) )?(\w+)\(", text))
+        kernels = set(
+            re.findall(r"__global__ void (?:__launch_bounds__\([\w, ]+\) )?(\w+)\(", text)
+        )
         budgets = [set(m.budget) for m in MODULES if m.file_name == file]
         assert kernels
         assert all(budget == kernels for budget in budgets)

@@ -8,8 +8,6 @@ from l2ae_kernels.emulator import sanitized
 from l2ae_kernels.emulator.planted.cases import CASES, TOOLS
 from l2ae_kernels.emulator.planted.check import found_by, table
 
-SANITIZERS = [tool for tool in TOOLS if tool != "orders"]
-
 
 def judge(tool):
     found = found_by(tool)
@@ -23,6 +21,7 @@ def test_orders():
     judge("orders")
 
 
+@pytest.mark.slow
 def test_address_sanitizer_names_the_line_and_the_thread():
     report = judge("address")["global_out_of_bounds"]
     assert "global_out_of_bounds.cu:9" in report
@@ -62,7 +61,7 @@ except EmulatorError:
 """
 
 
-@pytest.mark.parametrize("tool", SANITIZERS)
+@pytest.mark.parametrize("tool", ["address", pytest.param("thread", marks=pytest.mark.slow)])
 def test_command_fails_on_a_report_that_the_program_swallows(tool, capfd):
     shift = {"address": "1", "thread": "-int(blockIdx.x)"}[tool]
     status = sanitized.main(["--tool", tool, "--", sys.executable, "-c", FAULTY % shift])

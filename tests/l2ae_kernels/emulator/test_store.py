@@ -85,6 +85,7 @@ def test_folder_that_cannot_be_made_is_tolerated(tmp_path, monkeypatch, header):
     assert scaled(header) == 2
 
 
+@pytest.mark.slow
 def test_two_processes_may_start_at_once(tmp_path, monkeypatch, header):
     monkeypatch.setenv("L2AE_CACHE_DIR", str(tmp_path))
     program = (

@@ -35,6 +35,8 @@ class Slot:
             self.pinned = cupyx.empty_pinned(shape, dtype)
             events = device.array_module.cuda.Event
             self.copied, self.used = events(disable_timing=True), events(disable_timing=True)
+            # CuPy may hand out memory that kernels in this stream have still to read.
+            self.used.record(device.array_module.cuda.get_current_stream())
 
 
 def pieces(device: Device, x: Array, piece: int = PIECE) -> Iterator[tuple[int, Array]]:

@@ -22,6 +22,10 @@
 #define ROWS 8     // of a thread
 #define COLUMNS 4  // of a thread
 
+// On a multiprocessor: at most 128 registers a thread of float, 168 of double. Without a limit
+// sm_100 takes 167 for float, and has room for three blocks.
+constexpr int BLOCKS = sizeof(real) == 4 ? 4 : 3;
+
 // Copy TILE lines (rows of A, columns of B) by DEPTH of an operand to tile[d][line].
 template <bool by_depth>
 __device__ __forceinline__ void load(
@@ -40,7 +44,7 @@ __device__ __forceinline__ void load(
 // Arguments as in rung 1, but for the order of the operands, which is compiled in: A_BY_DEPTH and
 // B_BY_DEPTH say whether the depths of an operand lie side by side in memory. C is (splits, models,
 // rows, columns), depth_of_split a multiple of DEPTH.
-extern "C" __global__ void __launch_bounds__(THREADS) product_tiled(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) product_tiled(
     const real* A, const real* B, real* C, size rows, size columns, size depth,
     size A_models, size B_models, size C_models,
     const real* bias, size bias_models, const real* y, real slope,

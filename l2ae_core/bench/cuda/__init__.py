@@ -1,0 +1,11 @@
+"""`l2ae bench --device cuda`: a GPU, side by side with the peers that are installed.
+
+    clusters.py   k-means whole, an iteration of it, and whether equal runs have equal bits
+    cluster_peers.py   the same in PyTorch, JAX, flash-kmeans and flashlib
+    network.py    dense, dense → l2 → dense, and Adam, compared with NumPy in float64
+    network_peers.py   the same in PyTorch and JAX
+    run.py        works and rows
+
+A side queues its work and waits for its end, so a time is one of the clock on the wall. Everything
+takes a device: tests hand in an emulated one, and the peers then run on the CPU.
+"""

@@ -1,0 +1,181 @@
+"""Pieces of the network on a device: forward and backward of a layer, and Adam.
+
+    dense-I×O     y = x W + b, dx, dW, db                             784×500 and 500×2000
+    bottleneck    y = relu(l2(x W1 + b1) W2 + b2), dx and gradients   1152 → 10 → 1152
+    adam          one step of the 275,979 parameters of the network for 28×28
+
+Batch 256, float32. Ours and the peers' results are compared with NumPy's in float64 first. A side
+makes CALLS calls and waits once, for these take microseconds; the rows are of one call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from l2ae_core.bench.cuda import network_peers
+from l2ae_core.bench.operations import BATCH, CAE_PARAMETERS, ROUNDING
+from l2ae_core.bench.rounds import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_core.layers import Dense, L2Normalize, ReLU, Sequential
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda import elementwise, optim, products
+from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
+from l2ae_kernels.cuda.device import Device
+
+CALLS = 20
+EPS = 1e-6  # of the unit norm
+ADAM = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+Arrays = dict[str, Array]
+Call = Callable[[], Arrays]  # arrays of a device or of the host
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece: what goes in, what comes out as NumPy has it, and ours on a device."""
+
+    kind: str
+    inputs: Arrays
+    expected: Callable[[Arrays], Arrays]  # of the inputs in float64
+    ours: Callable[[Device, Arrays], Call]
+
+
+def pieces(batch: int = BATCH, parameters: int = CAE_PARAMETERS) -> dict[str, Piece]:
+    """Return every work; smaller ones for tests."""
+    small = batch < BATCH
+    shapes = [(7, 5)] if small else [(784, 500), (500, 2000)]
+    found = {f"dense-{I}x{O}": _dense(batch, I, O) for I, O in shapes}
+    side = 12 if small else 1152
+    found["bottleneck"] = _bottleneck(batch, side, 10)
+    found["adam"] = _adam(parameters)
+    return found
+
+
+def rows(
+    work: str,
+    piece: Piece,
+    device: Device,
+    rounds: int,
+    turn: float,
+    done: Callable[[], object] = lambda: None,
+) -> Row:
+    """Return the row of a piece, after all sides were found to compute what NumPy does."""
+    on = "cpu" if device.emulated else "cuda"
+    ours = piece.ours(device, piece.inputs)
+    calls = network_peers.calls(piece.kind, piece.inputs, on)
+    expected = piece.expected({name: a.astype(np.float64) for name, a in piece.inputs.items()})
+    found = {name: call() for name, (call, _) in calls.items()}
+    found[OURS] = {name: device.to_host(a) for name, a in ours().items()}
+    agreement = max(_agree(f"{work}, {name}", a, expected) for name, a in found.items())
+    sides: dict[str, Side] = {OURS: _often(ours, lambda _: device.synchronize())}
+    sides |= {name: _often(call, wait) for name, (call, wait) in calls.items()}
+    times = take_turns(sides, rounds, turn=turn, done=done)
+    single = {name: [seconds / CALLS for seconds in t] for name, t in times.items()}
+    return make_row(f"{work}-cuda", device.properties.name, single, agreement)
+
+
+def _often(call: Call, wait: Callable[[Arrays], object]) -> Side:
+    """Make CALLS calls, and wait for the last."""
+
+    def often() -> None:
+        for _ in range(CALLS - 1):
+            call()
+        wait(call())
+
+    return often
+
+
+def _agree(work: str, found: Arrays, expected: Arrays) -> float:
+    """Return the largest difference, each relative to the largest entry of its array."""
+    return max(
+        require_agreement(
+            work, name, float(np.abs(found[name] - right).max() / np.abs(right).max()), ROUNDING
+        )
+        for name, right in expected.items()
+    )
+
+
+def _draw(**shapes: tuple[int, ...]) -> Arrays:
+    rng = np.random.default_rng(0)
+    return {name: rng.standard_normal(s, dtype=np.float32) for name, s in shapes.items()}
+
+
+def _dense(N: int, I: int, O: int) -> Piece:
+    def expected(a: Arrays) -> Arrays:
+        layer = Dense(a["W"], a["b"])
+        y, cache = layer.forward(a["x"])
+        dx, grads = layer.backward(a["dy"], cache)
+        return {"y": y, "dx": dx, "dW": grads["W"], "db": grads["b"]}
+
+    def ours(device: Device, inputs: Arrays) -> Call:
+        a = {name: device.to_device(x) for name, x in inputs.items()}
+        shapes = {"y": (N, O), "dx": (N, I), "dW": (I, O), "db": (O,)}
+        out = {name: device.empty(shape, np.float32) for name, shape in shapes.items()}
+
+        def call() -> Arrays:
+            products.dense(a["x"], a["W"], a["b"], out["y"], rung="tensor")
+            products.dense_adjoint_x(a["dy"], a["W"], out["dx"], rung="tensor")
+            products.dense_adjoint_W(a["x"], a["dy"], out["dW"], rung="tensor")
+            elementwise.bias_adjoint(a["dy"], out["db"])
+            return out
+
+        return call
+
+    return Piece("dense", _draw(x=(N, I), W=(I, O), b=(O,), dy=(N, O)), expected, ours)
+
+
+def _bottleneck(N: int, I: int, D: int) -> Piece:
+    sizes = Sizes(1, N, I, D, I)
+    names = list(sizes.weights())
+
+    def expected(a: Arrays) -> Arrays:
+        layers = [Dense(a["W1"], a["b1"]), L2Normalize(EPS), Dense(a["W2"], a["b2"]), ReLU()]
+        network = Sequential(layers, (I,))
+        y, cache = network.forward(a["x"])
+        dx, grads = network.backward(a["dy"], cache)
+        keys = ("0.W", "0.b", "2.W", "2.b")
+        return {"y": y, "dx": dx} | {f"d{n}": grads[k] for n, k in zip(names, keys, strict=True)}
+
+    def ours(device: Device, inputs: Arrays) -> Call:
+        fused = Bottleneck(device, sizes, eps=EPS, slope=0.0)
+        x, dy = device.to_device(inputs["x"]), device.to_device(inputs["dy"][None])
+        params = {name: device.to_device(inputs[name][None]) for name in names}
+
+        def call() -> Arrays:
+            y = fused.forward(x, params)
+            dx, grads = fused.backward(dy, x, params)
+            return {"y": y[0], "dx": dx[0]} | {f"d{name}": g[0] for name, g in grads.items()}
+
+        return call
+
+    inputs = _draw(x=(N, I), dy=(N, I), **sizes.weights())
+    return Piece("bottleneck", _clear(inputs), expected, ours)
+
+
+def _clear(inputs: Arrays) -> Arrays:
+    """Take the gradient off units that lie within rounding of zero: either gate is right there."""
+    a = {name: x.astype(np.float64) for name, x in inputs.items()}
+    z = a["x"] @ a["W1"] + a["b1"]
+    y = z / np.linalg.norm(z, axis=1, keepdims=True) @ a["W2"] + a["b2"]
+    return inputs | {"dy": np.where(np.abs(y) < 1e-4, np.float32(0), inputs["dy"])}
+
+
+def _adam(count: int) -> Piece:
+    def expected(a: Arrays) -> Arrays:
+        p, m, v = a["p"], np.zeros(count), np.zeros(count)
+        ops.adam_step(p, m, v, a["g"], step=1, variant="torch", rung="reference", **ADAM)
+        return {"p": p, "m": m, "v": v}
+
+    def ours(device: Device, inputs: Arrays) -> Call:
+        p, g = (device.to_device(inputs[name]) for name in ("p", "g"))
+        m, v = (device.zeros(count, np.float32) for _ in range(2))
+        rates = optim.step_numbers(ADAM["learning_rate"], 0.9, 0.999, 1, "torch")
+        numbers = device.to_device(rates.astype(np.float32))
+
+        def call() -> Arrays:
+            optim.launch(p, m, v, g, numbers, beta1=0.9, beta2=0.999, eps=ADAM["eps"])
+            return {"p": p, "m": m, "v": v}
+
+        return call
+
+    return Piece("adam", _draw(p=(count,), g=(count,)), expected, ours)

@@ -1,0 +1,199 @@
+"""`l2ae bench --device cuda`: the same code over an emulated device, at tiny sizes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from l2ae_core.bench import command, peers
+from l2ae_core.bench.cuda import cluster_peers, clusters, network, network_peers
+from l2ae_core.bench.goals import GOALS, Goal, verdict
+from l2ae_core.bench.points import Points
+from l2ae_core.bench.rounds import Disagreement, Row
+from l2ae_core.cli import main
+from l2ae_kernels.cuda import products
+from l2ae_kernels.cuda.device import NoDevice, emulate
+
+FEW = Points(300, 10, 10, groups=5, noise=0.6)
+PIECES = network.pieces(8, 70)
+
+
+@pytest.fixture
+def device(monkeypatch):
+    monkeypatch.setattr(network, "CALLS", 2)
+    return emulate()
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+
+
+def test_rows_of_kmeans(device, alone):
+    whole, iteration, bits = clusters.rows("kmeans", device, 2, 0.0, FEW)
+    assert [r.work for r in (whole, iteration, bits)] == [
+        "kmeans-cuda", "kmeans-cuda-iteration", "kmeans-cuda-bits"
+    ]  # fmt: skip
+    assert {r.threads for r in (whole, iteration, bits)} == {device.properties.name}
+    assert set(whole.peers) == set(iteration.peers) == {"sklearn-lloyd"}
+    assert 0 < iteration.ours_ms < whole.ours_ms
+    assert 0 <= whole.agreement < 1e-5
+    assert bits.agreement == 0
+
+
+def test_points_that_do_not_fit_are_streamed(device, alone, monkeypatch):
+    monkeypatch.setattr(device, "free_memory", lambda: 1000)
+    whole, _, bits = clusters.rows("kmeans", device, 1, 0.0, FEW)
+    assert whole.threads == f"{device.properties.name}, streamed"
+    assert bits.agreement == 0
+
+
+def test_an_iteration_of_many_bytes_stands_beside_a_copy(device, alone, monkeypatch):
+    monkeypatch.setattr(clusters, "BANDWIDTH", 1)
+    whole, iteration, _ = clusters.rows("kmeans", device, 1, 0.0, FEW)
+    assert set(iteration.peers) == {"sklearn-lloyd", "copy"}
+    assert "copy" not in whole.peers
+
+
+@pytest.mark.parametrize("module", ["torch", "jax"])
+def test_the_peers_of_kmeans_agree(device, module, monkeypatch):
+    pytest.importorskip(module)
+    monkeypatch.setattr(peers, "installed", lambda name: name == module)
+    rows = clusters.rows("kmeans", device, 1, 0.0, FEW)
+    assert set(rows[0].peers) == {"sklearn-lloyd", module}
+
+
+def test_other_centers_are_not_timed(device, alone, monkeypatch):
+    right = cluster_peers.sklearn_kmeans
+
+    def wrong(x, centers, iterations, algorithm):
+        found = right(x, centers, iterations, algorithm)
+        found.cluster_centers_ *= np.float32(0.9)
+        return found
+
+    monkeypatch.setattr(cluster_peers, "sklearn_kmeans", wrong)
+    with pytest.raises(Disagreement, match="kmeans, sklearn-lloyd: the inertias differ"):
+        clusters.rows("kmeans", device, 1, 0.0, FEW)
+
+
+def test_runs_that_differ_are_told(device):
+    p = clusters.problem(FEW, device)
+    a, b = p.run(3), p.run(3)
+    assert clusters._different(a, b) == 0
+    b.centers[0, 0] += 1
+    assert clusters._different(a, b) > 0
+
+
+@pytest.mark.parametrize("work", PIECES)
+def test_a_piece_of_the_network(work, device, alone):
+    row = network.rows(work, PIECES[work], device, 1, 0.0)
+    assert row.work == f"{work}-cuda"
+    assert row.threads == device.properties.name
+    assert row.peers == {}
+    assert 0 < row.agreement < network.ROUNDING
+
+
+@pytest.mark.parametrize("module", ["torch", "jax"])
+@pytest.mark.parametrize("work", PIECES)
+def test_the_peers_of_a_piece_agree(work, module, device, monkeypatch):
+    pytest.importorskip(module)
+    monkeypatch.setattr(peers, "installed", lambda name: name == module)
+    row = network.rows(work, PIECES[work], device, 1, 0.0)
+    assert set(row.peers) == (set() if (work, module) == ("adam", "jax") else {module})
+    assert 0 < row.agreement < network.ROUNDING
+
+
+def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):
+    right = products.dense_adjoint_W
+
+    def wrong(x, dy, out, rung):
+        right(x, dy, out, rung=rung)
+        out *= 1.001
+
+    monkeypatch.setattr(products, "dense_adjoint_W", wrong)
+    with pytest.raises(Disagreement, match=r"dense-7x5, ours: dW differ by 1\.0e-03"):
+        network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
+
+
+def test_a_wrong_peer_is_not_timed(device, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(peers, "installed", lambda name: name == "torch")
+    monkeypatch.setitem(network_peers.FORWARD, "dense", lambda x, W, b: 1.01 * (x @ W + b))
+    with pytest.raises(Disagreement, match="dense-7x5, torch: y differ"):
+        network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
+
+
+def test_the_works_are_those_of_the_goals():
+    on_gpu = [work for work in GOALS if "-cuda" in work]
+    assert {work.split("-cuda")[0] for work in on_gpu} == set(clusters.WORKS)
+    assert list(network.pieces()) == ["dense-784x500", "dense-500x2000", "bottleneck", "adam"]
+    for p in clusters.WORKS.values():
+        x, centers = replace(p, n=2000).make()
+        assert (x.shape, centers.shape) == ((2000, p.d), (p.k, p.d))
+
+
+def test_verdicts():
+    row = Row("kmeans-70000x10-k10-cuda", "a GPU", 1.0, {"torch": 5.0, "flash-kmeans": 30.0}, 5.0)
+    assert verdict(row) == "met"
+    assert verdict(replace(row, ours_ms=2.0)) == "missed"
+    assert verdict(replace(row, peers={"torch": 5.0})) == ""
+    bits = Row("kmeans-70000x10-k10-cuda-bits", "a GPU", 1.0, {}, agreement=0.0)
+    assert verdict(bits) == "met"
+    assert verdict(replace(bits, agreement=1e-6)) == "missed"
+    iteration = Row("kmeans-70000x10-k10-cuda-iteration", "a GPU", 0.004, {})
+    assert verdict(iteration) == "met"
+    assert verdict(replace(iteration, ours_ms=0.006)) == "missed"
+    assert str(Goal(seconds=5e-6)) == "≤ 5 µs"
+    assert str(Goal(ratio=0.8, peer="copy")) == "≥ 0.8× copy"
+    assert str(Goal(agreement=0)) == "equal bits"
+
+
+# --- the command
+
+
+def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "choose_device", lambda name: (device, ""))
+    monkeypatch.setattr(command, "TURN", 0.0)
+    monkeypatch.setattr(clusters, "WORKS", {"kmeans-few": FEW})
+    monkeypatch.setattr(network, "pieces", lambda: PIECES)
+    path = tmp_path / "rows.json"
+    assert main(["bench", "--device", "cuda", "--quick", "--quiet", "--json", str(path)]) == 0
+    rows = [Row.from_dict(values) for values in json.loads(path.read_text())]
+    assert [row.work for row in rows] == [
+        "kmeans-few-cuda", "kmeans-few-cuda-iteration", "kmeans-few-cuda-bits",
+        *(f"{work}-cuda" for work in PIECES),
+    ]  # fmt: skip
+    shown = capsys.readouterr()
+    assert all(row.work in shown.out for row in rows)
+    assert "not installed: torch, jax, flash-kmeans, flashlib" in shown.err
+
+
+def test_points_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):
+    huge = replace(FEW, n=10**12)
+    monkeypatch.setattr(clusters, "WORKS", {"kmeans-huge": huge, "kmeans-few": FEW})
+    rows = list(run.rows("kmeans", device, progress=False, turn=0.0))
+    assert {row.work.split("-cuda")[0] for row in rows} == {"kmeans-few"}
+    assert "kmeans-huge is left out" in capsys.readouterr().err
+
+
+def test_without_a_device_there_is_one_line(monkeypatch, capsys):
+    from l2ae_core import devices
+
+    def find_device():
+        raise NoDevice("no CUDA device: the driver is too old")
+
+    monkeypatch.setattr(devices, "find_device", find_device)
+    assert main(["bench", "--device", "cuda"]) == 1
+    shown = capsys.readouterr()
+    assert "no CUDA device: the driver is too old" in shown.err
+    assert (len(shown.err.splitlines()), shown.out) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["step"], "PART: step is not for a GPU"), (["--tables"], "--tables: is for the CPU")],
+)
+def test_what_is_not_for_a_gpu(arguments, message, capsys):
+    assert main(["bench", *arguments, "--device", "cuda"]) == 2
+    assert message in capsys.readouterr().err

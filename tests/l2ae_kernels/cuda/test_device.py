@@ -1,0 +1,68 @@
+"""What a device does with CuPy, shown with a stand-in for it: no GPU takes part."""
+
+import sys
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+
+from l2ae_kernels.cuda import device as devices
+from l2ae_kernels.cuda.device import Device, NoDevice, Properties, find_device
+
+
+class CompileException(Exception):
+    """CuPy's is no RuntimeError either."""
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A CuPy whose sums are right, and whose attributes lack what CuPy 14's lack."""
+    module = MagicMock()
+    module.cuda.compiler.CompileException = CompileException
+    module.cuda.runtime.getDeviceProperties.return_value = {"name": b"a GPU"}
+    module.arange.return_value.__add__.return_value.sum.return_value = 6.0
+    device = module.cuda.Device.return_value.__enter__.return_value
+    device.compute_capability = "121"
+    device.attributes = {
+        "MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 232_448, "WarpSize": 32
+    }  # fmt: skip
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    devices._find.cache_clear()
+    yield module
+    devices._find.cache_clear()
+
+
+def test_a_gpu_is_found_once(cupy):
+    found = find_device()
+    assert found.properties == Properties("a GPU", (12, 1), 132, 232_448)
+    assert found is find_device(0)  # with the kernels it has compiled
+    assert not found.emulated
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, CompileException])
+def test_a_gpu_that_cannot_compute_is_none(cupy, error):
+    cupy.arange.side_effect = error("no such\nheader")
+    with pytest.raises(NoDevice, match=f"no CUDA device: {error.__name__}: no such header"):
+        find_device()
+
+
+def test_a_gpu_that_computes_wrongly_is_none(cupy):
+    cupy.arange.return_value.__add__.return_value.sum.return_value = 5.0
+    with pytest.raises(NoDevice, match=r"came out as 5\.0"):
+        find_device()
+
+
+def test_a_null_pointer_is_a_number():
+    """CuPy takes None for an argument, and the kernel gets a pointer that is not null."""
+    launched = []
+
+    def kernel(grid, block, arguments, shared_mem):
+        launched.append((grid, block, arguments, shared_mem))
+
+    device = Device(SimpleNamespace(), MagicMock(), Properties("a GPU", (9, 0), 132, 1000))
+    device.launch(kernel, (2,), (32,), (None, np.int32(3)), 0)
+    ((grid, block, (pointer, three), shared),) = launched
+    assert (grid, block, shared, three) == ((2,), (32,), 0, 3)
+    assert pointer is not None
+    assert (int(pointer), pointer.itemsize) == (0, 8)
