@@ -9,12 +9,14 @@ trained before them. A run that fails does not stop the others.
                machine has several workers, set NUMBA_NUM_THREADS to the cores of one)
 """
 
+import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from time import perf_counter
+from threading import Thread
+from time import perf_counter, sleep
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +36,7 @@ from l2ae_kernels.cpu.threads import MOST, get_threads, threads
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
 Attempts: TypeAlias = Callable[[list[Run], Folder], Iterator[Attempt]]  # as they end
+LOOK = 1.0  # seconds between two looks at the parent
 CORES: int = config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined]  # of this process
 
 
@@ -150,7 +153,10 @@ def _in_processes(jobs: int) -> Iterator[Attempts]:
     share = max(1, MOST // jobs)
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=share):
         parallel = Parallel(return_as="generator_unordered")
-        yield lambda runs, folder: parallel(delayed(_in_worker)(r, folder, share) for r in runs)
+        here = os.getpid()
+        yield lambda runs, folder: parallel(
+            delayed(_in_process)(run, folder, share, here) for run in runs
+        )
 
 
 @contextmanager
@@ -177,6 +183,23 @@ def _attempt(run: Run, folder: Folder, progress: bool) -> Attempt:
     except (ValueError, OSError, TrainingError) as error:
         return run, error
     return run, None
+
+
+def _in_process(run: Run, folder: Folder, share: int, parent: int) -> Attempt:
+    """Do a run in a process that ends with its parent.
+
+    A killed parent would leave it training for hours, and whoever goes on would meet it in the same
+    run directory.
+    """
+    watch = Thread(target=_end_with, args=(parent,), name="end with the parent", daemon=True)
+    watch.start()
+    return _in_worker(run, folder, share)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(LOOK)
+    os._exit(1)
 
 
 def _in_worker(run: Run, folder: Folder, share: int | None) -> Attempt:

@@ -285,6 +285,23 @@ def test_ctrl_c_in_a_terminal(jobs: int, tmp_path: Path) -> None:
     assert history.read_bytes() == before  # nobody goes on training
 
 
+@posix
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    """The signal reaches the parent alone; its workers notice, and nobody goes on training."""
+    folder, others = Folder(tmp_path), replace(ENDLESS, seed=1)
+    process = start([ENDLESS, others], tmp_path, jobs=2)
+    histories = [folder.training(run) / "history.jsonl" for run in (ENDLESS, others)]
+    for history in histories:
+        wait_for(history, process, lines=3)
+    process.kill()
+    process.wait()
+    time.sleep(3)
+    before = [history.read_bytes() for history in histories]
+    time.sleep(2)
+    assert [history.read_bytes() for history in histories] == before
+
+
 @pytest.mark.slow
 def test_a_real_refinement_goes_on_from_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
