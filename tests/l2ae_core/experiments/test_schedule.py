@@ -295,8 +295,7 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     for history in histories:
         wait_for(history, process, lines=3)
     process.kill()
-    process.wait()
-    time.sleep(3)
+    process.communicate(timeout=PATIENCE)  # ends when the last of them lets stderr go
     before = [history.read_bytes() for history in histories]
     time.sleep(2)
     assert [history.read_bytes() for history in histories] == before
