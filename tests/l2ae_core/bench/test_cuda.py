@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.bench import command, peers
-from l2ae_core.bench.cuda import cluster_peers, clusters, network, network_peers
+from l2ae_core.bench.cuda import cluster_peers, clusters, network, network_peers, run
 from l2ae_core.bench.goals import GOALS, Goal, verdict
 from l2ae_core.bench.points import Points
 from l2ae_core.bench.rounds import Disagreement, Row
