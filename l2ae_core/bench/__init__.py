@@ -13,6 +13,6 @@
     tables.py      the results of a checkout, and the tables of its READMEs (ladder.py: of kernels)
     command.py     the command line
 
-Nothing is timed before its result agrees. torch, faiss, JAX and other peers are imported here alone, and only when a
-work that they are peers of is prepared.
+Nothing is timed before its result agrees. torch, faiss, JAX and other peers are imported here
+alone, and only when a work that they are peers of is prepared.
 """
