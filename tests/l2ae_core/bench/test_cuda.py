@@ -22,6 +22,9 @@ PIECES = network.pieces(8, 70)
 @pytest.fixture
 def device(monkeypatch):
     monkeypatch.setattr(network, "CALLS", 2)
+    monkeypatch.setattr(clusters, "ITERATIONS", 4)
+    monkeypatch.setattr(run, "ROUNDS", 1)
+    monkeypatch.setattr(run, "QUICK", 1)
     return emulate()
 
 
