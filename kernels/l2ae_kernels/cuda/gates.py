@@ -23,6 +23,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from l2ae_kernels.cuda import network_modules as network
 from l2ae_kernels.cuda.module import Module
 from l2ae_kernels.cuda.text import SOURCE, options, read_source
@@ -142,12 +144,15 @@ def table(quick: bool) -> tuple[str, bool]:
     """Return the table, and whether every gate is passed."""
     compiler = find_compiler()
     seconds = emulated(None)
-    sanitized = {} if quick else {tool: emulated(tool) for tool in ("address", "thread")}
+    tools = () if quick else ("address", "thread")
+    watched = tqdm(tools, desc="sanitizers", unit="tool", leave=False, disable=quick)
+    sanitized = {tool: emulated(tool) for tool in watched}
     heads = ["kernel", "of", *(f"registers {a}" for a in ARCHITECTURES), "budget", "shared"]
     heads += ["emulator", *sanitized]
     lines = [heads, ["---"] * len(heads)]
     good = True
-    for module in (*MODULES, *(network.EVERY_DAY if quick else network.MODULES)):
+    modules = [*MODULES, *(network.EVERY_DAY if quick else network.MODULES)]
+    for module in tqdm(modules, desc="compile", unit="module", leave=False):
         usages = [compile_module(module, a, compiler) for a in ARCHITECTURES]
         for kernel, budget in module.budget.items():
             used = [usage[kernel] for usage in usages]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.bench import command, peers
-from l2ae_core.bench.cuda import cluster_peers, clusters, network, network_peers
+from l2ae_core.bench.cuda import cluster_peers, clusters, network, network_peers, run
 from l2ae_core.bench.goals import GOALS, Goal, verdict
 from l2ae_core.bench.points import Points
 from l2ae_core.bench.rounds import Disagreement, Row
@@ -22,6 +22,9 @@ PIECES = network.pieces(8, 70)
 @pytest.fixture
 def device(monkeypatch):
     monkeypatch.setattr(network, "CALLS", 2)
+    monkeypatch.setattr(clusters, "ITERATIONS", 4)
+    monkeypatch.setattr(run, "ROUNDS", 1)
+    monkeypatch.setattr(run, "QUICK", 1)
     return emulate()
 
 

@@ -27,9 +27,18 @@ def blobs(n: int, d: int, k: int, dtype: type = np.float32) -> Array:
     return (centers[np.arange(n) % k] + 0.8 * generator.normal(size=(n, d))).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("spherical", [False, True])
-@pytest.mark.parametrize(("n", "d", "k"), [(33, 10, 10), (257, 3, 7), (300, 40, 5)])
+@pytest.mark.parametrize(
+    ("n", "d", "k", "dtype"),
+    [
+        (33, 10, 10, np.float32),
+        (257, 3, 7, np.float32),
+        (300, 40, 5, np.float32),
+        (33, 10, 10, np.float64),
+        pytest.param(257, 3, 7, np.float64, marks=pytest.mark.slow),  # seconds of compilation
+        (300, 40, 5, np.float64),
+    ],
+)
 def test_a_device_finds_what_the_cpu_finds(
     device: Device, n: int, d: int, k: int, spherical: bool, dtype: type
 ) -> None:

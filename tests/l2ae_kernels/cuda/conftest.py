@@ -1,6 +1,7 @@
 """Where these tests run CUDA kernels: on the emulator in three orders, and on a GPU, if any.
 
-Where a GPU must be there, REQUIRE_GPU=1 turns its absence from a skip into a failure.
+Where a GPU must be there, REQUIRE_GPU=1 turns its absence from a skip into a failure. NO_POOL=1
+gives every array of a GPU memory of its own, so that compute-sanitizer sees where it ends.
 """
 
 import os
@@ -25,4 +26,6 @@ def device(request) -> Iterator[Device]:
         if os.environ.get("REQUIRE_GPU") == "1":
             raise
         pytest.skip(str(error))
+    if os.environ.get("NO_POOL") == "1":
+        found.array_module.cuda.set_allocator(None)
     yield found
