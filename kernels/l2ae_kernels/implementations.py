@@ -123,7 +123,6 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "adam_step": {
         "reference": Implementation(optim.adam_step, on=None),
         "fused": Implementation(cpu_optim.adam_step),
-        "register": Implementation(register.adam_step, F32, emitted=True),
         "cuda-flat": Implementation(cuda_optim.adam_step, on="cuda"),
     },
     "assign": {

@@ -47,19 +47,6 @@ class Adam:
         e.store(b.fsub(e.load(to.p, offset, mask), change), to.p, offset, mask)
 
 
-def add_adam(module: Module) -> None:
-    """Emit adam(p, m, v, g, size, numbers): reads four arrays once, writes three of them once."""
-    with module.function("adam", 6) as (e, p, m, v, g, size, numbers):
-        to, g = Moments(*map(e.pointer, (p, m, v))), e.pointer(g)
-        adam = Adam(e, e.pointer(numbers))
-
-        def vector(i: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
-            adam.apply(e.load(g, i, mask), to, i, mask)
-            return []
-
-        e.over_vectors(size, [], vector)
-
-
 def add_reduce_adam(module: Module) -> None:
     """Emit reduce_adam(arguments, m): g = Σ over parts, in order; parts ← 0; Adam with g.
 

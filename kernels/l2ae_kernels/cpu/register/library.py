@@ -5,7 +5,7 @@ from functools import cache
 from l2ae_kernels.cpu.emit.emitter import Module
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register.adam import add_adam, add_reduce_adam
+from l2ae_kernels.cpu.register.adam import add_reduce_adam
 from l2ae_kernels.cpu.register.correlate import add_correlate, add_correlate_dot
 from l2ae_kernels.cpu.register.dense import add_dense
 from l2ae_kernels.cpu.register.dense_gradients import add_dense_gradient, add_tiles
@@ -44,7 +44,6 @@ def build(vectors: Vectors) -> Module:
     add_normalize_adjoint(module)
     add_squared_error(module)
     add_reduce(module)
-    add_adam(module)
     add_reduce_adam(module)
     add_tiles(module)
     for adam in (False, True):

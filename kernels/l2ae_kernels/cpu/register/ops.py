@@ -6,13 +6,11 @@ order), so no result depends on the number of threads.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import SETS, Vectors, best, get_vectors
-from l2ae_kernels.cpu.optim import VALUE_WORK, adam_numbers
 from l2ae_kernels.cpu.register import calls
 from l2ae_kernels.cpu.register.calls import Call, Geometry
 from l2ae_kernels.cpu.register.library import library
@@ -67,18 +65,6 @@ def correlate_adjoint_x(
 def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
     """Write W (kh, kw, C, K) for x (N, H, W, C) and y (N, OH, OW, K) to `out`."""
     _adjoint_W(Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding), x, y, out)
-
-
-def adam_step(p: Array, m: Array, v: Array, g: Array, **settings: Any) -> None:
-    """Update p, m, v in place; the settings are those of `l2ae_kernels.cpu.optim.adam_step`."""
-    numbers = np.array(adam_numbers(**settings), np.float32)
-    kernel = library(vectors_here()).function("adam", 6)
-    arrays = [address(a) for a in (p, m, v, g)]
-
-    def part(first: int, last: int) -> None:
-        kernel(*(a + calls.FLOAT * first for a in arrays), last - first, address(numbers))
-
-    in_ranges(part, p.size, p.size * VALUE_WORK)
 
 
 def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
