@@ -74,14 +74,14 @@ def main(
                 print(line, file=sys.stderr)
             for row in run(part, counts, quick=quick, progress=not quiet):
                 rows.append(row)
+            if tables:  # what is whole is not lost when the next part is stopped
+                table_files.save(ROOT, part, Result(machine, rows))
     finally:  # after Ctrl-C, what there is; files hold a whole result or are not written
         done = [row for rows in found.values() for row in rows]
         print(screen(done))
     if json is not None:
         write_json(json, [row.to_dict() for row in done])
     if tables:
-        for part, of_part in found.items():
-            table_files.save(ROOT, part, Result(machine, of_part))
         table_files.write_readmes(ROOT)
     return 0
 
