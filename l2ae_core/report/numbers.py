@@ -8,9 +8,10 @@ from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import paired_difference, summarize
 from l2ae_core.experiments.tables import paper_tables
 from l2ae_core.plots import paired
-from l2ae_core.report.evidence import CLUSTERING, NAMES, of_task, percent, ranges, title
+from l2ae_core.report.evidence import CLUSTERING, NAMES, of_task, percent, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import svg
+from l2ae_core.text import ranges
 
 DETECTION_SCORES = ("cosine", "euclidean", "reconstruction")  # the first is that of the paper
 AFTER = "after.acc"
