@@ -94,15 +94,9 @@ def title(system: str) -> str:
     return SYSTEMS[system].title
 
 
-def percent(share: float) -> str:
-    """Return a share in percent as the tables write it, but zero without a sign."""
-    text = tables.percent(share)
-    return "0.00" if text == "-0.00" else text
-
-
 def percentage(share: float) -> str:
     """Return a share with its sign, never on two lines."""
-    return f"{percent(share)}\N{NO-BREAK SPACE}%"
+    return f"{tables.percent(share)}\N{NO-BREAK SPACE}%"
 
 
 def duration(seconds: float) -> str:

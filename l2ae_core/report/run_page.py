@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from l2ae_core.clusters import CLUSTERS, SavedClusters
+from l2ae_core.experiments.tables import percent
 from l2ae_core.files import CHECKPOINT, METRICS
 from l2ae_core.plots import epoch_bands, value_histogram
-from l2ae_core.report.evidence import CLUSTERING, duration, percent
+from l2ae_core.report.evidence import CLUSTERING, duration
 from l2ae_core.report.markup import Markup, definitions, element, figure, grid, paragraph, table
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import svg

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from l2ae_core import plots
-from l2ae_core.report.evidence import percent
+from l2ae_core.experiments.tables import percent
 from l2ae_core.report.markup import Markup, element, table
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import VARIABLES, montage, png, svg
