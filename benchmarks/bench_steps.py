@@ -3,12 +3,12 @@
 import pytest
 
 from l2ae_core.bench import peers
-from l2ae_core.bench.steps import NETWORKS, contest
+from l2ae_core.bench.steps import NETWORKS, NORMALIZED, contest
 
 SIDES = ["ours", "torch", "torch-jit"]
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=[*NETWORKS, *NORMALIZED])
 def work(request):
     """A network, and its sides: they were found to agree."""
     return request.param, contest(request.param).sides

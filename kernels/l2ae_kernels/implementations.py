@@ -17,6 +17,7 @@ from l2ae_kernels.arrays import Array, Place, get_place
 from l2ae_kernels.cpu import conv as cpu_conv
 from l2ae_kernels.cpu import dense as cpu_dense
 from l2ae_kernels.cpu import kmeans as cpu_kmeans
+from l2ae_kernels.cpu import normalize as cpu_normalize
 from l2ae_kernels.cpu import optim as cpu_optim
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 from l2ae_kernels.cpu.nearest import assign as nearest
@@ -30,7 +31,7 @@ from l2ae_kernels.cuda.kmeans import assign as cuda_assign
 from l2ae_kernels.cuda.kmeans import numba_rungs as cuda_numba
 from l2ae_kernels.cuda.kmeans import restarts as cuda_restarts
 from l2ae_kernels.cuda.kmeans import stream as cuda_stream
-from l2ae_kernels.reference import conv, dense, kmeans, optim, restarts
+from l2ae_kernels.reference import conv, dense, kmeans, normalize, optim, restarts
 
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
 REAL: DTypes = frozenset({np.dtype("float32"), np.dtype("float64")})
@@ -87,8 +88,9 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "reference": Implementation(conv.correlate_adjoint_W, ANY, on=None),
         "im2col": Implementation(partial(cpu_conv.correlate_adjoint_W, tiled=False)),
         "tiled": Implementation(cpu_conv.correlate_adjoint_W),
-        "register": Implementation(register.correlate_adjoint_W, F32, emitted=True),
+        # turning sums back into dW costs more than it saves, unless once for many micro-batches
         "winograd": Implementation(filtered.correlate_adjoint_W, F32, emitted=True),
+        "register": Implementation(register.correlate_adjoint_W, F32, emitted=True),
     },
     "dense": {
         "reference": Implementation(dense.dense, ANY, on=None),
@@ -119,6 +121,26 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "reference": Implementation(dense.leaky_relu_adjoint, ANY, on=None),
         "blocked": Implementation(cpu_dense.leaky_relu_adjoint),
         "cuda-flat": Implementation(cuda_elementwise.leaky_relu_adjoint, on="cuda"),
+    },
+    "moments": {
+        "reference": Implementation(normalize.moments, ANY, on=None),
+        "fused": Implementation(cpu_normalize.moments),
+    },
+    "batch_norm": {
+        "reference": Implementation(normalize.batch_norm, ANY, on=None),
+        "fused": Implementation(cpu_normalize.batch_norm),
+    },
+    "batch_norm_adjoint": {
+        "reference": Implementation(normalize.batch_norm_adjoint, ANY, on=None),
+        "fused": Implementation(cpu_normalize.batch_norm_adjoint),
+    },
+    "layer_norm": {
+        "reference": Implementation(normalize.layer_norm, ANY, on=None),
+        "fused": Implementation(cpu_normalize.layer_norm),
+    },
+    "layer_norm_adjoint": {
+        "reference": Implementation(normalize.layer_norm_adjoint, ANY, on=None),
+        "fused": Implementation(cpu_normalize.layer_norm_adjoint),
     },
     "adam_step": {
         "reference": Implementation(optim.adam_step, on=None),

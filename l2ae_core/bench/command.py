@@ -19,7 +19,7 @@ from l2ae_core.files import write_json
 from l2ae_kernels.cpu.emit.vectors import SETS, use_vectors
 from l2ae_kernels.cpu.threads import MOST
 
-ROUNDS = {"step": 15, "kmeans": 7, "operations": 7}
+ROUNDS = {"step": 15, "norms": 15, "kmeans": 7, "operations": 7}
 QUICK = 3  # rounds
 OPERATION_TURN = 0.05  # seconds: there are a hundred of them
 
@@ -128,13 +128,14 @@ def run(
 
 
 Job = Callable[[int, Callable[[], object]], list[Row]]
-PEERS = {"step": ("torch",), "kmeans": ("faiss",)}
+PEERS = {"step": ("torch",), "norms": ("torch",), "kmeans": ("faiss",)}
 
 
 def _jobs(part: str, rounds: int, quick: bool) -> list[tuple[str, int, Job]]:
     """Return name, ticks of the progress bar and function of each work of a part."""
-    if part == "step":
-        return [(work, rounds + 1, _step(work, rounds)) for work in steps.NETWORKS]
+    if part in ("step", "norms"):
+        works = steps.NETWORKS if part == "step" else steps.NORMALIZED
+        return [(work, rounds + 1, _step(work, rounds)) for work in works]
     if part == "kmeans":
         return [(work, rounds + 1, _kmeans(work, rounds)) for work in points.POINTS]
     if part == "start":

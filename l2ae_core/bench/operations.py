@@ -124,6 +124,7 @@ def cases(quick: bool = False) -> list[Case]:
         *(case for name in CONVOLUTIONS for case in _convolution(name, rng)),
         *(case for name in DENSE for case in _dense(name, rng)),
         *_elementwise(rng),
+        *_normalizations(rng),
         *(case for name in POINTS for case in _clusters(name, rng)),
     ]
     if not quick:
@@ -201,6 +202,28 @@ def _elementwise(rng: np.random.Generator) -> list[Case]:
         Case("adam_step", "cae", partial(ops.adam_step, p, m, v, g, **adam, variant="keras"),
              bytes=28.0 * CAE_PARAMETERS, changes=(p, m, v)),
     ]  # fmt: skip
+
+
+def _normalizations(rng: np.random.Generator) -> list[Case]:
+    """The first hidden map of the convolutional network."""
+    shape = BATCH, 14, 14, 32
+    x, dy, out = _random(rng, *shape), _random(rng, *shape), np.empty(shape, np.float32)
+    mean, sigma, gamma, beta = (rng.random(32, dtype=np.float32) + 0.5 for _ in range(4))
+    runs: dict[str, tuple[int, Callable[..., Any]]] = {  # arrays read and written once, at least
+        "moments": (1, partial(ops.moments, x)),
+        "batch_norm": (2, partial(ops.batch_norm, x, mean, sigma, gamma, beta, out=out)),
+        "batch_norm_adjoint": (3, partial(
+            ops.batch_norm_adjoint, dy, x, mean, sigma, gamma, of_batch=True, out=out
+        )),
+        "layer_norm": (2, partial(ops.layer_norm, x, gamma, beta, eps=1e-3, out=out)),
+        "layer_norm_adjoint": (3, partial(
+            ops.layer_norm_adjoint, dy, x, gamma, eps=1e-3, out=out
+        )),
+    }  # fmt: skip
+    return [
+        Case(operation, "14x14x32", run, bytes=float(arrays * x.nbytes))
+        for operation, (arrays, run) in runs.items()
+    ]
 
 
 def _clusters(name: str, rng: np.random.Generator) -> list[Case]:

@@ -28,7 +28,7 @@ def load(name: str) -> Any:
 
 def missing_peer(part: str) -> str | None:
     """Say in one line which peer of a part is not installed; None when it is, or has none."""
-    name = {"step": "torch", "kmeans": "faiss"}.get(part)
+    name = {"step": "torch", "norms": "torch", "kmeans": "faiss"}.get(part)
     if name is None or installed(name):
         return None
     alone = "ours stands alone" if name == "torch" else "scikit-learn stands alone beside ours"

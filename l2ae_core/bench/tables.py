@@ -15,7 +15,7 @@ from l2ae_core.bench.text import cells, fastest_first, milliseconds, sources
 from l2ae_core.files import atomic_file, write_json
 from l2ae_core.text import markdown, rewrite
 
-PARTS = ("step", "kmeans", "operations", "start")
+PARTS = ("step", "norms", "kmeans", "operations", "start")
 RESULTS = Path("benchmarks/results")  # below the root of a checkout
 README, LADDER = Path("README.md"), Path("kernels/README.md")
 REGIONS = {README: "bench:table", LADDER: "bench:operations"}
@@ -23,6 +23,9 @@ NAMES = {
     "step-cae-28": "training step, convolutional, 28×28",
     "step-cae-16": "training step, convolutional, 16×16",
     "step-dense": "training step, dense, 28×28",
+    "step-cae-28-layer-norm-embedding": "convolutional, layer norm on the embedding",
+    "step-cae-28-layer-norm": "convolutional, layer norm everywhere",
+    "step-cae-28-batch-norm": "convolutional, batch norm everywhere",
     "kmeans-70000x10-k10": "k-means, 70,000 × 10, 10 clusters",
     "kmeans-70000x784-k10": "k-means, 70,000 × 784, 10 clusters",
     "kmeans-200000x64-k256": "k-means, 200,000 × 64, 256 clusters",
@@ -81,7 +84,7 @@ def speed(results: dict[str, Result]) -> str:
     """Return the table of steps, k-means and start beside the peers, "" without results."""
     lines: list[list[str]] = []
     machines: list[tuple[str, dict[str, Any]]] = []
-    for part in ("step", "kmeans", "start"):
+    for part in ("step", "norms", "kmeans", "start"):
         if part in results:
             machines.append((part, results[part].machine))
             shown = [row for row in results[part].rows if row.work in NAMES]

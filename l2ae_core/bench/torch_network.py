@@ -25,7 +25,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from l2ae_core.layers import Conv2d, ConvTranspose2d, Dense, L2Normalize, Layer, LeakyReLU, ReLU
+from l2ae_core.layers import (
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    L2Normalize,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    ReLU,
+)
 from l2ae_core.layers.base import Params, Shape
 from l2ae_core.models import AutoEncoder
 from l2ae_kernels.arrays import Array
@@ -62,6 +72,13 @@ class UnitNorm(nn.Module):
         return F.normalize(x, dim=1, eps=self.eps)
 
 
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm of a channels_last map (N, C, H, W) over C, which lies together: no copy."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class TorchStep:
     """Training steps of the peer; its network starts with the weights of `ours`."""
 
@@ -87,20 +104,29 @@ class TorchStep:
         return float(loss.item())
 
     def gradients(self) -> tuple[float, Params]:
-        """Return the loss, and its gradients under our names and in our layouts."""
+        """Return the loss, and its gradients under our names and in our layouts.
+
+        Without those of a shift that BatchNorm takes away again: they are rounding.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         loss = F.mse_loss(self.network(self.x), self.x)
         loss.backward()
         found = {}
-        for link in self.links:
-            for name in (f"{link.name}.{parameter}" for parameter in link.layer.params):
+        for i, link in enumerate(self.links):
+            moot = ("b", "beta") if self._shift_is_moot(i) else ()
+            for name in (f"{link.name}.{p}" for p in link.layer.params if p not in moot):
                 found[name] = self._ours(name, self._parameter(name).grad.numpy())
         return float(loss.item()), found
+
+    def _shift_is_moot(self, i: int) -> bool:
+        """Whether BatchNorm follows layer i with nothing but dense layers in between."""
+        after = (link.layer for link in self.links[i + 1 :] if not isinstance(link.layer, Dense))
+        return isinstance(next(after, None), BatchNorm)
 
     def _parameter(self, name: str) -> Any:
         """The tensor that stands for our parameter `name`."""
         module = self.modules[self._place(name)]
-        return module.weight if name.endswith("W") else module.bias
+        return module.weight if name.endswith(("W", "gamma")) else module.bias
 
     def _place(self, name: str) -> int:
         return [link.name for link in self.links].index(name.rpartition(".")[0])
@@ -119,18 +145,19 @@ class TorchStep:
         """Turn a parameter into that of mirrored images, or back: twice is nothing.
 
         Kernels are turned by 180 degrees. A dense layer that reads a map as a vector finds its rows
-        in another order; one whose output becomes a map has columns and bias to reorder.
+        in another order; one whose output becomes a map has columns and bias to reorder, and so has
+        a normalization in between.
         """
         i = self._place(name)
         if array.ndim == 4:
             return array[::-1, ::-1]
-        if not isinstance(self.links[i].layer, Dense):
-            return array
         source = self.links[i - 1]
         if source.reshapes and len(source.before) == 3 and array.ndim == 2:
             H, W, _ = source.before
             array = _mirrored(array.reshape(1, H, W, -1)).reshape(array.shape)
-        for target in self.links[i + 1 : i + 3]:  # an activation may stand between
+        for target in self.links[i + 1 :]:
+            if isinstance(target.layer, Dense | Conv2d | ConvTranspose2d):
+                break
             if target.reshapes and len(target.after) == 3:
                 array = _mirrored(array.reshape(-1, *target.after)).reshape(array.shape)
         return array
@@ -170,6 +197,8 @@ def _module(layer: Layer, before: Shape, after: Shape) -> Any:
         return nn.Linear(math.prod(before), math.prod(after))
     if isinstance(layer, L2Normalize):
         return UnitNorm(layer.eps)
+    if isinstance(layer, BatchNorm | LayerNorm):
+        return _normalization(layer, before)
     if isinstance(layer, ReLU):
         return nn.ReLU()
     if isinstance(layer, LeakyReLU):
@@ -177,6 +206,15 @@ def _module(layer: Layer, before: Shape, after: Shape) -> Any:
     if len(before) != len(after):
         return ToVector() if len(after) == 1 else ToMap(after)
     raise ValueError(f"bench: PyTorch's {layer} is not written")
+
+
+def _normalization(layer: BatchNorm | LayerNorm, before: Shape) -> Any:
+    affine, of_maps = layer.gamma is not None, len(before) == 3
+    if isinstance(layer, LayerNorm):
+        kind = ChannelNorm if of_maps else nn.LayerNorm
+        return kind(before[-1], layer.eps, elementwise_affine=affine)
+    kind = nn.BatchNorm2d if of_maps else nn.BatchNorm1d
+    return kind(before[-1], layer.eps, 1 - layer.momentum, affine)
 
 
 def _convolution(layer: Conv2d | ConvTranspose2d, before: Shape, after: Shape) -> Any:

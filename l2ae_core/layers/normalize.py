@@ -78,17 +78,9 @@ class _Standardize(Layer):
             return {}
         return {"gamma": self.gamma, "beta": self.beta}
 
-    def _affine(self, x_hat: Array) -> Array:
-        if self.gamma is None or self.beta is None:
-            return x_hat
-        return self.gamma * x_hat + self.beta
-
-    def _affine_backward(self, dy: Array, x_hat: Array) -> tuple[Array, Params]:
-        """Return dx̂ = γ dy and the gradients dγ = Σ x̂ dy, dβ = Σ dy over all axes but the last."""
-        if self.gamma is None:
-            return dy, {}
-        grads = {"gamma": ops.bias_adjoint(dy * x_hat), "beta": ops.bias_adjoint(dy)}
-        return self.gamma * dy, grads
+    def _trained(self, dgamma: Array, dbeta: Array) -> Params:
+        """The gradients of what there is."""
+        return {} if self.gamma is None else {"gamma": dgamma, "beta": dbeta}
 
 
 @dataclass(eq=False)
@@ -144,23 +136,20 @@ class BatchNorm(_Standardize):
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         self.output_shape(x.shape[1:])
-        mean, variance = self.running_mean, self.running_var
+        mean, variance = self.running_mean.copy(), self.running_var  # the cache keeps μ as it is
         if train:
             if not x.size:
                 raise ValueError(f"{self}: x has shape {x.shape}, an empty batch has no statistics")
-            mean = _mean(x)
-            variance = _mean((x - mean) ** 2)
+            mean, variance = ops.moments(x)
             self._remember(mean, variance)
         sigma = array_module(x).sqrt(variance + self.eps)  # (C,)
-        x_hat = (x - mean) / sigma
-        return self._affine(x_hat), (x_hat, sigma, train)
+        y = ops.batch_norm(x, mean, sigma, self.gamma, self.beta)
+        return y, (x, mean, sigma, train)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        x_hat, sigma, train = cache
-        dx_hat, grads = self._affine_backward(dy, x_hat)
-        if train:  # μ and σ depend on x
-            dx_hat = dx_hat - _mean(dx_hat) - x_hat * _mean(x_hat * dx_hat)
-        return dx_hat / sigma, grads
+        x, mean, sigma, train = cache  # in training μ and σ depend on x
+        dx, *grads = ops.batch_norm_adjoint(dy, x, mean, sigma, self.gamma, of_batch=train)
+        return dx, self._trained(*grads)
 
     def _remember(self, mean: Array, variance: Array) -> None:
         """Move the running statistics, in place, towards those of the batch."""
@@ -198,23 +187,12 @@ class LayerNorm(_Standardize):
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         self.output_shape(x.shape[1:])
-        centred = x - x.mean(axis=-1, keepdims=True)
-        variance = (centred**2).mean(axis=-1, keepdims=True)
-        sigma = array_module(x).sqrt(variance + self.eps)  # (..., 1)
-        x_hat = centred / sigma
-        return self._affine(x_hat), (x_hat, sigma)
+        return ops.layer_norm(x, self.gamma, self.beta, eps=self.eps), x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        x_hat, sigma = cache
-        dx_hat, grads = self._affine_backward(dy, x_hat)
-        projection = (x_hat * dx_hat).mean(axis=-1, keepdims=True)
-        return (dx_hat - dx_hat.mean(axis=-1, keepdims=True) - x_hat * projection) / sigma, grads
-
-
-def _mean(x: Array) -> Array:
-    """Mean over all axes but the last: (..., C) -> (C,)."""
-    mean: Array = ops.bias_adjoint(x) / (x.size // x.shape[-1])
-    return mean
+        x = cache
+        dx, *grads = ops.layer_norm_adjoint(dy, x, self.gamma, eps=self.eps)
+        return dx, self._trained(*grads)
 
 
 def _last_axis(layer: Layer, input_shape: Shape, features: int | None) -> Shape:

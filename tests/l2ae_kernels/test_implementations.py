@@ -139,6 +139,69 @@ def test_dense(case, dtype):
             assert_agree(fast, function(*arguments, rung="reference"))
 
 
+ROWS = [(1, 1), (3, 32), (257, 10), (1000, 7), (70, 1152), (5000, 3)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("case", ROWS, ids=str)
+def test_normalizations(case, affine, dtype):
+    rng = np.random.default_rng(7)
+    x, dy = 3 + 2 * normal(rng, case, dtype), normal(rng, case, dtype)
+    mean, sigma = normal(rng, case[1:], dtype), 0.5 + rng.random(case[1]).astype(dtype)
+    gamma, beta = (normal(rng, case[1:], dtype) if affine else None for _ in range(2))
+    for operation, arguments, named in [
+        ("moments", (x,), {}),
+        ("batch_norm", (x, mean, sigma, gamma, beta), {}),
+        ("batch_norm_adjoint", (dy, x, mean, sigma, gamma), {"of_batch": True}),
+        ("batch_norm_adjoint", (dy, x, mean, sigma, gamma), {"of_batch": False}),
+        ("layer_norm", (x, gamma, beta), {"eps": 1e-3}),
+        ("layer_norm_adjoint", (dy, x, gamma), {"eps": 1e-3}),
+    ]:
+        function = getattr(ops, operation)
+        for rung in rungs(operation, dtype):
+            made, expected = (
+                result if isinstance(result, tuple) else (result,)
+                for result in (
+                    forced(function, rung, *arguments, **named),
+                    function(*arguments, **named, rung="reference"),
+                )
+            )
+            for fast, reference in zip(made, expected, strict=True):
+                assert_agree(fast, reference)
+
+
+def test_moments_keep_their_digits_far_from_zero():
+    """In exact arithmetic the variance is 1.25, at 10⁸ where float64 keeps 10⁻⁸ of each value."""
+    x = np.tile(np.array([[0.0], [1], [2], [3]]), (5000, 2)) + 1e8
+    mean, variance = ops.moments(x, rung="fused")
+    np.testing.assert_array_equal(mean, 1e8 + 1.5)
+    np.testing.assert_allclose(variance, 1.25, rtol=1e-7)
+
+
+def test_a_row_of_layer_norm_knows_no_other():
+    rng = np.random.default_rng(8)
+    x, dy = normal(rng, (300, 17), "float32"), normal(rng, (300, 17), "float32")
+    y, (dx, *_) = ops.layer_norm(x, eps=1e-3), ops.layer_norm_adjoint(dy, x, eps=1e-3)
+    alone = ops.layer_norm(x[7:8], eps=1e-3), ops.layer_norm_adjoint(dy[7:8], x[7:8], eps=1e-3)[0]
+    assert np.array_equal(alone[0][0], y[7])
+    assert np.array_equal(alone[1][0], dx[7])
+
+
+def test_normalizations_of_no_samples():
+    x, vector = np.zeros((0, 4, 4, 3), "float32"), np.ones(3, "float32")
+    assert ops.batch_norm(x, vector, vector).shape == x.shape
+    for dx, dgamma, dbeta in (
+        ops.batch_norm_adjoint(x, x, vector, vector, of_batch=True),
+        ops.layer_norm_adjoint(x, x, eps=1e-3),
+    ):
+        assert dx.shape == x.shape
+        assert not dgamma.any()
+        assert not dbeta.any()
+    with pytest.raises(ValueError, match=r"moments: x has shape \(0, 4, 4, 3\), an empty array"):
+        ops.moments(x)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("variant", ["keras", "torch"])
 @pytest.mark.parametrize("shape", [(1,), (3, 7), (20001,)])
@@ -177,6 +240,11 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             db = ops.bias_adjoint(y)
             d = ops.dense(features, features[:10].T.copy())
             results.append([y, dx, dW, db, d, ops.dense_adjoint_W(features, d)])
+            mean, variance = ops.moments(y)
+            results[-1] += [mean, variance, ops.batch_norm(y, mean, variance)]
+            results[-1] += ops.batch_norm_adjoint(y, y[::-1], mean, variance, of_batch=True)
+            results[-1] += [ops.layer_norm(y, eps=1e-3)]
+            results[-1] += ops.layer_norm_adjoint(y, y[::-1], eps=1e-3)
             results[-1] += [*ops.assign(features, features[:7]), *ops.update(features, labels, 7)]
     for one in results[1:]:
         for a, b in zip(results[0], one, strict=True):
@@ -224,6 +292,10 @@ def test_errors_name_the_argument():
         ops.correlate(np.zeros((1, 2, 2, 4), "float32"), W, **geometry)
     with pytest.raises(ValueError, match="one dtype"):
         ops.dense(np.zeros((2, 3), "float32"), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"layer_norm: gamma has shape \(4,\), expected \(3,\)"):
+        ops.layer_norm(x, np.ones(4, "float32"), eps=1e-3)
+    with pytest.raises(ValueError, match=r"batch_norm_adjoint: dy has shape \(2, 3\), expected"):
+        ops.batch_norm_adjoint(x[0, 0, :2], x, W[0, 0, 0, :3], W[0, 0, 0, :3], of_batch=True)
     with pytest.raises(ValueError, match="features differ"):
         ops.assign(np.zeros((4, 3)), np.zeros((2, 5)))
     with pytest.raises(ValueError, match="implementation 'faster' is not one of"):

@@ -45,13 +45,13 @@ def test_without_torch_ours_stands_alone(small, no_torch):
     assert peers.missing_peer("operations") is None
 
 
-@pytest.mark.parametrize("network", steps.NETWORKS)
+@pytest.mark.parametrize("network", [*steps.NETWORKS, *steps.NORMALIZED])
 def test_torch_agrees_and_its_steps_too(network, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(steps, "BATCH", 16)
     contest = steps.contest(network)
     assert list(contest.sides) == [OURS, "torch", "torch-jit"]
-    assert 0 < contest.agreement < steps.GRADIENTS
+    assert 0 < contest.agreement < steps.NORMALIZED_GRADIENTS
 
 
 def test_a_wrong_gradient_is_not_timed(small, monkeypatch):

@@ -67,35 +67,31 @@ class ReLUMaskFromCotangent(ReLU):
 
 class BatchNormForgetsMean(BatchNorm):
     def backward(self, dy, cache):
-        x_hat, sigma, _ = cache
-        dx_hat, grads = self._affine_backward(dy, x_hat)
+        (x_hat, dx_hat, sigma), grads = _of_batch(self, dy, cache), super().backward(dy, cache)[1]
         axes = tuple(range(dy.ndim - 1))
         return (dx_hat - x_hat * (x_hat * dx_hat).mean(axis=axes)) / sigma, grads
 
 
 class BatchNormForgetsVariance(BatchNorm):
     def backward(self, dy, cache):
-        x_hat, sigma, _ = cache
-        dx_hat, grads = self._affine_backward(dy, x_hat)
+        (_, dx_hat, sigma), grads = _of_batch(self, dy, cache), super().backward(dy, cache)[1]
         return (dx_hat - dx_hat.mean(axis=tuple(range(dy.ndim - 1)))) / sigma, grads
 
 
 class BatchNormAlwaysTrains(BatchNorm):
     def backward(self, dy, cache):
-        return super().backward(dy, (*cache[:2], True))
+        return super().backward(dy, (*cache[:-1], True))
 
 
 class BatchNormNeverTrains(BatchNorm):
     def backward(self, dy, cache):
-        return super().backward(dy, (*cache[:2], False))
+        return super().backward(dy, (*cache[:-1], False))
 
 
 class BatchNormBesselCorrected(BatchNorm):
     def backward(self, dy, cache):
-        x_hat, sigma, _ = cache
-        dx_hat, grads = self._affine_backward(dy, x_hat)
-        N = len(dy)
-        projection = (x_hat * dx_hat).sum(axis=0) / (N - 1)
+        (x_hat, dx_hat, sigma), grads = _of_batch(self, dy, cache), super().backward(dy, cache)[1]
+        projection = (x_hat * dx_hat).sum(axis=0) / (len(dy) - 1)
         return (dx_hat - dx_hat.mean(axis=0) - x_hat * projection) / sigma, grads
 
 
@@ -112,10 +108,17 @@ class BatchNormDropsGamma(BatchNorm):
 
 class LayerNormOverBatch(LayerNorm):
     def backward(self, dy, cache):
-        x_hat, sigma = cache
-        dx_hat, grads = self._affine_backward(dy, x_hat)
+        x, grads = cache, super().backward(dy, cache)[1]
+        sigma = np.sqrt(x.var(axis=-1, keepdims=True) + self.eps)
+        x_hat, dx_hat = (x - x.mean(axis=-1, keepdims=True)) / sigma, self.gamma * dy
         projection = (x_hat * dx_hat).mean(axis=0)
         return (dx_hat - dx_hat.mean(axis=0) - x_hat * projection) / sigma, grads
+
+
+def _of_batch(layer, dy, cache):
+    """x̂, dx̂ and σ."""
+    x, mean, sigma, _ = cache
+    return (x - mean) / sigma, dy if layer.gamma is None else layer.gamma * dy, sigma
 
 
 # case of the suite, mutant, block that must fail, a part of the report that must be there
