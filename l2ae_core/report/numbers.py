@@ -1,8 +1,10 @@
 """The parts of the page that are tables: what was run, the paper beside ours, paired gains."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from l2ae_core.experiments.finder import Finder
 from l2ae_core.experiments.paper import PAIRS
 from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import paired_difference, summarize
@@ -55,19 +57,20 @@ def paired_gains(results: Sequence[Result]) -> list[Markup]:
     """What the constraint adds, seed by seed."""
     shown: list[Markup] = []
     clustering, detection = of_task(results, "clustering"), of_task(results, "detection")
+    finder = Finder(results)
     panels, rows = [], []
     for data, systems in clustering.items():
         for one, other in PAIRS:
             if one in systems and other in systems:
-                found = [_clustering_row(data, one, other, systems, s) for s in CLUSTERING]
-                rows += [row for row in found if row]
-                panels += _slopes(data, one, other, systems) if any(found) else []
+                pairs = Pairs(data, one, other, *finder.pairs(data, one, other))
+                rows += [_clustering_row(pairs, s) for s in CLUSTERING if pairs.seeds]
+                panels += _slopes(pairs) if pairs.seeds else []
     if rows:
         columns = ["data", "pair", "score", "without", "with l2", "gain", "from", "to",
                    "l2 ahead", "chance"]  # fmt: skip
         note = (
-            "Percent; gains in percentage points, mean over seeds that both have, with its 95 % "
-            "interval (Student's t)."
+            "Percent; gains in percentage points, mean over seeds that both have at the same "
+            "number of epochs, with its 95 % interval (Student's t)."
         )
         shown += [
             figure(grid(panels), caption="Each thin line is one seed; bars are means. Middle: the "
@@ -82,42 +85,53 @@ def paired_gains(results: Sequence[Result]) -> list[Markup]:
     return shown
 
 
-def _clustering_row(
-    data: str, one: str, other: str, systems: Mapping[str, list[Result]], score: str
-) -> list[str]:
-    """One row of paired differences, in percent; empty without a seed that both have."""
-    a, b = ({r.config["seed"]: float(r.scores[score]) for r in systems[s]} for s in (one, other))
+@dataclass(frozen=True)
+class Pairs:
+    """Results by seed of a system with the constraint, and of the same one without."""
+
+    data: str
+    one: str
+    other: str
+    with_l2: Mapping[int, Result]
+    without: Mapping[int, Result]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those that both have."""
+        return sorted(self.with_l2.keys() & self.without.keys())
+
+
+def _clustering_row(pairs: Pairs, score: str) -> list[str]:
+    """One row of paired differences, in percent."""
+    seeds = pairs.seeds
+    a, b = ({s: float(side[s].scores[score]) for s in seeds}
+            for side in (pairs.with_l2, pairs.without))  # fmt: skip
     gain = paired_difference(a, b)
-    if gain is None:
-        return []
-    seeds = sorted(a.keys() & b.keys())
-    chance = summarize([r.chance[score] for r in systems[one] if r.config["seed"] in seeds]).mean
-    means = [percent(summarize([scores[s] for s in seeds]).mean) for scores in (b, a)]
+    assert gain is not None  # there are seeds
+    chance = summarize([pairs.with_l2[s].chance[score] for s in seeds]).mean
+    means = [percent(summarize(list(scores.values())).mean) for scores in (b, a)]
     low, high = map(percent, gain.interval) if gain.interval else ("", "")
     ahead = f"{sum(a[s] > b[s] for s in seeds)} of {len(seeds)}"
-    pair = f"{title(one)} − {title(other)}"
-    return [NAMES[data], pair, score.upper(), *means, percent(gain.mean), low, high, ahead,
+    name = f"{title(pairs.one)} − {title(pairs.other)}"
+    return [NAMES[pairs.data], name, score.upper(), *means, percent(gain.mean), low, high, ahead,
             percent(chance)]  # fmt: skip
 
 
-def _slopes(
-    data: str, one: str, other: str, systems: Mapping[str, list[Result]]
-) -> list[Markup]:  # fmt: skip
+def _slopes(pairs: Pairs) -> list[Markup]:
     """One panel: accuracy without, after training, with the constraint, a line a seed."""
-    plain = {r.config["seed"]: r for r in systems[other]}
-    with_l2 = {r.config["seed"]: r for r in systems[one]}
-    seeds = sorted(plain.keys() & with_l2.keys())
-    after = [plain[s].score(AFTER) for s in seeds]
-    columns = {"no l2": [plain[s].scores["acc"] for s in seeds]}
+    plain, with_l2 = ([side[s] for s in pairs.seeds] for side in (pairs.without, pairs.with_l2))
+    after = [r.score(AFTER) for r in plain]
+    columns = {"no l2": [r.scores["acc"] for r in plain]}
     if None not in after:
         columns["l2 after training"] = [v for v in after if v is not None]
-    columns["l2 in training"] = [with_l2[s].scores["acc"] for s in seeds]
-    chance = summarize([with_l2[s].chance["acc"] for s in seeds]).mean
-    name = f"{NAMES[data]}, {title(other)}"
+    columns["l2 in training"] = [r.scores["acc"] for r in with_l2]
+    chance = summarize([r.chance["acc"] for r in with_l2]).mean
+    name = f"{NAMES[pairs.data]}, {title(pairs.other)}"
     drawn = paired({k: [100 * v for v in vs] for k, vs in columns.items()}, chance=100 * chance,
                    y="accuracy, %", panel=name)  # fmt: skip
     told = ", ".join(f"{k} {percent(summarize(v).mean)} %" for k, v in columns.items())
-    return [element("div", svg(drawn, f"pairs-{data}-{other}", f"{name}: {told}"), class_="panel")]
+    picture = svg(drawn, f"pairs-{pairs.data}-{pairs.other}", f"{name}: {told}")
+    return [element("div", picture, class_="panel")]
 
 
 def _detection(data: str, systems: Mapping[str, list[Result]]) -> list[Markup]:

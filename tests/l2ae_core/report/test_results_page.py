@@ -82,6 +82,13 @@ def check_gains(page: Page, folder: Path) -> None:
         assert float(row[9]) == pytest.approx(100 * chance, abs=0.006)
 
 
+def test_a_longer_run_of_one_side_is_in_no_pair(tmp_path: Path) -> None:
+    found = [*some_clustering(), clustering("cae-l2", 0, 0.99, epochs=60)]
+    write(tmp_path, found)
+    rows = Page(results_page(tmp_path)).tables["Clustering: with l2 minus without"]
+    assert rows[1][3:6] == ["74.73", "90.90", "16.17"]
+
+
 def check_auc(page: Page, folder: Path) -> None:
     """AssertionError when an AUC below the ROC curves is not that of the files."""
     found = [r for r in read_results(folder) if r.config["task"] == "detection"]
