@@ -10,7 +10,7 @@ from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import paired_difference, summarize
 from l2ae_core.experiments.tables import paper_tables, percent
 from l2ae_core.plots import paired
-from l2ae_core.report.evidence import CLUSTERING, NAMES, of_task, title
+from l2ae_core.report.evidence import CLUSTERING, NAMES, longest, of_task, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import svg
 from l2ae_core.text import ranges
@@ -54,9 +54,10 @@ def tables(results: Sequence[Result]) -> list[Markup]:
 
 
 def paired_gains(results: Sequence[Result]) -> list[Markup]:
-    """What the constraint adds, seed by seed."""
+    """What the constraint adds, seed by seed; of all results, as pairs may be shorter runs."""
     shown: list[Markup] = []
-    clustering, detection = of_task(results, "clustering"), of_task(results, "detection")
+    clustering = of_task(results, "clustering")
+    detection = of_task(longest(results), "detection")
     finder = Finder(results)
     panels, rows = [], []
     for data, systems in clustering.items():

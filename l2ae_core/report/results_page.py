@@ -19,20 +19,21 @@ def results_page(path: Path) -> str:
 
     Raises ValueError when it has no result, or a file in it, which is named, is damaged.
     """
-    results = longest(read(path))
+    every = read(path)
+    results = longest(every)
     reproduce = f"l2ae reproduce {{}} --out {path}"
     if not results:
         raise ValueError(
             f"report: {path} has no result yet; `{reproduce.format('table2')}` makes some"
         )
     table2 = reproduce.format("table2")
-    present = {table.name for table in paper_tables(results)}
+    present = {table.name for table in paper_tables(every)}
     sections = [
         Section("glance", "At a glance", glance(results), table2),
         Section("runs", "What was run", numbers.what_was_run(results)),
-        Section("tables", "The paper's tables, beside ours", numbers.tables(results),
+        Section("tables", "The paper's tables, beside ours", numbers.tables(every),
                 reproduce.format(" ".join(TABLES))),
-        Section("gains", "What the constraint adds", numbers.paired_gains(results), table2),
+        Section("gains", "What the constraint adds", numbers.paired_gains(every), table2),
         Section("figure1", "Figure 1: maps of the codes", images.figure_1(path),
                 reproduce.format("figure1")),
         Section("roc", "Anomalies: ROC curves", curves.roc_grid(results),
