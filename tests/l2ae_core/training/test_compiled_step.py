@@ -43,10 +43,12 @@ def narrow(model, shape, norm="l2"):
 def clear_images(model, count, seed=1):
     """Random images (count, H, W, C) for which no unit is at its kink."""
     rng, wide, kept = np.random.default_rng(seed), model.astype(np.float64), []
-    while sum(map(len, kept)) < count:
+    for _ in range(100):
         x = rng.random((count + 20, *model.input_shape), dtype=np.float32)
         kept.append(x[_clear(wide, x.astype(np.float64))])
-    return np.concatenate(kept)[:count]
+        if sum(map(len, kept)) >= count:
+            return np.concatenate(kept)[:count]
+    raise AssertionError(f"every image has a unit of {model} at its kink: are all units dead?")
 
 
 def _clear(layer, x):
