@@ -22,6 +22,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import output_size
 from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.reference.optim import AdamSettings
 
 BATCH = 256
 # float32 sums of up to 50,000 products in another order, over the largest entry.
@@ -186,20 +187,13 @@ def _elementwise(rng: np.random.Generator) -> list[Case]:
     out = np.empty_like(y)
     p, m, g = (_random(rng, CAE_PARAMETERS) for _ in range(3))
     v = g * g
-    adam: dict[str, Any] = {
-        "learning_rate": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "eps": 1e-8,
-        "step": 1,
-    }
     return [
         Case("bias_adjoint", "14x14x32", partial(ops.bias_adjoint, dy), bytes=dy.nbytes),
         Case("leaky_relu", "14x14x32", partial(ops.leaky_relu, y, 0.0, out=out),
              bytes=2.0 * y.nbytes),
         Case("leaky_relu_adjoint", "14x14x32", partial(ops.leaky_relu_adjoint, dy, y, 0.0, out=out),
              bytes=3.0 * y.nbytes),
-        Case("adam_step", "cae", partial(ops.adam_step, p, m, v, g, **adam, variant="keras"),
+        Case("adam_step", "cae", partial(ops.adam_step, p, m, v, g, AdamSettings(), step=1),
              bytes=28.0 * CAE_PARAMETERS, changes=(p, m, v)),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from l2ae_core.layers.base import Params
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
 from l2ae_kernels.cpu.optim import AdamNumbers, adam_numbers
-from l2ae_kernels.reference.optim import AdamVariant
+from l2ae_kernels.reference.optim import AdamSettings, AdamVariant
 
 
 @dataclass(frozen=True)
@@ -94,36 +94,24 @@ class Adam(Optimizer):
                 f"Adam: variant is {self.variant!r} but expected one of {get_args(AdamVariant)}"
             )
 
+    @property
+    def settings(self) -> AdamSettings:
+        """What the kernels ask for."""
+        return AdamSettings(self.learning_rate, self.beta1, self.beta2, self.eps, self.variant)
+
     def step(self, params: Params, grads: Params) -> None:
         """See `Optimizer.step`."""
         _check_like("Adam", "grads", params, grads)
         self._begin(params)
         for name, p in params.items():
             ops.adam_step(
-                p,
-                self.m[name],
-                self.v[name],
-                grads[name],
-                learning_rate=self.learning_rate,
-                beta1=self.beta1,
-                beta2=self.beta2,
-                eps=self.eps,
-                step=self.steps,
-                variant=self.variant,
+                p, self.m[name], self.v[name], grads[name], self.settings, step=self.steps
             )
 
     def fused(self, params: Params) -> AdamUpdate:
         """See `Optimizer.fused`."""
         self._begin(params)
-        numbers = adam_numbers(
-            learning_rate=self.learning_rate,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            eps=self.eps,
-            step=self.steps,
-            variant=self.variant,
-        )
-        return AdamUpdate(self.m, self.v, numbers)
+        return AdamUpdate(self.m, self.v, adam_numbers(self.settings, self.steps))
 
     def _begin(self, params: Params) -> None:
         """Check the memory, make it in the first step, and count."""

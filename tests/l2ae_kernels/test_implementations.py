@@ -10,6 +10,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.cpu.emit.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, WORTH_A_THREAD, threads, use_threads
 from l2ae_kernels.implementations import IMPLEMENTATIONS, pick
+from l2ae_kernels.reference.optim import AdamSettings
 
 # Sums of up to some thousand products of standard normals, whatever their order, and by Winograd's
 # filtering: a few hundred units in the last place of the largest result.
@@ -213,10 +214,8 @@ def test_adam(shape, variant, dtype):
         p, m, v = (a.copy() for a in start)
         for step in (1, 2, 3):
             g = normal(np.random.default_rng(step), shape, dtype)
-            ops.adam_step(
-                p, m, v, g, learning_rate=1e-2, beta1=0.9, beta2=0.999, eps=1e-8, step=step,
-                variant=variant, rung=rung,
-            )  # fmt: skip
+            settings = AdamSettings(1e-2, variant=variant)
+            ops.adam_step(p, m, v, g, settings, step=step, rung=rung)
         results[rung] = (p, m, v)
     for rung, _ in rungs("adam_step", dtype):
         for fast, reference in zip(results[rung], results["reference"], strict=True):
@@ -296,6 +295,8 @@ def test_errors_name_the_argument():
         ops.layer_norm(x, np.ones(4, "float32"), eps=1e-3)
     with pytest.raises(ValueError, match=r"batch_norm_adjoint: dy has shape \(2, 3\), expected"):
         ops.batch_norm_adjoint(x[0, 0, :2], x, W[0, 0, 0, :3], W[0, 0, 0, :3], of_batch=True)
+    with pytest.raises(ValueError, match="adam_step: variant is 'tf' but expected one of"):
+        ops.adam_step(*(np.zeros(2),) * 4, AdamSettings(variant="tf"), step=1)
     with pytest.raises(ValueError, match="features differ"):
         ops.assign(np.zeros((4, 3)), np.zeros((2, 5)))
     with pytest.raises(ValueError, match="implementation 'faster' is not one of"):

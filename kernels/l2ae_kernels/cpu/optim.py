@@ -6,6 +6,7 @@ from typing import NamedTuple
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.reference.optim import AdamSettings
 
 VALUE_WORK = 32  # a value costs about as much as 32 multiply-adds of a GEMM: a root, a division
 
@@ -32,36 +33,20 @@ class AdamNumbers(NamedTuple):
     eps: float
 
 
-def adam_numbers(
-    *, learning_rate: float, beta1: float, beta2: float, eps: float, step: int, variant: str
-) -> AdamNumbers:
-    """Return what a step needs besides its arrays."""
-    correction1, correction2 = 1 - beta1**step, math.sqrt(1 - beta2**step)
-    if variant == "torch":
-        rate, scale = learning_rate / correction1, 1 / correction2
+def adam_numbers(settings: AdamSettings, step: int) -> AdamNumbers:
+    """Return what step t = `step` needs besides its arrays."""
+    s = settings
+    correction1, correction2 = 1 - s.beta1**step, math.sqrt(1 - s.beta2**step)
+    if s.variant == "torch":
+        rate, scale = s.learning_rate / correction1, 1 / correction2
     else:
-        rate, scale = learning_rate * correction2 / correction1, 1.0
-    return AdamNumbers(beta1, 1 - beta1, beta2, 1 - beta2, rate, scale, eps)
+        rate, scale = s.learning_rate * correction2 / correction1, 1.0
+    return AdamNumbers(s.beta1, 1 - s.beta1, s.beta2, 1 - s.beta2, rate, scale, s.eps)
 
 
-def adam_step(
-    p: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    step: int,
-    variant: str,
-) -> None:
+def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:
     """Update p, m, v in place."""
-    n = adam_numbers(
-        learning_rate=learning_rate, beta1=beta1, beta2=beta2, eps=eps, step=step, variant=variant
-    )
-    real = p.dtype.type
+    n, real = adam_numbers(settings, step), p.dtype.type
     numbers = (real(n.beta1), real(n.beta2), real(n.rate), real(n.scale), real(n.eps))
     arrays = [a.reshape(-1) for a in (p, m, v, g)]
     in_ranges(_adam_step, p.size, p.size * VALUE_WORK, *arrays, *numbers)

@@ -6,6 +6,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import elementwise, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.reference.optim import AdamSettings
 
 
 def _normal(device: Device, *shape: int) -> Array:
@@ -33,8 +34,7 @@ def adam(device: Device) -> None:
     """One step of 300 parameters."""
     p, g = _normal(device, 300), _normal(device, 300)
     m, v = device.zeros(300, np.float32), device.zeros(300, np.float32)
-    numbers = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-    optim.adam_step(p, m, v, g, **numbers, step=1, variant="keras")
+    optim.adam_step(p, m, v, g, AdamSettings(), step=1)
 
 
 def bottleneck(device: Device) -> None:

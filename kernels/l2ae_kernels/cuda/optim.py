@@ -12,62 +12,37 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.models import THREADS, real, strided_grid
-from l2ae_kernels.reference.optim import AdamVariant
+from l2ae_kernels.reference.optim import AdamSettings
 
 
-def adam_step(
-    p: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    step: int,
-    variant: AdamVariant,
-) -> None:
+def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:
     """Change p, m and v in place, as `l2ae_kernels.reference.optim` has it; `step` from 1."""
-    numbers = device_of(p).to_device(
-        step_numbers(learning_rate, beta1, beta2, step, variant).astype(p.dtype)
-    )
-    launch(p, m, v, g, numbers, beta1=beta1, beta2=beta2, eps=eps)
+    numbers = device_of(p).to_device(step_numbers(settings, step).astype(p.dtype))
+    launch(p, m, v, g, numbers, settings)
 
 
-def launch(
-    p: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    numbers: Array,
-    *,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
+def launch(p: Array, m: Array, v: Array, g: Array, numbers: Array, settings: AdamSettings) -> None:
     """Queue a step whose `step_numbers` lie on the device, where a captured graph finds them."""
-    device, number = device_of(p), p.dtype.type
+    device, number, s = device_of(p), p.dtype.type, settings
     device.launch(
         device.kernel("adam.cu", "adam_step", real(p.dtype)),
         strided_grid(device, p.size),
         (THREADS,),
         (
-            p, m, v, g, np.int64(p.size), numbers,
-            number(beta1), number(1 - beta1), number(beta2), number(1 - beta2), number(eps),
+            p, m, v, g, np.int64(p.size), numbers, number(s.beta1), number(1 - s.beta1),
+            number(s.beta2), number(1 - s.beta2), number(s.eps),
         ),
     )  # fmt: skip
 
 
-def step_numbers(
-    learning_rate: float, beta1: float, beta2: float, step: int, variant: AdamVariant
-) -> Array:
+def step_numbers(settings: AdamSettings, step: int) -> Array:
     """Return {rate, root} of step t, float64, on the host:  p ← p − rate · m / (√v / root + ε).
 
     "keras": η √(1 − β₂ᵗ) / (1 − β₁ᵗ) and 1. "torch": η / (1 − β₁ᵗ) and √(1 − β₂ᵗ).
     """
-    rate, root = learning_rate / (1 - beta1**step), sqrt(1 - beta2**step)
-    return np.array([rate * root, 1.0] if variant == "keras" else [rate, root])
+    s = settings
+    rate, root = s.learning_rate / (1 - s.beta1**step), sqrt(1 - s.beta2**step)
+    return np.array([rate * root, 1.0] if s.variant == "keras" else [rate, root])
 
 
 def flatten(device: Device, params: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:

@@ -1,5 +1,6 @@
 """The Adam update of one array in NumPy: the specification of every faster one."""
 
+from dataclasses import dataclass
 from math import sqrt
 from typing import Literal, TypeAlias
 
@@ -8,19 +9,18 @@ from l2ae_kernels.arrays import Array, array_module
 AdamVariant: TypeAlias = Literal["keras", "torch"]
 
 
-def adam_step(
-    p: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    step: int,
-    variant: AdamVariant,
-) -> None:
+@dataclass(frozen=True)
+class AdamSettings:
+    """What a step of Adam needs besides its arrays and t."""
+
+    learning_rate: float = 1e-3  # η
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    variant: AdamVariant = "keras"
+
+
+def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:
     """Change the parameter p and its moments m, v in place (Kingma and Ba 2015, Algorithm 1).
 
         m ← β₁ m + (1 − β₁) g
@@ -33,16 +33,14 @@ def adam_step(
 
     p, m, v, g have one shape and one dtype, which is kept; t = `step` counts from 1.
     """
-    sqrt_array = array_module(p).sqrt
-    m *= beta1
-    m += (1.0 - beta1) * g
-    v *= beta2
-    v += (1.0 - beta2) * (g * g)
-    correction1 = 1.0 - beta1**step
-    correction2 = sqrt(1.0 - beta2**step)
-    if variant == "keras":
-        p -= (learning_rate * correction2 / correction1) * (m / (sqrt_array(v) + eps))
-    elif variant == "torch":
-        p -= (learning_rate / correction1) * (m / (sqrt_array(v) / correction2 + eps))
+    s, sqrt_array = settings, array_module(p).sqrt
+    m *= s.beta1
+    m += (1.0 - s.beta1) * g
+    v *= s.beta2
+    v += (1.0 - s.beta2) * (g * g)
+    correction1 = 1.0 - s.beta1**step
+    correction2 = sqrt(1.0 - s.beta2**step)
+    if s.variant == "keras":
+        p -= (s.learning_rate * correction2 / correction1) * (m / (sqrt_array(v) + s.eps))
     else:
-        raise ValueError(f"adam_step: variant is {variant!r} but expected 'keras' or 'torch'")
+        p -= (s.learning_rate / correction1) * (m / (sqrt_array(v) / correction2 + s.eps))

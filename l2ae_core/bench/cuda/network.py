@@ -22,10 +22,11 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import elementwise, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.reference.optim import AdamSettings
 
 CALLS = 20
 EPS = 1e-6  # of the unit norm
-ADAM = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+ADAM = AdamSettings(variant="torch")
 Arrays = dict[str, Array]
 Call = Callable[[], Arrays]  # arrays of a device or of the host
 
@@ -163,17 +164,17 @@ def _clear(inputs: Arrays) -> Arrays:
 def _adam(count: int) -> Piece:
     def expected(a: Arrays) -> Arrays:
         p, m, v = a["p"], np.zeros(count), np.zeros(count)
-        ops.adam_step(p, m, v, a["g"], step=1, variant="torch", rung="reference", **ADAM)
+        ops.adam_step(p, m, v, a["g"], ADAM, step=1, rung="reference")
         return {"p": p, "m": m, "v": v}
 
     def ours(device: Device, inputs: Arrays) -> Call:
         p, g = (device.to_device(inputs[name]) for name in ("p", "g"))
         m, v = (device.zeros(count, np.float32) for _ in range(2))
-        rates = optim.step_numbers(ADAM["learning_rate"], 0.9, 0.999, 1, "torch")
+        rates = optim.step_numbers(ADAM, 1)
         numbers = device.to_device(rates.astype(np.float32))
 
         def call() -> Arrays:
-            optim.launch(p, m, v, g, numbers, beta1=0.9, beta2=0.999, eps=ADAM["eps"])
+            optim.launch(p, m, v, g, numbers, ADAM)
             return {"p": p, "m": m, "v": v}
 
         return call

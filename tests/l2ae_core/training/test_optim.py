@@ -6,6 +6,7 @@ import pytest
 from l2ae_core.training.optim import SGD, Adam, make_optimizer
 from l2ae_kernels import ops
 from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.reference.optim import AdamSettings
 
 FLOAT64 = 1e-14  # a few roundings of a few operations
 
@@ -50,9 +51,8 @@ def test_adam_step_against_the_formula(variant, rung, dtype):
         eps = 0.1 if variant == "torch" else 0.1 / sqrt(1 - 0.999**t)
         p = p - 0.01 * m_hat / (np.sqrt(v_hat) + eps)
         ops.adam_step(
-            *got, g.astype(dtype), learning_rate=0.01, beta1=0.9, beta2=0.999, eps=0.1, step=t,
-            variant=variant, rung=rung,
-        )  # fmt: skip
+            *got, g.astype(dtype), AdamSettings(0.01, eps=0.1, variant=variant), step=t, rung=rung
+        )
     for a, expected in zip(got, (p, m, v), strict=True):
         assert a.dtype == dtype
         tolerance = 1e-12 if dtype == np.float64 else 1e-5  # 1 − β₂ is rounded in float32

@@ -6,6 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import elementwise, optim
 from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.reference.optim import AdamSettings
 
 ROUNDING = {"float32": 1e-6, "float64": 1e-15}  # a few roundings of numbers near 1
 
@@ -73,14 +74,14 @@ def test_adam(variant, dtype, device):
     flat, views = optim.flatten(device, params)
     m, v = (device.zeros(flat.shape, dtype) for _ in range(2))
     moments = {k: (np.zeros_like(p), np.zeros_like(p)) for k, p in params.items()}
-    settings = {"learning_rate": 1e-2, "beta1": 0.9, "beta2": 0.99, "eps": 0.1, "variant": variant}
+    settings = AdamSettings(1e-2, 0.9, 0.99, 0.1, variant)
     for step in (1, 2, 3):
         grads = dict(zip("Wb", draw(dtype, (70, 301), (301,)), strict=True))
         g, _ = optim.flatten(device, {k: a * dtype_of(dtype, step) for k, a in grads.items()})
-        ops.adam_step(flat, m, v, g, step=step, **settings)
+        ops.adam_step(flat, m, v, g, settings, step=step)
         for k, p in params.items():
             gradient = grads[k] * dtype_of(dtype, step)
-            ops.adam_step(p, *moments[k], gradient, step=step, rung="reference", **settings)
+            ops.adam_step(p, *moments[k], gradient, settings, step=step, rung="reference")
     for k, p in params.items():
         difference = np.abs(device.to_host(views[k]) - p).max()
         assert difference <= 4 * ROUNDING[dtype]
