@@ -11,7 +11,7 @@ batches through networks without.
 
 from collections.abc import Iterator
 from math import prod
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from l2ae_core.training.products import (
     TiledProducts,
     Weights,
 )
-from l2ae_core.training.stages import Linear, Normalize, Stage
+from l2ae_core.training.stages import Linear, Normalize, Stage, Standardize
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import Vectors
 from l2ae_kernels.cpu.register import calls
@@ -38,6 +38,7 @@ from l2ae_kernels.cpu.register.filtering import Filtering
 from l2ae_kernels.cpu.register.library import library
 from l2ae_kernels.cpu.register.pack import COPY, packed_size
 from l2ae_kernels.cpu.register.program import Program
+from l2ae_kernels.cpu.register.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
 from l2ae_kernels.cpu.threads import in_ranges
 
 ALIGNMENT = 16  # floats: a cache line
@@ -65,10 +66,10 @@ class Shared:
         self.rooms: list[Array] = []  # that packing needs
         shapes = [stages[0].input_shape, *(s.output_shape for s in stages)]
         self.zeros = np.zeros(max(map(prod, shapes)), np.float32)
-        self.one, self.scale = np.ones(1, np.float32), np.ones(1, np.float32)
+        self.ones, self.scale = np.ones_like(self.zeros), np.ones(1, np.float32)
         self.slopes = np.array([s.slope for s in stages], np.float32)
-        eps2 = [s.eps**2 if isinstance(s, Normalize) else 0 for s in stages]
-        self.eps2 = np.array(eps2, np.float32)
+        guards = [0 if isinstance(s, Linear) else s.guard for s in stages]
+        self.guards = np.array(guards, np.float32)  # ε or ε² under a root
         self.filtering = [_filtering(s, samples, self) for s in stages]
         self.packed: list[tuple[Array, Array]] = []
         self.prepare: list[Program] = []  # each packs the weights of one stage
@@ -110,7 +111,7 @@ def _filtering(s: Stage, samples: int, shared: Shared) -> Filtering | None:
     if not Filtering.fits(s.geometry, shared.vectors):
         return None
     return Filtering(
-        s.geometry, samples, shared.vectors, address(shared.zeros), address(shared.one)
+        s.geometry, samples, shared.vectors, address(shared.zeros), address(shared.ones)
     )
 
 
@@ -158,7 +159,8 @@ class MicroBatch:
         self.values = [arena.take(size) for size in sizes]
         self.gradients = [arena.take(size) for size in sizes[:-1]]
         self.gradients.append(arena.take(self.d_border.floats if self.d_border else image))
-        self.inverses = [arena.take(samples) for _ in stages]
+        rows = [0 if isinstance(s, Linear) else samples * s.rows for s in stages]
+        self.inverses, self.means = ([arena.take(n) for n in rows] for _ in range(2))
         self.u, self.codes = (self.values[code - 1], sizes[code - 1]) if code else (0, 0)
         self.du = arena.take(self.codes)  # of the second loss
         products = [s.geometry for s in stages if isinstance(s, Linear)]
@@ -199,11 +201,15 @@ class MicroBatch:
                 slope = address(self.shared.slopes[i:])
                 product = self._products(i, s, memory)
                 yield from product.forward(values[i], values[i + 1], b, slope)
-            else:
+            elif isinstance(s, Normalize):
                 yield Call("normalize", NORMALIZE.row(
                     z=values[i], u=values[i + 1], inverse=memory + self.inverses[i] * FLOAT,
-                    samples=self.samples, D=s.input_shape[0], eps2=address(self.shared.eps2[i:]),
+                    samples=self.samples, D=s.input_shape[0], eps2=address(self.shared.guards[i:]),
                 ))  # fmt: skip
+            else:
+                inverse, mean = (memory + at[i] * FLOAT for at in (self.inverses, self.means))
+                yield standardize(i, s, self.shared, values[i], values[i + 1], inverse, mean,
+                                  self.samples)  # fmt: skip
 
     def _backward(self, memory: int, parts: dict[str, int]) -> Iterator[Call]:
         values, gradients = self._addresses(memory)
@@ -218,11 +224,15 @@ class MicroBatch:
                     yield from product.backward(dy, dx, address(self.shared.slopes[i - 1 :]), gate)
                 if i == self.code:
                     yield calls.sum_rows(memory + self.du * FLOAT, 1, self.codes, dx)
-            else:
+            elif isinstance(s, Normalize):
                 yield Call("normalize_adjoint", NORMALIZE_ADJOINT.row(
                     u=values[i + 1], inverse=memory + self.inverses[i] * FLOAT, du=dy, dz=dx,
                     samples=self.samples, D=s.input_shape[0],
                 ))  # fmt: skip
+            else:
+                inverse, mean = (memory + at[i] * FLOAT for at in (self.inverses, self.means))
+                yield standardize_adjoint(s, self.shared, x, dy, dx, inverse, mean, self.samples,
+                                          parts)  # fmt: skip
 
     def begin(self, memory: int) -> Iterator[Call]:
         """Before the first micro-batch of a part: gradients by points are 0."""
@@ -268,7 +278,7 @@ class MicroBatch:
         correlation, adjoint = (address(w) for w in shared.packed[i])
         if isinstance(s.layer, Dense):
             correlation = adjoint = address(shared.params[f"{s.name}.W"])
-        weights = Weights(correlation, adjoint, address(shared.zeros), address(shared.one))
+        weights = Weights(correlation, adjoint, address(shared.zeros), address(shared.ones))
         if isinstance(s.layer, Dense):
             return DenseProducts(s.geometry, self.samples, weights, panels)
         transposed = isinstance(s.layer, ConvTranspose2d)
@@ -287,6 +297,43 @@ class MicroBatch:
         bordered = self.d_border if i == len(self.stages) - 1 else None
         floats = bordered.floats if bordered else self.samples * prod(s.output_shape)
         return calls.sum_rows(dy, floats // K, K, db)
+
+
+class Constants(Protocol):
+    """What the calls of a normalization ask for, among what all threads read."""
+
+    params: Params
+    zeros: Array
+    ones: Array
+    slopes: Array
+    guards: Array
+
+
+def standardize(
+    i: int, s: Standardize, shared: Constants, x: int, y: int, inverse: int, mean: int, samples: int
+) -> Call:
+    """The call of stage i."""
+    gamma, beta = shared.ones, shared.zeros
+    if s.affine:
+        gamma, beta = (shared.params[f"{s.name}.{name}"] for name in ("gamma", "beta"))
+    return Call("standardize", STANDARDIZE.row(
+        x=x, y=y, mean=mean, inverse=inverse, gamma=address(gamma), beta=address(beta),
+        eps=address(shared.guards[i:]), slope=address(shared.slopes[i:]),
+        rows=samples * s.rows, D=s.D,
+    ))  # fmt: skip
+
+
+def standardize_adjoint(
+    s: Standardize, shared: Constants, x: int, dy: int, dx: int, inverse: int, mean: int,
+    samples: int, parts: dict[str, int],
+) -> Call:  # fmt: skip
+    """The call on the way back; `parts` has the addresses of dγ and dβ, if it is affine."""
+    gamma = shared.params[f"{s.name}.gamma"] if s.affine else shared.ones
+    dgamma, dbeta = (parts[f"{s.name}.{n}"] if s.affine else 0 for n in ("gamma", "beta"))
+    return Call("standardize_adjoint" + "_affine" * s.affine, STANDARDIZE_ADJOINT.row(
+        x=x, dy=dy, dx=dx, mean=mean, inverse=inverse, gamma=address(gamma), dgamma=dgamma,
+        dbeta=dbeta, rows=samples * s.rows, D=s.D,
+    ))  # fmt: skip
 
 
 def _is(stage: Stage, kind: type) -> TypeGuard[Linear]:

@@ -21,10 +21,10 @@ from math import isfinite, prod
 import numpy as np
 
 from l2ae_core.layers import Params, Shape
-from l2ae_core.training.compiled import Arena, address
+from l2ae_core.training.compiled import Arena, address, standardize, standardize_adjoint
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import AdamUpdate, Optimizer
-from l2ae_core.training.stages import AtCode, Linear, Normalize, Stage, code_stage
+from l2ae_core.training.stages import AtCode, Linear, Normalize, Stage, Standardize, code_stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.emit.vectors import Vectors
@@ -50,11 +50,10 @@ class Constants:
     def __init__(self, stages: list[Stage], params: Params) -> None:
         self.params = params
         self.zeros = np.zeros(max(prod(s.input_shape) for s in stages), np.float32)
-        self.one, self.scale = np.ones(1, np.float32), np.ones(1, np.float32)
+        self.ones, self.scale = np.ones_like(self.zeros), np.ones(1, np.float32)
         self.slopes = np.array([s.slope for s in stages], np.float32)
-        self.eps2 = np.array(
-            [s.eps**2 if isinstance(s, Normalize) else 0 for s in stages], np.float32
-        )
+        guards = [0 if isinstance(s, Linear) else s.guard for s in stages]
+        self.guards = np.array(guards, np.float32)  # ε or ε² under a root
 
 
 class Batch:
@@ -69,13 +68,14 @@ class Batch:
         values = [arena.take(N * size) for size in self.sizes]
         gradients = [arena.take(N * size) for size in self.sizes[1:]]
         tiled = [arena.take(N * size) for size in self.sizes[:-1]]
-        inverses = [arena.take(N) for _ in stages]
+        rows = [0 if isinstance(s, Linear) else N * s.rows for s in stages]
+        inverses, means = ([arena.take(n) for n in rows] for _ in range(2))
         du = arena.take(N * self.sizes[code]) if code is not None else 0
         self.memory = np.zeros(arena.size, np.float32)
         base = address(self.memory)
-        self.values, self.gradients, self.tiles, self.inverses = (
+        self.values, self.gradients, self.tiles, self.inverses, self.means = (
             [base + offset * FLOAT for offset in offsets]
-            for offsets in (values, [0, *gradients], tiled, inverses)
+            for offsets in (values, [0, *gradients], tiled, inverses, means)
         )
         self.x = self.memory[: N * self.sizes[0]].reshape(N, *input_shape)
         if code is not None:
@@ -113,14 +113,18 @@ class Batch:
                 if isinstance(s, Normalize):
                     yield Call("normalize", NORMALIZE.row(
                         z=x.address, u=y.address, inverse=self.inverses[i] + n * FLOAT,
-                        samples=count, D=x.sample, eps2=address(self.shared.eps2[i:]),
+                        samples=count, D=x.sample, eps2=address(self.shared.guards[i:]),
                     ))  # fmt: skip
+                    continue
+                if isinstance(s, Standardize):
+                    inverse, mean = self._moments(i, s, n)
+                    yield standardize(i, s, self.shared, x.address, y.address, inverse, mean, count)
                     continue
                 yield from self.product(i).tiles(x.address, count, n)
                 yield dense(
                     count, x.sample, y.sample, x, self.weights(s, self.shared.params).W,
                     self.weights(s, self.shared.params).b, y, turned=False,
-                    one=address(self.shared.one), slope=address(self.shared.slopes[i:]),
+                    one=address(self.shared.ones), slope=address(self.shared.slopes[i:]),
                 )  # fmt: skip
             yield self._loss(n, count)
 
@@ -146,16 +150,26 @@ class Batch:
                         inverse=self.inverses[i] + n * FLOAT, samples=count, D=dx.sample,
                     ))  # fmt: skip
                     continue
+                if isinstance(s, Standardize):
+                    inverse, mean = self._moments(i, s, n)
+                    x = self._at(self.values, i, n)
+                    yield standardize_adjoint(s, self.shared, x.address, dy.address, dx.address,
+                                              inverse, mean, count, {})  # fmt: skip
+                    continue
                 active = self.stages[i - 1].slope != 1.0
                 yield dense(
                     count, dy.sample, dx.sample, dy, self.weights(s, self.shared.params).W,
-                    address(self.shared.zeros), dx, turned=True, one=address(self.shared.one),
+                    address(self.shared.zeros), dx, turned=True, one=address(self.shared.ones),
                     slope=address(self.shared.slopes[i - 1 :]),
                     gate=self._at(self.values, i, n).address if active else 0,
                 )  # fmt: skip
                 if i == self.code:
                     du = address(self.du[n:])
                     yield sum_rows(du, 1, count * dx.sample, dx.address)
+
+    def _moments(self, i: int, s: Standardize, n: int) -> Iterator[int]:
+        """Where 1/σ and μ of sample n lie."""
+        return (at[i] + n * s.rows * FLOAT for at in (self.inverses, self.means))
 
     def _at(self, buffers: list[int], i: int, n: int) -> Images:
         """Sample n of buffer i, which holds vectors of the size of x (0) or of a stage's output."""
@@ -165,7 +179,7 @@ class Batch:
     def product(self, i: int) -> Gradient:
         """dW of stage i, made of what the other two regions leave."""
         return Gradient(
-            self.tiles[i], self.gradients[i + 1], address(self.shared.one), self.N,
+            self.tiles[i], self.gradients[i + 1], address(self.shared.ones), self.N,
             self.sizes[i], self.sizes[i + 1],
         )  # fmt: skip
 

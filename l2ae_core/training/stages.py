@@ -1,15 +1,15 @@
-"""A network as the stages of a compiled training step: products with their activation, and Eq. 4.
+"""A network as the stages of a compiled training step: products, normalizations, activations.
 
     images ─stage 0→ v_1 ─stage 1→ v_2 … ─stage L−1→ reconstruction
 
-Every stage is a Linear with the activation after it, or a Normalize. Reshape and Identity change no
-memory and vanish.
+Every stage is a Linear or a Standardize with the activation after it, or a Normalize. Reshape and
+Identity change no memory and vanish.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from l2ae_core.layers import (
     Conv2d,
@@ -18,6 +18,7 @@ from l2ae_core.layers import (
     Identity,
     L2Normalize,
     Layer,
+    LayerNorm,
     LeakyReLU,
     ReLU,
     Reshape,
@@ -68,17 +69,59 @@ class Normalize:
         """That of the input."""
         return self.input_shape
 
+    @property
+    def guard(self) -> float:
+        """What is added under the root."""
+        return self.eps**2
+
     slope = 1.0  # it has no activation
+    rows = 1  # of a sample
 
 
-Stage: TypeAlias = Linear | Normalize
+@dataclass(frozen=True)
+class Standardize:
+    """LayerNorm, then x ↦ x where x > 0, slope · x elsewhere."""
+
+    name: str  # of its parameters
+    layer: LayerNorm
+    input_shape: Shape
+    slope: float = 1.0  # 1: no activation
+
+    @property
+    def output_shape(self) -> Shape:
+        """That of the input."""
+        return self.input_shape
+
+    @property
+    def guard(self) -> float:
+        """What is added under the root."""
+        return self.layer.eps
+
+    @property
+    def affine(self) -> bool:
+        """Whether it has parameters."""
+        return self.layer.gamma is not None
+
+    @property
+    def D(self) -> int:
+        """The size of a row."""
+        return self.input_shape[-1]
+
+    @property
+    def rows(self) -> int:
+        """How many rows a sample has."""
+        return prod(self.input_shape[:-1])
+
+
+Stage: TypeAlias = Linear | Normalize | Standardize
 
 
 def stages_of(model: AutoEncoder) -> list[Stage] | None:
     """Return the stages of a network, None when it has a layer that no stage can do.
 
-    BatchNorm is one: it needs the whole batch at once. Others: LayerNorm, an activation that does
-    not follow a product or that makes the images, a layer of one's own.
+    BatchNorm is one: it needs the whole batch at once. Others: a normalization right after an
+    activation, an activation that follows neither product nor LayerNorm or that makes the images, a
+    layer of one's own.
     """
     stages: list[Stage] = []
     shape = model.input_shape
@@ -87,21 +130,22 @@ def stages_of(model: AutoEncoder) -> list[Stage] | None:
         last = stages[-1] if stages else None
         if type(layer) in (Dense, Conv2d, ConvTranspose2d):
             stages.append(Linear(name, layer, shape, after))  # type: ignore[arg-type]
-        elif type(layer) in (ReLU, LeakyReLU) and isinstance(last, Linear) and last.slope == 1.0:
+        elif type(layer) in (ReLU, LeakyReLU) and _takes_activation(last):
             stages[-1] = replace(last, slope=getattr(layer, "slope", 0.0))
-        elif (
-            type(layer) is L2Normalize
-            and len(shape) == 1
-            and last is not None
-            and last.slope == 1.0
-        ):
+        elif type(layer) is L2Normalize and len(shape) == 1 and last and last.slope == 1.0:
             stages.append(Normalize(shape, layer.eps))
+        elif type(layer) is LayerNorm and last and last.slope == 1.0:
+            stages.append(Standardize(name, layer, shape))
         elif type(layer) not in (Reshape, Identity):
             return None
         shape = after
     usable = bool(stages) and all(isinstance(s, Linear) for s in (stages[0], stages[-1]))
     usable = usable and stages[-1].slope == 1.0  # the loss has no gate for an activation
     return stages if usable and prod(shape) == prod(model.input_shape) else None
+
+
+def _takes_activation(stage: Stage | None) -> TypeGuard[Linear | Standardize]:
+    return isinstance(stage, Linear | Standardize) and stage.slope == 1.0
 
 
 def code_stage(stages: list[Stage]) -> int | None:

@@ -19,7 +19,7 @@ from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import AtCode, Linear, code_stage, stages_of
+from l2ae_core.training.stages import AtCode, Linear, Standardize, code_stage, stages_of
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 
@@ -159,5 +159,7 @@ def _compile(model: AutoEncoder, params: Params, at_code: AtCode | None) -> Comp
     if at_code is not None and code_stage(stages) is None:
         return None
     dense = all(isinstance(s.layer, Dense) for s in stages if isinstance(s, Linear))
+    if dense and any(isinstance(s, Standardize) and s.affine for s in stages):
+        return None  # its threads take ranges of samples, and have no gradients of their own
     kind = CompiledDense if dense else CompiledConvolutional
     return kind(stages, params, model.input_shape, vectors, at_code)

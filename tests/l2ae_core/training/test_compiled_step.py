@@ -34,10 +34,10 @@ CLEAR = 1e-5
 pytestmark = pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
 
 
-def narrow(model, shape, norm="l2"):
+def narrow(model, shape, norm="l2", **more):
     """A network of the paper's shape with few units: odd numbers, no multiples of a vector."""
     sizes = {"latent_dim": 5, "hidden": (37, 50, 67), "filters": (9, 20, 33)}
-    return build(Architecture(model, shape, norm=norm, **sizes), np.random.default_rng(0))
+    return build(Architecture(model, shape, norm=norm, **sizes, **more), np.random.default_rng(0))
 
 
 def clear_images(model, count, seed=1):
@@ -95,6 +95,29 @@ def test_equal_to_layer_by_layer(kind, shape, norm):
     for count in (1, 7, 40):
         step = assert_equal_steps(model, clear_images(model, count))
     assert isinstance(step.compiled, CompiledDense if kind == "dense" else CompiledConvolutional)
+
+
+LAYER_NORM = [
+    ("dense", {}),
+    ("dense", {"hidden_norm": "layer"}),
+    ("cae", {}),
+    ("cae", {"affine": True}),
+    ("cae", {"hidden_norm": "layer"}),
+    ("cae", {"hidden_norm": "layer", "affine": True}),
+]
+
+
+@pytest.mark.parametrize("lanes", SETS)
+@pytest.mark.parametrize(("kind", "changes"), LAYER_NORM, ids=str)
+def test_layer_normalization(kind, changes, lanes):
+    """γ and β are drawn, so that neither 1 nor 0 hides a mistake."""
+    model, rng = narrow(kind, (8, 12, 3), "layer", **changes), np.random.default_rng(5)
+    for name, p in model.params.items():
+        if name.endswith(("gamma", "beta")):
+            p += 0.3 * rng.standard_normal(p.shape, dtype=np.float32)
+    with vectors(lanes):
+        for count in (1, 7, 40):
+            assert_equal_steps(model, clear_images(model, count))
 
 
 @pytest.mark.parametrize("kind", ["dense", "cae"])
@@ -261,12 +284,13 @@ def test_other_stacks(name, lanes):
 
 
 @pytest.mark.skipif(MOST < 2, reason="one core")
+@pytest.mark.parametrize("norm", ["l2", "layer"])
 @pytest.mark.parametrize("kind", ["dense", "cae"])
-def test_bits_do_not_depend_on_threads(kind, monkeypatch):
+def test_bits_do_not_depend_on_threads(kind, norm, monkeypatch):
     monkeypatch.setattr("l2ae_kernels.cpu.threads.WORTH_A_THREAD", 1)
     ends = []
     for count in (1, 2):
-        model = narrow(kind, (12, 12, 1))
+        model = narrow(kind, (12, 12, 1), norm)
         step, x = make_step(model, Adam()), clear_images(model, 77)
         with threads(count):
             losses = [step(x) for _ in range(3)]
@@ -275,7 +299,9 @@ def test_bits_do_not_depend_on_threads(kind, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"norm": "batch"}, {"norm": "layer"}, {"hidden_norm": "batch"}], ids=str
+    "changes",
+    [{"norm": "batch"}, {"hidden_norm": "batch"}, {"norm": "layer", "affine": True}],
+    ids=str,
 )
 def test_layers_that_are_not_compiled_go_layer_by_layer(changes):
     model = build(Architecture("dense", (4, 4, 1), **changes), np.random.default_rng(0))

@@ -19,6 +19,7 @@ from l2ae_kernels.cpu.register.gradients import add_gradient, add_sum
 from l2ae_kernels.cpu.register.pack import add_copy, add_pack, add_panels
 from l2ae_kernels.cpu.register.point_products import add_point_products
 from l2ae_kernels.cpu.register.program import add_run
+from l2ae_kernels.cpu.register.standardize import add_standardize, add_standardize_adjoint
 from l2ae_kernels.cpu.register.transforms import add_transforms
 
 
@@ -42,6 +43,9 @@ def build(vectors: Vectors) -> Module:
     add_copy(module)
     add_normalize(module)
     add_normalize_adjoint(module)
+    add_standardize(module)
+    for affine in (False, True):
+        add_standardize_adjoint(module, affine)
     add_squared_error(module)
     add_reduce(module)
     add_reduce_adam(module)
