@@ -35,9 +35,16 @@ class Finder:
         by_epochs = self.found.get((task, data, system, digit), {})
         return by_epochs[max(by_epochs)] if by_epochs else {}
 
-    def pairs(self, data: str, one: str, other: str) -> tuple[dict[int, Result], ...]:
-        """Return the clusterings of two systems by seed, of the most epochs that both have."""
-        a, b = (self.found.get(("clustering", data, s, None), {}) for s in (one, other))
+    def pairs(
+        self,
+        data: str,
+        one: str,
+        other: str,
+        task: Task = "clustering",
+        digit: int | None = None,
+    ) -> tuple[dict[int, Result], ...]:
+        """Return the results of two systems by seed, of the most epochs that both have."""
+        a, b = (self.found.get((task, data, s, digit), {}) for s in (one, other))
         epochs = max((e for e in a.keys() & b.keys() if a[e].keys() & b[e].keys()), default=None)
         return ({}, {}) if epochs is None else (a[epochs], b[epochs])
 

@@ -196,6 +196,22 @@ def test_auprc_stands_beside_its_own_chance_and_never_the_paper() -> None:
     assert row(table, digit="mean")["chance"] == f"{0.09 + 0.0045:.3f}"
 
 
+def test_a_gain_in_detection_is_that_of_digits_and_partitions_that_both_have() -> None:
+    lonely = [detection("cae-l2", 0, 7, {"cosine": 0.01}), detection("cae", 0, 8, {"cosine": 1.0})]
+    made = [detection("cae", d, 0, {"cosine": 0.5 + d / 50}) for d in (0, 1, 2)]
+    made += [detection("cae-l2", d, 0, {"cosine": 0.7 + d / 100, "dot": 0.9}) for d in (0, 1, 2)]
+    (found,) = (r for r in rows(named([*made, *lonely], "table4-pairs")) if r["measure"] == "AUC")
+    gain = 0.2 - np.arange(3) / 100
+    half = 4.302653 * gain.std(ddof=1) / np.sqrt(3)  # t of 2 degrees of freedom
+    assert (found["gain"], found["score"]) == ("CAE-l2 − CAE", "cosine")
+    assert (found["without"], found["with l2"], found["mean"]) == ("0.520", "0.710", "0.190")
+    assert (found["low"], found["high"]) == (f"{0.19 - half:.3f}", f"{0.19 + half:.3f}")
+    assert found["l2 ahead"] == "3 of 3"
+    assert {t.name for t in paper_tables(made)} == {
+        "table4-auc", "table4-auprc", "table4-pairs", "table5-auc", "table5-auprc",
+    }  # fmt: skip
+
+
 def test_the_note_says_how_long_was_trained() -> None:
     assert "7 epochs: CAE-l2, CAE" in named(DETECTED, "table4-auc").note
     assert "partitions" in named(DETECTED, "table4-auc").note
