@@ -11,11 +11,13 @@ batches through networks without.
 
 from collections.abc import Iterator
 from math import prod
-from typing import Protocol, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 
 from l2ae_core.layers import Conv2d, ConvTranspose2d, Dense, Params, Shape
+from l2ae_core.training import normalizations
+from l2ae_core.training.normalizations import Place, address
 from l2ae_core.training.products import (
     Bordered,
     DenseProducts,
@@ -24,21 +26,16 @@ from l2ae_core.training.products import (
     TiledProducts,
     Weights,
 )
-from l2ae_core.training.stages import Linear, Normalize, Stage, Standardize
+from l2ae_core.training.stages import Linear, Stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import Vectors
 from l2ae_kernels.cpu.register import calls
 from l2ae_kernels.cpu.register.calls import FLOAT, Call, Images
-from l2ae_kernels.cpu.register.elementwise import (
-    NORMALIZE,
-    NORMALIZE_ADJOINT,
-    SQUARED_ERROR,
-)
+from l2ae_kernels.cpu.register.elementwise import SQUARED_ERROR
 from l2ae_kernels.cpu.register.filtering import Filtering
 from l2ae_kernels.cpu.register.library import library
 from l2ae_kernels.cpu.register.pack import COPY, packed_size
 from l2ae_kernels.cpu.register.program import Program
-from l2ae_kernels.cpu.register.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
 from l2ae_kernels.cpu.threads import in_ranges
 
 ALIGNMENT = 16  # floats: a cache line
@@ -113,11 +110,6 @@ def _filtering(s: Stage, samples: int, shared: Shared) -> Filtering | None:
     return Filtering(
         s.geometry, samples, shared.vectors, address(shared.zeros), address(shared.ones)
     )
-
-
-def address(array: Array) -> int:
-    """Return where an array begins."""
-    return int(array.ctypes.data)
 
 
 def aligned(floats: int) -> Array:
@@ -201,15 +193,8 @@ class MicroBatch:
                 slope = address(self.shared.slopes[i:])
                 product = self._products(i, s, memory)
                 yield from product.forward(values[i], values[i + 1], b, slope)
-            elif isinstance(s, Normalize):
-                yield Call("normalize", NORMALIZE.row(
-                    z=values[i], u=values[i + 1], inverse=memory + self.inverses[i] * FLOAT,
-                    samples=self.samples, D=s.input_shape[0], eps2=address(self.shared.guards[i:]),
-                ))  # fmt: skip
             else:
-                inverse, mean = (memory + at[i] * FLOAT for at in (self.inverses, self.means))
-                yield standardize(i, s, self.shared, values[i], values[i + 1], inverse, mean,
-                                  self.samples)  # fmt: skip
+                yield normalizations.forward(i, s, self._place(i, memory), self.shared)
 
     def _backward(self, memory: int, parts: dict[str, int]) -> Iterator[Call]:
         values, gradients = self._addresses(memory)
@@ -224,15 +209,15 @@ class MicroBatch:
                     yield from product.backward(dy, dx, address(self.shared.slopes[i - 1 :]), gate)
                 if i == self.code:
                     yield calls.sum_rows(memory + self.du * FLOAT, 1, self.codes, dx)
-            elif isinstance(s, Normalize):
-                yield Call("normalize_adjoint", NORMALIZE_ADJOINT.row(
-                    u=values[i + 1], inverse=memory + self.inverses[i] * FLOAT, du=dy, dz=dx,
-                    samples=self.samples, D=s.input_shape[0],
-                ))  # fmt: skip
             else:
-                inverse, mean = (memory + at[i] * FLOAT for at in (self.inverses, self.means))
-                yield standardize_adjoint(s, self.shared, x, dy, dx, inverse, mean, self.samples,
-                                          parts)  # fmt: skip
+                place = self._place(i, memory)
+                yield normalizations.backward(s, place, dy, dx, self.shared, parts)
+
+    def _place(self, i: int, memory: int) -> Place:
+        """Where a normalization has its samples."""
+        x, y = self._addresses(memory)[0][i : i + 2]
+        inverse, mean = (memory + at[i] * FLOAT for at in (self.inverses, self.means))
+        return Place(self.samples, x, y, inverse, mean)
 
     def begin(self, memory: int) -> Iterator[Call]:
         """Before the first micro-batch of a part: gradients by points are 0."""
@@ -297,43 +282,6 @@ class MicroBatch:
         bordered = self.d_border if i == len(self.stages) - 1 else None
         floats = bordered.floats if bordered else self.samples * prod(s.output_shape)
         return calls.sum_rows(dy, floats // K, K, db)
-
-
-class Constants(Protocol):
-    """What the calls of a normalization ask for, among what all threads read."""
-
-    params: Params
-    zeros: Array
-    ones: Array
-    slopes: Array
-    guards: Array
-
-
-def standardize(
-    i: int, s: Standardize, shared: Constants, x: int, y: int, inverse: int, mean: int, samples: int
-) -> Call:
-    """The call of stage i."""
-    gamma, beta = shared.ones, shared.zeros
-    if s.affine:
-        gamma, beta = (shared.params[f"{s.name}.{name}"] for name in ("gamma", "beta"))
-    return Call("standardize", STANDARDIZE.row(
-        x=x, y=y, mean=mean, inverse=inverse, gamma=address(gamma), beta=address(beta),
-        eps=address(shared.guards[i:]), slope=address(shared.slopes[i:]),
-        rows=samples * s.rows, D=s.D,
-    ))  # fmt: skip
-
-
-def standardize_adjoint(
-    s: Standardize, shared: Constants, x: int, dy: int, dx: int, inverse: int, mean: int,
-    samples: int, parts: dict[str, int],
-) -> Call:  # fmt: skip
-    """The call on the way back; `parts` has the addresses of dγ and dβ, if it is affine."""
-    gamma = shared.params[f"{s.name}.gamma"] if s.affine else shared.ones
-    dgamma, dbeta = (parts[f"{s.name}.{n}"] if s.affine else 0 for n in ("gamma", "beta"))
-    return Call("standardize_adjoint" + "_affine" * s.affine, STANDARDIZE_ADJOINT.row(
-        x=x, dy=dy, dx=dx, mean=mean, inverse=inverse, gamma=address(gamma), dgamma=dgamma,
-        dbeta=dbeta, rows=samples * s.rows, D=s.D,
-    ))  # fmt: skip
 
 
 def _is(stage: Stage, kind: type) -> TypeGuard[Linear]:

@@ -21,8 +21,9 @@ from math import isfinite, prod
 import numpy as np
 
 from l2ae_core.layers import Params, Shape
-from l2ae_core.training.compiled import Arena, MicroBatch, Shared, address, aligned
+from l2ae_core.training.compiled import Arena, MicroBatch, Shared, aligned
 from l2ae_core.training.loss import Reduction
+from l2ae_core.training.normalizations import address
 from l2ae_core.training.optim import AdamUpdate, Optimizer
 from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array

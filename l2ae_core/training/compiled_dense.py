@@ -21,10 +21,12 @@ from math import isfinite, prod
 import numpy as np
 
 from l2ae_core.layers import Params, Shape
-from l2ae_core.training.compiled import Arena, address, standardize, standardize_adjoint
+from l2ae_core.training import normalizations
+from l2ae_core.training.compiled import Arena
 from l2ae_core.training.loss import Reduction
+from l2ae_core.training.normalizations import Normalization, Place, address
 from l2ae_core.training.optim import AdamUpdate, Optimizer
-from l2ae_core.training.stages import AtCode, Linear, Normalize, Stage, Standardize, code_stage
+from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.machine_code import Library
 from l2ae_kernels.cpu.emit.vectors import Vectors
@@ -34,7 +36,7 @@ from l2ae_kernels.cpu.register.dense_calls import (
     Weights,
     dense,
 )
-from l2ae_kernels.cpu.register.elementwise import NORMALIZE, NORMALIZE_ADJOINT, SQUARED_ERROR
+from l2ae_kernels.cpu.register.elementwise import SQUARED_ERROR
 from l2ae_kernels.cpu.register.library import library
 from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
@@ -110,15 +112,8 @@ class Batch:
             count = min(SAMPLES, last - n)
             for i, s in enumerate(self.stages):
                 x, y = self._at(self.values, i, n), self._at(self.values, i + 1, n)
-                if isinstance(s, Normalize):
-                    yield Call("normalize", NORMALIZE.row(
-                        z=x.address, u=y.address, inverse=self.inverses[i] + n * FLOAT,
-                        samples=count, D=x.sample, eps2=address(self.shared.guards[i:]),
-                    ))  # fmt: skip
-                    continue
-                if isinstance(s, Standardize):
-                    inverse, mean = self._moments(i, s, n)
-                    yield standardize(i, s, self.shared, x.address, y.address, inverse, mean, count)
+                if not isinstance(s, Linear):
+                    yield normalizations.forward(i, s, self._place(i, s, n, count), self.shared)
                     continue
                 yield from self.product(i).tiles(x.address, count, n)
                 yield dense(
@@ -144,17 +139,9 @@ class Batch:
             count = min(SAMPLES, last - n)
             for i, s in reversed(list(enumerate(self.stages))[1:]):
                 dx, dy = self._at(self.gradients, i, n), self._at(self.gradients, i + 1, n)
-                if isinstance(s, Normalize):
-                    yield Call("normalize_adjoint", NORMALIZE_ADJOINT.row(
-                        u=self._at(self.values, i + 1, n).address, du=dy.address, dz=dx.address,
-                        inverse=self.inverses[i] + n * FLOAT, samples=count, D=dx.sample,
-                    ))  # fmt: skip
-                    continue
-                if isinstance(s, Standardize):
-                    inverse, mean = self._moments(i, s, n)
-                    x = self._at(self.values, i, n)
-                    yield standardize_adjoint(s, self.shared, x.address, dy.address, dx.address,
-                                              inverse, mean, count, {})  # fmt: skip
+                if not isinstance(s, Linear):
+                    place = self._place(i, s, n, count)
+                    yield normalizations.backward(s, place, dy.address, dx.address, self.shared, {})
                     continue
                 active = self.stages[i - 1].slope != 1.0
                 yield dense(
@@ -167,9 +154,11 @@ class Batch:
                     du = address(self.du[n:])
                     yield sum_rows(du, 1, count * dx.sample, dx.address)
 
-    def _moments(self, i: int, s: Standardize, n: int) -> Iterator[int]:
-        """Where 1/σ and μ of sample n lie."""
-        return (at[i] + n * s.rows * FLOAT for at in (self.inverses, self.means))
+    def _place(self, i: int, s: Normalization, n: int, count: int) -> Place:
+        """Where a normalization has the samples n … n + count − 1."""
+        x, y = (self._at(self.values, k, n).address for k in (i, i + 1))
+        inverse, mean = (at[i] + n * s.rows * FLOAT for at in (self.inverses, self.means))
+        return Place(count, x, y, inverse, mean)
 
     def _at(self, buffers: list[int], i: int, n: int) -> Images:
         """Sample n of buffer i, which holds vectors of the size of x (0) or of a stage's output."""

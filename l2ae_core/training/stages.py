@@ -74,6 +74,11 @@ class Normalize:
         """What is added under the root."""
         return self.eps**2
 
+    @property
+    def D(self) -> int:
+        """The size of a row."""
+        return self.input_shape[0]
+
     slope = 1.0  # it has no activation
     rows = 1  # of a sample
 
