@@ -30,7 +30,7 @@ NORMALIZED = {  # Table III
     ),
 }
 BATCH = 256
-DISTINCT = 8  # images in a batch, see clear_images
+DISTINCT = 4  # images in a batch, see clear_images
 TRIES = 1000
 # A float32 sum of some hundred products is off by about 1e-6 of its scale. Where a unit is nearer
 # to zero than this its gate may be open on one side and closed on the other, and both are right.

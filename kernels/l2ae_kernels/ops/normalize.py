@@ -117,7 +117,8 @@ def _columns(operation: str, x: Array, **vectors: Array | None) -> list[Array]:
     xp = array_module(x)
     for name, vector in vectors.items():
         if vector is None:
-            vectors[name] = (xp.zeros if name == "beta" else xp.ones)(x.shape[-1], x.dtype)
+            like = xp.zeros_like if name == "beta" else xp.ones_like
+            vectors[name] = like(x, shape=x.shape[-1:])
         else:
             require_shape(operation, name, vector.shape, x.shape[-1:])
     return same(operation, x=x, **vectors)  # type: ignore[return-value]
