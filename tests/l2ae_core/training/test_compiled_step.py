@@ -9,6 +9,7 @@ from l2ae_core.layers import (
     Dense,
     Identity,
     L2Normalize,
+    LayerNorm,
     LeakyReLU,
     ReLU,
     Reshape,
@@ -175,7 +176,7 @@ def second_loss(targets, seen):
     return at_code
 
 
-@pytest.mark.parametrize("norm", ["l2", "none"])
+@pytest.mark.parametrize("norm", ["l2", "none", "layer"])
 @pytest.mark.parametrize("kind", ["dense", "cae"])
 @pytest.mark.parametrize("count", [1, 7, 40, 300])
 def test_a_second_loss_at_the_code(kind, norm, count):
@@ -263,6 +264,12 @@ STACKS = {
         [dense(3, 16), ReLU(), Reshape((4, 4, 1)), conv(3, 1, 2, stride=1), LeakyReLU(0.1),
          conv(3, 2, 1, transposed=True)],
         (8, 8, 1), 3,
+    ),
+    "layer norm of the pixels of a vector": lambda: stack(
+        [Reshape((48,)), dense(48, 40), Reshape((2, 4, 5)), LayerNorm(None, None), ReLU(),
+         Reshape((40,)), dense(40, 3)],
+        [dense(3, 48), Reshape((4, 4, 3))],
+        (4, 4, 3), 3,
     ),
     "nested, no constraint": lambda: stack(
         [Sequential([Reshape((20,)), Sequential([dense(20, 9), LeakyReLU(0.3)], (20,))], (4, 5, 1)),
