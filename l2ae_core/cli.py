@@ -248,6 +248,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     setting("hidden-norm", "of every hidden layer", choices=("none", "batch", "layer"))
     parser.add_argument("--affine", action="store_true", default=argparse.SUPPRESS,
                         help="trained scale and shift in batch and layer norm")  # fmt: skip
+    setting("slope", "of LeakyReLU, dense network only", type=float)
     setting("latent-dim", "length of the code", type=int)
     setting("epochs", "passes over the images, all in all", type=int)
     setting("batch-size", "images in a step", type=int)

@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "norm": "l2",
     "hidden_norm": "none",
     "affine": False,
+    "slope": 0.3,
     "latent_dim": 10,
     "epochs": 200,
     "batch_size": 256,
@@ -52,7 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "anomaly_class": None,
     "keep": 0.1,
 }
-ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "latent_dim")
+ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
 NOT_RESUMED = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
 
 

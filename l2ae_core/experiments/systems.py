@@ -55,6 +55,8 @@ LATENT_WIDTHS = (2, 10, 32, 200)
 SYSTEMS: dict[str, System] = {
     "ae": _network("AE", "dense", "none"),
     "ae-l2": _network("AE-l2", "dense", "l2"),
+    "ae-small-slope": _network("AE, slope 0.01", "dense", "none", slope=0.01),
+    "ae-l2-small-slope": _network("AE-l2, slope 0.01", "dense", "l2", slope=0.01),
     "cae": _network("CAE", "cae", "none"),
     "cae-l2": _network("CAE-l2", "cae", "l2"),
     **_normalized("batch"),

@@ -63,6 +63,8 @@ class Architecture:
         require_counts("Architecture: latent_dim", (self.latent_dim,), 1)
         require_counts("Architecture: hidden", self.hidden)
         require_counts("Architecture: filters", self.filters, 3)
+        if not (math.isfinite(self.slope) and self.slope >= 0):
+            raise ValueError(f"Architecture: slope is {self.slope} but expected a number ≥ 0")
         if self.model == "cae":
             for axis, side in zip("HW", self.input_shape[:2], strict=True):
                 if side % 4 or side < 8:

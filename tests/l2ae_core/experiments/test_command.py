@@ -140,7 +140,10 @@ def test_figure1_is_drawn_from_the_networks_that_are_there(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["table2", "--systems", "cea"], "no system 'cea'; expected one of ae, ae-l2, cae"),
+        (
+            ["table2", "--systems", "cea"],
+            "no system 'cea'; expected one of ae, ae-l2",
+        ),
         (
             ["table2", "--systems", "cae", "ae"],
             "table2 has no system 'ae'; expected one of cae, dc",

@@ -168,6 +168,8 @@ def test_json_round_trip() -> None:
         ({"latent_dim": 0}, "latent_dim is"),
         ({"hidden": [500, -1]}, "hidden is"),
         ({"filters": [32, 64]}, "filters is"),
+        ({"slope": float("nan")}, "slope is nan but expected a number ≥ 0"),
+        ({"slope": -0.1}, "slope is -0.1"),
         ({"width": 3}, r"unknown fields \['width'\]"),
     ],
 )
