@@ -295,6 +295,12 @@ def test_errors_name_the_argument():
         ops.layer_norm(x, np.ones(4, "float32"), eps=1e-3)
     with pytest.raises(ValueError, match=r"batch_norm_adjoint: dy has shape \(2, 3\), expected"):
         ops.batch_norm_adjoint(x[0, 0, :2], x, W[0, 0, 0, :3], W[0, 0, 0, :3], of_batch=True)
+    for adjoint in (
+        lambda dy: ops.layer_norm_adjoint(dy, x, eps=1e-3),
+        lambda dy: ops.batch_norm_adjoint(dy, x, W[0, 0, 0, :3], W[0, 0, 0, :3], of_batch=True),
+    ):
+        with pytest.raises(ValueError, match="norm_adjoint: arguments must have one dtype"):
+            adjoint(x.astype("float64"))
     with pytest.raises(ValueError, match="adam_step: variant is 'tf' but expected one of"):
         ops.adam_step(*(np.zeros(2),) * 4, AdamSettings(variant="tf"), step=1)
     with pytest.raises(ValueError, match="features differ"):

@@ -37,7 +37,7 @@ def batch_norm(
     Raises ValueError when shapes or dtypes do not fit.
     """
     vectors = {"mean": mean, "sigma": sigma, "gamma": gamma, "beta": beta}
-    x, mean, sigma, gamma, beta = _columns("batch_norm", x, **vectors)
+    x, mean, sigma, gamma, beta = _columns("batch_norm", {"x": x}, **vectors)
     out = output("batch_norm", out, x.shape, x)
     pick("batch_norm", x, rung)(_rows(x), mean, sigma, gamma, beta, _rows(out))
     return out
@@ -58,11 +58,9 @@ def batch_norm_adjoint(
 
     Raises ValueError when shapes or dtypes do not fit.
     """
-    require_shape("batch_norm_adjoint", "dy", dy.shape, x.shape)
-    (dy,) = same("batch_norm_adjoint", dy=dy)  # type: ignore[assignment]
-    x, mean, sigma, gamma = _columns("batch_norm_adjoint", x, mean=mean, sigma=sigma, gamma=gamma)
-    out = output("batch_norm_adjoint", out, x.shape, dy)
-    dgamma, dbeta = (output("batch_norm_adjoint", None, x.shape[-1:], dy) for _ in range(2))
+    vectors = {"mean": mean, "sigma": sigma, "gamma": gamma}
+    dy, x, mean, sigma, gamma = _columns("batch_norm_adjoint", {"dy": dy, "x": x}, **vectors)
+    out, dgamma, dbeta = _gradients("batch_norm_adjoint", x, out)
     pick("batch_norm_adjoint", dy, rung)(
         _rows(dy), _rows(x), mean, sigma, gamma, of_batch, _rows(out), dgamma, dbeta
     )
@@ -82,7 +80,7 @@ def layer_norm(
 
     Raises ValueError when shapes or dtypes do not fit.
     """
-    x, gamma, beta = _columns("layer_norm", x, gamma=gamma, beta=beta)
+    x, gamma, beta = _columns("layer_norm", {"x": x}, gamma=gamma, beta=beta)
     out = output("layer_norm", out, x.shape, x)
     pick("layer_norm", x, rung)(_rows(x), gamma, beta, eps, _rows(out))
     return out
@@ -98,11 +96,8 @@ def layer_norm_adjoint(
     rung: str | None = None,
 ) -> tuple[Array, Array, Array]:
     """Return dx (..., C), dγ and dβ (C,); ValueError when shapes or dtypes do not fit."""
-    require_shape("layer_norm_adjoint", "dy", dy.shape, x.shape)
-    (dy,) = same("layer_norm_adjoint", dy=dy)  # type: ignore[assignment]
-    x, gamma = _columns("layer_norm_adjoint", x, gamma=gamma)
-    out = output("layer_norm_adjoint", out, x.shape, dy)
-    dgamma, dbeta = (output("layer_norm_adjoint", None, x.shape[-1:], dy) for _ in range(2))
+    dy, x, gamma = _columns("layer_norm_adjoint", {"dy": dy, "x": x}, gamma=gamma)
+    out, dgamma, dbeta = _gradients("layer_norm_adjoint", x, out)
     pick("layer_norm_adjoint", dy, rung)(_rows(dy), _rows(x), gamma, eps, _rows(out), dgamma, dbeta)
     return out, dgamma, dbeta
 
@@ -112,13 +107,24 @@ def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def _columns(operation: str, x: Array, **vectors: Array | None) -> list[Array]:
-    """Check that every vector has an element for each column of x; None is γ = 1 or β = 0."""
-    xp = array_module(x)
+def _columns(operation: str, arrays: dict[str, Array], **vectors: Array | None) -> list[Array]:
+    """Check that arrays have the shape of x, and vectors an element for each column of it.
+
+    All have one dtype and place. None stands for γ = 1 or β = 0.
+    """
+    x = arrays["x"]
+    xp, C = array_module(x), x.shape[-1:]
+    for name, a in arrays.items():
+        require_shape(operation, name, a.shape, x.shape)
     for name, vector in vectors.items():
         if vector is None:
-            like = xp.zeros_like if name == "beta" else xp.ones_like
-            vectors[name] = like(x, shape=x.shape[-1:])
+            vectors[name] = (xp.zeros_like if name == "beta" else xp.ones_like)(x, shape=C)
         else:
-            require_shape(operation, name, vector.shape, x.shape[-1:])
-    return same(operation, x=x, **vectors)  # type: ignore[return-value]
+            require_shape(operation, name, vector.shape, C)
+    return same(operation, **arrays, **vectors)  # type: ignore[return-value]
+
+
+def _gradients(operation: str, x: Array, out: Array | None) -> tuple[Array, Array, Array]:
+    """Room for dx, dγ and dβ."""
+    dgamma, dbeta = (output(operation, None, x.shape[-1:], x) for _ in range(2))
+    return output(operation, out, x.shape, x), dgamma, dbeta
