@@ -116,19 +116,19 @@ def run(
     """Yield the rows of one part for each number of threads."""
     rounds = QUICK if quick else ROUNDS.get(part, 1)
     jobs = _jobs(part, rounds, quick)
+    used = peers.OF_PART.get(part)
     ticks = len(counts) * sum(ticks for _, ticks, _ in jobs)
     with tqdm(total=ticks, desc=f"bench {part}", disable=not progress, leave=False) as bar:
         for work, ticks, job in jobs:
             for threads in counts:
                 bar.set_postfix_str(f"{work}, {threads} thread{'s' * (threads > 1)}")
                 before = bar.n
-                with peers.all_use(threads, *PEERS.get(part, ())):
+                with peers.all_use(threads, *([used] if used else [])):
                     yield from job(threads, bar.update)
                 bar.update(before + ticks - bar.n)
 
 
 Job = Callable[[int, Callable[[], object]], list[Row]]
-PEERS = {"step": ("torch",), "norms": ("torch",), "kmeans": ("faiss",)}
 
 
 def _jobs(part: str, rounds: int, quick: bool) -> list[tuple[str, int, Job]]:

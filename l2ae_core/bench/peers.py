@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from l2ae_kernels.cpu.threads import threads as our_threads
 
 OPTIONAL = {"torch": "the training steps", "faiss": "k-means"}  # what they are peers of
+OF_PART = {"step": "torch", "norms": "torch", "kmeans": "faiss"}
 
 
 def installed(name: str) -> bool:
@@ -28,7 +29,7 @@ def load(name: str) -> Any:
 
 def missing_peer(part: str) -> str | None:
     """Say in one line which peer of a part is not installed; None when it is, or has none."""
-    name = {"step": "torch", "norms": "torch", "kmeans": "faiss"}.get(part)
+    name = OF_PART.get(part)
     if name is None or installed(name):
         return None
     alone = "ours stands alone" if name == "torch" else "scikit-learn stands alone beside ours"

@@ -9,7 +9,7 @@ schedule.py     runs what is missing, side by side, and goes on after a kill
 paper.py        the tables as the paper prints them
 statistics.py   mean, spread, paired differences, correlation
 finder.py       results by what a table asks for
-tables.py       the paper's numbers beside ours
+tables/         the paper's numbers beside ours
 wanted.py       which runs a table asks for, and which are missing, in words
 figure1.py      maps of the codes, by tsne.py
 """

@@ -17,7 +17,7 @@ import numpy as np
 
 from l2ae_core.layers import Conv2d, ConvTranspose2d, Dense, Params, Shape
 from l2ae_core.training import normalizations
-from l2ae_core.training.normalizations import Place, address
+from l2ae_core.training.normalizations import Constants, Place
 from l2ae_core.training.products import (
     Bordered,
     DenseProducts,
@@ -34,6 +34,7 @@ from l2ae_kernels.cpu.register.calls import FLOAT, Call, Images
 from l2ae_kernels.cpu.register.elementwise import SQUARED_ERROR
 from l2ae_kernels.cpu.register.filtering import Filtering
 from l2ae_kernels.cpu.register.library import library
+from l2ae_kernels.cpu.register.ops import address
 from l2ae_kernels.cpu.register.pack import COPY, packed_size
 from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
@@ -55,18 +56,13 @@ class Arena:
         return offset
 
 
-class Shared:
-    """What all threads read: packed weights, biases, constants."""
+class Shared(Constants):
+    """What all threads read: packed weights too."""
 
     def __init__(self, stages: list[Stage], params: Params, vectors: Vectors, samples: int) -> None:
-        self.params, self.vectors = params, vectors
+        super().__init__(stages, params)
+        self.vectors = vectors
         self.rooms: list[Array] = []  # that packing needs
-        shapes = [stages[0].input_shape, *(s.output_shape for s in stages)]
-        self.zeros = np.zeros(max(map(prod, shapes)), np.float32)
-        self.ones, self.scale = np.ones_like(self.zeros), np.ones(1, np.float32)
-        self.slopes = np.array([s.slope for s in stages], np.float32)
-        guards = [0 if isinstance(s, Linear) else s.guard for s in stages]
-        self.guards = np.array(guards, np.float32)  # ε or ε² under a root
         self.filtering = [_filtering(s, samples, self) for s in stages]
         self.packed: list[tuple[Array, Array]] = []
         self.prepare: list[Program] = []  # each packs the weights of one stage

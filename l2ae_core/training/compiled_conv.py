@@ -23,7 +23,6 @@ import numpy as np
 from l2ae_core.layers import Params, Shape
 from l2ae_core.training.compiled import Arena, MicroBatch, Shared, aligned
 from l2ae_core.training.loss import Reduction
-from l2ae_core.training.normalizations import address
 from l2ae_core.training.optim import AdamUpdate, Optimizer
 from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
@@ -32,6 +31,7 @@ from l2ae_kernels.cpu.register.adam import REDUCE_ADAM
 from l2ae_kernels.cpu.register.calls import FLOAT, Call
 from l2ae_kernels.cpu.register.elementwise import REDUCE, SQUARED_ERROR
 from l2ae_kernels.cpu.register.library import library
+from l2ae_kernels.cpu.register.ops import address
 from l2ae_kernels.cpu.register.pack import COPY
 from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges

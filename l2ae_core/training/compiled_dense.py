@@ -24,7 +24,7 @@ from l2ae_core.layers import Params, Shape
 from l2ae_core.training import normalizations
 from l2ae_core.training.compiled import Arena
 from l2ae_core.training.loss import Reduction
-from l2ae_core.training.normalizations import Normalization, Place, address
+from l2ae_core.training.normalizations import Constants, Normalization, Place
 from l2ae_core.training.optim import AdamUpdate, Optimizer
 from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
@@ -38,24 +38,13 @@ from l2ae_kernels.cpu.register.dense_calls import (
 )
 from l2ae_kernels.cpu.register.elementwise import SQUARED_ERROR
 from l2ae_kernels.cpu.register.library import library
+from l2ae_kernels.cpu.register.ops import address
 from l2ae_kernels.cpu.register.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 
 SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache
 HANDS = 16  # into which panels are dealt, so that threads with equally many have equal work
 BATCHES = 4  # sizes of batches whose buffers are kept
-
-
-class Constants:
-    """What the kernels of all threads read besides the parameters."""
-
-    def __init__(self, stages: list[Stage], params: Params) -> None:
-        self.params = params
-        self.zeros = np.zeros(max(prod(s.input_shape) for s in stages), np.float32)
-        self.ones, self.scale = np.ones_like(self.zeros), np.ones(1, np.float32)
-        self.slopes = np.array([s.slope for s in stages], np.float32)
-        guards = [0 if isinstance(s, Linear) else s.guard for s in stages]
-        self.guards = np.array(guards, np.float32)  # ε or ε² under a root
 
 
 class Batch:

@@ -1,26 +1,32 @@
 """The calls of a compiled step for what normalizes: Eq. 4, and layer normalization."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
 
 from l2ae_core.layers import Params
-from l2ae_core.training.stages import Normalize, Standardize
-from l2ae_kernels.arrays import Array
+from l2ae_core.training.stages import Linear, Normalize, Stage, Standardize
 from l2ae_kernels.cpu.register.calls import Call
 from l2ae_kernels.cpu.register.elementwise import NORMALIZE, NORMALIZE_ADJOINT
+from l2ae_kernels.cpu.register.ops import address
 from l2ae_kernels.cpu.register.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
 
 Normalization: TypeAlias = Normalize | Standardize
 
 
-class Constants(Protocol):
-    """What the calls ask for among what all threads read."""
+class Constants:
+    """What the kernels of all threads read: parameters, and numbers at an address."""
 
-    params: Params
-    zeros: Array
-    ones: Array
-    slopes: Array  # of the stages
-    guards: Array
+    def __init__(self, stages: list[Stage], params: Params) -> None:
+        self.params = params
+        shapes = [stages[0].input_shape, *(s.output_shape for s in stages)]
+        self.zeros = np.zeros(max(map(prod, shapes)), np.float32)
+        self.ones, self.scale = np.ones_like(self.zeros), np.ones(1, np.float32)
+        self.slopes = np.array([s.slope for s in stages], np.float32)
+        guards = [0 if isinstance(s, Linear) else s.guard for s in stages]
+        self.guards = np.array(guards, np.float32)  # ε or ε² under a root
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,3 @@ def backward(
         x=here.x, dy=dy, dx=dx, mean=here.mean, inverse=here.inverse, gamma=address(gamma),
         dgamma=dgamma, dbeta=dbeta, rows=here.samples * s.rows, D=s.D,
     ))  # fmt: skip
-
-
-def address(array: Array) -> int:
-    """Return where an array begins."""
-    return int(array.ctypes.data)

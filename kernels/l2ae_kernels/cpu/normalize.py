@@ -22,12 +22,12 @@ which keeps every digit of v = S/R where the usual Σ x² − R μ² cancels.
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.dense import VALUE_WORK
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 
 BLOCK_ROWS = 64
 PARTS = 16  # more than threads, so that they may be unequally fast
-VALUE_WORK = 16  # an elementwise value costs about as much as 16 multiply-adds of a GEMM
 
 
 @jit()
