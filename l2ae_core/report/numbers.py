@@ -10,7 +10,7 @@ from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import paired_difference, summarize
 from l2ae_core.experiments.tables import paper_tables, percent
 from l2ae_core.plots import paired
-from l2ae_core.report.evidence import CLUSTERING, NAMES, longest, of_task, title
+from l2ae_core.report.evidence import CLUSTERING, NAMES, of_task, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import svg
 from l2ae_core.text import ranges
@@ -56,16 +56,13 @@ def tables(results: Sequence[Result]) -> list[Markup]:
 def paired_gains(results: Sequence[Result]) -> list[Markup]:
     """What the constraint adds, seed by seed; of all results, as pairs may be shorter runs."""
     shown: list[Markup] = []
-    clustering = of_task(results, "clustering")
-    detection = of_task(longest(results), "detection")
     finder = Finder(results)
     panels, rows = [], []
-    for data, systems in clustering.items():
+    for data in of_task(results, "clustering"):
         for one, other in PAIRS:
-            if one in systems and other in systems:
-                pairs = Pairs(data, one, other, *finder.pairs(data, one, other))
-                rows += [_clustering_row(pairs, s) for s in CLUSTERING if pairs.seeds]
-                panels += _slopes(pairs) if pairs.seeds else []
+            pairs = Pairs(data, one, other, *finder.pairs(data, one, other))
+            rows += [_clustering_row(pairs, s) for s in CLUSTERING if pairs.seeds]
+            panels += _slopes(pairs) if pairs.seeds else []
     if rows:
         columns = ["data", "pair", "score", "without", "with l2", "gain", "from", "to",
                    "l2 ahead", "chance"]  # fmt: skip
@@ -80,9 +77,8 @@ def paired_gains(results: Sequence[Result]) -> list[Markup]:
             table(columns, rows, caption="Clustering: with l2 minus without", note=note,
                   text_columns=3),
         ]  # fmt: skip
-    for data, systems in detection.items():
-        if "cae" in systems and "cae-l2" in systems:
-            shown += _detection(data, systems)
+    for data in of_task(results, "detection"):
+        shown += _detection(data, finder)
     return shown
 
 
@@ -135,13 +131,13 @@ def _slopes(pairs: Pairs) -> list[Markup]:
     return [element("div", picture, class_="panel")]
 
 
-def _detection(data: str, systems: Mapping[str, list[Result]]) -> list[Markup]:
+def _detection(data: str, finder: Finder) -> list[Markup]:
     """Gain of CAE-l2 over CAE in AUC, digit by digit; all scores but the first folded away."""
     columns = ["anomaly", "without", "with l2", "gain", "from", "to", "partitions", "chance"]
-    note = "Mean over partitions that both have, with its 95 % interval (Student's t)."
+    note = "Mean over partitions that both have at equal epochs; 95 % interval of the mean (t)."
     made = []
     for score in DETECTION_SCORES:
-        rows = [row for d in range(10) if (row := _detection_row(d, f"{score}.auc", systems))]
+        rows = [row for d in range(10) if (row := _detection_row(data, d, f"{score}.auc", finder))]
         if rows:
             head = f"Detection on {NAMES[data]}, {score} score: AUC of CAE-l2 minus CAE"
             made.append(table(columns, rows, caption=head, note=note))
@@ -149,13 +145,12 @@ def _detection(data: str, systems: Mapping[str, list[Result]]) -> list[Markup]:
     return [*made[:1], others] if len(made) > 1 else made
 
 
-def _detection_row(digit: int, score: str, systems: Mapping[str, list[Result]]) -> list[str]:
+def _detection_row(data: str, digit: int, score: str, finder: Finder) -> list[str]:
     """One row of paired differences in AUC; empty without a partition that both have."""
     a, b = (
-        {r.config["seed"]: v for r in systems[s] if r.config["digit"] == digit
-         and (v := r.score(score)) is not None}
-        for s in ("cae-l2", "cae")
-    )  # fmt: skip
+        {seed: v for seed, r in side.items() if (v := r.score(score)) is not None}
+        for side in finder.pairs(data, "cae-l2", "cae", "detection", digit)
+    )
     gain = paired_difference(a, b)
     if gain is None:
         return []

@@ -51,7 +51,7 @@ def test_torch_agrees_and_its_steps_too(network, monkeypatch):
     monkeypatch.setattr(steps, "BATCH", 16)
     contest = steps.contest(network)
     assert list(contest.sides) == [OURS, "torch", "torch-jit"]
-    assert 0 < contest.agreement < steps.NORMALIZED_GRADIENTS
+    assert 0 < contest.agreement < steps.tolerance(network)
 
 
 def test_a_wrong_gradient_is_not_timed(small, monkeypatch):

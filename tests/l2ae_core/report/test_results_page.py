@@ -17,6 +17,7 @@ from l2ae_core.report.results_page import results_page
 from .made_up import (
     Page,
     clustering,
+    detection,
     some_clustering,
     some_detection,
     write,
@@ -84,9 +85,12 @@ def check_gains(page: Page, folder: Path) -> None:
 
 def test_a_longer_run_of_one_side_is_in_no_pair(tmp_path: Path) -> None:
     found = [*some_clustering(), clustering("cae-l2", 0, 0.99, epochs=60)]
-    write(tmp_path, found)
-    rows = Page(results_page(tmp_path)).tables["Clustering: with l2 minus without"]
-    assert rows[1][3:6] == ["74.73", "90.90", "16.17"]
+    found += [detection(s, 7, 0, auc) for s, auc in (("cae", 0.6), ("cae-l2", 0.8))]
+    write(tmp_path, [*found, detection("cae-l2", 7, 0, 0.99, epochs=60)])
+    tables = Page(results_page(tmp_path)).tables
+    assert tables["Clustering: with l2 minus without"][1][3:6] == ["74.73", "90.90", "16.17"]
+    rows = tables["Detection on MNIST, cosine score: AUC of CAE-l2 minus CAE"]
+    assert rows[1][:4] == ["7", "0.600", "0.800", "0.200"]
 
 
 def check_auc(page: Page, folder: Path) -> None:
