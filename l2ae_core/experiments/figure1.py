@@ -27,7 +27,7 @@ from tqdm import tqdm
 from l2ae_core import data as data_sets
 from l2ae_core.data import Dataset
 from l2ae_core.experiments import tsne
-from l2ae_core.experiments.finder import DATA
+from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Run
 from l2ae_core.files import CHECKPOINT, atomic_file, read_npz
 from l2ae_core.layers import L2Normalize
@@ -191,7 +191,7 @@ def _picture(found: Figure1, path: Path) -> None:
     from l2ae_core import plots
 
     s = found.settings
-    title = f"{s['images']:,} images of {DATA[s['data']]}, seed {s['seed']}, {s['epochs']} epochs"
+    title = f"{s['images']:,} images of {NAMES[s['data']]}, seed {s['seed']}, {s['epochs']} epochs"
     maps = {f"{name}: {PANELS[name]}": found.maps[name] for name in PANELS}
     notes = {f"{name}: {PANELS[name]}": found.note(name) for name in PANELS}
     plots.save(plots.class_maps(maps, found.labels, notes=notes, title=title), path)

@@ -7,7 +7,7 @@ from l2ae_core.experiments.paper import PaperTable
 from l2ae_core.experiments.run import Result, Task
 from l2ae_core.experiments.systems import SYSTEMS
 
-DATA = {"mnist": "MNIST", "usps": "USPS", "digits": "digits"}
+NAMES = {"mnist": "MNIST", "usps": "USPS", "digits": "digits"}
 
 
 class Finder:
@@ -55,7 +55,7 @@ class Finder:
         """
         systems = {c.system for c in table.columns if SYSTEMS[c.system].trained}
         found = {data for task, data, s, _ in self.found if task == table.task and s in systems}
-        more = [data for data in DATA if data in found or data in self.data]
+        more = [data for data in NAMES if data in found or data in self.data]
         return list(dict.fromkeys([*table.data, *more]))
 
     def scores(

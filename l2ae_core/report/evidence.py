@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from l2ae_core.experiments import tables
+from l2ae_core.experiments.finder import NAMES, Finder
 from l2ae_core.experiments.paper import PAIRS
 from l2ae_core.experiments.run import Result, Task, read_results
 from l2ae_core.experiments.systems import SYSTEMS
-from l2ae_core.experiments.tables import Finder
 from l2ae_core.plots.style import LINES, line_styles
 
-DATA = ("mnist", "usps", "digits")
-NAMES = {"mnist": "MNIST", "usps": "USPS", "digits": "Digits"}
 CLUSTERING = ("acc", "nmi", "ari")
 CONSTRAINED = tuple(one for one, _ in PAIRS)
 PLAIN = dict(PAIRS)
@@ -59,7 +57,7 @@ def longest(results: Iterable[Result]) -> list[Result]:
     def place(r: Result) -> tuple[str, int, int, int, int]:
         c = r.config
         digit = -1 if c["digit"] is None else c["digit"]
-        return c["task"], DATA.index(c["data"]), systems.index(c["system"]), digit, c["seed"]
+        return c["task"], list(NAMES).index(c["data"]), systems.index(c["system"]), digit, c["seed"]
 
     return sorted(found, key=place)
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.paper import PAIRS, TABLES
 from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import summarize
-from l2ae_core.report.evidence import NAMES, PLAIN, of_task, percentage, title
+from l2ae_core.report.evidence import PLAIN, of_task, percentage, title
 from l2ae_core.report.markup import Markup, element
 from l2ae_core.text import ranges
 

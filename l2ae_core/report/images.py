@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from l2ae_core.experiments.figure1 import NPZ, PANELS, Figure1
+from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Result
 from l2ae_core.files import read_npz
 from l2ae_core.plots import class_map
-from l2ae_core.report.evidence import CONSTRAINED, NAMES, PLAIN, of_task, percentage, title
+from l2ae_core.report.evidence import CONSTRAINED, PLAIN, of_task, percentage, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import montage, png, svg
 from l2ae_kernels.arrays import Array

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from l2ae_core.experiments.finder import Finder
+from l2ae_core.experiments.finder import NAMES, Finder
 from l2ae_core.experiments.paper import PAIRS
 from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import paired_difference, summarize
 from l2ae_core.experiments.tables import paper_tables, percent
 from l2ae_core.plots import paired
-from l2ae_core.report.evidence import CLUSTERING, NAMES, of_task, title
+from l2ae_core.report.evidence import CLUSTERING, of_task, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import svg
 from l2ae_core.text import ranges

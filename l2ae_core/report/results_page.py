@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.paper import TABLES
 from l2ae_core.experiments.run import Folder
 from l2ae_core.experiments.tables import paper_tables
 from l2ae_core.report import curves, images, numbers
-from l2ae_core.report.evidence import DATA, NAMES, duration, longest, read
+from l2ae_core.report.evidence import duration, longest, read
 from l2ae_core.report.glance import glance
 from l2ae_core.report.markup import paragraph
 from l2ae_core.report.page import Section, page
@@ -51,7 +52,7 @@ def results_page(path: Path) -> str:
         absent = [t for t in TABLES.values() if not any(n.startswith(t.name) for n in present)]
         sections += [Section(t.name, t.title, [], reproduce.format(t.name)) for t in absent]
     data = {r.config["data"] for r in results}
-    names = " and ".join(NAMES[d] for d in DATA if d in data)
+    names = " and ".join(NAMES[d] for d in NAMES if d in data)
     spent = duration(sum(r.seconds["training"] for r in results))
     lead = [
         paragraph(

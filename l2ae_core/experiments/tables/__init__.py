@@ -9,7 +9,7 @@ from l2ae_core.experiments.tables.clustering import clustering, clustering_pairs
 from l2ae_core.experiments.tables.detection import MEASURES, detection, detection_pairs
 from l2ae_core.experiments.tables.table import Table, percent
 
-__all__ = ["MEASURES", "Finder", "Table", "paper_tables", "percent"]
+__all__ = ["Table", "paper_tables", "percent"]
 
 
 def paper_tables(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from l2ae_core.experiments.finder import DATA, Finder
+from l2ae_core.experiments.finder import NAMES, Finder
 from l2ae_core.experiments.paper import PAIRS, Column, PaperTable
 from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import correlation, paired_difference, summarize
@@ -21,7 +21,7 @@ def clustering(table: PaperTable, finder: Finder) -> Table:
             continue
         pairs = zip(table.columns, found, strict=True)
         rows += [_clustering_row(data, column, scores, finder) for column, scores in pairs]
-        rows.append([DATA[data], "chance", "", *_spread(_chance(finder, table, data)), ""])
+        rows.append([NAMES[data], "chance", "", *_spread(_chance(finder, table, data)), ""])
     columns = ["data", "system", "paper", "ACC", "sd", "min", "max", "NMI", "seeds", "epochs"]
     note = f"{table.note} Shares in percent; mean over seeds, sample standard deviation."
     return Table(table.name, table.title, columns, rows, note.strip(), 2)
@@ -30,13 +30,13 @@ def clustering(table: PaperTable, finder: Finder) -> Table:
 def _clustering_row(data: str, column: Column, scores: dict[int, float], f: Finder) -> list[str]:
     paper = percent(column.paper[data]) if data in column.paper else ""
     if not scores:
-        return [DATA[data], column.title, paper, *[""] * 7]
+        return [NAMES[data], column.title, paper, *[""] * 7]
     # "after.acc" has "after.nmi"; the many-to-one accuracy of GMVAE has the plain one
     name = column.score.replace("acc", "nmi") if column.score.endswith("acc") else "nmi"
     nmi = f.scores("clustering", data, column.system, name)
     epochs = next(iter(f.seeds("clustering", data, column.system, None).values())).config["epochs"]
     spread = _spread(scores.values(), percent(summarize(list(nmi.values())).mean) if nmi else "")
-    return [DATA[data], column.title, paper, *spread, str(epochs or "")]
+    return [NAMES[data], column.title, paper, *spread, str(epochs or "")]
 
 
 def _spread(values: Iterable[float], nmi: str = "") -> list[str]:
@@ -69,7 +69,7 @@ def clustering_pairs(table: PaperTable, finder: Finder) -> Table:
                 low, high = map(percent, d.interval) if d.interval else ("", "")
                 pair = f"{SYSTEMS[one].title} − {SYSTEMS[other].title}"
                 r = [_correlation(f.values(), name) for name in UNSUPERVISED for f in both]
-                rows.append([DATA[data], pair, percent(d.mean), low, high, str(d.count), *r])
+                rows.append([NAMES[data], pair, percent(d.mean), low, high, str(d.count), *r])
     columns = ["data", "gain in ACC", "mean", "low", "high", "pairs"]
     columns += [f"r {name} {side}" for name in UNSUPERVISED.values() for side in ("l2", "without")]
     note = (

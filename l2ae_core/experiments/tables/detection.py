@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import product
 
-from l2ae_core.experiments.finder import DATA, Finder
+from l2ae_core.experiments.finder import NAMES, Finder
 from l2ae_core.experiments.paper import DIGITS, PAIRS, PaperTable
 from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import Summary, paired_difference, summarize
@@ -44,7 +44,7 @@ def detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Tab
     chance = [_detection_chance(table, finder, data, measure, digit) for digit in DIGITS]
     _add(cells, [f"{summarize(c).mean:.3f}" if c else "" for c in chance])
     means.append(f"{summarize([c[0] for c in chance]).mean:.3f}" if all(chance) else "")
-    title = f"{table.title}, {DATA[data]}, {MEASURES[measure]}"
+    title = f"{table.title}, {NAMES[data]}, {MEASURES[measure]}"
     note = f"{table.note} {_detection_note(table, finder, data)}".strip()
     name = f"{table.name}-{measure}" + ("" if data in table.data else f"-{data}")
     return Table(name, title, columns, [*cells, means] if ran else [], note)
@@ -74,7 +74,7 @@ def detection_pairs(table: PaperTable, finder: Finder, data: str) -> Table:
         "95 % interval of the mean (Student's t), as if digits were drawn at random."
     )
     name = f"{table.name}-pairs" + ("" if data in table.data else f"-{data}")
-    return Table(name, f"{table.title}, {DATA[data]}: paired gain", columns, rows, note, 3)
+    return Table(name, f"{table.title}, {NAMES[data]}: paired gain", columns, rows, note, 3)
 
 
 def _means(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from l2ae_core.experiments import Result, Run
+from l2ae_core.experiments.finder import Finder
 from l2ae_core.experiments.paper import DIGITS, TABLES
-from l2ae_core.experiments.tables import Finder, Table, paper_tables, percent
+from l2ae_core.experiments.tables import Table, paper_tables, percent
 
 EPOCHS = 7
 CHANCE = {"acc": 0.1234, "nmi": 0.0021, "ari": -1e-6}
