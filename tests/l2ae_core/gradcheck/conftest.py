@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from l2ae_core.gradcheck import Report, Row, check_layer
-from l2ae_core.gradcheck.suite import CASES, LayerCase
+from l2ae_core.gradcheck.cases import LayerCase
+from l2ae_core.gradcheck.suite import CASES
 from l2ae_core.layers import Layer
 
 CENTRAL, COMPLEX = 1e-6, 1e-9  # what every right backward has to reach

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from l2ae_core.gradcheck import check_function, check_layer
+from l2ae_core.gradcheck.cases import FunctionCase
 from l2ae_core.gradcheck.check import cotangents, generator_of
-from l2ae_core.gradcheck.suite import CASES, FunctionCase, run_suite
+from l2ae_core.gradcheck.suite import CASES, run_suite
 from l2ae_core.layers import BatchNorm, Dense, L2Normalize, Layer, LeakyReLU, Sequential
 from l2ae_kernels.arrays import Array
 

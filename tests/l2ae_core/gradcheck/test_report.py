@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from l2ae_core.gradcheck import GradientError, Report, Row
+from l2ae_core.gradcheck.cases import FunctionCase
 from l2ae_core.gradcheck.command import main
-from l2ae_core.gradcheck.suite import CASES, FunctionCase, select
+from l2ae_core.gradcheck.suite import CASES, select
 
 
 def test_the_report_ranks_the_worst_first_and_fits_100_columns(rng) -> None:

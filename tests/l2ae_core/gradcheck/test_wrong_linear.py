@@ -11,7 +11,7 @@ import pytest
 
 from l2ae_core.gradcheck import check as check_module
 from l2ae_core.gradcheck import check_layer
-from l2ae_core.gradcheck.suite import case_of
+from l2ae_core.gradcheck.cases import case_of
 from l2ae_core.layers import (
     Conv2d,
     ConvTranspose2d,
