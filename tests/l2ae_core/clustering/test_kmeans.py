@@ -5,25 +5,14 @@ import pytest
 from sklearn.cluster import KMeans
 
 from l2ae_core.clustering.kmeans import Clustering, assign_and_fill, kmeans
-from l2ae_core.clustering.start import _draw, kmeans_plus_plus
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
-from l2ae_kernels.reference.restarts import BLOCK
+
+from .made_up import blobs, rng
 
 ROUNDING = 1e-6  # relative, of an inertia whose distances are float32
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def blobs(n: int = 600, d: int = 10, k: int = 6, spread: float = 0.5, seed: int = 0) -> Array:
-    """Points around k random centers; the cluster of point i is i % k."""
-    generator = rng(seed)
-    centers = generator.normal(size=(k, d))
-    return centers[np.arange(n) % k] + spread * generator.normal(size=(n, d))
 
 
 def belongs_together(x: Array, found: Clustering, rtol: float = 1e-12) -> None:
@@ -210,95 +199,6 @@ def test_as_many_clusters_as_points_and_one_cluster() -> None:
     assert kmeans(x, 9, n_init=1, rng=rng()).inertia == 0
     one = kmeans(x, 1, n_init=1, rng=rng())
     np.testing.assert_allclose(one.centers[0], x.mean(axis=0))
-
-
-# --- the start
-
-
-def test_start_takes_distinct_rows_of_x() -> None:
-    x = np.repeat(blobs(12, 3, 4), 50, axis=0)
-    for seed in range(20):
-        centers = kmeans_plus_plus(x, 12, rng(seed))
-        assert len(np.unique(centers, axis=0)) == 12  # no duplicate although each row has 49
-        assert all((x == center).all(axis=1).any() for center in centers)
-
-
-def test_start_is_greedy() -> None:
-    # Over 20 seeds one candidate a center hits 17.2 of these 20 clusters on average, four hit 19.2.
-    x = blobs(2000, 3, 20, spread=0.1)
-    hits = [len(set(assigned_cluster(x, kmeans_plus_plus(x, 20, rng(s))))) for s in range(20)]
-    assert np.mean(hits) > 18.5
-
-
-class Fixed(np.random.Generator):
-    """A generator whose `random` gives one number."""
-
-    def __init__(self, number: float) -> None:
-        super().__init__(np.random.PCG64(0))
-        self.number = number
-
-    def random(self, size: int) -> Array:  # type: ignore[override]
-        return np.full(size, self.number)
-
-
-@pytest.mark.parametrize(("number", "row"), [(0.0, 1), (0.24, 1), (0.25, 3), (0.99, 3), (1.0, 3)])
-def test_start_never_draws_a_row_of_zero_weight(number: float, row: int) -> None:
-    # 1.0 stands for a product that rounds up to the total
-    weights = np.array([0.0, 1.0, 0.0, 3.0, 0.0])
-    np.testing.assert_array_equal(_draw(weights, np.array([4.0]), 2, Fixed(number)), [row, row])
-    # the same in the third of five blocks, of which the others weigh nothing
-    blocks = np.zeros(4 * BLOCK + 7)
-    blocks[2 * BLOCK : 2 * BLOCK + 5] = weights
-    sums = np.array([0.0, 0.0, 4.0, 0.0, 0.0])
-    found = _draw(blocks, sums, 2, Fixed(number))
-    np.testing.assert_array_equal(found, 2 * BLOCK + np.array([row, row]))
-
-
-def assigned_cluster(x: Array, centers: Array) -> list[int]:
-    return [int(np.flatnonzero((x == c).all(axis=1))[0]) % 20 for c in centers]
-
-
-# --- spherical
-
-
-def test_spherical_has_unit_centers_and_maximises_the_cosine() -> None:
-    x = blobs(700, 6, 5, spread=0.7)
-    found = kmeans(x, 5, n_init=5, rng=rng(), spherical=True)
-    np.testing.assert_allclose(np.linalg.norm(found.centers, axis=1), 1, rtol=1e-12)
-    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    cosine = unit @ found.centers.T
-    np.testing.assert_array_equal(found.labels, cosine.argmax(axis=1))
-    np.testing.assert_allclose(found.inertia, 2 * (1 - cosine.max(axis=1)).sum())
-    for j in range(5):  # each center is the direction of the mean of its points
-        mean = unit[found.labels == j].sum(axis=0)
-        np.testing.assert_allclose(found.centers[j], mean / np.linalg.norm(mean), rtol=1e-9)
-
-
-def test_spherical_ignores_the_length_of_rows_and_of_the_start() -> None:
-    x = blobs(300, 4, 5)
-    start = x[:5]
-    lengths = rng(1).uniform(0.5, 2.0, size=(300, 1))
-    plain = kmeans(x, 5, rng=rng(), init=start, spherical=True)
-    scaled = kmeans(lengths * x, 5, rng=rng(), init=3 * start, spherical=True)
-    np.testing.assert_array_equal(plain.labels, scaled.labels)
-    np.testing.assert_array_equal(plain.predict(lengths * x), plain.labels)
-
-
-def test_spherical_differs_from_kmeans_on_unit_rows() -> None:
-    # Centers at angles 0 (tight) and 90 degrees (spread by 60): plain k-means shortens the second.
-    angles = np.deg2rad(np.concatenate([np.zeros(50), np.linspace(30, 150, 61)]))
-    x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    start = np.array([[1.0, 0.0], [0.0, 1.0]])
-    spherical = kmeans(x, 2, rng=rng(), init=start, spherical=True)
-    plain = kmeans(x, 2, rng=rng(), init=start)
-    assert (spherical.labels != plain.labels).any()
-
-
-def test_spherical_cluster_whose_points_cancel_keeps_its_center() -> None:
-    x = np.array([[1.0, 0.0], [-1.0, 0.0]])
-    found = kmeans(x, 1, rng=rng(), init=np.array([[0.0, 2.0]]), spherical=True)
-    np.testing.assert_array_equal(found.centers, [[0.0, 1.0]])
-    assert found.inertia == 4.0
 
 
 # --- the interface
