@@ -158,6 +158,7 @@ def test_a_wrong_rung_is_not_timed(operation, monkeypatch):
         return result
 
     monkeypatch.setitem(IMPLEMENTATIONS[operation], "wrong", Implementation(wrong))
+    monkeypatch.setattr(operations, "POINTS", {"700x10-k10": (700, 10, 10)})
     case = next(case for case in operations.cases() if case.operation == operation)
     with pytest.raises(Disagreement, match=f"{case.work}-wrong: the rung and the reference"):
         operations.rows(case, 1, 1, 0.0, lambda: None)

@@ -34,8 +34,8 @@ def blobs(n: int, d: int, k: int, dtype: type = np.float32) -> Array:
         (33, 10, 10, np.float32),
         (257, 3, 7, np.float32),
         (300, 40, 5, np.float32),
-        (33, 10, 10, np.float64),
-        pytest.param(257, 3, 7, np.float64, marks=pytest.mark.slow),  # seconds of compilation
+        pytest.param(33, 10, 10, np.float64, marks=pytest.mark.slow),  # seconds of compilation
+        pytest.param(257, 3, 7, np.float64, marks=pytest.mark.slow),
         (300, 40, 5, np.float64),
     ],
 )

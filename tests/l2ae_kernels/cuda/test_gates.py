@@ -1,9 +1,14 @@
 """Every kernel compiles without a warning, spills nothing, and stays within its registers."""
 
+import re
+
 import pytest
 
 from l2ae_kernels.cuda import gates, network_modules
 from l2ae_kernels.cuda.gates import ARCHITECTURES, MODULES, Module, Usage, read_usage
+from l2ae_kernels.cuda.text import SOURCE
+
+EVERY = [*MODULES, *network_modules.MODULES]
 
 
 @pytest.fixture(scope="module")
@@ -14,24 +19,16 @@ def compiler() -> str:
         pytest.skip(str(error))
 
 
-def _case(module: Module, architecture: str):
-    """An H100 and the paper's sizes in every run of the tests; all of it takes a minute."""
-    every_day = architecture == "sm_90" and module.defines in ({}, {"D": 10, "K": 10})
-    marks = () if every_day else pytest.mark.slow
-    return pytest.param(module, architecture, marks=marks, id=f"{module.name}-{architecture}")
-
-
-CASES = [_case(module, name) for module in MODULES for name in ARCHITECTURES]
-
-
-@pytest.mark.parametrize(("module", "architecture"), CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("module", EVERY, ids=lambda module: module.name)
 def test_a_module_compiles_within_its_budget(
     module: Module, architecture: str, compiler: str
 ) -> None:
-    found = gates.compile_module(module, architecture, compiler)
+    usages = gates.compile_module(module, architecture, compiler)
     for kernel, budget in module.budget.items():
-        assert found[kernel].spilled == 0
-        assert 0 < found[kernel].registers <= budget
+        assert 0 < usages[kernel].registers <= budget, (kernel, usages[kernel])
+        assert usages[kernel].spilled == 0, (kernel, usages[kernel])
 
 
 def test_a_warning_and_a_spill_are_seen(compiler: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,5 +65,14 @@ def test_every_kernel_has_a_budget_and_a_work() -> None:
 
     seconds = run()
     assert all(isinstance(taken, float) for taken in seconds.values())
-    modules = (*MODULES, *network_modules.MODULES)
-    assert set(seconds) == {kernel for module in modules for kernel in module.budget}
+    assert set(seconds) == {kernel for module in EVERY for kernel in module.budget}
+
+
+@pytest.mark.parametrize("file", sorted({m.file_name for m in network_modules.MODULES}))
+def test_every_kernel_of_a_file_of_the_network_has_a_budget(file: str) -> None:
+    text = (SOURCE / file).read_text(encoding="utf-8")
+    kernels = re.findall(r"__global__ void (?:__launch_bounds__\([\w, ]+\) )?(\w+)\(", text)
+    assert kernels
+    for module in network_modules.MODULES:
+        if module.file_name == file:
+            assert module.budget.keys() == set(kernels)
