@@ -133,8 +133,7 @@ def _epochs(results: Sequence[Result], name: str, y: str, caption: str) -> list[
     for task in TASKS:
         for data, systems in of_task(results, task).items():
             curves = {s: c for s, rs in systems.items() if (c := _histories(rs, name))}
-            chosen = {s: systems[s] for s in curves}
-            for family in families(chosen):
+            for family in families(curves):
                 panels.append(_epoch_panel(task, data, {s: curves[s] for s in family}, name, y))
     return [figure(grid(panels), caption=caption)] if panels else []
 

@@ -3,7 +3,7 @@
 Of several numbers of epochs the largest counts, as in the tables.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from l2ae_core.experiments import tables
@@ -72,11 +72,19 @@ def of_task(results: Iterable[Result], task: Task) -> dict[str, dict[str, list[R
     return groups
 
 
-def families(systems: Mapping[str, list[Result]]) -> list[list[str]]:
-    """Return systems that share a panel: the two of a pair, and the others, four at a time."""
+def families(systems: Collection[str]) -> list[list[str]]:
+    """Return systems that share a panel: the two of a pair, and the others, four at a time.
+
+    Losses by different likelihoods do not share one: their values do not compare.
+    """
     pairs = [[s for s in (one, other) if s in systems] for one, other in PAIRS]
-    rest = [s for s in systems if not any(s in pair for pair in pairs)]
-    parts = [rest[i : i + len(LINES)] for i in range(0, len(rest), len(LINES))]
+    rest: dict[str | None, list[str]] = {}  # by likelihood
+    for system in systems:
+        if not any(system in pair for pair in pairs):
+            likelihood = SYSTEMS[system].settings.get("likelihood")
+            rest.setdefault(likelihood, []).append(system)
+    most = len(LINES)
+    parts = [g[i : i + most] for g in rest.values() for i in range(0, len(g), most)]
     return [group for group in (*pairs, *parts) if group]
 
 

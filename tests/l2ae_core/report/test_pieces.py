@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from l2ae_core import plots
 from l2ae_core.experiments.tables import percent
+from l2ae_core.report.evidence import families
 from l2ae_core.report.markup import Markup, element, table
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import VARIABLES, montage, png, svg
@@ -95,6 +96,13 @@ def test_words_for_numbers() -> None:
     assert ranges([3, 0, 1, 2, 7, 7]) == "0–3, 7"
     assert percent(-1e-6) == "0.00"
     assert percent(-0.012) == "-1.20"
+
+
+def test_losses_that_do_not_compare_share_no_panel() -> None:
+    systems = ["cae", "vae-10-bernoulli", "vae-10-gaussian", "cae-bn", "vae-2-bernoulli", "cae-l2"]
+    assert families(systems) == [
+        ["cae-l2", "cae"], ["vae-10-bernoulli", "vae-2-bernoulli"], ["vae-10-gaussian"], ["cae-bn"],
+    ]  # fmt: skip
 
 
 def test_a_band_is_the_median_and_the_range() -> None:
