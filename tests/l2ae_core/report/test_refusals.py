@@ -1,0 +1,106 @@
+"""What stops a page: damaged results, a full disk, bad arguments; then nothing is half-written."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l2ae_core.cli import main
+from l2ae_core.experiments import read_results
+from l2ae_core.report import write_report
+from l2ae_core.report.results_page import results_page
+
+from .made_up import clustering, some_clustering, write, write_images
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no chance", "no roc", "text for a number"])
+def test_a_damaged_result_is_named(
+    full: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (full / "report.html").write_text("an older page")
+    task = "detection" if damage == "no roc" else "clustering"
+    result = next(r for r in read_results(full) if r.config["task"] == task)
+    file = full / f"{result.id}.json"
+    values = json.loads(file.read_text())
+    if damage == "no chance":
+        del values["chance"]["acc"]
+    elif damage == "no roc":
+        del values["details"]["roc"]["cosine"]
+    elif damage == "text for a number":
+        values["scores"]["acc"] = "0.9"
+    text = json.dumps(values)
+    file.write_text(text[: len(text) // 2] if damage == "truncated" else text)
+    assert main(["report", str(full)]) == 1
+    assert str(file) in capsys.readouterr().err
+    assert (full / "report.html").read_text() == "an older page"
+
+
+@pytest.mark.parametrize("name", ["figure1.npz", "arrays"])
+def test_damaged_arrays_are_named(full: Path, name: str) -> None:
+    file = full / name if name.endswith("npz") else next(
+        f for r in some_clustering() if r.config["system"] == "cae-l2" and r.config["seed"] == 1
+        for f in [full / "arrays" / f"{r.id}.npz"]
+    )  # fmt: skip
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=re.escape(str(file))):
+        results_page(full)
+
+
+def test_images_of_other_shapes_are_refused(full: Path) -> None:
+    result = next(r for r in some_clustering() if r.config["system"] == "cae-l2")
+    for r in some_clustering():
+        if r.config["system"] == "cae-l2":
+            np.savez(full / "arrays" / f"{r.id}.npz", worst=np.zeros((8, 4, 4, 1), np.uint8))
+    with pytest.raises(ValueError, match="worst_reconstructions"):
+        results_page(full)
+    write_images(full, result)
+
+
+def test_the_page_is_written_whole_or_not_at_all(
+    tmp_path: Path, no_replace: Callable[[], None]
+) -> None:
+    write(tmp_path, [clustering("cae", 2, 0.7)])
+    out = tmp_path / "report.html"
+    out.write_text("an older page")
+    no_replace()
+    with pytest.raises(OSError, match="no space"):
+        write_report(tmp_path)
+    assert out.read_text() == "an older page"
+    assert list(tmp_path.glob(".report*")) == []
+
+
+def test_the_command_says_where_the_page_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [clustering("cae", 2, 0.7)])
+    out = tmp_path / "pages" / "a.html"
+    assert main(["report", str(tmp_path), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere is not a folder"),
+        (["empty"], "l2ae reproduce table2 --out"),
+        (["empty", "--out", "a.txt"], "no result"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    assert main(["report", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_page_has_to_be_called_html(tmp_path: Path) -> None:
+    write(tmp_path, [clustering("cae", 2, 0.7)])
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.html"):
+        write_report(tmp_path, tmp_path / "page.pdf")
