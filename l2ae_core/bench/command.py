@@ -11,7 +11,7 @@ from tqdm import tqdm
 from l2ae_core.bench import operations, peak, peers, points, start, steps
 from l2ae_core.bench import tables as table_files
 from l2ae_core.bench.cuda import run as on_gpu
-from l2ae_core.bench.machine import ROOT, Result, describe
+from l2ae_core.bench.machine import ROOT, Result, describe, other_kernels
 from l2ae_core.bench.rounds import TURN, Row, compete
 from l2ae_core.bench.text import screen
 from l2ae_core.devices import DeviceName, choose_device
@@ -56,8 +56,7 @@ def main(
 
     Raises Disagreement, a ValueError, when two sides that should compute the same do not.
     """
-    if tables and (quick or not table_files.is_checkout(ROOT)):
-        reason = "is not for --quick" if quick else f"needs a checkout, {ROOT} is none"
+    if tables and (reason := _no_tables(quick)):
         print(f"l2ae bench: error: argument --tables: {reason}", file=sys.stderr)
         return 2
     if device == "cuda":
@@ -67,6 +66,8 @@ def main(
     counts = sorted({1, MOST}) if only_threads is None else [only_threads]
     machine = describe()
     print(f"{machine['processor']}, {MOST} cores, vectors {machine['vectors']}", file=sys.stderr)
+    for setting in other_kernels():
+        print(f"{setting} is set: peers may run as on another processor", file=sys.stderr)
     found: dict[str, list[Row]] = {part: [] for part in parts or table_files.PARTS}
     try:
         for part, rows in found.items():
@@ -84,6 +85,16 @@ def main(
     if tables:
         table_files.write_readmes(ROOT)
     return 0
+
+
+def _no_tables(quick: bool) -> str | None:
+    """Why the tables of the READMEs shall not come from this call; None: they may."""
+    if quick:
+        return "is not for --quick"
+    if not table_files.is_checkout(ROOT):
+        return f"needs a checkout, {ROOT} is none"
+    others = other_kernels()
+    return f"unset {others[0]}: peers would run as on another processor" if others else None
 
 
 def _on_gpu(parts: Sequence[str], json: Path | None, quick: bool, tables: bool, quiet: bool) -> int:

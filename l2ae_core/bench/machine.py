@@ -1,5 +1,6 @@
 """What was measured on: processor, threads, versions, date, commit."""
 
+import os
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -8,10 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
 from l2ae_core.bench.rounds import Row
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 from l2ae_kernels.cpu.threads import MOST
 
+OTHER_KERNELS = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "faiss-cpu")
 ROOT = Path(__file__).parents[2]  # of the checkout, when there is one
 
@@ -31,12 +35,28 @@ def describe() -> dict[str, Any]:
         "processor": processor(),
         "cores": MOST,
         "vectors": "none" if vectors is None else vectors.name,
+        "blas": blas(),
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": {name: v for name in PACKAGES if (v := _version(name)) is not None},
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def blas() -> list[str]:
+    """Return each BLAS that this process has loaded, with the processor that its kernels are for.
+
+    That of PyTorch is among them only where it is a library of its own and PyTorch was imported.
+    """
+    found = [i for i in threadpool_info() if i["user_api"] == "blas"]
+    fields = ("internal_api", "version", "architecture")
+    return sorted({" ".join(str(i[f]) for f in fields if i.get(f)) for i in found})
+
+
+def other_kernels() -> list[str]:
+    """Return the variables that make a BLAS, and peers built on it, run as on another processor."""
+    return [f"{name}={os.environ[name]}" for name in OTHER_KERNELS if name in os.environ]
 
 
 def processor() -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from l2ae_core.bench import command, operations, peak, peers, points, steps, tables
+from l2ae_core.bench.machine import OTHER_KERNELS
 from l2ae_core.bench.points import Points
 from l2ae_core.bench.rounds import OURS, Contest
 from l2ae_core.cli import main
@@ -87,7 +88,17 @@ def test_tables_need_a_checkout(monkeypatch, tmp_path, capsys):
     assert "--tables: needs a checkout" in capsys.readouterr().err
 
 
+def test_tables_are_not_made_beside_handicapped_peers(monkeypatch, capsys):
+    """OPENBLAS_CORETYPE=Haswell halves the speed of NumPy's products on AVX-512."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setattr(tables, "is_checkout", lambda root: True)
+    assert main(["bench", "kmeans", "--tables"]) == 2
+    assert "--tables: unset OPENBLAS_CORETYPE=Haswell" in capsys.readouterr().err
+
+
 def test_tables_are_written(monkeypatch, tmp_path):
+    for name in OTHER_KERNELS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(tables, "is_checkout", lambda root: True)
     (tmp_path / "kernels").mkdir()

@@ -15,8 +15,9 @@ from l2ae_core.text import rewrite
 STEP = Row("step-cae-28", 1, 40.0, {"torch": 101.2, "torch-jit": 99.5}, 2.5, (2.4, 2.6), 1e-6)
 START = Row("start-cold", 1, 21_000.0, {})
 MACHINE = {
-    "processor": "A Processor", "cores": 2, "vectors": "avx2", "system": "Linux", "python": "3.11",
-    "versions": {"numpy": "2.0"}, "commit": "abc", "date": "2026-01-02",
+    "processor": "A Processor", "cores": 2, "vectors": "avx2", "blas": ["openblas 0.3 Haswell"],
+    "system": "Linux", "python": "3.11", "versions": {"numpy": "2.0"}, "commit": "abc",
+    "date": "2026-01-02",
 }  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def test_the_speed_table_is_markdown_with_its_machine():
     assert "| training step, convolutional, 28×28 | 1 | 40 ms |" in lines[2]
     assert "**2.50** (2.40–2.60) | ≥ 2.5× | met |" in lines[2]
     assert len({line.count("|") for line in lines[:4]}) == 1
-    assert "A Processor, 2 cores, vectors avx2" in lines[-1]
+    assert "A Processor, 2 cores, vectors avx2, BLAS openblas 0.3 Haswell, Linux" in lines[-1]
     assert "commit abc, 2026-01-02" in lines[-1]
     assert "`l2ae bench step start --tables`" in lines[-1]
     assert speed({}) == ""
