@@ -2,16 +2,16 @@
 
     A A A  B B B  C C C    C C C  B B B  A A A    A A A ...      every other round backwards
 
-A turn is a call that is not timed, for caches to fill and the threads of the side before to sleep,
-then as many timed calls as fit `TURN` seconds; the time of a side in a round is their median. The
-ratio to a peer is taken round by round, and the median over the rounds is reported: a slow minute
-of the machine falls out of a ratio, and a slow moment out of the median. The best peer is the one
-of the lowest ratio.
+A turn is PAUSE seconds of nothing, in which threads of the side before fall asleep, a call that is
+not timed, for caches to fill, then as many timed calls as fit `TURN` seconds; the time of a side in
+a round is their median. The ratio to a peer is taken round by round, and the median over the rounds
+is reported: a slow minute of the machine falls out of a ratio, and a slow moment out of the median.
+The best peer is the one of the lowest ratio.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 Side: TypeAlias = Callable[[], object]
 OURS = "ours"
 TURN = 0.4  # seconds of timed calls of one side before the next is on
+PAUSE = 0.05  # seconds: OpenBLAS's threads keep a core busy for 2²⁶ cycles after their last work
 LONG = 0.2  # seconds; a call this long needs no call before it that is not timed
 MOST_CALLS = 50  # in a turn: more tell nothing new
 
@@ -136,6 +137,7 @@ def _calls(side: Side, turn: float) -> int:
 
 
 def _take_turn(side: Side, calls: int) -> float:
+    sleep(PAUSE)
     first = _seconds(side)
     if calls == 1 and first >= LONG:
         return first
