@@ -98,7 +98,7 @@ def rows(
     """Return a row for each rung but the reference; `done` is called after each round."""
     rungs = case.rungs()
     agreement = {rung: case.verified(rung) for rung in rungs}
-    times = take_turns(case.sides(), rounds, turn=turn, done=done)
+    times = take_turns(case.sides(), rounds, threads, turn=turn, done=done)
     library = {name: t for name, t in times.items() if name == "sgemm"}
     return [
         make_row(

@@ -2,16 +2,16 @@
 
     A A A  B B B  C C C    C C C  B B B  A A A    A A A ...      every other round backwards
 
-A turn is PAUSE seconds of nothing, in which threads of the side before fall asleep, a call that is
-not timed, for caches to fill, then as many timed calls as fit `TURN` seconds; the time of a side in
-a round is their median. The ratio to a peer is taken round by round, and the median over the rounds
-is reported: a slow minute of the machine falls out of a ratio, and a slow moment out of the median.
-The best peer is the one of the lowest ratio.
+A turn is a call that is not timed, for caches to fill, then as many timed calls as fit `TURN`
+seconds; the time of a side in a round is their median. With several threads it begins with PAUSE
+seconds in which those of the side before fall asleep. The ratio to a peer is taken round by round,
+and the median over the rounds is reported: a slow minute of the machine falls out of a ratio, and a
+slow moment out of the median. The best peer is the one of the lowest ratio.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 Side: TypeAlias = Callable[[], object]
 OURS = "ours"
 TURN = 0.4  # seconds of timed calls of one side before the next is on
-PAUSE = 0.05  # seconds: OpenBLAS's threads keep a core busy for 2²⁶ cycles after their last work
+PAUSE = 0.15  # seconds; OpenBLAS's threads keep a core busy for up to 0.1 after their last work
 LONG = 0.2  # seconds; a call this long needs no call before it that is not timed
 MOST_CALLS = 50  # in a turn: more tell nothing new
 
@@ -89,24 +89,26 @@ def compete(
     done: Callable[[], object] = lambda: None,
 ) -> Row:
     """Time the sides of a contest; the arguments are those of `take_turns`."""
-    times = take_turns(contest.sides, rounds, turn=turn, done=done)
+    times = take_turns(contest.sides, rounds, threads, turn=turn, done=done)
     return make_row(work, threads, times, contest.agreement)
 
 
 def take_turns(
     sides: dict[str, Side],
     rounds: int,
+    threads: int | str,
     *,
     turn: float = TURN,
     done: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
     """Return the seconds of each side in each of `rounds` rounds; `done` is called after each."""
+    pause = PAUSE if isinstance(threads, int) and threads > 1 else 0.0
     calls = {name: _calls(side, turn) for name, side in sides.items()}
     order = list(sides)
     times: dict[str, list[float]] = {name: [] for name in order}
     for _ in range(rounds):
         for name in order:
-            times[name].append(_take_turn(sides[name], calls[name]))
+            times[name].append(_take_turn(sides[name], calls[name], pause))
         order.reverse()
         done()
     return times
@@ -136,8 +138,15 @@ def _calls(side: Side, turn: float) -> int:
     return int(np.clip(turn / max(seconds, 1e-9), 1, MOST_CALLS))
 
 
-def _take_turn(side: Side, calls: int) -> float:
-    sleep(PAUSE)
+def _wait(seconds: float) -> None:
+    """Do nothing, awake: a thread that slept may wake up on the core of one that it works with."""
+    start = perf_counter()
+    while perf_counter() - start < seconds:
+        pass
+
+
+def _take_turn(side: Side, calls: int, pause: float) -> float:
+    _wait(pause)
     first = _seconds(side)
     if calls == 1 and first >= LONG:
         return first

@@ -94,7 +94,7 @@ def rows(
     copy = p.resident and p.host.nbytes >= BANDWIDTH
     if copy:
         sides["copy"] = _copy(p)
-    times = take_turns(sides, rounds, turn=turn, done=done)
+    times = take_turns(sides, rounds, device.properties.name, turn=turn, done=done)
     whole = {name: t for name, t in times.items() if not name.endswith(ONCE) and name != "copy"}
     single = {
         name: [max(a - b, 1e-9) / (iterations - 1)

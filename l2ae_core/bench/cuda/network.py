@@ -70,7 +70,7 @@ def rows(
     agreement = max(_agree(f"{work}, {name}", a, expected) for name, a in found.items())
     sides: dict[str, Side] = {OURS: _often(ours, lambda _: device.synchronize())}
     sides |= {name: _often(call, wait) for name, (call, wait) in calls.items()}
-    times = take_turns(sides, rounds, turn=turn, done=done)
+    times = take_turns(sides, rounds, device.properties.name, turn=turn, done=done)
     single = {name: [seconds / CALLS for seconds in t] for name, t in times.items()}
     return make_row(f"{work}-cuda", device.properties.name, single, agreement)
 

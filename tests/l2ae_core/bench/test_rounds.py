@@ -1,9 +1,11 @@
 """Turns, ratios and the row."""
 
 import json
+from time import perf_counter
 
 import pytest
 
+from l2ae_core.bench import rounds
 from l2ae_core.bench.goals import GOALS, verdict
 from l2ae_core.bench.rounds import (
     OURS,
@@ -56,11 +58,23 @@ def test_sides_take_turns_and_the_order_goes_back():
     calls = []
     sides = {name: (lambda name=name: calls.append(name)) for name in "ABC"}
     ticks = []
-    times = take_turns(sides, 2, turn=0.0, done=lambda: ticks.append(1))
+    times = take_turns(sides, 2, 1, turn=0.0, done=lambda: ticks.append(1))
     # two calls to see how many fit a turn; then one for the caches and one that counts
     assert "".join(calls) == "AABBCC" + "AABBCC" + "CCBBAA"
     assert len(ticks) == 2
     assert all(len(t) == 2 for t in times.values())
+
+
+@pytest.mark.parametrize(("threads", "waits"), [(1, False), (2, True), ("a GPU", False)])
+def test_threads_of_the_side_before_fall_asleep_first(monkeypatch, threads, waits):
+    pause = 0.02
+    monkeypatch.setattr(rounds, "PAUSE", pause)
+    calls = []
+    sides = {name: (lambda name=name: calls.append((name, perf_counter()))) for name in "AB"}
+    take_turns(sides, 1, threads, turn=0.0)
+    (last, ended), (first, began) = calls[-3], calls[-2]  # a turn is two calls
+    assert (last, first) == ("A", "B")
+    assert (began - ended >= pause) == waits
 
 
 def test_a_slower_peer_gives_a_ratio_above_one():
