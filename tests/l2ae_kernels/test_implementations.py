@@ -27,7 +27,8 @@ CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding
     (2, (9, 4), 2, 2, (1, 1), (3, 2), ((0, 0), (0, 0))),  # pixels that no window sees
     (0, (6, 6), 2, 2, (3, 3), (1, 1), ((1, 1), (1, 1))),  # no samples
 ]
-PRODUCTS = [(1, 1, 1), (33, 10, 10), (257, 3, 7), (64, 65, 1), (130, 784, 50), (0, 4, 3)]
+PRODUCTS = [(1, 1, 1), (33, 10, 10), (257, 3, 7), (64, 65, 1), (130, 784, 50), (300, 40, 530),
+            (0, 4, 3)]  # fmt: skip
 
 
 def rungs(operation: str, dtype: str) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ into an order of its own: tiles as large as TILE cost a twentieth more than one 
 Elementwise passes read and write each value once, where NumPy makes temporaries.
 """
 
+from itertools import product
+
 import numpy as np
 
 from l2ae_kernels.arrays import Array
@@ -13,15 +15,22 @@ from l2ae_kernels.cpu.blas import single_threaded_blas
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 
-TILE = 256  # rows and columns of the result
+TILE = 256  # rows or columns, at most
+LANES = 16  # of the widest vectors: a GEMM is slow at the edge of what they divide
 PARTIAL_SUMS = 8  # ranges of rows in a sum over samples, added in order
 VALUE_WORK = 16  # an elementwise value costs about as much as 16 multiply-adds of a GEMM
 
 
-def _product(a: Array, b: Array, out: Array, bias: Array | None = None) -> None:
+def _cuts(n: int) -> list[slice]:
+    """Cut n rows or columns into the fewest pieces, as equal as vectors allow."""
+    fewest = -(-n // TILE)
+    size = -(-n // max(1, fewest * LANES)) * LANES
+    return [slice(i, min(n, i + size)) for i in range(0, n, max(1, size))]
+
+
+def _gemm(a: Array, b: Array, out: Array, bias: Array | None = None) -> None:
     """Write a (R, I) @ b (I, C), plus a bias (C,), to `out` (R, C)."""
-    rows, columns = ([slice(i, i + TILE) for i in range(0, n, TILE)] for n in out.shape)
-    tiles = [(r, c) for r in rows for c in columns]
+    tiles = list(product(*map(_cuts, out.shape)))
 
     def some(first: int, last: int) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # of this thread; Inf and NaN stay
@@ -60,17 +69,17 @@ def _leaky_relu_adjoint(dy, y, slope, out, first, last):  # type: ignore[no-unty
 
 def dense(x: Array, W: Array, b: Array | None, out: Array) -> None:
     """Write x (N, I) @ W (I, O) + b (O,) to `out` (N, O)."""
-    _product(x, W, out, b)
+    _gemm(x, W, out, b)
 
 
 def dense_adjoint_x(dy: Array, W: Array, out: Array) -> None:
     """Write dy (N, O) @ Wᵀ to `out` (N, I)."""
-    _product(dy, W.T, out)
+    _gemm(dy, W.T, out)
 
 
 def dense_adjoint_W(x: Array, dy: Array, out: Array) -> None:
     """Write xᵀ @ dy to `out` (I, O)."""
-    _product(x.T, dy, out)
+    _gemm(x.T, dy, out)
 
 
 def bias_adjoint(dy: Array, out: Array) -> None:
