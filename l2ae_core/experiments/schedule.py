@@ -122,11 +122,12 @@ def do(run: Run, folder: Folder, progress: bool) -> None:
 
 def environment(digest: str) -> dict[str, Any]:
     """What the bits of a result depend on, and when it was made."""
-    from l2ae_core.bench.machine import processor
+    from l2ae_core.bench.machine import blas, processor
 
+    where = {"processor": processor(), "system": platform.system()}
     return {
         "versions": versions(),
-        "machine": {"processor": processor(), "system": platform.system(), "cores": CORES},
+        "machine": where | {"cores": CORES, "blas": blas()},
         "threads": get_threads(),
         "data_sha256": digest,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -175,6 +175,7 @@ def environments(results: Sequence[Result]) -> list[Markup]:
             "runs": str(len(group)),
             "dates": dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
             "machine": f"{m['processor']}, {m['system']}, cores: {m['cores']}",
+            "BLAS": ", ".join(m.get("blas", ())),  # older results do not say
             **e["versions"],
         }
         shown.append(pairs)

@@ -40,8 +40,9 @@ def test_two_jobs_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.Monkey
     share = max(1, MOST // 2)
     assert {r.environment["threads"] for r in together} == {share}
     assert {r.environment["threads"] for r in alone} == {MOST}
-    cores = {r.environment["machine"]["cores"] for r in alone + together}
-    assert len(cores) == 1
+    machines = [r.environment["machine"] for r in alone + together]
+    assert len({m["cores"] for m in machines}) == 1
+    assert all(m["blas"] for m in machines)
 
 
 LONG = replace(SHORT, epochs=30)
