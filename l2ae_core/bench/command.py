@@ -56,11 +56,11 @@ def main(
 
     Raises Disagreement, a ValueError, when two sides that should compute the same do not.
     """
+    if device == "cuda":
+        return _on_gpu(parts, json, quick, tables, quiet)
     if tables and (reason := _no_tables(quick)):
         print(f"l2ae bench: error: argument --tables: {reason}", file=sys.stderr)
         return 2
-    if device == "cuda":
-        return _on_gpu(parts, json, quick, tables, quiet)
     if vectors is not None:
         use_vectors(vectors)
     counts = sorted({1, MOST}) if only_threads is None else [only_threads]
