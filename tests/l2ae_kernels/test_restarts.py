@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import SETS, get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
-from l2ae_kernels.reference.restarts import BLOCK, Restarts
+from l2ae_kernels.reference.restarts import BLOCK
+
+from .cuda.points import blobs, move_to_means, starts
 
 RUNGS = [("blocked", "none"), *(("register", name) for name in SETS)]
 SHAPES = [  # n, d, k: short points; long points, whose centers are one group or several
@@ -19,24 +20,6 @@ SHAPES = [  # n, d, k: short points; long points, whose centers are one group or
 ]
 PASSES = 8
 needs_vectors = pytest.mark.skipif(get_vectors() is None, reason="no emitted kernels here")
-
-
-def blobs(n: int, d: int, k: int, spread: float = 0.7) -> Array:
-    rng = np.random.default_rng(n + d + k)
-    centers = rng.normal(size=(k, d))
-    return (centers[rng.integers(0, k, n)] + spread * rng.normal(size=(n, d))).astype(np.float32)
-
-
-def starts(x: Array, k: int, runs: int) -> Array:
-    rng = np.random.default_rng(7)
-    return np.stack([x[rng.choice(len(x), k, replace=False)] for _ in range(runs)])
-
-
-def move_to_means(restarts: Restarts, which: list[int]) -> None:
-    for r in which:
-        filled = restarts.counts[r] > 0
-        means = restarts.sums[r, filled] / restarts.counts[r, filled, None]
-        restarts.centers[r, filled] = means.astype(restarts.centers.dtype)
 
 
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
