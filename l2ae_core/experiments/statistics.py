@@ -1,10 +1,12 @@
-"""What several seeds say together: spread, paired differences, correlation."""
+"""What several seeds say together: spread, paired differences, correlation, the worst pair."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+from l2ae_kernels.arrays import Array
 
 CONFIDENCE = 0.95
 
@@ -64,3 +66,26 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])
+
+
+def worst_pair(confusions: Sequence[Array]) -> tuple[int, int, float] | None:
+    """Return the classes i < j that are least told apart, and how well they are.
+
+        share(i, j) = (C_ii + C_jj) / (C_ii + C_ij + C_ji + C_jj)
+
+    is, of the images of i and j in the clusters of either, the share that is in its own: 1 for two
+    clean clusters, 1/2 where a coin decides, 0 where there is no such image. It is averaged over
+    the confusion matrices C (K, clusters) of `metrics.confusion`, and the pair of the lowest mean
+    is returned. None without a matrix, or where one has fewer clusters than classes: its columns do
+    not stand for the classes.
+    """
+    if not confusions or any(c.shape[1] < len(c) for c in confusions):
+        return None
+    i, j = np.triu_indices(len(confusions[0]), 1)
+    shares = []
+    for c in confusions:
+        own, other = c[i, i] + c[j, j], c[i, j] + c[j, i]
+        shares.append(own / np.maximum(own + other, 1))
+    mean = np.mean(shares, axis=0)
+    worst = int(mean.argmin())
+    return int(i[worst]), int(j[worst]), float(mean[worst])

@@ -1,10 +1,15 @@
-"""Spread, paired differences and correlation, beside SciPy's."""
+"""Spread, paired differences and correlation, beside SciPy's; the worst pair of classes."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from l2ae_core.experiments.statistics import correlation, paired_difference, summarize
+from l2ae_core.experiments.statistics import (
+    correlation,
+    paired_difference,
+    summarize,
+    worst_pair,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -70,3 +75,38 @@ def test_one_value_has_no_spread_and_none_no_summary() -> None:
     assert (one.mean, one.sd, one.least, one.most, one.count) == (0.5, 0.0, 0.5, 0.5, 1)
     with pytest.raises(ValueError, match="values is empty"):
         summarize([])
+
+
+CLEAN = np.diag([50, 40, 30, 20])
+
+
+def mixed(i: int, j: int, count: int) -> np.ndarray:
+    """CLEAN with `count` images of class i in the cluster of class j."""
+    c = CLEAN.copy()
+    c[i, i] -= count
+    c[i, j] += count
+    return c
+
+
+def test_the_worst_pair_is_the_one_that_is_mixed_whichever_class_loses() -> None:
+    assert worst_pair([mixed(1, 3, 20)]) == (1, 3, pytest.approx(40 / 60))
+    assert worst_pair([mixed(3, 1, 10)]) == (1, 3, pytest.approx(50 / 60))
+    assert worst_pair([mixed(3, 1, 10) + mixed(0, 2, 25)]) == (0, 2, pytest.approx(135 / 160))
+
+
+def test_the_worst_pair_is_that_of_the_lowest_mean_over_seeds() -> None:
+    seeds = [mixed(0, 1, 45), mixed(2, 3, 20), mixed(2, 3, 25)]  # shares 1/2, 3/5, 1/2
+    assert worst_pair(seeds) == (2, 3, pytest.approx((1 + 3 / 5 + 1 / 2) / 3))
+
+
+def test_clusters_without_a_class_do_not_count_and_none_are_not_enough() -> None:
+    more = np.hstack([mixed(1, 3, 20), [[0], [0], [99], [0]]])
+    assert worst_pair([more]) == worst_pair([mixed(1, 3, 20)])
+    assert worst_pair([]) is None
+    assert worst_pair([CLEAN, CLEAN[:, :3]]) is None
+
+
+def test_two_classes_with_no_image_in_their_clusters_are_told_apart_by_nothing() -> None:
+    c = CLEAN.copy()
+    c[:2] = [[0, 0, 50, 0], [0, 0, 40, 0]]
+    assert worst_pair([c]) == (0, 1, 0.0)

@@ -58,7 +58,7 @@ def test_a_row_has_mean_spread_and_nmi_of_its_seeds() -> None:
     assert found == {
         "data": "USPS", "system": "CAE-l2, k-means", "paper": "91.35", "ACC": f"{x.mean():.2f}",
         "sd": f"{x.std(ddof=1):.2f}", "min": "88.77", "max": "92.59", "NMI": f"{x.mean() / 2:.2f}",
-        "seeds": "3", "epochs": "7",
+        "seeds": "3", "epochs": "7", "worst pair": "",
     }  # fmt: skip
 
 
@@ -114,6 +114,24 @@ def test_many_to_one_accuracy_does_not_stand_as_nmi() -> None:
     results = [clustering("gmvae", 0, 0.5, "mnist", many_to_one=0.875)]
     found = row(named(results, "table1"), system="GMVAE, its own many-to-one accuracy")
     assert (found["ACC"], found["NMI"]) == ("87.50", "25.00")
+
+
+def test_the_worst_pair_of_the_seeds_stands_under_the_names_of_its_classes() -> None:
+    counts = [[[9, 0, 0], [0, 8, 2], [0, 4, 6]], [[9, 0, 0], [0, 9, 1], [0, 3, 7]]]
+    results = [replace(r, details={"confusion": c, "classes": [3, 5, 8]})
+               for r, c in zip(SOME[3:], counts, strict=False)]  # fmt: skip
+    table = named([*SOME[:3], *results], "table2")
+    assert row(table, system="CAE-l2, k-means")["worst pair"] == "5/8: 75.00"  # of 14/20, 16/20
+    others = {r["worst pair"] for r in rows(table) if r["system"] != "CAE-l2, k-means"}
+    assert others == {""}
+
+
+def test_a_row_of_other_clusters_has_no_worst_pair() -> None:
+    counts = {"confusion": [[5, 5], [0, 9]], "classes": [0, 1]}
+    table = named([replace(r, details=counts) for r in SOME], "table2")
+    after = row(table, system="CAE, brought to unit length after training, k-means")
+    assert after["worst pair"] == ""
+    assert row(table, system="CAE, k-means")["worst pair"] == f"0/1: {100 * 14 / 19:.2f}"
 
 
 def test_a_gain_is_that_of_common_seeds() -> None:
