@@ -29,7 +29,7 @@ from l2ae_core.data import Dataset
 from l2ae_core.experiments import tsne
 from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Run
-from l2ae_core.files import CHECKPOINT, atomic_file, read_npz
+from l2ae_core.files import atomic_file, read_npz
 from l2ae_core.layers import L2Normalize
 from l2ae_core.models import AutoEncoder
 from l2ae_core.training.run import load_run
@@ -147,9 +147,11 @@ def measure(codes: Array, labels: Array) -> dict[str, float]:
 
 def _network(folder: Folder, run: Run) -> AutoEncoder:
     path = folder.training(run)
-    if not (path / CHECKPOINT).exists() or not folder.result(run).exists():
+    if not folder.trained(run):
+        result = folder.result(run)
+        first = f"remove {result}, which has no network, and " if result.exists() else ""
         raise ValueError(
-            f"figure1: {run} with {run.epochs} epochs is not in {folder.path}; make it by "
+            f"figure1: {run} with {run.epochs} epochs is not in {folder.path}; {first}make it by "
             f"`l2ae reproduce table2 --data {run.data} --systems {run.system} --seeds "
             f"{run.seed + 1} --epochs {run.epochs} --out {folder.path}`"
         )

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 
 from l2ae_core.data import DATASETS
 from l2ae_core.experiments.systems import System, find_system
-from l2ae_core.files import write_json
+from l2ae_core.files import METRICS, write_json
 
 Task: TypeAlias = Literal["clustering", "detection"]
 FORMAT = "l2ae-result"
@@ -121,6 +121,13 @@ class Folder:
     def training(self, run: Run) -> Path:
         """The run directory of a run's network."""
         return self.path / "trainings" / run.id
+
+    def trained(self, run: Run) -> bool:
+        """Whether the network of a run is here, at the end of its training: others go on from it.
+
+        A result may be here alone, copied, and a checkpoint is there after a few epochs.
+        """
+        return self.result(run).exists() and (self.training(run) / METRICS).exists()
 
     def arrays(self, run_id: str) -> Path:
         """Images of a run for the report."""

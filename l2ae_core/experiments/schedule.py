@@ -28,7 +28,7 @@ from l2ae_core.experiments import clustering, detection
 from l2ae_core.experiments.methods import CLUSTER, SCORE
 from l2ae_core.experiments.run import Folder, Result, Run
 from l2ae_core.experiments.systems import find_system
-from l2ae_core.files import CHECKPOINT, atomic_file
+from l2ae_core.files import atomic_file
 from l2ae_core.training.history import TrainingError
 from l2ae_core.training.run import versions
 from l2ae_kernels.arrays import Array
@@ -87,8 +87,7 @@ def plan(runs: Iterable[Run], folder: Folder) -> list[list[Run]]:
     missing = [run for run in dict.fromkeys(runs) if not folder.result(run).exists()]
     later = [run for run in missing if run.start is not None]
     starts = [run.start for run in later if run.start is not None]
-    trained = {s for s in starts if (folder.training(s) / CHECKPOINT).exists()}
-    absent = [s for s in starts if s not in trained or not folder.result(s).exists()]
+    absent = [start for start in starts if not folder.trained(start)]
     first = list(dict.fromkeys([run for run in missing if run.start is None] + absent))
     return [wave for wave in (first, later) if wave]
 

@@ -1,7 +1,6 @@
 """DEC, IDEC and DCEC: go on from the trained network of another run (`System.start`)."""
 
 from dataclasses import replace
-from time import perf_counter
 
 from l2ae_core.data import Dataset
 from l2ae_core.experiments.clustering import Clustered, seeded
@@ -27,13 +26,13 @@ def settings(run: Run) -> DecSettings:
 def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
     """Refine the network of the start, whose k-means labels are kept as "start".
 
-    ValueError when the start has no result: its training may be half done.
+    ValueError when the network of the start is not there or half trained.
     """
     start = run.start
-    if start is None or not folder.result(start).exists():
+    if start is None or not folder.trained(start):
         raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
     model, _ = load_run(folder.training(start))
-    out, chosen, begun = folder.training(run), settings(run), perf_counter()
+    out, chosen = folder.training(run), settings(run)
     found = refine(model, dataset.images, seeded(run), chosen, run_dir=out,
                    resume=out.is_dir(), progress=progress)  # fmt: skip
     history = [vars(record) for record in found.history]
@@ -42,6 +41,6 @@ def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clust
         {"start": found.start_labels},
         {"iterations": found.iterations},
         {"refinement": history, "stopped": found.stopped, "settings": chosen.to_dict()},
-        perf_counter() - begun,
+        found.seconds,
         network.extremes(model, dataset.images),
     )

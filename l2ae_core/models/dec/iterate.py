@@ -2,6 +2,7 @@
 
 from math import isfinite
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def run(
 
     def renew(iteration: int, reconstruction: float | None) -> Array:
         p = _renew(state, images, settings, iteration, reconstruction)
+        state.seconds = perf_counter() - state.begun
         due = state.stopped or (len(state.history) - 1) % checkpoint_every == 0
         if run_dir is not None and due:
             state.save(run_dir, fixed)

@@ -14,6 +14,7 @@ ICONIP 2017. Of the reference code we leave out Keras's clipping of p and q to [
 
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from zlib import crc32
 
@@ -42,6 +43,7 @@ class Refined:
     stopped: Stopped  # "tol": hardly a label changed; "max_iter"
     start_labels: Array  # (N,) int32, those of the first centers
     alpha: float
+    seconds: float  # k-means and iterations, of all sittings
 
     @property
     def iterations(self) -> int:
@@ -93,14 +95,16 @@ def refine(
         "start": "k-means" if by_kmeans else crc32(np.ascontiguousarray(start).data),
     }
     found = prepare(run_dir, resume)
+    begun = perf_counter()
     state = _blank(model, images, start, settings, found, progress)
     if found and run_dir is not None:
         state.load(run_dir, fixed)
+    state.begun = begun - state.seconds
     if not state.stopped:
         run(state, images, settings, run_dir, checkpoint_every, fixed, progress)
     return Refined(
         state.labels, state.assignment.centers, state.history, state.stopped, state.start_labels,
-        settings.alpha,
+        settings.alpha, state.seconds,
     )  # fmt: skip
 
 

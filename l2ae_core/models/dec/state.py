@@ -1,8 +1,9 @@
 """A refinement under way, and its file `refinement.npz`: all it takes to go on with equal bits.
 
 Entries: `format`, the arrays `params/NAME`, `state/NAME`, `optimizer/NAME`,
-`center_optimizer/NAME`, `centers/`, `labels`, `start_labels`, and three JSON texts: `history` (a
-list of records), `stopped`, and `settings`, which must be equal to go on. No entry is a pickle.
+`center_optimizer/NAME`, `centers/`, `labels`, `start_labels`, and four JSON texts: `history` (a
+list of records), `stopped`, `seconds`, and `settings`, which must be equal to go on. No entry is a
+pickle.
 """
 
 import json
@@ -21,7 +22,7 @@ from l2ae_core.training.history import TrainingError, copy_into
 from l2ae_core.training.optim import Optimizer
 from l2ae_kernels.arrays import Array
 
-FORMAT = "l2ae-refinement 1"
+FORMAT = "l2ae-refinement 2"
 
 Stopped: TypeAlias = Literal["", "tol", "max_iter"]  # "": not yet
 
@@ -48,6 +49,8 @@ class State:
     start_labels: Array  # (N,) int32
     history: list[UpdateRecord] = field(default_factory=list)
     stopped: Stopped = ""
+    seconds: float = 0.0  # spent up to the last renewal, in all sittings
+    begun: float = 0.0  # perf_counter() when it was begun, as if in one sitting
 
     @property
     def iteration(self) -> int:
@@ -82,6 +85,7 @@ class State:
             "start_labels": self.start_labels,
             "history": np.array(json.dumps([asdict(record) for record in self.history])),
             "stopped": np.array(json.dumps(self.stopped)),
+            "seconds": np.array(json.dumps(self.seconds)),
             "settings": np.array(json.dumps(settings)),
         }
         for group, arrays in self.arrays().items():
@@ -121,6 +125,7 @@ class State:
 
         self.history = [UpdateRecord(**record) for record in json.loads(str(entries["history"]))]
         self.stopped = json.loads(str(entries["stopped"]))
+        self.seconds = float(json.loads(str(entries["seconds"])))
         self.labels, self.start_labels = entries["labels"], entries["start_labels"]
         self.optimizer.load_state_dict(group("optimizer"))
         self.center_optimizer.load_state_dict(group("center_optimizer"))

@@ -18,13 +18,13 @@ Done = list[Run]
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> Done:
-    """The runs that were done, in order; nothing is trained, but results and networks are there."""
+    """The runs that were done, in order; nothing is trained, but results and files are there."""
     calls: Done = []
 
     def do(run: Run, folder: Folder, progress: bool) -> None:
         calls.append(run)
         folder.training(run).mkdir(parents=True, exist_ok=True)
-        (folder.training(run) / "checkpoint.npz").touch()
+        (folder.training(run) / "metrics.json").touch()
         Result(run.config, {}, {}, {}, {}, {}).write(folder.result(run))
 
     monkeypatch.setattr(schedule, "do", do)
@@ -62,13 +62,31 @@ def test_a_start_that_is_trained_is_not_trained_again(done: Done, tmp_path: Path
 def test_a_start_without_its_network_is_trained_again(done: Done, tmp_path: Path) -> None:
     ae, dec, folder = clustering("ae"), clustering("dec"), Folder(tmp_path)
     do_all([ae], tmp_path)
-    (folder.training(ae) / "checkpoint.npz").unlink()
+    (folder.training(ae) / "metrics.json").unlink()
     assert plan([ae], folder) == []
     assert plan([dec], folder) == [[ae], [dec]]
     do_all([ae], tmp_path)
-    (folder.training(ae) / "checkpoint.npz").touch()
+    (folder.training(ae) / "metrics.json").touch()
+    assert plan([dec], folder) == [[dec]]
     folder.result(ae).unlink()
     assert plan([dec], folder) == [[ae], [dec]]
+
+
+def test_nothing_goes_on_from_a_half_trained_network_beside_an_old_result(tmp_path: Path) -> None:
+    """A result copied without its network: the network is trained anew, and stopped half-way."""
+    dec, ae = clustering("dec"), clustering("ae")
+    do_all([ae], tmp_path / "whole")
+    folder = Folder(tmp_path / "copied")
+    folder.path.mkdir()
+    result = Folder(tmp_path / "whole").result(ae).read_bytes()
+    folder.result(ae).write_bytes(result)
+    do_all([replace(ae, epochs=1)], folder.path)  # as far as it came
+    folder.training(replace(ae, epochs=1)).rename(folder.training(ae))
+    (folder.training(ae) / "metrics.json").unlink()
+    assert plan([dec], folder) == [[ae], [dec]]
+    with pytest.raises(ValueError, match="dec on digits, seed 0 goes on from ae .* not finished"):
+        schedule.do(dec, folder, progress=False)
+    assert not folder.result(dec).exists()
 
 
 def test_a_folder_without_an_end_of_a_training_is_gone_on_with(tmp_path: Path) -> None:

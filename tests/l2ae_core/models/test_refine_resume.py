@@ -24,6 +24,30 @@ def test_an_interrupted_refinement_resumes_with_equal_bits(tmp_path, monkeypatch
     assert bits(*resumed) == expected
 
 
+def test_seconds_are_those_of_all_sittings(tmp_path, monkeypatch):
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 1.0
+        return now
+
+    for module in ("refinement", "iterate"):
+        monkeypatch.setattr(f"l2ae_core.models.dec.{module}.perf_counter", clock)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 10)
+        with pytest.raises(KeyboardInterrupt):
+            run(run_dir=tmp_path, checkpoint_every=1)
+    saved = float(np.load(tmp_path / "refinement.npz")["seconds"].item())
+    assert saved >= 1
+    now += 1000  # nobody at work
+    _, resumed = run(model=network(seed=9), run_dir=tmp_path, resume=True)
+    renewals = sum(r.iteration >= 10 for r in resumed.history)
+    assert saved < resumed.seconds <= saved + renewals + 1
+    _, again = run(model=network(seed=9), run_dir=tmp_path, resume=True)
+    assert again.seconds == resumed.seconds
+
+
 def test_a_finished_refinement_comes_back_at_once(tmp_path, monkeypatch):
     expected = bits(*run(run_dir=tmp_path))
     monkeypatch.setattr(JointStep, "__call__", None)
@@ -87,7 +111,7 @@ def test_files_that_cannot_be_used(tmp_path):
     np.savez(file, format=np.array("something else"))
     with pytest.raises(CheckpointError, match="something else"):
         run(run_dir=tmp_path, resume=True, max_iter=4)
-    entries = {"format": np.array("l2ae-refinement 1"), "settings": np.array("{}")}
+    entries = {"format": np.array("l2ae-refinement 2"), "settings": np.array("{}")}
     np.savez(file, **entries)
     with pytest.raises(ValueError, match="was started with None"):
         run(run_dir=tmp_path, resume=True, max_iter=4)
