@@ -29,6 +29,8 @@ class Clustered:
     details: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0  # of training
     arrays: dict[str, Array] = field(default_factory=dict)  # images for the report
+    clusters: int = CLASSES  # how many there may be
+    chance: dict[str, Any] = field(default_factory=dict)  # of those of `scores` that are accuracies
 
 
 def load_all(run: Run, folder: Folder) -> Dataset:
@@ -51,8 +53,8 @@ def to_result(run: Run, dataset: Dataset, found: Clustered, environment: dict[st
         "confusion": counts.counts.tolist(),
         "classes": counts.classes.tolist(),
     }
-    chance = chance_scores(true, CLASSES, np.random.default_rng(run.seed))
-    return Result(run.config, scores | found.scores, chance, details,
+    chance = chance_scores(true, found.clusters, np.random.default_rng(run.seed))
+    return Result(run.config, scores | found.scores, chance | found.chance, details,
                   {"training": found.seconds}, environment)  # fmt: skip
 
 

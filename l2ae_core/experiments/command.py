@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from l2ae_core.experiments.figure1 import figure1
+from l2ae_core.experiments.figure1 import figure1, png
 from l2ae_core.experiments.paper import DIGITS, TABLES
 from l2ae_core.experiments.run import Folder, Result, Run, read_results
 from l2ae_core.experiments.schedule import run_missing
@@ -45,16 +45,16 @@ def main(
     ]
     if runs and not show:
         _run(runs, folder, jobs, cluster, quiet)
-    results = read_results(out)
-    made = paper_tables(results, [table.name for table in tables], data or ())
+    made = paper_tables(read_results(out), [table.name for table in tables], data or ())
     for found in made:
         print(f"{found.markdown() if markdown else found.screen()}\n")
     for table in tables:
         if not any(found.name.startswith(table.name) for found in made):
             print(f"{table.name}: {out} has no result of it yet", file=sys.stderr)
     if FIGURE in names:
-        _figure1(folder, (data or ("mnist",))[0], epochs, jobs, cluster, show, quiet)
-    print(hours(results), file=sys.stderr)
+        for source in data or ("mnist",):
+            _figure1(folder, source, epochs, jobs, cluster, show, quiet)
+    print(hours(read_results(out)), file=sys.stderr)
     return 0
 
 
@@ -77,9 +77,14 @@ def _figure1(
 ) -> None:  # fmt: skip
     """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not."""
     total = FIGURE_EPOCHS if epochs is None else epochs
-    if not show:
-        runs = [Run("clustering", system, source, 0, total) for system in FIGURE_SYSTEMS]
-        _run(runs, folder, jobs, cluster, quiet)
+    if show:
+        picture = png(folder.path, source)
+        there = picture.exists()
+        print(picture if there else f"{FIGURE}: there is no {picture} yet",
+              file=sys.stdout if there else sys.stderr)  # fmt: skip
+        return
+    runs = [Run("clustering", system, source, 0, total) for system in FIGURE_SYSTEMS]
+    _run(runs, folder, jobs, cluster, quiet)
     print(figure1(folder, source, 0, total, progress=not quiet))
 
 

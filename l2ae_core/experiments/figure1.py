@@ -4,8 +4,8 @@
     b   z / |z|    of the same: brought to unit length after training
     c   u          of the network with the constraint
 
-    RESULTS/figure1.npz   the three maps, labels, settings and measures; written panel by panel
-    RESULTS/figure1.png   the picture
+    RESULTS/figure1-DATA.npz   the three maps, labels, settings and measures; written map by map
+    RESULTS/figure1-DATA.png   the picture
 
 All three maps start from the same positions, the first two principal components of the images,
 which know neither network. A map shows what t-SNE makes of the codes; the measures look at the
@@ -36,7 +36,6 @@ from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
 FORMAT, VERSION = "l2ae-figure1", 1
-NPZ, PNG = "figure1.npz", "figure1.png"
 PANELS = {
     "a": "no constraint: z",
     "b": "no constraint, z/|z| after training",
@@ -49,7 +48,7 @@ NEIGHBOURS = 10
 
 @dataclass(frozen=True, eq=False)
 class Figure1:
-    """What `figure1.npz` holds; until all is drawn there are fewer maps.
+    """What `figure1-DATA.npz` holds; until all is drawn there are fewer maps.
 
     settings   what fixes the maps: data, seed, epochs, runs, library, …
     measures   panel → purity, silhouette; and "chance" → the same with shuffled labels
@@ -100,6 +99,16 @@ class Figure1:
             raise ValueError(f"{path}: not the maps of Figure 1: {error!r}") from error
 
 
+def npz(folder: Path, data: str) -> Path:
+    """The file of the maps of a data set."""
+    return folder / f"figure1-{data}.npz"
+
+
+def png(folder: Path, data: str) -> Path:
+    """The picture of a data set."""
+    return folder / f"figure1-{data}.png"
+
+
 def figure1(
     folder: Folder, data: str, seed: int, epochs: int, *, images: int = IMAGES,
     progress: bool = True,
@@ -108,7 +117,7 @@ def figure1(
 
     `images` images of the train split, drawn by `seed`, or all where there are fewer. A panel that
     is drawn already, with equal settings, is kept. Raises ValueError when a network is not trained
-    yet or was trained on another shape of images, or `figure1.npz` is damaged.
+    yet or was trained on another shape of images, or `figure1-DATA.npz` is damaged.
     """
     runs = {n: Run("clustering", system, data, seed, epochs) for n, system in SYSTEMS.items()}
     networks = {norm: _network(folder, run) for norm, run in runs.items()}
@@ -121,7 +130,7 @@ def figure1(
         "library": tsne.library(), "perplexity": tsne.PERPLEXITY, "iterations": tsne.ITERATIONS,
         "start": "principal components of the images", "neighbours": NEIGHBOURS,
     }  # fmt: skip
-    path = folder.path / NPZ
+    path, picture = npz(folder.path, data), png(folder.path, data)
     found = _begin(path, settings, labels, codes, seed)
     start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
     missing = [name for name in PANELS if name not in found.maps]
@@ -130,8 +139,8 @@ def figure1(
             bar.set_postfix_str(PANELS[name])
             found.maps[name] = tsne.draw_map(codes[name], start, seed, bar.update)
             found.write(path)
-    _picture(found, folder.path / PNG)
-    return folder.path / PNG
+    _picture(found, picture)
+    return picture
 
 
 def measure(codes: Array, labels: Array) -> dict[str, float]:
@@ -151,7 +160,7 @@ def _network(folder: Folder, run: Run) -> AutoEncoder:
         result = folder.result(run)
         first = f"remove {result}, which has no network, and " if result.exists() else ""
         raise ValueError(
-            f"figure1: {run} with {run.epochs} epochs is not in {folder.path}; {first}make it by "
+            f"figure1: {run}, is not in {folder.path}; {first}make it by "
             f"`l2ae reproduce table2 --data {run.data} --systems {run.system} --seeds "
             f"{run.seed + 1} --epochs {run.epochs} --out {folder.path}`"
         )

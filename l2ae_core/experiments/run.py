@@ -93,9 +93,15 @@ class Run:
         name = self._system.start
         return None if name is None else replace(self, system=name)
 
+    @property
+    def where(self) -> str:
+        """Data set and epochs, in words."""
+        s = "s" if self.epochs > 1 else ""
+        return f"{self.data}, {self.epochs} epoch{s}" if self.epochs else self.data
+
     def __str__(self) -> str:
         digit = "" if self.digit is None else f", anomaly {self.digit}"
-        return f"{self.system} on {self.data}, seed {self.seed}{digit}"
+        return f"{self.system} on {self.where}, seed {self.seed}{digit}"
 
 
 @dataclass(frozen=True)

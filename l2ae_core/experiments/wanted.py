@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from l2ae_core.experiments.paper import DIGITS, PaperTable
-from l2ae_core.experiments.run import Folder, Run
+from l2ae_core.experiments.run import Folder, Run, Task
 from l2ae_core.experiments.schedule import plan
 from l2ae_core.experiments.systems import SYSTEMS, find_system
 from l2ae_core.text import ranges
@@ -54,13 +54,13 @@ def in_words(runs: Sequence[Run], folder: Folder) -> str:
     """Return in one line how many runs are missing, and which: systems with equal gaps together."""
     missing = [run for wave in plan(runs, folder) for run in wave]
     total = len(set(runs) | set(missing))  # a start may be one that no table asks for
-    gaps: dict[tuple[str, str], set[tuple[int, int | None]]] = defaultdict(set)
+    gaps: dict[tuple[str, str, Task], set[tuple[int, int | None]]] = defaultdict(set)
     for run in missing:
-        gaps[run.system, run.data].add((run.seed, run.digit))
+        gaps[run.system, run.where, run.task].add((run.seed, run.digit))
     alike: dict[tuple[str, frozenset[tuple[int, int | None]]], list[str]] = defaultdict(list)
-    for (system, data), gap in gaps.items():
-        alike[data, frozenset(gap)].append(system)
-    told = [f"{', '.join(s)} on {data}, {_gap(gap)}" for (data, gap), s in alike.items()]
+    for (system, where, _), gap in gaps.items():
+        alike[where, frozenset(gap)].append(system)
+    told = [f"{', '.join(s)} on {where}, {_gap(gap)}" for (where, gap), s in alike.items()]
     which = f": {'; '.join(told)}" if told else ""
     return f"reproduce: {len(missing)} of {total} runs missing{which}"
 

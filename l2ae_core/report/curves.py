@@ -12,6 +12,8 @@ from l2ae_core.plots import epoch_bands, restart_dots, roc_bands
 from l2ae_core.plots.style import line_styles
 from l2ae_core.report.evidence import (
     CONSTRAINED,
+    PLAIN,
+    QUANTILES,
     families,
     of_task,
     styles_of,
@@ -112,12 +114,12 @@ def latent_norms(results: Sequence[Result]) -> list[Markup]:
         "this length; it sets how far one step turns a code.",
     )  # fmt: skip
     rows = []
-    names = ("min", "q25", "median", "q75", "max")
     for data, systems in of_task(results, "clustering").items():
         for system, group in systems.items():
             norms = [r.details["norms"] for r in group if "norms" in r.details]
             if norms:
-                means = [f"{summarize([n[name] for n in norms]).mean:#.3g}" for name in names]
+                means = [f"{summarize([n[name] for n in norms]).mean:#.3g}"
+                         for name in QUANTILES]  # fmt: skip
                 rows.append([NAMES[data], title(system), *means, str(len(norms))])
     columns = ["data", "system", "least", "lower quarter", "median", "upper quarter", "greatest",
                "runs"]  # fmt: skip
@@ -174,7 +176,7 @@ def restarts(results: Sequence[Result]) -> list[Markup]:
             if not found:
                 continue
             rows.append([NAMES[data], title(system), *_basins(list(found.values()))])
-            if system in CONSTRAINED or f"{system}-l2" in CONSTRAINED:
+            if system in (*CONSTRAINED, *PLAIN.values()):
                 name = f"{NAMES[data]}, {title(system)}"
                 told = f"inertia of each restart above the best of its run, {name}"
                 drawn = svg(restart_dots(found, panel=name), f"inertia-{data}-{system}", told)

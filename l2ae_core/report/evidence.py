@@ -14,6 +14,7 @@ from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.plots.style import LINES, line_styles
 
 CLUSTERING = ("acc", "nmi", "ari")
+QUANTILES = ("min", "q25", "median", "q75", "max")  # of the lengths of the codes
 CONSTRAINED = tuple(one for one, _ in PAIRS)
 PLAIN = dict(PAIRS)
 
@@ -38,28 +39,31 @@ def _check(result: Result) -> None:
     _ = [e["machine"][name] for name in ("processor", "system", "cores")]
     if c["task"] == "clustering":
         _ = [0 + scores[k] for scores in (result.scores, result.chance) for k in CLUSTERING]
+        _ = "confusion" not in result.details or result.details["classes"][0]
     else:
         roc = result.details["roc"]
-        _ = [
-            (0 + s["auc"], roc[name]["fpr"], roc[name]["tpr"]) for name, s in result.scores.items()
-        ]
+        _ = [0 + s[k] for s in (*result.scores.values(), result.chance) for k in ("auc", "auprc")]
+        _ = [(roc[name]["fpr"], roc[name]["tpr"]) for name in result.scores]
+    _ = [0 + result.details["norms"][k] for k in QUANTILES if "norms" in result.details]
 
 
 def longest(results: Iterable[Result]) -> list[Result]:
     """Return the results of the longest trainings, in the order of the page."""
-    found = [
-        result
-        for by_epochs in Finder(results).found.values()
-        for result in by_epochs[max(by_epochs)].values()
-    ]
-    systems = list(SYSTEMS)
+    groups = Finder(results).found.values()
+    return in_order(r for by_epochs in groups for r in by_epochs[max(by_epochs)].values())
 
-    def place(r: Result) -> tuple[str, int, int, int, int]:
+
+def in_order(results: Iterable[Result]) -> list[Result]:
+    """Return results by task, data set, system, digit, epochs, seed."""
+    data, systems = list(NAMES), list(SYSTEMS)
+
+    def place(r: Result) -> tuple[str, int, int, int, int, int]:
         c = r.config
         digit = -1 if c["digit"] is None else c["digit"]
-        return c["task"], list(NAMES).index(c["data"]), systems.index(c["system"]), digit, c["seed"]
+        where = c["task"], data.index(c["data"]), systems.index(c["system"])
+        return *where, digit, c["epochs"], c["seed"]
 
-    return sorted(found, key=place)
+    return sorted(results, key=place)
 
 
 def of_task(results: Iterable[Result], task: Task) -> dict[str, dict[str, list[Result]]]:

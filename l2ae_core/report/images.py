@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.experiments.figure1 import NPZ, PANELS, Figure1
+from l2ae_core.experiments.figure1 import PANELS, Figure1, npz
 from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Result
 from l2ae_core.files import read_npz
@@ -19,19 +19,20 @@ DEEPEST = 50  # per cent of the colour in a cell that has all images of its clas
 
 
 def figure_1(folder: Path) -> list[Markup]:
-    """The three maps, and what the codes themselves say; nothing while a map is missing."""
-    path = folder / NPZ
-    if not path.exists():
-        return []
-    found = Figure1.read(path)
-    if not found.complete:
-        return []
+    """The three maps of each data set, and what the codes themselves say; none while one lacks."""
+    paths = [npz(folder, data) for data in NAMES]
+    found = [Figure1.read(path) for path in paths if path.exists()]
+    return [part for one in found if one.complete for part in _three_maps(one)]
+
+
+def _three_maps(found: Figure1) -> list[Markup]:
     s = found.settings
     panels = [
-        element("div", svg(class_map(found.maps[name], found.labels), f"figure1-{name}", told),
+        element("div", svg(class_map(found.maps[name], found.labels), unique, told),
                 paragraph(element("strong", name), f" {text}: {found.note(name)}"),
                 class_="panel")
         for name, text in PANELS.items()
+        for unique in [f"figure1-{s['data']}-{name}"]
         for told in [f"t-SNE map {name}, {text}, coloured by digit"]
     ]  # fmt: skip
     caption = (
@@ -83,8 +84,8 @@ def confusions(results: Sequence[Result]) -> list[Markup]:
         return []
     intro = paragraph(
         "Rows are digits, columns clusters, each under the digit that the best one-to-one mapping "
-        "(Eq. 6) gives it; framed cells count as right. Colour: share of the digit. Of several "
-        "seeds the one of median accuracy is shown."
+        "(Eq. 6) gives it, or – where there are more clusters than digits; framed cells count as "
+        "right. Colour: share of the digit. Of several seeds the one of median accuracy is shown."
     )
     paired = [_confusion(r, n) for r, n in chosen if _in_pair(r)]
     others = [_confusion(r, n) for r, n in chosen if not _in_pair(r)]
@@ -97,8 +98,9 @@ def confusions(results: Sequence[Result]) -> list[Markup]:
 
 def _confusion(result: Result, runs: int) -> Markup:
     counts, classes = np.array(result.details["confusion"]), result.details["classes"]
-    matched = counts.shape[1] == len(classes)  # else columns are not in the order of the classes
-    names = [str(c) for c in classes] if matched else [""] * counts.shape[1]
+    more = counts.shape[1] - len(classes)  # clusters without a class come last
+    matched = more >= 0  # else columns are not in the order of the classes
+    names = [*map(str, classes), *["–"] * more] if matched else ["?"] * counts.shape[1]
     share = counts / counts.sum(axis=1, keepdims=True)  # (classes, clusters)
     acc, chance = (percentage(s["acc"]) for s in (result.scores, result.chance))
     of = f" (median of {runs})" if runs > 1 else ""

@@ -39,11 +39,11 @@ def code(text: str) -> Markup:
 
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", note: str = "",
-    text_columns: int = 1, chance: str = "chance",
+    text_columns: int = 1,
 ) -> Markup:  # fmt: skip
     """Return a table that scrolls sideways where it is too wide; the first columns are words.
 
-    Rows that have the word `chance` among these are marked. ValueError for a row of another length
+    Rows that have the word "chance" among these are marked. ValueError for a row of another length
     than `columns`.
     """
     for row in rows:
@@ -65,7 +65,7 @@ def table(
                 else element("th", cell, scope="row", class_=kind(i, cell))
                 for i, cell in enumerate(row)
             ),
-            class_="chance" if chance in row[:text_columns] else None,
+            class_="chance" if "chance" in row[:text_columns] else None,
         )
         for row in rows
     ]  # fmt: skip
@@ -82,9 +82,9 @@ def definitions(pairs: Sequence[tuple[str, str]]) -> Markup:
     return element("div", element("table", element("tbody", *rows), class_="pairs"), class_="wide")
 
 
-def figure(*content: str, caption: str, class_: str | None = None) -> Markup:
+def figure(*content: str, caption: str) -> Markup:
     """Return pictures with a caption that says what is seen."""
-    return element("figure", *content, element("figcaption", caption), class_=class_)
+    return element("figure", *content, element("figcaption", caption))
 
 
 def grid(panels: Iterable[str], size: str = "") -> Markup:

@@ -48,9 +48,11 @@ def tables(results: Sequence[Result]) -> list[Markup]:
         table(t.columns, t.rows, caption=t.title, note=t.note, text_columns=t.text_columns)
         for t in paper_tables(results)
     ]
-    return (
-        [paragraph("An empty cell was not run, or the paper has no number."), *made] if made else []
+    empty = (
+        "A row without an accuracy was not run. Other empty cells: a number that the paper does "
+        "not have, or that takes more seeds, or that the system does not have."
     )
+    return [paragraph(empty), *made] if made else []
 
 
 def paired_gains(results: Sequence[Result]) -> list[Markup]:

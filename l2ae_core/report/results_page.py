@@ -7,7 +7,7 @@ from l2ae_core.experiments.paper import TABLES
 from l2ae_core.experiments.run import Folder
 from l2ae_core.experiments.tables import paper_tables
 from l2ae_core.report import curves, images, numbers
-from l2ae_core.report.evidence import duration, longest, read
+from l2ae_core.report.evidence import duration, in_order, longest, read
 from l2ae_core.report.glance import glance
 from l2ae_core.report.markup import paragraph
 from l2ae_core.report.page import Section, page
@@ -20,25 +20,26 @@ def results_page(path: Path) -> str:
 
     Raises ValueError when it has no result, or a file in it, which is named, is damaged.
     """
-    every = read(path)
+    every = in_order(read(path))
     results = longest(every)
-    reproduce = f"l2ae reproduce {{}} --out {path}"
+
+    def reproduce(*names: str) -> str:
+        return f"l2ae reproduce {' '.join(names)} --out {path}"
+
+    table2 = reproduce("table2")
     if not results:
-        raise ValueError(
-            f"report: {path} has no result yet; `{reproduce.format('table2')}` makes some"
-        )
-    table2 = reproduce.format("table2")
+        raise ValueError(f"report: {path} has no result yet; `{table2}` makes some")
     present = {table.name for table in paper_tables(every)}
     sections = [
-        Section("glance", "At a glance", glance(results), table2),
-        Section("runs", "What was run", numbers.what_was_run(results)),
+        Section("glance", "At a glance", glance(every), table2),
+        Section("runs", "What was run", numbers.what_was_run(every)),
         Section("tables", "The paper's tables, beside ours", numbers.tables(every),
-                reproduce.format(" ".join(TABLES))),
+                reproduce(*TABLES)),
         Section("gains", "What the constraint adds", numbers.paired_gains(every), table2),
         Section("figure1", "Figure 1: maps of the codes", images.figure_1(path),
-                reproduce.format("figure1")),
+                reproduce("figure1")),
         Section("roc", "Anomalies: ROC curves", curves.roc_grid(results),
-                reproduce.format("table4")),
+                reproduce("table4")),
         Section("confusion", "Which digits are confused", images.confusions(results), table2),
         Section("loss", "Training loss", curves.loss_curves(results), table2),
         Section("norms", "Length of the codes before normalization",
@@ -46,14 +47,14 @@ def results_page(path: Path) -> str:
         Section("restarts", "Restarts of k-means", curves.restarts(results), table2),
         Section("reconstructions", "Reconstructions, worst and best",
                 images.reconstructions(results, Folder(path)), table2),
-        Section("environment", "Environment", numbers.environments(results)),
+        Section("environment", "Environment", numbers.environments(every)),
     ]  # fmt: skip
     if present:
         absent = [t for t in TABLES.values() if not any(n.startswith(t.name) for n in present)]
-        sections += [Section(t.name, t.title, [], reproduce.format(t.name)) for t in absent]
+        sections += [Section(t.name, t.title, [], reproduce(t.name)) for t in absent]
     data = {r.config["data"] for r in results}
     names = " and ".join(NAMES[d] for d in NAMES if d in data)
-    spent = duration(sum(r.seconds["training"] for r in results))
+    spent = duration(sum(r.seconds["training"] for r in every))
     lead = [
         paragraph(
             "An auto-encoder whose code is divided by its length while it is trained, then "
@@ -61,7 +62,7 @@ def results_page(path: Path) -> str:
             "written by hand.",
             class_="lead",
         ),
-        paragraph(f"{len(results)} runs on {names}, {spent} of training. Every score "
+        paragraph(f"{len(every)} runs on {names}, {spent} of training. Every score "
                   "stands beside that of chance."),
     ]  # fmt: skip
     return page(TITLE, lead, sections)

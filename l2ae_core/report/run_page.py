@@ -7,7 +7,7 @@ from typing import Any
 
 from l2ae_core.clusters import CLUSTERS, SavedClusters
 from l2ae_core.experiments.tables import percent
-from l2ae_core.files import CHECKPOINT, METRICS
+from l2ae_core.files import CHECKPOINT, CONFIG, METRICS
 from l2ae_core.plots import epoch_bands, value_histogram
 from l2ae_core.report.evidence import CLUSTERING, duration
 from l2ae_core.report.markup import Markup, definitions, element, figure, grid, paragraph, table
@@ -31,7 +31,6 @@ def run_page(path: Path) -> str:
     trained = (path / CHECKPOINT).exists()
     history = checkpoints.load(path / CHECKPOINT).history if trained else History()
     clusters = SavedClusters.load(path) if (path / CLUSTERS).exists() else None
-    wanted = config["training"].get("epochs")
     sections = [
         Section("scores", "Scores", _scores(metrics, path), resume),
         Section("loss", "Training loss", _loss(history), resume),
@@ -40,14 +39,17 @@ def run_page(path: Path) -> str:
         Section("configuration", "Configuration", [definitions(_flat(config, "versions"))]),
         Section("environment", "Environment", [definitions(_flat(config.get("versions", {})))]),
     ]
-    lead = [
-        paragraph(
-            f"{len(history)} of {wanted} epochs on {config['data']['name']}, norm of the code: "
-            f"{config['architecture'].get('norm')}, seed {config['seed']}.",
-            class_="lead",
-        )
-    ]
-    return page(f"Run {path.resolve().name}", lead, sections)
+    lead = paragraph(_what(config, history, path), class_="lead")
+    return page(f"Run {path.resolve().name}", [lead], sections)
+
+
+def _what(config: Mapping[str, Any], history: History, path: Path) -> str:
+    try:
+        wanted, norm = config["training"].get("epochs"), config["architecture"].get("norm")
+        where, seed = config["data"]["name"], config["seed"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path / CONFIG}: not the configuration of a run: {error!r}") from error
+    return f"{len(history)} of {wanted} epochs on {where}, norm of the code: {norm}, seed {seed}."
 
 
 def _metrics(path: Path) -> dict[str, Any]:

@@ -84,8 +84,11 @@ def cluster_gmvae(run: Run, folder: Folder, dataset: Dataset, progress: bool) ->
     responsibilities = model.responsibilities(dataset.images)  # (N, K)
     assert dataset.labels is not None
     own = most_confident_member_accuracy(dataset.labels, responsibilities)
+    random_ones = np.random.default_rng(run.seed).random(responsibilities.shape)
+    chance = most_confident_member_accuracy(dataset.labels, random_ones)
     return Clustered(responsibilities.argmax(axis=1), {}, {"many_to_one": own}, curves(history),
-                     _seconds(history), extremes(model, dataset.images))  # fmt: skip
+                     _seconds(history), extremes(model, dataset.images), model.components,
+                     {"many_to_one": chance})  # fmt: skip
 
 
 def score_drae(run: Run, folder: Folder, images: Partition, progress: bool) -> Scored:

@@ -16,6 +16,7 @@ from l2ae_core.experiments.statistics import (
 from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.experiments.tables.table import Table, percent
 
+CHANCE = {"acc": "chance", "many_to_one": "chance, many-to-one"}
 UNSUPERVISED = {"reconstruction_mse": "loss", "inertia": "inertia"}  # what could pick a model
 
 
@@ -28,7 +29,9 @@ def clustering(table: PaperTable, finder: Finder) -> Table:
             continue
         pairs = zip(table.columns, found, strict=True)
         rows += [_clustering_row(data, column, scores, finder) for column, scores in pairs]
-        rows.append([NAMES[data], "chance", "", *_spread(_chance(finder, table, data)), "", ""])
+        for score, name in CHANCE.items():
+            values = _chance(finder, table, data, score)
+            rows += [[NAMES[data], name, "", *_spread(values), "", ""]] if values else []
     columns = ["data", "system", "paper", "ACC", "sd", "min", "max", "NMI", "seeds", "epochs",
                "worst pair"]  # fmt: skip
     note = (
@@ -74,9 +77,11 @@ def _spread(values: Iterable[float], nmi: str = "") -> list[str]:
     return [percent(s.mean), *several, nmi, str(s.count)]
 
 
-def _chance(finder: Finder, table: PaperTable, data: str) -> list[float]:
-    every = (finder.seeds("clustering", data, c.system, None).values() for c in table.columns)
-    by_seed = {r.config["seed"]: float(r.chance["acc"]) for results in every for r in results}
+def _chance(finder: Finder, table: PaperTable, data: str, score: str) -> list[float]:
+    """The chance level by seed, of the systems that are judged by this score."""
+    systems = [c.system for c in table.columns if c.score == score]
+    every = (finder.seeds("clustering", data, system, None).values() for system in systems)
+    by_seed = {r.config["seed"]: float(r.chance[score]) for results in every for r in results}
     return list(by_seed.values())
 
 

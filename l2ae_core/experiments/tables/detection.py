@@ -57,7 +57,7 @@ def detection_pairs(table: PaperTable, finder: Finder, data: str) -> Table:
     for one, other in PAIRS:
         for measure, score in product(MEASURES, PAIRED_SCORES):
             found = {d: finder.pairs(data, one, other, "detection", d) for d in DIGITS}
-            a, b = (_means(found, side, f"{score}.{measure}") for side in (0, 1))
+            a, b = (means_by_digit(found, side, f"{score}.{measure}") for side in (0, 1))
             gain = paired_difference(a, b)
             if gain is None or not {one, other} <= systems:
                 continue
@@ -77,7 +77,7 @@ def detection_pairs(table: PaperTable, finder: Finder, data: str) -> Table:
     return Table(name, f"{table.title}, {NAMES[data]}: paired gain", columns, rows, note, 3)
 
 
-def _means(
+def means_by_digit(
     found: Mapping[int, tuple[Mapping[int, Result], ...]], side: int, score: str
 ) -> dict[int, float]:
     """The mean of a score over the partitions that both sides have, by digit."""

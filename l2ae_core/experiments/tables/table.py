@@ -8,7 +8,7 @@ from l2ae_core.text import aligned, markdown
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text: a name, a title, cells, and a note below it. An empty cell was not run."""
+    """A table as text: a name, a title, cells, and a note below it. An empty cell has no number."""
 
     name: str
     title: str

@@ -82,11 +82,13 @@ def test_the_whole_of_a_table_from_nothing(
     monkeypatch.setattr(refined, "settings", lambda run: replace(plain(run), max_iter=2))
     assert main(["reproduce", "table2", *SHORT, "--out", str(tmp_path / "new")]) == 0
     shown = capsys.readouterr()
-    said = "reproduce: 4 of 4 runs missing: cae, cae-l2, pixels, dcec on digits, seed 0\n"
+    said = "reproduce: 4 of 4 runs missing: cae, cae-l2, dcec on digits, 1 epoch, seed 0; "
+    said += "pixels on digits, seed 0\n"
     assert shown.err.startswith(said)
     assert "4/4" in shown.err
     table = [line for line in shown.out.splitlines() if line.startswith("digits  ")]
-    assert [line.split()[-2:] for line in table if "DCEC" in line] == [["1", "1"]]
+    dcec = next(line.split() for line in table if "DCEC" in line)
+    assert dcec.count("1") == 2  # seeds and epochs
     assert len(read_results(tmp_path / "new")) == 4
 
 
@@ -127,13 +129,13 @@ def test_figure1_is_drawn_from_the_networks_that_are_there(
 
     def draw(folder: Folder, *how: Any, progress: bool) -> Path:
         asked.append(how)
-        return folder.path / "figure1.png"
+        return folder.path / "figure1-digits.png"
 
     monkeypatch.setattr(command, "figure1", draw)
     assert main(["reproduce", "figure1", *SHORT, "--out", str(results)]) == 0
     shown = capsys.readouterr()
     assert asked == [("digits", 0, 1)]
-    assert shown.out == f"{results / 'figure1.png'}\n"
+    assert shown.out == f"{results / 'figure1-digits.png'}\n"
     assert "reproduce: 0 of 2 runs missing" in shown.err
 
 
@@ -219,24 +221,45 @@ def test_what_is_missing_in_words(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     runs = list(wanted(TABLES["table2"], 3, systems=["cae", "cae-l2"], data=["usps"]))
     assert in_words(runs, folder) == (
-        "reproduce: 6 of 6 runs missing: cae, cae-l2 on usps, seeds 0–2"
+        "reproduce: 6 of 6 runs missing: cae, cae-l2 on usps, 200 epochs, seeds 0–2"
     )  # fmt: skip
     put(folder, runs[0], runs[2])
     assert in_words(runs, folder) == (
-        "reproduce: 4 of 6 runs missing: cae-l2 on usps, seeds 0–2; cae on usps, seed 2"
+        "reproduce: 4 of 6 runs missing: cae-l2 on usps, 200 epochs, seeds 0–2; "
+        "cae on usps, 200 epochs, seed 2"
     )
     put(folder, *runs)
     assert in_words(runs, folder) == "reproduce: 0 of 6 runs missing"
     runs = list(wanted(TABLES["table4"], 2, digits=[1, 2, 3], systems=["pca", "cae"]))
     put(folder, *(r for r in runs if r.system == "pca" and r.digit == 3 and r.seed == 1))
     assert in_words(runs, folder) == (
-        "reproduce: 11 of 12 runs missing: cae on mnist, seeds 0–1, anomalies 1–3; "
+        "reproduce: 11 of 12 runs missing: cae on mnist, 200 epochs, seeds 0–1, anomalies 1–3; "
         "pca on mnist, 5 runs of seeds 0–1, anomalies 1–3"
     )
     dcec = Run("clustering", "dcec", "digits", 0, 5)
     assert in_words([dcec], folder) == (
-        "reproduce: 2 of 2 runs missing: cae, dcec on digits, seed 0"
+        "reproduce: 2 of 2 runs missing: cae, dcec on digits, 5 epochs, seed 0"
     )  # fmt: skip
+
+
+def test_runs_that_differ_by_epochs_or_task_alone_are_told_apart(tmp_path: Path) -> None:
+    chosen = [TABLES["table2"], TABLES["table4"], TABLES["table5"]]
+    runs = [r for t in chosen for r in wanted(t, 1, digits=[3], systems=["cae-l2"], data=["mnist"])]
+    assert in_words(runs, Folder(tmp_path)) == (
+        "reproduce: 3 of 3 runs missing: cae-l2 on mnist, 200 epochs, seed 0; "
+        "cae-l2 on mnist, 200 epochs, seed 0, anomaly 3; "
+        "cae-l2 on mnist, 100 epochs, seed 0, anomaly 3"
+    )
+    assert len({str(run) for run in runs}) == 3
+
+
+def test_showing_figure1_draws_nothing(tmp_path: Path, no_run: None, capsys: Capture) -> None:
+    call = ["reproduce", "figure1", "--data", "usps", "digits", "--show", "--out", str(tmp_path)]
+    (tmp_path / "figure1-usps.png").touch()
+    assert main(call) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{tmp_path / 'figure1-usps.png'}\n"
+    assert f"there is no {tmp_path / 'figure1-digits.png'} yet" in shown.err
 
 
 def test_quiet_says_nothing_before_the_end(results: Path, no_run: None, capsys: Capture) -> None:

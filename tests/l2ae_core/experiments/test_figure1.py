@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 @pytest.fixture
 def folder(trained: Folder) -> Folder:
     """The same without the figure of another test."""
-    for name in ("figure1.npz", "figure1.png"):
+    for name in ("figure1-digits.npz", "figure1-digits.png"):
         (trained.path / name).unlink(missing_ok=True)
     return trained
 
@@ -53,8 +53,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def make(folder: Folder, images: int = IMAGES) -> Figure1:
     path = figure1(folder, "digits", 0, 1, images=images, progress=False)
-    assert path == folder.path / "figure1.png"
-    return Figure1.read(folder.path / "figure1.npz")
+    assert path == folder.path / "figure1-digits.png"
+    return Figure1.read(folder.path / "figure1-digits.npz")
 
 
 def codes_of(folder: Folder, system: str, images: Array) -> Array:
@@ -95,8 +95,8 @@ def test_a_killed_figure_goes_on_with_the_panel_it_was_at(
     folder: Folder, drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make(folder).maps
-    (folder.path / "figure1.npz").unlink()
-    (folder.path / "figure1.png").unlink()
+    (folder.path / "figure1-digits.npz").unlink()
+    (folder.path / "figure1-digits.png").unlink()
     plain: Draw = tsne.draw_map
 
     def stop_at_the_second(*arguments: Any) -> Array:
@@ -107,10 +107,10 @@ def test_a_killed_figure_goes_on_with_the_panel_it_was_at(
     monkeypatch.setattr(tsne, "draw_map", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         make(folder)
-    half = Figure1.read(folder.path / "figure1.npz")
+    half = Figure1.read(folder.path / "figure1-digits.npz")
     assert set(half.maps) == {"a"}
     assert not half.complete
-    assert not (folder.path / "figure1.png").exists()
+    assert not (folder.path / "figure1-digits.png").exists()
     monkeypatch.setattr(tsne, "draw_map", plain)
     made = make(folder)
     assert len(drawn) == 6
@@ -167,11 +167,14 @@ def test_a_real_map_keeps_groups_together_and_comes_out_equal(folder: Folder) ->
 
 def test_the_picture_is_drawn(folder: Folder, drawn: list[dict[str, Any]]) -> None:
     make(folder)
-    assert imread(folder.path / "figure1.png").std() > 0.01
+    assert imread(folder.path / "figure1-digits.png").std() > 0.01
 
 
 def test_a_missing_network_is_named_with_its_command(tmp_path: Path) -> None:
-    message = "cae on digits, seed 3 with 7 epochs.*reproduce table2 --data digits --systems cae "
+    message = (
+        "cae on digits, 7 epochs, seed 3, is not in.*; make it by "
+        "`l2ae reproduce table2 --data digits --systems cae "
+    )
     with pytest.raises(ValueError, match=message):
         figure1(Folder(tmp_path), "digits", 3, 7, progress=False)
 
@@ -183,13 +186,13 @@ def test_too_few_images_are_refused(folder: Folder) -> None:
 
 def test_a_damaged_file_is_named(folder: Folder, drawn: list[dict[str, Any]]) -> None:
     make(folder)
-    path = folder.path / "figure1.npz"
+    path = folder.path / "figure1-digits.npz"
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
     with pytest.raises(ValueError, match=re.escape(str(path))):
         make(folder)
     np.savez(path, labels=np.arange(3))
-    with pytest.raises(ValueError, match=r"figure1\.npz: not the maps of Figure 1"):
+    with pytest.raises(ValueError, match=r"figure1-digits\.npz: not the maps of Figure 1"):
         make(folder)
     made = Figure1({}, np.arange(3), {"a": np.zeros((4, 2))}, {})
     made.write(path)

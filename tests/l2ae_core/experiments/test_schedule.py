@@ -84,7 +84,9 @@ def test_nothing_goes_on_from_a_half_trained_network_beside_an_old_result(tmp_pa
     folder.training(replace(ae, epochs=1)).rename(folder.training(ae))
     (folder.training(ae) / "metrics.json").unlink()
     assert plan([dec], folder) == [[ae], [dec]]
-    with pytest.raises(ValueError, match="dec on digits, seed 0 goes on from ae .* not finished"):
+    with pytest.raises(
+        ValueError, match="dec on digits, 2 epochs, seed 0 goes on from ae .* not finished"
+    ):
         schedule.do(dec, folder, progress=False)
     assert not folder.result(dec).exists()
 
@@ -115,7 +117,7 @@ def test_an_error_is_named_and_the_others_go_on(
 ) -> None:
     cae, l2, dense = (clustering(s, seed=3) for s in ("cae", "cae-l2", "ae"))
     failing(monkeypatch, error, l2)
-    message = f"1 of 3 runs failed: cae-l2 on digits, seed 3: {error}"
+    message = f"1 of 3 runs failed: cae-l2 on digits, 2 epochs, seed 3: {error}"
     with pytest.raises(ValueError, match=message):
         do_all([cae, l2, dense], tmp_path)
     assert done == [cae, dense]
@@ -156,7 +158,7 @@ def test_the_bar_counts_runs_and_says_what_ended(
     run_missing([clustering("cae"), clustering("cae-l2")], Folder(tmp_path))
     shown = capsys.readouterr().err
     assert "2/2" in shown
-    assert "done: cae-l2 on digits, seed 0" in shown
+    assert "done: cae-l2 on digits, 2 epochs, seed 0" in shown
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

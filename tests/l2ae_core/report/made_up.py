@@ -153,7 +153,7 @@ def write_figure1(folder: Path) -> Figure1:
     measures = {n: {"purity": 0.9 - i / 7, "silhouette": 0.3 - i / 9} for i, n in enumerate(names)}
     maps = {name: rng.standard_normal((30, 2)) for name in PANELS}
     made = Figure1(settings, np.arange(30) % 10, maps, measures)
-    made.write(folder / "figure1.npz")
+    made.write(folder / "figure1-usps.npz")
     return made
 
 

@@ -83,10 +83,29 @@ def test_a_longer_run_of_one_side_is_in_no_pair(tmp_path: Path) -> None:
     found = [*some_clustering(), clustering("cae-l2", 0, 0.99, epochs=60)]
     found += [detection(s, 7, 0, auc) for s, auc in (("cae", 0.6), ("cae-l2", 0.8))]
     write(tmp_path, [*found, detection("cae-l2", 7, 0, 0.99, epochs=60)])
-    tables = Page(results_page(tmp_path)).tables
+    page = Page(results_page(tmp_path))
+    tables = page.tables
     assert tables["Clustering: with l2 minus without"][1][3:6] == ["74.73", "90.90", "16.17"]
     rows = tables["Detection on MNIST, cosine score: AUC of CAE-l2 minus CAE"]
     assert rows[1][:4] == ["7", "0.600", "0.800", "0.200"]
+    first = page.text.split("At a glance")[-1].split("What was run")[0]
+    assert "USPS, accuracy of CAE-l2, 2 seeds 90.90 % without it 74.73 %" in first
+    assert "mean over anomalies 7 0.800 without it 0.600" in first
+    runs = next(rows for rows in tables.values() if "hours of training" in rows[0])
+    assert [r[6] for r in runs if r[:3] == ["clustering", "USPS", "CAE-l2"]] == ["6", "60"]
+
+
+def test_a_digit_counts_once_at_a_glance_however_many_partitions_it_has(tmp_path: Path) -> None:
+    aucs = {0: (0.8, 0.6, 0.7), 1: (0.9,)}  # without l2 0.1 less; a partition without its partner
+    found = [
+        detection(s, d, seed, auc - less)
+        for d, values in aucs.items()
+        for seed, auc in enumerate(values)
+        for s, less in (("cae-l2", 0.0), ("cae", 0.1))
+    ]
+    write(tmp_path, [*found, detection("cae-l2", 1, 1, 0.1)])  # fmt: skip
+    text = Page(results_page(tmp_path)).text
+    assert "mean over anomalies 0–1 0.800 without it 0.700 the paper 0.964" in text
 
 
 def check_auc(page: Page, folder: Path) -> None:
@@ -156,7 +175,8 @@ def test_what_is_seen_first_stands_beside_the_paper_and_chance(html: str) -> Non
     assert "USPS, accuracy of CAE-l2, 2 seeds 90.90 %" in text
     assert "without it 74.73 % the paper 91.35 %, without it 73.52 % chance 11.30 %" in text
     assert "MNIST, AUC of CAE-l2, mean over anomalies 0–1 0.940" in text
-    assert "without it 0.730 by reconstruction error 0.740 chance 0.500" in text
+    paper = "the paper 0.964, without it 0.843"  # of the same two digits
+    assert f"without it 0.730 {paper} by reconstruction error 0.740 chance 0.500" in text
 
 
 def test_restarts_and_norms_are_counted(html: str) -> None:
@@ -184,6 +204,24 @@ def test_a_confusion_matrix_is_that_of_the_median_run(tmp_path: Path) -> None:
     assert "seed 2 (median of 3)" in caption
     assert "chance 11.30" in caption
     assert rows[1][:2] == ["0", "1002"]
+
+
+def test_surplus_clusters_have_no_digit_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    result = clustering("gmvae", 0, 0.7, "mnist")
+    counts = np.hstack([np.eye(10, dtype=int) * 50, np.full((10, 2), 7)])
+    result.details["confusion"] = counts.tolist()
+    write(tmp_path, [result])
+    html = results_page(tmp_path)
+    head = next(rows[0] for rows in Page(html).tables.values() if rows[0][:2] == ["", "0"])
+    assert head == ["", *map(str, range(10)), "–", "–"]
+    assert html.count('class="own"') == 10
+
+
+def test_both_sides_of_every_pair_have_a_panel_of_restarts(tmp_path: Path) -> None:
+    write(tmp_path, [clustering(s, 0, 0.7, "mnist") for pair in PAIRS for s in pair])
+    html = results_page(tmp_path)
+    for system in (s for pair in PAIRS for s in pair):
+        assert f"inertia-mnist-{system}-" in html or f'inertia-mnist-{system}"' in html
 
 
 def test_figure_1_stands_beside_its_measures(html: str, tmp_path: Path) -> None:
