@@ -189,14 +189,15 @@ def cluster(
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the cluster of every image by the centers of the run, as columns, and the scores.
 
-    Columns: index, cluster, and label where the data have labels; only then there are scores. The
-    network runs on `device`; None takes a GPU if there is one, and "note" says what was taken.
+    Columns: index, file where images are files, cluster, and label where the data have labels;
+    only then there are scores. The network runs on `device`; None takes a GPU if there is one, and
+    "note" says what was taken.
     """
     fitted = load_fitted(run, device)
     dataset = _images_for(fitted, source, data_dir, split)
     u = fitted.model.encode(dataset.images)
     labels, _ = ops.assign(u, fitted.clusters.centers)
-    columns = {"index": np.arange(len(dataset)), "cluster": labels}
+    columns = _names(dataset) | {"cluster": labels}
     if dataset.labels is not None:
         columns["label"] = dataset.labels
     if dataset.labels is None:
@@ -219,9 +220,9 @@ def score(
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return how normal every image is, as columns; the threshold and, with labels, the AUC.
 
-    Columns: index, normality v (Eq. 5, in [−1, 1], high is normal), cluster, reconstruction_error,
-    anomalous (v < τ). τ leaves the share `fpr` of the training images below it. `device` as in
-    `cluster`.
+    Columns: index, file where images are files, normality v (Eq. 5, in [−1, 1], high is normal),
+    cluster, reconstruction_error, anomalous (v < τ). τ leaves the share `fpr` of the training
+    images below it. `device` as in `cluster`.
     """
     fitted = load_fitted(run, device)
     dataset = _images_for(fitted, source, data_dir, split)
@@ -229,8 +230,7 @@ def score(
     v = cosine_normality(u, fitted.clusters.centers)
     error = reconstruction_error(dataset.images, fitted.model.reconstruct(dataset.images))
     tau = threshold_at_fpr(fitted.clusters.normality, fpr)
-    columns = {
-        "index": np.arange(len(dataset)),
+    columns = _names(dataset) | {
         "normality": v,
         "cluster": nearest_center(u, fitted.clusters.centers),
         "reconstruction_error": error,
@@ -246,6 +246,14 @@ def score(
         result["prevalence"] = float(positive.mean())
         result["auc"] = {"normality": auc(positive, -v), "reconstruction": auc(positive, error)}
     return columns, result
+
+
+def _names(dataset: Dataset) -> dict[str, Array]:
+    """What tells the images apart: their number, and the file in the folder that was read."""
+    names = {"index": np.arange(len(dataset))}
+    return (
+        names if dataset.sample_names is None else names | {"file": np.array(dataset.sample_names)}
+    )
 
 
 def _images_for(fitted: Fitted, source: str, data_dir: str | None, split: data.Split) -> Dataset:

@@ -62,7 +62,10 @@ def _ceilings(counts: list[int], rows: dict[tuple[str, int], Row]) -> str:
         rates = [f"{1e3 / rows[work, t].ours_ms:.0f}" for t in counts if (work, t) in rows]
         if rates:
             reached.append(f"{name} {' and '.join(rates)}")
-    text = "Cells: time, GFLOP/s (GB/s where nothing is multiplied), share of the first ceiling."
+    text = (
+        "Cells: time, GFLOP/s (GB/s where nothing is multiplied), share of the first ceiling. "
+        "Operations are those of the plain computation: Winograd does fewer and may pass 100 %."
+    )
     if not reached:
         return text
     return f"{text} Ceilings in GFLOP/s at {' and '.join(map(str, counts))} threads: " + (

@@ -29,7 +29,7 @@ class AutoEncoderClusterer(
     (N, H, W) or (N, H, W, C). Weights are trained in float32. Codes are computed, clustered and
     returned in float32 for float32 X, in float64 for every other dtype: slower, but then the
     result for one sample does not depend on its companions beyond 1e-12. The same integer
-    random_state gives the same bits on the same machine with the same number of threads.
+    random_state gives the same bits on the same machine, whatever the number of threads.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """The command line as a user meets it: files, messages, exit status."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted
@@ -66,6 +68,22 @@ def test_cluster_writes_the_same_labels_to_every_kind_of_file(run, images, tmp_p
         np.testing.assert_array_equal(from_csv[name], from_npy[name])
     assert main(["cluster", str(run), "--data", str(images)]) == 0
     assert capsys.readouterr().out == (tmp_path / "c.csv").read_text()
+
+
+def test_images_of_a_folder_keep_the_names_of_their_files(run, images, tmp_path):
+    names = ["b, a.png", "c.png", "sub/a.png"]
+    for name, x in zip(names, load(images).images, strict=False):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((255 * x[..., 0] / x.max()).astype(np.uint8)).save(path)
+    for command in ("cluster", "score"):
+        out = tmp_path / f"{command}.npy"
+        call = [command, str(run), "--data", str(tmp_path / "photos"), "--out"]
+        assert main([*call, str(out)]) == 0
+        assert np.load(out)["file"].tolist() == names
+        assert main([*call, str(out.with_suffix(".csv"))]) == 0
+        with out.with_suffix(".csv").open(newline="") as file:
+            assert [row["file"] for row in csv.DictReader(file)] == names
 
 
 def test_clusters_of_the_training_images_are_those_of_fit(run, images, capsys):

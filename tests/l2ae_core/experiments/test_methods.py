@@ -76,6 +76,7 @@ def test_a_system_clusters(system: str, do: Do) -> None:
     counted = np.array(found.details["confusion"])[matched].sum()
     assert counted / 1797 == pytest.approx(found.scores["acc"])
     assert 0.1 < found.chance["acc"] < 0.15
+    assert all(0.05 < found.chance[name] < 0.15 for name in read & {"many_to_one"})
     assert (found.seconds["training"] > 0) == SYSTEMS[system].trained
 
 
