@@ -72,6 +72,8 @@ def run_missing(
                 bar.update()
         except KeyboardInterrupt as interrupt:
             goes_on = "the same command goes on"
+            if cluster is not None:  # Dask cannot stop a task that has begun
+                goes_on = f"let those that run on {cluster} end before {goes_on}"
             interrupt.__notes__ = [f"stopped after {done} of {total} missing runs; {goes_on}"]
             raise
     if failed:

@@ -1,5 +1,7 @@
 """What is run, in which order, and what an error or Ctrl-C leaves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +152,27 @@ def test_ctrl_c_keeps_what_had_finished_and_says_how_to_go_on(
         "stopped after 1 of 2 missing runs; the same command goes on"
     ]  # fmt: skip
     assert plan([cae, l2], Folder(tmp_path)) == [[l2]]
+
+
+def test_ctrl_c_says_that_a_cluster_works_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def cluster(address: str) -> Iterator[object]:
+        def attempt_all(runs: list[Run], folder: Folder) -> Iterator[object]:
+            raise KeyboardInterrupt
+            yield
+
+        yield attempt_all
+
+    monkeypatch.setattr(schedule, "find_spec", lambda name: name)
+    monkeypatch.setattr(schedule, "_on_cluster", cluster)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        do_all([clustering("cae")], tmp_path, cluster="tcp://there:1")
+    assert caught.value.__notes__ == [
+        "stopped after 0 of 1 missing runs; let those that run on tcp://there:1 end before the "
+        "same command goes on"
+    ]
 
 
 def test_the_bar_counts_runs_and_says_what_ended(
