@@ -12,6 +12,7 @@ from l2ae_core.cli import main
 from l2ae_core.experiments import read_results
 from l2ae_core.report import write_report
 from l2ae_core.report.results_page import results_page
+from l2ae_core.report.run_page import run_page
 
 from .made_up import clustering, some_clustering, write
 
@@ -72,6 +73,17 @@ def test_images_of_other_shapes_are_refused(full: Path) -> None:
             np.savez(full / "arrays" / f"{r.id}.npz", worst=np.zeros((8, 4, 4, 1), np.uint8))
     with pytest.raises(ValueError, match="worst_reconstructions"):
         results_page(full)
+
+
+def test_half_a_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"version": 1, "training": {}}')
+    with pytest.raises(ValueError, match=r"config\.json: not the configuration of a run"):
+        run_page(tmp_path)
+
+
+def test_a_folder_may_have_braces_in_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"l2ae reproduce table2 --out .*a\{b\}` makes some"):
+        results_page(tmp_path / "a{b}")
 
 
 def test_the_page_is_written_whole_or_not_at_all(
