@@ -11,10 +11,9 @@ from l2ae_core.experiments.statistics import summarize
 from l2ae_core.plots import epoch_bands, restart_dots, roc_bands
 from l2ae_core.plots.style import line_styles
 from l2ae_core.report.evidence import (
-    CONSTRAINED,
-    PLAIN,
     QUANTILES,
     families,
+    in_pair,
     of_task,
     styles_of,
     title,
@@ -176,7 +175,7 @@ def restarts(results: Sequence[Result]) -> list[Markup]:
             if not found:
                 continue
             rows.append([NAMES[data], title(system), *_basins(list(found.values()))])
-            if system in (*CONSTRAINED, *PLAIN.values()):
+            if in_pair(system):
                 name = f"{NAMES[data]}, {title(system)}"
                 told = f"inertia of each restart above the best of its run, {name}"
                 drawn = svg(restart_dots(found, panel=name), f"inertia-{data}-{system}", told)

@@ -15,7 +15,6 @@ from l2ae_core.plots.style import LINES, line_styles
 
 CLUSTERING = ("acc", "nmi", "ari")
 QUANTILES = ("min", "q25", "median", "q75", "max")  # of the lengths of the codes
-CONSTRAINED = tuple(one for one, _ in PAIRS)
 PLAIN = dict(PAIRS)
 
 
@@ -97,6 +96,11 @@ def styles_of(systems: Sequence[str]) -> dict[str, tuple[str, str]]:
     if systems and systems[0] in PLAIN.values():  # its partner is missing, but keeps its look
         return dict(zip(systems, LINES[1:], strict=False))
     return line_styles(list(systems))
+
+
+def in_pair(system: str) -> bool:
+    """Whether a system is one of two that differ by the constraint alone."""
+    return any(system in pair for pair in PAIRS)
 
 
 def title(system: str) -> str:

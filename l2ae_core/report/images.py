@@ -10,7 +10,7 @@ from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Result
 from l2ae_core.files import read_npz
 from l2ae_core.plots import class_map
-from l2ae_core.report.evidence import CONSTRAINED, PLAIN, of_task, percentage, title
+from l2ae_core.report.evidence import in_pair, of_task, percentage, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import montage, png, svg
 from l2ae_kernels.arrays import Array
@@ -68,10 +68,6 @@ def representatives(results: Sequence[Result]) -> list[tuple[Result, int]]:
     return chosen
 
 
-def _in_pair(result: Result) -> bool:
-    return result.config["system"] in (*CONSTRAINED, *PLAIN.values())
-
-
 def _name(result: Result) -> str:
     c = result.config
     return f"{NAMES[c['data']]}, {title(c['system'])}, seed {c['seed']}"
@@ -87,8 +83,8 @@ def confusions(results: Sequence[Result]) -> list[Markup]:
         "(Eq. 6) gives it, or – where there are more clusters than digits; framed cells count as "
         "right. Colour: share of the digit. Of several seeds the one of median accuracy is shown."
     )
-    paired = [_confusion(r, n) for r, n in chosen if _in_pair(r)]
-    others = [_confusion(r, n) for r, n in chosen if not _in_pair(r)]
+    paired = [_confusion(r, n) for r, n in chosen if in_pair(r.config["system"])]
+    others = [_confusion(r, n) for r, n in chosen if not in_pair(r.config["system"])]
     parts = [intro, grid(paired)]
     if others:
         summary = element("summary", f"{len(others)} other systems")
@@ -133,7 +129,7 @@ def reconstructions(results: Sequence[Result], folder: Folder) -> list[Markup]:
     panels = []
     for result, _ in representatives(results):
         path = folder.arrays(result.id)
-        if _in_pair(result) and path.exists():
+        if in_pair(result.config["system"]) and path.exists():
             panels.append(_tiles(result, path))
     caption = (
         "Above: images; below: what the network makes of the ten numbers of their codes. The worst "

@@ -43,8 +43,8 @@ def table(
 ) -> Markup:  # fmt: skip
     """Return a table that scrolls sideways where it is too wide; the first columns are words.
 
-    Rows that have the word "chance" among these are marked. ValueError for a row of another length
-    than `columns`.
+    Rows with one of these that begins with "chance" are marked. ValueError for a row of another
+    length than `columns`.
     """
     for row in rows:
         if len(row) != len(columns):
@@ -65,7 +65,7 @@ def table(
                 else element("th", cell, scope="row", class_=kind(i, cell))
                 for i, cell in enumerate(row)
             ),
-            class_="chance" if "chance" in row[:text_columns] else None,
+            class_="chance" if any(c.startswith("chance") for c in row[:text_columns]) else None,
         )
         for row in rows
     ]  # fmt: skip
