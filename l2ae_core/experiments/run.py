@@ -25,6 +25,10 @@ ID_LENGTH = 12
 BATCH_SIZE = 256
 N_INIT = 20  # restarts of k-means
 CLASSES = 10  # of every data set here
+SCORES: dict[Task, tuple[str, ...]] = {  # what every result of a task has, and its chance level
+    "clustering": ("acc", "nmi", "ari"),
+    "detection": ("auc", "auprc"),
+}
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,14 @@ class Result:
             value = value[part]
         return None if isinstance(value, Mapping) else float(value)
 
+    def _ask_for_numbers(self) -> None:
+        """KeyError or TypeError where a number is missing that every table takes for granted."""
+        task = self.config["task"]
+        scores = self.scores.values() if task == "detection" else (self.scores,)
+        _ = [0 + group[name] for group in (*scores, self.chance) for name in SCORES[task]]
+        _ = 0 + self.seconds["training"]
+        _ = "confusion" not in self.details or self.details["classes"][0]
+
     def write(self, path: Path) -> None:
         """Write the file, atomically."""
         write_json(path, {"format": FORMAT, "version": VERSION, "id": self.id} | asdict(self))
@@ -192,6 +204,7 @@ class Result:
             absent = {field.name for field in fields(Run)} - result.config.keys()
             if absent:
                 raise ValueError(f"its configuration lacks {', '.join(sorted(absent))}")
+            result._ask_for_numbers()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: not the result of a run: {error!r}") from error
         if result.id != found:

@@ -9,11 +9,11 @@ from pathlib import Path
 from l2ae_core.experiments import tables
 from l2ae_core.experiments.finder import NAMES, Finder
 from l2ae_core.experiments.paper import PAIRS
-from l2ae_core.experiments.run import Result, Task, read_results
+from l2ae_core.experiments.run import SCORES, Result, Task, read_results
 from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.plots.style import LINES, line_styles
 
-CLUSTERING = ("acc", "nmi", "ari")
+CLUSTERING = SCORES["clustering"]
 QUANTILES = ("min", "q25", "median", "q75", "max")  # of the lengths of the codes
 PLAIN = dict(PAIRS)
 
@@ -31,17 +31,13 @@ def read(path: Path) -> list[Result]:
 
 
 def _check(result: Result) -> None:
-    """Ask for everything that the page takes from a result for granted."""
+    """Ask for what the page takes for granted beyond what the tables do."""
     c, e = result.config, result.environment
-    _ = c["seed"], c["epochs"], c["batch_size"], c["digit"], SYSTEMS[c["system"]], NAMES[c["data"]]
-    _ = e["versions"].items(), e["date"], e["data_sha256"], 0 + result.seconds["training"]
+    _ = SYSTEMS[c["system"]], NAMES[c["data"]]
+    _ = e["versions"].items(), e["date"], e["data_sha256"]
     _ = [e["machine"][name] for name in ("processor", "system", "cores")]
-    if c["task"] == "clustering":
-        _ = [0 + scores[k] for scores in (result.scores, result.chance) for k in CLUSTERING]
-        _ = "confusion" not in result.details or result.details["classes"][0]
-    else:
+    if c["task"] == "detection":
         roc = result.details["roc"]
-        _ = [0 + s[k] for s in (*result.scores.values(), result.chance) for k in ("auc", "auprc")]
         _ = [(roc[name]["fpr"], roc[name]["tpr"]) for name in result.scores]
     _ = [0 + result.details["norms"][k] for k in QUANTILES if "norms" in result.details]
 

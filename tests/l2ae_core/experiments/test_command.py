@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from l2ae_core.cli import main
-from l2ae_core.experiments import SYSTEMS, Result, Run, command, read_results, run_missing, schedule
+from l2ae_core.experiments import SYSTEMS, Run, command, read_results, run_missing, schedule
 from l2ae_core.experiments.methods import refined
 from l2ae_core.experiments.paper import TABLES
 from l2ae_core.experiments.run import Folder
 from l2ae_core.experiments.tables import percent
 from l2ae_core.experiments.wanted import in_words, wanted
+
+from .small_runs import made_up
 
 SHORT = ("--data", "digits", "--epochs", "1")
 FEW = (*SHORT, "--systems", "cae", "cae-l2", "pixels")
@@ -214,7 +216,7 @@ def test_a_choice_is_kept_to() -> None:
 
 def put(folder: Folder, *runs: Run) -> None:
     for run in runs:
-        Result(run.config, {}, {}, {}, {}, {}).write(folder.result(run))
+        made_up(run).write(folder.result(run))
 
 
 def test_what_is_missing_in_words(tmp_path: Path) -> None:

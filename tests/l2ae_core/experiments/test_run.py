@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 
+from l2ae_core.cli import main
 from l2ae_core.experiments import SYSTEMS, Result, Run, read_results
 from l2ae_core.experiments.run import Folder
 
+from .small_runs import made_up
+
 RUN = Run("detection", "cae-l2", "mnist", seed=3, epochs=200, digit=7)
-SCORES = {"acc": 0.75, "after": {"acc": 0.5, "nmi": 0.25}, "cosine": {"auc": 0.875}}
-
-
-def made(run: Run = RUN) -> Result:
-    return Result(run.config, SCORES, {"auc": 0.5}, {"curve": [1.0, 0.5]}, {"training": 2.5},
-                  {"threads": 2})  # fmt: skip
+PARTITION = Run("clustering", "cae", "usps", seed=3, epochs=200)
 
 
 def test_names_of_the_published_runs_never_change() -> None:
@@ -35,7 +33,7 @@ def test_names_of_the_published_runs_never_change() -> None:
 def test_another_field_is_another_run(change: dict[str, Any]) -> None:
     changed = replace(RUN, **change)
     assert changed.id != RUN.id
-    assert made(changed).id == changed.id
+    assert made_up(changed).id == changed.id
 
 
 @pytest.mark.parametrize(
@@ -85,20 +83,22 @@ def test_bad_fields_are_named(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("acc", 0.75), ("after.acc", 0.5), ("after.nmi", 0.25), ("cosine.auc", 0.875),
-     ("nmi", None), ("after", None), ("after.ari", None), ("acc.acc", None), ("", None)],
+    ("run", "name", "expected"),
+    [(PARTITION, "acc", 0.75), (PARTITION, "after.acc", 0.5), (PARTITION, "after.nmi", 0.25),
+     (RUN, "cosine.auc", 0.875), (PARTITION, "after", None), (PARTITION, "after.ari", None),
+     (PARTITION, "acc.acc", None), (RUN, "acc", None), (RUN, "", None)],
 )  # fmt: skip
-def test_scores_have_dotted_names(name: str, expected: float | None) -> None:
-    assert made().score(name) == expected
+def test_scores_have_dotted_names(run: Run, name: str, expected: float | None) -> None:
+    assert made_up(run).score(name) == expected
 
 
-def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    result, folder = made(), Folder(tmp_path)
-    result.write(folder.result(RUN))
-    assert Result.read(folder.result(RUN)) == result
+@pytest.mark.parametrize("run", [RUN, PARTITION], ids=str)
+def test_a_result_comes_back_as_it_was_written(run: Run, tmp_path: Path) -> None:
+    result, folder = made_up(run), Folder(tmp_path)
+    result.write(folder.result(run))
+    assert Result.read(folder.result(run)) == result
     assert read_results(tmp_path) == [result]
-    assert [path.name for path in tmp_path.iterdir()] == [f"{RUN.id}.json"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{run.id}.json"]
 
 
 def test_other_files_of_the_folder_are_no_results(tmp_path: Path) -> None:
@@ -108,9 +108,14 @@ def test_other_files_of_the_folder_are_no_results(tmp_path: Path) -> None:
     assert read_results(tmp_path / "nowhere") == []
 
 
-def without(name: str) -> Any:
+def without(*names: str) -> Any:
+    """Take out what the names lead to, one inside of the other."""
+
     def change(values: dict[str, Any]) -> None:
-        del values[name]
+        *way, last = names
+        for name in way:
+            values = values[name]
+        del values[last]
 
     return change
 
@@ -139,13 +144,38 @@ def config(**changes: Any) -> Any:
 )
 def test_a_foreign_file_names_itself(change: Any, message: str, tmp_path: Path) -> None:
     path = Folder(tmp_path).result(RUN)
-    made().write(path)
+    made_up(RUN).write(path)
     values = json.loads(path.read_text())
     change(values)
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=message) as caught:
         read_results(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("run", "change"),
+    [
+        (PARTITION, without("scores", "nmi")),
+        (PARTITION, without("chance", "ari")),
+        (PARTITION, without("details", "classes")),
+        (PARTITION, lambda v: v["scores"].update(acc="0.9")),
+        (RUN, without("scores", "cosine", "auprc")),
+        (RUN, without("chance", "auc")),
+        (RUN, lambda v: v["scores"].update(cosine=0.9)),
+        (RUN, without("seconds", "training")),
+    ],
+)
+def test_a_file_without_what_the_tables_show_is_no_result(
+    run: Run, change: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Folder(tmp_path).result(run)
+    made_up(run).write(path)
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    assert main(["reproduce", "table2", "table4", "--show", "--out", str(tmp_path)]) == 1
+    assert f"{path}: not the result of a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"format": "l2ae-re', "\xff\xfe"])
@@ -157,7 +187,7 @@ def test_a_damaged_file_names_itself(text: str, tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
-    result: Result = replace(made(), scores={"acc": float("nan")})
+    result: Result = replace(made_up(RUN), scores={"acc": float("nan")})
     with pytest.raises(ValueError, match="not JSON compliant"):
         result.write(tmp_path / "x.json")
     assert not any(tmp_path.iterdir())

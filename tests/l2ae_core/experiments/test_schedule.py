@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from l2ae_core.experiments import Result, Run, run_missing, schedule
+from l2ae_core.experiments import Run, run_missing, schedule
 from l2ae_core.experiments.methods import refined
 from l2ae_core.experiments.run import Folder
 from l2ae_core.experiments.schedule import plan
 from l2ae_core.training.history import TrainingError
 
-from .small_runs import PIXELS, SHORT, do_all, found
+from .small_runs import PIXELS, SHORT, do_all, found, made_up
 
 Done = list[Run]
 
@@ -27,7 +27,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Done:
         calls.append(run)
         folder.training(run).mkdir(parents=True, exist_ok=True)
         (folder.training(run) / "metrics.json").touch()
-        Result(run.config, {}, {}, {}, {}, {}).write(folder.result(run))
+        made_up(run).write(folder.result(run))
 
     monkeypatch.setattr(schedule, "do", do)
     return calls

@@ -17,23 +17,12 @@ from l2ae_core.report.run_page import run_page
 from .made_up import clustering, some_clustering, write
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "truncated",
-        "no chance",
-        "no roc",
-        "text for a number",
-        "no AUC of chance",
-        "no classes",
-        "no least length",
-    ],
-)
+@pytest.mark.parametrize("damage", ["truncated", "no chance", "no roc", "no least length"])
 def test_a_damaged_result_is_named(
     full: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (full / "report.html").write_text("an older page")
-    task = "detection" if damage in ("no roc", "no AUC of chance") else "clustering"
+    task = "detection" if damage == "no roc" else "clustering"
     result = next(r for r in read_results(full) if r.config["task"] == task)
     file = full / f"{result.id}.json"
     values = json.loads(file.read_text())
@@ -41,14 +30,8 @@ def test_a_damaged_result_is_named(
         del values["chance"]["acc"]
     elif damage == "no roc":
         del values["details"]["roc"]["cosine"]
-    elif damage == "no AUC of chance":
-        del values["chance"]["auc"]
-    elif damage == "no classes":
-        del values["details"]["classes"]
     elif damage == "no least length":
         values["details"]["norms"] = {"max": 1.0}
-    elif damage == "text for a number":
-        values["scores"]["acc"] = "0.9"
     text = json.dumps(values)
     file.write_text(text[: len(text) // 2] if damage == "truncated" else text)
     assert main(["report", str(full)]) == 1
