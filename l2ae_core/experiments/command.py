@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from l2ae_core.experiments.figure1 import figure1, png
+from l2ae_core.experiments.figure1 import figure1, picture_file
 from l2ae_core.experiments.paper import DIGITS, TABLES
 from l2ae_core.experiments.run import Folder, Result, Run, read_results
 from l2ae_core.experiments.schedule import run_missing
@@ -78,7 +78,7 @@ def _figure1(
     """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not."""
     total = FIGURE_EPOCHS if epochs is None else epochs
     if show:
-        picture = png(folder.path, source)
+        picture = picture_file(folder.path, source)
         there = picture.exists()
         print(picture if there else f"{FIGURE}: there is no {picture} yet",
               file=sys.stdout if there else sys.stderr)  # fmt: skip

@@ -99,12 +99,12 @@ class Figure1:
             raise ValueError(f"{path}: not the maps of Figure 1: {error!r}") from error
 
 
-def npz(folder: Path, data: str) -> Path:
+def maps_file(folder: Path, data: str) -> Path:
     """The file of the maps of a data set."""
     return folder / f"figure1-{data}.npz"
 
 
-def png(folder: Path, data: str) -> Path:
+def picture_file(folder: Path, data: str) -> Path:
     """The picture of a data set."""
     return folder / f"figure1-{data}.png"
 
@@ -130,7 +130,7 @@ def figure1(
         "library": tsne.library(), "perplexity": tsne.PERPLEXITY, "iterations": tsne.ITERATIONS,
         "start": "principal components of the images", "neighbours": NEIGHBOURS,
     }  # fmt: skip
-    path, picture = npz(folder.path, data), png(folder.path, data)
+    path, picture = maps_file(folder.path, data), picture_file(folder.path, data)
     found = _begin(path, settings, labels, codes, seed)
     start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
     missing = [name for name in PANELS if name not in found.maps]

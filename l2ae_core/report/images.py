@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.experiments.figure1 import PANELS, Figure1, npz
+from l2ae_core.experiments.figure1 import PANELS, Figure1, maps_file
 from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Result
 from l2ae_core.files import read_npz
@@ -20,7 +20,7 @@ DEEPEST = 50  # per cent of the colour in a cell that has all images of its clas
 
 def figure_1(folder: Path) -> list[Markup]:
     """The three maps of each data set, and what the codes themselves say; none while one lacks."""
-    paths = [npz(folder, data) for data in NAMES]
+    paths = [maps_file(folder, data) for data in NAMES]
     found = [Figure1.read(path) for path in paths if path.exists()]
     return [part for one in found if one.complete for part in _three_maps(one)]
 
