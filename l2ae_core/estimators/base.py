@@ -38,6 +38,7 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
         latent_dim: int = 10,
         norm: str = "l2",
         hidden: Sequence[int] = (500, 500, 2000),
+        slope: float = 0.3,
         scale: str = "auto",
         epochs: int = 100,
         batch_size: int = 256,
@@ -53,6 +54,7 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
         self.latent_dim = latent_dim
         self.norm = norm
         self.hidden = hidden
+        self.slope = slope
         self.scale = scale
         self.epochs = epochs
         self.batch_size = batch_size
@@ -132,6 +134,7 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
             latent_dim=int(self.latent_dim),
             norm=self.norm,  # type: ignore[arg-type]
             hidden=tuple(int(width) for width in self.hidden),
+            slope=float(self.slope),
         )
 
     def _validated(self, method: str, X: Any) -> Array:

@@ -1,5 +1,6 @@
 """The parameters of the estimators, checked when `fit` is called: __init__ only stores them."""
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,9 +20,11 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         value = parameters[name]
         if not isinstance(value, str) or value not in choices:
             raise ValueError(f"fit: {name} is {value!r} but expected one of {choices}")
-    rate, hidden = parameters["learning_rate"], parameters["hidden"]
+    rate, hidden, slope = (parameters[name] for name in ("learning_rate", "hidden", "slope"))
     if not isinstance(rate, Real) or not float(rate) > 0:
         raise ValueError(f"fit: learning_rate is {rate!r} but expected a number > 0")
+    if not isinstance(slope, Real) or not 0 <= float(slope) < math.inf:
+        raise ValueError(f"fit: slope is {slope!r} but expected a number ≥ 0")
     if not isinstance(hidden, tuple | list):
         raise ValueError(f"fit: hidden is {hidden!r} but expected a tuple of integers ≥ 1")
     for i, width in enumerate(hidden):

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
 from l2ae_core.estimators import base as estimators_base
+from l2ae_core.layers import LeakyReLU
 from l2ae_kernels.arrays import Array
 
 TINY: dict[str, Any] = {"hidden": (32,), "epochs": 20, "n_init": 2, "latent_dim": 4}
@@ -96,6 +97,14 @@ def test_auto_takes_convolutions_only_where_the_sides_fit() -> None:
         assert model.architecture_.model == expected
         assert model.image_shape_ == shape
     assert AutoEncoderClusterer(2, **settings).fit(table()).architecture_.model == "dense"
+
+
+@pytest.mark.parametrize("estimator_class", [AutoEncoderClusterer, AutoEncoderDetector])
+def test_the_slope_is_that_of_every_activation(estimator_class: type[Any]) -> None:
+    settings: dict[str, Any] = {**TINY, "hidden": (16, 8), "epochs": 1}
+    network = estimator_class(2, slope=0.25, **settings).fit(table()).autoencoder_
+    layers = (*network.encoder.layers, *network.decoder.layers)
+    assert [a.slope for a in layers if isinstance(a, LeakyReLU)] == [0.25] * 4
 
 
 def test_dtype_of_X_is_kept_and_float64_rows_do_not_depend_on_their_companions() -> None:

@@ -1,5 +1,6 @@
 """Saved and loaded estimators give the same bits; foreign files are refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def test_saved_and_loaded_gives_the_same_bits(
     tmp_path: Path, estimator_class: type[Any], norm: str
 ) -> None:
     X, new = table().astype(np.float32), table(seed=1)
-    settings: dict[str, Any] = {**TINY, "hidden": (np.int64(16), 8), "norm": norm}
+    settings: dict[str, Any] = {**TINY, "hidden": (np.int64(16), 8), "norm": norm, "slope": 0.01}
     model = estimator_class(3, random_state=np.random.RandomState(3), **settings).fit(X)
     model.feature_names_in_ = np.array(list("abcde"), dtype=object)
     model.save(tmp_path / "model.npz")
@@ -41,6 +42,20 @@ def test_saved_and_loaded_gives_the_same_bits(
         np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name))
         assert getattr(loaded, name).dtype == getattr(model, name).dtype
     assert (loaded.inertia_, loaded.history_) == (model.inertia_, model.history_)
+
+
+def test_a_file_from_before_the_slope_was_a_parameter_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    model = AutoEncoderClusterer(2, random_state=0, **TINY).fit(table())
+    model.save(path)
+    with np.load(path) as archive:
+        entries = dict(archive)
+    values = json.loads(str(entries["values"]))
+    del values["parameters"]["slope"]
+    np.savez(path, allow_pickle=False, **{**entries, "values": np.array(json.dumps(values))})
+    loaded = AutoEncoderClusterer.load(path)
+    assert loaded.slope == 0.3
+    np.testing.assert_array_equal(loaded.transform(table()), model.embedding_)
 
 
 def test_loaded_image_model_knows_its_images(tmp_path: Path) -> None:
