@@ -1,9 +1,27 @@
-"""A shell starts what it runs in the background deaf to Ctrl-C, and children inherit that.
+"""What every folder of tests shares.
 
-Several tests send Ctrl-C to processes of their own: these hear it wherever pytest was started.
+A shell starts what it runs in the background deaf to Ctrl-C, and children inherit that. Several
+tests send Ctrl-C to processes of their own: these hear it wherever pytest was started.
 """
 
+import os
 import signal
+
+import pytest
+
+from l2ae_kernels.emulator import toolchain
+from l2ae_kernels.emulator.errors import CompileError
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """What the emulator of CUDA needs. Without one a test is skipped; where CI is set, it fails."""
+    try:
+        toolchain.current()
+    except CompileError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(str(error))
