@@ -87,9 +87,9 @@ def claims(n):
              for side in (("usps", "cae"), ("mnist", "cae"), ("mnist", "ae"))]  # fmt: skip
     yield f"({after[0]:.1f} points on USPS, −{-after[1]:.1f} on MNIST); with dense layers it gives "
     yield f"gives {after[2]:.1f} of the {dense}"
-    yield f"than DCEC on USPS ({n.mean('usps', 'dcec')} %)"
+    yield f"better than DCEC on USPS ({n.mean('usps', 'dcec')} %)"
     assert n.acc("usps", "dcec").max() < n.acc("usps", "cae-l2").mean()
-    yield f"({n.mean('mnist', 'dcec')} %, ahead in two seeds of three)"
+    yield f"({n.mean('mnist', 'dcec')} %, and DCEC ahead in two seeds of three)"
     assert (n.acc("mnist", "dcec") > n.acc("mnist", "cae-l2")).sum() == 2
     yield f"({n.mean('mnist', 'dec')} and {n.mean('mnist', 'idec')} %) at slope 0.01 alone"
     yield f"on the embedding does** ({n.mean('mnist', 'cae-ln')} % on MNIST)"
