@@ -118,11 +118,11 @@ TABLE5 = PaperTable(
     (
         Column("ae-clean", "reconstruction", "AE, reconstruction",
                _digits(.825, .135, .874, .761, .727, .792, .812, .508, .869, .548)),
-        Column("vae-200-gaussian", "probability", "VAE, 200 latents, probability",
+        Column("vae-200-gaussian", "probability", "VAE, Gaussian, 200 latents, probability",
                _digits(.917, .136, .921, .781, .808, .862, .848, .596, .895, .545)),
         Column("cae-l2", "cosine", "CAE-l2, cluster", _CAE_L2),
         *(
-            Column(f"vae-{d}-{p}", score, f"VAE, {p}, {d} latents, {score}")
+            Column(f"vae-{d}-{p}", score, f"VAE, {p.capitalize()}, {d} latents, {score}")
             for d in LATENT_WIDTHS
             for p in ("gaussian", "bernoulli")
             for score in ("reconstruction", "probability")

@@ -45,7 +45,7 @@ def _normalized(norm: Literal["batch", "layer"]) -> dict[str, System]:
 
 def _vae(latent: int, likelihood: str) -> System:
     return System(
-        f"VAE, {likelihood}, {latent} latents", "vae",
+        f"VAE, {likelihood.capitalize()}, {latent} latents", "vae",
         {"latent_dim": latent, "likelihood": likelihood}, clean=True,
     )  # fmt: skip
 

@@ -1,11 +1,10 @@
-"""Tables IV and V: a row a digit, a column a score, and what the constraint adds digit by digit."""
+"""Tables IV and V: a row a score, a column a digit, and what the constraint adds digit by digit."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import product
 
 from l2ae_core.experiments.finder import NAMES, Finder
-from l2ae_core.experiments.paper import DIGITS, PAIRS, PaperTable
+from l2ae_core.experiments.paper import DIGITS, PAIRS, Column, PaperTable
 from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.statistics import Summary, paired_difference, summarize
 from l2ae_core.experiments.systems import SYSTEMS
@@ -16,38 +15,82 @@ PAIRED_SCORES = ("cosine", "dot", "euclidean", "reconstruction")
 
 
 def detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Table:
-    """A row a digit, a column a score, chance last; the paper's number before ours.
+    """A row a score, a column a digit, chance last; the paper's numbers above ours.
 
     No rows without a number of ours.
     """
-    columns, cells = ["digit"], [[str(digit)] for digit in DIGITS]
-    means, ran = ["mean"], False
-    for c in table.columns:
-        name = f"{c.score}.{measure}"
-        ours = [
-            list(finder.scores("detection", data, c.system, name, digit).values())
-            for digit in DIGITS
-        ]
-        paper = list(c.paper.values()) if measure == "auc" and data in table.data else []
+    rows, ran = [], False
+    for column in table.columns:
+        paper = list(column.paper.values()) if measure == "auc" and data in table.data else []
         if paper:
-            columns.append(f"{c.title}: paper")
-            _add(cells, [f"{v:.3f}" for v in paper])
-            means.append(f"{summarize(paper).mean:.3f}")
-        if any(ours) or paper:
-            columns.append(f"{c.title}: ours" if paper else c.title)
-            _add(cells, map(_score_cell, ours))
-            complete = all(ours)
-            each = [summarize(v).mean for v in ours if v]
-            means.append(f"{summarize(each).mean:.3f}" if complete else "")
-            ran = ran or any(ours)
-    columns.append("chance")
-    chance = [_detection_chance(table, finder, data, measure, digit) for digit in DIGITS]
-    _add(cells, [f"{summarize(c).mean:.3f}" if c else "" for c in chance])
-    means.append(f"{summarize([c[0] for c in chance]).mean:.3f}" if all(chance) else "")
+            mean = summarize(paper).mean
+            rows.append([column.title, "paper", *map(_number, [*paper, mean]), "", ""])
+        ours = _ours(column, finder, data, measure)
+        if ours or paper:
+            rows.append([column.title, "ours", *(ours or [""] * (len(DIGITS) + 3))])
+        ran = ran or bool(ours)
+    rows.append(["chance", "", *_chance(table, finder, data, measure), "", ""])
     title = f"{table.title}, {NAMES[data]}, {MEASURES[measure]}"
-    note = f"{table.note} {_detection_note(table, finder, data)}".strip()
+    note = (
+        f"{table.note} Columns: the digit that is the anomaly. Partitions: how many random tenths "
+        "of it were left in the training set; more than one give mean ± standard deviation."
+    )
     name = f"{table.name}-{measure}" + ("" if data in table.data else f"-{data}")
-    return Table(name, title, columns, [*cells, means] if ran else [], note)
+    columns = ["score", "by", *map(str, DIGITS), "mean", "partitions", "epochs"]
+    return Table(name, title, columns, rows if ran else [], note.strip(), 2)
+
+
+def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
+    """The cells of a score by digit, their mean, partitions and epochs; none without a number.
+
+    Where digits differ in partitions, each cell has its own number in brackets. The mean is that
+    of all digits, or missing.
+    """
+    found = {
+        digit: list(scores.values())
+        for digit in DIGITS
+        if (scores := finder.scores("detection", data, column.system, f"{column.score}.{measure}",
+                                    digit))
+    }  # fmt: skip
+    if not found:
+        return []
+    summaries = {digit: summarize(values) for digit, values in found.items()}
+    counts = {s.count for s in summaries.values()}
+    cells = [_cell(summaries.get(digit), len(counts) > 1) for digit in DIGITS]
+    complete = len(found) == len(DIGITS)
+    mean = _number(summarize([s.mean for s in summaries.values()]).mean) if complete else ""
+    runs = [r for d in found for r in finder.seeds("detection", data, column.system, d).values()]
+    epochs = sorted({r.config["epochs"] for r in runs} - {0})
+    partitions = str(*counts) if len(counts) == 1 else ""
+    return [*cells, mean, partitions, ", ".join(map(str, epochs))]
+
+
+def _cell(summary: Summary | None, counted: bool) -> str:
+    """Mean over partitions, their spread, and, if `counted`, how many they are."""
+    if summary is None:
+        return ""
+    spread = f" ± {_number(summary.sd)}" if summary.count > 1 else ""
+    return _number(summary.mean) + spread + (f" ({summary.count})" if counted else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _chance(table: PaperTable, finder: Finder, data: str, measure: str) -> list[str]:
+    """Chance by digit, and its mean: 0.5, and for AUPRC the share of anomalies in the test."""
+    by_digit = [
+        [
+            float(r.chance[measure])
+            for c in table.columns
+            for r in finder.seeds("detection", data, c.system, digit).values()
+        ]
+        for digit in DIGITS
+    ]
+    means = [summarize(values).mean if values else None for values in by_digit]
+    complete = [m for m in means if m is not None]
+    mean = _number(summarize(complete).mean) if len(complete) == len(DIGITS) else ""
+    return [*("" if m is None else _number(m) for m in means), mean]
 
 
 def detection_pairs(table: PaperTable, finder: Finder, data: str) -> Table:
@@ -88,35 +131,3 @@ def means_by_digit(
         if values:
             means[digit] = summarize(values).mean
     return means
-
-
-def _detection_chance(
-    table: PaperTable, finder: Finder, data: str, measure: str, digit: int
-) -> list[float]:
-    """Chance by the runs of a digit: 0.5, and for AUPRC the share of anomalies in the test."""
-    every = (finder.seeds("detection", data, c.system, digit).values() for c in table.columns)
-    return [float(r.chance[measure]) for results in every for r in results]
-
-
-def _add(cells: list[list[str]], column: Iterable[str]) -> None:
-    for row, cell in zip(cells, column, strict=True):
-        row.append(cell)
-
-
-def _score_cell(values: Iterable[float]) -> str:
-    values = list(values)
-    if not values:
-        return ""
-    s: Summary = summarize(values)
-    return f"{s.mean:.3f}" + (f" ± {s.sd:.3f} ({s.count})" if s.count > 1 else " (1)")
-
-
-def _detection_note(table: PaperTable, finder: Finder, data: str) -> str:
-    """Say how long the systems of a table were trained."""
-    by_epochs: dict[int, list[str]] = defaultdict(list)
-    for system in dict.fromkeys(c.system for c in table.columns):
-        results = [r for d in DIGITS for r in finder.seeds("detection", data, system, d).values()]
-        for epochs in sorted({r.config["epochs"] for r in results} - {0}):
-            by_epochs[epochs].append(SYSTEMS[system].title)
-    told = [f"{epochs} epochs: {', '.join(systems)}" for epochs, systems in by_epochs.items()]
-    return f"In brackets: partitions. {'; '.join(told)}." if told else ""

@@ -188,36 +188,58 @@ DETECTED = [
 
 def test_a_digit_has_the_mean_over_its_partitions() -> None:
     table = named(DETECTED, "table4-auc")
-    found = row(table, digit="3")
+    assert table.columns == ["score", "by", *"0123456789", "mean", "partitions", "epochs"]
     sd = np.std([0, 0.01], ddof=1)
-    assert found["CAE-l2, cluster: ours"] == f"0.918 ± {sd:.3f} (2)"
-    assert found["CAE-l2, cluster: paper"] == "0.938"
-    assert found["CAE-l2, reconstruction: ours"] == f"0.618 ± {sd:.3f} (2)"
-    assert found["CAE, cluster: ours"] == f"0.818 ± {sd:.3f} (2)"
-    assert found["chance"] == "0.500"
-    assert "CAE, reconstruction" not in table.columns
+    for score, mean, paper in (("CAE-l2, cluster", "0.918", "0.938"),
+                               ("CAE-l2, reconstruction", "0.618", "0.832"),
+                               ("CAE, cluster", "0.818", "0.845")):  # fmt: skip
+        found = row(table, score=score, by="ours")
+        assert found["3"] == f"{mean} ± {sd:.3f}"
+        assert (found["partitions"], found["epochs"]) == ("2", "7")
+        above = row(table, score=score, by="paper")
+        assert (above["3"], above["partitions"], above["epochs"]) == (paper, "", "")
+    assert {r["3"] for r in rows(table) if r["score"] == "chance"} == {"0.500"}
+    assert "CAE, reconstruction" not in {r["score"] for r in rows(table)}
+
+
+def test_where_partitions_or_epochs_differ_by_digit_both_are_told() -> None:
+    longer = Run("detection", "cae-l2", "mnist", 0, EPOCHS + 1, 5)
+    some = [replace(r, config=longer.config) if r.config == replace(longer, epochs=EPOCHS).config
+            else r for r in DETECTED]  # fmt: skip
+    found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
+    sd = np.std([0, 0.01], ddof=1)
+    assert (found["3"], found["5"]) == (f"0.918 ± {sd:.3f} (2)", "0.915 (1)")
+    assert (found["partitions"], found["epochs"]) == ("", "7, 8")
 
 
 def test_the_mean_over_digits_needs_all_of_them() -> None:
-    found = row(named(DETECTED, "table4-auc"), digit="mean")
-    assert found["CAE-l2, cluster: ours"] == f"{0.91 + 0.0045 + 0.005:.3f}"
-    paper = [found[f"{name}: paper"] for name in
+    table = named(DETECTED, "table4-auc")
+    assert row(table, score="CAE-l2, cluster", by="ours")["mean"] == f"{0.91 + 0.0045 + 0.005:.3f}"
+    paper = [row(table, score=name, by="paper")["mean"] for name in
              ("CAE-l2, cluster", "CAE, cluster", "CAE-l2, reconstruction")]  # fmt: skip
     assert paper == ["0.907", "0.789", "0.672"]  # .90750, .78914, .67173
-    some = [r for r in DETECTED if r.config["digit"] != 4]
-    table = named(some, "table4-auc")
-    assert row(table, digit="mean")["CAE-l2, cluster: ours"] == ""
-    assert row(table, digit="4")["CAE-l2, cluster: ours"] == ""
-    assert row(table, digit="4")["chance"] == ""
-    assert row(table, digit="4")["CAE-l2, cluster: paper"] == "0.782"  # .7825
+    table = named([r for r in DETECTED if r.config["digit"] != 4], "table4-auc")
+    found = row(table, score="CAE-l2, cluster", by="ours")
+    assert (found["mean"], found["4"]) == ("", "")
+    chance = row(table, score="chance")
+    assert (chance["mean"], chance["4"]) == ("", "")
+    assert row(table, score="CAE-l2, cluster", by="paper")["4"] == "0.782"  # .7825
+
+
+def test_what_was_not_run_is_empty_below_the_paper() -> None:
+    table = named([r for r in DETECTED if r.config["system"] == "cae-l2"], "table4-auc")
+    found = row(table, score="CAE, cluster", by="ours")
+    assert {v for k, v in found.items() if k not in ("score", "by")} == {""}
+    assert row(table, score="CAE, cluster", by="paper")["mean"] == "0.789"
 
 
 def test_auprc_stands_beside_its_own_chance_and_never_the_paper() -> None:
     table = named(DETECTED, "table4-auprc")
-    assert not any("paper" in column for column in table.columns)
-    assert row(table, digit="0")["CAE-l2, cluster"].startswith(f"{(0.91 + 0.92) / 4:.3f}"[:4])
-    assert [r["chance"] for r in rows(table)[:3]] == ["0.090", "0.091", "0.092"]
-    assert row(table, digit="mean")["chance"] == f"{0.09 + 0.0045:.3f}"
+    assert {r["by"] for r in rows(table)} == {"ours", ""}
+    assert row(table, score="CAE-l2, cluster")["0"].startswith(f"{(0.91 + 0.92) / 4:.3f}"[:4])
+    chance = row(table, score="chance")
+    assert [chance[d] for d in "012"] == ["0.090", "0.091", "0.092"]
+    assert chance["mean"] == f"{0.09 + 0.0045:.3f}"
 
 
 def test_a_gain_in_detection_is_that_of_digits_and_partitions_that_both_have() -> None:
@@ -236,15 +258,11 @@ def test_a_gain_in_detection_is_that_of_digits_and_partitions_that_both_have() -
     }  # fmt: skip
 
 
-def test_the_note_says_how_long_was_trained() -> None:
-    assert "7 epochs: CAE-l2, CAE" in named(DETECTED, "table4-auc").note
-    assert "partitions" in named(DETECTED, "table4-auc").note
-
-
 def test_detection_on_other_data_has_no_number_of_the_paper() -> None:
     table = named([detection("cae-l2", 1, 0, AUCS["cae-l2"], "digits")], "table4-auc-digits")
-    assert row(table, digit="1")["CAE-l2, cluster"] == "0.910 (1)"
-    assert not any("paper" in column for column in table.columns)
+    found = row(table, score="CAE-l2, cluster")
+    assert (found["by"], found["1"], found["partitions"]) == ("ours", "0.910", "1")
+    assert {r["by"] for r in rows(table)} == {"ours", ""}
     assert "digits" in table.title
 
 
