@@ -74,14 +74,14 @@ def of_task(results: Iterable[Result], task: Task) -> dict[str, dict[str, list[R
 def families(systems: Collection[str]) -> list[list[str]]:
     """Return systems that share a panel: the two of a pair, and the others, four at a time.
 
-    Losses by different likelihoods do not share one: their values do not compare.
+    Losses of different methods or likelihoods do not share one: their values do not compare.
     """
     pairs = [[s for s in (one, other) if s in systems] for one, other in PAIRS]
-    rest: dict[str | None, list[str]] = {}  # by likelihood
+    rest: dict[tuple[str, str | None], list[str]] = {}
     for system in systems:
         if not any(system in pair for pair in pairs):
-            likelihood = SYSTEMS[system].settings.get("likelihood")
-            rest.setdefault(likelihood, []).append(system)
+            what = SYSTEMS[system]
+            rest.setdefault((what.method, what.settings.get("likelihood")), []).append(system)
     most = len(LINES)
     parts = [g[i : i + most] for g in rest.values() for i in range(0, len(g), most)]
     return [group for group in (*pairs, *parts) if group]

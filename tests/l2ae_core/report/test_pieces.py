@@ -99,9 +99,11 @@ def test_words_for_numbers() -> None:
 
 
 def test_losses_that_do_not_compare_share_no_panel() -> None:
-    systems = ["cae", "vae-10-bernoulli", "vae-10-gaussian", "cae-bn", "vae-2-bernoulli", "cae-l2"]
+    systems = ["cae", "vae-10-bernoulli", "vae-10-gaussian", "cae-bn", "vae-2-bernoulli", "drae",
+               "cae-l2", "ae-clean"]  # fmt: skip
     assert families(systems) == [
-        ["cae-l2", "cae"], ["vae-10-bernoulli", "vae-2-bernoulli"], ["vae-10-gaussian"], ["cae-bn"],
+        ["cae-l2", "cae"], ["vae-10-bernoulli", "vae-2-bernoulli"], ["vae-10-gaussian"],
+        ["cae-bn", "ae-clean"], ["drae"],
     ]  # fmt: skip
 
 
