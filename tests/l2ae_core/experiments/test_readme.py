@@ -69,6 +69,9 @@ class Numbers:
         return np.array([np.mean(list(f.values())) for f in found])
 
 
+COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
+
+
 def spread(values):
     return f"{min(values):.1f}", f"{max(values):.1f}"
 
@@ -129,9 +132,13 @@ def dense(n):
     yield f"from {n.mean('mnist', 'ae')} to {n.mean('mnist', 'ae-l2')} %, {gain} points ({interval}"
     after = n.acc("mnist", "ae", "after.acc")
     yield f"after training gives {after.mean() - n.acc('mnist', 'ae').mean():.1f};"
-    small = [n.acc("mnist", s) for s in ("ae-small-slope", "ae-l2-small-slope")]
-    (a, b), (c, d) = map(each, small)
-    yield f"from {small[0].mean():.1f} to {small[1].mean():.1f} % ({a} and {b} to {c} and {d}, two"
+    slope = "ae-l2-small-slope", "ae-small-slope"
+    gain, interval = n.gain("mnist", *slope)
+    count = COUNTS[len(n.acc("mnist", slope[0]))]
+    (low, high), (l2_low, l2_high) = (spread(n.acc("mnist", s)) for s in slope[::-1])
+    yield f"from {n.mean('mnist', slope[1])} to {n.mean('mnist', slope[0])} %, {gain} points "
+    yield f"{gain} points ({interval}, {count} pairs; {low} to {high} without it, {l2_low} to "
+    yield f"to {l2_high} with it)"
     for system in ("ae", "ae-l2"):
         loss = [
             n.scores("mnist", s, "reconstruction_mse") for s in (system, f"{system}-small-slope")
@@ -188,9 +195,10 @@ def four_and_nine(n):
     assert all(part < 0.15 < 6 < whole for whole, part in rest)
     ae, l2, cae = apart("ae"), apart("ae-l2"), apart("cae")
     yield f"have {min(ae)} to {max(ae)} % in their own at slope 0.3"
-    yield "and {} and {} % at 0.01".format(*apart("ae-small-slope"))
+    small, l2_small = apart("ae-small-slope"), apart("ae-l2-small-slope")
+    yield f"and {min(small)} to {max(small)} % at 0.01"
     yield f"with it {min(l2)} to {max(l2)} % at 0.3"
-    yield "{} and {} % at 0.01. Convolutional".format(*apart("ae-l2-small-slope"))
+    yield f"{min(l2_small)} to {max(l2_small)} % at 0.01. Convolutional"
     yield f"have {cae[0]}, {cae[1]} and {cae[2]} % without it, "
     yield f"{min(apart('cae-l2'))} to {max(apart('cae-l2'))} % with it"
     dcec, acc = apart("dcec"), n.acc("mnist", "dcec")
