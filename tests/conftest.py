@@ -17,8 +17,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def compiler() -> None:
-    """What the emulator of CUDA needs. Without one a test is skipped; where CI is set, it fails."""
+def cxx() -> None:
+    """The compiler of CUDA's emulator. Without one a test is skipped; where CI is set, it fails."""
     try:
         toolchain.current()
     except CompileError as error:

@@ -102,7 +102,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", nargs="+", choices=("mnist", "usps", "digits"),
                         help="data sets (default: those of the paper)")  # fmt: skip
     parser.add_argument("--systems", nargs="+", metavar="SYSTEM",
-                        help=f"some columns only: {', '.join(SYSTEMS)}")  # fmt: skip
+                        help=f"some systems only: {', '.join(SYSTEMS)}")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, metavar="J",
                         help="trainings side by side, sharing the cores (default 1)")  # fmt: skip
     parser.add_argument("--cluster", metavar="ADDRESS",

@@ -181,10 +181,11 @@ class Result:
         return None if isinstance(value, Mapping) else float(value)
 
     def _ask_for_numbers(self) -> None:
-        """KeyError or TypeError where a number is missing that every table takes for granted."""
+        """LookupError or TypeError where a number is missing that the tables take for granted."""
         task = self.config["task"]
         scores = self.scores.values() if task == "detection" else (self.scores,)
         _ = [0 + group[name] for group in (*scores, self.chance) for name in SCORES[task]]
+        _ = 0 + self.chance["many_to_one"] if "many_to_one" in self.scores else 0
         _ = 0 + self.seconds["training"]
         _ = "confusion" not in self.details or self.details["classes"][0]
 
@@ -196,7 +197,7 @@ class Result:
     def read(cls, path: Path) -> Self:
         """Read a file that `write` wrote; ValueError, naming it, when it is another."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
             if values.pop("format") != FORMAT or values.pop("version") != VERSION:
                 raise ValueError(f"not of format {FORMAT}, version {VERSION}")
             found = values.pop("id")
@@ -205,11 +206,15 @@ class Result:
             if absent:
                 raise ValueError(f"its configuration lacks {', '.join(sorted(absent))}")
             result._ask_for_numbers()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: not the result of a run: {error!r}") from error
         if result.id != found:
             raise ValueError(f"{path}: says {found} but its configuration gives {result.id}")
         return result
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _id_of(config: Mapping[str, Any]) -> str:

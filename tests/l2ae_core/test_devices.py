@@ -26,7 +26,7 @@ def no_device(monkeypatch):
 
 
 @pytest.fixture
-def emulated(monkeypatch, compiler):
+def emulated(monkeypatch, cxx):
     device = emulate("shuffled")
     monkeypatch.setattr(devices, "find_device", lambda: device)
     return device

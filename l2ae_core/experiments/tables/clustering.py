@@ -106,7 +106,8 @@ def clustering_pairs(table: PaperTable, finder: Finder) -> Table:
         "Pairs have the same epochs and seed: initial weights, batches, k-means starts. low and "
         "high: 95 % interval of the mean (Student's t). r: correlation over seeds of ACC with what "
         "is known without labels, the reconstruction loss and the inertia of k-means; the paper "
-        "picks models by the first. To pick by one helps where its r is near −1."
+        "picks its model by the first, it does not say among what. To pick by one helps where its "
+        "r is near −1."
     )
     return Table(f"{table.name}-pairs", f"{table.title}: paired gain", columns, rows, note, 2)
 

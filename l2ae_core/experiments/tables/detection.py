@@ -44,7 +44,7 @@ def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
     """The cells of a score by digit, their mean, partitions and epochs; none without a number.
 
     Where digits differ in partitions, each cell has its own number in brackets. The mean is that
-    of all digits, or missing.
+    of all digits after equal epochs, or missing.
     """
     found = {
         digit: list(scores.values())
@@ -57,10 +57,10 @@ def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
     summaries = {digit: summarize(values) for digit, values in found.items()}
     counts = {s.count for s in summaries.values()}
     cells = [_cell(summaries.get(digit), len(counts) > 1) for digit in DIGITS]
-    complete = len(found) == len(DIGITS)
-    mean = _number(summarize([s.mean for s in summaries.values()]).mean) if complete else ""
     runs = [r for d in found for r in finder.seeds("detection", data, column.system, d).values()]
     epochs = sorted({r.config["epochs"] for r in runs} - {0})
+    complete = len(found) == len(DIGITS) and len(epochs) <= 1
+    mean = _number(summarize([s.mean for s in summaries.values()]).mean) if complete else ""
     partitions = str(*counts) if len(counts) == 1 else ""
     return [*cells, mean, partitions, ", ".join(map(str, epochs))]
 

@@ -20,7 +20,7 @@ PIECES = network.pieces(8, 70)
 
 
 @pytest.fixture
-def device(monkeypatch, compiler):
+def device(monkeypatch, cxx):
     monkeypatch.setattr(network, "CALLS", 2)
     monkeypatch.setattr(clusters, "ITERATIONS", 4)
     monkeypatch.setattr(run, "ROUNDS", 1)

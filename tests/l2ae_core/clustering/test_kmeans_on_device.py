@@ -11,7 +11,7 @@ from l2ae_kernels.arrays import Array, get_place
 from l2ae_kernels.cuda.device import Device, emulate
 from l2ae_kernels.cuda.kmeans import stream
 
-pytestmark = pytest.mark.usefixtures("compiler")
+pytestmark = pytest.mark.usefixtures("cxx")
 
 
 @pytest.fixture(scope="module", params=["ascending", "descending", "shuffled"])

@@ -18,7 +18,7 @@ ORDERS = ("ascending", "descending", "shuffled")
 def device(request) -> Iterator[Device]:
     """A device; the test runs once for each order of threads and blocks, and on a GPU."""
     if request.param != "gpu":
-        request.getfixturevalue("compiler")
+        request.getfixturevalue("cxx")
         yield emulate(order=request.param, seed=1)
         return
     try:

@@ -60,7 +60,7 @@ ptxas info    : Used 40 registers
     assert read_usage(log) == {"one": Usage(64, 5120, 12), "two": Usage(40, 0, 0)}
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("cxx")
 def test_every_kernel_has_a_budget_and_a_work() -> None:
     from l2ae_kernels.cuda.works import run
 

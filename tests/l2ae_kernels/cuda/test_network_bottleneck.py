@@ -112,7 +112,7 @@ class Fused(Layer):
         return [cache[-1] > 0]
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("cxx")
 def test_gradients_against_differences():
     """The project's own checker on the emulated kernels, float64."""
     shapes = Sizes(1, 5, 6, 3, 4).weights().values()

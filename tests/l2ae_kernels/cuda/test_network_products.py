@@ -104,7 +104,7 @@ def test_bits_depend_on_nothing_but_one_model(rung, device):
         np.testing.assert_array_equal(results[0], other)
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("cxx")
 def test_tf32_rounds_and_is_only_taken_by_name():
     device = emulate()
     x, W = draw(np.random.default_rng(4), "float32", (16, 100), (100, 16))
@@ -117,7 +117,7 @@ def test_tf32_rounds_and_is_only_taken_by_name():
     assert default == error["tensor"] < 1e-4 < 1e-3 < error["tf32"]
 
 
-@pytest.mark.usefixtures("compiler")
+@pytest.mark.usefixtures("cxx")
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_stays_in_its_sample(bad, case):
