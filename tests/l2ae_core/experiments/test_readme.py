@@ -351,9 +351,10 @@ def variational(n):
         for width in LATENT_WIDTHS for likelihood in ("gaussian", "bernoulli") for score in scores
     }  # fmt: skip
     papers, best = found[200, "gaussian", scores[1]], found[10, "bernoulli", scores[0]]
-    yield f"has a mean AUC of {papers.mean():.3f} after 10 epochs of 100 (paper 0.731)"
-    assert np.all(papers < l2)
-    yield f"its reconstruction error has {best.mean():.3f}, and is ahead for five digits"
+    longer = n.by_digit("vae-200-gaussian", scores[1], epochs=100)
+    yield f"mean AUC of {papers.mean():.3f} after 10 epochs and {longer.mean():.3f} after 100"
+    assert np.all(np.maximum(papers, longer) < l2)
+    yield f"likelihood the reconstruction error has {best.mean():.3f}, and is ahead for five"
     assert best.mean() == max(v.mean() for v in found.values())
     yield f"the best of {len(found)} scores of VAEs {best.mean():.3f} and for {(best > l2).sum()} |"
     assert (best > l2).sum() == 5
