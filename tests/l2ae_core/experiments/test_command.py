@@ -102,9 +102,11 @@ def test_detection_from_nothing(tmp_path: Path, capsys: Capture) -> None:
         assert f"Table IV: anomaly detection with convolutional auto-encoders, {name}" in shown.out
     (pixels,) = (r for r in read_results(tmp_path)
                  if (r.config["system"], r.config["digit"]) == ("pixels", 6))  # fmt: skip
-    line = next(row for row in shown.out.splitlines() if row.split()[:1] == ["6"])
-    assert f"{pixels.scores['euclidean']['auc']:.3f} (1)" in line
-    assert line.split()[-1] == "0.500"
+    lines = shown.out.splitlines()
+    row, chance = (next(line for line in lines if line.startswith(name)).split()
+                   for name in ("k-means on pixels", "chance"))  # fmt: skip
+    assert row[-2:] == [f"{pixels.scores['euclidean']['auc']:.3f}", "1"]  # digit 6, one partition
+    assert chance == ["chance", "0.500", "0.500"]
 
 
 def test_an_empty_folder_has_nothing_to_show(tmp_path: Path, no_run: None, capsys: Capture) -> None:
