@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import product
+from math import sqrt
 
 from l2ae_core.experiments.finder import NAMES, Finder
 from l2ae_core.experiments.paper import DIGITS, PAIRS, Column, PaperTable
@@ -24,24 +25,25 @@ def detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Tab
         paper = list(column.paper.values()) if measure == "auc" and data in table.data else []
         if paper:
             mean = summarize(paper).mean
-            rows.append([column.title, "paper", *map(_number, [*paper, mean]), "", ""])
+            rows.append([column.title, "paper", *map(_number, [*paper, mean]), "", "", ""])
         ours = _ours(column, finder, data, measure)
         if ours or paper:
-            rows.append([column.title, "ours", *(ours or [""] * (len(DIGITS) + 3))])
+            rows.append([column.title, "ours", *(ours or [""] * (len(DIGITS) + 4))])
         ran = ran or bool(ours)
-    rows.append(["chance", "", *_chance(table, finder, data, measure), "", ""])
+    rows.append(["chance", "", *_chance(table, finder, data, measure), "", "", ""])
     title = f"{table.title}, {NAMES[data]}, {MEASURES[measure]}"
     note = (
         f"{table.note} Columns: the digit that is the anomaly. Partitions: how many random tenths "
-        "of it were left in the training set; more than one give mean ± standard deviation."
+        "of it were left in the training set; cells are means over them, sd is the standard "
+        "deviation of those of a digit, its root mean square over digits."
     )
     name = f"{table.name}-{measure}" + ("" if data in table.data else f"-{data}")
-    columns = ["score", "by", *map(str, DIGITS), "mean", "partitions", "epochs"]
+    columns = ["score", "by", *map(str, DIGITS), "mean", "sd", "partitions", "epochs"]
     return Table(name, title, columns, rows if ran else [], note.strip(), 2)
 
 
 def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
-    """The cells of a score by digit, their mean, partitions and epochs; none without a number.
+    """The cells of a score by digit, mean, sd, partitions and epochs; none without a number.
 
     Where digits differ in partitions, each cell has its own number in brackets. The mean is that
     of all digits after equal epochs, or missing.
@@ -57,20 +59,21 @@ def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
     summaries = {digit: summarize(values) for digit, values in found.items()}
     counts = {s.count for s in summaries.values()}
     cells = [_cell(summaries.get(digit), len(counts) > 1) for digit in DIGITS]
+    variances = [s.sd**2 for s in summaries.values() if s.count > 1]
+    sd = _number(sqrt(summarize(variances).mean)) if variances else ""
     runs = [r for d in found for r in finder.seeds("detection", data, column.system, d).values()]
     epochs = sorted({r.config["epochs"] for r in runs} - {0})
     complete = len(found) == len(DIGITS) and len(epochs) <= 1
     mean = _number(summarize([s.mean for s in summaries.values()]).mean) if complete else ""
     partitions = str(*counts) if len(counts) == 1 else ""
-    return [*cells, mean, partitions, ", ".join(map(str, epochs))]
+    return [*cells, mean, sd, partitions, ", ".join(map(str, epochs))]
 
 
 def _cell(summary: Summary | None, counted: bool) -> str:
-    """Mean over partitions, their spread, and, if `counted`, how many they are."""
+    """Mean over partitions, and, if `counted`, how many they are."""
     if summary is None:
         return ""
-    spread = f" ± {_number(summary.sd)}" if summary.count > 1 else ""
-    return _number(summary.mean) + spread + (f" ({summary.count})" if counted else "")
+    return _number(summary.mean) + (f" ({summary.count})" if counted else "")
 
 
 def _number(value: float) -> str:

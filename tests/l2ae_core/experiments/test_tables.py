@@ -188,14 +188,14 @@ DETECTED = [
 
 def test_a_digit_has_the_mean_over_its_partitions() -> None:
     table = named(DETECTED, "table4-auc")
-    assert table.columns == ["score", "by", *"0123456789", "mean", "partitions", "epochs"]
+    assert table.columns == ["score", "by", *"0123456789", "mean", "sd", "partitions", "epochs"]
     sd = np.std([0, 0.01], ddof=1)
     for score, mean, paper in (("CAE-l2, cluster", "0.918", "0.938"),
                                ("CAE-l2, reconstruction", "0.618", "0.832"),
                                ("CAE, cluster", "0.818", "0.845")):  # fmt: skip
         found = row(table, score=score, by="ours")
-        assert found["3"] == f"{mean} ± {sd:.3f}"
-        assert (found["partitions"], found["epochs"]) == ("2", "7")
+        assert found["3"] == mean
+        assert (found["sd"], found["partitions"], found["epochs"]) == (f"{sd:.3f}", "2", "7")
         above = row(table, score=score, by="paper")
         assert (above["3"], above["partitions"], above["epochs"]) == (paper, "", "")
     assert {r["3"] for r in rows(table) if r["score"] == "chance"} == {"0.500"}
@@ -207,9 +207,17 @@ def test_digits_of_unequal_partitions_or_epochs_are_told_and_not_averaged() -> N
     some = [replace(r, config=longer.config) if r.config == replace(longer, epochs=EPOCHS).config
             else r for r in DETECTED]  # fmt: skip
     found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
-    sd = np.std([0, 0.01], ddof=1)
-    assert (found["3"], found["5"]) == (f"0.918 ± {sd:.3f} (2)", "0.915 (1)")
+    assert (found["3"], found["5"]) == ("0.918 (2)", "0.915 (1)")
     assert (found["partitions"], found["epochs"], found["mean"]) == ("", "7, 8", "")
+
+
+def test_the_spread_is_the_root_mean_square_over_digits_of_that_of_partitions() -> None:
+    spread = {0: 0.02, 1: 0.06}  # between two partitions
+    some = [detection("cae-l2", digit, seed, {"cosine": 0.5 + seed * spread[digit]})
+            for digit in spread for seed in (0, 1)]  # fmt: skip
+    some.append(detection("cae-l2", 2, 0, {"cosine": 0.9}))  # one has none
+    found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
+    assert found["sd"] == f"{np.sqrt((0.02**2 + 0.06**2) / 2 / 2):.3f}"
 
 
 def test_the_mean_over_digits_needs_all_of_them() -> None:
