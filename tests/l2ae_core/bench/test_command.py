@@ -109,6 +109,7 @@ def test_tables_are_written(monkeypatch, tmp_path):
     assert "| training step, dense, 28×28 | 1 |" in (tmp_path / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow  # seconds until the command times something
 def test_ctrl_c_shows_what_there_is_and_writes_nothing(monkeypatch, tmp_path, capsys):
     right = steps.contest
 
