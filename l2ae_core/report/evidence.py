@@ -79,7 +79,7 @@ def families(systems: Collection[str]) -> list[list[str]]:
     pairs = [[s for s in (one, other) if s in systems] for one, other in PAIRS]
     rest: dict[tuple[str, str | None], list[str]] = {}
     for system in systems:
-        if not any(system in pair for pair in pairs):
+        if not in_pair(system):
             what = SYSTEMS[system]
             rest.setdefault((what.method, what.settings.get("likelihood")), []).append(system)
     most = len(LINES)
