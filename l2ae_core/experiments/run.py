@@ -185,7 +185,7 @@ class Result:
         task = self.config["task"]
         scores = self.scores.values() if task == "detection" else (self.scores,)
         _ = [0 + group[name] for group in (*scores, self.chance) for name in SCORES[task]]
-        _ = 0 + self.chance["many_to_one"] if "many_to_one" in self.scores else 0
+        _ = "many_to_one" not in self.scores or 0 + self.chance["many_to_one"]
         _ = 0 + self.seconds["training"]
         _ = "confusion" not in self.details or self.details["classes"][0]
 

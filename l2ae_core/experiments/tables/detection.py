@@ -82,18 +82,14 @@ def _number(value: float) -> str:
 
 def _chance(table: PaperTable, finder: Finder, data: str, measure: str) -> list[str]:
     """Chance by digit, and its mean: 0.5, and for AUPRC the share of anomalies in the test."""
-    by_digit = [
-        [
-            float(r.chance[measure])
-            for c in table.columns
-            for r in finder.seeds("detection", data, c.system, digit).values()
-        ]
-        for digit in DIGITS
-    ]
-    means = [summarize(values).mean if values else None for values in by_digit]
-    complete = [m for m in means if m is not None]
-    mean = _number(summarize(complete).mean) if len(complete) == len(DIGITS) else ""
-    return [*("" if m is None else _number(m) for m in means), mean]
+    means = {}
+    for digit in DIGITS:
+        found = [finder.seeds("detection", data, c.system, digit) for c in table.columns]
+        if any(found):
+            values = [float(r.chance[measure]) for by_seed in found for r in by_seed.values()]
+            means[digit] = summarize(values).mean
+    mean = _number(summarize(list(means.values())).mean) if len(means) == len(DIGITS) else ""
+    return [*(_number(means[d]) if d in means else "" for d in DIGITS), mean]
 
 
 def detection_pairs(table: PaperTable, finder: Finder, data: str) -> Table:
