@@ -35,6 +35,7 @@ from l2ae_core.layers import (
     LayerNorm,
     LeakyReLU,
     ReLU,
+    Reshape,
 )
 from l2ae_core.layers.base import Params, Shape
 from l2ae_core.models import AutoEncoder
@@ -190,7 +191,9 @@ def _links(ours: AutoEncoder) -> Iterator[Link]:
 
 
 def _module(layer: Layer, before: Shape, after: Shape) -> Any:
-    """Return PyTorch's own module for one of our layers."""
+    """Return PyTorch's own module for one of our layers; ValueError for a class of one's own."""
+    if not type(layer).__module__.startswith("l2ae_core."):
+        raise ValueError(f"bench: PyTorch's {layer} is not written")
     if isinstance(layer, Conv2d | ConvTranspose2d):
         return _convolution(layer, before, after)
     if isinstance(layer, Dense):
@@ -203,7 +206,7 @@ def _module(layer: Layer, before: Shape, after: Shape) -> Any:
         return nn.ReLU()
     if isinstance(layer, LeakyReLU):
         return nn.LeakyReLU(layer.slope)
-    if len(before) != len(after):
+    if isinstance(layer, Reshape) and len(before) != len(after):
         return ToVector() if len(after) == 1 else ToMap(after)
     raise ValueError(f"bench: PyTorch's {layer} is not written")
 

@@ -15,7 +15,7 @@ class Identity(Layer):
     """y = x and dx = dy: the `normalize` of an auto-encoder that has no constraint."""
 
     def __repr__(self) -> str:
-        return "Identity()"
+        return f"{type(self).__qualname__}()"
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         return x, None
@@ -42,7 +42,7 @@ class LeakyReLU(Layer):
             raise ValueError(f"LeakyReLU: slope is {self.slope} but expected a number ≥ 0")
 
     def __repr__(self) -> str:
-        return f"LeakyReLU({self.slope})"
+        return f"{type(self).__qualname__}({self.slope})"
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         y = ops.leaky_relu(x, self.slope)
@@ -61,7 +61,7 @@ class ReLU(Layer):
     """Rectifier: y = max(x, 0), dx = dy where y > 0 and 0 elsewhere (also at x = 0)."""
 
     def __repr__(self) -> str:
-        return "ReLU()"
+        return f"{type(self).__qualname__}()"
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         y = ops.leaky_relu(x, 0.0)
@@ -80,7 +80,7 @@ class Tanh(Layer):
     """Hyperbolic tangent: y = tanh x, dx = (1 − y²) dy."""
 
     def __repr__(self) -> str:
-        return "Tanh()"
+        return f"{type(self).__qualname__}()"
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         y = np.tanh(x)

@@ -7,9 +7,11 @@
 twice gives the same answer and one layer can serve several threads.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import fields, replace
+from copy import copy
+from types import FunctionType
 from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -62,7 +64,10 @@ class Layer(ABC):
         """Return dx with the shape of x, and grads with the keys and shapes of `params`."""
 
     def gradients(self, dy: Array, cache: Cache) -> Params:
-        """Return grads alone: the first layer of a network needs no dx, and some save time so."""
+        """Return grads alone: the first layer of a network needs no dx, and some save time so.
+
+        `weight_grads` calls it, and `backward` where a derived class overrides that one alone.
+        """
         return self.backward(dy, cache)[1]
 
     def gates(self, cache: Cache) -> list[Array]:
@@ -82,16 +87,66 @@ class Layer(ABC):
         return self.with_arrays(cast)
 
     def with_arrays(self, change: Callable[[Array], Array]) -> Self:
-        """Return a copy with `change(a)` for each of its arrays: of another dtype or device."""
-        return replace(  # type: ignore[type-var]  # every concrete layer is a dataclass
-            self,
-            **{f.name: _changed(getattr(self, f.name), change) for f in fields(self)},  # type: ignore[arg-type]
-        )
+        """Return a copy with `change(a)` for each of its arrays: of another dtype or device.
+
+        ValueError when a method was replaced on the object: it would still use the old arrays.
+        """
+        if replaced := replaced_methods(self):
+            raise ValueError(
+                f"{self}: {replaced[0]} is replaced on the object and cannot be copied: expected a "
+                "subclass that overrides it"
+            )
+        other = copy(self)
+        for name, value in vars(self).items():
+            setattr(other, name, _changed(value, change))
+        return other
+
+
+def is_exactly(thing: object, *types: type) -> bool:
+    """Whether `thing` does just what one of `types` does: no subclass, no method replaced on it.
+
+    Compiled steps know a class by its formula; what overrides something has another formula.
+    """
+    return type(thing) in types and not replaced_methods(thing)
+
+
+def replaced_methods(thing: object) -> list[str]:
+    """Return the names of methods that an attribute of the object itself hides."""
+    kind = type(thing)
+    fields = getattr(kind, "__dataclass_fields__", {})
+    methods = (FunctionType, staticmethod, classmethod)
+    return [
+        name
+        for name in vars(thing)
+        if name not in fields and isinstance(inspect.getattr_static(kind, name, None), methods)
+    ]
+
+
+def weight_grads(layer: Layer, dy: Array, cache: Cache) -> Params:
+    """Return the grads of a layer, by the method of the two that its own class brings."""
+    if overrides_backward_alone(layer):
+        return layer.backward(dy, cache)[1]
+    return layer.gradients(dy, cache)
+
+
+def overrides_backward_alone(layer: Layer) -> bool:
+    """Whether `gradients` belongs to the backward pass of a parent."""
+    here = vars(layer)
+    if "backward" in here or "gradients" in here:
+        return "gradients" not in here
+    return _definer(type(layer), "backward") < _definer(type(layer), "gradients")
+
+
+def _definer(cls: type, name: str) -> int:
+    """Position, in the order of look-up, of the class that defines `name`."""
+    return next(i for i, c in enumerate(cls.__mro__) if name in vars(c))
 
 
 def _changed(value: Any, change: Callable[[Array], Array]) -> Any:
     if isinstance(value, Layer):
         return value.with_arrays(change)
-    if isinstance(value, list):
-        return [_changed(item, change) for item in value]
+    if type(value) in (list, tuple):
+        return type(value)(_changed(item, change) for item in value)
+    if type(value) is dict:
+        return {key: _changed(item, change) for key, item in value.items()}
     return change(value) if hasattr(value, "dtype") else value

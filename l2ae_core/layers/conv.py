@@ -55,7 +55,7 @@ class _Convolution(Layer):
         kh, kw = self.W.shape[:2]
         (inputs, outputs), stride = self.channels, self.stride
         sizes = f"{inputs} -> {outputs}, {kh}x{kw}"
-        return f"{type(self).__name__}({sizes}, stride={stride}, padding={self.padding!r})"
+        return f"{type(self).__qualname__}({sizes}, stride={stride}, padding={self.padding!r})"
 
     @property
     def params(self) -> Params:

@@ -41,7 +41,7 @@ class Dense(Layer):
         return cls(W, np.zeros(outputs, dtype))
 
     def __repr__(self) -> str:
-        return f"Dense({self.W.shape[0]} -> {self.W.shape[1]})"
+        return f"{type(self).__qualname__}({self.W.shape[0]} -> {self.W.shape[1]})"
 
     @property
     def params(self) -> Params:

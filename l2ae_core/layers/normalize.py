@@ -37,7 +37,7 @@ class L2Normalize(Layer):
             raise ValueError(f"L2Normalize: eps is {self.eps} but expected a number > 0")
 
     def __repr__(self) -> str:
-        return f"L2Normalize(eps={self.eps})"
+        return f"{type(self).__qualname__}(eps={self.eps})"
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         z = x
@@ -125,7 +125,9 @@ class BatchNorm(_Standardize):
         return cls(gamma, beta, zeros, ones)
 
     def __repr__(self) -> str:
-        return f"BatchNorm({len(self.running_mean)}, affine={self.gamma is not None})"
+        return (
+            f"{type(self).__qualname__}({len(self.running_mean)}, affine={self.gamma is not None})"
+        )
 
     @property
     def state(self) -> Params:
@@ -180,7 +182,7 @@ class LayerNorm(_Standardize):
 
     def __repr__(self) -> str:
         features = "" if self.gamma is None else f"{len(self.gamma)}, "
-        return f"LayerNorm({features}affine={self.gamma is not None})"
+        return f"{type(self).__qualname__}({features}affine={self.gamma is not None})"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return _last_axis(self, input_shape, None if self.gamma is None else len(self.gamma))

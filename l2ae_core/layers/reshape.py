@@ -17,7 +17,7 @@ class Reshape(Layer):
     shape: Shape
 
     def __repr__(self) -> str:
-        return f"Reshape{self.shape}"
+        return f"{type(self).__qualname__}{self.shape}"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if math.prod(input_shape) != math.prod(self.shape):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, weight_grads
 from l2ae_kernels.arrays import Array
 
 
@@ -25,7 +25,7 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         shapes = self.shapes()
-        return f"Sequential({len(self.layers)} layers, {shapes[0]} -> {shapes[-1]})"
+        return f"{type(self).__qualname__}({len(self.layers)} layers, {shapes[0]} -> {shapes[-1]})"
 
     def shapes(self) -> list[Shape]:
         """Shape of a sample before layer 0, after layer 0, ..., after the last layer."""
@@ -76,7 +76,7 @@ class Sequential(Layer):
             return {}
         for i in reversed(range(trained[0] + 1, len(self.layers))):
             dy, grads[i] = self.layers[i].backward(dy, cache[i])
-        grads[trained[0]] = self.layers[trained[0]].gradients(dy, cache[trained[0]])
+        grads[trained[0]] = weight_grads(self.layers[trained[0]], dy, cache[trained[0]])
         return _flat(grads)
 
     def gates(self, cache: Cache) -> list[Array]:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, weight_grads
+from l2ae_core.layers.describe import describe, describe_class
 from l2ae_core.layers.sequential import Sequential
 from l2ae_core.models.parts import in_batches, named
 from l2ae_kernels.arrays import Array
@@ -48,7 +49,8 @@ class AutoEncoder(Layer):
             )
 
     def __repr__(self) -> str:
-        return f"AutoEncoder({self.input_shape} -> {self.latent_dim}, {self.normalize})"
+        name = type(self).__qualname__
+        return f"{name}({self.input_shape} -> {self.latent_dim}, {self.normalize})"
 
     @property
     def input_shape(self) -> Shape:
@@ -75,9 +77,9 @@ class AutoEncoder(Layer):
         )
 
     def describe(self) -> list[str]:
-        """Return every layer as text."""
-        layers = [*self.encoder.layers, self.normalize, *self.decoder.layers]
-        return [str(layer) for layer in layers]
+        """Return every layer as text, and the model itself where its class is not this one."""
+        parts = (self.encoder, self.normalize, self.decoder)
+        return [line for part in parts for line in describe(part)] + describe_class(self)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if input_shape != self.input_shape:
@@ -99,7 +101,7 @@ class AutoEncoder(Layer):
     def gradients(self, dy: Array, cache: Cache, at_code: Array | None = None) -> Params:
         """Return grads; `at_code` (N, D) is what another loss on u adds to du."""
         dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache, at_code)
-        encoder_grads = self.encoder.gradients(dz, cache[0])
+        encoder_grads = weight_grads(self.encoder, dz, cache[0])
         return named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
     def _backward_to_z(

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2ae_core.layers import Params
+from l2ae_core.layers.base import weight_grads
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.gaussian import total
 from l2ae_core.training.step import Step
@@ -123,4 +124,4 @@ class DRAEStep(Step):
     def gradients(self, x: Array) -> tuple[float, Params]:
         x_hat, cache = self.model.forward(x, train=True)
         loss, dx_hat = drae_loss(x_hat, x, self.trade_off)
-        return loss, self.model.gradients(dx_hat, cache)
+        return loss, weight_grads(self.model, dx_hat, cache)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from l2ae_core.layers import Cache, Params, Sequential, Shape
+from l2ae_core.layers.describe import describe, describe_class
 from l2ae_core.models.likelihood import Likelihood
 from l2ae_core.models.parts import in_batches, named
 from l2ae_core.training.step import NoisyStep
@@ -77,9 +78,9 @@ class Generative(ABC):
         return {name: value for name, value in values.items() if isinstance(value, Sequential)}
 
     def describe(self) -> list[str]:
-        """Return every layer as text, and the likelihood."""
-        layers = [layer for part in self.networks().values() for layer in part.layers]
-        return [*(str(layer) for layer in layers), str(self.likelihood)]
+        """Return every layer as text, the likelihood, and a class that is not of this package."""
+        layers = [line for part in self.networks().values() for line in describe(part)]
+        return [*layers, *describe(self.likelihood), *describe_class(self)]
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """Return a copy whose arrays are all of `dtype`."""

@@ -34,6 +34,7 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from l2ae_core.layers import Cache, Params, ReLU, Reshape, Sequential, Tanh
+from l2ae_core.layers.base import weight_grads
 from l2ae_core.models import gaussian
 from l2ae_core.models.generative import Generative, GenerativeStep
 from l2ae_core.models.likelihood import LikelihoodName, make_likelihood
@@ -103,7 +104,8 @@ class GMVAE(Generative):
             raise ValueError(f"GMVAE: prior returns {mixture} but expected a multiple of {2 * X}")
 
     def __repr__(self) -> str:
-        return f"GMVAE({self.input_shape} -> {self.latent_dim}, K={self.components})"
+        name = type(self).__qualname__
+        return f"{name}({self.input_shape} -> {self.latent_dim}, K={self.components})"
 
     @property
     def components(self) -> int:
@@ -160,7 +162,7 @@ class GMVAE(Generative):
             dmean_w + kl_mean_w / N,
             dlog_var_w + kl_log_var_w / N,
         ]
-        encoder_grads = self.encoder.gradients(np.concatenate(dh, axis=1), caches[0])
+        encoder_grads = weight_grads(self.encoder, np.concatenate(dh, axis=1), caches[0])
         return named(encoder=encoder_grads, prior=prior_grads, decoder=decoder_grads)
 
     def code(self, x: Array) -> Array:

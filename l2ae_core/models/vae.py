@@ -18,6 +18,7 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from l2ae_core.layers import Cache, Params, ReLU, Reshape, Sequential
+from l2ae_core.layers.base import weight_grads
 from l2ae_core.models import gaussian
 from l2ae_core.models.generative import Generative, GenerativeStep
 from l2ae_core.models.likelihood import LikelihoodName, halves, make_likelihood
@@ -61,7 +62,8 @@ class VAE(Generative):
             raise ValueError(f"VAE: encoder returns {h} but expected {expected}: μ and log σ²")
 
     def __repr__(self) -> str:
-        return f"VAE({self.input_shape} -> {self.latent_dim}, {self.likelihood})"
+        name = type(self).__qualname__
+        return f"{name}({self.input_shape} -> {self.latent_dim}, {self.likelihood})"
 
     @property
     def noise_dim(self) -> int:
@@ -90,7 +92,8 @@ class VAE(Generative):
         dmean, dlog_var = gaussian.sample_adjoint(dz, log_var, noise)
         kl_mean, kl_log_var = gaussian.standard_kl_gradients(mean, log_var)
         dh = np.concatenate([dmean + kl_mean / N, dlog_var + kl_log_var / N], axis=1)
-        return named(encoder=self.encoder.gradients(dh, encoder_cache), decoder=decoder_grads)
+        encoder_grads = weight_grads(self.encoder, dh, encoder_cache)
+        return named(encoder=encoder_grads, decoder=decoder_grads)
 
     def posterior(self, x: Array) -> tuple[Array, Array]:
         """Return μ and log σ² (N, D) of q(z | x) for images x (N, H, W, C)."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from tqdm import tqdm
 
+from l2ae_core.layers.describe import class_name, is_ours
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.training.history import EpochRecord, History
 from l2ae_core.training.loss import Reduction
@@ -74,7 +75,7 @@ def fit(
     settings = {
         "batch_size": batch_size,
         **_loss_settings(step, model, optimizer, rng, reduction),
-        "optimizer": repr(optimizer),
+        "optimizer": _described(optimizer),
         "images": _checked(images, model),
         "layers": model.describe(),
     }
@@ -175,7 +176,20 @@ def _loss_settings(
             raise ValueError(f"fit: step has another {name} than fit but expected the same object")
     if reduction != "mean":
         raise ValueError(f"fit: reduction is {reduction!r} but a step has its own loss")
-    return step.settings
+    named = is_ours(step) or "settings" in vars(type(step))
+    return step.settings if named else {**step.settings, "step": class_name(type(step))}
+
+
+def _described(optimizer: Optimizer) -> str:
+    """Its `repr`; with the name of its module where it is not of this package."""
+    if is_ours(optimizer):
+        return repr(optimizer)
+    if type(optimizer).__repr__ is object.__repr__:
+        raise ValueError(
+            f"fit: optimizer {type(optimizer).__qualname__} has no __repr__ but expected one that "
+            "gives its settings"
+        )
+    return f"{type(optimizer).__module__}.{optimizer!r}"
 
 
 def _checked(images: Array, model: Model) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from l2ae_core.layers.base import Params
+from l2ae_core.layers.base import Params, is_exactly
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
 from l2ae_kernels.cpu.optim import AdamNumbers, adam_numbers
@@ -108,8 +108,10 @@ class Adam(Optimizer):
                 p, self.m[name], self.v[name], grads[name], self.settings, step=self.steps
             )
 
-    def fused(self, params: Params) -> AdamUpdate:
-        """See `Optimizer.fused`."""
+    def fused(self, params: Params) -> AdamUpdate | None:
+        """See `Optimizer.fused`; None for a class that is derived from this one."""
+        if not is_exactly(self, Adam):
+            return None
         self._begin(params)
         return AdamUpdate(self.m, self.v, adam_numbers(self.settings, self.steps))
 

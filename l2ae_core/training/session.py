@@ -97,8 +97,8 @@ class Session:
 
     def _load(self, path: Path) -> None:
         checkpoint = checkpoints.load(path, self.model)
-        for name, now in self.settings.items():
-            before = checkpoint.settings.get(name)
+        for name in {**self.settings, **checkpoint.settings}:
+            before, now = checkpoint.settings.get(name), self.settings.get(name)
             if before != now:
                 raise ValueError(f"fit: {name} is {now} but {path} was trained with {before}")
         try:

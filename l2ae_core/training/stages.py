@@ -25,6 +25,7 @@ from l2ae_core.layers import (
     Sequential,
     Shape,
 )
+from l2ae_core.layers.base import is_exactly
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.register.calls import Geometry
@@ -126,22 +127,24 @@ def stages_of(model: AutoEncoder) -> list[Stage] | None:
 
     BatchNorm is one: it needs the whole batch at once. Others: a normalization right after an
     activation, an activation that follows neither product nor LayerNorm or that makes the images, a
-    layer of one's own.
+    layer or model of one's own: a class that overrides something has another formula.
     """
+    if not is_exactly(model, AutoEncoder):
+        return None
     stages: list[Stage] = []
     shape = model.input_shape
     for name, layer in _named_layers(model):
         after = layer.output_shape(shape)
         last = stages[-1] if stages else None
-        if type(layer) in (Dense, Conv2d, ConvTranspose2d):
+        if is_exactly(layer, Dense, Conv2d, ConvTranspose2d):
             stages.append(Linear(name, layer, shape, after))  # type: ignore[arg-type]
-        elif type(layer) in (ReLU, LeakyReLU) and _takes_activation(last):
+        elif is_exactly(layer, ReLU, LeakyReLU) and _takes_activation(last):
             stages[-1] = replace(last, slope=getattr(layer, "slope", 0.0))
-        elif type(layer) is L2Normalize and len(shape) == 1 and last and last.slope == 1.0:
-            stages.append(Normalize(shape, layer.eps))
-        elif type(layer) is LayerNorm and last and last.slope == 1.0:
-            stages.append(Standardize(name, layer, shape))
-        elif type(layer) not in (Reshape, Identity):
+        elif is_exactly(layer, L2Normalize) and len(shape) == 1 and last and last.slope == 1.0:
+            stages.append(Normalize(shape, layer.eps))  # type: ignore[attr-defined]
+        elif is_exactly(layer, LayerNorm) and last and last.slope == 1.0:
+            stages.append(Standardize(name, layer, shape))  # type: ignore[arg-type]
+        elif not is_exactly(layer, Reshape, Identity):
             return None
         shape = after
     usable = bool(stages) and all(isinstance(s, Linear) for s in (stages[0], stages[-1]))
@@ -174,9 +177,10 @@ def _named_layers(model: AutoEncoder) -> list[tuple[str, Layer]]:
     ]
 
 
-def _inside(name: str, sequential: Sequential) -> Iterator[tuple[str, Layer]]:
-    for i, layer in enumerate(sequential.layers):
-        if isinstance(layer, Sequential):
-            yield from _inside(f"{name}.{i}", layer)
-        else:
-            yield f"{name}.{i}", layer
+def _inside(name: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
+    """The layers of a Sequential; whatever else there is, and a class derived from it, is one."""
+    if is_exactly(layer, Sequential):
+        for i, part in enumerate(layer.layers):  # type: ignore[attr-defined]
+            yield from _inside(f"{name}.{i}", part)
+    else:
+        yield name, layer

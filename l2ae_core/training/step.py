@@ -13,13 +13,13 @@ import numpy as np
 from numpy.random import Generator
 
 from l2ae_core.layers import Dense, Params, Shape
-from l2ae_core.layers.base import HasArrays
+from l2ae_core.layers.base import HasArrays, is_exactly, weight_grads
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import AtCode, Linear, Standardize, code_stage, stages_of
+from l2ae_core.training.stages import AtCode, Linear, Stage, Standardize, code_stage, stages_of
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 
@@ -101,7 +101,9 @@ class LayerwiseStep(ReconstructionStep):
     def gradients(self, x: Array) -> tuple[float, Params]:
         x_hat, cache = self.model.forward(x, train=True)  # (B, H, W, C)
         loss, dx_hat = reconstruction_loss(x_hat, x, self.reduction)
-        du = None if self.at_code is None else self.at_code(0, self.model.code(cache))  # (B, D)
+        if self.at_code is None:
+            return loss, weight_grads(self.model, dx_hat, cache)
+        du = self.at_code(0, self.model.code(cache))  # (B, D)
         return loss, self.model.gradients(dx_hat, cache, du)
 
 
@@ -110,24 +112,27 @@ class CompiledStep(ReconstructionStep):
     """Kernels that were made for this network, see `compiled_conv` and `compiled_dense`."""
 
     compiled: Compiled | None = field(default=None, init=False)
+    stages: list[Stage] | None = field(default=None, init=False)  # of `compiled`
 
     def gradients(self, x: Array) -> tuple[float, Params]:
         return self._compiled(x).gradients(np.ascontiguousarray(x), self.reduction)
 
     def __call__(self, x: Array) -> float:
+        if not is_exactly(self, CompiledStep):  # it may have other gradients
+            return super().__call__(x)
         return self._compiled(x).step(np.ascontiguousarray(x), self.reduction, self.optimizer)
 
     def _compiled(self, x: Array) -> Compiled:
-        """Check x, and compile anew when a parameter is another array than before."""
-        params = self.model.params
-        if self.compiled is None or any(
-            params[name] is not p for name, p in self.compiled.params.items()
+        """Check x, and compile anew when a layer or a parameter is another one than before."""
+        params, stages = self.model.params, stages_of(self.model)
+        if (
+            self.compiled is None
+            or stages != self.stages
+            or any(params[name] is not p for name, p in self.compiled.params.items())
         ):
-            self.compiled = _compile(self.model, params, self.at_code)
+            self.compiled, self.stages = _compile(self.model, params, self.at_code), stages
             if self.compiled is None:
                 raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
-        if self.compiled is None:
-            raise ValueError("step: a parameter is no longer float32 and C-contiguous")
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):
             raise ValueError(
                 f"step: x is {x.shape} {x.dtype}, expected float32 (B, *{self.model.input_shape})"
@@ -145,6 +150,7 @@ def make_step(
 
     Both give the same result up to the rounding of float32. The compiled step takes float32, wants
     emitted kernels (l2ae_kernels.cpu.emit.vectors), and layers that `stages.stages_of` knows.
+    Classes that override something are called, layer by layer.
     """
     if _compile(model, model.params, at_code) is None:
         return LayerwiseStep(model, optimizer, reduction, at_code)

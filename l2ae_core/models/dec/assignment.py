@@ -43,7 +43,7 @@ class StudentAssignment(Layer):
 
     def __repr__(self) -> str:
         K, D = self.centers.shape
-        return f"StudentAssignment({D} -> {K}, alpha={self.alpha})"
+        return f"{type(self).__qualname__}({D} -> {K}, alpha={self.alpha})"
 
     @property
     def params(self) -> Params:

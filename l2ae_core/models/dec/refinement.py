@@ -22,7 +22,7 @@ import numpy as np
 from numpy.random import Generator
 
 from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.layers import Conv2d
+from l2ae_core.layers import Conv2d, Layer, Sequential
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.dec.assignment import StudentAssignment
 from l2ae_core.models.dec.iterate import run
@@ -91,7 +91,7 @@ def refine(
     fixed = {
         **settings.to_dict(),
         "images": _checked(images, model),
-        "layers": [str(p) for p in (*model.encoder.layers, model.normalize, *model.decoder.layers)],
+        "layers": model.describe(),
         "start": "k-means" if by_kmeans else crc32(np.ascontiguousarray(start).data),
     }
     found = prepare(run_dir, resume)
@@ -139,13 +139,19 @@ def _blank(
 
 def _check_method(model: AutoEncoder, settings: DecSettings) -> None:
     """A row of a table shall not carry the name of another method."""
-    convolutional = any(isinstance(layer, Conv2d) for layer in model.encoder.layers)
+    convolutional = _has_convolution(model.encoder)
     if settings.method != "dec" and convolutional != (settings.method == "dcec"):
         raise ValueError(
             f"refine: settings.method is {settings.method!r} but the encoder has "
             f"{'' if convolutional else 'no '}convolutions: expected "
             f"{'dcec' if convolutional else 'idec'!r}"
         )
+
+
+def _has_convolution(layer: Layer) -> bool:
+    if isinstance(layer, Sequential):
+        return any(map(_has_convolution, layer.layers))
+    return isinstance(layer, Conv2d)
 
 
 def _checked(images: Array, model: AutoEncoder) -> dict[str, Any]:

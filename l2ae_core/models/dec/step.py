@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l2ae_core.layers.base import Params
+from l2ae_core.layers.base import Params, is_exactly, overrides_backward_alone, weight_grads
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.dec.assignment import StudentAssignment, kl_divergence
 from l2ae_core.training.optim import Optimizer
@@ -82,7 +82,15 @@ class JointStep:
         center_optimizer: Optimizer,
         gamma: float | None,
     ) -> "JointStep":
-        """Return the step of loss = mse + gamma · KL, or, when gamma is None, of KL alone."""
+        """Return the step of loss = mse + gamma · KL, or, when gamma is None, of KL alone.
+
+        ValueError for a model with a backward pass of its own that no loss on the codes enters.
+        """
+        if overrides_backward_alone(model):
+            raise ValueError(
+                f"refine: {model} overrides backward but not gradients(dy, cache, at_code), which "
+                "a loss on its codes needs"
+            )
         pull = ClusterPull(assignment, 1.0 if gamma is None else gamma)
         network = None if gamma is None else make_step(model, optimizer, "mean", pull)
         return cls(model, pull, optimizer, center_optimizer, network)
@@ -103,10 +111,15 @@ class JointStep:
 
     def encoder_gradients(self, x: Array) -> Params:
         """Return the gradients of KL alone, named like `encoder_params`."""
+        if not is_exactly(self.model, AutoEncoder):  # its forward pass may be another one
+            x_hat, cache = self.model.forward(x, train=True)
+            du = self.pull(0, self.model.code(cache))
+            grads = self.model.gradients(np.zeros_like(x_hat), cache, du)
+            return {name: grads[name] for name in encoder_params(self.model)}
         z, encoder_cache = self.model.encoder.forward(x, train=True)  # (B, D)
         u, normalize_cache = self.model.normalize.forward(z, train=True)  # (B, D)
         dz, normalize_grads = self.model.normalize.backward(self.pull(0, u), normalize_cache)
-        encoder_grads = self.model.encoder.gradients(dz, encoder_cache)
+        encoder_grads = weight_grads(self.model.encoder, dz, encoder_cache)
         return {
             **{f"encoder.{name}": g for name, g in encoder_grads.items()},
             **{f"normalize.{name}": g for name, g in normalize_grads.items()},
