@@ -11,13 +11,21 @@ The loop ends on an assignment, so labels, centers and inertia always belong tog
 owns the policy; the arithmetic on the points is in `l2ae_kernels`.
 """
 
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
 
+from l2ae_core.clustering.inputs import (
+    as_points,
+    check_arguments,
+    given_centers,
+    require_finite,
+    unit_rows,
+    warn_if_empty,
+)
+from l2ae_core.clustering.origin import Moved, from_origin, origin_of
 from l2ae_core.clustering.start import start
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module, get_place, moved_to, to_host
@@ -36,6 +44,7 @@ class Clustering:
     n_iter: int  # updates of the centers in the best restart
     restarts: list[list[float]] = field(default_factory=list)  # inertia after every assignment
     spherical: bool = False
+    moved: Moved | None = None  # where kmeans counted from another origin: its own centers
 
     def predict(self, x: Array) -> Array:
         """Return the label int32 (N,) of the nearest center for each row of x (N, D).
@@ -43,12 +52,18 @@ class Clustering:
         x is brought to the dtype and the device of the centers, and to unit length when spherical.
         ValueError when x holds NaN or its features do not fit.
         """
-        points = moved_to(self.centers, _points("predict", x))
-        _require_finite("predict", points)
+        points = as_points("predict", x)
+        if get_place(points) == "streamed":
+            points = np.asarray(points)
+        points = moved_to(self.centers, points)
+        require_finite("predict", points)
         points = points.astype(self.centers.dtype, copy=False)
         if self.spherical:
-            points = _unit_rows("predict", points)
-        labels: Array = ops.assign(points, self.centers)[0]
+            points = unit_rows("predict", points)
+        centers = self.centers
+        if self.moved is not None:
+            points, centers = from_origin(points, self.moved.origin), self.moved.centers
+        labels: Array = ops.assign(points, centers)[0]
         return labels
 
 
@@ -79,21 +94,30 @@ def kmeans(
         of a spread-out cluster attracts fewer points. The inertia is then 2 Σ_i (1 − cos).
     progress: show a bar over the restarts.
 
+    Rows that lie so far from zero that the dtype could not tell centers apart are counted from a
+    point in their midst, in a copy of x (`clustering.origin`). Labels, inertia and `predict` are
+    then those of centers without the rounding that the sums `centers` have.
+
     An empty cluster moves to the point that is served worst, and the labels follow. When x has
-    fewer than K distinct rows no such point is left: the surplus clusters stay empty and a
-    UserWarning says so.
+    fewer than K distinct rows, or others that lie within rounding of their center, no such point
+    is left: the surplus clusters stay empty and a UserWarning says so.
     ValueError when x is not (N, D), holds NaN or infinity, has fewer than K rows, or (spherical)
     has a row of zeros, and when another argument is out of range.
     """
-    points = _points("kmeans", x)
+    points = as_points("kmeans", x)
     if spherical or tol > 0:  # else the restarts see it as they look at the points
-        _require_finite("kmeans", points)
-    _check(points, n_clusters, n_init, max_iter, tol)
+        require_finite("kmeans", points)
+    check_arguments(points, n_clusters, n_init, max_iter, tol)
     if spherical:
-        points = _unit_rows("kmeans", points)
-    given = None if isinstance(init, str) else _given_centers(init, points, n_clusters, spherical)
+        points = unit_rows("kmeans", points)
     if isinstance(init, str) and init != "k-means++":
         raise ValueError(f'kmeans: init is {init!r} but expected "k-means++" or an array (K, D)')
+    origin = None if spherical else origin_of(points)
+    given = None
+    if not isinstance(init, str):
+        given = given_centers(init, points, n_clusters, spherical, origin)
+    if origin is not None:
+        points = from_origin(points, origin)
     shift = tol * float(points.var(axis=0, dtype=np.float64).mean()) if tol > 0 else 0.0
     seeds = rng.integers(2**63, size=n_init if given is None else 1)
     best: Clustering | None = None
@@ -101,7 +125,7 @@ def kmeans(
     together = _runs_together(points, n_clusters, len(seeds))
     restarts = ops.restarts(points, n_clusters, together)
     if not np.isfinite(restarts.largest):
-        _require_finite("kmeans", points)
+        require_finite("kmeans", points)
     with tqdm(total=len(seeds), desc="k-means", unit="restart", disable=not progress) as bar:
         for first in range(0, len(seeds), together):
             part = seeds[first : first + together]
@@ -116,8 +140,14 @@ def kmeans(
                     bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
     assert best is not None  # n_init >= 1
     best.restarts = histories
-    _warn_if_empty(best)
-    return best
+    warn_if_empty(best.labels, n_clusters, points)
+    if origin is None:
+        return best
+    return replace(
+        best,
+        centers=from_origin(best.centers, -origin),
+        moved=Moved(origin, best.centers),
+    )
 
 
 def _runs_together(x: Array, n_clusters: int, runs: int) -> int:
@@ -240,64 +270,3 @@ def move_to_means(restarts: Restarts, r: int, spherical: bool) -> float:
     difference = (means - centers).astype(np.float64)
     centers[:] = means
     return float((difference * difference).sum())  # no BLAS: its threads would spin for a while
-
-
-def _unit_rows(function: str, x: Array) -> Array:
-    lengths = array_module(x).sqrt((x * x).sum(axis=1, keepdims=True))
-    if not lengths.all():
-        row = int(lengths[:, 0].argmin())
-        raise ValueError(f"{function}: row {row} of x is zero but a direction was expected")
-    unit: Array = x / lengths
-    return unit
-
-
-def _points(function: str, x: Array) -> Array:
-    points = np.ascontiguousarray(x) if get_place(x) == "cpu" else x
-    if not points.flags.c_contiguous:
-        points = points.copy(order="C")
-    if points.dtype.kind in "iub" or points.dtype == np.float16:
-        points = points.astype(np.float64)
-    if points.ndim != 2 or points.dtype not in (np.float32, np.float64):
-        raise ValueError(f"{function}: x is {points.shape} {points.dtype} but expected real (N, D)")
-    return points
-
-
-def _require_finite(function: str, x: Array) -> None:
-    """A sum needs no memory, and is finite only if all terms are; one that is not may overflow."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = array_module(x).isfinite
-        if finite(x.sum()) or finite(x).all():
-            return
-    row = int((~finite(x).all(axis=1)).argmax())
-    raise ValueError(f"{function}: row {row} of x holds NaN or infinity but expected numbers")
-
-
-def _check(x: Array, n_clusters: int, n_init: int, max_iter: int, tol: float) -> None:
-    counts = {"n_clusters": n_clusters, "n_init": n_init, "max_iter": max_iter}
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"kmeans: {name} is {value} but expected at least 1")
-    if tol < 0:
-        raise ValueError(f"kmeans: tol is {tol} but expected at least 0")
-    if len(x) < n_clusters:
-        raise ValueError(f"kmeans: x has {len(x)} rows but expected at least {n_clusters} clusters")
-
-
-def _given_centers(init: Array, x: Array, n_clusters: int, spherical: bool) -> Array:
-    centers = np.array(to_host(init), dtype=x.dtype, order="C")
-    if centers.shape != (n_clusters, x.shape[1]) or not np.isfinite(centers).all():
-        raise ValueError(
-            f"kmeans: init is {centers.shape} but expected finite ({n_clusters}, {x.shape[1]})"
-        )
-    return _unit_rows("kmeans: init", centers) if spherical else centers
-
-
-def _warn_if_empty(clustering: Clustering) -> None:
-    n_clusters = len(clustering.centers)
-    used = len(np.unique(to_host(clustering.labels)))
-    if used < n_clusters:
-        warnings.warn(
-            f"kmeans: {n_clusters - used} of {n_clusters} clusters stay empty, "
-            "because x has fewer distinct rows than that",
-            stacklevel=3,
-        )
