@@ -27,11 +27,21 @@ def library() -> str:
 
 
 def start_positions(vectors: Array) -> Array:
-    """Return the first positions (N, 2): two principal components of vectors (N, D), tiny."""
+    """Return the first positions (N, 2): two principal components of vectors (N, D), tiny.
+
+    ValueError when all vectors are equal, or so close to each other that no component is left.
+    """
     from sklearn.decomposition import PCA
 
-    points = PCA(2, svd_solver="covariance_eigh").fit_transform(np.asarray(vectors, np.float64))
-    return np.asarray(points / points[:, 0].std() * START_SPREAD)
+    vectors = np.asarray(vectors, np.float64)
+    with np.errstate(invalid="ignore"):  # of 0 / 0, where there is no variance to explain
+        points = PCA(2, svd_solver="covariance_eigh").fit_transform(vectors)
+    spread = points[:, 0].std()
+    if (vectors == vectors[0]).all() or not 0 < spread < np.inf:
+        raise ValueError(
+            f"start_positions: vectors are {vectors.shape}, all equal; expected some that differ"
+        )
+    return np.asarray(points / spread * START_SPREAD)
 
 
 def draw_map(codes: Array, start: Array, seed: int, report: Callable[[int], object]) -> Array:

@@ -8,12 +8,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from l2ae_core.clustering.metrics import accuracy, confusion, matching
-from l2ae_core.plots.style import INK, LABEL, TICK, class_labels, dress, new_figure
+from l2ae_core.plots.style import (
+    IMAGE,
+    INK,
+    LABEL,
+    TICK,
+    class_labels,
+    default_style,
+    dress,
+    new_figure,
+)
 from l2ae_kernels.arrays import Array
 
 WIDEST_LABELLED = 20  # classes; with more, numbers in the cells are too small to read
 
 
+@default_style()
 def matched_confusion(
     classes: Array,
     clusters: Array,
@@ -36,7 +46,7 @@ def matched_confusion(
     figure = new_figure(*size, heading, title)
     ax = figure.subplots()
     share = counts / counts.sum(axis=1, keepdims=True)  # (classes, clusters)
-    image = ax.imshow(100 * share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    image = ax.imshow(100 * share, cmap="Blues", vmin=0, vmax=100, aspect="auto", **IMAGE)
     place = {value: index for index, value in enumerate(rows.tolist())}
     matched = [m[c] for c in columns.tolist()]
     if max(counts.shape) <= WIDEST_LABELLED:

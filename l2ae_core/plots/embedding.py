@@ -19,6 +19,7 @@ from l2ae_core.plots.style import (
     bare,
     class_labels,
     class_style,
+    default_style,
     halo,
     new_figure,
 )
@@ -26,6 +27,8 @@ from l2ae_kernels.arrays import Array
 
 Projection: TypeAlias = Literal["tsne", "pca"]
 LONG = {"tsne": "t-SNE", "pca": "PCA"}
+CLOSE = 1e-3  # deviations below, relative to the codes, lose half their digits in a float32 square
+SMALL = 1e-15  # deviations whose squares are still far from the least float32
 TSNE_ITERATIONS = 500  # of which scikit-learn spends 250 on early exaggeration
 
 
@@ -34,6 +37,7 @@ def project(codes: Array, method: Projection = "tsne", *, seed: int = 0) -> Arra
 
     "pca": the two principal components, whose signs scikit-learn fixes. "tsne": t-SNE started from
     them, perplexity 30, or (N − 1)/3 where that is less. Equal input and seed give equal maps.
+    Codes that are all equal lie at (0, 0).
     ValueError when codes are not (N, D) with N ≥ 4 and D ≥ 2, are not finite, or the method is
     unknown.
     """
@@ -46,6 +50,9 @@ def project(codes: Array, method: Projection = "tsne", *, seed: int = 0) -> Arra
         raise ValueError(
             f"project: codes is {codes.shape} but expected finite (N, D) with N ≥ 4 and D ≥ 2"
         )
+    if (codes == codes[0]).all():
+        return np.zeros((len(codes), 2))
+    codes = _in_range(codes)
     if method == "pca":
         from sklearn.decomposition import PCA
 
@@ -59,6 +66,22 @@ def project(codes: Array, method: Projection = "tsne", *, seed: int = 0) -> Arra
         return np.asarray(tsne.fit_transform(codes))
 
 
+def _in_range(codes: Array) -> Array:
+    """Return codes (N, D), as deviations of size 1 where they lie close together or are extreme.
+
+    scikit-learn multiplies codes with each other in their own dtype: of deviations that are small
+    beside the codes nothing may be left then, and it would divide by a spread of 0.
+    """
+    size = np.abs(codes).max()
+    deviations = codes.astype(np.float64) / size
+    deviations -= deviations.mean(axis=0)
+    spread = np.abs(deviations).max()
+    if spread > CLOSE and SMALL < spread * size < 1 / SMALL:
+        return codes
+    return np.asarray(deviations / spread)
+
+
+@default_style()
 def embedding_scatter(
     codes: Mapping[str, Array],
     classes: Array,

@@ -18,6 +18,7 @@ from l2ae_core.plots.style import (
     TICK,
     bare,
     class_style,
+    default_style,
     halo,
     new_figure,
 )
@@ -29,6 +30,7 @@ MARGIN = 0.03  # of the map, around it
 NUDGE = 1e-4  # length of a dot as a line, in map widths: renderers drop lines of length 0
 
 
+@default_style()
 def class_maps(
     maps: Mapping[str, Array], classes: Array, *, notes: Mapping[str, str], title: str = ""
 ) -> Figure:
@@ -45,6 +47,7 @@ def class_maps(
     return figure
 
 
+@default_style()
 def class_map(points: Array, classes: Array) -> Figure:
     """Draw one map (N, 2) as a panel for a page."""
     figure = Figure(figsize=(SIDE, SIDE), layout="constrained", facecolor="white")
@@ -87,7 +90,7 @@ def _draw(ax: Axes, points: Array, classes: Array) -> None:
 def _frame(ax: Axes, points: Array) -> None:
     """A square window around the points, one scale for both axes."""
     middle = (points.max(axis=0) + points.min(axis=0)) / 2
-    half = (0.5 + MARGIN) * float(np.ptp(points, axis=0).max())
+    half = (0.5 + MARGIN) * (float(np.ptp(points, axis=0).max()) or 1.0)
     ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     ax.set_aspect("equal")
     bare(ax)

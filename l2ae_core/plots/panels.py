@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from l2ae_core.plots.style import FAINT, INK, TICK, dress, line_styles
+from l2ae_core.plots.style import FAINT, INK, TICK, default_style, dress, line_styles
 from l2ae_kernels.arrays import Array
 
 Styles: TypeAlias = Mapping[str, tuple[str, str]]  # name → colour, line style
@@ -32,6 +32,7 @@ TICKS = (
 FEWEST_TICKS = 3
 
 
+@default_style()
 def epoch_bands(
     runs: Runs, *, y: str, panel: str = "", styles: Styles | None = None, log: bool = True
 ) -> Figure:
@@ -51,6 +52,7 @@ def epoch_bands(
     return figure
 
 
+@default_style()
 def roc_bands(
     fpr: Sequence[float], runs: Runs, *, panel: str = "", styles: Styles | None = None
 ) -> Figure:
@@ -70,6 +72,7 @@ def roc_bands(
     return figure
 
 
+@default_style()
 def paired(columns: Mapping[str, Sequence[float]], *, chance: float, y: str, panel: str = "") -> (
     Figure
 ):  # fmt: skip
@@ -102,6 +105,7 @@ def paired(columns: Mapping[str, Sequence[float]], *, chance: float, y: str, pan
     return figure
 
 
+@default_style()
 def restart_dots(inertia: Mapping[str, Sequence[float]], *, panel: str = "") -> Figure:
     """Draw how far each restart of k-means ended above the best of its run, one row a run.
 
@@ -122,6 +126,7 @@ def restart_dots(inertia: Mapping[str, Sequence[float]], *, panel: str = "") -> 
     return figure
 
 
+@default_style()
 def value_histogram(values: Array, tau: float, *, x: str, label: str, bins: int = 40) -> Figure:
     """Draw how values (N,) are spread, in per cent of N, and a threshold with its label."""
     v = _stacked("value_histogram", "values", [values])[0]

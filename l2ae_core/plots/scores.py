@@ -14,6 +14,7 @@ from l2ae_core.plots.style import (
     LABEL,
     NORMAL,
     TICK,
+    default_style,
     dress,
     line_styles,
     new_figure,
@@ -24,6 +25,7 @@ BINS = 30
 HEADROOM = 1.45  # height of the axis over the highest bar: room for the legend
 
 
+@default_style()
 def roc_curves(anomaly_scores: Mapping[str, Array], anomalous: Array, *, title: str = "") -> Figure:
     """Draw one ROC curve a score, with its AUC in the legend, and the line of chance.
 
@@ -52,6 +54,7 @@ def roc_curves(anomaly_scores: Mapping[str, Array], anomalous: Array, *, title: 
     return figure
 
 
+@default_style()
 def score_histogram(
     normality: Array,
     anomalous: Array,

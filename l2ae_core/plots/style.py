@@ -2,13 +2,17 @@
 
 The colours of classes are Paul Tol's "muted" scheme and a grey; those of curves are three of
 Okabe and Ito's. Nothing is told by colour alone: classes are also named in place, curves differ in
-line style. Settings are given to each artist, never to `matplotlib.rcParams`.
+line style. Settings are given to each artist, and every other one is matplotlib's default: the
+user's `matplotlibrc` and `matplotlib.rcParams` have no say, and are as before afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -25,7 +29,21 @@ LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#000000", ":"
 NORMAL, ANOMALY = "#0072B2", "#D55E00"
 INK, FAINT, GRID = "#222222", "#767676", "#E4E4E4"
 
+IMAGE: dict[str, Any] = {"origin": "upper", "interpolation": "antialiased"}  # of every image
+
 TITLE, PANEL, LABEL, TICK = 13, 11, 10.5, 9.5  # points
+
+
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Inside, matplotlib has its defaults: for what makes artists, and for what renders them."""
+    defaults: dict[Any, Any] = {
+        name: value
+        for name, value in mpl.rcParamsDefault.items()
+        if name != "backend" and mpl.rcParams[name] != value
+    }
+    with mpl.rc_context(defaults):
+        yield
 
 
 def new_figure(width: float, height: float, heading: str, title: str) -> Figure:
@@ -88,6 +106,7 @@ def halo(width: float = 3.0) -> list[withStroke]:
     return [withStroke(linewidth=width, foreground="white")]
 
 
+@default_style()
 def save(figure: Figure, path: Path, dpi: int = 150) -> None:
     """Write the figure as PNG, atomically: an interruption leaves the old file or none.
 

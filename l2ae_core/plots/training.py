@@ -7,10 +7,22 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from l2ae_core.anomaly import reconstruction_error
-from l2ae_core.plots.style import INK, LABEL, PANEL, TICK, bare, dress, line_styles, new_figure
+from l2ae_core.plots.style import (
+    IMAGE,
+    INK,
+    LABEL,
+    PANEL,
+    TICK,
+    bare,
+    default_style,
+    dress,
+    line_styles,
+    new_figure,
+)
 from l2ae_kernels.arrays import Array
 
 
+@default_style()
 def loss_curve(losses: Mapping[str, Sequence[float]], *, title: str = "") -> Figure:
     """Draw the training loss of each network, epochs 1, 2, …, on a log scale; mark the best epoch.
 
@@ -44,6 +56,7 @@ def loss_curve(losses: Mapping[str, Sequence[float]], *, title: str = "") -> Fig
     return figure
 
 
+@default_style()
 def reconstructions(
     images: Array, reconstructed: Array, *, count: int = 10, title: str = ""
 ) -> Figure:
@@ -92,8 +105,10 @@ def _rows(
     axes = part.subplots(3, len(images), squeeze=False)
     for column in range(len(images)):
         for row, image in enumerate((images[column], reconstructed[column])):
-            axes[row, column].imshow(np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=1)
-        shown = axes[2, column].imshow(signed[column], cmap="RdBu", vmin=-limit, vmax=limit)
+            axes[row, column].imshow(np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=1, **IMAGE)
+        shown = axes[2, column].imshow(
+            signed[column], cmap="RdBu", vmin=-limit, vmax=limit, **IMAGE
+        )
         axes[0, column].set_title(f"{errors[column]:.3f}", fontsize=TICK, color=INK)
     for ax in axes.flat:
         bare(ax)

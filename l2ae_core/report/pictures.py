@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from l2ae_core.plots.style import CLASS_COLOURS, FAINT, GRID, INK, LINES
+from l2ae_core.plots.style import CLASS_COLOURS, FAINT, GRID, INK, LINES, default_style
 from l2ae_core.report.markup import Markup, element
 from l2ae_kernels.arrays import Array
 
@@ -33,7 +33,7 @@ def svg(drawing: Figure, name: str, description: str) -> Markup:
     """Return a figure as inline SVG; `name` is unique on the page, `description` is read aloud."""
     buffer = io.StringIO()
     # Text as text, and ids that stay the same; the SVG writer takes these two from nowhere else.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "l2ae"}):
+    with default_style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "l2ae"}):
         drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -179,6 +179,17 @@ def test_a_missing_network_is_named_with_its_command(tmp_path: Path) -> None:
         figure1(Folder(tmp_path), "digits", 3, 7, progress=False)
 
 
+def test_equal_images_have_no_first_positions() -> None:
+    with pytest.raises(ValueError, match="start_positions: vectors are .* all equal"):
+        tsne.start_positions(np.full((30, 64), np.float32(0.1)))
+
+
+def test_equal_codes_have_a_map() -> None:
+    """Of a network whose codes fell together, started from images that did not."""
+    start = tsne.start_positions(np.random.default_rng(0).random((30, 64)))
+    assert np.isfinite(tsne.draw_map(np.ones((30, 4), np.float32), start, 0, lambda _: None)).all()
+
+
 def test_too_few_images_are_refused(folder: Folder) -> None:
     with pytest.raises(ValueError, match="images is 3 but expected at least 4"):
         figure1(folder, "digits", 0, 1, images=3, progress=False)
