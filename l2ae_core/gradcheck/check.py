@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numba.core.errors import NumbaError
 from numpy.random import Generator
 
 from l2ae_core.gradcheck.contract import fitting, function_contract, layer_contract
@@ -28,6 +29,12 @@ LONG_NAME = 70  # a longer str(layer) is a dump of arrays: the class names it be
 # A complex step further from the truth than this many times the resolution of the difference
 # that confirms the gradient says something about forward, not about backward.
 CLEARLY = 10.0
+# What code that was written for real numbers raises at complex ones: of Python and NumPy, of
+# PyTorch (RuntimeError), of assertions about dtypes, of look-ups by dtype, of compiled functions.
+NOT_COMPLEX = (
+    TypeError, ValueError, AttributeError, AssertionError, RuntimeError, LookupError,
+    ArithmeticError, NumbaError, np.exceptions.ComplexWarning,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,8 @@ def check_layer(
         any other zero gradient is VACUOUS, and the report is then not ok.
     rng: Generator, or seed, of the cotangents and directions.
 
-    Raises ValueError for x that is not real and finite, and for unknown methods or blocks.
+    Raises ValueError for x that is not real and finite, for unknown methods or blocks, and for what
+    is no layer: forward must return (y, cache), backward (dx, grads).
     """
     options = Options(methods, mode, eps, tolerance, entries, directions, expect_zero)
     problem = LayerProblem(layer, x, train)
@@ -180,8 +188,8 @@ def _numerical_rows(
         return rows
     claims = [problem.pullback(dy) for dy in vectors]
     for method in options.methods:
-        reason = _inapplicable(problem) if method == "complex" else ""
         for block in good:
+            reason = _inapplicable(problem, block) if method == "complex" else ""
             if reason:
                 rows.append(Row(block, method, "skipped", reason))
                 continue
@@ -191,15 +199,18 @@ def _numerical_rows(
     return _without_nonanalytic(rows)
 
 
-def _inapplicable(problem: Problem) -> str:
-    """Return why the complex step cannot be used, or "" if it can."""
-    block, x = next(iter(problem.blocks.items()))
+def _inapplicable(problem: Problem, block: str) -> str:
+    """Return why the complex step cannot be used, or "" if it can.
+
+    At real numbers forward has worked: what it raises here, it raises at complex ones.
+    """
+    x = problem.blocks[block]
     with warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         try:
             y, _ = problem.evaluate(block, x.astype(np.complex128))
-        except (TypeError, ValueError, NotImplementedError, np.exceptions.ComplexWarning) as error:
-            return f"forward does not take complex numbers: {error}"
+        except NOT_COMPLEX as error:
+            return f"forward does not take complex numbers: {error or type(error).__name__}"
     if not np.iscomplexobj(y):
         return f"forward returned {y.dtype} for complex numbers: the imaginary part is lost"
     scale = max(1.0, float(np.abs(problem.y).max()))

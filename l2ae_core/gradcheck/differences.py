@@ -33,6 +33,11 @@ class Slope:
     step: Array  # the step that was really taken after rounding, the shape of the block
     kink: bool  # a unit changed its linear piece on the way, so dy means nothing
 
+    @property
+    def defined(self) -> bool:
+        """Whether f has a value at both ends of the step."""
+        return bool(np.isfinite(self.dy).all())
+
 
 @dataclass(frozen=True)
 class Method:
@@ -52,8 +57,8 @@ def central(problem: Problem, block: str, step: Array) -> Slope:
     """Second-order central difference."""
     x = problem.blocks[block]
     ahead, behind = x + step, x - step
-    y_ahead, gates_ahead = problem.evaluate(block, ahead)
-    y_behind, gates_behind = problem.evaluate(block, behind)
+    y_ahead, gates_ahead = _near(problem, block, ahead)
+    y_behind, gates_behind = _near(problem, block, behind)
     crossed = not (same_gates(gates_ahead, problem) and same_gates(gates_behind, problem))
     taken = (ahead - behind) / 2
     dy = (y_ahead - y_behind) / 2
@@ -61,6 +66,14 @@ def central(problem: Problem, block: str, step: Array) -> Slope:
         jump = y_ahead - 2 * problem.y + y_behind
         crossed = _suspicious(jump, dy, problem.y) and _jumps(problem, block, step, jump)
     return Slope(dy, taken, crossed)
+
+
+def _near(problem: Problem, block: str, value: Array) -> tuple[Array, Gates | None]:
+    """Return y and gates near the point, NaN where f ends there: it has worked at the point."""
+    try:
+        return problem.evaluate(block, value)
+    except (ArithmeticError, ValueError):
+        return np.full_like(problem.y, np.nan), problem.gates
 
 
 def richardson(problem: Problem, block: str, step: Array) -> Slope:
@@ -95,7 +108,8 @@ def on_kink(problem: Problem, block: str, direction: Array) -> bool:
         _, ahead = problem.evaluate(block, x + hair)
         _, behind = problem.evaluate(block, x - hair)
         return not (same_gates(ahead, problem) and same_gates(behind, problem))
-    return central(problem, block, METHODS["central"].step * direction).kink
+    with np.errstate(all="ignore"):
+        return central(problem, block, METHODS["central"].step * direction).kink
 
 
 def same_gates(gates: Gates | None, problem: Problem) -> bool:
@@ -114,8 +128,8 @@ def _suspicious(jump: Array, dy: Array, y: Array) -> bool:
 def _jumps(problem: Problem, block: str, step: Array, jump: Array) -> bool:
     """Tell a kink from curvature: y₊ − 2y + y₋ falls as Δ² on a smooth piece, as Δ on a kink."""
     x = problem.blocks[block]
-    y_ahead, _ = problem.evaluate(block, x + step / 8)
-    y_behind, _ = problem.evaluate(block, x - step / 8)
+    y_ahead, _ = _near(problem, block, x + step / 8)
+    y_behind, _ = _near(problem, block, x - step / 8)
     smaller = y_ahead - 2 * problem.y + y_behind
     # at Δ/8: jump/64 if smooth, jump/8 on a kink, about 0 when the kink lies beyond Δ/8
     curved = np.abs(smaller - jump / 64) < np.abs(jump) / 128

@@ -21,6 +21,7 @@ from l2ae_kernels.arrays import Array
 FLOOR_PART = 1e-3  # of the largest entry of the block
 DIGITS = 100.0  # a gradient below 100 × noise has fewer than two digits: the check is vacuous
 CURVED = "strongly curved here: judged by two steps, extrapolated to order h⁴"
+OUTSIDE = "f is NaN, Inf or an error so near to x: at the edge of a domain, take a smaller eps"
 DRAWS = 10  # tries to find a direction that crosses no kink
 
 
@@ -50,6 +51,7 @@ class Samples:
     analytic: Array  # (P, M)
     numeric: Array  # (P, M)
     kinks: int
+    outside: int = 0  # steps that leave the domain of f
     first_direction: Array | None = None
 
 
@@ -63,6 +65,8 @@ def check_block(
         block, plan.method, "ok", checked=len(samples.places), kinks=samples.kinks,
         directions=plan.directions > 0,
     )  # fmt: skip
+    if not samples.places and samples.outside:
+        return replace(row, verdict="UNCLEAR", hint=OUTSIDE)
     if not samples.places:
         why = "every direction" if plan.directions else "every entry"
         advice = "units sit on their kink (zero bias, empty image?): move x or the parameters"
@@ -79,6 +83,10 @@ def check_block(
         )
         if extrapolated.verdict == "ok":  # the error was h²·f‴/6, not the gradient's
             return replace(extrapolated, method=plan.method, hint=CURVED)
+    if row.over == 0 and samples.outside and not plan.directions:
+        total = samples.outside + samples.kinks + len(samples.places)
+        text = f"{samples.outside} of {total} entries could not be compared: {OUTSIDE}"
+        return replace(row, verdict="UNCLEAR", hint=text)
     if row.over == 0:
         return replace(row, hint=_reservations(samples, scale, noise, plan))
     row = replace(row, verdict="WRONG", hint=_explain(problem, block, samples, gradients, plan))
@@ -89,9 +97,13 @@ def _measure(problem: Problem, block: str, gradients: Array, plan: Plan) -> Samp
     samples = Samples([], np.empty(0), np.empty(0), kinks=0)
     analytic, numeric = [], []
     for place, step, kink in _steps(problem, block, plan):
-        slope = plan.how.slope(problem, block, step)
+        with np.errstate(all="ignore"):  # f may end between x and the step
+            slope = plan.how.slope(problem, block, step)
         if kink or slope.kink:
             samples.kinks += 1
+            continue
+        if not slope.defined and np.isfinite(gradients).all():
+            samples.outside += 1
             continue
         length = float(np.sqrt((slope.step * slope.step).sum()))
         samples.places.append(place)
@@ -179,7 +191,7 @@ def _explain(problem: Problem, block: str, samples: Samples, gradients: Array, p
         return "NaN or Inf in the gradient"
     if plan.directions:
         return zero(a, n, x, batch) or scaled(a, n, x, batch) or ""
-    whole = gradients[0].copy()  # entries on a kink count as right
+    whole = np.array(gradients[0])  # entries on a kink count as right
     for place, value in zip(samples.places, n, strict=True):
         whole[place] = value
     return _one_sample(problem, block, gradients[0], plan) or hint(gradients[0], whole, x, batch)
@@ -209,7 +221,9 @@ def _located(
         halves = np.array_split(entries, 2)
         errors = [_error(problem, block, direction, half, gradients, plan)[0] for half in halves]
         entries = halves[int(np.argmax(errors))]
-    _, a, n = _error(problem, block, direction, entries, gradients, plan)
+    error, a, n = _error(problem, block, direction, entries, gradients, plan)
+    if error < 0:  # alone, the entry takes the whole step, and leaves the domain
+        return row
     place = np.unravel_index(int(entries[0]), direction.shape)
     text = f"one wrong entry: analytic {a:+.3e}, numeric {n:+.3e}"
     return replace(
@@ -225,11 +239,12 @@ def _error(
     step = np.zeros_like(direction)
     step.flat[entries] = direction.flat[entries]
     step *= plan.step / np.sqrt((step * step).sum())
-    slope = plan.how.slope(problem, block, step)
+    with np.errstate(all="ignore"):
+        slope = plan.how.slope(problem, block, step)
     length = float(np.sqrt((slope.step * slope.step).sum()))
     a = float(_contract(gradients[:1], slope.step)[0]) / length
     n = float(_contract(plan.cotangents[:1], slope.dy)[0]) / length
-    return abs(a - n), a, n
+    return abs(a - n) if slope.defined else -1.0, a, n
 
 
 def _contract(rows: Array, x: Array) -> Array:

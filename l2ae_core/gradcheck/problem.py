@@ -5,6 +5,7 @@ under test for its gradient. The layer or function under test never sees the cal
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -37,8 +38,7 @@ class LayerProblem:
     """y = layer.forward(x, train) as a function of x and of every parameter, by name."""
 
     def __init__(self, layer: Layer, x: Array, train: bool) -> None:
-        if "x" in layer.params:
-            raise ValueError("check_layer: a parameter is named 'x' but that is the input's name")
+        _check_form(layer, x, train)
         self.train = train
         self.layer = layer.astype(np.float64)
         self._complex: Layer | None = None
@@ -53,8 +53,20 @@ class LayerProblem:
 
     def pullback(self, dy: Array) -> Blocks:
         """Return {"x": dx, **grads} of the claimed backward pass."""
-        dx, grads = self.layer.backward(dy.copy(), self.cache)
-        return {name: copy.copy(g) for name, g in {**grads, "x": dx}.items()}
+        dx, grads = self.backward(dy.copy())
+        return {name: _kept(g) for name, g in {**grads, "x": dx}.items()}
+
+    def backward(self, dy: Array) -> tuple[Array, Mapping[str, Array]]:
+        """Run backward; ValueError when it does not return (dx, grads)."""
+        result = self.layer.backward(dy, self.cache)
+        if not (_is_pair(result) and isinstance(result[1], Mapping)):
+            swapped = _is_pair(result) and isinstance(result[0], Mapping)
+            raise ValueError(
+                f"check_layer: backward must return (dx, grads), got {_form(result)}"
+                + (": the other way round?" if swapped else "")
+            )
+        dx, grads = result
+        return dx, grads
 
     def evaluate(self, block: str, value: Array) -> tuple[Array, Gates | None]:
         """Return y and gates with `block` replaced by `value`."""
@@ -78,7 +90,10 @@ class LayerProblem:
         result = layer.forward(x, self.train)
         for name, array in layer.state.items():
             array[...] = self._state[name]
-        return result
+        if not (_is_pair(result) and isinstance(result[0], np.ndarray)):
+            raise ValueError(f"check_layer: forward must return (y, cache), got {_form(result)}")
+        y, cache = result
+        return y, cache
 
 
 class FunctionProblem:
@@ -100,7 +115,7 @@ class FunctionProblem:
 
     def evaluate(self, block: str, value: Array) -> tuple[Array, Gates | None]:
         """Return f, as an array of shape (), with `block` replaced by `value`."""
-        return self._value({**self.blocks, block: value}), None
+        return self._value({**self.blocks, block: np.asarray(value)}), None
 
     def pullback(self, dy: Array) -> Blocks:
         """Return dy times the claimed gradient."""
@@ -111,13 +126,13 @@ class FunctionProblem:
             raise ValueError(
                 f"check_function: gradient returned a {kind} but expected a dict with the keys of x"
             )
-        return {k: dy * np.asarray(v) for k, v in named.items()}
+        return {k: np.asarray(_numbers("gradient", v) * float(dy)) for k, v in named.items()}
 
     def _argument(self, blocks: Blocks) -> Any:
         return blocks["x"].copy() if self._single else _copies(blocks)
 
     def _value(self, blocks: Blocks) -> Array:
-        y = np.asarray(self._f(self._argument(blocks)))
+        y = _numbers("f", self._f(self._argument(blocks)))
         if y.shape != ():
             raise ValueError(
                 f"check_function: f returned shape {y.shape} but expected a scalar; "
@@ -139,6 +154,61 @@ def real_array(function: str, name: str, x: Array) -> Array:
     if not np.isfinite(array).all():
         raise ValueError(f"{function}: {name} holds NaN or Inf but expected finite numbers")
     return np.array(array, dtype=np.float64, order="C")
+
+
+def _check_form(layer: Any, x: Array, train: bool) -> None:
+    """Raise ValueError for what is no layer: the first mistakes of whoever writes one."""
+    if not isinstance(layer, Layer):
+        got = f"the class {layer.__name__}" if isinstance(layer, type) else _form(layer)
+        raise ValueError(
+            f"check_layer: layer is {got} but expected an object of a class that derives from "
+            "l2ae_core.layers.Layer"
+        )
+    for method, arguments in {"forward": ("x", "train"), "backward": ("dy", "cache")}.items():
+        signature = inspect.signature(getattr(layer, method))
+        try:
+            signature.bind(*arguments)
+        except TypeError as error:
+            expected = f"({', '.join(arguments)})"
+            raise ValueError(
+                f"check_layer: {method} must take {expected}, it takes {signature}: {error}"
+            ) from error
+    if not isinstance(layer.params, Mapping):
+        raise ValueError(
+            f"check_layer: params must be a dict of arrays, they are {_form(layer.params)}"
+        )
+    if "x" in layer.params:
+        raise ValueError("check_layer: a parameter is named 'x' but that is the input's name")
+    for name, p in layer.params.items():
+        if not isinstance(p, np.ndarray):
+            raise ValueError(f"check_layer: params[{name!r}] must be an array, it is {_form(p)}")
+
+
+def _is_pair(result: object) -> bool:
+    return isinstance(result, tuple | list) and len(result) == 2
+
+
+def _form(value: Any) -> str:
+    """Say what a value is: "ndarray (5, 4)", "(dict, None)"."""
+    if value is None:
+        return "None"
+    if isinstance(value, tuple):
+        return f"({', '.join(_form(item) for item in value)})"
+    shape = f" {value.shape}" if isinstance(value, np.ndarray) else ""
+    return f"{type(value).__name__}{shape}"
+
+
+def _kept(gradient: Any) -> Any:
+    """A copy, that of a scalar of NumPy as an array: sums over all axes are such scalars."""
+    return np.array(gradient) if isinstance(gradient, np.generic) else copy.copy(gradient)
+
+
+def _numbers(what: str, value: Any) -> Array:
+    """Return what a function returned as an array; ValueError where it holds no numbers."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiubc":
+        raise ValueError(f"check_function: {what} returned {_form(value)} but expected numbers")
+    return array
 
 
 def _copies(arrays: Mapping[str, Array]) -> Blocks:

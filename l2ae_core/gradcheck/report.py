@@ -25,8 +25,8 @@ class Row:
     """One block of entries compared by one method.
 
     verdict: "ok"; "WRONG"; "VACUOUS": the gradient is zero, or too small for the method, so that
-    a backward which returns zeros would pass too; "UNCLEAR": every point fell on a kink;
-    "skipped": the method does not apply, and the hint says why.
+    a backward which returns zeros would pass too; "UNCLEAR": every point fell on a kink, or
+    f has no value near some; "skipped": the method does not apply, and the hint says why.
     relative_error: |a - n| / max(|a|, |n|, floor) at the worst entry, see `compare.floor_of`.
     """
 

@@ -171,7 +171,7 @@ def test_images_stand_upright() -> None:
 CLOSE: dict[str, Array] = {
     "one row apart": np.where(np.arange(40)[:, None] == 7, np.nextafter(1, 2), 1) * np.ones(10),
     "one feature apart": np.ones((120, 10)) + 4e-16 * np.eye(120, 10, -3),
-    "float32 in the last place": np.float32([1, 1 + 1.2e-7])[np.arange(600).reshape(60, 10) % 7 // 6],
+    "float32, last place": np.float32([1, 1 + 1.2e-7])[np.arange(600).reshape(60, 10) % 7 // 6],
     "tiny": np.float32(1e-30) * np.random.default_rng(0).normal(size=(60, 10)).astype("f4"),
     "tiny in float64": 1e-200 * np.random.default_rng(0).normal(size=(60, 10)),
     "huge": np.float32(1e30) * np.random.default_rng(0).normal(size=(60, 10)).astype("f4"),
