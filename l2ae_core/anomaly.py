@@ -44,7 +44,7 @@ def cosine_normality(z: Array, centers: Array) -> Array:
     (N, D) itself. The paper does not say what it did there. ValueError as in `normality`, and when
     a row of z is zero: it has no direction.
     """
-    z = np.asarray(z)
+    z = _real(z)
     lengths = np.linalg.norm(z, axis=-1, keepdims=True)
     if not lengths.all():
         raise ValueError(
@@ -57,6 +57,7 @@ def cosine_normality(z: Array, centers: Array) -> Array:
 def reconstruction_error(x: Array, x_hat: Array) -> Array:
     """Return Σ (x_hat − x)² over all but the first axis: (N,) float64, an anomaly score.
 
+    Integers, bool and float16 are subtracted as float64, in which no difference wraps around.
     ValueError when x (N, ...) and x_hat differ in shape.
     """
     if x.shape != x_hat.shape or x.ndim < 2:
@@ -64,7 +65,7 @@ def reconstruction_error(x: Array, x_hat: Array) -> Array:
             f"reconstruction_error: x is {x.shape} and x_hat is {x_hat.shape} "
             "but expected one shape (N, ...)"
         )
-    difference = (x_hat - x).reshape(len(x), -1)
+    difference = (_real(x_hat) - _real(x)).reshape(len(x), -1)
     error: Array = np.square(difference).sum(axis=1, dtype=np.float64)
     return error
 
@@ -135,9 +136,15 @@ def contaminate(
     return np.sort(np.concatenate([np.flatnonzero(~anomalous), kept]))
 
 
+def _real(a: Array) -> Array:
+    """Return `a` as an array, integers, bool and float16 as float64."""
+    a = np.asarray(a)
+    return a.astype(np.float64) if a.dtype.kind in "iub" or a.dtype == np.float16 else a
+
+
 def _similarities(function: str, u: Array, centers: Array) -> Array:
     """Return u · c / |c| (N, K)."""
-    u, centers = np.asarray(u), np.asarray(centers)
+    u, centers = _real(u), _real(centers)
     if u.ndim != 2 or centers.ndim != 2 or u.shape[1] != centers.shape[1] or len(centers) == 0:
         raise ValueError(
             f"{function}: representations are {u.shape} and centers are {centers.shape} "

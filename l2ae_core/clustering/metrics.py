@@ -1,4 +1,4 @@
-"""How well clusters and classes agree. Labels may be any values: integers, gaps, strings.
+"""How well clusters and classes agree. Labels may be any values: integers, gaps, strings, objects.
 
     acc = max_m Σ_i 1{l_i = m(c_i)} / n                                                    (Eq. 6)
 
@@ -8,6 +8,7 @@ nothing and their samples count as wrong; with fewer, the surplus classes do. (M
 clusters to one class is another metric, purity, and is not what Eq. 6 says.)
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ def accuracy(true: Array, predicted: Array) -> float:
     """Return the clustering accuracy of Eq. 6, in [0, 1].
 
     true (N,) and predicted (N,) hold the class and the cluster of each sample, as any values.
-    ValueError when they are not of one length, are empty, or hold NaN.
+    ValueError when they are not of one length, are empty, or hold NaN, None or a masked entry.
     """
     counts, _, _ = _contingency(true, predicted)
     rows, columns = linear_sum_assignment(counts, maximize=True)
@@ -43,9 +44,10 @@ def matching(true: Array, predicted: Array) -> dict[Any, Any]:
     A class that shares no sample with its cluster is still matched when both are left over.
     """
     counts, classes, clusters = _contingency(true, predicted)
-    m: dict[Any, Any] = dict.fromkeys(clusters.tolist())
+    keys, values = clusters.tolist(), classes.tolist()
+    m: dict[Any, Any] = dict.fromkeys(keys)
     for row, column in zip(*linear_sum_assignment(counts, maximize=True), strict=True):
-        m[clusters[column].item()] = classes[row].item()
+        m[keys[column]] = values[row]
     return m
 
 
@@ -101,19 +103,69 @@ def chance_scores(
     return {name: float(np.mean([scores[name] for scores in drawn])) for name in drawn[0]}
 
 
+def encode_labels(function: str, name: str, labels: Any) -> tuple[Array, Array]:
+    """Return the distinct values of labels (N,), in order, and the index (N,) of each label.
+
+    Values that have no order, as of mixed types, are sorted by type and text. ValueError, with the
+    names of function and argument, for NaN, None, masked entries and what cannot be a key.
+    """
+    if np.ma.is_masked(labels):
+        raise ValueError(f"{function}: {name} holds masked entries but expected labels")
+    labels = _as_labels(labels)
+    if labels.dtype.kind in "fcmM" and (labels != labels).any():
+        raise ValueError(f"{function}: {name} holds NaN but expected labels")
+    if labels.dtype.kind != "O":
+        values, index = np.unique(labels, return_inverse=True)
+        return values, index
+    keys = labels.tolist()
+    for key in keys:
+        if _is_missing(key):
+            raise ValueError(f"{function}: {name} holds {key!r} but expected labels")
+    try:
+        place = dict.fromkeys(keys)
+    except TypeError as error:
+        raise ValueError(f"{function}: {name} holds what is no label: {error}") from error
+    place = {key: i for i, key in enumerate(_sorted(place))}
+    values = np.empty(len(place), object)
+    for key, i in place.items():
+        values[i] = key
+    return values, np.array([place[key] for key in keys], np.int64)
+
+
+def _as_labels(labels: Any) -> Array:
+    """Return labels as an array; of objects where NumPy would make text of what is none."""
+    array = np.asarray(labels)
+    text = array.dtype.kind in "US" and isinstance(labels, list | tuple)
+    if array.dtype.kind == "T" or (text and not all(isinstance(v, str | bytes) for v in labels)):
+        return np.asarray(labels, object)
+    return array
+
+
+def _is_missing(key: Any) -> bool:
+    """Whether a value is None, or not equal to itself as NaN; pandas' NA cannot even say so."""
+    try:
+        return key is None or not bool(key == key)
+    except (TypeError, ValueError):
+        return type(key).__name__ == "NAType"
+
+
+def _sorted(keys: Iterable[Any]) -> list[Any]:
+    try:
+        return sorted(keys)
+    except TypeError:
+        return sorted(keys, key=lambda key: (type(key).__name__, str(key)))
+
+
 def _encode(true: Array, predicted: Array) -> tuple[Array, Array, Array, Array]:
     """Return the classes and the class index (N,), the clusters and the cluster index (N,)."""
-    true, predicted = np.asarray(true), np.asarray(predicted)
-    if true.ndim != 1 or true.shape != predicted.shape or true.size == 0:
+    shapes = np.shape(_as_labels(true)), np.shape(_as_labels(predicted))
+    if len(shapes[0]) != 1 or shapes[0] != shapes[1] or shapes[0] == (0,):
         raise ValueError(
-            f"clustering metrics: true is {true.shape} and predicted is {predicted.shape} "
+            f"clustering metrics: true is {shapes[0]} and predicted is {shapes[1]} "
             "but expected both (N,) with N >= 1"
         )
-    for name, labels in {"true": true, "predicted": predicted}.items():
-        if labels.dtype.kind in "fc" and np.isnan(labels).any():
-            raise ValueError(f"clustering metrics: {name} holds NaN but expected labels")
-    classes, row = np.unique(true, return_inverse=True)
-    clusters, column = np.unique(predicted, return_inverse=True)
+    classes, row = encode_labels("clustering metrics", "true", true)
+    clusters, column = encode_labels("clustering metrics", "predicted", predicted)
     return classes, row, clusters, column
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
-from l2ae_core.clustering.metrics import accuracy, matching
+from l2ae_core.clustering.metrics import accuracy, encode_labels, matching
 from l2ae_core.plots.style import (
     FAINT,
     GRID,
@@ -101,7 +101,7 @@ def embedding_scatter(
     ValueError when names or lengths do not fit, or `project` refuses the codes.
     """
     _check_panels(codes, classes, clusters)
-    values, truth = np.unique(classes, return_inverse=True)
+    values, truth = encode_labels("embedding_scatter", "classes", classes)
     names = class_labels("embedding_scatter", values, class_names)
     figure = new_figure(
         0.9 + 4.9 * len(codes), 9.6, f"Codes, drawn in 2-D by {LONG[method]}", title
@@ -109,15 +109,16 @@ def embedding_scatter(
     axes = figure.subplots(2, len(codes), squeeze=False)
     for column, (network, u) in enumerate(codes.items()):
         points = project(u, method, seed=seed)  # (N, 2)
+        kinds, member = encode_labels("embedding_scatter", "clusters", clusters[network])
         m = matching(classes, clusters[network])
         place = {value: index for index, value in enumerate(values.tolist())}
-        found = np.array([place.get(m[c], -1) for c in clusters[network].tolist()])  # (N,)
+        found = np.array([place.get(m[c], -1) for c in kinds.tolist()])[member]  # (N,)
         acc = accuracy(classes, clusters[network])
         _scatter(axes[0, column], points, truth, np.ones(len(points), bool))
         _name_groups(axes[0, column], points, truth, dict(enumerate(names)))
         _scatter(axes[1, column], points, found, found == truth)
-        labels = {c: f"c{c}" if m[c] is not None else f"c{c}, no class" for c in m}
-        _name_groups(axes[1, column], points, clusters[network], labels)
+        labels = [f"c{c}" if m[c] is not None else f"c{c}, no class" for c in kinds.tolist()]
+        _name_groups(axes[1, column], points, member, dict(enumerate(labels)))
         axes[0, column].set_title(network, fontsize=PANEL + 1, color=INK, weight="bold")
         axes[1, column].set_title(
             f"ACC {acc:.3f}, {int((found != truth).sum()):,} errors of {len(points):,}",
@@ -149,7 +150,7 @@ def _scatter(ax: Axes, points: Array, group: Array, right: Array) -> None:
     ax.set_aspect("equal", adjustable="datalim")
 
 
-def _name_groups(ax: Axes, points: Array, group: Array, names: Mapping[object, str]) -> None:
+def _name_groups(ax: Axes, points: Array, group: Array, names: Mapping[int, str]) -> None:
     """Write the name of each group at the point that is nearest to its coordinates' medians."""
     for value, name in names.items():
         members = points[group == value]

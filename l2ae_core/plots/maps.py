@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from l2ae_core.clustering.metrics import encode_labels
 from l2ae_core.plots.style import (
     CLASS_COLOURS,
     FAINT,
@@ -60,7 +61,7 @@ def _draw(ax: Axes, points: Array, classes: Array) -> None:
 
     One path a class keeps a page small: 5,000 markers would be 5,000 elements of its SVG.
     """
-    values = np.unique(classes)
+    values, kind = encode_labels("class_maps", "classes", classes)
     if points.shape != (len(classes), 2) or not np.isfinite(points).all():
         raise ValueError(
             f"class_maps: a map is {points.shape} but expected finite ({len(classes)}, 2)"
@@ -70,16 +71,16 @@ def _draw(ax: Axes, points: Array, classes: Array) -> None:
             f"class_maps: {len(values)} classes but expected at most {len(CLASS_COLOURS)}"
         )
     nudge = NUDGE * float(np.ptp(points)) * np.array([1.0, 0.0])
-    for index, value in enumerate(values.tolist()):
-        members = points[classes == value]
+    for index in range(len(values)):
+        members = points[kind == index]
         ends = np.stack([members, members + nudge], axis=1).reshape(-1, 2)
         path = Path(ends, [Path.MOVETO, Path.LINETO] * len(members))
         path.should_simplify = False
         colour, _ = class_style(index)
         ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=DOT, alpha=0.8,
                                capstyle="round", snap=False))  # fmt: skip
-    for value in values.tolist():
-        members = points[classes == value]
+    for index, value in enumerate(values.tolist()):
+        members = points[kind == index]
         middle = np.median(members, axis=0)
         x, y = members[((members - middle) ** 2).sum(axis=1).argmin()]
         ax.text(x, y, f"{value}", fontsize=PANEL + 2, weight="bold", color=INK, ha="center",

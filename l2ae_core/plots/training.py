@@ -76,7 +76,8 @@ def reconstructions(
         raise ValueError(f"reconstructions: count is {count} but expected 1 … {len(images)}")
     order = np.argsort(-errors, kind="stable")
     picks = {"worst": order[:count], "best": order[::-1][:count]}
-    signed = (reconstructed - images).mean(axis=3)  # (N, H, W)
+    wide = np.result_type(images, reconstructed, np.float32)  # integers wrap around
+    signed = np.subtract(reconstructed, images, dtype=wide).mean(axis=3)  # (N, H, W)
     limit = float(np.abs(signed[np.concatenate(list(picks.values()))]).max())
     figure = new_figure(1.5 + 0.95 * count, 7.6, "Reconstructions, worst and best", title)
     parts = figure.subfigures(2, 1, squeeze=False)

@@ -25,7 +25,8 @@ def reconstruction_loss(
     float; it is complex where x_hat is complex, since nothing here takes an absolute value:
     complex steps go through.
 
-    Raises ValueError when the shapes differ, N is 0, or `reduction` is unknown.
+    Raises ValueError when the shapes differ, N is 0, x_hat holds integers, or `reduction` is
+    unknown.
     """
     if reduction not in get_args(Reduction):
         raise ValueError(
@@ -36,8 +37,11 @@ def reconstruction_loss(
         raise ValueError(f"reconstruction_loss: x_hat is {x_hat.shape} but x is {x.shape}")
     if not x.size:
         raise ValueError(f"reconstruction_loss: x is {x.shape} but expected at least one image")
+    if x_hat.dtype.kind not in "fc":
+        raise ValueError(f"reconstruction_loss: x_hat is {x_hat.dtype} but expected real numbers")
     count = len(x) * (prod(x.shape[1:]) if reduction == "mean" else 1)
-    residual = x_hat - x  # (N, ...)
+    narrow = x_hat.dtype == np.float16  # its squares end at 65504
+    residual = (x_hat.astype(np.float32) if narrow else x_hat) - x  # (N, ...)
     wide = np.complex128 if np.iscomplexobj(residual) else np.float64
     loss = (residual * residual).sum(dtype=wide).item() / count
     residual *= 2.0 / count

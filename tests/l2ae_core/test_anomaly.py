@@ -31,6 +31,28 @@ def test_normality_by_hand() -> None:
     np.testing.assert_array_equal(nearest_center(u, centers), [0, 1, 1, 0])
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("other", ["u1", "i2", "f2", "f4", "f8"])
+def test_the_error_of_small_numbers_does_not_wrap_around(dtype: str, other: str) -> None:
+    x, x_hat = np.full((2, 300), 0, dtype), np.full((2, 300), 100, other)
+    np.testing.assert_array_equal(reconstruction_error(x, x_hat), [300 * 100.0**2] * 2)
+    np.testing.assert_array_equal(reconstruction_error(x_hat, x), [300 * 100.0**2] * 2)
+
+
+def test_the_error_of_black_and_white_images_counts_pixels() -> None:
+    x = np.eye(4, dtype=bool)
+    np.testing.assert_array_equal(reconstruction_error(x, ~x), [4.0] * 4)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "f2", "f4"])
+def test_cosines_of_small_numbers_do_not_overflow(dtype: str) -> None:
+    z = np.array([[120, 0], [90, 120]], dtype)
+    centers = np.array([[100, 0], [0, 100]], dtype)
+    np.testing.assert_allclose(cosine_normality(z, centers), [1, 0.8], rtol=1e-6)
+    long = np.array([[3e4, 4e4]]).astype("f2" if dtype == "f2" else "f8")
+    np.testing.assert_allclose(cosine_normality(long, centers), [0.8], rtol=1e-3)
+
+
 def test_negative_scores_are_not_clipped() -> None:
     u = np.array([[-1.0, 0.0], [-0.8, -0.6]])
     centers = np.array([[2.0, 0.0], [3.0, 4.0]])

@@ -225,6 +225,22 @@ def test_embedding_gives_a_cluster_the_colour_of_its_class() -> None:
     assert other == WRONG
 
 
+def test_labels_may_be_objects() -> None:
+    names = np.array(["cat", "dog", 7], object)[CLASSES - 5]
+    groups = np.array(["x", "y", "z"], object)[np.searchsorted([2, 4, 9], clusters())]
+    figure = plots.matched_confusion(names, groups)
+    assert {"cat", "dog", "7"} <= set(texts(figure))
+    assert f"ACC {(N - WRONG) / N:.3f}" in figure.get_suptitle()
+    figure = plots.embedding_scatter({"u": codes()}, names, {"u": groups}, method="pca")
+    assert {"cat", "dog", "7", "cx", "cy", "cz"} <= set(texts(figure))
+    assert f"{WRONG} errors" in figure.axes[1].get_title()
+    assert {"cat", "dog", "7"} <= set(texts(plots.class_map(codes()[:, :2], names)))
+    with pytest.raises(ValueError, match="clusters holds None"):
+        plots.embedding_scatter(
+            {"u": codes()}, names, {"u": np.where(groups == "x", None, groups)}, method="pca"
+        )
+
+
 def test_embedding_names_a_cluster_without_a_class() -> None:
     labels = clusters()
     labels[-3:] = 77
@@ -314,6 +330,14 @@ def test_reconstructions_are_sorted_by_error() -> None:
     np.testing.assert_allclose(grey[:9], [0, 0, 0, *worst, *worst], atol=1e-6)
     np.testing.assert_allclose(grey[9:18], [0, 0, 0, *best, *best], atol=1e-6)
     assert {"input", "recon-\nstruction", "error"} <= set(texts(figure))
+
+
+def test_the_error_of_integers_does_not_wrap_around() -> None:
+    """White pixels of black-and-white images in uint8 that come out black are too dark, not 255."""
+    white, black = np.ones((2, 4, 4, 1), np.uint8), np.zeros((2, 4, 4, 1), np.uint8)
+    figure = plots.reconstructions(white, black, count=1)
+    error = np.asarray(figure.axes[2].images[0].get_array())
+    np.testing.assert_array_equal(error, -np.ones((4, 4)))
 
 
 def test_colour_images_are_drawn() -> None:

@@ -2,6 +2,9 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -74,6 +77,77 @@ def test_matching_of_strings_and_surplus_clusters() -> None:
         {"a": 0, "b": 2},
         {"a": 1, "b": 2},
     )
+
+
+class Column:
+    """What a column of a table is to NumPy: something with `__array__`."""
+
+    def __init__(self, values: list[object]) -> None:
+        self.values = values
+
+    def __array__(self, dtype: object = None, copy: object = None) -> Array:
+        return np.array(self.values, object)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+ODD_LABELS: dict[str, object] = {
+    "objects": np.array(["a", "a", "b", "c"], object),
+    "column": Column(["a", "a", "b", "c"]),
+    "StringDType": np.array(["a", "a", "b", "c"], np.dtypes.StringDType()),
+    "list": ["a", "a", "b", "c"],
+    "mixed": np.array([1, 1, "1", (2, 3)], object),
+    "mixed list": [1, 1, "1", 2.5],
+    "pairs": np.fromiter([(1, 2), (1, 2), (2, 1), (0, 0)], object, 4),
+    "bytes": np.array([b"a", b"a", b"b", b"c"]),
+    "dates": np.array(["2020-01-01", "2020-01-01", "2021-01-01", "2022-01-01"], "datetime64[D]"),
+    "bool objects": np.array([True, True, False, "x"], object),
+    "fractions": np.array([Fraction(1, 3), Fraction(1, 3), Fraction(1, 2), 7], object),
+}
+
+
+@pytest.mark.parametrize("name", ODD_LABELS)
+def test_labels_may_be_any_values(name: str) -> None:
+    odd, plain = ODD_LABELS[name], np.array([5, 5, 6, 7])
+    other = np.array([2, 2, 0, 0])
+    assert clustering_scores(odd, other) == clustering_scores(plain, other)  # type: ignore[arg-type]
+    assert clustering_scores(other, odd) == clustering_scores(other, plain)  # type: ignore[arg-type]
+    first, _, third, fourth = np.asarray(odd, None if name == "dates" else object).tolist()
+    m = matching(odd, other)  # type: ignore[arg-type]
+    assert m in ({2: first, 0: third}, {2: first, 0: fourth})
+    assert all(type(m[c]) in (type(first), type(third), type(fourth)) for c in m)
+    back = matching(other, odd)  # type: ignore[arg-type]
+    assert back in ({first: 2, third: 0, fourth: None}, {first: 2, third: None, fourth: 0})
+    table = confusion(odd, other)  # type: ignore[arg-type]
+    assert sorted(table.counts.sum(axis=1).tolist()) == [1, 1, 2]
+    assert set(table.classes.tolist()) == {first, third, fourth}
+
+
+MISSING: dict[str, object] = {
+    "NaN": np.array([np.nan, 1.0, 1.0]),
+    "NaN in a list": [np.nan, 1.0, 1.0],
+    "NaN among strings": ["a", np.nan, "b"],
+    "NaN as an object": np.array([np.nan, 1.0, 1.0], object),
+    "None": np.array(["a", None, "b"], object),
+    "None in a list": ["a", None, "b"],
+    "complex": np.array([1j, complex(np.nan, 0), 1]),
+    "no date": np.array(["2020", "NaT", "2021"], "datetime64[Y]"),
+    "masked": np.ma.masked_array([1, 2, 3], [False, True, False]),  # type: ignore[no-untyped-call]
+    "Decimal": np.array([Decimal("NaN"), 1, 2], object),
+    "StringDType": np.array(["a", None, "b"], np.dtypes.StringDType(na_object=None)),
+    "a list": np.fromiter([[1], [2], [1]], object, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISSING)
+@pytest.mark.parametrize("measure", [accuracy, nmi, ari, matching, confusion])
+def test_what_is_no_label_is_an_error(name: str, measure: Callable[..., object]) -> None:
+    good = np.array([0, 1, 1])
+    with pytest.raises(ValueError, match="true holds"):
+        measure(MISSING[name], good)
+    with pytest.raises(ValueError, match="predicted holds"):
+        measure(good, MISSING[name])
 
 
 @pytest.mark.parametrize(("classes", "clusters"), [(4, 4), (3, 5), (5, 3)])

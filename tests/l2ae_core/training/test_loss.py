@@ -52,3 +52,13 @@ def test_bad_arguments_are_named():
         reconstruction_loss(X, X, "max")
     with pytest.raises(ValueError, match="at least one image"):
         reconstruction_loss(X[:0], X[:0])
+    with pytest.raises(ValueError, match="x_hat is uint8 but expected real numbers"):
+        reconstruction_loss(X.astype("u1"), X.astype("u1"))
+
+
+def test_float16_does_not_overflow():
+    x = np.zeros((1, 4), np.float16)
+    loss, dx_hat = reconstruction_loss(x + np.float16(300), x, "sum")
+    assert loss == 4 * 300**2
+    assert dx_hat.dtype == np.float16
+    np.testing.assert_array_equal(dx_hat, np.full((1, 4), 600))
