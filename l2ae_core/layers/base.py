@@ -11,6 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
+from dataclasses import fields, is_dataclass
 from types import FunctionType
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -97,9 +98,19 @@ class Layer(ABC):
                 "subclass that overrides it"
             )
         other = copy(self)
-        for name, value in vars(self).items():
-            setattr(other, name, _changed(value, change))
+        for name, value in attributes(self).items():
+            object.__setattr__(other, name, _changed(value, change))  # it may be frozen
         return other
+
+
+def attributes(thing: Any) -> dict[str, Any]:
+    """Return what an object holds, by name: fields of a dataclass, with slots or without, and more.
+
+    Arrays, layers, settings: all that a copy needs, and all that tells two objects of a class apart.
+    """
+    names = [f.name for f in fields(thing)] if is_dataclass(thing) else []
+    held = {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+    return held | getattr(thing, "__dict__", {})
 
 
 def is_exactly(thing: object, *types: type) -> bool:
@@ -113,12 +124,12 @@ def is_exactly(thing: object, *types: type) -> bool:
 def replaced_methods(thing: object) -> list[str]:
     """Return the names of methods that an attribute of the object itself hides."""
     kind = type(thing)
-    fields = getattr(kind, "__dataclass_fields__", {})
+    own = getattr(kind, "__dataclass_fields__", {})
     methods = (FunctionType, staticmethod, classmethod)
     return [
         name
         for name in vars(thing)
-        if name not in fields and isinstance(inspect.getattr_static(kind, name, None), methods)
+        if name not in own and isinstance(inspect.getattr_static(kind, name, None), methods)
     ]
 
 

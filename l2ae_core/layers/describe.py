@@ -3,7 +3,7 @@
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from l2ae_core.layers.base import replaced_methods
+from l2ae_core.layers.base import attributes, replaced_methods
 from l2ae_core.layers.sequential import Sequential
 
 PACKAGE = __name__.partition(".")[0]
@@ -51,10 +51,8 @@ def _text(value: Any, inside: tuple[int, ...]) -> str:
         return f"[{', '.join(_text(item, inside) for item in value)}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{k!r}: {_text(item, inside)}' for k, item in value.items())}}}"
-    if hasattr(value, "__dict__"):
+    if hasattr(value, "__dict__") or hasattr(value, "__dataclass_fields__"):
         if is_ours(value):
             return str(value)
-        return (
-            f"{name}({', '.join(f'{k}={_text(item, inside)}' for k, item in vars(value).items())})"
-        )
+        return f"{name}({', '.join(f'{k}={_text(item, inside)}' for k, item in attributes(value).items())})"
     return name

@@ -49,6 +49,8 @@ def test_cosines_of_small_numbers_do_not_overflow(dtype: str) -> None:
     z = np.array([[120, 0], [90, 120]], dtype)
     centers = np.array([[100, 0], [0, 100]], dtype)
     np.testing.assert_allclose(cosine_normality(z, centers), [1, 0.8], rtol=1e-6)
+    wide = np.array([[300, 400]], "f2")  # its square is beyond the largest float16
+    np.testing.assert_allclose(normality(np.array([[1.0, 0.0]]), wide), [0.6], rtol=1e-12)
     long = np.array([[3e4, 4e4]]).astype("f2" if dtype == "f2" else "f8")
     np.testing.assert_allclose(cosine_normality(long, centers), [0.8], rtol=1e-3)
 

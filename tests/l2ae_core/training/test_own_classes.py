@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 
 from l2ae_core.devices import OnDevice
-from l2ae_core.layers import Dense, Identity, L2Normalize, LeakyReLU, ReLU, Reshape, Sequential
+from l2ae_core.layers import (
+    Dense,
+    Identity,
+    L2Normalize,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Sequential,
+)
+from l2ae_core.layers.describe import describe
 from l2ae_core.models import AutoEncoder
 from l2ae_core.models.dec import DecSettings, StudentAssignment, refine
 from l2ae_core.models.dec.step import JointStep
+from l2ae_core.models.drae import DRAEStep
 from l2ae_core.training.loop import fit
-from l2ae_core.training.optim import SGD, Adam
+from l2ae_core.training.optim import SGD, Adam, Optimizer
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
 from l2ae_kernels.cpu.emit.vectors import best
 from l2ae_kernels.cuda.device import emulate
@@ -349,6 +360,93 @@ def test_a_resume_refuses_another_optimizer_of_equal_name(tmp_path):
     fit(network(), images(), epochs=1, optimizer=SGD(0.1), **run)
     with pytest.raises(ValueError, match=r"optimizer is elsewhere\.SGD"):
         fit(network(), images(), epochs=2, optimizer=other(0.1), resume=True, **run)
+
+
+class OtherLoss(DRAEStep):
+    """DRAE with other gradients, and the settings of its parent."""
+
+    def gradients(self, x):
+        loss, grads = super().gradients(x)
+        return loss, {name: 2 * g for name, g in grads.items()}
+
+
+def test_a_resume_refuses_a_step_that_overrides_another(tmp_path):
+    def train(kind, epochs, resume):
+        model, optimizer = network(), SGD(0.01)
+        fit(
+            model, images(), epochs=epochs, optimizer=optimizer, rng=np.random.default_rng(0),
+            step=kind(model, optimizer), run_dir=tmp_path / kind.__name__, resume=resume,
+            progress=False,
+        )  # fmt: skip
+
+    train(DRAEStep, 1, False)
+    train(OtherLoss, 1, False)
+    train(OtherLoss, 2, True)
+    (tmp_path / "OtherLoss").rename(tmp_path / "other")
+    (tmp_path / "DRAEStep").rename(tmp_path / "OtherLoss")
+    (tmp_path / "other").rename(tmp_path / "DRAEStep")
+    for kind in (DRAEStep, OtherLoss):
+        with pytest.raises(ValueError, match="step is .* was trained with"):
+            train(kind, 3, True)
+
+
+def test_an_optimizer_without_settings_in_its_text_is_refused():
+    class Plain(Optimizer):
+        def step(self, params, grads): ...
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state): ...
+
+    with pytest.raises(ValueError, match="optimizer .*Plain has no __repr__"):
+        fit(network(), images(), epochs=1, optimizer=Plain(), rng=np.random.default_rng(0))
+
+
+@dataclass(frozen=True, eq=False)
+class Frozen(Layer):
+    """y = s x; not a field may be set."""
+
+    s: np.ndarray
+    parts: tuple[Layer, ...] = ()
+
+    def forward(self, x, train=False):
+        return self.s * x, None
+
+    def backward(self, dy, cache):
+        return self.s * dy, {}
+
+
+@dataclass(eq=False, slots=True)
+class Slotted(Layer):
+    """The same with slots."""
+
+    s: np.ndarray
+    parts: tuple[Layer, ...] = ()
+
+    forward, backward = Frozen.forward, Frozen.backward
+
+
+class Plain(Layer):
+    """The same without a decorator."""
+
+    def __init__(self, s, parts=()):
+        self.s, self.parts = s, {"all": list(parts)}
+
+    forward, backward = Frozen.forward, Frozen.backward
+
+
+@pytest.mark.parametrize("kind", [Frozen, Slotted, Plain])
+def test_a_copy_has_all_arrays_of_an_own_layer(kind):
+    layer = kind(np.float32([1, 2]), (dense(2, 2),))
+    copy = layer.astype(np.float64)
+    assert type(copy) is kind
+    assert copy.s.dtype == np.float64
+    inner = copy.parts["all"] if kind is Plain else copy.parts
+    assert inner[0].W.dtype == np.float64
+    assert layer.s.dtype == np.float32
+    assert describe(kind(np.ones(2))) != describe(kind(np.ones(3)))
+    assert describe(layer) != describe(kind(np.float32([1, 2]), (dense(2, 3),)))
 
 
 def test_a_refinement_refuses_another_network(tmp_path):
