@@ -12,6 +12,7 @@ from l2ae_kernels.arrays import Array
 
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("labels", "y")
+OVERSHOOT = 0.25  # of the range [0, 1]: bicubic and Lanczos filters pass it by less
 # what np.load raises for damaged files; TokenError comes from a damaged header
 _DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
@@ -56,7 +57,7 @@ def to_images(array: Array, where: str) -> Array:
     if not np.issubdtype(array.dtype, np.floating):
         raise DataError(
             f"{where}: images are {array.dtype} but expected uint8 (0…255) or floating point in "
-            "[0, 1]; convert with .astype(np.uint8), or divide by the largest possible value"
+            "[0, 1]; divide by the largest possible value, 255 for 8 bits, 65535 for 16"
         )
     finite = np.isfinite(array)
     if not finite.all():
@@ -65,21 +66,38 @@ def to_images(array: Array, where: str) -> Array:
             f"{where}: {array[first]} at index {first}, the first of {int((~finite).sum())} values "
             "that are NaN or Inf"
         )
-    low, high = array.min(), array.max()
+    low, high = float(array.min()), float(array.max())
     if low < 0 or high > 1:
-        raise DataError(
-            f"{where}: images lie in [{low:g}, {high:g}] but floating point is expected in [0, 1]; "
-            f"scale with {_advice(low, high)}"
-        )
+        raise DataError(f"{where}: images have {out_of_range(low, high)}")
     return np.ascontiguousarray(array, np.float32)
 
 
-def _advice(low: float, high: float) -> str:
-    if low >= 0 and high <= 255:
-        return "x / 255 if the values are grey levels 0…255"
-    if low >= -1 and high <= 1:
-        return "(x + 1) / 2 if the values are meant in [-1, 1]"
-    return "(x - x.min()) / (x.max() - x.min())"
+def out_of_range(low: float, high: float) -> str:
+    """Say that values lie from `low` to `high` and not in [0, 1], and what may be done about it."""
+    said = f"values from {low} to {high} but floating point is expected in [0, 1]"
+    if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        advice = "clip with np.clip(x, 0, 1) if the rest is rounding or the overshoot of a resize"
+    elif low >= -1 - OVERSHOOT and high <= 1 + OVERSHOOT:
+        advice = "scale with (x + 1) / 2 if the values are meant in [-1, 1]"
+    elif low >= 0 and high <= 255:
+        advice = "scale with x / 255 if the values are grey levels 0…255"
+    elif low >= 0 and high <= 65535:
+        advice = "scale with x / 65535 if the values are grey levels of 16 bits"
+    else:
+        advice = "scale with (x - x.min()) / (x.max() - x.min())"
+    return f"{said}; {advice}"
+
+
+def require_channels_last(where: str, shape: tuple[int, ...]) -> None:
+    """Raise DataError for a shape (N, C, H, W); `where` names the file or the method.
+
+    An "image" 1 or 3 pixels high with more than 4 channels is taken for one with channels first.
+    """
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:
+        raise DataError(
+            f"{where}: images have shape {shape}, which looks like (N, C, H, W) but expected "
+            "(N, H, W, C); use x.transpose(0, 2, 3, 1)"
+        )
 
 
 def _with_channels(array: Array, where: str) -> Array:
@@ -90,15 +108,8 @@ def _with_channels(array: Array, where: str) -> Array:
             f"{where}: images have shape {shape} but expected (N, H, W) or (N, H, W, C), "
             f"not empty{hint}"
         )
-    if array.ndim == 3:
-        return array[..., None]
-    # an "image" 1 or 3 pixels high with many channels is in truth (N, C, H, W)
-    if shape[1] in (1, 3) and shape[3] > 4:
-        raise DataError(
-            f"{where}: images have shape {shape}, which looks like (N, C, H, W) but expected "
-            "(N, H, W, C); use x.transpose(0, 2, 3, 1)"
-        )
-    return array
+    require_channels_last(where, shape)
+    return array[..., None] if array.ndim == 3 else array
 
 
 def _to_labels(array: Array, N: int, where: str) -> tuple[Array, tuple[str, ...] | None]:

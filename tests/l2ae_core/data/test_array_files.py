@@ -44,11 +44,14 @@ def nan_at(*where: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (GREY.astype(float), r"lie in \[0, 59\].*expected in \[0, 1\]; scale with x / 255"),
-        (GREY / 59 * 2 - 1, r"lie in \[-1, 1\].*scale with \(x \+ 1\) / 2"),
+        (GREY.astype(float), r"from 0\.0 to 59\.0 but .*expected in \[0, 1\]; scale with x / 255 "),
+        (GREY * 1000.0, r"to 59000\.0 .* scale with x / 65535 "),
+        (GREY / 59 * 2 - 1, r"from -1\.0 to 1\.0 .*scale with \(x \+ 1\) / 2"),
+        (GREY / 59 * 1.0000000001, r"from 0\.0 to 1\.0000000001 .*clip with np\.clip\(x, 0, 1\)"),
+        (GREY / 59 - 1e-9, r"from -1e-09 to 0\.99.*clip with np\.clip\(x, 0, 1\)"),
         (GREY - 1000.0, r"x\.min\(\)"),
         (GREY.astype(np.int64), r"images are int64 but expected uint8"),
-        (GREY.astype(np.uint16), r"images are uint16 but expected uint8"),
+        (GREY.astype(np.uint16), r"uint16 but expected uint8 .*divide .* 65535 for 16"),
         (GREY.astype(complex), r"images are complex128"),
         (GREY.astype(str), r"images are <U"),
         (nan_at(1, 2, 0), r"nan at index \(1, 2, 0, 0\), the first of 2 values"),
