@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.files import atomic_file, read_npz
+from l2ae_core.array_readers import array_entry, read_npz
+from l2ae_core.files import atomic_file
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_kernels.arrays import Array
 
@@ -36,8 +37,17 @@ class SavedClusters:
                 f"{path}: missing: the training of this run has not come to its end; "
                 f"`l2ae fit --resume --out {run}` goes on with it"
             )
+        where = str(path)
         try:
-            file = read_npz(path)
-            return cls(file["centers"], file["normality"], float(file["inertia"]))
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a file of clusters: {error}") from error
+            entries = read_npz(path)
+            centers = array_entry(entries, "centers", 2, "f", where)  # (K, D)
+            normality = array_entry(entries, "normality", 1, "f", where)  # (N,)
+            inertia = array_entry(entries, "inertia", 0, "f", where)
+            if not centers.size or not normality.size or (np.diff(normality) < 0).any():
+                raise ValueError(
+                    f"{where}: centers {centers.shape} and normality {normality.shape} are empty "
+                    "or not in ascending order"
+                )
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        return cls(centers, normality, float(inertia))

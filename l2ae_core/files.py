@@ -1,17 +1,11 @@
-"""Files that are the old one or the new one, never half of it; arrays are read without pickle."""
+"""Files that are the old one or the new one, never half of it."""
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
-
-import numpy as np
-
-from l2ae_kernels.arrays import Array
 
 CONFIG = "config.json"
 HISTORY = "history.jsonl"
@@ -74,20 +68,3 @@ def append_json_line(path: Path, value: dict[str, Any]) -> None:
     """Add one line to a file of JSON lines; it has left this process when the call returns."""
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{json.dumps(value)}\n")
-
-
-# What zipfile and numpy raise for bytes that are not what they should be.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
-
-
-def read_npz(path: Path) -> dict[str, Array]:
-    """Return all arrays of an .npz file; ValueError, naming the file, when any byte is damaged."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # reads every checksum, before any byte is interpreted
-        if damaged is None:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-    except _UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable .npz file: {error}") from error
-    raise ValueError(f"{path}: entry {damaged} is damaged: its checksum is wrong")

@@ -7,7 +7,8 @@ from typing import get_args
 from l2ae_core.data.array_files import load_npy, load_npz, to_images
 from l2ae_core.data.dataset import DataError, Dataset, Split
 from l2ae_core.data.digits import load_digits
-from l2ae_core.data.image_folder import SUFFIXES, load_folder, load_image
+from l2ae_core.data.image_file import SUFFIXES
+from l2ae_core.data.image_folder import load_folder, load_image
 from l2ae_core.data.mnist import load_mnist
 from l2ae_core.data.usps import load_usps
 

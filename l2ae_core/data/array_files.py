@@ -1,25 +1,26 @@
 """The user's own arrays: `.npy` with images, `.npz` with images and perhaps labels."""
 
-import tokenize
-import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from l2ae_core.array_readers import read_npy, read_npz
 from l2ae_core.data.dataset import DataError, Dataset
+from l2ae_core.readers import one_line
 from l2ae_kernels.arrays import Array
 
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("labels", "y")
 OVERSHOOT = 0.25  # of the range [0, 1]: bicubic and Lanczos filters pass it by less
-# what np.load raises for damaged files; TokenError comes from a damaged header
-_DAMAGED = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+
+Content = TypeVar("Content")
 
 
 def load_npy(path: Path) -> Dataset:
     """Return the images in a `.npy` file; see `to_images` for what it may hold."""
-    return Dataset(to_images(_read(path)[""], str(path)), None, path.name)
+    return Dataset(to_images(_read(read_npy, path), str(path)), None, path.name)
 
 
 def load_npz(path: Path) -> Dataset:
@@ -28,7 +29,7 @@ def load_npz(path: Path) -> Dataset:
     Labels are (N,): integers, or text, which becomes the position in the sorted `class_names`.
     Raises DataError for missing or ambiguous keys, and as `to_images`.
     """
-    arrays = _read(path)
+    arrays = _read(read_npz, path)
     images_key = _one_of(IMAGE_KEYS, arrays, path)
     labels_key = _one_of(LABEL_KEYS, arrays, path)
     if images_key is None:
@@ -132,17 +133,10 @@ def _one_of(keys: tuple[str, ...], arrays: dict[str, Array], path: Path) -> str 
     return found[0] if found else None
 
 
-def _read(path: Path) -> dict[str, Array]:
-    """Return the arrays by key, the single array of a `.npy` file under ""."""
+def _read(reader: Callable[[Path], Content], path: Path) -> Content:
     try:
-        with path.open("rb") as file:  # given a path, np.load leaves a damaged .npz open
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                arrays = {"": content}
-            else:
-                arrays = {key: content[key] for key in content.files}
-    except _DAMAGED as error:
-        raise DataError(f"{path}: cannot be read, truncated or corrupt: {error}") from error
-    if ("" in arrays) != (path.suffix.lower() == ".npy"):
-        raise DataError(f"{path}: the content is not what the ending {path.suffix} says")
-    return arrays
+        return reader(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {one_line(error.strerror or error)}") from error
+    except ValueError as error:
+        raise DataError(str(error)) from error

@@ -1,43 +1,29 @@
 """The user's own images: a folder of image files, or one file."""
 
-import struct
-import zlib
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from l2ae_core.data.dataset import DataError, Dataset
+from l2ae_core.data.image_file import SUFFIXES, read_image
 from l2ae_kernels.arrays import Array
-
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm", ".pnm")
-)
-GREY_MODES = frozenset(("1", "L"))
-COLOUR_MODES = frozenset(("RGB", "P", "CMYK", "YCbCr"))
-# what Pillow raises for damaged files, by format
-_DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    EOFError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 def load_folder(folder: Path) -> Dataset:
     """Return the images in `folder` and its sub-folders, sorted by their path in it.
 
-    Files with another ending than `SUFFIXES` and hidden files are passed over. If every image lies
+    Files with another ending than `SUFFIXES` and names that begin with "." or "__" are passed over.
+    Links to files and folders are followed, but for a link to a folder that it stands in: all that
+    is behind it is read already. Two paths to one folder, whose images would count twice, and links
+    to nothing are errors, as are folders that cannot be listed. If every image lies
     in a sub-folder, the names of the first-level sub-folders, sorted, are the classes; otherwise
     there are no labels. If all images are grey there is one channel; otherwise three, and grey
     images are repeated on them. Raises DataError as `read_image`, when there is no image, and when
     sizes differ, naming two files.
+
+    Bytes of a name that are not UTF-8 stand as "\\xe9" in `sample_names` and `class_names`.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
@@ -49,8 +35,8 @@ def load_folder(folder: Path) -> Dataset:
     labels, class_names = None, None
     if None not in classes:
         unique, inverse = np.unique(np.array(classes, dtype=str), return_inverse=True)
-        labels, class_names = inverse.astype(np.int64), tuple(str(name) for name in unique)
-    return Dataset(images, labels, folder.name, class_names, tuple(names))
+        labels, class_names = inverse.astype(np.int64), tuple(map(_shown, unique))
+    return Dataset(images, labels, folder.name, class_names, tuple(map(_shown, names)))
 
 
 def load_image(path: Path) -> Dataset:
@@ -58,53 +44,45 @@ def load_image(path: Path) -> Dataset:
     return Dataset(_stack([path]), None, path.name, sample_names=(path.name,))
 
 
-def read_image(path: Path) -> Array:
-    """Return pixels (H, W, 1) or (H, W, 3) uint8, turned upright as its EXIF data say.
-
-    Grey stays one channel, everything else becomes RGB. An alpha channel that is opaque everywhere
-    is dropped. Raises DataError for a file that cannot be decoded, for transparent pixels (their
-    value would depend on the background), for several frames, and for more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as opened:
-            frames = getattr(opened, "n_frames", 1)
-            if frames != 1:
-                raise DataError(f"{path}: has {frames} frames but expected one image")
-            image: Image.Image = ImageOps.exif_transpose(opened)
-            image.load()
-            return _pixels(image, path)
-    except DataError:
-        raise
-    except _DAMAGED as error:
-        raise DataError(f"{path}: cannot be decoded, truncated or corrupt: {error}") from error
-
-
-def _pixels(image: Image.Image, path: Path) -> Array:
-    if image.has_transparency_data:
-        alpha = np.asarray(image.convert("RGBA"))[..., 3]
-        if alpha.min() < 255:
-            raise DataError(
-                f"{path}: has transparent pixels; save it without an alpha channel, on the "
-                "background that you want"
-            )
-        image = image.convert("L" if image.mode in ("LA", "La", "L") else "RGB")
-    if image.mode in GREY_MODES:
-        return np.asarray(image.convert("L"))[..., None]  # (H, W, 1)
-    if image.mode in COLOUR_MODES:
-        return np.asarray(image.convert("RGB"))  # (H, W, 3)
-    raise DataError(
-        f"{path}: Pillow mode {image.mode} but expected 8-bit grey or colour; convert it to 8 bits"
-    )
-
-
 def _image_files(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
-    ]
+    files: list[Path] = []
+    seen: dict[str, Path] = {}  # real path → the path by which it was reached
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(folder, ())]
+    while waiting:
+        here, above = waiting.pop()
+        real = os.path.realpath(here)
+        if real in above:
+            continue
+        if real in seen:
+            raise DataError(
+                f"{here}: the same folder as {seen[real]}, so its images would count twice; "
+                "remove one of the links"
+            )
+        seen[real] = here
+        for path, is_folder in _entries(here):
+            if is_folder:
+                waiting.append((path, (*above, real)))
+            elif path.suffix.lower() in SUFFIXES:
+                files.append(path)
+    return files
+
+
+def _entries(folder: Path) -> list[tuple[Path, bool]]:
+    """Return what is in a folder and not hidden, and whether it is a folder itself."""
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
+        missing = [path for path in paths if not path.exists()]
+        found = [(path, path.is_dir()) for path in paths]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
+    if missing:
+        raise DataError(f"{min(missing)}: a link that leads nowhere; remove it or mend it")
+    return found
+
+
+def _shown(name: str) -> str:
+    """Return a file name as text that can be encoded."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _stack(paths: list[Path]) -> Array:

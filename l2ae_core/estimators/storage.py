@@ -6,15 +6,20 @@ and the fitted attributes that are numbers or lists), the arrays among the fitte
 """
 
 import json
+import math
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from l2ae_core.files import atomic_file, read_npz
+from l2ae_core.array_readers import array_entry, float_group, json_entry, read_npz
+from l2ae_core.estimators.parameters import check_parameters
+from l2ae_core.files import atomic_file
 from l2ae_core.layers.base import Params
-from l2ae_core.models.architectures import Architecture, build
-from l2ae_core.training.history import copy_into
+from l2ae_core.models.architectures import Architecture, build, weight_count
+from l2ae_core.readers import entry, one_line
+from l2ae_core.training.history import copy_into, parse_records
 
 if TYPE_CHECKING:
     from l2ae_core.estimators.base import AutoEncoderBase
@@ -25,8 +30,15 @@ FORMAT = "l2ae-estimator"
 VERSION = 1
 ARRAYS = ("embedding_", "labels_", "cluster_centers_")
 OPTIONAL_ARRAYS = ("mean_", "scale_")  # or None
-VALUES = ("inertia_", "n_iter_", "seed_", "n_features_in_", "image_shape_", "history_")
-OPTIONAL_VALUES = ("offset_", "feature_names_in_")
+VALUES: dict[str, tuple[type, ...]] = {
+    "inertia_": (float,),
+    "n_iter_": (int,),
+    "seed_": (int,),
+    "n_features_in_": (int,),
+    "image_shape_": (list, NoneType),
+    "history_": (list,),
+}
+OPTIONAL_VALUES: dict[str, tuple[type, ...]] = {"offset_": (float,), "feature_names_in_": (list,)}
 
 
 def save(path: Path, estimator: "AutoEncoderBase") -> None:
@@ -52,19 +64,19 @@ def save(path: Path, estimator: "AutoEncoderBase") -> None:
 
 def load(path: Path, cls: type[E]) -> E:
     """Read an estimator of class `cls`; ValueError, naming the file, when it cannot be one."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"load: there is no file {path}")
     entries = read_npz(path)
     _check_format(path, entries, cls.__name__)
     try:
-        return _assemble(entries, cls)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"load: {path} lacks or garbles an entry: {error}") from error
+        return _assemble(entries, cls, str(path))
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"load: {path} lacks or garbles an entry: {one_line(error)}") from error
 
 
 def _check_format(path: Path, entries: Params, name: str) -> None:
     mark = entries.get("format")
-    if mark is None or mark.shape != (3,) or str(mark[0]) != FORMAT:
+    if mark is None or mark.shape != (3,) or str(mark[0]) != FORMAT or not mark[1].isdecimal():
         raise ValueError(f"load: {path} is an .npz file, but not an estimator of this library")
     if int(mark[1]) > VERSION:
         raise ValueError(
@@ -74,27 +86,67 @@ def _check_format(path: Path, entries: Params, name: str) -> None:
         raise ValueError(f"load: {path} holds an {mark[2]} but expected an {name}")
 
 
-def _assemble(entries: Params, cls: type[E]) -> E:
-    values = json.loads(str(entries["values"]))
-    estimator = cls(**{name: _tuple(value) for name, value in values["parameters"].items()})
-    estimator.architecture_ = Architecture.from_dict(values["architecture"])
-    estimator.autoencoder_ = build(estimator.architecture_, np.random.default_rng(0))  # overwritten
-    copy_into(estimator.autoencoder_.params, _group(entries, "params/"), "params")
-    copy_into(estimator.autoencoder_.state, _group(entries, "state/"), "state")
-    fitted: dict[str, Any] = {name: entries[name] for name in ARRAYS}
-    fitted |= {name: entries.get(name) for name in OPTIONAL_ARRAYS}
-    fitted |= {name: values[name] for name in VALUES}
-    fitted |= {name: values[name] for name in OPTIONAL_VALUES if name in values}
-    fitted["image_shape_"] = _tuple(fitted["image_shape_"])
-    if "feature_names_in_" in fitted:
-        fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
+def _assemble(entries: Params, cls: type[E], where: str) -> E:
+    values = json_entry(entries, "values", where)
+    parameters = entry(values, "parameters", dict, where=where)
+    estimator = cls(**{name: _tuple(value) for name, value in parameters.items()})
+    architecture = Architecture.from_dict(entry(values, "architecture", dict, where=where))
+    params, state = (float_group(entries, f"{group}/", where) for group in ("params", "state"))
+    held, weights = sum(a.size for a in params.values()), weight_count(architecture)
+    if held < weights:  # the network may not fit in memory
+        raise ValueError(f"params hold {held:,} numbers but the encoder alone has {weights:,}")
+    estimator.architecture_ = architecture
+    estimator.autoencoder_ = build(architecture, np.random.default_rng(0))  # overwritten
+    copy_into(estimator.autoencoder_.params, params, "params")
+    copy_into(estimator.autoencoder_.state, state, "state")
+    check_parameters(estimator.get_params())
+    fitted = _fitted_arrays(entries, architecture, where) | _fitted_values(values, where)
+    _check_shape(fitted, architecture)
     for name, value in fitted.items():
         setattr(estimator, name, value)
     return estimator
 
 
-def _group(entries: Params, prefix: str) -> Params:
-    return {key.removeprefix(prefix): a for key, a in entries.items() if key.startswith(prefix)}
+def _fitted_arrays(entries: Params, architecture: Architecture, where: str) -> dict[str, Any]:
+    D = architecture.latent_dim
+    u = array_entry(entries, "embedding_", 2, "f", where)
+    centers = array_entry(entries, "cluster_centers_", 2, "f", where)
+    labels = array_entry(entries, "labels_", 1, "iu", where)
+    if u.shape != (len(labels), D) or centers.shape[1] != D or not labels.size:
+        raise ValueError(
+            f"embedding_ is {u.shape}, labels_ {labels.shape} and cluster_centers_ {centers.shape} "
+            f"but expected N and K rows of {D}"
+        )
+    if labels.min() < 0 or labels.max() >= len(centers):
+        raise ValueError(f"labels_ has {labels.max()} but there are {len(centers)} clusters")
+    optional = {n: array_entry(entries, n, 1, "f", where) for n in OPTIONAL_ARRAYS if n in entries}
+    fitted = {"embedding_": u, "labels_": labels, "cluster_centers_": centers}
+    return fitted | dict.fromkeys(OPTIONAL_ARRAYS) | optional
+
+
+def _check_shape(fitted: dict[str, Any], architecture: Architecture) -> None:
+    """Raise ValueError unless the features, their scaling and the network's images agree."""
+    shape, F = architecture.input_shape, fitted["n_features_in_"]
+    found = {name: a.shape for name in OPTIONAL_ARRAYS if (a := fitted[name]) is not None}
+    if math.prod(shape) != F or fitted["image_shape_"] not in (None, shape):
+        raise ValueError(
+            f"n_features_in_ is {F} and image_shape_ {fitted['image_shape_']} but the network "
+            f"takes {shape}"
+        )
+    if found and found != dict.fromkeys(OPTIONAL_ARRAYS, (F,)):
+        raise ValueError(f"mean_ and scale_ are {found} but expected ({F},)")
+
+
+def _fitted_values(values: dict[str, Any], where: str) -> dict[str, Any]:
+    fitted = {name: entry(values, name, *kinds, where=where) for name, kinds in VALUES.items()}
+    for name, kinds in OPTIONAL_VALUES.items():
+        if name in values:
+            fitted[name] = entry(values, name, *kinds, where=where)
+    parse_records(fitted["history_"], where)
+    fitted["image_shape_"] = _tuple(fitted["image_shape_"])
+    if "feature_names_in_" in fitted:
+        fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
+    return fitted
 
 
 def _plain(value: Any) -> Any:

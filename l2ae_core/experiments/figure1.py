@@ -25,13 +25,15 @@ import numpy as np
 from tqdm import tqdm
 
 from l2ae_core import data as data_sets
+from l2ae_core.array_readers import array_entry, json_entry, read_npz
 from l2ae_core.data import Dataset
 from l2ae_core.experiments import tsne
 from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Run
-from l2ae_core.files import atomic_file, read_npz
+from l2ae_core.files import atomic_file
 from l2ae_core.layers import L2Normalize
 from l2ae_core.models import AutoEncoder
+from l2ae_core.readers import entry
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
@@ -42,6 +44,10 @@ PANELS = {
     "c": "l2 constraint in training: u",
 }
 SYSTEMS = {"none": "cae", "l2": "cae-l2"}
+SETTINGS: dict[str, type] = {  # those that the picture and the page tell
+    "data": str, "seed": int, "epochs": int, "images": int, "library": str, "perplexity": float,
+    "neighbours": int,
+}  # fmt: skip
 IMAGES = 5000
 NEIGHBOURS = 10
 
@@ -84,19 +90,25 @@ class Figure1:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a file that `write` wrote; ValueError, naming it, when it is another."""
-        entries = read_npz(path)
-        try:
-            if entries["format"].tolist() != [FORMAT, str(VERSION)]:
-                raise ValueError(f"not of format {FORMAT}, version {VERSION}")
-            maps = {name: entries[f"map_{name}"] for name in PANELS if f"map_{name}" in entries}
-            labels = entries["labels"]
-            shapes = {name: m.shape for name, m in maps.items() if m.shape != (len(labels), 2)}
-            if shapes:
-                raise ValueError(f"{len(labels)} labels do not fit maps {shapes}")
-            return cls(json.loads(entries["settings"].item()), labels, maps,
-                       json.loads(entries["measures"].item()))  # fmt: skip
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not the maps of Figure 1: {error!r}") from error
+        entries, where = read_npz(path), str(path)
+        mark = array_entry(entries, "format", 1, "U", where).tolist()
+        if mark != [FORMAT, str(VERSION)]:
+            raise ValueError(f"{where}: of format {mark} but expected {[FORMAT, str(VERSION)]}")
+        names = [name for name in PANELS if f"map_{name}" in entries]
+        maps = {name: array_entry(entries, f"map_{name}", 2, "f", where) for name in names}
+        labels = array_entry(entries, "labels", 1, "iu", where)
+        for name, found in maps.items():
+            if found.shape != (len(labels), 2):
+                raise ValueError(f"{where}: {len(labels)} labels but map {name} is {found.shape}")
+        settings, measures = (json_entry(entries, n, where) for n in ("settings", "measures"))
+        for name, kind in SETTINGS.items():
+            entry(settings, name, kind, where=f"{where}: settings")
+        if settings["data"] not in NAMES:
+            raise ValueError(f"{where}: settings: data is {settings['data']!r}")
+        for panel in (*maps, "chance"):
+            for name in ("purity", "silhouette"):
+                entry(measures, f"{panel}.{name}", float, where=f"{where}: measures")
+        return cls(settings, labels, maps, measures)
 
 
 def maps_file(folder: Path, data: str) -> Path:

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from l2ae_core.experiments.paper import PaperTable
-from l2ae_core.experiments.run import Result, Task
+from l2ae_core.experiments.result_check import Task
+from l2ae_core.experiments.run import Result
 from l2ae_core.experiments.systems import SYSTEMS
 
 NAMES = {"mnist": "MNIST", "usps": "USPS", "digits": "digits"}

@@ -8,7 +8,7 @@ stand in the paper with three decimals.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from l2ae_core.experiments.run import Task
+from l2ae_core.experiments.result_check import Task
 from l2ae_core.experiments.systems import LATENT_WIDTHS
 
 DIGITS = tuple(range(10))

@@ -12,23 +12,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, get_args
+from typing import Any, Self, get_args
 
 from l2ae_core.data import DATASETS
+from l2ae_core.experiments.result_check import Task, check_result
 from l2ae_core.experiments.systems import System, find_system
 from l2ae_core.files import METRICS, write_json
+from l2ae_core.readers import entry, read_json
 
-Task: TypeAlias = Literal["clustering", "detection"]
 FORMAT = "l2ae-result"
 VERSION = 1
 ID_LENGTH = 12
 BATCH_SIZE = 256
 N_INIT = 20  # restarts of k-means
 CLASSES = 10  # of every data set here
-SCORES: dict[Task, tuple[str, ...]] = {  # what every result of a task has, and its chance level
-    "clustering": ("acc", "nmi", "ari"),
-    "detection": ("auc", "auprc"),
-}
 
 
 @dataclass(frozen=True)
@@ -180,15 +177,6 @@ class Result:
             value = value[part]
         return None if isinstance(value, Mapping) else float(value)
 
-    def _ask_for_numbers(self) -> None:
-        """LookupError or TypeError where a number is missing that the tables take for granted."""
-        task = self.config["task"]
-        scores = self.scores.values() if task == "detection" else (self.scores,)
-        _ = [0 + group[name] for group in (*scores, self.chance) for name in SCORES[task]]
-        _ = "many_to_one" not in self.scores or 0 + self.chance["many_to_one"]
-        _ = 0 + self.seconds["training"]
-        _ = "confusion" not in self.details or self.details["classes"][0]
-
     def write(self, path: Path) -> None:
         """Write the file, atomically."""
         write_json(path, {"format": FORMAT, "version": VERSION, "id": self.id} | asdict(self))
@@ -196,25 +184,21 @@ class Result:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a file that `write` wrote; ValueError, naming it, when it is another."""
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-            if values.pop("format") != FORMAT or values.pop("version") != VERSION:
-                raise ValueError(f"not of format {FORMAT}, version {VERSION}")
-            found = values.pop("id")
-            result = cls(**values)
-            absent = {field.name for field in fields(Run)} - result.config.keys()
-            if absent:
-                raise ValueError(f"its configuration lacks {', '.join(sorted(absent))}")
-            result._ask_for_numbers()
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path}: not the result of a run: {error!r}") from error
+        where = f"{path}: not the result of a run"
+        values = read_json(path)
+        mark = [entry(values, n, k, where=where) for n, k in (("format", str), ("version", int))]
+        if mark != [FORMAT, VERSION]:
+            raise ValueError(f"{where}: of format {mark} but expected {[FORMAT, VERSION]}")
+        found = entry(values, "id", str, where=where)
+        parts = {field.name: entry(values, field.name, dict, where=where) for field in fields(cls)}
+        unknown = values.keys() - parts.keys() - {"format", "version", "id"}
+        if unknown:
+            raise ValueError(f"{where}: unknown entries {sorted(unknown)}")
+        check_result(parts, where)
+        result = cls(**parts)
         if result.id != found:
             raise ValueError(f"{path}: says {found} but its configuration gives {result.id}")
         return result
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
 
 
 def _id_of(config: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from l2ae_core.experiments.paper import DIGITS, PaperTable
-from l2ae_core.experiments.run import Folder, Run, Task
+from l2ae_core.experiments.result_check import Task
+from l2ae_core.experiments.run import Folder, Run
 from l2ae_core.experiments.schedule import plan
 from l2ae_core.experiments.systems import SYSTEMS, find_system
 from l2ae_core.text import ranges

@@ -32,10 +32,23 @@ from l2ae_core.layers import (
 )
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.parts import require_counts
+from l2ae_core.readers import entry
 
 Model: TypeAlias = Literal["cae", "dense"]
 Norm: TypeAlias = Literal["none", "l2", "batch", "layer"]
 HiddenNorm: TypeAlias = Literal["none", "batch", "layer"]
+
+_TYPES: dict[str, tuple[type, ...]] = {  # of the fields as JSON
+    "model": (str,),
+    "input_shape": (list, tuple),
+    "latent_dim": (int,),
+    "norm": (str,),
+    "hidden_norm": (str,),
+    "affine": (bool,),
+    "slope": (float,),
+    "hidden": (list, tuple),
+    "filters": (list, tuple),
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ class Architecture:
                 f"Architecture.from_dict: unknown fields {sorted(unknown)}, missing fields "
                 f"{sorted(missing)}"
             )
+        for name in values:
+            entry(values, name, *_TYPES[name], where="Architecture.from_dict")
         arguments: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
@@ -106,6 +121,17 @@ def build(
         make.normalization(a.norm, a.latent_dim),
         Sequential(decoder, (a.latent_dim,)),
     )
+
+
+def weight_count(architecture: Architecture) -> int:
+    """Return how many weights the encoder has, biases left out; no array is made."""
+    a = architecture
+    if a.model == "dense":
+        widths = (math.prod(a.input_shape), *a.hidden, a.latent_dim)
+        return sum(i * o for i, o in pairwise(widths))
+    (H, W, C), (f1, f2, f3) = a.input_shape, a.filters
+    embedding = (H // 8) * (W // 8) * f3 * a.latent_dim
+    return 5 * 5 * C * f1 + 5 * 5 * f1 * f2 + 3 * 3 * f2 * f3 + embedding
 
 
 def _dense(a: Architecture, make: "_Make") -> tuple[list[Layer], list[Layer]]:

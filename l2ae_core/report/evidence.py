@@ -9,12 +9,21 @@ from pathlib import Path
 from l2ae_core.experiments import tables
 from l2ae_core.experiments.finder import NAMES, Finder
 from l2ae_core.experiments.paper import PAIRS
-from l2ae_core.experiments.run import SCORES, Result, Task, read_results
+from l2ae_core.experiments.result_check import SCORES, Task
+from l2ae_core.experiments.run import Result, read_results
 from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.plots.style import LINES, line_styles
+from l2ae_core.readers import entry
 
 CLUSTERING = SCORES["clustering"]
-QUANTILES = ("min", "q25", "median", "q75", "max")  # of the lengths of the codes
+ENVIRONMENT: dict[str, type] = {
+    "versions": dict,
+    "date": str,
+    "data_sha256": str,
+    "machine.processor": str,
+    "machine.system": str,
+    "machine.cores": int,
+}
 PLAIN = dict(PAIRS)
 
 
@@ -22,24 +31,25 @@ def read(path: Path) -> list[Result]:
     """Return all results of a folder; ValueError, naming the file, for one that is damaged."""
     results = read_results(path)
     for result in results:
-        try:
-            _check(result)
-        except (KeyError, TypeError, AttributeError) as error:
-            file = path / f"{result.id}.json"
-            raise ValueError(f"{file}: the result of a run lacks something: {error!r}") from error
+        _check(result, f"{path / result.id}.json")
     return results
 
 
-def _check(result: Result) -> None:
+def _check(result: Result, where: str) -> None:
     """Ask for what the page takes for granted beyond what the tables do."""
-    c, e = result.config, result.environment
-    _ = SYSTEMS[c["system"]], NAMES[c["data"]]
-    _ = e["versions"].items(), e["date"], e["data_sha256"]
-    _ = [e["machine"][name] for name in ("processor", "system", "cores")]
-    if c["task"] == "detection":
-        roc = result.details["roc"]
-        _ = [(roc[name]["fpr"], roc[name]["tpr"]) for name in result.scores]
-    _ = [0 + result.details["norms"][k] for k in QUANTILES if "norms" in result.details]
+    for name, known in (("system", SYSTEMS), ("data", NAMES)):
+        if result.config[name] not in known:
+            raise ValueError(f"{where}: config.{name} is {result.config[name]!r}")
+    for name, kind in ENVIRONMENT.items():
+        entry(result.environment, name, kind, where=f"{where}: environment")
+    for name in result.environment["versions"]:
+        entry(result.environment["versions"], name, str, where=f"{where}: environment.versions")
+    if result.config["task"] == "detection":
+        for score in result.scores:
+            entry(result.details, f"roc.{score}", dict, where=f"{where}: details")
+    blas = result.environment["machine"].get("blas", [])  # older results do not say
+    if not isinstance(blas, list) or not all(isinstance(name, str) for name in blas):
+        raise ValueError(f"{where}: environment.machine.blas is {blas!r} but expected names")
 
 
 def longest(results: Iterable[Result]) -> list[Result]:

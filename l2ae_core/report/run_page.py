@@ -7,14 +7,15 @@ from typing import Any
 
 from l2ae_core.clusters import CLUSTERS, SavedClusters
 from l2ae_core.experiments.tables import percent
-from l2ae_core.files import CHECKPOINT, CONFIG, METRICS
+from l2ae_core.files import CHECKPOINT, METRICS
 from l2ae_core.plots import epoch_bands, value_histogram
+from l2ae_core.readers import entry, read_json
 from l2ae_core.report.evidence import CLUSTERING, duration
 from l2ae_core.report.markup import Markup, definitions, element, figure, grid, paragraph, table
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import svg
 from l2ae_core.training import checkpoint as checkpoints
-from l2ae_core.training.history import History
+from l2ae_core.training.history import History, read_history
 from l2ae_core.training.run import read_config
 
 FPR = 0.05  # share of the training images below the threshold that is drawn
@@ -28,8 +29,7 @@ def run_page(path: Path) -> str:
     config = read_config(path)
     resume = f"l2ae fit --resume --out {path}"
     metrics = _metrics(path)
-    trained = (path / CHECKPOINT).exists()
-    history = checkpoints.load(path / CHECKPOINT).history if trained else History()
+    history = _history(path)
     clusters = SavedClusters.load(path) if (path / CLUSTERS).exists() else None
     sections = [
         Section("scores", "Scores", _scores(metrics, path), resume),
@@ -39,17 +39,22 @@ def run_page(path: Path) -> str:
         Section("configuration", "Configuration", [definitions(_flat(config, "versions"))]),
         Section("environment", "Environment", [definitions(_flat(config.get("versions", {})))]),
     ]
-    lead = paragraph(_what(config, history, path), class_="lead")
+    lead = paragraph(_what(config, history), class_="lead")
     return page(f"Run {path.resolve().name}", [lead], sections)
 
 
-def _what(config: Mapping[str, Any], history: History, path: Path) -> str:
-    try:
-        wanted, norm = config["training"].get("epochs"), config["architecture"].get("norm")
-        where, seed = config["data"]["name"], config["seed"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path / CONFIG}: not the configuration of a run: {error!r}") from error
+def _what(config: Mapping[str, Any], history: History) -> str:
+    wanted, norm = config["training"].get("epochs"), config["architecture"].get("norm")
+    where, seed = config["data"]["name"], config["seed"]
     return f"{len(history)} of {wanted} epochs on {where}, norm of the code: {norm}, seed {seed}."
+
+
+def _history(path: Path) -> History:
+    """Return that of the checkpoint, and the epochs since then of a training that goes on."""
+    trained = (path / CHECKPOINT).exists()
+    history = checkpoints.load(path / CHECKPOINT).history if trained else History()
+    history.records += read_history(path)[len(history) :]
+    return history
 
 
 def _metrics(path: Path) -> dict[str, Any]:
@@ -57,10 +62,7 @@ def _metrics(path: Path) -> dict[str, Any]:
     file = path / METRICS
     if not file.exists():
         return {}
-    try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: not valid JSON: {error}") from error
+    metrics = read_json(file)
     if not isinstance(metrics, dict):
         raise ValueError(f"{file}: expected scores by name but found {type(metrics).__name__}")
     return metrics
@@ -69,18 +71,20 @@ def _metrics(path: Path) -> dict[str, Any]:
 def _scores(metrics: Mapping[str, Any], path: Path) -> list[Markup]:
     if not metrics:
         return []
-    rows, chance = [], None
-    try:
-        for which in ("best", "last"):
-            scores = metrics[which]
-            cells = [percent(scores[k]) if k in scores else "" for k in CLUSTERING]
-            mse = metrics["reconstruction_mse"][which]
-            rows.append([f"{which} weights", *cells, f"{mse:.5f}", f"{scores['inertia']:.6g}"])
-            chance = scores.get("chance", chance)
-        if chance:
-            rows.append(["chance", *(percent(chance[k]) for k in CLUSTERING), "", ""])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path / METRICS}: not the scores of a run: {error!r}") from error
+    file, rows, chance = str(path / METRICS), [], None
+    for which in ("best", "last"):
+        scores = entry(metrics, which, dict, where=file)
+        names = [k for k in CLUSTERING if k in scores]
+        found = {k: percent(entry(metrics, f"{which}.{k}", float, where=file)) for k in names}
+        mse = entry(metrics, f"reconstruction_mse.{which}", float, where=file)
+        inertia = entry(metrics, f"{which}.inertia", float, where=file)
+        cells = [found.get(k, "") for k in CLUSTERING]
+        rows.append([f"{which} weights", *cells, f"{mse:.5f}", f"{inertia:.6g}"])
+        if "chance" in scores:
+            chance = entry(metrics, f"{which}.chance", dict, where=file)
+    if chance is not None:
+        cells = [percent(entry(chance, k, float, where=f"{file}: chance")) for k in CLUSTERING]
+        rows.append(["chance", *cells, "", ""])
     note = (
         "ACC (Eq. 6), NMI and ARI in percent, of k-means on the codes of the training images. Best "
         "weights: those of the epoch with the lowest training loss."
@@ -94,7 +98,7 @@ def _loss(history: History) -> list[Markup]:
         return []
     log = min(history.losses) > 0
     drawn = epoch_bands({"loss": [history.losses]}, y="loss", log=log)
-    best = history.best
+    best = min(history, key=lambda record: record.loss)  # of equal losses the first
     spent = duration(sum(r.seconds for r in history))
     caption = (
         f"Loss of the training. Lowest in epoch {best.epoch}: {best.loss:.5f}. {spent} in all."

@@ -10,14 +10,24 @@ wrong checksum. No entry is a pickle, and none is read as one.
 
 import json
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from l2ae_core.files import atomic_file, read_npz
+from l2ae_core.array_readers import array_entry, float_group, json_entry, read_npz
+from l2ae_core.files import atomic_file
 from l2ae_core.layers.base import HasArrays, Params
-from l2ae_core.training.history import Best, EpochRecord, History, copy_into, first_difference
+from l2ae_core.readers import entry
+from l2ae_core.training.history import (
+    Best,
+    History,
+    check_memory,
+    copy_into,
+    first_difference,
+    parse_records,
+)
 from l2ae_kernels.arrays import Array
 
 FORMAT = "l2ae-checkpoint"
@@ -91,7 +101,7 @@ def load(path: Path, model: HasArrays | None = None) -> Checkpoint:
     Raises CheckpointError when the file is missing, truncated, damaged, foreign, of a newer
     format or of another architecture.
     """
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path}: there is no checkpoint")
     try:
         entries = read_npz(path)
@@ -99,11 +109,9 @@ def load(path: Path, model: HasArrays | None = None) -> Checkpoint:
         raise CheckpointError(str(error)) from error
     _check_format(path, entries)
     try:
-        checkpoint = _assemble(entries)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: the checkpoint lacks or garbles an entry: {error}"
-        ) from error
+        checkpoint = _assemble(entries, str(path))
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     if model is not None:
         check_model(path, checkpoint, model)
     return checkpoint
@@ -120,27 +128,48 @@ def _check_format(path: Path, entries: Params) -> None:
         )
 
 
-def _assemble(entries: Params) -> Checkpoint:
-    missing = set(_json_value(entries["entries"])) - set(entries)
+def _assemble(entries: Params, where: str) -> Checkpoint:
+    names = json_entry(entries, "entries", where)
+    missing = set(map(str, names)) - entries.keys() if isinstance(names, list) else {"entries"}
     if missing:
-        raise KeyError(*sorted(missing))
-    records = [EpochRecord(**record) for record in _json_value(entries["history"])]
-    if len(records) != int(entries["epoch"]):
-        raise ValueError(f"epoch is {entries['epoch']} but history has {len(records)} records")
+        raise ValueError(f"{where}: the checkpoint lacks {', '.join(map(repr, sorted(missing)))}")
+    records = parse_records(json_entry(entries, "history", where), where)
+    epoch, best_epoch = (
+        int(array_entry(entries, name, 0, "iu", where)) for name in ("epoch", "best_epoch")
+    )
+    if len(records) != epoch or not 0 <= best_epoch <= epoch:
+        raise ValueError(
+            f"{where}: epoch is {epoch} and best_epoch {best_epoch} but history has "
+            f"{len(records)} records"
+        )
     best = Best(
-        int(entries["best_epoch"]),
-        float(entries["best_loss"]),
-        _group(entries, "best_params/"),
-        _group(entries, "best_state/"),
+        best_epoch,
+        float(array_entry(entries, "best_loss", 0, "f", where)) if best_epoch else inf,
+        float_group(entries, "best_params/", where),
+        float_group(entries, "best_state/", where),
     )
+    values = {name: json_entry(entries, name, where) for name in ("rng", "settings")}
     return Checkpoint(
-        params=_group(entries, "params/"),
-        state=_group(entries, "state/"),
+        params=float_group(entries, "params/", where),
+        state=float_group(entries, "state/", where),
         optimizer=_group(entries, "optimizer/"),
-        rng=_json_value(entries["rng"]),
+        rng=entry(values, "rng", dict, where=where),
         history=History(records, best),
-        settings=_json_value(entries["settings"]),
+        settings=entry(values, "settings", dict, where=where),
     )
+
+
+def check_size(path: Path, params: Params, weights: int) -> None:
+    """Raise CheckpointError when `params` are fewer than the `weights` of an encoder.
+
+    A network that the file cannot fill is not made in the first place: it may not fit in memory.
+    """
+    held = sum(a.size for a in params.values())
+    if held < max(weights, 1):
+        raise CheckpointError(
+            f"{path}: the checkpoint is of another architecture: it holds {held:,} numbers but the "
+            f"encoder alone has {weights:,}"
+        )
 
 
 def check_model(path: Path, checkpoint: Checkpoint, model: HasArrays) -> None:
@@ -158,6 +187,10 @@ def check_model(path: Path, checkpoint: Checkpoint, model: HasArrays) -> None:
             raise CheckpointError(
                 f"{path}: the checkpoint is of another architecture: {what} {difference}"
             )
+    try:
+        check_memory(checkpoint.optimizer, model.params)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _group(entries: Params, prefix: str) -> Params:
@@ -167,7 +200,3 @@ def _group(entries: Params, prefix: str) -> Params:
 def _json_array(value: Any) -> Array:
     """A JSON text as an array of characters; arrays inside (MT19937's key) become lists."""
     return np.array(json.dumps(value, default=lambda a: a.tolist()))
-
-
-def _json_value(text: Array) -> Any:
-    return json.loads(str(text))

@@ -1,11 +1,14 @@
 """What a training leaves besides the trained model: a record an epoch, and the best parameters."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from math import inf
+from pathlib import Path
 from typing import Any
 
+from l2ae_core.files import HISTORY
 from l2ae_core.layers.base import HasArrays, Params
+from l2ae_core.readers import entry, read_json_lines
 from l2ae_kernels.arrays import Array
 
 
@@ -82,6 +85,32 @@ class History:
         copy_into(model.state, self.best.state, "best state")
 
 
+def parse_records(values: Any, where: str) -> list[EpochRecord]:
+    """Return JSON values as the records of epochs 1, 2, …; ValueError, naming the entry."""
+    if not isinstance(values, list):
+        raise ValueError(f"{where}: the history is a {type(values).__name__} but expected a list")
+    names = {field.name: field.type for field in fields(EpochRecord)}
+    for epoch, record in enumerate(values, start=1):
+        here = f"{where}: record {epoch}"
+        for name, kind in names.items():
+            entry(record, name, int if kind is int else float, where=here)
+        if record.keys() != names.keys():
+            raise ValueError(f"{here}: has entries {sorted(record)} but expected {sorted(names)}")
+        if record["epoch"] != epoch:
+            raise ValueError(f"{here}: is that of epoch {record['epoch']}")
+    return [EpochRecord(**record) for record in values]
+
+
+def read_history(run_dir: Path) -> list[EpochRecord]:
+    """Return the records of `history.jsonl` of a run directory, as far as it has come.
+
+    A line that is not whole, the last one of a run under way, is left out. ValueError, naming file
+    and line, for damage anywhere else.
+    """
+    path = run_dir / HISTORY
+    return parse_records(read_json_lines(path), str(path)) if path.exists() else []
+
+
 def copies(arrays: Params) -> Params:
     """Return a dict of copies."""
     return {name: a.copy() for name, a in arrays.items()}
@@ -94,6 +123,19 @@ def first_difference(found: Params, wanted: Params) -> str:
         if a != b:
             return f"{name!r} is {a} but expected {b}"
     return ""
+
+
+def check_memory(memory: Params, params: Params) -> None:
+    """Raise ValueError when an entry "m.NAME" of an optimizer's memory does not fit that parameter.
+
+    The compiled steps write through the addresses of both.
+    """
+    for key, a in memory.items():
+        _, dot, name = key.partition(".")
+        if dot and _kind(a) != _kind(params.get(name)):
+            raise ValueError(
+                f"optimizer {key!r} is {_kind(a)} but the parameter is {_kind(params.get(name))}"
+            )
 
 
 def copy_into(target: Params, source: Params, what: str) -> None:

@@ -11,18 +11,42 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 import l2ae_core
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
-from l2ae_core.models.architectures import Architecture, build
+from l2ae_core.models.architectures import Architecture, build, weight_count
 from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.readers import entry, read_json
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import CheckpointError
 
 CONFIG_VERSION = 1
+ENTRIES: dict[str, tuple[type, ...]] = {  # of the configuration, besides its version
+    "architecture": (dict,),
+    "data.name": (str,),
+    "data.digest": (str,),
+    "seed": (int,),
+    "training": (dict,),
+    "versions": (dict,),
+}
+TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
+    "epochs": (int,),
+    "batch_size": (int,),
+    "optimizer": (str,),
+    "learning_rate": (float,),
+    "reduction": (str,),
+    "split": (str,),
+    "clusters": (int,),
+    "n_init": (int,),
+    "weights": (str,),
+    "anomaly_class": (int, str, NoneType),
+    "class_names": (list, NoneType),
+    "keep": (float,),
+}
 PACKAGES = ("numpy", "numba", "scipy", "scikit-learn")
 
 
@@ -88,22 +112,26 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
 def read_config(path: Path) -> dict[str, Any]:
     """Return the content of `config.json` of the run directory `path`.
 
-    Raises CheckpointError when it is missing, is no JSON, or is of a newer version.
+    Raises CheckpointError when it is missing, is no JSON or of a newer version, or, naming the
+    entry, when one is missing or of another type.
     """
     file = path / CONFIG
-    if not file.is_file():
+    if not file.exists():
         raise CheckpointError(f"{file}: missing, so {path} is not a run directory")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config: dict[str, Any] = read_json(file)
+        found = entry(config, "version", int, where=str(file))
+        if found > CONFIG_VERSION:
+            raise ValueError(
+                f"{file}: has version {found}, newer than {CONFIG_VERSION}, the newest known here"
+            )
+        for name, kinds in ENTRIES.items():
+            entry(config, name, *kinds, where=str(file))
+        for name, kinds in TRAINING_ENTRIES.items():
+            if name in config["training"]:
+                entry(config, f"training.{name}", *kinds, where=str(file))
     except ValueError as error:
-        raise CheckpointError(f"{file}: not valid JSON: {error}") from error
-    if not isinstance(config, dict) or not isinstance(config.get("version"), int):
-        raise CheckpointError(f"{file}: not the configuration of a run: it has no version")
-    if config["version"] > CONFIG_VERSION:
-        raise CheckpointError(
-            f"{file}: has version {config['version']}, newer than {CONFIG_VERSION}, the newest "
-            f"known here"
-        )
+        raise CheckpointError(str(error)) from error
     return config
 
 
@@ -118,8 +146,9 @@ def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, An
     checkpoint = checkpoints.load(path / CHECKPOINT)
     try:
         architecture = Architecture.from_dict(config["architecture"])
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path / CONFIG}: bad architecture: {error}") from error
+    checkpoints.check_size(path / CHECKPOINT, checkpoint.params, weight_count(architecture))
     dtype = next(iter(checkpoint.params.values())).dtype
     model = build(architecture, np.random.default_rng(0), dtype)  # weights are replaced below
     checkpoints.check_model(path / CHECKPOINT, checkpoint, model)

@@ -9,16 +9,19 @@ pickle.
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from l2ae_core.files import REFINEMENT, atomic_file, read_npz, remove_temporary_files
+from l2ae_core.array_readers import array_entry, json_entry, read_npz
+from l2ae_core.files import REFINEMENT, atomic_file, remove_temporary_files
 from l2ae_core.layers.base import Params
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.dec.assignment import StudentAssignment
+from l2ae_core.readers import entry
 from l2ae_core.training.checkpoint import CheckpointError
-from l2ae_core.training.history import TrainingError, copy_into
+from l2ae_core.training.history import TrainingError, check_memory, copy_into
 from l2ae_core.training.optim import Optimizer
 from l2ae_kernels.arrays import Array
 
@@ -101,37 +104,62 @@ class State:
         path = run_dir / REFINEMENT
         try:
             entries = read_npz(path)
-            if str(entries.get("format")) != FORMAT:
-                raise ValueError(f"its format is {entries.get('format')} but expected {FORMAT!r}")
-            before = json.loads(str(entries["settings"]))
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a file of a refinement: {error}") from error
+            mark = array_entry(entries, "format", 0, "U", str(path)).item()
+            if mark != FORMAT:
+                raise ValueError(f"{path}: its format is {mark} but expected {FORMAT!r}")
+            before = json_entry(entries, "settings", str(path))
+            if not isinstance(before, dict):
+                raise ValueError(f"{path}: entry 'settings' is {before!r} but expected an object")
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
         for name, now in settings.items():
             if before.get(name) != now:
                 raise ValueError(
                     f"refine: {name} is {now} but {path} was started with {before.get(name)}"
                 )
         try:
-            self._take(entries)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path}: an entry is missing or does not fit: {error}"
-            ) from error
+            self._take(entries, str(path))
+        except ValueError as error:
+            raise CheckpointError(f"{path}: an entry does not fit: {error}") from error
 
-    def _take(self, entries: Params) -> None:
-        def group(name: str) -> Params:
-            prefix = f"{name}/"
-            return {k.removeprefix(prefix): a for k, a in entries.items() if k.startswith(prefix)}
+    def _take(self, entries: Params, where: str) -> None:
+        history, last = json_entry(entries, "history", where), {}
+        for name, kind in (("stopped", str), ("seconds", float)):
+            last[name] = json_entry(entries, name, where)
+            entry(last, name, kind, where=where)
+        labels, start_labels = (
+            array_entry(entries, name, 1, "i", where) for name in ("labels", "start_labels")
+        )
+        if labels.shape != start_labels.shape:
+            raise ValueError(f"labels are {labels.shape} but start_labels {start_labels.shape}")
+        memory, center_memory = (_group(entries, n) for n in ("optimizer", "center_optimizer"))
+        check_memory(memory, self.model.params)
+        check_memory(center_memory, {"centers": self.assignment.centers})
+        self.history = _records(history)
+        self.stopped, self.seconds = last["stopped"], last["seconds"]
+        self.labels, self.start_labels = labels, start_labels
+        self.optimizer.load_state_dict(memory)
+        self.center_optimizer.load_state_dict(center_memory)
+        copy_into({"": self.assignment.centers}, _group(entries, "centers"), "centers")
+        copy_into(self.model.state, _group(entries, "state"), "state")
+        copy_into(self.model.params, _group(entries, "params"), "params")
 
-        self.history = [UpdateRecord(**record) for record in json.loads(str(entries["history"]))]
-        self.stopped = json.loads(str(entries["stopped"]))
-        self.seconds = float(json.loads(str(entries["seconds"])))
-        self.labels, self.start_labels = entries["labels"], entries["start_labels"]
-        self.optimizer.load_state_dict(group("optimizer"))
-        self.center_optimizer.load_state_dict(group("center_optimizer"))
-        copy_into({"": self.assignment.centers}, group("centers"), "centers")
-        copy_into(self.model.state, group("state"), "state")
-        copy_into(self.model.params, group("params"), "params")
+
+def _group(entries: Params, name: str) -> Params:
+    return {k.removeprefix(f"{name}/"): a for k, a in entries.items() if k.startswith(f"{name}/")}
+
+
+def _records(values: Any) -> list[UpdateRecord]:
+    kinds = {"iteration": (int,), "label_change": (float,), "kl": (float,),
+             "reconstruction": (float, NoneType)}  # fmt: skip
+    if not isinstance(values, list):
+        raise ValueError(f"history is {type(values).__name__} but expected a list")
+    for i, record in enumerate(values):
+        for name, allowed in kinds.items():
+            entry(record, name, *allowed, where=f"history, record {i}")
+        if record.keys() != kinds.keys():
+            raise ValueError(f"history, record {i} has the entries {sorted(record)}")
+    return [UpdateRecord(**record) for record in values]
 
 
 def prepare(run_dir: Path | None, resume: bool) -> bool:

@@ -60,7 +60,7 @@ def nan_at(*where: int) -> np.ndarray:
         (GREY[:0], r"shape \(0, 4, 3\).*not empty"),
         (GREY[None, None], r"shape \(1, 1, 5, 4, 3\)"),
         (np.zeros((5, 3, 32, 32), np.uint8), r"looks like \(N, C, H, W\).*transpose"),
-        (np.array([None, 1]), r"cannot be read.*allow_pickle"),
+        (np.array([None, 1]), "Python objects"),
     ],
 )
 def test_arrays_that_are_no_images(tmp_path: Path, array: np.ndarray, message: str) -> None:
@@ -105,7 +105,7 @@ def test_npz_with_text_labels(tmp_path: Path) -> None:
         ({"x": GREY, "y": np.arange(4)}, r"\['y'\]: labels have shape \(4,\) but expected \(5,\)"),
         ({"x": GREY, "y": np.arange(5.0)}, r"labels are float64 but expected integers"),
         ({"x": nan_at(0, 0, 1)}, r"\['x'\]: nan at index \(0, 0, 1, 0\)"),
-        ({"x": GREY, "y": np.array([None] * 5)}, "allow_pickle"),
+        ({"x": GREY, "y": np.array([None] * 5)}, "Python objects"),
     ],
 )
 def test_npz_that_do_not_fit(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
@@ -126,21 +126,21 @@ def test_files_cut_anywhere(tmp_path: Path, ending: str) -> None:
     raw = whole.read_bytes()
     for length in range(0, len(raw), 3):
         cut.write_bytes(raw[:length])
-        with pytest.raises(DataError, match=rf"cut\{ending}: cannot be read, truncated or corrupt"):
+        with pytest.raises(DataError, match=rf"cut\{ending}: not a readable \{ending} file"):
             load(cut)
 
 
 def test_damaged_header(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npy", GREY)
     path.write_bytes(path.read_bytes().replace(b")", b" ", 1))
-    with pytest.raises(DataError, match=r"a\.npy: cannot be read, truncated or corrupt"):
+    with pytest.raises(DataError, match=r"a\.npy: not a readable .* header"):
         load(path)
 
 
 def test_content_that_is_not_what_the_ending_says(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=GREY)
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
-    with pytest.raises(DataError, match=r"a\.npy: the content is not what the ending \.npy says"):
+    with pytest.raises(DataError, match=r"a\.npy: not a readable \.npy file"):
         load(tmp_path / "a.npy")
 
 

@@ -60,7 +60,7 @@ def test_images_of_other_shapes_are_refused(full: Path) -> None:
 
 def test_half_a_configuration_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"version": 1, "training": {}}')
-    with pytest.raises(ValueError, match=r"config\.json: not the configuration of a run"):
+    with pytest.raises(ValueError, match=r"config\.json: entry 'architecture' is missing"):
         run_page(tmp_path)
 
 

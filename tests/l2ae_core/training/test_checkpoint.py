@@ -149,7 +149,7 @@ def test_damaged_data_are_named(tmp_path):
     damaged = bytearray(path.read_bytes())
     damaged[damaged.index(np.full(3, 1.5).tobytes()) + 2000] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(CheckpointError, match=r"entry params/0.W.npy is damaged"):
+    with pytest.raises(CheckpointError, match=r"c\.npz: .*entry .params/0.W.npy. is damaged"):
         checkpoints.load(path)
 
 
@@ -164,7 +164,7 @@ def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="not a checkpoint of this library"):
         checkpoints.load(path)
     np.savez(path, format=np.array({}, dtype=object))  # a pickle
-    with pytest.raises(CheckpointError, match="allow_pickle=False"):
+    with pytest.raises(CheckpointError, match="Python objects"):
         checkpoints.load(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
@@ -185,13 +185,13 @@ def rewrite(path, **changes):
         ({"format": np.array(["l2ae-checkpoint", "2"])}, "written in format 2, newer than 1"),
         ({"format": np.array(["l2ae-checkpoint", "two"])}, "not a checkpoint of this library"),
         ({"format": np.array(["other", "1"])}, "not a checkpoint of this library"),
-        ({"history": None}, "lacks or garbles an entry: 'history'"),
-        ({"history": np.array("[{}]")}, "lacks or garbles an entry"),
-        ({"history": np.array("[")}, "lacks or garbles an entry"),
-        ({"best_params/0.W": None}, "lacks or garbles an entry: 'best_params/0.W'"),
-        ({"optimizer/m.0.W": None}, "lacks or garbles an entry: 'optimizer/m.0.W'"),
-        ({"epoch": np.array(9)}, "epoch is 9 but history has 2 records"),
-        ({"best_loss": np.zeros(2)}, "lacks or garbles an entry"),
+        ({"history": None}, "lacks 'history'"),
+        ({"history": np.array("[{}]")}, "record 1: entry 'epoch' is missing"),
+        ({"history": np.array("[")}, "entry 'history': not valid JSON"),
+        ({"best_params/0.W": None}, "lacks 'best_params/0.W'"),
+        ({"optimizer/m.0.W": None}, "lacks 'optimizer/m.0.W'"),
+        ({"epoch": np.array(9)}, "epoch is 9 .* history has 2 records"),
+        ({"best_loss": np.zeros(2)}, "entry 'best_loss' is"),
     ],
 )
 def test_wrong_entries_are_named(tmp_path, change, message):

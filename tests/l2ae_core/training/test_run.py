@@ -94,7 +94,7 @@ def test_resume_compares_the_settings(tmp_path, config):
     [
         (None, "config.json: missing"),
         ("{", "config.json: not valid JSON"),
-        ("[]", "config.json: not the configuration of a run"),
+        ("[]", "config.json: entry 'version' is missing"),
         ('{"version": 2}', "config.json: has version 2, newer than 1"),
     ],
 )
