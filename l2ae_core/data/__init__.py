@@ -7,6 +7,7 @@ from typing import get_args
 from l2ae_core.data.array_files import load_npy, load_npz, to_images
 from l2ae_core.data.dataset import DataError, Dataset, Split
 from l2ae_core.data.digits import load_digits
+from l2ae_core.data.fetch import expand_user
 from l2ae_core.data.image_file import SUFFIXES
 from l2ae_core.data.image_folder import load_folder, load_image
 from l2ae_core.data.mnist import load_mnist
@@ -46,7 +47,7 @@ def load(
             f"load: split is {split!r} but {name_or_path} is a path, which has no split; "
             "keep train and test in two files or folders"
         )
-    return _load_path(Path(name_or_path).expanduser())
+    return _load_path(expand_user(name_or_path))
 
 
 def _load_path(path: Path) -> Dataset:

@@ -11,7 +11,7 @@ from l2ae_core.data.dataset import DataError, Dataset
 from l2ae_core.readers import one_line
 from l2ae_kernels.arrays import Array
 
-IMAGE_KEYS = ("images", "x")
+IMAGE_KEYS = ("images", "x", "X")
 LABEL_KEYS = ("labels", "y")
 OVERSHOOT = 0.25  # of the range [0, 1]: bicubic and Lanczos filters pass it by less
 
@@ -24,7 +24,7 @@ def load_npy(path: Path) -> Dataset:
 
 
 def load_npz(path: Path) -> Dataset:
-    """Return the images (key `images` or `x`) and labels (`labels` or `y`) of a `.npz` file.
+    """Return the images (key `images`, `x` or `X`) and labels (`labels` or `y`) of a `.npz` file.
 
     Labels are (N,): integers, or text, which becomes the position in the sorted `class_names`.
     Raises DataError for missing or ambiguous keys, and as `to_images`.
@@ -104,7 +104,8 @@ def require_channels_last(where: str, shape: tuple[int, ...]) -> None:
 def _with_channels(array: Array, where: str) -> Array:
     shape = array.shape
     if array.ndim not in (3, 4) or array.size == 0:
-        hint = "; for one image write x[None]" if array.ndim == 2 else ""
+        flat = "; for one image write x[None], for flat ones x.reshape(-1, H, W)"
+        hint = flat if array.ndim == 2 else ""
         raise DataError(
             f"{where}: images have shape {shape} but expected (N, H, W) or (N, H, W, C), "
             f"not empty{hint}"
@@ -119,11 +120,18 @@ def _to_labels(array: Array, N: int, where: str) -> tuple[Array, tuple[str, ...]
             f"{where}: labels have shape {array.shape} but expected ({N},), one for each image"
         )
     if array.dtype.kind in "US":
-        names, labels = np.unique(array.astype(str), return_inverse=True)
+        try:
+            text = array.astype(str)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: labels are bytes but no ASCII: {one_line(error)}") from error
+        names, labels = np.unique(text, return_inverse=True)
         return labels.astype(np.int64), tuple(str(name) for name in names)
     if array.dtype.kind not in "iub":
         raise DataError(f"{where}: labels are {array.dtype} but expected integers or text")
-    return array.astype(np.int64), None
+    labels = array.astype(np.int64)
+    if array.dtype.kind == "u" and (labels < 0).any():  # beyond the largest int64
+        raise DataError(f"{where}: labels go up to {array.max()} but expected integers below 2**63")
+    return labels, None
 
 
 def _one_of(keys: tuple[str, ...], arrays: dict[str, Array], path: Path) -> str | None:

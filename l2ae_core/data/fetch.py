@@ -2,7 +2,8 @@
 
 The check is the SHA-256 of the uncompressed data, because mirrors compress differently. A download
 is kept in memory until it has passed the check, and enters the cache by an atomic rename: a killed
-process, a broken connection or an HTML error page leaves nothing there that could be read.
+process, a broken connection or an HTML error page leaves nothing there that could be read. Where
+the cache cannot be written, the verified bytes are used all the same, with a warning.
 """
 
 import gzip
@@ -21,10 +22,12 @@ import pooch
 from tqdm import tqdm
 
 from l2ae_core.data.dataset import DataError
+from l2ae_core.readers import one_line, read_bytes
 
 ENVIRONMENT = "L2AE_DATA"
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces of the answer
 PART = ".part-"  # prefix of the folders in which cache files are written
+MAX_BYTES = 1 << 26  # of a file, uncompressed; the largest one has 47,040,016
 PART_LIFETIME = 60.0  # seconds; no write of a verified file takes this long, so older is dead
 
 
@@ -49,8 +52,25 @@ class RemoteFile:
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads are kept in: the user's cache folder of the system."""
-    return Path(pooch.os_cache("l2ae"))
+    """Return the folder that downloads are kept in: the user's cache folder of the system.
+
+    Raises OSError for a user without a home, as in a container.
+    """
+    try:
+        folder = Path(pooch.os_cache("l2ae"))
+    except RuntimeError as error:
+        raise FileNotFoundError(one_line(error)) from error
+    if not folder.is_absolute():  # "~", as it stands
+        raise FileNotFoundError("no home directory is known")
+    return folder
+
+
+def expand_user(path: str | Path) -> Path:
+    """Return a path with ~ replaced; DataError where no home directory is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{path}: {one_line(error)}") from error
 
 
 def obtain(file: RemoteFile, data_dir: Path | None) -> tuple[bytes, str]:
@@ -62,18 +82,38 @@ def obtain(file: RemoteFile, data_dir: Path | None) -> tuple[bytes, str]:
     """
     local = data_dir or os.environ.get(ENVIRONMENT)
     if local:
-        path = _find(file, Path(local).expanduser())
-        return unpack(path.read_bytes(), str(path)), str(path)
-    cached = cache_folder() / file.path
-    _sweep(cached.parent)
-    if cached.is_file():
-        data = cached.read_bytes()
-        if _sha256(data) == file.sha256:
-            return data, str(cached)
-        warnings.warn(f"{cached}: damaged, so it is downloaded again", stacklevel=2)
+        path = _find(file, expand_user(local))
+        return unpack(_content(path), str(path)), str(path)
+    try:
+        cached = cache_folder() / file.path
+        data = _from_cache(cached, file)
+    except OSError as error:
+        warnings.warn(f"{file.name}: no cache can be read ({error})", stacklevel=2)
+        return download(file), file.name
+    if data is not None:
+        return data, str(cached)
     data = download(file)
-    _store(data, cached)
+    try:
+        _store(data, cached)
+    except OSError as error:
+        warnings.warn(
+            f"{cached}: cannot be written ({error}), so every process downloads it again; "
+            f"{ENVIRONMENT} may name a folder that has it",
+            stacklevel=2,
+        )
     return data, str(cached)
+
+
+def _from_cache(cached: Path, file: RemoteFile) -> bytes | None:
+    """Return the bytes of a file in the cache, or None where there are none, or wrong ones."""
+    _sweep(cached.parent)
+    if not cached.is_file():
+        return None
+    data = cached.read_bytes()
+    if _sha256(data) == file.sha256:
+        return data
+    warnings.warn(f"{cached}: damaged, so it is downloaded again", stacklevel=3)
+    return None
 
 
 def check(file: RemoteFile, data: bytes, where: str, *, samples: int) -> None:
@@ -99,11 +139,15 @@ def unpack(raw: bytes, where: str) -> bytes:
     if not raw.startswith(b"\x1f\x8b"):
         return raw
     try:
-        return gzip.decompress(raw)
+        with gzip.open(io.BytesIO(raw)) as file:
+            data = file.read(MAX_BYTES + 1)
     except EOFError:
         raise DataError(f"{where}: truncated: the gzip data end too early") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{where}: corrupt gzip data: {error}") from error
+        raise DataError(f"{where}: corrupt gzip data: {one_line(error)}") from error
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{where}: more than {MAX_BYTES:,} bytes uncompressed, so another file")
+    return data
 
 
 def download(file: RemoteFile) -> bytes:
@@ -145,12 +189,21 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path, MAX_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {one_line(error.strerror or error)}") from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
 def _find(file: RemoteFile, folder: Path) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder (named by data_dir, --data-dir or {ENVIRONMENT})")
     for parent in (folder, (folder / file.path).parent):
         for candidate in (parent / file.name, parent / f"{file.name}.gz"):
-            if candidate.is_file():
+            if candidate.exists():
                 return candidate
     raise DataError(
         f"{folder}: holds neither {file.name} nor {file.path}, with or without .gz; name no folder "
@@ -169,5 +222,9 @@ def _store(data: bytes, path: Path) -> None:
 def _sweep(folder: Path) -> None:
     """Remove what a process killed in the middle of `_store` has left."""
     for part in folder.glob(f"{PART}*"):
-        if time.time() - part.stat().st_mtime > PART_LIFETIME:
+        try:
+            age = time.time() - part.stat().st_mtime
+        except FileNotFoundError:  # another process has removed it
+            continue
+        if age > PART_LIFETIME:
             shutil.rmtree(part, ignore_errors=True)

@@ -42,19 +42,18 @@ def parse_usps(data: bytes, where: str) -> tuple[Array, Array]:
     Raises DataError naming the file, the line and what is wrong there: the number of values, text
     that is no number, a grey value outside [−1, 1], a label that is no digit.
     """
-    rows = [line.split() for line in data.splitlines()]
-    for line, row in enumerate(rows, start=1):
+    rows = []
+    for number, line in enumerate(data.splitlines(), start=1):
+        row = line.split()
         if len(row) != COLUMNS:
             raise DataError(
-                f"{where}: line {line} has {len(row)} values but expected {COLUMNS} "
+                f"{where}: line {number} has {len(row)} values but expected {COLUMNS} "
                 "(the digit, then 256 grey values)"
             )
+        rows.append(_numbers(row, f"{where}: line {number}"))
     if not rows:
         raise DataError(f"{where}: empty")
-    try:
-        values = np.array(rows).astype(np.float64)  # (N, 257)
-    except ValueError:
-        raise _not_a_number(rows, where) from None
+    values = np.array(rows)  # (N, 257)
     labels, x = values[:, 0], values[:, 1:]
     wrong = ~np.isin(labels, np.arange(10))
     if wrong.any():
@@ -71,14 +70,16 @@ def parse_usps(data: bytes, where: str) -> tuple[Array, Array]:
     return images, labels.astype(np.int64)
 
 
-def _not_a_number(rows: list[list[bytes]], where: str) -> DataError:
-    for line, row in enumerate(rows, start=1):
+def _numbers(row: list[bytes], where: str) -> Array:
+    try:
+        return np.array(row).astype(np.float64)
+    except ValueError:
         for column, text in enumerate(row, start=1):
             try:
                 float(text)
             except ValueError:
-                return DataError(f"{where}: line {line}, value {column} is {text!r}, not a number")
-    return DataError(f"{where}: holds text that is not a number")
+                raise DataError(f"{where}, value {column} is {text[:40]!r}, not a number") from None
+        raise DataError(f"{where}: holds text that is not a number") from None
 
 
 def load_part(part: str, data_dir: Path | None) -> Dataset:

@@ -1,5 +1,6 @@
 """Downloads: which mirror is taken, what is refused, and what is left in the cache."""
 
+import gzip
 import os
 import re
 import signal
@@ -116,7 +117,7 @@ def test_damaged_cache_is_replaced(
     assert mirrors.hits == ["/good", "/good"]
 
 
-def test_error_while_writing_leaves_nothing(
+def test_a_full_disk_leaves_nothing_in_the_cache(
     mirrors: Any, packed: dict[str, bytes], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, mirrors.add("/good", packed[PATH]))
@@ -127,10 +128,41 @@ def test_error_while_writing_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", disk_full)
-        with pytest.raises(OSError, match="No space left"):
-            load("usps", split="test")
+        with pytest.warns(UserWarning, match=r"zip\.test: cannot be written .*No space left"):
+            assert len(load("usps", split="test")) == 3
     assert list((cache / "usps").iterdir()) == []
     assert len(load("usps", split="test")) == 3
+    assert mirrors.hits == ["/good", "/good"]
+
+
+@pytest.mark.parametrize("where", ["in a file", "no home"])
+def test_without_a_cache_the_download_is_used(
+    mirrors: Any,
+    packed: dict[str, bytes],
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    use(monkeypatch, mirrors.add("/good", packed[PATH]))
+    if where == "in a file":
+        cache.write_text("a file where the folder would be")
+    else:
+
+        def homeless(project: str) -> str:
+            raise RuntimeError("could not determine the home directory")
+
+        monkeypatch.setattr(fetch.pooch, "os_cache", homeless)
+    with pytest.warns(UserWarning, match=r"zip\.test: (cannot be written|no cache)"):
+        data = load("usps", split="test")
+    assert len(data) == 3
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(
+    published: SimpleNamespace, tmp_path: Path
+) -> None:
+    (tmp_path / "zip.test.gz").write_bytes(gzip.compress(bytes(fetch.MAX_BYTES + 1), 1))
+    with pytest.raises(DataError, match=r"zip\.test\.gz: more than .* uncompressed"):
+        load("usps", split="test", data_dir=tmp_path)
 
 
 def child(file: fetch.RemoteFile, cache: Path, before: str = "") -> subprocess.Popen[bytes]:
