@@ -70,7 +70,8 @@ def _image_files(folder: Path) -> list[Path]:
 def _entries(folder: Path) -> list[tuple[Path, bool]]:
     """Return what is in a folder and not hidden, and whether it is a folder itself."""
     try:
-        paths = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
+        names = [name for name in os.listdir(folder) if not name.startswith((".", "__"))]  # noqa: PTH208
+        paths = [folder / name for name in names]
         missing = [path for path in paths if not path.exists()]
         found = [(path, path.is_dir()) for path in paths]
     except OSError as error:
