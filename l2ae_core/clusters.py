@@ -11,6 +11,7 @@ from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_kernels.arrays import Array
 
 CLUSTERS = "clusters.npz"
+ROUNDING = 1e-3  # of a cosine in float32, with room to spare
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class SavedClusters:
                     f"{where}: centers {centers.shape} and normality {normality.shape} are empty "
                     "or not in ascending order"
                 )
+            if np.abs(normality).max() > 1 + ROUNDING:
+                raise ValueError(f"{where}: entry 'normality' is no cosine, in [-1, 1]")
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         return cls(centers, normality, float(inertia))

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 
 MAX_TEXT = 1 << 26  # bytes; 300,000 epochs make a history of this size, and nothing here a larger
 MAX_DEPTH = 50  # of lists and objects in each other; nothing here has more than 6
+MAX_MESSAGE = 400  # characters; zipfile quotes what stands in the place of a name
 MAX_DIGITS = 40  # of an integer: the state of a random generator has 128 bits
 _KINDS: dict[type, str] = {
     dict: "an object",
@@ -124,8 +125,9 @@ def require_numbers(value: Any, name: str, *, where: str) -> None:
 
 
 def one_line(error: object) -> str:
-    """Return a message on one line, without control characters."""
-    text = " ".join(str(error).split())
+    """Return a message on one line, without control characters, cut where it is very long."""
+    text = " ".join(str(error)[: 2 * MAX_MESSAGE].split())
+    text = text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -100,6 +100,8 @@ class Figure1:
         for name, found in maps.items():
             if found.shape != (len(labels), 2):
                 raise ValueError(f"{where}: {len(labels)} labels but map {name} is {found.shape}")
+            if not len(found) or (np.ptp(found, axis=0) == 0).any():
+                raise ValueError(f"{where}: map {name} has no extent")
         settings, measures = (json_entry(entries, n, where) for n in ("settings", "measures"))
         for name, kind in SETTINGS.items():
             entry(settings, name, kind, where=f"{where}: settings")

@@ -211,4 +211,10 @@ def read_results(folder: Path) -> list[Result]:
 
     None where there is no folder. Raises ValueError, naming the file, for a damaged one.
     """
-    return [Result.read(path) for path in sorted(folder.glob(f"{'[0-9a-f]' * ID_LENGTH}.json"))]
+    results = {
+        path: Result.read(path) for path in sorted(folder.glob(f"{'[0-9a-f]' * ID_LENGTH}.json"))
+    }
+    for path, result in results.items():
+        if path.stem != result.id:
+            raise ValueError(f"{path}: is the result {result.id}; expected that name")
+    return list(results.values())

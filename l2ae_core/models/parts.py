@@ -38,5 +38,6 @@ def in_batches(function: Callable[[Array], Array], images: Array, batch_size: in
 
 def require_counts(name: str, values: tuple[int, ...], length: int | None = None) -> None:
     """Raise ValueError unless `values` are integers ≥ 1, `length` of them unless it is None."""
-    if length not in (None, len(values)) or not all(isinstance(v, int) and v >= 1 for v in values):
+    counts = all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in values)
+    if length not in (None, len(values)) or not counts:
         raise ValueError(f"{name} is {values} but expected {length or 'some'} integers ≥ 1")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from l2ae_core.clusters import CLUSTERS, SavedClusters
 from l2ae_core.experiments.tables import percent
 from l2ae_core.files import CHECKPOINT, METRICS
@@ -127,7 +129,7 @@ def _clusters(clusters: SavedClusters | None) -> list[Markup]:
     """How normal the training images are by Eq. 5, and the inertia."""
     if clusters is None:
         return []
-    v = clusters.normality
+    v = clusters.normality.astype(np.float64)  # float32 has no room for bins between near values
     tau = float(v[int(FPR * len(v))])
     drawn = value_histogram(v, tau, x="normality v (Eq. 5)", label=f"τ = {tau:.4f} ")
     K, D = clusters.centers.shape

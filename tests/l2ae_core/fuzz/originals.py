@@ -52,6 +52,7 @@ class Original:
     kind: str
     read: Callable[[Path], Any]
     checksums: bool = False
+    slow: bool = False  # draws a page, in half a second
 
     @property
     def unit(self) -> str:
@@ -206,13 +207,13 @@ def _write_run(folder: Path) -> list[Original]:
            REFINEMENT, run_dir=folder / "refined", progress=False)  # fmt: skip
     return [
         Original("run/config.json", "json", _run),
-        Original("run/config.json", "json", _run_report),
+        Original("run/config.json", "json", _run_report, slow=True),
         Original("run/checkpoint.npz", "npz", _run, checksums=True),
-        Original("run/checkpoint.npz", "npz", _run_report),
+        Original("run/checkpoint.npz", "npz", _run_report, slow=True),
         Original("run/clusters.npz", "npz", _clusters, checksums=True),
-        Original("run/clusters.npz", "npz", _run_report),
-        Original("run/metrics.json", "json", _run_report),
-        Original("run/history.jsonl", "jsonl", _run_report),
+        Original("run/clusters.npz", "npz", _run_report, slow=True),
+        Original("run/metrics.json", "json", _run_report, slow=True),
+        Original("run/history.jsonl", "jsonl", _run_report, slow=True),
         Original("estimator.npz", "npz", _estimator, checksums=True),
         Original("refined/refinement.npz", "npz", _refinement),
     ]
@@ -235,7 +236,7 @@ def _write_results(folder: Path) -> list[Original]:
     names = [f"results/{result.id}.json" for result in results]
     return [
         *(Original(name, "result", _results) for name in names),
-        *(Original(name, "result", _results_report) for name in names),
-        Original("results/figure1-usps.npz", "npz", _results_report),
-        Original(f"results/arrays/{results[1].id}.npz", "npz", _arrays),
+        *(Original(name, "result", _results_report, slow=True) for name in names),
+        Original("results/figure1-usps.npz", "npz", _results_report, slow=True),
+        Original(f"results/arrays/{results[1].id}.npz", "npz", _arrays, slow=True),
     ]
