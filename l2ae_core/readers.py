@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NoReturn
 
 MAX_TEXT = 1 << 26  # bytes; 300,000 epochs make a history of this size, and nothing here a larger
 MAX_DEPTH = 50  # of lists and objects in each other; nothing here has more than 6
+MAX_NUMBER = 1e39  # that can be drawn; float32 arithmetic ends below
 MAX_MESSAGE = 400  # characters; zipfile quotes what stands in the place of a name
 MAX_DIGITS = 40  # of an integer: the state of a random generator has 128 bits
 _KINDS: dict[type, str] = {
@@ -113,14 +114,17 @@ def entry(values: Any, name: str, *kinds: type, where: str) -> Any:
 
 
 def require_numbers(value: Any, name: str, *, where: str) -> None:
-    """Raise ValueError unless a value is a number, or lists or objects of numbers at any depth."""
+    """Raise ValueError unless a value is a number of at most MAX_NUMBER.
+
+    Lists and objects of such numbers, at any depth, will do.
+    """
     if isinstance(value, Mapping):
         for key, part in value.items():
             require_numbers(part, f"{name}.{key}", where=where)
     elif isinstance(value, list):
         for i, part in enumerate(value):
             require_numbers(part, f"{name}[{i}]", where=where)
-    elif type(value) not in (int, float):
+    elif type(value) not in (int, float) or abs(value) > MAX_NUMBER:
         raise ValueError(f"{where}: entry {name!r} is {reprlib.repr(value)} but expected a number")
 
 

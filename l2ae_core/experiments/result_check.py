@@ -67,7 +67,8 @@ def _check_details(parts: Mapping[str, Any], where: str) -> None:
 def _curve(parts: Mapping[str, Any], name: str, where: str) -> list[float]:
     """Return an entry that is a list of numbers, not empty."""
     found: list[float] = entry(parts, name, list, where=where)
-    if not found or any(type(value) not in (int, float) for value in found):
+    require_numbers(found, name, where=where)
+    if not found or any(isinstance(value, list | dict) for value in found):
         raise ValueError(f"{where}: entry {name!r} is no list of numbers")
     return found
 

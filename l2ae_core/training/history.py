@@ -8,7 +8,7 @@ from typing import Any
 
 from l2ae_core.files import HISTORY
 from l2ae_core.layers.base import HasArrays, Params
-from l2ae_core.readers import entry, read_json_lines
+from l2ae_core.readers import entry, read_json_lines, require_numbers
 from l2ae_kernels.arrays import Array
 
 
@@ -93,7 +93,8 @@ def parse_records(values: Any, where: str) -> list[EpochRecord]:
     for epoch, record in enumerate(values, start=1):
         here = f"{where}: record {epoch}"
         for name, kind in names.items():
-            entry(record, name, int if kind is int else float, where=here)
+            value = entry(record, name, int if kind is int else float, where=here)
+            require_numbers(value, name, where=here)
         if record.keys() != names.keys():
             raise ValueError(f"{here}: has entries {sorted(record)} but expected {sorted(names)}")
         if record["epoch"] != epoch:
