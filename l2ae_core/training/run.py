@@ -20,7 +20,7 @@ import l2ae_core
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
 from l2ae_core.models.architectures import Architecture, build, weight_count
 from l2ae_core.models.autoencoder import AutoEncoder
-from l2ae_core.readers import entry, read_json
+from l2ae_core.readers import entry, one_line, read_json
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import CheckpointError
 
@@ -147,7 +147,7 @@ def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, An
     try:
         architecture = Architecture.from_dict(config["architecture"])
     except ValueError as error:
-        raise CheckpointError(f"{path / CONFIG}: bad architecture: {error}") from error
+        raise CheckpointError(f"{path / CONFIG}: bad architecture: {one_line(error)}") from error
     checkpoints.check_size(path / CHECKPOINT, checkpoint.params, weight_count(architecture))
     dtype = next(iter(checkpoint.params.values())).dtype
     model = build(architecture, np.random.default_rng(0), dtype)  # weights are replaced below
