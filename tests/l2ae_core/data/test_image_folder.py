@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,39 @@ def test_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no image")
     with pytest.raises(DataError, match=r"no image in it \(looked for \.bmp"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [3, 20, 40])
+def test_damaged_exif_data_of_a_photograph_are_no_reason_to_refuse_it(
+    tmp_path: Path, cut: int
+) -> None:
+    """Whole data sets of photographs have such files; every viewer shows them."""
+    exif = Image.Exif()
+    exif[0x010E] = "a long description" * 4
+    write(tmp_path / "a.jpg", GREY, exif=exif.tobytes()[:-cut])
+    write(tmp_path / "b.jpg", GREY)
+    damaged, whole = (load(tmp_path / name).images for name in ("a.jpg", "b.jpg"))
+    np.testing.assert_array_equal(damaged, whole)
+
+
+def test_a_tag_that_is_cut_off_a_tiff_is_a_reason(tmp_path: Path) -> None:
+    """Its tags say what the bytes of the pixels mean."""
+    path = write(tmp_path / "a.tif", COLOUR)
+    raw = bytearray(path.read_bytes())
+    at = raw.index(struct.pack("<HHI", 258, 3, 3)) + 8  # where the bits of each sample stand
+    raw[at : at + 4] = struct.pack("<I", len(raw) - 1)
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"a\.tif: "):
+        load(path)
+
+
+@pytest.mark.parametrize("limit", [20, 10])  # Pillow warns from 20 pixels on, refuses from 40
+def test_more_pixels_than_pillow_takes_for_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    path = write(tmp_path / "a.png")  # 30 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(DataError, match=r"a\.png: .*exceeds limit"):
+        load(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert len(load(path)) == 1

@@ -98,3 +98,46 @@ def test_foreign_damaged_and_newer_files_are_refused_by_name(tmp_path: Path) -> 
             np.savez(bad, **content)
         with pytest.raises(ValueError, match=rf"bad.npz.*{message}"):
             AutoEncoderClusterer.load(bad)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fitted") / "good.npz"
+    AutoEncoderClusterer(2, random_state=0, **{**TINY, "epochs": 1}).fit(table()).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("labels_", np.zeros(60)), ("labels_", np.full(60, 2)), ("labels_", np.full(60, -1)),
+        ("labels_", np.zeros(59, int)), ("embedding_", np.zeros((60, 3), "f4")),
+        ("embedding_", np.full((60, 4), np.nan)), ("cluster_centers_", np.zeros((2, 9))),
+        ("cluster_centers_", np.zeros(4)), ("mean_", np.zeros(4)), ("scale_", np.array("x")),
+        ("values/inertia_", "1"), ("values/seed_", 1.5), ("values/n_features_in_", 6),
+        ("values/image_shape_", [5, 1, 1]), ("values/history_", [{}]), ("values/history_", {}),
+        ("values/architecture", []), ("values/architecture/latent_dim", 10**9),
+        ("values/architecture/hidden", [10**6, 10**6]), ("values/parameters/scale", 3),
+        ("values/parameters/more", 3), ("values/parameters/n_clusters", "two"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_does_not_fit_is_refused_by_name(
+    fitted: Path, tmp_path: Path, name: str, value: Any
+) -> None:
+    path = tmp_path / "bad.npz"
+    with np.load(fitted) as archive:
+        entries = dict(archive)
+    if name.startswith("values"):
+        values = json.loads(str(entries["values"]))
+        _, *way, last = name.split("/")
+        part = values
+        for step in way:
+            part = part[step]
+        part[last] = value
+        entries["values"] = np.array(json.dumps(values))
+    else:
+        entries[name] = value
+    np.savez(path, **entries)
+    with pytest.raises(ValueError, match=r"bad\.npz") as told:
+        AutoEncoderClusterer.load(path)
+    assert "\n" not in str(told.value)

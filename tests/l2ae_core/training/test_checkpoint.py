@@ -226,3 +226,17 @@ def test_another_architecture_is_refused(small, tmp_path):
 def test_restore_knows_last_and_best_only(small):
     with pytest.raises(ValueError, match="which is 'first' but expected 'last' or 'best'"):
         make().restore(small.start().model, "first")
+
+
+@pytest.mark.parametrize("memory", ["optimizer/m.", "optimizer/v."])
+def test_an_optimizer_of_other_shapes_is_refused(small, tmp_path, memory):
+    """The compiled step writes to the memory of the optimizer by address."""
+    path = tmp_path / "checkpoint.npz"
+    small.train(1, tmp_path)
+    with np.load(path) as archive:
+        entries = {name: archive[name] for name in archive.files}
+    name = next(name for name in entries if name.startswith(memory))
+    for changed in (entries[name][:1], entries[name].astype(np.float64)):
+        np.savez(path, **{**entries, name: changed})
+        with pytest.raises(CheckpointError, match=r"checkpoint\.npz: optimizer .* but the param"):
+            small.train(2, tmp_path, resume=True)

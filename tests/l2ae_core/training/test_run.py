@@ -119,3 +119,35 @@ def test_configuration_and_checkpoint_must_belong_together(small, tmp_path, conf
         (tmp_path / "config.json").write_text(json.dumps(changed))
         with pytest.raises(CheckpointError, match=message):
             load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "0"), ("seed", True), ("seed", None), ("data.name", 3), ("data.digest", None),
+        ("data", []), ("architecture", "cae"), ("training", []), ("training.weights", 3),
+        ("training.epochs", 1.5), ("training.clusters", "10"), ("training.keep", False),
+        ("training.anomaly_class", 1.5), ("versions", None), ("architecture.affine", "no"),
+        ("architecture.slope", "0.3"), ("architecture.latent_dim", True),
+        ("architecture.latent_dim", 10**9), ("architecture.input_shape", [8, 8]),
+        ("architecture.input_shape", 8), ("architecture.hidden", [10**6, 10**6]),
+        ("architecture.hidden", [True]), ("architecture.model", ["dense"]),
+    ],
+)  # fmt: skip
+def test_an_entry_of_another_kind_is_named(small, tmp_path, config, name, value):
+    """A network that would take 10**12 numbers is not made either."""
+    create_run(tmp_path, config())
+    small.train(1, tmp_path)
+    changed = config()
+    if name == "architecture.hidden":
+        changed["architecture"]["model"] = "dense"
+    *way, last = name.split(".")
+    part = changed
+    for step in way:
+        part = part[step]
+    part[last] = value
+    (tmp_path / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match="another architecture|" + last) as told:
+        load_run(tmp_path)
+    assert str(tmp_path) in str(told.value)
+    assert "\n" not in str(told.value)
