@@ -3,9 +3,10 @@
 import io
 import json
 import os
+import signal
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,21 @@ def refused(read: Callable[[], Any], name: str) -> str:
     return message
 
 
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """End a test that waits for a writer of a FIFO."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("still waiting")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("alarm")
 @pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs there")
 @pytest.mark.parametrize("what", ["fifo", "folder", "device"])
 @pytest.mark.parametrize("name", READERS)

@@ -1,7 +1,9 @@
 """Folders that are links, lead in circles, cannot be listed, or have names that are no UTF-8."""
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +121,21 @@ def test_a_folder_that_cannot_be_listed_is_named(
         (all_images / "dog").chmod(0o755)
 
 
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """End a test that waits for a writer of a FIFO."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("still waiting")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize("name", ["a.png", "a.npy", "a.npz"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
