@@ -75,7 +75,8 @@ def _tells_of_damage(warning: warnings.WarningMessage, form: str | None) -> bool
     """
     if issubclass(warning.category, Image.DecompressionBombWarning):
         return True
-    return form == "TIFF" and not str(warning.message).startswith("Metadata Warning")
+    told = issubclass(warning.category, UserWarning) and form == "TIFF"
+    return told and not str(warning.message).startswith("Metadata Warning")
 
 
 def _read(path: Path) -> tuple[Array, str | None]:
