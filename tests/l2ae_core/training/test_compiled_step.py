@@ -9,12 +9,12 @@ from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import LayerwiseStep, make_step
-from l2ae_kernels.cpu.emit.vectors import best, vectors
+from l2ae_kernels.cpu.emit.vectors import vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 
 from .stacks import GRADIENTS, LOSS, _flat, assert_equal_steps, clear_images, narrow
 
-pytestmark = pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
+pytestmark = pytest.mark.needs_vectors
 
 
 @pytest.mark.parametrize("norm", ["l2", "none"])

@@ -10,6 +10,8 @@ from l2ae_core.training.loss import reconstruction_loss
 from l2ae_core.training.optim import SGD
 from l2ae_kernels.cpu.threads import MOST, threads
 
+from .stacks import GRADIENTS
+
 WHOLE_RUN = "history.jsonl"
 
 
@@ -51,7 +53,11 @@ def test_one_step_of_fit_is_one_step_of_gradient_descent(small):
     )  # fmt: skip
     assert history.losses[0] == pytest.approx(loss, rel=1e-6)
     for name, p in t.model.params.items():
-        np.testing.assert_allclose(p, before[name] - 1e-3 * grads[name], atol=2e-6)
+        layer = name.rpartition(".")[0]  # before batch norm the gradient of b itself is zero
+        size = max(np.abs(g).max() for n, g in grads.items() if n.rpartition(".")[0] == layer)
+        expected = before[name] - 1e-3 * grads[name]
+        bound = 1e-3 * GRADIENTS * size + np.spacing(np.abs(expected))
+        assert (np.abs(p - expected) <= bound).all(), name
 
 
 def test_training_learns_and_records(small):

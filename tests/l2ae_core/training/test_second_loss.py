@@ -10,12 +10,11 @@ from l2ae_core.layers import (
 )
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
-from l2ae_kernels.cpu.emit.vectors import best
 from l2ae_kernels.cpu.threads import MOST, threads
 
 from .stacks import GRADIENTS, LOSS, clear_images, dense, narrow, stack
 
-pytestmark = pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
+pytestmark = pytest.mark.needs_vectors
 
 
 def second_loss(targets, seen):
