@@ -18,9 +18,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what judges emitted kernels where none are: L2AE_VECTORS=none, or a processor without."""
+    """Skip what judges emitted kernels where none are emitted."""
     if item.get_closest_marker("needs_vectors") and get_vectors() is None:
-        pytest.skip("no kernels are emitted: L2AE_VECTORS=none, or a processor that has no vectors")
+        pytest.skip("no kernels are emitted: L2AE_VECTORS=none, or a processor without AVX2")
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,9 @@ def test_what_is_not_finite_stays_in_its_sample(bad, case):
     out = device.empty((3, 4), dtype)
     products.dense(device.to_device(x), device.to_device(W), None, out, slope=0.0, rung=name)
     finite = np.isfinite(device.to_host(out))
-    np.testing.assert_array_equal(finite, np.isfinite(x @ W))
+    with np.errstate(invalid="ignore"):  # some BLAS kernels compute Inf − Inf, where others do not
+        expected = np.isfinite(x @ W)
+    np.testing.assert_array_equal(finite, expected)
     assert finite[[0, 2]].all()
     assert not finite[1].all()
 
