@@ -106,7 +106,7 @@ class Layer(ABC):
 def attributes(thing: Any) -> dict[str, Any]:
     """Return what an object holds, by name: fields of a dataclass, with slots or without, and more.
 
-    Arrays, layers, settings: all that a copy needs, and all that tells two objects of a class apart.
+    Arrays, layers, settings: what a copy needs, and what tells two objects of a class apart.
     """
     names = [f.name for f in fields(thing)] if is_dataclass(thing) else []
     held = {name: getattr(thing, name) for name in names if hasattr(thing, name)}

@@ -54,5 +54,6 @@ def _text(value: Any, inside: tuple[int, ...]) -> str:
     if hasattr(value, "__dict__") or hasattr(value, "__dataclass_fields__"):
         if is_ours(value):
             return str(value)
-        return f"{name}({', '.join(f'{k}={_text(item, inside)}' for k, item in attributes(value).items())})"
+        held = (f"{k}={_text(item, inside)}" for k, item in attributes(value).items())
+        return f"{name}({', '.join(held)})"
     return name
