@@ -24,7 +24,6 @@ from l2ae_core.models.drae import DRAEStep
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import SGD, Adam, Optimizer
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
-from l2ae_kernels.cpu.emit.vectors import best
 from l2ae_kernels.cuda.device import emulate
 
 from .stacks import GRADIENTS, LOSS, dense, stack
@@ -249,7 +248,7 @@ def test_a_backward_pass_replaced_on_a_layer_makes_its_gradients():
     np.testing.assert_allclose(after, 3 * before, atol=GRADIENTS * 3 * np.abs(before).max())
 
 
-@pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
+@pytest.mark.needs_vectors
 def test_a_layer_that_is_exchanged_after_a_step_was_made_is_used():
     model, x = network(), images()
     step = make_step(model, Adam())
@@ -294,7 +293,7 @@ def test_a_step_replaced_on_an_optimizer_is_called():
     assert calls == [sorted(model.params)]
 
 
-@pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
+@pytest.mark.needs_vectors
 def test_a_step_that_overrides_gradients_makes_its_updates_of_them():
     model = network()
     before = {name: p.copy() for name, p in model.params.items()}
