@@ -26,6 +26,7 @@ MEMORY = 2 << 30  # bytes, beyond what the imports take
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
     seed, first, stop, step = map(int, sys.argv[2:])
     originals = write_originals(folder)
     others = [(folder / one.name).read_bytes() for one in originals]

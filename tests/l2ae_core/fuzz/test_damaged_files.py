@@ -15,8 +15,6 @@ TIMEOUT = 900  # seconds for all cases of a child
 
 
 def run_cases(folder: Path, first: int, stop: int, step: int) -> subprocess.Popen[str]:
-    folder.mkdir(parents=True)
-    (folder / "originals").mkdir()
     command = [sys.executable, CHILD, folder / "originals", SEED, first, stop, step]
     environment = os.environ | {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -45,7 +43,7 @@ def problems(process: subprocess.Popen[str]) -> tuple[list[str], int]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory as Linux has them")
 def test_damaged_files_are_read_right_or_named(tmp_path: Path) -> None:
-    """A case is replayed by `python child.py NEW_FOLDER SEED INDEX INDEX+1 1`."""
+    """Case INDEX alone: `python child.py EMPTY_FOLDER SEED INDEX INDEX+1 1`."""
     workers = min(os.cpu_count() or 1, 4)
     children = [
         run_cases(tmp_path / f"{worker}", worker, CASES, workers) for worker in range(workers)
