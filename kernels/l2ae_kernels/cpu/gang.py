@@ -11,7 +11,6 @@ import ctypes
 import os
 from collections.abc import Callable
 from functools import cache
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,19 +21,17 @@ from numba.extending import intrinsic
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.nearest.call import call
-from l2ae_kernels.cpu.threads import get_threads, in_ranges
+from l2ae_kernels.cpu.threads import available, get_threads, run_region
 
 LOOKS = 2000  # at the counter before the core is given away
-EVERY = 1 << 62  # multiply-adds: work that is always worth a thread
-
-_one_at_a_time = Lock()  # two gangs could each hold a thread that the other one waits for
+STOP = 8  # where in `state`: in another cache line than the counter
 
 
 class Barrier(NamedTuple):
-    """Where `size` threads meet. `arrived` counts all arrivals, ever; its line is its own."""
+    """Where `size` threads meet: `state` counts all arrivals, ever, and says when one will not."""
 
     size: int
-    arrived: Array  # (16,) int64
+    state: Array  # (16,) int64
     give_way: int  # address of a function without arguments, 0 for none
 
 
@@ -42,15 +39,14 @@ def run_gang(kernel: Callable[..., Any], items: int, *arguments: Any) -> None:
     """Call kernel(*arguments, barrier, first, last) for ranges of items, all at the same time.
 
     As `in_ranges`, on as many threads as are in use. One gang runs at a time in a process; another
-    caller waits.
+    caller waits. Where one thread fails, or Ctrl-C comes, the others stop at their next barrier.
     """
-    size = min(items, get_threads())
+    size = available(min(items, get_threads()))
     barrier = Barrier(size, np.zeros(16, np.int64), _give_way())
     if size == 1:
         kernel(*arguments, barrier, 0, items)
-        return
-    with _one_at_a_time:
-        in_ranges(kernel, items, EVERY, *arguments, barrier)
+    else:
+        run_region(kernel, (*arguments, barrier), items, size, barrier.state[STOP:])
 
 
 @cache
@@ -63,18 +59,24 @@ def _give_way() -> int:
 
 
 @jit()
-def wait(barrier: Barrier) -> None:
-    """Wait until all threads of the gang are here; what they wrote before is seen afterwards."""
+def wait(barrier: Barrier) -> bool:
+    """Wait until all threads of the gang are here; what they wrote before is seen afterwards.
+
+    False when one of them will not come: then the kernel has to return.
+    """
     if barrier.size == 1:
-        return
-    counter = barrier.arrived.ctypes.data
+        return True
+    counter = barrier.state.ctypes.data
     here = atomic_add(counter, 1)
     wanted = (here // barrier.size + 1) * barrier.size
     looks = 0
     while atomic_load(counter) < wanted:
+        if atomic_load(counter + STOP * 8) != 0:
+            return False
         looks += 1
         if looks > LOOKS and barrier.give_way != 0:
             call(barrier.give_way, ())
+    return True
 
 
 def _atomic_add(typing_context: Any, address: Any, value: Any) -> Any:

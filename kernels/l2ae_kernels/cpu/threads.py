@@ -2,24 +2,27 @@
 
     in_ranges(kernel, items, work, *arguments)  calls  kernel(*arguments, first, last)
 
-for contiguous ranges of 0 … items − 1, one on the calling thread and the others on a pool. Kernels
+for contiguous ranges of 0 … items − 1, one on the calling thread and the others on a team. Kernels
 release the GIL. A kernel's result must not depend on where the ranges are cut; then it does not
-depend on the number of threads either.
+depend on the number of threads either. Whatever interrupts the call, Ctrl-C or an error in a range,
+no thread is at work when it is left (team.py). A kernel that calls other kernels calls them on one
+thread.
 
 Why not Numba's `prange`: its threads wait at every barrier by spinning, which on a busy machine
 made a training step many times slower; it takes more than twice as long to compile; and it wakes
 all threads for work of a few microseconds.
 """
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from typing import Any
 
 from numba import config
+from numba.core.dispatcher import Dispatcher
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.team import Region, team
 
 # The cores of this process, or what the environment variable NUMBA_NUM_THREADS says.
 MOST: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -34,7 +37,11 @@ def get_threads() -> int:
 
 
 def use_threads(count: int) -> None:
-    """Let the kernels called from here on use `count` threads; ValueError when out of range."""
+    """Let the kernels called from here on use `count` threads; ValueError when out of range.
+
+    It is a context variable: a thread that is started later begins with all cores again, unless its
+    work is run in a copy of this context, as in executor.submit(copy_context().run, function).
+    """
     if not 1 <= count <= MOST:
         raise ValueError(f"threads: {count} is not between 1 and {MOST}, the cores of this process")
     _threads.set(count)
@@ -51,27 +58,28 @@ def threads(count: int) -> Iterator[None]:
         use_threads(before)
 
 
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, MOST - 1), thread_name_prefix="l2ae")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        after_in_child=_pool.cache_clear
-    )  # a child has none of its parent's threads
+def available(count: int) -> int:
+    """Return how many of `count` threads there are, with the calling one: 1 at least."""
+    return 1 + team().grow(count - 1) if count > 1 else 1
 
 
 def in_ranges(kernel: Callable[..., Any], items: int, work: int, *arguments: Any) -> None:
     """Call the kernel on ranges that cover 0 … items − 1; `work` is the number of multiply-adds."""
-    count = min(get_threads(), items, 1 + work // WORTH_A_THREAD)
-    if count <= 1:
+    count = available(min(get_threads(), items, 1 + work // WORTH_A_THREAD))
+    if count == 1:
         kernel(*arguments, 0, items)
-        return
-    cuts = [items * i // count for i in range(count + 1)]
-    others = [_pool().submit(kernel, *arguments, cuts[i], cuts[i + 1]) for i in range(1, count)]
-    try:
-        kernel(*arguments, cuts[0], cuts[1])
-    finally:
-        for future in others:  # also when interrupted: nothing may write to the arrays any more
-            future.result()
+    else:
+        run_region(kernel, arguments, items, count)
+
+
+def run_region(
+    kernel: Callable[..., Any], arguments: tuple[Any, ...], items: int, count: int,
+    stop: Array | None = None,
+) -> None:  # fmt: skip
+    """Call the kernel on `count` ranges; see Region."""
+    if isinstance(kernel, Dispatcher) and not kernel.overloads:
+        # Here, where Ctrl-C is heard, and not on all threads one after the other.
+        kernel.compile(tuple(map(kernel.typeof_pyval, (*arguments, 0, items))))
+    region = Region(kernel, arguments, items, count, stop)
+    region.context.run(_threads.set, 1)  # for the kernels that this one calls
+    region.run()

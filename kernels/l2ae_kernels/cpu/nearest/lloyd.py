@@ -61,16 +61,17 @@ def iterate_short(
         if leads:
             for i, r in enumerate(which):
                 found.moved[i] = _move_to_means(runs.centers[r], runs.sums[r], runs.counts[r])
-        wait(barrier)
+        if not wait(barrier):
+            return
         pass_short(kernels, x, panels, which, runs.centers, runs.labels, to, first, last)
-        wait(barrier)
+        if not wait(barrier):
+            return
         if leads:
             add_up(which, to, runs.sums, runs.counts, runs.changed)
             found.made[0] = iteration + 1
             if _needs_a_decision(which, runs, found.inertias[iteration]) or iteration + 1 == most:
                 found.made[1] = 1
-        wait(barrier)
-        if found.made[1]:
+        if not wait(barrier) or found.made[1]:
             return
 
 

@@ -1,0 +1,274 @@
+"""Parallel regions: whatever interrupts one, no thread is at work afterwards and the next works."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from itertools import count
+
+import numpy as np
+import pytest
+from numba import njit
+
+from l2ae_kernels.cpu import gang as gang_module
+from l2ae_kernels.cpu import team as team_module
+from l2ae_kernels.cpu import threads as threads_module
+from l2ae_kernels.cpu.gang import run_gang, wait
+from l2ae_kernels.cpu.threads import MOST, get_threads, in_ranges, threads, use_threads
+
+WORK = 1 << 40  # multiply-adds: worth every thread
+SOURCES = {module.__file__ for module in (gang_module, team_module, threads_module)}
+several = pytest.mark.skipif(MOST < 2, reason="one core")
+
+
+class Kernel:
+    """Adds one to its range of `out`, and knows whether it is still running somewhere."""
+
+    def __init__(self, items=2, seconds=0.002):
+        self.out, self.seconds = np.zeros(items, np.int64), seconds
+        self.running, self.callers = [], []
+
+    def __call__(self, first, last):
+        self.running.append(first)
+        self.callers.append(threading.current_thread())
+        time.sleep(self.seconds)
+        self.out[first:last] += 1
+        self.running.remove(first)
+
+
+@njit(nogil=True)
+def meet(out, barrier, first, last):
+    """Count the rounds that all threads have made together."""
+    for _ in range(50):
+        if not wait(barrier):
+            return
+        for i in range(first, last):
+            out[i] += 1
+
+
+class Meeting(Kernel):
+    """The same for threads that wait for each other."""
+
+    def __call__(self, barrier, first, last):
+        self.running.append(first)
+        time.sleep(self.seconds)
+        meet(self.out, barrier, first, last)
+        self.running.remove(first)
+
+
+def by_ranges(kernel):
+    in_ranges(kernel, len(kernel.out), WORK)
+
+
+def by_gang(kernel):
+    run_gang(kernel, len(kernel.out))
+
+
+@contextmanager
+def interrupted_at(n):
+    """Raise KeyboardInterrupt before the n-th instruction of the sources of parallel regions."""
+    left = n
+
+    def instruction(frame, event, _):
+        nonlocal left
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return instruction
+
+    def call(frame, _event, _):
+        return instruction(frame, "call", None) if frame.f_code.co_filename in SOURCES else None
+
+    before = sys.gettrace()
+    sys.settrace(call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@several
+@pytest.mark.parametrize(("run", "kind", "sum_"), [(by_ranges, Kernel, 1), (by_gang, Meeting, 50)])
+def test_an_interrupt_at_any_instruction_leaves_no_thread_at_work(run, kind, sum_):
+    """And the next region works, on a thread other than the caller's too."""
+    run(kind())  # threads are started, kernels compiled
+    for n in count(1):
+        kernel, interrupted = kind(), False
+        try:
+            with interrupted_at(n):
+                run(kernel)
+        except KeyboardInterrupt:
+            interrupted = True
+        assert not kernel.running
+        after = kernel.out.copy()
+        whole = kind(seconds=0)
+        run(whole)
+        assert whole.out.tolist() == [sum_] * len(whole.out)
+        np.testing.assert_array_equal(kernel.out, after)
+        if not interrupted:
+            break
+    assert n > 100  # instructions were counted
+    assert kernel.out.tolist() == [sum_] * len(kernel.out)
+
+
+@several
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("run", [by_ranges, by_gang])
+def test_what_a_range_raises_is_raised(run, first, kind):
+    """By the range of the caller and by that of another thread; nobody waits for the one that
+    failed."""
+    error, other_begun = kind("as it was"), threading.Event()
+    base = Meeting if run is by_gang else Kernel
+
+    class Failing(base):
+        def __call__(self, *arguments):
+            if arguments[-2] == first:
+                assert other_begun.wait(60)
+                raise error
+            other_begun.set()
+            super().__call__(*arguments)
+
+    kernel = Failing(seconds=0.02)
+    with pytest.raises(kind, match="as it was"):
+        run(kernel)
+    assert not kernel.running
+    run(whole := base())
+    assert len(set(whole.out.tolist())) == 1
+
+
+@several
+@pytest.mark.parametrize("run", [by_ranges, by_gang])
+def test_regions_that_begin_in_a_region_are_done_by_one_thread(run):
+    """A thread of the team that waited for the team would wait for ever."""
+    seen = []
+
+    def kernel(*arguments):
+        seen.append(get_threads())
+        inner = Kernel(seconds=0)
+        by_ranges(inner)
+        by_gang(Meeting(seconds=0))
+        assert len(set(inner.callers)) == 1
+
+    kernel.out = np.zeros(2)
+    run(kernel)
+    assert seen == [1, 1]
+    assert get_threads() == MOST
+
+
+@several
+def test_many_threads_may_call_kernels_at_once():
+    def work(_):
+        for _ in range(20):
+            for run, kind, sum_ in ((by_ranges, Kernel, 1), (by_gang, Meeting, 50)):
+                run(kernel := kind(seconds=0.0005))
+                assert kernel.out.tolist() == [sum_, sum_]
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(work, i) for i in range(8)]:
+            future.result(timeout=60)
+
+
+@several
+def test_without_threads_to_start_the_caller_does_all(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    team_module.team.cache_clear()
+    for run, kind, sum_ in ((by_ranges, Kernel, 1), (by_gang, Meeting, 50)):
+        run(kernel := kind())
+        assert kernel.out.tolist() == [sum_, sum_]
+    team_module.team.cache_clear()
+
+
+@several
+def test_the_caller_does_what_no_thread_came_for():
+    """All threads of the team are busy: a short region does not wait for them."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold(first, last):
+        busy.set()
+        assert go_on.wait(60)
+
+    holder = threading.Thread(target=in_ranges, args=(hold, MOST, WORK))
+    holder.start()
+    assert busy.wait(60)
+    by_ranges(kernel := Kernel(MOST, seconds=0))
+    go_on.set()
+    holder.join()
+    assert kernel.out.tolist() == [1] * MOST
+
+
+@several
+def test_threads_of_the_team_see_the_context_of_the_caller():
+    seen = []
+
+    def kernel(first, last):
+        seen.append((np.geterr()["over"], len(seen)))
+        time.sleep(0.01)
+
+    with np.errstate(over="raise"):
+        in_ranges(kernel, MOST, WORK)
+    assert {over for over, _ in seen} == {"raise"}
+    assert len(seen) == MOST
+
+
+@several
+def test_a_thread_begins_with_all_cores_unless_it_is_given_the_context():
+    with threads(1), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(get_threads).result() == MOST
+        assert pool.submit(copy_context().run, get_threads).result() == 1
+
+
+def test_a_number_of_threads_in_another_thread_is_its_own():
+    worker = threading.Thread(target=use_threads, args=(1,))
+    worker.start()
+    worker.join()
+    assert get_threads() == MOST
+
+
+def child(code, timeout=60):
+    """The end of a process that runs `code`: return code, and what it wrote."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout,
+        cwd=os.path.dirname(__file__),  # noqa: PTH120
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_process_ends_while_a_daemon_is_in_a_kernel():
+    code = """
+import threading, test_team as t
+begun = threading.Event()
+def go():
+    while True:
+        t.by_ranges(t.Kernel()); t.by_gang(t.Meeting()); begun.set()
+threading.Thread(target=go, daemon=True).start()
+begun.wait()
+print("end")
+"""
+    assert child(code) == (0, "end\n", "")
+
+
+def test_kernels_run_while_the_interpreter_ends():
+    code = """
+import atexit, sys, test_team as t
+def work(when, run=t.by_ranges, gang=t.by_gang, kernel=t.Kernel, meeting=t.Meeting):
+    run(k := kernel()); gang(m := meeting())
+    print(when, k.out.tolist(), m.out.tolist(), flush=True)
+class Late:
+    def __del__(self, work=work, ends=sys.is_finalizing):
+        work("finalizing" if ends() else "early")
+atexit.register(work, "atexit")
+work("first")
+late = Late()
+"""
+    steps = ("first", "atexit", "finalizing")
+    assert child(code) == (0, "".join(f"{step} [1, 1] [50, 50]\n" for step in steps), "")
