@@ -2,23 +2,59 @@
 
 Numba's `np.dot` calls SciPy's BLAS. If that BLAS splits a product over threads of its own while
 our threads already occupy the cores, both fight for them: several times slower. So every parallel
-kernel here runs inside `single_threaded_blas()`, which restores the former setting afterwards.
+kernel here runs inside `single_threaded_blas()`. The former setting returns when the last of the
+threads that are inside has left: most libraries have one setting for the whole process.
 """
 
-from contextlib import AbstractContextManager
+import os
 from functools import cache
+from threading import Lock, get_ident
+from typing import Any
 
 import scipy.linalg  # noqa: F401  # loads the BLAS that the controller has to find
 from threadpoolctl import ThreadpoolController
 
 
+class SingleThreadedBlas:
+    """A context manager. What Ctrl-C leaves half done, the next `with` of that thread ends."""
+
+    def __init__(self) -> None:
+        # Found once: to look costs more than a small product.
+        self.libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+        self.before: list[int] = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget the threads of the parent of this process."""
+        self.lock, self.inside = Lock(), set[int]()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.before:
+                self.before = [library.num_threads for library in self.libraries]
+            self.inside.add(get_ident())
+            for library in self.libraries:
+                library.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside.discard(get_ident())
+            if not self.inside:
+                for library, count in zip(self.libraries, self.before, strict=True):
+                    library.set_num_threads(count)
+                self.before = []
+
+
 @cache
-def _controller() -> ThreadpoolController:
-    """Find the loaded BLAS libraries once: to look costs more than a small product."""
-    return ThreadpoolController()
+def single_threaded_blas() -> SingleThreadedBlas:
+    """Context manager, one for the process: BLAS uses one thread inside it."""
+    return SingleThreadedBlas()
 
 
-def single_threaded_blas() -> AbstractContextManager[object]:
-    """Context manager: BLAS uses one thread inside it."""
-    limit: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
-    return limit
+def _renew() -> None:
+    if single_threaded_blas.cache_info().currsize:
+        single_threaded_blas().renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -5,14 +5,24 @@ another file holds a copy of its code, and would keep it when that file changes:
 this package, or in the hands of whoever works on it. So the key takes in every file.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 
 from l2ae_kernels.cpu.sources import digest
 
 COMMON: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+if hasattr(os, "register_at_fork"):
+    # A child that is born while another thread compiles would inherit the lock taken, for ever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

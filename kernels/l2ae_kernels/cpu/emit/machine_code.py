@@ -20,6 +20,7 @@ from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+from numba.core.compiler_lock import global_compiler_lock
 from platformdirs import user_cache_path
 
 from l2ae_kernels.cpu.emit.emitter import Module
@@ -36,25 +37,27 @@ class Library:
     A call releases the GIL. Arguments are addresses and integers (i64) alone.
     """
 
-    @classmethod
-    def of(cls, build: Callable[[Vectors], Module], vectors: Vectors) -> "Library":
+    @staticmethod
+    def of(build: Callable[[Vectors], Module], vectors: Vectors) -> "Library":
         """Return the functions of the module that `build` makes, which is called only if it must.
 
-        To write the IR takes a second and more; the sources of this package stand for it.
+        To write the IR takes a second and more; the sources of this package stand for it. There is
+        one such library for all threads, and it stays: kernels know of others by address alone.
         """
-        origin = repr((f"{build.__module__}.{build.__qualname__}", vectors, digest()))
-        return cls(lambda: str(build(vectors).ir), origin)
+        with global_compiler_lock:
+            return _of_sources(build, vectors, digest())
 
     def __init__(self, ir: str | Callable[[], str], origin: str | None = None) -> None:
-        machine = target_machine()
-        code = load_or_compile(ir, origin)
         self._addresses: dict[str, int] = {}
-        self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
-        # All sections in one piece: the small code model reaches two gigabytes, and other libraries
-        # of the process may lie in between.
-        self._engine = llvm.create_mcjit_compiler(self._module, machine, use_lmm=True)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
+        with global_compiler_lock:  # a fork waits for it, see jit.py
+            machine = target_machine()
+            code = load_or_compile(ir, origin)
+            self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
+            # All sections in one piece: the small code model reaches two gigabytes, and other
+            # libraries of the process may lie in between.
+            self._engine = llvm.create_mcjit_compiler(self._module, machine, use_lmm=True)
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            self._engine.finalize_object()
 
     def function(self, name: str, arguments: int) -> Any:
         """Return the function `name`, which takes so many i64 and returns nothing."""
@@ -65,11 +68,18 @@ class Library:
     def address(self, name: str) -> int:
         """Return where the function `name` begins; ValueError when there is none."""
         if name not in self._addresses:
-            address = int(self._engine.get_function_address(name))
+            with global_compiler_lock:
+                address = int(self._engine.get_function_address(name))
             if not address:
                 raise ValueError(f"Library: it has no function {name!r}")
             self._addresses[name] = address
         return self._addresses[name]
+
+
+@cache
+def _of_sources(build: Callable[[Vectors], Module], vectors: Vectors, sources: str) -> Library:
+    origin = repr((f"{build.__module__}.{build.__qualname__}", vectors, sources))
+    return Library(lambda: str(build(vectors).ir), origin)
 
 
 @cache

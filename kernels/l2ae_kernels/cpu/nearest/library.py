@@ -25,15 +25,15 @@ def kernels() -> Kernels:
     """Return the kernels for the vectors in use; there must be some."""
     vectors = get_vectors()
     assert vectors is not None  # the implementations table picks another rung
-    return _compiled(vectors)[0]
+    return _compiled(vectors)
 
 
 @cache
-def _compiled(vectors: Vectors) -> tuple[Kernels, Library]:
-    """Return the addresses, and the library that must outlive them."""
+def _compiled(vectors: Vectors) -> Kernels:
+    """Return the addresses, of a library that stays: Library.of."""
     library = Library.of(_build, vectors)
     addresses = [library.address(name) for name in Kernels._fields if name != "rows"]
-    return Kernels._make([*addresses, ROWS[vectors.name]]), library
+    return Kernels._make([*addresses, ROWS[vectors.name]])
 
 
 def _build(vectors: Vectors) -> Module:
