@@ -59,8 +59,13 @@ def threads(count: int) -> Iterator[None]:
 
 
 def available(count: int) -> int:
-    """Return how many of `count` threads there are, with the calling one: 1 at least."""
-    return 1 + team().grow(count - 1) if count > 1 else 1
+    """Return how many of `count` threads there are, with the calling one: 1 at least.
+
+    With NUMBA_DISABLE_JIT=1 kernels hold the GIL and cannot meet at barriers: one thread does all.
+    """
+    if count <= 1 or config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return 1
+    return 1 + team().grow(count - 1)
 
 
 def in_ranges(kernel: Callable[..., Any], items: int, work: int, *arguments: Any) -> None:

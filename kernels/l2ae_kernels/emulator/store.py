@@ -8,19 +8,16 @@ this process.
 """
 
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from l2ae_kernels import checked_files
 from l2ae_kernels.emulator import toolchain
 
-ENVIRONMENT = "L2AE_CACHE_DIR"
-_CHECKSUM = hashlib.sha256().digest_size
+_CHECKSUM = checked_files.SIZE
 _INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"\n]+)[>"]', re.MULTILINE)
 
 
@@ -54,17 +51,19 @@ def writable(name: str) -> Path:
     try:
         entry.mkdir(parents=True, exist_ok=True)
         tempfile.NamedTemporaryFile(dir=entry).close()
-    except OSError:  # a read-only folder or a full disk: the next start compiles again
-        entry = Path(_temporary().name) / name
-        entry.mkdir(exist_ok=True)
+    except OSError:  # a read-only folder: the next start compiles again
+        entry = _in_temporary(name)
     return entry
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Put a file in its place in one step."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(content)
-    return Path(file.name).replace(path)
+    """Put a file in its place in one step, in the temporary folder where the disk is full."""
+    try:
+        checked_files.put(path, content)
+    except OSError:
+        path = _in_temporary(path.parent.name) / path.name
+        checked_files.put(path, content)
+    return path
 
 
 def make(path: Path, build: Callable[[Path], None]) -> Path:
@@ -78,13 +77,18 @@ def make(path: Path, build: Callable[[Path], None]) -> Path:
 
 def folder() -> Path:
     """Return the folder of the cache; it need not exist."""
-    given = os.environ.get(ENVIRONMENT)
-    return (Path(given) if given else user_cache_path("l2ae")) / "emulator"
+    return checked_files.cache_folder() / "emulator"
 
 
 @cache
 def _temporary() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="l2ae-emulator-")  # gone when the process ends
+
+
+def _in_temporary(name: str) -> Path:
+    entry = Path(_temporary().name) / name
+    entry.mkdir(exist_ok=True)
+    return entry
 
 
 def _temporary_entry(name: str) -> list[Path]:

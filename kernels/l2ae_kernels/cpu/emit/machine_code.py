@@ -1,10 +1,9 @@
 """From LLVM IR to functions that Python calls, with machine code kept on disk.
 
 The key of an entry is a hash of what it is made from (the IR, or the source files that write the IR
-and the vectors), the processor, its features and LLVM's version, so an entry never goes stale. It
-is written to a temporary file and renamed, so that two processes may start at
-once; a checksum in front rejects a damaged file. Where the folder cannot be written, the code is
-compiled anew in every process.
+and the vectors), the processor, its features and LLVM's version, so an entry never goes stale. Two
+processes may start at once, and a damaged file is rejected (checked_files.py). Where the folder
+cannot be written, the code is compiled anew in every process.
 
 The folder is `kernels` in the user's cache directory, or what L2AE_CACHE_DIR says.
 """
@@ -15,19 +14,18 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 from numba.core.compiler_lock import global_compiler_lock
-from platformdirs import user_cache_path
 
+from l2ae_kernels import checked_files
+from l2ae_kernels.checked_files import ENVIRONMENT
 from l2ae_kernels.cpu.emit.emitter import Module
 from l2ae_kernels.cpu.emit.vectors import Vectors
 from l2ae_kernels.cpu.sources import digest
 
-ENVIRONMENT = "L2AE_CACHE_DIR"
 OPTIMIZATION = 3  # of LLVM's code generator
 
 
@@ -109,10 +107,10 @@ def load_or_compile(ir: str | Callable[[], str], origin: str | None = None) -> b
     """
     key = repr((llvmlite.__version__, _processor(), ir if origin is None else origin))
     path = folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.o"
-    code = _read(path)
+    code = checked_files.read(path)
     if code is None:
         code = compile_ir(ir if isinstance(ir, str) else ir())
-        _write(path, code)
+        checked_files.write(path, code)
     return code
 
 
@@ -131,24 +129,5 @@ def compile_ir(ir: str) -> bytes:
 
 def folder() -> Path:
     """Return the folder of the cache; it need not exist."""
-    given = os.environ.get(ENVIRONMENT)
-    return Path(given) if given else user_cache_path("l2ae") / "kernels"
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None  # not there, or not ours to read
-    checksum, code = content[:32], content[32:]
-    return code if hashlib.sha256(code).digest() == checksum else None
-
-
-def _write(path: Path, code: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        Path(file.name).replace(path)
-    except OSError:
-        return  # a read-only folder or a full disk: only the next start is slower
+    base = checked_files.cache_folder()
+    return base if os.environ.get(ENVIRONMENT) else base / "kernels"

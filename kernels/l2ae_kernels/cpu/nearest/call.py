@@ -2,13 +2,14 @@
 
 So a whole pass over the points, with the bookkeeping of every block, runs without the GIL and
 without a step in Python. An address is an argument, never a constant: Numba may keep the compiled
-caller on disk.
+caller on disk. Where NUMBA_DISABLE_JIT=1 leaves the callers in Python, these are in Python, too.
 """
 
+import ctypes
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -26,7 +27,13 @@ def _call(typing_context: Any, address: Any, arguments: Any) -> Any:
     return types.void(address, arguments), generate
 
 
-call: Any = intrinsic(_call)
+def _call_from_python(address: int, arguments: tuple[int, ...]) -> None:
+    integers = [ctypes.c_int64] * len(arguments)
+    ctypes.CFUNCTYPE(None, *integers)(int(address))(*map(int, arguments))
+
+
+INTERPRETED: bool = config.DISABLE_JIT  # type: ignore[attr-defined]
+call: Any = _call_from_python if INTERPRETED else intrinsic(_call)
 
 
 def _trailing_zeros(typing_context: Any, bits: Any) -> Any:
@@ -38,4 +45,8 @@ def _trailing_zeros(typing_context: Any, bits: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-trailing_zeros: Any = intrinsic(_trailing_zeros)
+def _trailing_zeros_of_python(bits: int) -> int:
+    return (int(bits) & -int(bits)).bit_length() - 1
+
+
+trailing_zeros: Any = _trailing_zeros_of_python if INTERPRETED else intrinsic(_trailing_zeros)
