@@ -1,8 +1,8 @@
 """Files of a cache: put in their place in one step, and read only when they are whole.
 
-A process may be killed, a disk may be full, two processes may write at once: a file is written under
-another name and renamed, and the checksum in front of it rejects what is damaged. A cache is never
-needed: where it cannot be written, nothing is kept.
+A process may be killed, a disk may be full, two processes may write at once: a file is written
+under another name and renamed, and the checksum in front of it rejects what is damaged. A cache is
+never needed: where it cannot be written, nothing is kept.
 """
 
 import hashlib

@@ -1,22 +1,90 @@
-"""Machine code on disk is made anew when any source of the kernels changed."""
+"""Machine code on disk: made anew when any source of the kernels changed, or when it is damaged."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from numba import config
+from numba.core.caching import CompileResultCacheImpl, UserProvidedCacheLocator
+
 import l2ae_kernels
-from l2ae_kernels.cpu import dense
-from l2ae_kernels.cpu.sources import digest
+from l2ae_kernels.cpu import jit as jit_module
+from l2ae_kernels.cpu.jit import jit
 
 CALL = """
 from l2ae_kernels.cpu.nearest.short import pass_short  # holds code of sums.py
-print(pass_short._cache._cache_file._source_stamp)
+print(pass_short._cache.sources)
 """
 
 
-def test_the_key_holds_the_sources_of_all_kernels():
-    assert digest() in dense._leaky_relu._cache._cache_file._source_stamp
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The only folder in which Numba looks for code here."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "numba"))
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [UserProvidedCacheLocator])
+    return tmp_path / "numba"
+
+
+def doubled(*numbers):
+    """Double each number by a kernel made anew; return how many signatures it had to compile."""
+
+    def double(x):
+        return 2 * x
+
+    kernel = jit()(double)
+    assert [kernel(x) for x in numbers] == [2 * x for x in numbers]
+    return sum(kernel.stats.cache_misses.values())
+
+
+def files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_signature_is_compiled_once(folder):
+    assert doubled(1) == 1
+    assert doubled(1, 1.5) == 1
+    assert doubled(1.5, 1) == 0
+    assert len(files(folder)) == 2
+
+
+@pytest.mark.parametrize("damage", [
+    lambda whole: b"",
+    lambda whole: whole[: len(whole) // 2],
+    lambda whole: b"\x80" * len(whole),
+])  # fmt: skip
+def test_damaged_code_is_compiled_again(folder, damage):
+    doubled(1)
+    (path,) = files(folder)
+    path.write_bytes(damage(path.read_bytes()))
+    assert doubled(1) == 1
+    assert doubled(1) == 0
+
+
+def test_code_of_other_sources_is_neither_taken_nor_kept(folder, monkeypatch):
+    doubled(1)
+    (before,) = files(folder)
+    monkeypatch.setattr(jit_module, "digest", lambda: "other")
+    assert doubled(1) == 1
+    (after,) = files(folder)
+    assert before.name != after.name
+
+
+def test_a_folder_that_cannot_be_made_only_costs_time(folder):
+    folder.write_text("in the way")
+    assert [doubled(1), doubled(1)] == [1, 1]
+
+
+def test_a_folder_that_is_lost_only_costs_time(folder):
+    def double(x):
+        return 2 * x
+
+    kernel = jit()(double)
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    assert kernel(3) == 6
 
 
 def test_a_change_in_another_file_changes_the_key(tmp_path):
@@ -31,3 +99,60 @@ def test_a_change_in_another_file_changes_the_key(tmp_path):
         done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
         stamps.append(done.stdout)
     assert stamps[0] != stamps[1]
+
+
+USE = """
+import numpy as np
+from l2ae_core.clustering.kmeans import kmeans
+from l2ae_kernels import ops
+rng = np.random.default_rng(0)
+x = rng.integers(-9, 9, (300, 5))
+for dtype in ("float32", "float64"):
+    print(round(kmeans(x.astype(dtype), 4, n_init=2, rng=np.random.default_rng(0)).inertia, 3))
+images, W = rng.integers(-9, 9, (4, 8, 8, 2)), rng.integers(-9, 9, (3, 3, 2, 4))
+for rung in ("im2col", "tiled", None):
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "rung": rung}
+    print(ops.correlate(images.astype("f"), W.astype("f"), **geometry).sum())
+"""
+
+
+def used(cwd, **environment):
+    """What USE prints in a process with other environment variables."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", USE], cwd=cwd, env={**os.environ, **environment},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_kernels_run_as_python_where_numba_compiles_nothing(tmp_path):
+    assert used(tmp_path, NUMBA_DISABLE_JIT="1") == used(tmp_path)
+
+
+@pytest.mark.slow
+def test_kernels_run_where_no_cache_can_be_written(tmp_path):
+    """A read-only installation, a user without a home, caches that point to files and devices."""
+    root = Path(l2ae_kernels.__file__).parent
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(root, tmp_path / "l2ae_kernels", ignore=ignore)
+    for path in [tmp_path / "l2ae_kernels", *(tmp_path / "l2ae_kernels").rglob("*")]:
+        if path.is_dir():
+            (path / "__pycache__").touch()
+    nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache", "L2AE_CACHE_DIR": "/proc"}
+    expected = used(tmp_path.parent)
+    for given in ({}, {"NUMBA_CACHE_DIR": "/dev/null/numba"}):
+        assert used(tmp_path, PYTHONDONTWRITEBYTECODE="1", **nowhere, **given) == expected
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_once_do_not_disturb_each_other(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "L2AE_CACHE_DIR": str(tmp_path)}
+    run = [sys.executable, "-W", "error", "-c", USE]
+    both = [
+        subprocess.Popen(run, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert outputs == [used(tmp_path, NUMBA_CACHE_DIR=str(tmp_path))] * 2
+    assert not list(tmp_path.rglob("*.tmp"))

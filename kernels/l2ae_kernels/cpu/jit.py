@@ -19,10 +19,10 @@ from typing import Any
 
 import llvmlite
 import numba
+from numba import config
 from numba.core import serialize
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.dispatcher import Dispatcher
 
 from l2ae_kernels import checked_files
 from l2ae_kernels.cpu.sources import digest
@@ -46,8 +46,8 @@ def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        kernel = numba.njit(**COMMON, **options)(function)
-        if isinstance(kernel, Dispatcher):
+        kernel: Any = numba.njit(**COMMON, **options)(function)
+        if not config.DISABLE_JIT:  # type: ignore[attr-defined]
             try:
                 kernel._cache = KernelCache(function)  # there is no public way to choose a cache
             except RuntimeError as error:
@@ -58,17 +58,17 @@ def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-class KernelCache(FunctionCache):  # type: ignore[misc]  # Numba is untyped
+class KernelCache(FunctionCache):
     """The compiled signatures of one kernel; RuntimeError where no folder can be written."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call]
         stamp = self._impl.locator.get_source_stamp(), digest()
         self.sources = _name(stamp, numba.__version__, llvmlite.__version__)
 
     def path(self, signature: Any, codegen: Any) -> Path:
         """Return where the code of a signature lies."""
-        name = _name(self._index_key(signature, codegen))
+        name = _name(self._index_key(signature, codegen))  # type: ignore[no-untyped-call]
         return self._folder() / f"{self._impl.filename_base}.{self.sources}.{name}.l2ae"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
