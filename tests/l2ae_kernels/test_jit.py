@@ -107,10 +107,9 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels import ops
 rng = np.random.default_rng(0)
 x = rng.integers(-9, 9, (300, 5))
-for dtype in ("float32", "float64"):
-    print(round(kmeans(x.astype(dtype), 4, n_init=2, rng=np.random.default_rng(0)).inertia, 3))
+print(round(kmeans(x.astype("f"), 4, n_init=2, rng=np.random.default_rng(0)).inertia, 3))
 images, W = rng.integers(-9, 9, (4, 8, 8, 2)), rng.integers(-9, 9, (3, 3, 2, 4))
-for rung in ("im2col", "tiled", None):
+for rung in ("tiled", None):
     geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "rung": rung}
     print(ops.correlate(images.astype("f"), W.astype("f"), **geometry).sum())
 """
@@ -140,10 +139,11 @@ def test_kernels_run_where_no_cache_can_be_written(tmp_path):
     for path in [tmp_path / "l2ae_kernels", *(tmp_path / "l2ae_kernels").rglob("*")]:
         if path.is_dir():
             (path / "__pycache__").touch()
-    nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache", "L2AE_CACHE_DIR": "/proc"}
-    expected = used(tmp_path.parent)
-    for given in ({}, {"NUMBA_CACHE_DIR": "/dev/null/numba"}):
-        assert used(tmp_path, PYTHONDONTWRITEBYTECODE="1", **nowhere, **given) == expected
+    nowhere = {
+        "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache", "L2AE_CACHE_DIR": "/proc",
+        "NUMBA_CACHE_DIR": "/dev/null/numba", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    assert used(tmp_path, **nowhere) == used(tmp_path.parent)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ threads that are inside has left: most libraries have one setting for the whole 
 
 import os
 from functools import cache
-from threading import Lock, get_ident
+from threading import RLock, get_ident
 from typing import Any
 
 import scipy.linalg  # noqa: F401  # loads the BLAS that the controller has to find
@@ -22,11 +22,19 @@ class SingleThreadedBlas:
         # Found once: to look costs more than a small product.
         self.libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
         self.before: list[int] = []
-        self.renew()
+        self.inside: set[int] = set()
+        self.lock = RLock()
+        if hasattr(os, "register_at_fork"):
+            # A child would inherit the lock taken, and threads inside that it does not have.
+            os.register_at_fork(
+                before=self.lock.acquire,
+                after_in_parent=self.lock.release,
+                after_in_child=self._in_child,
+            )
 
-    def renew(self) -> None:
-        """Forget the threads of the parent of this process."""
-        self.lock, self.inside = Lock(), set[int]()
+    def _in_child(self) -> None:
+        self.inside &= {get_ident()}  # the other threads are those of the parent
+        self.lock.release()
 
     def __enter__(self) -> None:
         with self.lock:
@@ -49,12 +57,3 @@ class SingleThreadedBlas:
 def single_threaded_blas() -> SingleThreadedBlas:
     """Context manager, one for the process: BLAS uses one thread inside it."""
     return SingleThreadedBlas()
-
-
-def _renew() -> None:
-    if single_threaded_blas.cache_info().currsize:
-        single_threaded_blas().renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)

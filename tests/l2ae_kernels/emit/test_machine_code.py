@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -121,3 +123,19 @@ def test_changed_sources_are_compiled_again(cache, compiled, monkeypatch):
     monkeypatch.setattr(machine_code, "digest", lambda: "other")
     Library.of(build, SETS["avx2"])
     assert len(compiled) == 2
+
+
+def test_threads_that_need_a_library_at_once_get_the_same(cache, compiled):
+    """Kernels are known by address alone: a second library would leave the first to be freed."""
+
+    def build(vectors):
+        time.sleep(0.02)
+        module = Module(vectors)
+        with module.function("f", 0):
+            pass
+        return module
+
+    with ThreadPoolExecutor(2) as pool:
+        libraries = list(pool.map(lambda _: Library.of(build, SETS["avx2"]), range(2)))
+    assert libraries[0] is libraries[1]
+    assert len(compiled) == 1
