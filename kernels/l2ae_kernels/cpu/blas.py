@@ -20,7 +20,9 @@ class SingleThreadedBlas:
 
     def __init__(self) -> None:
         # Found once: to look costs more than a small product.
-        self.libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+        found = ThreadpoolController()
+        self.libraries: list[Any] = found.select(user_api="blas").lib_controllers
+        self.no_library = found.select(filepath=[])
         self.before: list[int] = []
         self.inside: set[int] = set()
         self.lock = RLock()
@@ -40,17 +42,27 @@ class SingleThreadedBlas:
         with self.lock:
             if not self.before:
                 self.before = [library.num_threads for library in self.libraries]
+            if not self.inside:
+                self.set_threads([1] * len(self.libraries))
             self.inside.add(get_ident())
-            for library in self.libraries:
-                library.set_num_threads(1)
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
             self.inside.discard(get_ident())
             if not self.inside:
-                for library, count in zip(self.libraries, self.before, strict=True):
-                    library.set_num_threads(count)
+                self.set_threads(self.before)
                 self.before = []
+            self.let_others_set()
+
+    def set_threads(self, counts: list[int]) -> None:
+        """Give each library its number of threads."""
+        for library, count in zip(self.libraries, counts, strict=True):
+            library.set_num_threads(count)
+
+    def let_others_set(self) -> None:
+        """End what threadpoolctl began: who sets a number is the only one that may, until here."""
+        with self.no_library.limit(limits=None):
+            pass
 
 
 @cache
