@@ -243,6 +243,7 @@ def child(code, timeout=60):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_process_ends_while_a_daemon_is_in_a_kernel():
     code = """
 import threading, test_team as t
@@ -257,6 +258,7 @@ print("end")
     assert child(code) == (0, "end\n", "")
 
 
+@pytest.mark.slow
 def test_kernels_run_while_the_interpreter_ends():
     code = """
 import atexit, sys, test_team as t

@@ -15,7 +15,10 @@ from l2ae_kernels.cpu.register import program
 
 from .stacks import clear_images, narrow
 
-pytestmark = pytest.mark.skipif(get_vectors() is None, reason="no kernels are emitted here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(get_vectors() is None, reason="no kernels are emitted here"),
+]
 MODULES = (compiled, compiled_conv, compiled_dense, program, team, threads_module)
 SOURCES = {module.__file__ for module in MODULES}
 TRIES = 12
