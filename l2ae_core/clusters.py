@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from l2ae_core.array_readers import array_entry, read_npz
-from l2ae_core.files import atomic_file
+from l2ae_core.files import CLUSTERS, atomic_file
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_kernels.arrays import Array
 
-CLUSTERS = "clusters.npz"
 ROUNDING = 1e-3  # of a cosine in float32, with room to spare
 
 
@@ -25,9 +24,8 @@ class SavedClusters:
     def save(self, run: Path) -> None:
         """Write `clusters.npz` of the run directory, atomically."""
         with atomic_file(run / CLUSTERS) as file:
-            np.savez(
-                file, centers=self.centers, normality=self.normality, inertia=np.array(self.inertia)
-            )
+            np.savez(file, allow_pickle=False, centers=self.centers, normality=self.normality,
+                     inertia=np.array(self.inertia))  # fmt: skip
 
     @classmethod
     def load(cls, run: Path) -> "SavedClusters":

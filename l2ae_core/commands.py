@@ -24,8 +24,10 @@ from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.devices import DeviceName, OnDevice, choose_device
+from l2ae_core.locks import locked
 from l2ae_core.models import Architecture, AutoEncoder, build
 from l2ae_core.seeding import streams
+from l2ae_core.training.history import History
 from l2ae_core.training.loop import fit as train
 from l2ae_core.training.optim import make_optimizer
 from l2ae_core.training.run import create_run, load_run, make_config, read_config, write_metrics
@@ -94,22 +96,33 @@ def fit(
         seed=settings["seed"],
         training={k: v for k, v in settings.items() if k not in NOT_RESUMED},
     )
-    create_run(out, config, resume=resume)
-    random = streams(settings["seed"])
-    model = build(architecture, random.init)
-    history = train(
-        model,
-        dataset.images,
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
-        optimizer=make_optimizer(settings["optimizer"], settings["learning_rate"]),
-        rng=random.shuffle,
-        reduction=settings["reduction"],
-        run_dir=out,
-        checkpoint_every=checkpoint_every,
-        resume=resume,
-        progress=progress,
-    )
+    if not resume:
+        out.mkdir(parents=True, exist_ok=True)
+    with locked(out):  # from here to the end the files of the run belong together
+        create_run(out, config, resume=resume)
+        random = streams(settings["seed"])
+        model = build(architecture, random.init)
+        history = train(
+            model,
+            dataset.images,
+            epochs=settings["epochs"],
+            batch_size=settings["batch_size"],
+            optimizer=make_optimizer(settings["optimizer"], settings["learning_rate"]),
+            rng=random.shuffle,
+            reduction=settings["reduction"],
+            run_dir=out,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+            progress=progress,
+        )
+        return _finish(out, model, dataset, history, settings, progress)
+
+
+def _finish(
+    out: Path, model: AutoEncoder, dataset: Dataset, history: History, settings: dict[str, Any],
+    progress: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Cluster the codes of the last and of the best weights; write clusters and metrics."""
     metrics: dict[str, Any] = {
         "epochs": len(history),
         "seconds": sum(record.seconds for record in history),

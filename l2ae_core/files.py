@@ -4,14 +4,24 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ELOOP, ENOSPC
+from glob import escape
+from io import BufferedWriter, BytesIO, FileIO
 from pathlib import Path
+from secrets import token_hex
+from stat import S_IMODE
 from typing import Any, BinaryIO
+
+from l2ae_core.locks import hold, naming, remove_unless_held
 
 CONFIG = "config.json"
 HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint.npz"
 METRICS = "metrics.json"
 REFINEMENT = "refinement.npz"
+CLUSTERS = "clusters.npz"
+TOKEN = 8  # hexadecimal digits in the name of a temporary file
+RUN_FILES = (CONFIG, HISTORY, CHECKPOINT, CLUSTERS, METRICS, REFINEMENT)
 
 
 @contextmanager
@@ -20,18 +30,87 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Whatever is raised inside, Ctrl-C included, leaves the old file as it was and removes the
     temporary one. The data are on the disk before the name is: a power cut leaves one of the two.
-    Only a killed process can leave a temporary file; `remove_temporary_files` is for these.
+    What a killed process leaves is removed by the next one that writes `path`.
+
+    Missing folders are made. Behind a symbolic link it is the target that is replaced; its mode is
+    kept. A pipe or a device is written to. Raises OSError that names `path`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target = writable_target(path)
+    if target.exists() and not target.is_file():  # a pipe, a device, /dev/stdout
+        content = BytesIO()
+        yield content
+        with naming(path, target):
+            target.write_bytes(content.getvalue())
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_temporary_files(target.parent, target.name)
+    with _temporary_file(path, target) as (temporary, file):
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        if target.exists():
+            temporary.chmod(S_IMODE(target.stat().st_mode))
+        if os.name == "nt":
+            file.close()  # Windows renames no open file
+        os.replace(temporary, target)  # noqa: PTH105 - the module function is what tests replace
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def _temporary_file(path: Path, target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file beside `target`, held while it is open, and removed unless it was renamed."""
+    while True:
+        temporary = target.with_name(f".{target.name}.{token_hex(TOKEN // 2)}.tmp")
+        with naming(path, temporary):
+            raw = FileIO(temporary, "x")
+        if hold(raw):
+            break
+        raw.close()
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - the module function is what tests replace
+        with naming(path, temporary), BufferedWriter(raw) as file:
+            yield temporary, file
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+
+
+def writable_target(path: Path) -> Path:
+    """Return `path`, or the file that it is a link to; OSError when no file can be written there.
+
+    Nothing is made or changed: call it before the work whose result shall be written.
+    """
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink():
+        raise OSError(ELOOP, os.strerror(ELOOP), str(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path}: a folder, but expected the name of a file")
+    if target.exists():
+        if not os.access(target, os.W_OK):
+            raise PermissionError(f"{path}: a file that may not be written to")
+        if not target.is_file():
+            return target
+    folder = target.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{path}: {folder} is a file, but expected a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path}: nothing may be written in the folder {folder}")
+    return target
+
+
+def check_out(path: Path, *suffixes: str) -> None:
+    """Raise ValueError or OSError unless `path` can be the name of a result that is to be written.
+
+    It ends in one of `suffixes`, if any are given, is no file of a run directory, and can be
+    written. Call it before the work.
+    """
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(
+            f"out: {path} ends in {path.suffix!r} but expected {' or '.join(suffixes)}"
+        )
+    target = writable_target(path)
+    if target.name in RUN_FILES and (target.parent / CONFIG).exists():
+        raise ValueError(f"out: {path} is a file of the run {target.parent}: choose another name")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -44,11 +123,11 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def remove_temporary_files(folder: Path) -> None:
-    """Remove what a killed process left of the files of a run directory."""
-    for name in (CONFIG, HISTORY, CHECKPOINT, METRICS, REFINEMENT):
-        for leftover in folder.glob(f".{name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+def remove_temporary_files(folder: Path, *names: str) -> None:
+    """Remove what killed processes left of the files `names`, by default those of a run."""
+    for name in names or RUN_FILES:
+        for leftover in folder.glob(f".{escape(name)}.{'[0-9a-f]' * TOKEN}.tmp"):
+            remove_unless_held(leftover)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -65,6 +144,10 @@ def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:
 
 
 def append_json_line(path: Path, value: dict[str, Any]) -> None:
-    """Add one line to a file of JSON lines; it has left this process when the call returns."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{json.dumps(value)}\n")
+    """Add one line to a file of JSON lines: all of it at once, or OSError and nothing."""
+    line = f"{json.dumps(value)}\n".encode()
+    with naming(path, path), FileIO(path, "a") as file:
+        before = os.fstat(file.fileno()).st_size
+        if file.write(line) < len(line):  # the disk is full
+            file.truncate(before)
+            raise OSError(ENOSPC, os.strerror(ENOSPC))

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.clusters import CLUSTERS, SavedClusters
+from l2ae_core.clusters import SavedClusters
 from l2ae_core.experiments.tables import percent
-from l2ae_core.files import CHECKPOINT, METRICS
+from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS
 from l2ae_core.plots import epoch_bands, value_histogram
 from l2ae_core.readers import entry, read_json
 from l2ae_core.report.evidence import CLUSTERING, duration

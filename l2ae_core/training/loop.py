@@ -56,11 +56,14 @@ def fit(
     stderr for the whole training: epoch, loss, images/s, time left.
 
     With `run_dir`, a folder made when missing, `history.jsonl` grows by a line an epoch, and
-    `checkpoint.npz` is replaced every `checkpoint_every` epochs and at the end. `resume=True` goes
-    on from the checkpoint there, given model, optimizer and rng made as for the first start, and
-    ends with the bits of a training that never stopped. A run that was killed before its first
-    checkpoint starts again. `epochs` may be larger than before; when that many are done already,
-    fit returns at once. One process at a time may use a run directory.
+    `checkpoint.npz` is replaced every `checkpoint_every` epochs, at the end, and after the epoch
+    in which the last one became a minute old: whatever ends the process, no more than a minute and
+    the epoch under way are lost. `resume=True` goes on from the checkpoint there, given model,
+    optimizer and rng made as for the first start, and ends with the bits of a training that never
+    stopped. A run that was killed before its first checkpoint starts again. `epochs` may be larger
+    than before; when that many are done already, fit returns at once. Metrics and clusters of a
+    shorter training are removed before a longer one goes on. One thread of one process at a time
+    may use a run directory: another gets a BlockingIOError that names the first.
 
     Ctrl-C (KeyboardInterrupt) is raised on, with a note that says how to resume; the history on
     disk ends with the last whole epoch.
@@ -80,20 +83,21 @@ def fit(
         "layers": model.describe(),
     }
     session = Session(model, optimizer, rng, None if run_dir is None else Path(run_dir), settings)
-    session.start(resume)
-    done = len(session.history)
-    if done >= epochs:
+    with session.opened(resume):
+        done = len(session.history)
+        if done >= epochs:
+            return session.history
+        update = make_step(_autoencoder(model), optimizer, reduction) if step is None else step
+        session.begin()
+        try:
+            with _bar(len(images), done, epochs, progress) as bar:
+                for epoch in range(done + 1, epochs + 1):
+                    record = _train_epoch(session, epoch, images, batch_size, update, bar)
+                    session.keep(record, save=epoch % checkpoint_every == 0 or epoch == epochs)
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(session.interrupted())
+            raise
         return session.history
-    update = make_step(_autoencoder(model), optimizer, reduction) if step is None else step
-    try:
-        with _bar(len(images), done, epochs, progress) as bar:
-            for epoch in range(done + 1, epochs + 1):
-                record = _train_epoch(session, epoch, images, batch_size, update, bar)
-                session.keep(record, save=epoch % checkpoint_every == 0 or epoch == epochs)
-    except KeyboardInterrupt as interrupt:
-        interrupt.add_note(session.interrupted())
-        raise
-    return session.history
 
 
 def batches(count: int, batch_size: int, rng: Generator) -> Iterator[Array]:

@@ -18,6 +18,7 @@ import numpy as np
 
 import l2ae_core
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
+from l2ae_core.locks import locked
 from l2ae_core.models.architectures import Architecture, build, weight_count
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.readers import entry, one_line, read_json
@@ -88,25 +89,43 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
     """Make the run directory `path` and write its `config.json`.
 
     With `resume` the directory has a `config.json` already; it must agree with `config` in all but
-    `versions` and the number of epochs, and takes over the latter. Call it before `fit`.
+    `versions` and the number of epochs, and takes over the latter, which may not be smaller than
+    the number of epochs that are trained. Call it before `fit`.
 
     Raises CheckpointError when a checkpoint is there already (without `resume`), or when there is
-    no run (with it); ValueError, naming the setting, when the settings differ.
+    no run (with it); ValueError, naming the setting, when the settings differ; BlockingIOError when
+    another process trains there.
     """
-    if not resume:
+    if resume:
+        read_config(path)
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        if resume:
+            write_json(path / CONFIG, _resumed(path, config))
+            return
         if (path / CHECKPOINT).exists():
             raise CheckpointError(
                 f"{path / CHECKPOINT}: already exists: resume this training or choose another "
                 f"folder"
             )
-        path.mkdir(parents=True, exist_ok=True)
         write_json(path / CONFIG, config)
-        return
+
+
+def _resumed(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the run as it goes on with that of `config`."""
     before = read_config(path)
     for name, was, now in _differences(before, config):
         raise ValueError(f"create_run: {name} is {now!r} but {path} was started with {was!r}")
+    was, epochs = (_flat(c).get("training.epochs") for c in (before, config))
+    if was != epochs and (path / CHECKPOINT).exists():
+        done = checkpoints.load(path / CHECKPOINT).epoch
+        if epochs is not None and epochs < done:
+            raise ValueError(
+                f"create_run: training.epochs is {epochs} but {path} has {done} epochs already"
+            )
     before["training"] = dict(config["training"])
-    write_json(path / CONFIG, before)
+    return before
 
 
 def read_config(path: Path) -> dict[str, Any]:

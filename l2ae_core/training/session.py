@@ -1,7 +1,10 @@
 """A training under way: what changes from epoch to epoch, and how it is kept on disk."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -9,16 +12,21 @@ from numpy.random import Generator
 
 from l2ae_core.files import (
     CHECKPOINT,
+    CLUSTERS,
     HISTORY,
+    METRICS,
     append_json_line,
     remove_temporary_files,
     write_json_lines,
 )
+from l2ae_core.locks import locked
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
 from l2ae_core.training.history import EpochRecord, History, TrainingError
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.step import Model
+
+MINUTE = 60.0  # seconds of training that a signal or a kill may cost, beside the epoch under way
 
 
 @dataclass(eq=False)
@@ -35,38 +43,54 @@ class Session:
     run_dir: Path | None
     settings: dict[str, Any]
     history: History = field(default_factory=History)
+    saved: float = field(default_factory=monotonic)  # when the last checkpoint was written
 
-    def start(self, resume: bool) -> None:
-        """Make or check the run directory; load the checkpoint when resuming.
+    @contextmanager
+    def opened(self, resume: bool) -> Iterator[None]:
+        """Make and lock the run directory for the block; load the checkpoint when resuming.
 
         Raises CheckpointError when a checkpoint stands in the way or cannot be used, ValueError
-        when its settings are others.
+        when its settings are others, BlockingIOError when another process trains there.
         """
         if self.run_dir is None:
             if resume:
                 raise ValueError("fit: resume is True but run_dir is None: nothing to resume")
+            yield
             return
-        path = self.run_dir / CHECKPOINT
         if resume and not self.run_dir.is_dir():
             raise CheckpointError(f"{self.run_dir}: there is no run to resume")
-        if path.exists() and not resume:
-            raise CheckpointError(
-                f"{path}: already exists: resume this training or choose another folder"
-            )
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        remove_temporary_files(self.run_dir)
-        if path.exists():
-            self._load(path)
-        write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
+        with locked(self.run_dir):
+            path = self.run_dir / CHECKPOINT
+            if path.exists() and not resume:
+                raise CheckpointError(
+                    f"{path}: already exists: resume this training or choose another folder"
+                )
+            remove_temporary_files(self.run_dir)
+            if path.exists():
+                self._load(path)
+            write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
+            yield
+
+    def begin(self) -> None:
+        """Remove what a shorter training found: it does not belong to the network to come."""
+        self.saved = monotonic()
+        if self.run_dir is not None:
+            for name in (METRICS, CLUSTERS):
+                (self.run_dir / name).unlink(missing_ok=True)
 
     def keep(self, record: EpochRecord, *, save: bool) -> None:
-        """Record a finished epoch: a line of the history on disk, and with `save` a checkpoint."""
+        """Record a finished epoch: a line of the history on disk, and with `save` a checkpoint.
+
+        A checkpoint is also due when the last one is a minute old.
+        """
         self.history.add(record, self.model)
         if self.run_dir is None:
             return
         append_json_line(self.run_dir / HISTORY, self.history.to_dicts()[-1])
-        if save:
+        if save or monotonic() - self.saved >= MINUTE:
             self._save(self.run_dir / CHECKPOINT)
+            self.saved = monotonic()
 
     def interrupted(self) -> str:
         """After Ctrl-C: make the history on disk whole and return how to go on."""

@@ -70,7 +70,7 @@ def test_batch_norm_statistics_are_resumed_too(tmp_path, monkeypatch):
 
 
 def test_nothing_on_disk_yet_starts_again(tmp_path):
-    (tmp_path / ".refinement.npz.123.tmp").write_bytes(b"half")  # killed while saving
+    (tmp_path / ".refinement.npz.0123abcd.tmp").write_bytes(b"half")  # killed while saving
     assert bits(*run(run_dir=tmp_path, resume=True)) == bits(*run())
     assert [path.name for path in tmp_path.iterdir()] == ["refinement.npz"]
 

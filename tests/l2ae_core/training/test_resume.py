@@ -99,7 +99,7 @@ def test_resume_needs_a_run_but_not_yet_a_checkpoint(small, bits, tmp_path):
     with pytest.raises(CheckpointError, match="no run to resume"):
         small.train(1, tmp_path / "nothing", resume=True)
     (tmp_path / "history.jsonl").write_text('{"epoch": 1}\n')
-    (tmp_path / ".checkpoint.npz.123.tmp").write_bytes(b"half")  # killed while saving
+    (tmp_path / ".checkpoint.npz.0123abcd.tmp").write_bytes(b"half")  # killed while saving
     assert bits(small.train(2, tmp_path, resume=True)) == bits(small.train(2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "history.jsonl"]
 
