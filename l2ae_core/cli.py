@@ -1,6 +1,7 @@
 """The `l2ae` command: argparse in front of the library, one function a command.
 
-Exit status: 0 done, 1 an error or a failed check, 2 a wrong command line, 130 after Ctrl-C.
+Exit status: 0 done, 1 an error or a failed check, 2 a wrong command line, 130 after Ctrl-C, 143
+after SIGTERM, 129 after SIGHUP: all three end a training with its history and checkpoint whole.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from l2ae_core.devices import DeviceName
 from l2ae_core.experiments import command as reproduce
 from l2ae_core.gradcheck.command import main as run_gradcheck
 from l2ae_core.report import command as report
-from l2ae_core.tables import to_csv, write_table
+from l2ae_core.signals import exit_status, raised_signals
+from l2ae_core.tables import check_table, to_csv, write_table
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.cpu.threads import use_threads
 
@@ -31,15 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[..., int] = arguments.pop("run_command")
     threads = arguments.pop("threads", None)
     try:
-        if threads is not None:
-            use_threads(threads)
-        return command(**arguments)
+        with raised_signals():
+            if threads is not None:
+                use_threads(threads)
+            return command(**arguments)
     except (ValueError, OSError, TrainingError) as error:  # bad input or a failed training
         print(f"l2ae: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
         print("\nl2ae:", *getattr(interrupt, "__notes__", ["interrupted"]), file=sys.stderr)
-        return 130
+        return exit_status(interrupt)
 
 
 def _demo(out: Path | None, seed: int, anomaly_digit: int, quiet: bool) -> int:
@@ -84,6 +87,8 @@ def _scores(scores: dict[str, Any]) -> str:
 
 
 def _cluster(run: Path, out: Path | None, **arguments: Any) -> int:
+    if out is not None:
+        check_table(out)
     columns, scores = commands.cluster(run, **arguments)
     _write(columns, out)
     if "acc" in scores:
@@ -93,6 +98,8 @@ def _cluster(run: Path, out: Path | None, **arguments: Any) -> int:
 
 
 def _score(run: Path, out: Path | None, **arguments: Any) -> int:
+    if out is not None:
+        check_table(out)
     columns, result = commands.score(run, **arguments)
     _write(columns, out)
     tau, flagged, N = result["threshold"], result["anomalous"], len(columns["index"])

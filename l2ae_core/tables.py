@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.files import atomic_file
+from l2ae_core.files import atomic_file, check_out
 from l2ae_kernels.arrays import Array
 
 
@@ -19,14 +19,20 @@ def to_csv(columns: dict[str, Array]) -> str:
     return text.getvalue()
 
 
+def check_table(path: Path) -> None:
+    """Raise ValueError or OSError unless `write_table` can write to `path`; before the work."""
+    check_out(path, ".csv", ".npy")
+
+
 def write_table(columns: dict[str, Array], path: Path) -> None:
     """Write the columns atomically as `.csv`, or as `.npy`: a structured array of the same names.
 
-    Raises ValueError for another ending.
+    Raises what `check_table` raises.
     """
-    if path.suffix == ".csv":
+    check_table(path)
+    if path.suffix.lower() == ".csv":
         content = to_csv(columns).encode()
-    elif path.suffix == ".npy":
+    else:
         dtype = [(name, column.dtype) for name, column in columns.items()]
         table = np.empty(len(next(iter(columns.values()))), dtype)
         for name, column in columns.items():
@@ -34,7 +40,5 @@ def write_table(columns: dict[str, Array], path: Path) -> None:
         buffer = io.BytesIO()
         np.save(buffer, table, allow_pickle=False)
         content = buffer.getvalue()
-    else:
-        raise ValueError(f"out: {path} ends in {path.suffix!r} but expected .csv or .npy")
     with atomic_file(path) as file:
         file.write(content)

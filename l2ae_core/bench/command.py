@@ -15,7 +15,7 @@ from l2ae_core.bench.machine import ROOT, Result, describe, other_kernels
 from l2ae_core.bench.rounds import TURN, Row, compete
 from l2ae_core.bench.text import screen
 from l2ae_core.devices import DeviceName, choose_device
-from l2ae_core.files import write_json
+from l2ae_core.files import check_out, write_json
 from l2ae_kernels.cpu.emit.vectors import SETS, use_vectors
 from l2ae_kernels.cpu.threads import MOST
 
@@ -196,7 +196,8 @@ def _threads(text: str) -> int:
 
 
 def _writable(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ArgumentTypeError(f"{text} is a folder, or its folder is not there")
-    return path
+    try:
+        check_out(Path(text))
+    except (ValueError, OSError) as error:
+        raise ArgumentTypeError(str(error)) from error
+    return Path(text)

@@ -25,7 +25,7 @@ from l2ae_core.demo.parts import (
     both,
     contaminated,
 )
-from l2ae_core.files import METRICS, write_json
+from l2ae_core.files import METRICS, check_out, write_json
 from l2ae_core.models.architectures import Norm
 from l2ae_core.seeding import streams
 from l2ae_core.training.run import versions
@@ -178,6 +178,7 @@ def _make_folder(out: Path) -> None:
     """Make the folder now: a mistake should show before a minute of training, not after it."""
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"run_demo: out is {out} but expected a folder; this is a file")
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
+    if out.exists() and not os.access(out, os.W_OK):
         raise PermissionError(f"run_demo: out is {out} but nothing may be written there")
+    check_out(out / METRICS)
+    out.mkdir(parents=True, exist_ok=True)

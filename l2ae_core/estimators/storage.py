@@ -15,7 +15,7 @@ import numpy as np
 
 from l2ae_core.array_readers import array_entry, float_group, json_entry, read_npz
 from l2ae_core.estimators.parameters import check_parameters
-from l2ae_core.files import atomic_file
+from l2ae_core.files import atomic_file, check_out
 from l2ae_core.layers.base import Params
 from l2ae_core.models.architectures import Architecture, build, weight_count
 from l2ae_core.readers import entry, one_line
@@ -42,7 +42,11 @@ OPTIONAL_VALUES: dict[str, tuple[type, ...]] = {"offset_": (float,), "feature_na
 
 
 def save(path: Path, estimator: "AutoEncoderBase") -> None:
-    """Write a fitted estimator to `path`; a crash on the way leaves an old file readable."""
+    """Write a fitted estimator to `path`; a crash on the way leaves an old file readable.
+
+    ValueError where `path` is a file of a run directory.
+    """
+    check_out(path)
     fitted = vars(estimator)
     parameters = estimator.get_params()
     if not isinstance(parameters["random_state"], int | np.integer | None):

@@ -32,6 +32,7 @@ from l2ae_core.experiments.finder import NAMES
 from l2ae_core.experiments.run import Folder, Run
 from l2ae_core.files import atomic_file
 from l2ae_core.layers import L2Normalize
+from l2ae_core.locks import locked
 from l2ae_core.models import AutoEncoder
 from l2ae_core.readers import entry
 from l2ae_core.training.run import load_run
@@ -131,7 +132,8 @@ def figure1(
 
     `images` images of the train split, drawn by `seed`, or all where there are fewer. A panel that
     is drawn already, with equal settings, is kept. Raises ValueError when a network is not trained
-    yet or was trained on another shape of images, or `figure1-DATA.npz` is damaged.
+    yet or was trained on another shape of images, or `figure1-DATA.npz` is damaged;
+    BlockingIOError when another process draws the same.
     """
     runs = {n: Run("clustering", system, data, seed, epochs) for n, system in SYSTEMS.items()}
     networks = {norm: _network(folder, run) for norm, run in runs.items()}
@@ -145,15 +147,16 @@ def figure1(
         "start": "principal components of the images", "neighbours": NEIGHBOURS,
     }  # fmt: skip
     path, picture = maps_file(folder.path, data), picture_file(folder.path, data)
-    found = _begin(path, settings, labels, codes, seed)
-    start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
-    missing = [name for name in PANELS if name not in found.maps]
-    with tqdm(total=len(missing) * tsne.ITERATIONS, desc="t-SNE", disable=not progress) as bar:
-        for name in missing:
-            bar.set_postfix_str(PANELS[name])
-            found.maps[name] = tsne.draw_map(codes[name], start, seed, bar.update)
-            found.write(path)
-    _picture(found, picture)
+    with locked(path):
+        found = _begin(path, settings, labels, codes, seed)
+        start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
+        missing = [name for name in PANELS if name not in found.maps]
+        with tqdm(total=len(missing) * tsne.ITERATIONS, desc="t-SNE", disable=not progress) as bar:
+            for name in missing:
+                bar.set_postfix_str(PANELS[name])
+                found.maps[name] = tsne.draw_map(codes[name], start, seed, bar.update)
+                found.write(path)
+        _picture(found, picture)
     return picture
 
 

@@ -111,6 +111,7 @@ class Folder:
 
     A run is done when `result(run)` is there, and only then: a training without it was stopped, and
     is gone on with. Files are written beside their place and then renamed, so that none is half.
+    Several processes may do different runs in one folder; a run is locked while it is done.
     """
 
     path: Path

@@ -28,7 +28,8 @@ from l2ae_core.experiments import clustering, detection
 from l2ae_core.experiments.methods import CLUSTER, SCORE
 from l2ae_core.experiments.run import Folder, Result, Run
 from l2ae_core.experiments.systems import find_system
-from l2ae_core.files import atomic_file
+from l2ae_core.files import atomic_file, remove_temporary_files
+from l2ae_core.locks import locked
 from l2ae_core.training.history import TrainingError
 from l2ae_core.training.run import versions
 from l2ae_kernels.arrays import Array
@@ -51,7 +52,7 @@ def run_missing(
     goes on with what had not.
     Raises ValueError at once for jobs < 1, a system without an answer to the task, or Dask missing;
     at the end, with the name of the run, when runs failed (bad data, a training that diverged, a
-    full disk) or a result is damaged.
+    full disk, a run that another process is at work on) or a result is damaged.
     """
     wanted = list(dict.fromkeys(runs))
     if jobs < 1:
@@ -102,7 +103,23 @@ def require_method(run: Run) -> None:
 
 
 def do(run: Run, folder: Folder, progress: bool) -> None:
-    """Do one run, or go on with it, and write its result."""
+    """Do one run, or go on with it, and write its result.
+
+    BlockingIOError when another process is at work on the same run.
+    """
+    path, images = folder.result(run), folder.arrays(run.id)
+    with locked(path):
+        for written in (path, images):
+            remove_temporary_files(written.parent, written.name)
+        result, arrays = _measure(run, folder, progress)
+        if arrays:
+            with atomic_file(images) as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+        result.write(path)
+
+
+def _measure(run: Run, folder: Folder, progress: bool) -> tuple[Result, dict[str, Array]]:
+    """Train and evaluate; return the result, and the images for the report."""
     started = perf_counter()
     method = find_system(run.system).method
     if run.task == "clustering":
@@ -116,9 +133,7 @@ def do(run: Run, folder: Folder, progress: bool) -> None:
         result = detection.to_result(run, images, scored, environment(images.train.digest))
         arrays = scored.arrays
     result.seconds["all"] = round(perf_counter() - started, 2)
-    if arrays:
-        _write_arrays(arrays, folder, run)
-    result.write(folder.result(run))
+    return result, arrays
 
 
 def environment(digest: str) -> dict[str, Any]:
@@ -212,10 +227,3 @@ def _in_worker(run: Run, folder: Folder, share: int | None) -> Attempt:
         share = MOST // get_worker().state.nthreads
     with threads(max(1, min(share, MOST))):
         return _attempt(run, folder, progress=False)
-
-
-def _write_arrays(arrays: dict[str, Array], folder: Folder, run: Run) -> None:
-    path = folder.arrays(run.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from l2ae_core.files import CONFIG
+from l2ae_core.files import CONFIG, check_out
 from l2ae_core.report.page import write_page
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page
@@ -19,11 +19,9 @@ def write_report(path: Path, out: Path | None = None) -> Path:
     """
     if not path.is_dir():
         raise ValueError(f"report: {path} is not a folder; expected a run or a folder of results")
-    html = run_page(path) if (path / CONFIG).exists() else results_page(path)
     out = path / PAGE if out is None else out
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"report: out is {out} but expected a name that ends in .html")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_out(out, ".html", ".htm")
+    html = run_page(path) if (path / CONFIG).exists() else results_page(path)
     write_page(out, html)
     return out
 

@@ -2,7 +2,7 @@
 
 from math import isfinite
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from l2ae_core.models.dec.settings import DecSettings
 from l2ae_core.models.dec.state import State, UpdateRecord
 from l2ae_core.models.dec.step import JointStep
 from l2ae_core.training.history import TrainingError
+from l2ae_core.training.session import MINUTE
 from l2ae_kernels.arrays import Array
 
 
@@ -32,12 +33,16 @@ def run(
         state.model, state.assignment, state.optimizer, state.center_optimizer, gamma
     )
 
+    saved = monotonic()
+
     def renew(iteration: int, reconstruction: float | None) -> Array:
+        nonlocal saved
         p = _renew(state, images, settings, iteration, reconstruction)
         state.seconds = perf_counter() - state.begun
         due = state.stopped or (len(state.history) - 1) % checkpoint_every == 0
-        if run_dir is not None and due:
+        if run_dir is not None and (due or monotonic() - saved >= MINUTE):
             state.save(run_dir, fixed)
+            saved = monotonic()
         bar.set_postfix(changed=f"{state.history[-1].label_change:.2%}", refresh=False)
         return p
 

@@ -27,7 +27,7 @@ from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.dec.assignment import StudentAssignment
 from l2ae_core.models.dec.iterate import run
 from l2ae_core.models.dec.settings import DecSettings
-from l2ae_core.models.dec.state import State, Stopped, UpdateRecord, prepare
+from l2ae_core.models.dec.state import State, Stopped, UpdateRecord, opened
 from l2ae_kernels.arrays import Array
 
 CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
@@ -74,10 +74,11 @@ def refine(
     no normalization. `images` have the dtype of the model's parameters.
 
     With `run_dir`, a folder made when missing, `refinement.npz` is replaced every
-    `checkpoint_every` renewals of the target and at the end. `resume=True` goes on from there,
-    given model, images and start as before, and ends with the bits of a refinement that never
-    stopped; one that was at its end returns at once. Ctrl-C (KeyboardInterrupt) is raised on, with
-    a note that says how to resume.
+    `checkpoint_every` renewals of the target, at the end, and at the renewal at which it became a
+    minute old. `resume=True` goes on from there, given model, images and start as before, and ends
+    with the bits of a refinement that never stopped; one that was at its end returns at once.
+    Ctrl-C (KeyboardInterrupt) is raised on, with a note that says how to resume. One thread of one
+    process at a time may use a run directory: another gets a BlockingIOError.
 
     Raises ValueError for bad arguments and for settings or images other than those of the file;
     CheckpointError when the file cannot be used, or is there although `resume` is False;
@@ -94,14 +95,14 @@ def refine(
         "layers": model.describe(),
         "start": "k-means" if by_kmeans else crc32(np.ascontiguousarray(start).data),
     }
-    found = prepare(run_dir, resume)
-    begun = perf_counter()
-    state = _blank(model, images, start, settings, found, progress)
-    if found and run_dir is not None:
-        state.load(run_dir, fixed)
-    state.begun = begun - state.seconds
-    if not state.stopped:
-        run(state, images, settings, run_dir, checkpoint_every, fixed, progress)
+    with opened(run_dir, resume) as found:
+        begun = perf_counter()
+        state = _blank(model, images, start, settings, found, progress)
+        if found and run_dir is not None:
+            state.load(run_dir, fixed)
+        state.begun = begun - state.seconds
+        if not state.stopped:
+            run(state, images, settings, run_dir, checkpoint_every, fixed, progress)
     return Refined(
         state.labels, state.assignment.centers, state.history, state.stopped, state.start_labels,
         settings.alpha, state.seconds,

@@ -7,6 +7,8 @@ pickle.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -17,6 +19,7 @@ import numpy as np
 from l2ae_core.array_readers import array_entry, json_entry, read_npz
 from l2ae_core.files import REFINEMENT, atomic_file, remove_temporary_files
 from l2ae_core.layers.base import Params
+from l2ae_core.locks import locked
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.dec.assignment import StudentAssignment
 from l2ae_core.readers import entry
@@ -162,23 +165,27 @@ def _records(values: Any) -> list[UpdateRecord]:
     return [UpdateRecord(**record) for record in values]
 
 
-def prepare(run_dir: Path | None, resume: bool) -> bool:
-    """Make the run directory ready; return whether there is a file to go on from.
+@contextmanager
+def opened(run_dir: Path | None, resume: bool) -> Iterator[bool]:
+    """Make and lock the run directory for the block; tell it whether there is a file to go on from.
 
     Raises CheckpointError when a file stands in the way, or when there is no run to resume,
-    ValueError when `resume` is True without a run directory.
+    ValueError when `resume` is True without a run directory, BlockingIOError when another process
+    trains there.
     """
     if run_dir is None:
         if resume:
             raise ValueError("refine: resume is True but run_dir is None: nothing to resume")
-        return False
-    path = run_dir / REFINEMENT
+        yield False
+        return
     if resume and not run_dir.is_dir():
         raise CheckpointError(f"{run_dir}: there is no run to resume")
-    if path.exists() and not resume:
-        raise CheckpointError(
-            f"{path}: already exists: resume this refinement or choose another folder"
-        )
     run_dir.mkdir(parents=True, exist_ok=True)
-    remove_temporary_files(run_dir)
-    return path.exists()
+    with locked(run_dir):
+        path = run_dir / REFINEMENT
+        if path.exists() and not resume:
+            raise CheckpointError(
+                f"{path}: already exists: resume this refinement or choose another folder"
+            )
+        remove_temporary_files(run_dir)
+        yield path.exists()

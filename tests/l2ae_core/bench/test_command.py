@@ -68,7 +68,7 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
         (["stepp"], "argument PART: 'stepp' is not one of step, norms, kmeans, operations, start"),
         (["--threads", "0"], f"argument --threads: 0 is not between 1 and {MOST}"),
         (["--threads", "many"], "argument --threads: many is not"),
-        (["--json", "no/such/folder/x.json"], "argument --json: no/such/folder/x.json"),
+        (["--json", "/dev/null/x.json"], "argument --json: /dev/null/x.json"),
         (["--vectors", "mmx"], "argument --vectors: invalid choice: 'mmx'"),
         (["--tables", "--quick"], "argument --tables: is not for --quick"),
     ],

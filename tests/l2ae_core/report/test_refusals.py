@@ -97,7 +97,7 @@ def test_the_command_says_where_the_page_is(
     [
         (["nowhere"], "nowhere is not a folder"),
         (["empty"], "l2ae reproduce table2 --out"),
-        (["empty", "--out", "a.txt"], "no result"),
+        (["empty", "--out", "a.txt"], "a.txt ends in '.txt'"),
     ],
 )
 def test_bad_arguments_are_named(
