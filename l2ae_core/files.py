@@ -53,7 +53,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         if os.name == "nt":
             file.close()  # Windows renames no open file
         os.replace(temporary, target)  # noqa: PTH105 - the module function is what tests replace
-    _sync_folder(target.parent)
+    with naming(path, target.parent):
+        _sync_folder(target.parent)
 
 
 @contextmanager
@@ -66,11 +67,12 @@ def _temporary_file(path: Path, target: Path) -> Iterator[tuple[Path, BinaryIO]]
         if hold(raw):
             break
         raw.close()
-    try:
-        with naming(path, temporary), BufferedWriter(raw) as file:
-            yield temporary, file
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming(path, temporary):
+        try:
+            with BufferedWriter(raw) as file:
+                yield temporary, file
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def writable_target(path: Path) -> Path:

@@ -124,9 +124,12 @@ def _release(file: FileIO, lock: Path) -> None:
     """Remove and unlock the file; in a forked child it is closed already, and not the child's."""
     if file.closed:
         return
-    if os.name != "nt":
-        lock.unlink(missing_ok=True)  # while it is locked: nobody else can have taken it
-    file.close()
+    try:
+        lock.unlink()  # while it is locked: nobody else can have taken it
+    except OSError:  # Windows removes no open file; one that is left does no harm
+        pass
+    finally:
+        file.close()
 
 
 def _read(lock: Path) -> str:

@@ -1,0 +1,283 @@
+"""Kills trainings and writers at all their writes, or at random moments; run by test_kills.py.
+
+    python killed.py PART FOLDER
+
+This process imports and compiles everything and starts no thread; each trial is a forked child.
+"""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from l2ae_core import commands, files, locks
+from l2ae_core.cli import main
+from l2ae_core.estimators import AutoEncoderClusterer
+from l2ae_core.experiments import Run
+from l2ae_core.experiments.run import Folder, Result
+from l2ae_core.experiments.schedule import do
+from l2ae_core.files import read_npz
+from l2ae_core.models import Architecture
+from l2ae_kernels.cpu.threads import use_threads
+
+RUN_FILES = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "metrics.json"}
+KILLS = 50
+HARMLESS = 4  # exit status of a trial that an error did not hinder
+LONGEST = 0.4  # seconds that a child lives
+SECONDS = {"seconds", "images_per_second"}  # what differs from training to training
+SETTINGS = ("--batch-size", "16", "--n-init", "2", "--clusters", "3")
+Trial = Callable[[], object]
+
+
+class Fault:
+    """Strikes at the n-th effect on the file system: SIGKILL, or an error as of a full disk."""
+
+    def __init__(self, at: int, error: int | None) -> None:
+        self.at, self.error, self.count = at, error, 0
+
+    def strikes(self) -> bool:
+        self.count += 1
+        return self.count == self.at
+
+    def strike(self, target: Any = 0) -> NoReturn:
+        if self.error is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        names = () if isinstance(target, int) else (os.fspath(target),)  # as the system does it
+        raise OSError(self.error, os.strerror(self.error or 0), *names)
+
+    def before(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def faulty(*arguments: Any, **keywords: Any) -> Any:
+            if self.strikes():
+                self.strike(arguments[0])
+            return function(*arguments, **keywords)
+
+        return faulty
+
+    def install(self) -> None:
+        """Let every write, fsync, rename, removal, folder, mode and new file of l2ae count."""
+        fault = self
+
+        class FaultyFile(io.FileIO):
+            def __init__(self, *arguments: Any) -> None:
+                if fault.strikes():
+                    fault.strike(arguments[0])
+                super().__init__(*arguments)
+
+            def write(self, data: Any) -> int:
+                if fault.strikes():
+                    super().write(memoryview(data).cast("B")[: len(data) // 2])
+                    fault.strike()
+                return super().write(data)
+
+        for name in ("fsync", "replace", "unlink", "mkdir", "chmod"):
+            setattr(os, name, self.before(getattr(os, name)))
+        for module in (files, locks):
+            module.FileIO = FaultyFile
+
+
+def in_child(trial: Trial, fault: Fault | None = None, wait: float | None = None) -> int:
+    """Do a trial in a forked child, killed after `wait` seconds; return what `waitpid` says."""
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if fault is not None:
+            fault.install()
+        status = 3
+        try:
+            status = int(trial() or 0)
+        finally:
+            if sys.exc_info()[0] is not None:
+                traceback.print_exc()
+            os._exit(status)
+    if wait is not None:
+        time.sleep(wait)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def fit(out: Path, data: Path, *options: str) -> Trial:
+    start = ["--data", str(data), *SETTINGS, "--checkpoint-every", "1", "--optimizer", "sgd"]
+    return lambda: main(["fit", "--out", str(out), "--quiet", *(options or start)])
+
+
+def without_seconds(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in SECONDS}
+
+
+def bits(run: Path) -> dict[str, Any]:
+    """All that a finished run holds, but for the seconds."""
+    found: dict[str, Any] = {"names": {path.name for path in run.iterdir()}}
+    for name in ("checkpoint", "clusters"):
+        arrays = read_npz(run / f"{name}.npz")
+        history = json.loads(str(arrays.pop("history", "[]")))
+        found[name] = {k: (a.dtype.str, a.shape, a.tobytes()) for k, a in arrays.items()}
+        found[f"{name} history"] = [without_seconds(record) for record in history]
+    lines = (run / "history.jsonl").read_text().splitlines()
+    found["lines"] = [without_seconds(json.loads(line)) for line in lines]
+    found["metrics"] = without_seconds(json.loads((run / "metrics.json").read_text()))
+    return found
+
+
+def kill_a_fit_everywhere(folder: Path, data: Path) -> int:
+    """Kill at the n-th effect, n = 1, 2, …; a plain start or a resume ends with the same bits."""
+    start = partial(fit, data=data)
+    assert in_child(start(folder / "whole")) == 0
+    expected = bits(folder / "whole")
+    assert expected["names"] == RUN_FILES
+    for n in range(1, 100_000):
+        run = folder / "run"
+        if in_child(start(run), Fault(n, None)) == 0:
+            assert bits(run) == expected
+            return n - 1
+        begun, trained = ((run / name).exists() for name in ("config.json", "checkpoint.npz"))
+        resumable = begun and (trained or n % 2)
+        again = fit(run, data, "--resume") if resumable else start(run)
+        assert in_child(again) == 0, f"effect {n}"
+        assert bits(run) == expected, f"effect {n}"
+        shutil.rmtree(run)
+    raise AssertionError("no end of effects")
+
+
+def fill_the_disk_everywhere(folder: Path, data: Path) -> int:
+    """An error at the n-th effect: one line that names the run; a resume ends with equal bits."""
+    whole, run, said = folder / "whole", folder / "run", folder / "said"
+    assert in_child(fit(whole, data)) == 0
+    for n in range(1, 100_000):
+        fault = Fault(n, errno.ENOSPC)
+
+        def start(fault: Fault = fault) -> int:
+            with said.open("w") as file, contextlib.redirect_stderr(file):
+                status = fit(run, data)()
+            return int(status or (HARMLESS if fault.count >= fault.at else 0))  # type: ignore
+
+        status = in_child(start, fault)
+        if status == 0:
+            return n - 1
+        if status == HARMLESS:  # the folder to be made was there
+            assert bits(run) == bits(whole)
+            shutil.rmtree(run)
+            continue
+        message = said.read_text()
+        assert status == 1, f"effect {n}: {status} {message}"
+        assert message.startswith("l2ae: error: [Errno 28]"), message
+        assert message.count("\n") == 1, message
+        assert ".tmp" not in message, message
+        assert ".lock" not in message, message
+        assert str(run) in message, message
+        options = ("--resume",) if (run / "config.json").exists() else ()
+        assert in_child(fit(run, data, *options)) == 0
+        assert bits(run) == bits(whole), f"effect {n}"
+        shutil.rmtree(run)
+    raise AssertionError("no end of effects")
+
+
+def kill_at_random(folder: Path, data: Path) -> int:
+    """Kill and resume until a training is whole; as many trainings as 50 kills take."""
+    moments, kills = random.Random(0), 0
+    first = ("--data", str(data), *SETTINGS, "--epochs", "40", "--checkpoint-every", "2")
+    assert in_child(fit(folder / "whole", data, *first)) == 0
+    expected = bits(folder / "whole")
+    while kills < KILLS:
+        run = folder / "run"
+        for _ in range(1000):
+            options = ("--resume",) if (run / "config.json").exists() else first
+            wait = moments.uniform(0, LONGEST) if kills < KILLS else None
+            status = in_child(fit(run, data, *options), wait=wait)
+            assert status in (0, -signal.SIGKILL)
+            kills += status != 0
+            if status == 0:
+                break
+        assert bits(run) == expected
+        shutil.rmtree(run)
+    return kills
+
+
+def kill_a_save_everywhere(folder: Path, data: Path) -> int:
+    """A saved estimator is the old or the new one; the next save leaves no other file."""
+    x = np.load(data)["x"].astype(np.float32)
+    old, new = (AutoEncoderClusterer(3, epochs=1, n_init=1, random_state=s).fit(x) for s in (0, 1))
+    path = folder / "saved.npz"
+    for n in range(1, 100_000):
+        old.save(path)
+        killed = in_child(lambda: new.save(path), Fault(n, None))
+        seed = AutoEncoderClusterer.load(path).seed_
+        if killed == 0:
+            assert seed == 1
+            return n - 1
+        assert seed in (0, 1)
+        old.save(path)
+        assert [p.name for p in folder.iterdir()] == ["saved.npz"]
+    raise AssertionError("no end of effects")
+
+
+def kill_results_everywhere(folder: Path, data: Path) -> int:
+    """A run of the tables is done or not; doing it again leaves the files of a whole one."""
+    run = Run("clustering", "cae-l2", "digits", 0, 1, n_init=1)
+
+    def listed(results: Path) -> list[str]:
+        return sorted(p.relative_to(results).as_posix() for p in results.rglob("*"))
+
+    whole = Folder(folder / "whole")
+    whole.path.mkdir()
+    assert in_child(lambda: do(run, whole, progress=False)) == 0
+    expected = Result.read(whole.result(run))
+    for n in range(1, 100_000, 5):  # the training in it is killed everywhere above
+        results = Folder(folder / "results")
+        results.path.mkdir()
+        status = in_child(lambda: do(run, results, progress=False), Fault(n, None))  # noqa: B023
+        if status != 0:
+            assert status == -signal.SIGKILL
+            assert in_child(lambda: do(run, results, progress=False)) == 0  # noqa: B023
+        assert listed(results.path) == listed(whole.path), f"effect {n}"
+        found = Result.read(results.result(run))
+        assert (found.scores, found.chance) == (expected.scores, expected.chance)
+        if status == 0:
+            return n - 1
+        shutil.rmtree(results.path)
+    raise AssertionError("no end of effects")
+
+
+PARTS = {
+    "every": kill_a_fit_everywhere,
+    "full": fill_the_disk_everywhere,
+    "random": kill_at_random,
+    "save": kill_a_save_everywhere,
+    "results": kill_results_everywhere,
+}
+
+
+def images(path: Path) -> Path:
+    """48 images of three kinds."""
+    rng, y = np.random.default_rng(0), np.arange(48) % 3
+    x = rng.random((48, 8, 8)) * 0.2
+    for kind in range(3):
+        x[y == kind, :, kind * 3 : kind * 3 + 2] += 0.8
+    np.savez(path, x=x, y=y)
+    return path
+
+
+if __name__ == "__main__":
+    part, into = sys.argv[1], Path(sys.argv[2])
+    use_threads(1)
+    commands.Architecture = partial(Architecture, filters=(4, 6, 8))  # type: ignore[assignment]
+    commands.DEFAULTS |= {"epochs": 2}
+    if part in ("every", "full", "random"):  # compiles what all trials run
+        main(["fit", "--data", str(images(into / "data.npz")), "--epochs", "1", "--clusters", "3",
+              "--out", str(into / "compiled"), "--quiet"])  # fmt: skip
+    data_file = images(into / "data.npz")
+    trials = into / "trials"
+    trials.mkdir()
+    print(PARTS[part](trials, data_file))

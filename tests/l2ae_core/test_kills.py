@@ -1,0 +1,30 @@
+"""A killed training goes on to the bits of one that was not; a killed writer leaves whole files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("killed.py")
+PATIENCE = 1200.0  # seconds; the longest part takes a minute where nothing else runs
+AT_LEAST = {"every": 150, "full": 150, "random": 50, "save": 40, "results": 200}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked")
+@pytest.mark.parametrize("part", AT_LEAST)
+def test_nothing_is_lost_by(part: str, tmp_path: Path) -> None:
+    """every: SIGKILL at every write, fsync, rename, removal and new file of `l2ae fit`
+    full: an error of a full disk there
+    random: 50 SIGKILLs at random moments of trainings, each followed by a resume
+    save: SIGKILL at all these of an estimator's `save`
+    results: the same of a run of `l2ae reproduce`
+    """
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), part, str(tmp_path)], capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[-1]) >= AT_LEAST[part]
