@@ -12,6 +12,7 @@ trained before them. A run that fails does not stop the others.
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -51,8 +52,9 @@ def run_missing(
     instead. Ctrl-C (KeyboardInterrupt) is raised on; what had finished is kept, and the next call
     goes on with what had not.
     Raises ValueError at once for jobs < 1, a system without an answer to the task, or Dask missing;
-    at the end, with the name of the run, when runs failed (bad data, a training that diverged, a
-    full disk, a run that another process is at work on) or a result is damaged.
+    ChildProcessError when one of the processes was killed; ValueError at the end, with the name of
+    the run, when runs failed (bad data, a training that diverged, a full disk, a run that another
+    process is at work on) or a result is damaged.
     """
     wanted = list(dict.fromkeys(runs))
     if jobs < 1:
@@ -77,6 +79,11 @@ def run_missing(
                 goes_on = f"let those that run on {cluster} end before {goes_on}"
             interrupt.__notes__ = [f"stopped after {done} of {total} missing runs; {goes_on}"]
             raise
+        except BrokenExecutor as error:
+            raise ChildProcessError(
+                f"reproduce: a process was killed after {done} of {total} missing runs, perhaps "
+                "for want of memory; the same command goes on"
+            ) from error
     if failed:
         raise ValueError(f"reproduce: {len(failed)} of {total} runs failed: {'; '.join(failed)}")
     return [Result.read(folder.result(run)) for run in wanted]

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -42,21 +42,28 @@ SETTINGS = ("--batch-size", "16", "--n-init", "2", "--clusters", "3")
 Trial = Callable[[], object]
 
 
-class Fault:
-    """Strikes at the n-th effect on the file system: SIGKILL, or an error as of a full disk."""
+def kill(target: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def __init__(self, at: int, error: int | None) -> None:
-        self.at, self.error, self.count = at, error, 0
+
+def full_disk(target: Any) -> None:
+    names = () if isinstance(target, int) else (os.fspath(target),)  # as the system does it
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *names)
+
+
+def ctrl_c(target: Any) -> None:
+    raise KeyboardInterrupt
+
+
+class Fault:
+    """Strikes at the n-th effect on the file system, or at `times` effects from it on."""
+
+    def __init__(self, at: int, strike: Callable[[Any], None] = kill, times: int = 1) -> None:
+        self.at, self.strike, self.times, self.count = at, strike, times, 0
 
     def strikes(self) -> bool:
         self.count += 1
-        return self.count == self.at
-
-    def strike(self, target: Any = 0) -> NoReturn:
-        if self.error is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        names = () if isinstance(target, int) else (os.fspath(target),)  # as the system does it
-        raise OSError(self.error, os.strerror(self.error or 0), *names)
+        return self.at <= self.count < self.at + self.times
 
     def before(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def faulty(*arguments: Any, **keywords: Any) -> Any:
@@ -79,7 +86,7 @@ class Fault:
             def write(self, data: Any) -> int:
                 if fault.strikes():
                     super().write(memoryview(data).cast("B")[: len(data) // 2])
-                    fault.strike()
+                    fault.strike(self.fileno())
                 return super().write(data)
 
         for name in ("fsync", "replace", "unlink", "mkdir", "chmod"):
@@ -133,21 +140,35 @@ def bits(run: Path) -> dict[str, Any]:
 
 def kill_a_fit_everywhere(folder: Path, data: Path) -> int:
     """Kill at the n-th effect, n = 1, 2, …; a plain start or a resume ends with the same bits."""
+    return _stop_everywhere(folder, data, lambda n: Fault(n), -signal.SIGKILL, 1)
+
+
+def interrupt_a_fit_everywhere(folder: Path, data: Path) -> int:
+    """Ctrl-C at the n-th effect, and again while the first is taken care of."""
+    return _stop_everywhere(folder, data, lambda n: Fault(n, ctrl_c, 2), 130, 3)
+
+
+def _stop_everywhere(
+    folder: Path, data: Path, fault: Callable[[int], Fault], expected_status: int, stride: int
+) -> int:
     start = partial(fit, data=data)
     assert in_child(start(folder / "whole")) == 0
     expected = bits(folder / "whole")
     assert expected["names"] == RUN_FILES
-    for n in range(1, 100_000):
+    for n in range(1, 100_000, stride):
         run = folder / "run"
-        if in_child(start(run), Fault(n, None)) == 0:
+        status = in_child(start(run), fault(n))
+        if status == 0:
             assert bits(run) == expected
             return n - 1
+        assert status == expected_status, f"effect {n}: {status}"
         begun, trained = ((run / name).exists() for name in ("config.json", "checkpoint.npz"))
         resumable = begun and (trained or n % 2)
         again = fit(run, data, "--resume") if resumable else start(run)
         assert in_child(again) == 0, f"effect {n}"
         assert bits(run) == expected, f"effect {n}"
-        shutil.rmtree(run)
+        if run.exists():
+            shutil.rmtree(run)
     raise AssertionError("no end of effects")
 
 
@@ -156,7 +177,7 @@ def fill_the_disk_everywhere(folder: Path, data: Path) -> int:
     whole, run, said = folder / "whole", folder / "run", folder / "said"
     assert in_child(fit(whole, data)) == 0
     for n in range(1, 100_000):
-        fault = Fault(n, errno.ENOSPC)
+        fault = Fault(n, full_disk)
 
         def start(fault: Fault = fault) -> int:
             with said.open("w") as file, contextlib.redirect_stderr(file):
@@ -212,7 +233,7 @@ def kill_a_save_everywhere(folder: Path, data: Path) -> int:
     path = folder / "saved.npz"
     for n in range(1, 100_000):
         old.save(path)
-        killed = in_child(lambda: new.save(path), Fault(n, None))
+        killed = in_child(lambda: new.save(path), Fault(n))
         seed = AutoEncoderClusterer.load(path).seed_
         if killed == 0:
             assert seed == 1
@@ -237,7 +258,7 @@ def kill_results_everywhere(folder: Path, data: Path) -> int:
     for n in range(1, 100_000, 5):  # the training in it is killed everywhere above
         results = Folder(folder / "results")
         results.path.mkdir()
-        status = in_child(lambda: do(run, results, progress=False), Fault(n, None))  # noqa: B023
+        status = in_child(lambda: do(run, results, progress=False), Fault(n))  # noqa: B023
         if status != 0:
             assert status == -signal.SIGKILL
             assert in_child(lambda: do(run, results, progress=False)) == 0  # noqa: B023
@@ -252,6 +273,7 @@ def kill_results_everywhere(folder: Path, data: Path) -> int:
 
 PARTS = {
     "every": kill_a_fit_everywhere,
+    "interrupt": interrupt_a_fit_everywhere,
     "full": fill_the_disk_everywhere,
     "random": kill_at_random,
     "save": kill_a_save_everywhere,
@@ -274,7 +296,7 @@ if __name__ == "__main__":
     use_threads(1)
     commands.Architecture = partial(Architecture, filters=(4, 6, 8))  # type: ignore[assignment]
     commands.DEFAULTS |= {"epochs": 2}
-    if part in ("every", "full", "random"):  # compiles what all trials run
+    if part in ("every", "interrupt", "full", "random"):  # compiles what all trials run
         main(["fit", "--data", str(images(into / "data.npz")), "--epochs", "1", "--clusters", "3",
               "--out", str(into / "compiled"), "--quiet"])  # fmt: skip
     data_file = images(into / "data.npz")

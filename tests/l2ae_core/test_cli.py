@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted
 from l2ae_core.data import load
+from l2ae_core.locks import locked
 from l2ae_kernels import ops
 
 COMMON = ["--quiet", "--batch-size", "16", "--n-init", "2", "--clusters", "3"]
@@ -140,6 +143,32 @@ def test_resume_with_more_epochs_ends_as_one_long_run(images, tmp_path):
             assert long.files == short.files
             for key in set(long.files) - {"history"}:  # it holds seconds
                 np.testing.assert_array_equal(long[key], short[key])
+
+
+def test_a_run_in_training_is_read_but_not_trained_by_another(run, images, tmp_path, capsys):
+    """Its metrics are not there yet, and the last line of its history is not whole."""
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "metrics.json").unlink()
+    with (copy / "history.jsonl").open("a") as history:
+        history.write('{"epoch": 4, "lo')
+    with ThreadPoolExecutor(1) as other:
+        lock = locked(copy)
+        other.submit(lock.__enter__).result(timeout=20)
+        for read in (["report", str(copy)], ["cluster", str(copy), "--data", str(images)]):
+            assert main(read) == 0
+        capsys.readouterr()
+        assert main(["fit", "--resume", "--out", str(copy), "--quiet"]) == 1
+        assert f"l2ae: error: {copy}: in use by process" in capsys.readouterr().err
+        other.submit(lock.__exit__, None, None, None).result(timeout=20)
+    assert main(["fit", "--resume", "--out", str(copy), "--quiet"]) == 0
+    assert (copy / "history.jsonl").read_text() == (run / "history.jsonl").read_text()
+
+
+def test_resume_with_fewer_epochs_than_there_are_is_refused(run, capsys):
+    before = (run / "config.json").read_bytes()
+    assert main(["fit", "--resume", "--epochs", "2", "--out", str(run), "--quiet"]) == 1
+    assert "epochs is 2 but" in capsys.readouterr().err
+    assert (run / "config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("killed.py")
 PATIENCE = 1200.0  # seconds; the longest part takes a minute where nothing else runs
-AT_LEAST = {"every": 150, "full": 150, "random": 50, "save": 40, "results": 200}
+AT_LEAST = {"every": 150, "interrupt": 150, "full": 150, "random": 50, "save": 40, "results": 200}
 
 
 @pytest.mark.slow
@@ -17,6 +17,7 @@ AT_LEAST = {"every": 150, "full": 150, "random": 50, "save": 40, "results": 200}
 @pytest.mark.parametrize("part", AT_LEAST)
 def test_nothing_is_lost_by(part: str, tmp_path: Path) -> None:
     """every: SIGKILL at every write, fsync, rename, removal and new file of `l2ae fit`
+    interrupt: Ctrl-C there, twice
     full: an error of a full disk there
     random: 50 SIGKILLs at random moments of trainings, each followed by a resume
     save: SIGKILL at all these of an estimator's `save`

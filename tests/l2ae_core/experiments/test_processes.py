@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from l2ae_core.experiments import Run
+from l2ae_core.experiments import Run, schedule
 from l2ae_core.experiments.run import Folder
 from l2ae_core.experiments.schedule import plan
 from l2ae_kernels.cpu.threads import MOST
@@ -140,6 +140,19 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     before = [history.read_bytes() for history in histories]
     time.sleep(2)
     assert [history.read_bytes() for history in histories] == before
+
+
+@posix
+@pytest.mark.slow
+def test_a_worker_that_was_killed_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system does it when memory runs out; the run is sent to a worker with its function."""
+    monkeypatch.setattr(schedule, "_in_process", lambda *a: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(ChildProcessError, match="killed after 0 of 2 missing runs"):
+        do_all([PIXELS, DETECTION], tmp_path, jobs=2)
+    monkeypatch.undo()
+    assert len(do_all([PIXELS, DETECTION], tmp_path, jobs=2)) == 2
 
 
 @pytest.fixture

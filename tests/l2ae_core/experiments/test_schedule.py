@@ -1,6 +1,7 @@
 """What is run, in which order, and what an error or Ctrl-C leaves."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from l2ae_core.experiments import Run, run_missing, schedule
 from l2ae_core.experiments.methods import refined
 from l2ae_core.experiments.run import Folder
 from l2ae_core.experiments.schedule import plan
+from l2ae_core.locks import locked
 from l2ae_core.training.history import TrainingError
 
 from .small_runs import PIXELS, SHORT, do_all, found, made_up
@@ -131,6 +133,21 @@ def test_an_error_of_a_start_is_not_one_of_chance_for_what_follows(
     failing(monkeypatch, TrainingError("diverged"), clustering("cae"))
     with pytest.raises(ValueError, match="2 of 2 runs failed: cae.*diverged; dcec.*not finished"):
         do_all([clustering("dcec")], tmp_path)
+
+
+def test_a_run_that_another_process_is_at_work_on_is_left_to_it(tmp_path: Path) -> None:
+    detection = Run("detection", "pixels", "digits", 0, 0, 6, n_init=2)
+    path = Folder(tmp_path).result(PIXELS)
+    (tmp_path / f".{path.name}.0123abcd.tmp").touch()  # what a killed process left
+    with ThreadPoolExecutor(1) as other:
+        lock = locked(path)
+        other.submit(lock.__enter__).result(timeout=20)
+        with pytest.raises(ValueError, match=rf"1 of 2 runs failed: {PIXELS}: .*in use by process"):
+            do_all([PIXELS, detection], tmp_path)
+        other.submit(lock.__exit__, None, None, None).result(timeout=20)
+    assert plan([PIXELS, detection], Folder(tmp_path)) == [[PIXELS]]
+    do_all([PIXELS, detection], tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {f"{r.id}.json" for r in (PIXELS, detection)}
 
 
 def test_a_bug_is_raised_as_it_is(

@@ -1,8 +1,12 @@
 """A refinement that was stopped, and files that do not fit."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+from l2ae_core.locks import locked
 from l2ae_core.models.dec.step import JointStep
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.history import TrainingError
@@ -67,6 +71,30 @@ def test_batch_norm_statistics_are_resumed_too(tmp_path, monkeypatch):
     assert bits(*resumed) == bits(expected, whole)
     for name, a in expected.state.items():
         np.testing.assert_array_equal(resumed[0].state[name], a)
+
+
+def test_a_file_is_due_when_the_last_is_a_minute_old(tmp_path, monkeypatch):
+    """The clock goes by 25 seconds a look; there is one look at each renewal that is not due."""
+    now = iter(range(0, 10**6, 25))
+    with monkeypatch.context() as patch:
+        patch.setattr("l2ae_core.models.dec.iterate.monotonic", lambda: float(next(now)))
+        interrupt(patch, 18)
+        with pytest.raises(KeyboardInterrupt):
+            run(run_dir=tmp_path, checkpoint_every=100)
+    with np.load(tmp_path / "refinement.npz") as file:
+        saved = json.loads(str(file["history"]))[-1]["iteration"]
+    assert saved == 12  # renewals at 0, 4, 8, 12, 16
+    assert bits(*run(run_dir=tmp_path, resume=True)) == bits(*run())
+
+
+def test_a_refinement_that_another_thread_does_is_left_alone(tmp_path):
+    with ThreadPoolExecutor(1) as other:
+        lock = locked(tmp_path)
+        other.submit(lock.__enter__).result(timeout=20)
+        with pytest.raises(BlockingIOError, match=f"{tmp_path}: in use by process"):
+            run(run_dir=tmp_path)
+        other.submit(lock.__exit__, None, None, None).result(timeout=20)
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_on_disk_yet_starts_again(tmp_path):

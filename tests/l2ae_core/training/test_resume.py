@@ -1,17 +1,20 @@
 """A training that was stopped, in any way, ends with the bits of one that was not."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from l2ae_core.locks import locked
 from l2ae_core.models import Architecture
 from l2ae_core.training import checkpoint as checkpoints
-from l2ae_core.training import loop
+from l2ae_core.training import loop, session
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import SGD, Adam
@@ -199,3 +202,58 @@ def test_sigint_ends_a_real_process_with_a_hint(small, bits, tmp_path):
     assert [line["epoch"] for line in lines] == list(range(1, len(lines) + 1))
     assert done <= len(lines) <= done + 2
     assert bits(small.train(done + 1, tmp_path, resume=True)) == bits(small.train(done + 1))
+
+
+def test_a_checkpoint_is_due_when_the_last_is_a_minute_old(
+    small, bits, tmp_path, patch_step, monkeypatch
+):
+    """The clock goes by 25 seconds a look; there is one look when an epoch ends."""
+    now = iter(range(0, 10**6, 25))
+    monkeypatch.setattr(session, "monotonic", lambda: float(next(now)))
+    calls = []
+
+    def interrupted(step, x):
+        calls.append(None)
+        if len(calls) == 5 * 5 + 1:  # epoch 6, step 1
+            raise KeyboardInterrupt
+        return step(x)
+
+    patch_step(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        small.train(9, tmp_path, checkpoint_every=100)
+    monkeypatch.undo()
+    assert epochs_on_disk(tmp_path) == 3  # at 75 seconds; two epochs are lost
+    assert bits(small.train(7, tmp_path, resume=True)) == bits(small.train(7))
+
+
+def test_what_a_shorter_training_found_does_not_stay_beside_a_longer_one(
+    small, tmp_path, patch_step
+):
+    """Clusters of 2 epochs would be taken for those of the network after 3."""
+    small.train(2, tmp_path)
+    for name in ("clusters.npz", "metrics.json"):
+        (tmp_path / name).touch()
+    small.train(2, tmp_path, resume=True)  # nothing to train
+    assert (tmp_path / "clusters.npz").exists()
+
+    def interrupted(step, x):
+        raise KeyboardInterrupt
+
+    patch_step(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        small.train(3, tmp_path, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.npz", "history.jsonl"}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_another_thread_trains_is_left_alone(small, tmp_path, resume):
+    if resume:
+        small.train(1, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with ThreadPoolExecutor(1) as other:
+        lock = locked(tmp_path)
+        other.submit(lock.__enter__).result(timeout=20)
+        with pytest.raises(BlockingIOError, match=f"{tmp_path}: in use by process {os.getpid()}"):
+            small.train(2, tmp_path, resume=resume)
+        other.submit(lock.__exit__, None, None, None).result(timeout=20)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,8 +1,10 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from l2ae_core.locks import locked
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.run import (
     create_run,
@@ -87,6 +89,28 @@ def test_resume_compares_the_settings(tmp_path, config):
     assert read_config(tmp_path) == config()
     create_run(tmp_path, config(epochs=9) | {"versions": {"numpy": "9"}}, resume=True)
     assert read_config(tmp_path) == config(epochs=9)
+
+
+def test_a_resume_does_not_ask_for_fewer_epochs_than_there_are(small, tmp_path, config):
+    create_run(tmp_path, config(epochs=9))
+    small.train(3, tmp_path)
+    with pytest.raises(ValueError, match="training.epochs is 2 but .* has 3 epochs already"):
+        create_run(tmp_path, config(epochs=2), resume=True)
+    assert read_config(tmp_path) == config(epochs=9)
+    create_run(tmp_path, config(epochs=3), resume=True)  # fewer than wanted, but not than trained
+    assert read_config(tmp_path) == config(epochs=3)
+
+
+def test_a_run_that_another_thread_trains_keeps_its_configuration(tmp_path, config):
+    create_run(tmp_path, config())
+    with ThreadPoolExecutor(1) as other:
+        lock = locked(tmp_path)
+        other.submit(lock.__enter__).result(timeout=20)
+        for resume in (False, True):
+            with pytest.raises(BlockingIOError, match=f"{tmp_path}: in use by process"):
+                create_run(tmp_path, config(epochs=9), resume=resume)
+        other.submit(lock.__exit__, None, None, None).result(timeout=20)
+    assert read_config(tmp_path) == config()
 
 
 @pytest.mark.parametrize(
