@@ -1,7 +1,8 @@
 """Locks on files: one thread of one process at a time, and a dead process holds none.
 
 The kernel ties a lock of `flock` to the open file and drops it with the process, whatever ended it:
-SIGKILL or a power cut leaves nothing that a user must remove. The file says who holds the lock.
+SIGKILL or a power cut leaves nothing that a user must remove. Linux extends this to the machines
+that share a folder over NFS. The file says who holds the lock.
 (The filelock package locks in the same way, but names no holder and leaves its file behind.)
 """
 
@@ -79,6 +80,8 @@ def naming(path: Path, beside: Path) -> Iterator[None]:
 
 def hold(file: FileIO) -> bool:
     """Keep a new file from `remove_unless_held` until it is closed; False when it came first."""
+    if sys.platform == "win32":  # where no open file can be removed
+        return True
     try:
         _take(file, wait=True)
     except OSError:  # a file system without locks, on which nothing is removed either

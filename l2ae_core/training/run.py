@@ -4,6 +4,7 @@ config.json      architecture, data and its digest, seed, training settings, ver
 history.jsonl    one record an epoch
 checkpoint.npz   the last and the best parameters, and all it takes to go on
 metrics.json     scores, when something measured them
+.lock            who trains here, while somebody does
 """
 
 import json

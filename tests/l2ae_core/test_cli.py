@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from l2ae_core import commands
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted
 from l2ae_core.data import load
@@ -162,6 +163,22 @@ def test_a_run_in_training_is_read_but_not_trained_by_another(run, images, tmp_p
         other.submit(lock.__exit__, None, None, None).result(timeout=20)
     assert main(["fit", "--resume", "--out", str(copy), "--quiet"]) == 0
     assert (copy / "history.jsonl").read_text() == (run / "history.jsonl").read_text()
+
+
+def test_a_run_is_locked_until_its_clusters_are_there(images, tmp_path, monkeypatch):
+    """Another resume between training and clusters would take the files apart."""
+    tried = []
+    plain = commands.kmeans
+
+    def clustered(*arguments, **keywords):
+        with ThreadPoolExecutor(1) as other:
+            tried.append(other.submit(locked(tmp_path).__enter__).exception(timeout=20))
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(commands, "kmeans", clustered)
+    options = ["--epochs", "1", "--out", str(tmp_path), *COMMON]
+    assert main(["fit", "--data", str(images), *options]) == 0
+    assert [type(error) for error in tried] == [BlockingIOError]
 
 
 def test_resume_with_fewer_epochs_than_there_are_is_refused(run, capsys):
