@@ -48,8 +48,6 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
-        if target.exists():
-            temporary.chmod(S_IMODE(target.stat().st_mode))
         if os.name == "nt":
             file.close()  # Windows renames no open file
         os.replace(temporary, target)  # noqa: PTH105 - the module function is what tests replace
@@ -69,6 +67,8 @@ def _temporary_file(path: Path, target: Path) -> Iterator[tuple[Path, BinaryIO]]
         raw.close()
     with naming(path, temporary):
         try:
+            if target.exists():  # before the first byte: a private file has no public copy
+                temporary.chmod(S_IMODE(target.stat().st_mode))
             with BufferedWriter(raw) as file:
                 yield temporary, file
         finally:

@@ -187,7 +187,8 @@ def fill_the_disk_everywhere(folder: Path, data: Path) -> int:
         status = in_child(start, fault)
         if status == 0:
             return n - 1
-        if status == HARMLESS:  # the folder to be made was there
+        if status == HARMLESS:  # a folder to be made was there, or only the file of the lock stays
+            (run / ".lock").unlink(missing_ok=True)
             assert bits(run) == bits(whole)
             shutil.rmtree(run)
             continue

@@ -63,7 +63,10 @@ def test_a_file_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path: Path) -
     write_table(COLUMNS, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     path.chmod(0o604)
-    write_table(COLUMNS, path)
+    with atomic_file(path) as file:
+        file.write(b"new")
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+        assert set(modes.values()) == {0o604}  # of what is being written, too
     assert stat.S_IMODE(path.stat().st_mode) == 0o604
 
 
