@@ -67,9 +67,9 @@ def _temporary_file(path: Path, target: Path) -> Iterator[tuple[Path, BinaryIO]]
         raw.close()
     with naming(path, temporary):
         try:
-            if target.exists():  # before the first byte: a private file has no public copy
-                temporary.chmod(S_IMODE(target.stat().st_mode))
             with BufferedWriter(raw) as file:
+                if target.exists():  # before the first byte: a private file has no public copy
+                    temporary.chmod(S_IMODE(target.stat().st_mode))
                 yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
