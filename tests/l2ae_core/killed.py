@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from l2ae_core import commands, files, locks
+from l2ae_core.array_readers import read_npz
 from l2ae_core.cli import main
 from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.experiments import Run
 from l2ae_core.experiments.run import Folder, Result
 from l2ae_core.experiments.schedule import do
-from l2ae_core.files import read_npz
 from l2ae_core.models import Architecture
 from l2ae_kernels.cpu.threads import use_threads
 
