@@ -116,7 +116,8 @@ def in_child(trial: Trial, fault: Fault | None = None, wait: float | None = None
 
 
 def fit(out: Path, data: Path, *options: str) -> Trial:
-    start = ["--data", str(data), *SETTINGS, "--checkpoint-every", "1", "--optimizer", "sgd"]
+    start = ["--data", str(data), *SETTINGS, "--epochs", "2", "--checkpoint-every", "1",
+             "--optimizer", "sgd"]  # fmt: skip
     return lambda: main(["fit", "--out", str(out), "--quiet", *(options or start)])
 
 
@@ -296,7 +297,6 @@ if __name__ == "__main__":
     part, into = sys.argv[1], Path(sys.argv[2])
     use_threads(1)
     commands.Architecture = partial(Architecture, filters=(4, 6, 8))  # type: ignore[assignment]
-    commands.DEFAULTS |= {"epochs": 2}
     if part in ("every", "interrupt", "full", "random"):  # compiles what all trials run
         main(["fit", "--data", str(images(into / "data.npz")), "--epochs", "1", "--clusters", "3",
               "--out", str(into / "compiled"), "--quiet"])  # fmt: skip
