@@ -112,5 +112,5 @@ def test_bad_arguments_are_named(
 
 def test_a_page_has_to_be_called_html(tmp_path: Path) -> None:
     write(tmp_path, [clustering("cae", 2, 0.7)])
-    with pytest.raises(ValueError, match=r"expected a name that ends in \.html"):
+    with pytest.raises(ValueError, match=r"page\.pdf ends in .\.pdf. but expected \.html"):
         write_report(tmp_path, tmp_path / "page.pdf")
