@@ -9,12 +9,21 @@ signed (the paper's [0, 1] does not hold in general), so it is never clipped.
 Two directions occur, and every name here says which one it takes: `normality` is high for normal
 samples, `anomaly_score` is high for anomalies. −v, 1 − v and the reconstruction error are anomaly
 scores. In ROC and AUC the anomalies are the positives.
+
+A threshold lies between two scores, never at one: the score of one sample differs by rounding with
+the number of samples that are scored together, with the device and with the BLAS, and no sample
+may change sides by that.
 """
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from l2ae_kernels.arrays import Array
+
+# How far rounding can move a score of Eq. 5. Networks have float32 weights, whatever the dtype of
+# the codes; their longest sums have 2,000 terms of either sign, so that another order of summation
+# moves a cosine by about √2000 ≈ 45 units of rounding. The next power of two is taken.
+ROUNDING = 64 * float(np.finfo(np.float32).eps)
 
 
 def normality(u: Array, centers: Array) -> Array:
@@ -99,20 +108,22 @@ def auprc(anomalous: Array, anomaly_score: Array) -> float:
 
 
 def threshold_at_fpr(normality_of_normals: Array, fpr: float) -> float:
-    """Return the largest τ for which at most the share `fpr` of known normal samples has v < τ.
+    """Return a τ below which lies at most the share `fpr` of known normal samples, as many as can.
 
-    normality_of_normals (N,): high is normal, as Eq. 5; fpr in [0, 1). With ties at τ the share
-    below it can be smaller than asked for, never larger.
+    normality_of_normals (N,): high is normal, as Eq. 5; fpr in [0, 1). τ is halfway between the
+    lowest score that is to stay above it and the next lower one; below all scores, by what rounding
+    can do to one, where none is to lie under it. With ties the share below τ can be smaller than
+    asked for, never larger.
     ValueError when out of range or not finite.
     """
     return _threshold("threshold_at_fpr", "fpr", normality_of_normals, fpr)
 
 
 def threshold_at_contamination(normality: Array, contamination: float) -> float:
-    """Return the largest τ for which at most the share `contamination` of samples has v < τ.
+    """Return a τ below which lies at most the share `contamination` of samples, as many as can.
 
     normality (N,) of the training samples, anomalies among them: high is normal, as Eq. 5;
-    contamination in [0, 1). ValueError when out of range or not finite.
+    contamination in [0, 1). Everything else is as in `threshold_at_fpr`.
     """
     return _threshold("threshold_at_contamination", "contamination", normality, contamination)
 
@@ -188,5 +199,15 @@ def _threshold(function: str, name: str, normality: Array, share: float) -> floa
     # The product is raised by a few ulps: 0.29 · 100 is 28.999… in floating point.
     allowed = int(share * normality.size * (1 + 4 * np.finfo(np.float64).eps))
     allowed = min(allowed, normality.size - 1)
-    # With `allowed` samples below it, the next one in order is the largest such τ.
-    return float(np.partition(normality, allowed)[allowed])
+    # With `allowed` samples below it, the next one in order is the lowest that stays above.
+    lowest = np.partition(normality, allowed)[allowed]
+    lower = normality[normality < lowest]
+    if not lower.size:
+        return float(lowest) - ROUNDING * max(1.0, abs(float(lowest)))
+    return _halfway(float(lower.max()), float(lowest))
+
+
+def _halfway(low: float, high: float) -> float:
+    """Return τ with low < τ <= high, halfway; τ = high where no number lies between the two."""
+    middle = low / 2 + high / 2  # the sum of the two may overflow
+    return middle if low < middle < high else high

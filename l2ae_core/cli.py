@@ -1,7 +1,8 @@
 """The `l2ae` command: argparse in front of the library, one function a command.
 
 Exit status: 0 done, 1 an error or a failed check, 2 a wrong command line, 130 after Ctrl-C, 143
-after SIGTERM, 129 after SIGHUP: all three end a training with its history and checkpoint whole.
+after SIGTERM, 129 after SIGHUP: all three end a training with its history and checkpoint whole; 141
+when the reader of a pipe went away (`l2ae cluster ... | head`).
 """
 
 import argparse
@@ -10,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import l2ae_core
 from l2ae_core import commands
 from l2ae_core.bench import command as bench
 from l2ae_core.demo import format_table, run_demo
@@ -19,8 +19,10 @@ from l2ae_core.devices import DeviceName
 from l2ae_core.experiments import command as reproduce
 from l2ae_core.gradcheck.command import main as run_gradcheck
 from l2ae_core.report import command as report
+from l2ae_core.settings import CHOICES, DEFAULTS
 from l2ae_core.signals import exit_status, raised_signals
 from l2ae_core.tables import check_table, to_csv, write_table
+from l2ae_core.terminal import Version, discard_output, write_any_text
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.cpu.threads import use_threads
 
@@ -29,20 +31,42 @@ DATA_HELP = "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return its exit status."""
-    arguments = vars(_parser().parse_args(argv))
+    write_any_text()
+    arguments = _parsed(sys.argv[1:] if argv is None else argv)
     command: Callable[..., int] = arguments.pop("run_command")
     threads = arguments.pop("threads", None)
     try:
         with raised_signals():
             if threads is not None:
                 use_threads(threads)
-            return command(**arguments)
+            status = command(**arguments)
+            if sys.stdout is not None:  # it is None for a process without one
+                sys.stdout.flush()
+            return status
+    except BrokenPipeError:
+        discard_output()
+        return 141
     except (ValueError, OSError, TrainingError) as error:  # bad input or a failed training
         print(f"l2ae: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
         print("\nl2ae:", *getattr(interrupt, "__notes__", ["interrupted"]), file=sys.stderr)
         return exit_status(interrupt)
+
+
+def _parsed(argv: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of the command line; without any, print the help and exit with 2."""
+    parser = _parser()
+    if not argv:
+        parser.print_help()
+        parser.exit(2)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        shown = " ".join(unknown[:3]) + f" and {len(unknown) - 3} more" * (len(unknown) > 3)
+        many = any(Path(argument).exists() for argument in unknown) and "--data" in argv
+        hint = "; --data takes one file or folder: name the folder of the images" if many else ""
+        parser.error(f"unrecognized arguments: {shown}{hint}")
+    return vars(arguments)
 
 
 def _demo(out: Path | None, seed: int, anomaly_digit: int, quiet: bool) -> int:
@@ -86,10 +110,10 @@ def _scores(scores: dict[str, Any]) -> str:
     return ", " + ", ".join(parts)
 
 
-def _cluster(run: Path, out: Path | None, **arguments: Any) -> int:
+def _cluster(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
     if out is not None:
         check_table(out)
-    columns, scores = commands.cluster(run, **arguments)
+    columns, scores = commands.cluster(run, **arguments, progress=not quiet)
     _write(columns, out)
     if "acc" in scores:
         print(f"{len(columns['index'])} images{_scores(scores)}", file=sys.stderr)
@@ -97,10 +121,10 @@ def _cluster(run: Path, out: Path | None, **arguments: Any) -> int:
     return 0
 
 
-def _score(run: Path, out: Path | None, **arguments: Any) -> int:
+def _score(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
     if out is not None:
         check_table(out)
-    columns, result = commands.score(run, **arguments)
+    columns, result = commands.score(run, **arguments, progress=not quiet)
     _write(columns, out)
     tau, flagged, N = result["threshold"], result["anomalous"], len(columns["index"])
     print(f"threshold {tau:.4f}: {flagged} of {N} images are anomalous", file=sys.stderr)
@@ -111,6 +135,8 @@ def _score(run: Path, out: Path | None, **arguments: Any) -> int:
             f"{result['auc']['reconstruction']:.4f}, chance 0.5",
             file=sys.stderr,
         )
+    if result["no_auc"]:
+        print(f"l2ae: {result['no_auc']}", file=sys.stderr)
     _note(result)
     return 0
 
@@ -135,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "lies on the unit sphere.",
         epilog="l2ae COMMAND --help has the options and examples of a command.",
     )
-    parser.add_argument("--version", action="version", version=f"l2ae {l2ae_core.__version__}")
+    parser.add_argument("--version", action=Version, help="show versions and exit")
     commands_ = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
@@ -182,8 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(score)
     score.add_argument("--fpr", type=float, default=0.05, metavar="SHARE",
                        help="of training images below the threshold (default 0.05)")  # fmt: skip
-    score.add_argument("--anomaly-class", type=int,
-                       help="label to report the AUC for (default: that of the run)")  # fmt: skip
+    score.add_argument("--anomaly-class", metavar="CLASS",
+                       help="name, or number where labels are numbers, of the class to report the "
+                       "AUC for (default: that of the run)")  # fmt: skip
 
     reproduce.add_options(
         add("reproduce", reproduce.main, "the paper's tables and Figure 1, beside our own runs",
@@ -230,7 +257,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
     )
-    parser.add_argument("--threads", type=int, help="threads of the kernels (default: all cores)")
+    _common(parser)
     parser.add_argument("--device", choices=get_args(DeviceName),
                         help="of the network (default: a GPU, if there is one)")  # fmt: skip
     _data_options(parser)
@@ -238,10 +265,9 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
 
 def _fit_options(parser: argparse.ArgumentParser) -> None:
     """Options of `fit`; one that is not given does not occur, so that --resume can tell."""
-    d = commands.DEFAULTS
 
     def setting(option: str, help: str, **keywords: Any) -> None:
-        default = d[option.replace("-", "_")]
+        default = DEFAULTS[option.replace("-", "_")]
         parser.add_argument(
             f"--{option}", default=argparse.SUPPRESS, help=f"{help} (default {default})", **keywords
         )
@@ -249,30 +275,32 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run directory")
     setting("data", DATA_HELP)
     _data_options(parser)
-    setting("split", "part of a named data set to train on", choices=("all", "train", "test"))
-    setting("model", "the paper's networks", choices=("cae", "dense"))
-    setting("norm", "of the code", choices=("l2", "none", "batch", "layer"))
-    setting("hidden-norm", "of every hidden layer", choices=("none", "batch", "layer"))
+    setting("split", "part of a named data set to train on", choices=CHOICES["split"])
+    setting("model", "the paper's networks", choices=CHOICES["model"])
+    setting("norm", "of the code", choices=CHOICES["norm"])
+    setting("hidden-norm", "of every hidden layer", choices=CHOICES["hidden_norm"])
     parser.add_argument("--affine", action="store_true", default=argparse.SUPPRESS,
                         help="trained scale and shift in batch and layer norm")  # fmt: skip
     setting("slope", "of LeakyReLU, dense network only", type=float)
     setting("latent-dim", "length of the code", type=int)
     setting("epochs", "passes over the images, all in all", type=int)
     setting("batch-size", "images in a step", type=int)
-    setting("optimizer", "who takes the steps", choices=("adam", "sgd"))
+    setting("optimizer", "who takes the steps", choices=CHOICES["optimizer"])
     setting("learning-rate", "size of the steps", type=float)
-    setting("reduction", "of the squared error over pixels", choices=("mean", "sum"))
+    setting("reduction", "of the squared error over pixels", choices=CHOICES["reduction"])
     setting("seed", "of weights, shuffles and k-means", type=int)
     setting("clusters", "K of k-means", type=int)
     setting("n-init", "restarts of k-means", type=int)
-    setting("weights", "of the epoch with the lowest loss, or the last", choices=("best", "last"))
-    setting("anomaly-class", "label of which only a share is kept, as in Section IV-B", type=int)
+    setting("weights", "of the epoch with the lowest loss, or the last", choices=CHOICES["weights"])
+    setting("anomaly-class", "name, or number where labels are numbers, of the class of which only "
+            "a share is kept, as in Section IV-B", metavar="CLASS")  # fmt: skip
     setting("keep", "that share", type=float)
     parser.add_argument(
         "--checkpoint-every", type=int, default=10, metavar="N", help="epochs (default 10)"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its "
-                        "settings are kept, only --epochs may be larger")  # fmt: skip
+                        "settings are kept, but --epochs may be larger, and --clusters, --n-init "
+                        "and --weights others")  # fmt: skip
     _common(parser)
 
 

@@ -4,7 +4,7 @@ A run directory holds the trained network (`l2ae_core.training.run`) and the clu
 training images (`l2ae_core.clusters`); the commands are the road between the two.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +19,23 @@ from l2ae_core.anomaly import (
     reconstruction_error,
     threshold_at_fpr,
 )
+from l2ae_core.classes import classes_of, find_anomalies, find_class
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.devices import DeviceName, OnDevice, choose_device
+from l2ae_core.files import CLUSTERS, METRICS
 from l2ae_core.locks import locked
 from l2ae_core.models import Architecture, AutoEncoder, build
 from l2ae_core.seeding import streams
+from l2ae_core.settings import ARCHITECTURE, DEFAULTS, NOT_TRAINING, check_settings, run_settings
 from l2ae_core.training.history import History
 from l2ae_core.training.loop import fit as train
 from l2ae_core.training.optim import make_optimizer
-from l2ae_core.training.run import create_run, load_run, make_config, read_config, write_metrics
+from l2ae_core.training.run import create_run, load_run, make_config, write_metrics
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-
-DEFAULTS: dict[str, Any] = {
-    "data": "digits",
-    "split": "all",
-    "model": "cae",
-    "norm": "l2",
-    "hidden_norm": "none",
-    "affine": False,
-    "slope": 0.3,
-    "latent_dim": 10,
-    "epochs": 200,
-    "batch_size": 256,
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
-    "reduction": "mean",
-    "seed": 0,
-    "clusters": 10,
-    "n_init": 20,
-    "weights": "best",
-    "anomaly_class": None,
-    "keep": 0.1,
-}
-ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
-NOT_RESUMED = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
 
 
 @dataclass(frozen=True)
@@ -81,25 +60,39 @@ def fit(
     """Train, cluster the codes of the training images, write and return the metrics.
 
     `given` overrides DEFAULTS; with `resume` it may only repeat what the run in `out` was started
-    with, but for a larger number of epochs. Raises ValueError, CheckpointError or TrainingError.
+    with, but for a larger number of epochs, and for `clusters`, `n_init` and `weights`, on which no
+    weight of the network depends. Whatever cannot work is refused before the first step. Raises
+    ValueError, CheckpointError or TrainingError.
     """
-    settings = (run_settings(out) if resume else DEFAULTS) | given
+    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+    before = run_settings(out) if resume else DEFAULTS
+    settings = before | given
+    check_settings(settings, given, checkpoint_every)
     if settings["data"] not in data.DATASETS:  # resumed from any folder
         settings["data"] = str(Path(settings["data"]).expanduser().resolve())
-    dataset = training_data(settings, data_dir)
-    shape = dataset.images.shape[1:]
-    architecture = Architecture(input_shape=shape, **{k: settings[k] for k in ARCHITECTURE})
+    nameless = resume and "class_names" not in before
+    dataset = training_data(settings, data_dir, by_position=nameless, progress=progress)
+    if not nameless:
+        names = dataset.class_names
+        settings["class_names"] = None if names is None else list(names)
+    _require_clusterable(dataset, settings["clusters"])
+    architecture = Architecture(
+        input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
+    )
     config = make_config(
         architecture,
         data=settings["data"],
         digest=dataset.digest,
         seed=settings["seed"],
-        training={k: v for k, v in settings.items() if k not in NOT_RESUMED},
+        training={k: v for k, v in settings.items() if k not in NOT_TRAINING},
     )
     if not resume:
         out.mkdir(parents=True, exist_ok=True)
     with locked(out):  # from here to the end the files of the run belong together
         create_run(out, config, resume=resume)
+        if resume and settings != before:  # other clusters than those that are there
+            for name in (CLUSTERS, METRICS):
+                (out / name).unlink(missing_ok=True)
         random = streams(settings["seed"])
         model = build(architecture, random.init)
         history = train(
@@ -156,26 +149,43 @@ def _cluster(
     return scores, SavedClusters(clustering.centers, v, clustering.inertia)
 
 
-def run_settings(run: Path) -> dict[str, Any]:
-    """Return the settings with which the run directory was started."""
-    config = read_config(run)
-    settings = dict(config["training"])
-    settings |= {k: config["architecture"][k] for k in ARCHITECTURE}
-    return settings | {"data": config["data"]["name"], "seed": config["seed"]}
+def training_data(
+    settings: dict[str, Any],
+    data_dir: str | None,
+    *,
+    by_position: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Return the training images; of the anomaly class, if one is named, only the share `keep`.
 
-
-def training_data(settings: dict[str, Any], data_dir: str | None) -> Dataset:
-    """Return the training images; of the anomaly class, if one is named, only the share `keep`."""
-    dataset = data.load(settings["data"], data_dir=data_dir, split=settings["split"])
-    if settings["anomaly_class"] is None:
+    `anomaly_class` of `settings` becomes the name of that class where classes have names. With
+    `by_position`, for a run that keeps no names, its number is the position among them.
+    """
+    dataset = data.load(
+        settings["data"], data_dir=data_dir, split=settings["split"], progress=progress
+    )
+    wanted = settings["anomaly_class"]
+    if wanted is None:
         return dataset
-    if dataset.labels is None:
-        raise ValueError(
-            f"fit: anomaly_class is {settings['anomaly_class']} but {dataset.name} has no labels"
-        )
+    if by_position and isinstance(wanted, int):
+        label = wanted
+    else:
+        label, settings["anomaly_class"] = find_class("fit", dataset, wanted)
+    assert dataset.labels is not None  # what has a class has labels
     rng = streams(settings["seed"]).split
-    kept = contaminate(dataset.labels, settings["anomaly_class"], keep=settings["keep"], rng=rng)
-    return dataset.subset(kept)
+    return dataset.subset(contaminate(dataset.labels, label, keep=settings["keep"], rng=rng))
+
+
+def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
+    x = dataset.images
+    if len(x) < n_clusters:
+        raise ValueError(
+            f"fit: clusters is {n_clusters} but there are only {len(x)} training images"
+        )
+    if len(x) > 1 and all((image == x[0]).all() for image in x):
+        raise ValueError(
+            f"fit: all {len(x)} images of {dataset.name} are equal: there is nothing to tell apart"
+        )
 
 
 def load_fitted(run: Path, device: DeviceName | None = "cpu") -> Fitted:
@@ -199,22 +209,22 @@ def cluster(
     data_dir: str | None = None,
     split: data.Split = "all",
     device: DeviceName | None = "cpu",
+    progress: bool = True,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the cluster of every image by the centers of the run, as columns, and the scores.
 
-    Columns: index, file where images are files, cluster, and label where the data have labels;
-    only then there are scores. The network runs on `device`; None takes a GPU if there is one, and
-    "note" says what was taken.
+    Columns: index, file where images are files, cluster, and label, the name of the class, where
+    the data have labels; only then there are scores. The network runs on `device`; None takes
+    a GPU if there is one, and "note" says what was taken.
     """
     fitted = load_fitted(run, device)
-    dataset = _images_for(fitted, source, data_dir, split)
+    dataset = _images_for(fitted, source, data_dir, split, progress)
     u = fitted.model.encode(dataset.images)
     labels, _ = ops.assign(u, fitted.clusters.centers)
     columns = _names(dataset) | {"cluster": labels}
-    if dataset.labels is not None:
-        columns["label"] = dataset.labels
     if dataset.labels is None:
         return columns, {"note": fitted.note}
+    columns["label"] = classes_of(dataset)
     K = len(fitted.clusters.centers)
     chance = chance_scores(dataset.labels, K, streams(fitted.settings["seed"]).kmeans)
     scores = clustering_scores(dataset.labels, labels)
@@ -228,34 +238,39 @@ def score(
     fpr: float = 0.05,
     data_dir: str | None = None,
     split: data.Split = "all",
-    anomaly_class: int | None = None,
+    anomaly_class: str | int | None = None,
     device: DeviceName | None = "cpu",
+    progress: bool = True,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return how normal every image is, as columns; the threshold and, with labels, the AUC.
 
     Columns: index, file where images are files, normality v (Eq. 5, in [−1, 1], high is normal),
     cluster, reconstruction_error, anomalous (v < τ). τ leaves the share `fpr` of the training
     images below it. `device` as in `cluster`.
+
+    The AUC is that of `anomaly_class` against all other images, also those of classes that the
+    training did not have. It is a name, or a number where labels are numbers; None: that of the
+    run, and no AUC where the data have none of it or nothing else. ValueError when a class that is
+    named is not in the data.
     """
     fitted = load_fitted(run, device)
-    dataset = _images_for(fitted, source, data_dir, split)
+    tau = threshold_at_fpr(fitted.clusters.normality, fpr)
+    dataset = _images_for(fitted, source, data_dir, split, progress)
+    positive_class, positive, reason = find_anomalies(dataset, fitted.settings, anomaly_class)
     u = fitted.model.encode(dataset.images)
     v = cosine_normality(u, fitted.clusters.centers)
     error = reconstruction_error(dataset.images, fitted.model.reconstruct(dataset.images))
-    tau = threshold_at_fpr(fitted.clusters.normality, fpr)
+    anomalous = v.astype(np.float64) < tau  # in float32 τ would be rounded, perhaps to a score
     columns = _names(dataset) | {
         "normality": v,
         "cluster": nearest_center(u, fitted.clusters.centers),
         "reconstruction_error": error,
-        "anomalous": (v < tau).astype(int),
+        "anomalous": anomalous.astype(int),
     }
-    flagged = int((v < tau).sum())
-    result: dict[str, Any] = {"threshold": tau, "anomalous": flagged, "note": fitted.note}
-    if anomaly_class is None:
-        anomaly_class = fitted.settings["anomaly_class"]
-    if anomaly_class is not None and dataset.labels is not None:
-        positive = dataset.labels == anomaly_class
-        result["anomaly_class"] = anomaly_class
+    result: dict[str, Any] = {"threshold": tau, "anomalous": int(anomalous.sum())}
+    result |= {"note": fitted.note, "no_auc": reason}
+    if positive_class is not None:
+        result["anomaly_class"] = positive_class
         result["prevalence"] = float(positive.mean())
         result["auc"] = {"normality": auc(positive, -v), "reconstruction": auc(positive, error)}
     return columns, result
@@ -269,11 +284,17 @@ def _names(dataset: Dataset) -> dict[str, Array]:
     )
 
 
-def _images_for(fitted: Fitted, source: str, data_dir: str | None, split: data.Split) -> Dataset:
-    dataset = data.load(source, data_dir=data_dir, split=split)
-    if dataset.images.shape[1:] != fitted.model.input_shape:
+def _images_for(
+    fitted: Fitted, source: str, data_dir: str | None, split: data.Split, progress: bool
+) -> Dataset:
+    """Return the images, in the shape of those of the training; grey becomes three channels."""
+    dataset = data.load(source, data_dir=data_dir, split=split, progress=progress)
+    found, expected = dataset.images.shape[1:], fitted.model.input_shape
+    if found == (*expected[:2], 1) and expected[2] == 3:
+        return replace(dataset, images=np.repeat(dataset.images, 3, axis=3))
+    if found != expected:
         raise ValueError(
-            f"data: images of {dataset.name} have shape {dataset.images.shape[1:]} but the run was "
-            f"trained on {fitted.model.input_shape}"
+            f"data: images of {dataset.name} have shape {found} but the run was trained on "
+            f"{expected}"
         )
     return dataset

@@ -23,7 +23,11 @@ DATASETS: dict[str, Callable[[Path | None, Split], Dataset]] = {
 
 
 def load(
-    name_or_path: str | Path, *, data_dir: str | Path | None = None, split: Split = "all"
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    split: Split = "all",
+    progress: bool = True,
 ) -> Dataset:
     """Return a data set by name (`DATASETS`), or the user's own by path.
 
@@ -34,6 +38,7 @@ def load(
 
     split  "train" or "test" part, or "all", train first. MNIST: 60,000 + 10,000; USPS: 7,291 +
            2,007; digits: every fifth sample of each digit is "test". A path has "all" only.
+    progress  show a bar on stderr while many image files are read.
 
     Raises DataError (a ValueError) that names the file and what is wrong with it.
     """
@@ -47,13 +52,13 @@ def load(
             f"load: split is {split!r} but {name_or_path} is a path, which has no split; "
             "keep train and test in two files or folders"
         )
-    return _load_path(expand_user(name_or_path))
+    return _load_path(expand_user(name_or_path), progress)
 
 
-def _load_path(path: Path) -> Dataset:
+def _load_path(path: Path, progress: bool) -> Dataset:
     suffix = path.suffix.lower()
     if path.is_dir():
-        return load_folder(path)
+        return load_folder(path, progress=progress)
     if not path.exists():
         raise DataError(
             f"load: {path} is neither the name of a data set ({', '.join(DATASETS)}) "

@@ -11,7 +11,7 @@ from l2ae_core.data.image_file import SUFFIXES, read_image
 from l2ae_kernels.arrays import Array
 
 
-def load_folder(folder: Path) -> Dataset:
+def load_folder(folder: Path, *, progress: bool = True) -> Dataset:
     """Return the images in `folder` and its sub-folders, sorted by their path in it.
 
     Files with another ending than `SUFFIXES` and names that begin with "." or "__" are passed over.
@@ -21,7 +21,7 @@ def load_folder(folder: Path) -> Dataset:
     in a sub-folder, the names of the first-level sub-folders, sorted, are the classes; otherwise
     there are no labels. If all images are grey there is one channel; otherwise three, and grey
     images are repeated on them. Raises DataError as `read_image`, when there is no image, and when
-    sizes differ, naming two files.
+    sizes differ, naming two files. `progress` shows a bar when it takes longer than a second.
 
     Bytes of a name that are not UTF-8 stand as "\\xe9" in `sample_names` and `class_names`.
     """
@@ -30,7 +30,7 @@ def load_folder(folder: Path) -> Dataset:
     names = sorted(path.relative_to(folder).as_posix() for path in _image_files(folder))
     if not names:
         raise DataError(f"{folder}: no image in it (looked for {' '.join(sorted(SUFFIXES))})")
-    images = _stack([folder / name for name in names])
+    images = _stack([folder / name for name in names], progress)
     classes = [name.split("/")[0] if "/" in name else None for name in names]
     labels, class_names = None, None
     if None not in classes:
@@ -86,10 +86,10 @@ def _shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _stack(paths: list[Path]) -> Array:
+def _stack(paths: list[Path], progress: bool = False) -> Array:
     """Return the images (N, H, W, C) float32 in [0, 1] of files that must be of one size."""
     pixels: list[Array] = []
-    for path in tqdm(paths, desc="images", unit="image", delay=1.0):
+    for path in tqdm(paths, desc="images", unit="image", delay=1.0, disable=not progress):
         pixels.append(read_image(path))
         (h, w), (H, W) = pixels[-1].shape[:2], pixels[0].shape[:2]
         if (h, w) != (H, W):

@@ -119,7 +119,7 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
 
         Raises ValueError when fpr is out of range.
         """
-        self.offset_ = float(threshold_at_fpr(self.score_samples(X), fpr))
+        self.offset_ = threshold_at_fpr(self.score_samples(X), fpr)
         return self
 
     def score_samples(self, X: Any) -> Array:
@@ -143,19 +143,9 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
         check_contamination(self.contamination)
         share = AUTO_CONTAMINATION if self.contamination == "auto" else float(self.contamination)
         v = self._normality(self.embedding_)
-        self.offset_ = _between(v, threshold_at_contamination(v, share))
+        self.offset_ = threshold_at_contamination(v, share)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _between(v: Array, threshold: float) -> float:
-    """Return a number between `threshold`, one of the scores v, and the next lower one.
-
-    It separates the same samples; but the score of one sample differs by rounding with the number
-    of samples that are scored together, and no sample may change sides by that.
-    """
-    lower = v[v < threshold]
-    return float((threshold + lower.max()) / 2) if lower.size else float(threshold) - 1e-6

@@ -1,6 +1,6 @@
 """Every system that the tables compare, as data: a name, the method, its settings.
 
-A setting that is not named here has the default of the method (`l2ae_core.commands.DEFAULTS` for a
+A setting that is not named here has the default of the method (`l2ae_core.settings.DEFAULTS` for a
 network). Settings are JSON values and part of a run's name, so that a change here makes new runs.
 """
 

@@ -49,6 +49,8 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
     "class_names": (list, NoneType),
     "keep": (float,),
 }
+# What a resume may change, since the weights up to there do not depend on it.
+CHANGEABLE = tuple(f"training.{name}" for name in ("epochs", "clusters", "n_init", "weights"))
 PACKAGES = ("numpy", "numba", "scipy", "scikit-learn")
 
 
@@ -90,8 +92,8 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
     """Make the run directory `path` and write its `config.json`.
 
     With `resume` the directory has a `config.json` already; it must agree with `config` in all but
-    `versions` and the number of epochs, and takes over the latter, which may not be smaller than
-    the number of epochs that are trained. Call it before `fit`.
+    `versions`, the number of epochs and what k-means does afterwards (`CHANGEABLE`), and takes over
+    these; epochs may not be fewer than are trained. Call it before `fit`.
 
     Raises CheckpointError when a checkpoint is there already (without `resume`), or when there is
     no run (with it); ValueError, naming the setting, when the settings differ; BlockingIOError when
@@ -182,12 +184,12 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return (name, before, now) of all settings that differ, but for versions and epochs."""
+    """Return (name, before, now) of all settings that differ, but for versions and CHANGEABLE."""
     a, b = _flat(before), _flat(now)
     return [
         (name, a.get(name), b.get(name))
         for name in sorted(a.keys() | b.keys())
-        if a.get(name) != b.get(name) and name != "training.epochs" and name[:9] != "versions."
+        if a.get(name) != b.get(name) and name not in CHANGEABLE and name[:9] != "versions."
     ]
 
 

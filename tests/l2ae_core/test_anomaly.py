@@ -190,20 +190,37 @@ def test_roc_and_auc_errors(function: object) -> None:
 
 @pytest.mark.parametrize("threshold", [threshold_at_fpr, threshold_at_contamination])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.29, 0.3, 0.5, 0.999])
-def test_threshold_is_the_largest_that_keeps_the_share(threshold: object, share: float) -> None:
+def test_below_a_threshold_lie_as_many_as_the_share_allows(threshold: object, share: float) -> None:
     assert callable(threshold)
-    for v in (np.random.default_rng(0).normal(size=100), np.arange(100) // 7 / 10 - 0.7):
+    normal = np.random.default_rng(0).normal(size=100)
+    for v in (normal, normal.astype(np.float32), np.arange(100) // 7 / 10 - 0.7, np.ones(100)):
         tau = threshold(v, share)
-        assert (v < tau).mean() <= share
-        larger = np.nextafter(tau, np.inf)
-        assert (v < larger).mean() > share  # any larger τ would break the promise
+        assert (v.astype(np.float64) < tau).mean() <= share
+        lowest_above = v[v > tau].min()
+        assert (v <= lowest_above).mean() > share  # with the next score it would be too many
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.3])
+def test_a_threshold_is_as_far_from_the_scores_as_can_be(dtype: type, share: float) -> None:
+    v = np.random.default_rng(1).permutation(np.linspace(-0.5, 0.999, 150)).astype(dtype)
+    gap = 1.499 / 149
+    distance = np.abs(v - threshold_at_fpr(v, share)).min()
+    expected = gap / 2 if share else 64 * 2**-23  # below all: what rounding can do to a cosine
+    assert distance == pytest.approx(expected, rel=0.01)
+
+
+def test_thresholds_of_scores_without_a_number_between_them() -> None:
+    low = np.array([0.5, np.nextafter(0.5, 1)])
+    for v in (low, -low[::-1], np.array([-1.7e308, 1.7e308]), np.array([0.0, 5e-324])):
+        assert (v < threshold_at_fpr(v, 0.5)).tolist() == [True, False]
 
 
 def test_thresholds_by_hand_and_orientation() -> None:
     v = np.array([0.9, -0.5, 0.8, 0.7, 0.1])
-    assert threshold_at_fpr(v, 0.4) == 0.7
-    assert threshold_at_contamination(v, 0.2) == 0.1
-    assert threshold_at_fpr(v, 0.0) == -0.5  # nothing lies below the smallest
+    assert threshold_at_fpr(v, 0.4) == pytest.approx(0.4)
+    assert threshold_at_contamination(v, 0.2) == pytest.approx(-0.2)
+    assert -0.5001 < threshold_at_fpr(v, 0.0) < -0.5  # nothing lies below it
     u, anomalous, centers = detector_setting()
     scores = normality(u, centers)
     called = scores < threshold_at_fpr(scores[~anomalous], 0.05)

@@ -19,6 +19,7 @@ from l2ae_core.experiments.systems import find_system
 from l2ae_core.files import CHECKPOINT, CONFIG
 from l2ae_core.layers import L2Normalize
 from l2ae_core.models import AutoEncoder
+from l2ae_core.settings import DEFAULTS
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import History
 from l2ae_core.training.run import load_run
@@ -31,7 +32,7 @@ DIGITS = 6  # significant ones of the curves in a result file
 def train(run: Run, folder: Folder, progress: bool) -> tuple[AutoEncoder, History]:
     """Return the network of a run at its lowest loss; goes on with a training that was stopped."""
     out = folder.training(run)
-    settings = commands.DEFAULTS | {
+    settings = DEFAULTS | {
         "data": run.data,
         "seed": run.seed,
         "epochs": run.epochs,

@@ -1,0 +1,110 @@
+"""The settings of `l2ae fit`: defaults, what each may be, and those that a run was started with."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, get_args
+
+from l2ae_core.data import Split
+from l2ae_core.files import CONFIG
+from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.run import read_config
+
+DEFAULTS: dict[str, Any] = {
+    "data": "digits",
+    "split": "all",
+    "model": "cae",
+    "norm": "l2",
+    "hidden_norm": "none",
+    "affine": False,
+    "slope": 0.3,
+    "latent_dim": 10,
+    "epochs": 200,
+    "batch_size": 256,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "reduction": "mean",
+    "seed": 0,
+    "clusters": 10,
+    "n_init": 20,
+    "weights": "best",
+    "anomaly_class": None,
+    "keep": 0.1,
+}
+ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
+NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
+CHOICES: dict[str, tuple[str, ...]] = {
+    "split": get_args(Split),
+    "model": ("cae", "dense"),
+    "norm": ("l2", "none", "batch", "layer"),
+    "hidden_norm": ("none", "batch", "layer"),
+    "optimizer": ("adam", "sgd"),
+    "reduction": ("mean", "sum"),
+    "weights": ("best", "last"),
+}
+LEAST = {"latent_dim": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clusters": 1, "n_init": 1}
+
+
+def check_settings(
+    settings: Mapping[str, Any], given: Mapping[str, Any], checkpoint_every: int
+) -> None:
+    """Raise ValueError, naming the setting, for a value that no training can have.
+
+    `given` are those of `settings` that the caller chose: an unknown one is an error, and so is one
+    without effect, such as a slope of the convolutional network, unless it is the default.
+    """
+    for name in given.keys() - DEFAULTS.keys():
+        raise ValueError(f"fit: there is no setting {name!r}; expected {', '.join(DEFAULTS)}")
+    for name, choices in CHOICES.items():
+        if settings[name] not in choices:
+            raise ValueError(f"fit: {name} is {settings[name]!r} but expected one of {choices}")
+    for name, least in LEAST.items():
+        _require_integer(name, settings[name], least)
+    _require_integer("checkpoint_every", checkpoint_every, 1)
+    _require_number("learning_rate", settings["learning_rate"], "> 0", lambda value: value > 0)
+    _require_number("slope", settings["slope"], "≥ 0", lambda value: value >= 0)
+    _require_number("keep", settings["keep"], "in [0, 1]", lambda value: 0 <= value <= 1)
+    for name, reason in _without_effect(settings):
+        if given.get(name, DEFAULTS[name]) != DEFAULTS[name]:
+            raise ValueError(f"fit: {name} is {given[name]} but has no effect, since {reason}")
+
+
+def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that nothing asks for beside the others, and why."""
+    model, norms = settings["model"], (settings["norm"], settings["hidden_norm"])
+    if model != "dense":
+        yield "slope", f"model is {model!r}: only 'dense' has a LeakyReLU"
+    if not {"batch", "layer"} & {*norms}:
+        yield "affine", f"norm is {norms[0]!r} and hidden_norm {norms[1]!r}: nothing to scale"
+    if settings["anomaly_class"] is None:
+        yield "keep", "no anomaly_class is named"
+
+
+def run_settings(run: Path) -> dict[str, Any]:
+    """Return the settings with which the run directory was started.
+
+    `class_names` is missing where the run is older than this setting. CheckpointError when one of
+    the others is missing.
+    """
+    config = read_config(run)
+    try:
+        settings = dict(config["training"])
+        settings |= {k: config["architecture"][k] for k in ARCHITECTURE}
+        settings |= {"data": config["data"]["name"], "seed": config["seed"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{run / CONFIG}: lacks or garbles a setting: {error!r}") from error
+    for name in DEFAULTS.keys() - settings.keys():
+        raise CheckpointError(f"{run / CONFIG}: lacks the setting {name}")
+    return settings
+
+
+def _require_integer(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"fit: {name} is {value!r} but expected an integer ≥ {least}")
+
+
+def _require_number(name: str, value: Any, range_: str, fits: Callable[[float], bool]) -> None:
+    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not fits(float(value)):
+        raise ValueError(f"fit: {name} is {value!r} but expected a number {range_}")

@@ -1,0 +1,40 @@
+"""What the command line needs of the terminal: text of any encoding, closed pipes, `--version`."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import l2ae_core
+from l2ae_core.bench.machine import describe
+from l2ae_kernels.cpu.threads import MOST
+
+
+def write_any_text() -> None:
+    """Let stdout and stderr write what their encoding lacks as \\N or \\x escapes, not fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Send what is still to be written to stdout to nowhere: Python writes it when it ends."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a descriptor is what is asked for
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+class Version(argparse.Action):
+    """Print the versions that a report of a fault should have, and exit."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> None:
+        machine = describe()
+        print(f"l2ae {l2ae_core.__version__}")
+        print(f"Python {machine['python']}, {machine['system']}, {machine['processor']}")
+        print(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
+        print(f"vectors {machine['vectors']}, {MOST} cores, BLAS {', '.join(machine['blas'])}")
+        parser.exit()
