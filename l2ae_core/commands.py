@@ -29,7 +29,14 @@ from l2ae_core.files import CLUSTERS, METRICS
 from l2ae_core.locks import locked
 from l2ae_core.models import Architecture, AutoEncoder, build
 from l2ae_core.seeding import streams
-from l2ae_core.settings import ARCHITECTURE, DEFAULTS, NOT_TRAINING, check_settings, run_settings
+from l2ae_core.settings import (
+    ARCHITECTURE,
+    DEFAULTS,
+    NOT_TRAINING,
+    SELECTION,
+    check_settings,
+    run_settings,
+)
 from l2ae_core.training.history import History
 from l2ae_core.training.loop import fit as train
 from l2ae_core.training.optim import make_optimizer
@@ -72,6 +79,11 @@ def fit(
         settings["data"] = str(Path(settings["data"]).expanduser().resolve())
     nameless = resume and "class_names" not in before
     dataset = training_data(settings, data_dir, by_position=nameless, progress=progress)
+    for name in SELECTION if resume else ():
+        if settings[name] != before[name]:
+            raise ValueError(
+                f"fit: {name} is {settings[name]!r} but {out} was started with {before[name]!r}"
+            )
     if not nameless:
         names = dataset.class_names
         settings["class_names"] = None if names is None else list(names)

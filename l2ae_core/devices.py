@@ -4,8 +4,11 @@ The caller picks the device by moving the data. `choose_device` is that choice f
 and `OnDevice` the move: it takes images of the host and returns codes to it.
 """
 
+import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -22,8 +25,9 @@ IMAGES_AT_ONCE = 8192  # that lie in the memory of the device
 def choose_device(name: DeviceName | None) -> tuple[Device | None, str]:
     """Return the device that is wanted, None for the CPU, and one line about an open choice.
 
-    Without a name it is a GPU, and where there is none the CPU; the line then says which and why,
-    else it is empty. ValueError when "cuda" was asked for and there is no device.
+    Without a name it is a GPU, and where there is none the CPU; the line then says which and why.
+    It is empty when the choice was not open: with a name, and on a machine without a GPU of NVIDIA
+    and without CuPy. ValueError when "cuda" was asked for and there is no device.
     """
     if name not in (None, *get_args(DeviceName)):
         raise ValueError(f"device: {name!r} is not one of {get_args(DeviceName)}")
@@ -34,8 +38,19 @@ def choose_device(name: DeviceName | None) -> tuple[Device | None, str]:
     except NoDevice as error:
         if name == "cuda":
             raise ValueError(f"device: cuda was asked for, but {error}") from error
-        return None, f"used the CPU: {error}"
+        open_choice = find_spec("cupy") is not None or has_nvidia_gpu()
+        return None, f"used the CPU: {error}" if open_choice else ""
     return device, "" if name else f"used {device.properties.name}"
+
+
+def has_nvidia_gpu() -> bool:
+    """Say whether NVIDIA's driver is there and finds a GPU, without CuPy."""
+    try:
+        driver = ctypes.CDLL("nvcuda" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    found: int = driver.cuInit(0)  # 0, or an error: 100 is "no device"
+    return found == 0
 
 
 @dataclass(frozen=True, eq=False)

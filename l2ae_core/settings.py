@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
 }
 ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
+SELECTION = ("split", "anomaly_class", "keep")  # which images of the data are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
     "model": ("cae", "dense"),

@@ -31,6 +31,13 @@ class AutoEncoderClusterer(
     result for one sample does not depend on its companions beyond 1e-12. The same integer
     random_state gives the same bits on the same machine, whatever the number of threads.
 
+    The method is for images. It takes tables, but was not made for them: on nine real tables
+    `AutoEncoderDetector` has a mean AUC of 0.638, below the plain sum of squared z-scores (0.705)
+    and an isolation forest (0.715).
+
+    Images have values in [0, 1] and channels last: those of 8 bits are X / np.float32(255), those
+    with channels first X.transpose(0, 2, 3, 1).
+
     Parameters
     ----------
     n_clusters : int, K.

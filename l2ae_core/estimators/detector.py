@@ -35,18 +35,23 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
     clusterer without any training. PyOD counts the other way round: its scores are
     `1 - score_samples(X)`, its labels `(predict(X) == -1).astype(int)`.
 
+    The method is for images. On tables simpler ones are better: on nine real tables its mean AUC is
+    0.638, that of the plain sum of squared z-scores 0.705, that of an isolation forest 0.715.
+
     Parameters
     ----------
     n_clusters : int; the paper takes one for each kind of normal sample, 9 when one of ten digits
         is the anomaly.
     contamination : a number in (0, 0.5]: the share of the X of fit that is to be found anomalous.
         "auto" is 0.05: were X all normal, 5 % of it would be false alarms. When known normal
-        samples are at hand, `calibrate` sets the threshold from a wanted false-positive rate.
+        samples are at hand, `calibrate` sets the threshold from a wanted false-positive rate. The
+        threshold lies between two scores, so that a sample scored alone and in company is on the
+        same side.
     others : see `AutoEncoderClusterer`.
 
     Attributes
     ----------
-    offset_ : float, τ of Section III-B.
+    offset_ : float, τ of Section III-B, halfway between two scores.
     """
 
     def __init__(
@@ -117,7 +122,7 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
     def calibrate(self, X: Any, fpr: float) -> Self:
         """Set `offset_` so that the share `fpr` of X, known normal samples, raises an alarm.
 
-        Raises ValueError when fpr is out of range.
+        It lies between two scores of X. Raises ValueError when fpr is out of range.
         """
         self.offset_ = threshold_at_fpr(self.score_samples(X), fpr)
         return self

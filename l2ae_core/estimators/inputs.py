@@ -11,6 +11,7 @@ from l2ae_core.models.architectures import Architecture
 from l2ae_kernels.arrays import Array
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
+NEARLY = 0.01  # how far the rounding of float16 or of a resize may lie outside [0, 1]
 
 
 def image_shape_of(X: Any) -> ImageShape | None:
@@ -69,9 +70,17 @@ def require_unit_range(method: str, x: Array) -> None:
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > 1:
         raise ValueError(
-            f"{method}: X has values from {low:g} to {high:g} but images are expected in [0, 1]: "
-            "divide by 255, say, or choose scale='none' or 'standard'"
+            f"{method}: X has values from {low:.9g} to {high:.9g} but images are expected in "
+            f"[0, 1]: {_advice(low, high)}"
         )
+
+
+def _advice(low: float, high: float) -> str:
+    if low >= -NEARLY and high <= 1 + NEARLY:
+        return "np.clip(X, 0, 1) if that is rounding, as of a resize"
+    if low >= 0 and high <= 255:
+        return "X / np.float32(255) if these are grey values 0…255"
+    return "scale='standard' brings every pixel to mean 0 and deviation 1"
 
 
 def takes_convolutions(image_shape: ImageShape) -> bool:

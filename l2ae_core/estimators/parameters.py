@@ -21,14 +21,18 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         if not isinstance(value, str) or value not in choices:
             raise ValueError(f"fit: {name} is {value!r} but expected one of {choices}")
     rate, hidden, slope = (parameters[name] for name in ("learning_rate", "hidden", "slope"))
-    if not isinstance(rate, Real) or not float(rate) > 0:
+    if not _is_number(rate) or not 0 < float(rate) < math.inf:
         raise ValueError(f"fit: learning_rate is {rate!r} but expected a number > 0")
-    if not isinstance(slope, Real) or not 0 <= float(slope) < math.inf:
+    if not _is_number(slope) or not 0 <= float(slope) < math.inf:
         raise ValueError(f"fit: slope is {slope!r} but expected a number ≥ 0")
     if not isinstance(hidden, tuple | list):
         raise ValueError(f"fit: hidden is {hidden!r} but expected a tuple of integers ≥ 1")
     for i, width in enumerate(hidden):
         require_count(f"hidden[{i}]", width)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_contamination(contamination: Any) -> None:

@@ -245,7 +245,10 @@ def _find(index: int) -> Device:
     try:
         import cupy
     except ImportError as error:
-        raise NoDevice(f"CuPy cannot be imported ({error}); pip install l2ae[cuda13]") from error
+        raise NoDevice(
+            f"CuPy cannot be imported ({error}); pip install cupy-cuda13x, or cupy-cuda12x for a "
+            "driver of CUDA 12"
+        ) from error
     # What the driver, missing libraries and missing headers raise.
     failures = (RuntimeError, OSError, cupy.cuda.compiler.CompileException)
     try:
