@@ -34,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
 }
 ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
-SELECTION = ("split", "anomaly_class", "keep")  # which images of the data are trained on
+SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
     "model": ("cae", "dense"),
@@ -66,6 +66,8 @@ def check_settings(
     _require_number("learning_rate", settings["learning_rate"], "> 0", lambda value: value > 0)
     _require_number("slope", settings["slope"], "≥ 0", lambda value: value >= 0)
     _require_number("keep", settings["keep"], "in [0, 1]", lambda value: 0 <= value <= 1)
+    if not isinstance(settings["affine"], bool):
+        raise ValueError(f"fit: affine is {settings['affine']!r} but expected True or False")
     for name, reason in _without_effect(settings):
         if given.get(name, DEFAULTS[name]) != DEFAULTS[name]:
             raise ValueError(f"fit: {name} is {given[name]} but has no effect, since {reason}")

@@ -1,0 +1,168 @@
+"""`fit` refuses what cannot work before the first step; a resume may change the clusters."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from l2ae_core.cli import main
+from l2ae_core.commands import fit
+from l2ae_core.training import loop
+
+SMALL: dict[str, Any] = {"epochs": 2, "clusters": 3, "n_init": 2, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """12 images of class 0, 12 of class 1."""
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    x = np.random.default_rng(0).random((24, 8, 8))
+    np.savez(path, x=x, y=np.repeat([0, 1], 12))
+    return str(path)
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_epoch(*arguments: Any) -> None:
+        pytest.fail("a step was taken")
+
+    monkeypatch.setattr(loop, "_train_epoch", train_epoch)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *[(n, v) for n in ("clusters", "n_init", "epochs", "batch_size", "latent_dim")
+          for v in (0, -1, 1.5, "3", None, True)],
+        ("clusters", 25),
+        *[("seed", v) for v in (-1, 0.5, None)],
+        *[("learning_rate", v) for v in (0, -1e-3, float("nan"), float("inf"), "fast")],
+        *[("slope", v) for v in (-0.1, float("nan"), float("inf"))],
+        *[(n, "other") for n in ("split", "model", "norm", "hidden_norm", "optimizer", "reduction",
+                                 "weights")],
+        ("affine", "yes"),
+        ("batchsize", 8),
+    ],
+)  # fmt: skip
+def test_a_setting_that_cannot_be_is_named(
+    setting: str, value: Any, images: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"fit: ({setting} is|there is no setting '{setting}')"):
+        fit(tmp_path / "run", {"data": images, **SMALL, setting: value}, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"clusters": 13, "anomaly_class": 1, "keep": 0.0}, "clusters is 13 but .* only 12 train"),
+        ({"anomaly_class": 1, "keep": 1.1}, "keep is 1.1"),
+        ({"anomaly_class": 1, "keep": float("nan")}, "keep is nan"),
+        ({"keep": 0.5}, "keep is 0.5 but has no effect, since no anomaly_class"),
+        ({"slope": 0.01}, "slope is 0.01 but has no effect, since model is 'cae'"),
+        ({"affine": True}, "affine is True but has no effect, since norm is 'l2'"),
+        ({"data": "thin.npy"}, "input_shape"),
+        ({"data": "equal"}, "all 5 images of equal are equal"),
+        ({"data": "equal/0.png", "clusters": 2}, "clusters is 2"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    options: dict[str, Any], named: str, images: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    np.save("thin.npy", np.random.default_rng(0).random((9, 6, 8)))
+    Path("equal").mkdir()
+    for i in range(5):
+        Image.fromarray(np.full((8, 8), 7, np.uint8)).save(f"equal/{i}.png")
+    with pytest.raises(ValueError, match=named):
+        fit(tmp_path / "run", {"data": images, **SMALL, **options}, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_checkpoints_come_at_whole_epochs(images: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="checkpoint_every is 0"):
+        fit(tmp_path / "run", {"data": images, **SMALL}, checkpoint_every=0, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_norms_make_affine_a_setting(images: str, tmp_path: Path) -> None:
+    for i, norms in enumerate(({"norm": "layer"}, {"hidden_norm": "batch"})):
+        settings = {"data": images, **SMALL, "epochs": 1, "affine": True, **norms}
+        assert fit(tmp_path / f"{i}", settings, progress=False)["epochs"] == 1
+
+
+@pytest.fixture
+def start(images: str, tmp_path: Path) -> Callable[..., dict[str, np.ndarray]]:
+    """Train into a folder, with options, and return its clusters."""
+
+    def train(name: str, *, resume: bool = False, **options: Any) -> dict[str, np.ndarray]:
+        settings = options if resume else {"data": images, **SMALL, **options}
+        fit(tmp_path / name, settings, resume=resume, progress=False)
+        with np.load(tmp_path / name / "clusters.npz") as file:
+            return dict(file)
+
+    return train
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"clusters": 5}, {"n_init": 7}, {"weights": "last"}, {"clusters": 2, "epochs": 4}],
+)
+def test_a_resume_with_other_clusters_ends_as_a_run_of_its_own(
+    changed: dict[str, Any], start: Callable[..., dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    rough = {"learning_rate": 0.1, "optimizer": "adam"}  # the last epoch is not the best
+    before = start("resumed", **rough)
+    network = (tmp_path / "resumed" / "checkpoint.npz").read_bytes()
+    after, fresh = start("resumed", resume=True, **changed), start("fresh", **rough, **changed)
+    if "epochs" not in changed:
+        assert (tmp_path / "resumed" / "checkpoint.npz").read_bytes() == network
+    for name in fresh:
+        np.testing.assert_array_equal(after[name], fresh[name])
+    if "clusters" in changed:
+        assert len(after["centers"]) == changed["clusters"] != len(before["centers"])
+
+
+def test_a_run_whose_clusters_failed_is_of_use(
+    start: Callable[..., dict[str, np.ndarray]], images: str, tmp_path: Path
+) -> None:
+    """More clusters than images: once, that was found after the training."""
+    start("run")
+    (tmp_path / "run" / "clusters.npz").unlink()
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"clusters": 3', '"clusters": 99'))
+    with pytest.raises(ValueError, match="clusters is 99"):
+        start("run", resume=True)
+    assert len(start("run", resume=True, clusters=4)["centers"]) == 4
+    assert main(["cluster", str(tmp_path / "run"), "--data", images, "--quiet"]) == 0
+
+
+def test_fewer_epochs_than_are_done_are_refused(
+    start: Callable[..., dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    start("run")
+    config = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=r"epochs is 1 but .*run has 2 epochs already"):
+        start("run", resume=True, epochs=1)
+    assert (tmp_path / "run" / "config.json").read_bytes() == config
+
+
+def test_a_resume_cannot_change_the_images(
+    start: Callable[..., dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    start("run", anomaly_class=1, keep=0.5)
+    before = (tmp_path / "run" / "clusters.npz").read_bytes()
+    for options, message in (
+        ({"anomaly_class": 0}, "anomaly_class is 0 but .*run was started with 1"),
+        ({"keep": 0.25}, "keep is 0.25 but .*run was started with 0.5"),
+        ({"clusters": 4, "seed": 3}, "seed is 3 but .*run was started with 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            start("run", resume=True, **options)
+    assert (tmp_path / "run" / "clusters.npz").read_bytes() == before
