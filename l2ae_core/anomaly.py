@@ -11,8 +11,8 @@ samples, `anomaly_score` is high for anomalies. −v, 1 − v and the reconstruc
 scores. In ROC and AUC the anomalies are the positives.
 
 A threshold lies between two scores, never at one: the score of one sample differs by rounding with
-the number of samples that are scored together, with the device and with the BLAS, and no sample
-may change sides by that.
+the number of samples that are scored together, with the device and with the BLAS, and should not
+change sides by that. It can only where the two scores are no farther apart than rounding is.
 """
 
 import numpy as np

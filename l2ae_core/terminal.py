@@ -21,8 +21,9 @@ def write_any_text() -> None:
 
 def discard_output() -> None:
     """Send what is still to be written to stdout to nowhere: Python writes it when it ends."""
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a descriptor is what is asked for
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 class Version(argparse.Action):

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from l2ae_core import commands
+from l2ae_core.anomaly import ROUNDING
 from l2ae_core.cli import main
-from l2ae_core.commands import load_fitted
+from l2ae_core.commands import load_fitted, score
 from l2ae_core.data import load
 from l2ae_core.locks import locked
 from l2ae_kernels import ops
@@ -123,6 +124,29 @@ def test_score_flags_the_wanted_share_of_the_training_images(run, images, tmp_pa
     assert scores["normality"][flagged].max() < scores["normality"][~flagged].min()
 
 
+def test_an_image_alone_and_in_company_is_on_the_same_side(tmp_path):
+    """Where the scores on both sides of τ differ by more than rounding."""
+    digits = load("digits").images
+    np.save(tmp_path / "all.npy", digits)
+    options = ["--epochs", "1", "--n-init", "1", "--quiet", "--out", str(tmp_path / "run")]
+    assert main(["fit", "--data", str(tmp_path / "all.npy"), *options]) == 0
+    compared = 0
+    for fpr in (0.001, 0.002, 0.003, 0.005, 0.01, 0.02):
+        whole, result = score(tmp_path / "run", str(tmp_path / "all.npy"), fpr=fpr)
+        tau, v = result["threshold"], whole["normality"].astype(float)
+        above, below = np.where(v > tau, v, 2).argmin(), np.where(v < tau, v, -2).argmax()
+        assert v[below] < tau < v[above]
+        assert (v <= v[below]).mean() <= fpr < (v <= v[above]).mean()
+        if v[above] - v[below] > 2 * ROUNDING:
+            assert tau == pytest.approx((v[above] + v[below]) / 2, abs=1e-12)
+            for k in (above, below):
+                np.save(tmp_path / "one.npy", digits[k : k + 1])
+                alone, _ = score(tmp_path / "run", str(tmp_path / "one.npy"), fpr=fpr)
+                assert alone["anomalous"][0] == whole["anomalous"][k]
+            compared += 1
+    assert compared >= 2
+
+
 def test_anomaly_class_is_left_out_of_training_and_scored(images, tmp_path, capsys):
     out = tmp_path / "run"
     options = ["--anomaly-class", "2", "--keep", "0.25", "--epochs", "2"]
@@ -227,7 +251,7 @@ def test_gradcheck_tells_right_from_unknown(capsys):
 def test_ctrl_c_says_how_to_go_on(images, tmp_path):
     out = tmp_path / "run"
     options = ["--epochs", "100000", "--checkpoint-every", "1", "--out", str(out), *COMMON]
-    command = [sys.executable, "-m", "l2ae_core.cli", "fit", "--data", str(images), *options]
+    command = [sys.executable, "-m", "l2ae_core", "fit", "--data", str(images), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not (out / "checkpoint.npz").exists():

@@ -23,6 +23,7 @@ def no_device(monkeypatch):
         raise NoDevice(REASON)
 
     monkeypatch.setattr(devices, "find_device", find_device)
+    monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: True)  # else nobody asks for a reason
 
 
 @pytest.fixture
