@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from l2ae_core.data.array_files import out_of_range, require_channels_last
 from l2ae_core.models.architectures import Architecture
 from l2ae_kernels.arrays import Array
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
-NEARLY = 0.01  # how far the rounding of float16 or of a resize may lie outside [0, 1]
 
 
 def image_shape_of(X: Any) -> ImageShape | None:
@@ -49,9 +49,12 @@ def parse_image_shape(image_shape: Sequence[int] | None) -> ImageShape | None:
 def agreed_image_shape(X: Any, image_shape: Sequence[int] | None) -> ImageShape | None:
     """Return the (H, W, C) that X and the parameter agree on; None for a table.
 
-    Raises ValueError when they do not agree.
+    Raises ValueError when they do not agree, and when X looks like images with channels first and
+    `image_shape` does not say that it is none.
     """
     wanted, found = parse_image_shape(image_shape), image_shape_of(X)
+    if wanted is None and found is not None:
+        require_channels_last("fit", X.shape)
     if wanted is not None and found is not None and wanted != found:
         raise ValueError(f"fit: image_shape is {wanted} but the images of X {X.shape} are {found}")
     return wanted or found
@@ -60,6 +63,8 @@ def agreed_image_shape(X: Any, image_shape: Sequence[int] | None) -> ImageShape 
 def require_same_images(method: str, X: Any, fitted: ImageShape | None) -> None:
     """Raise ValueError when X has image axes other than those of `fit`."""
     found = image_shape_of(X)
+    if fitted is not None and np.shape(X) in (fitted, fitted[:2]) and found != fitted:
+        raise ValueError(f"{method}: X is {np.shape(X)}, one image; write X[None] for N = 1")
     if found is not None and found != fitted:
         what = "a table (N, F)" if fitted is None else f"images of shape {fitted}"
         raise ValueError(f"{method}: X is {X.shape} but the estimator was fitted to {what}")
@@ -69,18 +74,7 @@ def require_unit_range(method: str, x: Array) -> None:
     """Raise ValueError unless all of the images x lie in [0, 1]."""
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > 1:
-        raise ValueError(
-            f"{method}: X has values from {low:.9g} to {high:.9g} but images are expected in "
-            f"[0, 1]: {_advice(low, high)}"
-        )
-
-
-def _advice(low: float, high: float) -> str:
-    if low >= -NEARLY and high <= 1 + NEARLY:
-        return "np.clip(X, 0, 1) if that is rounding, as of a resize"
-    if low >= 0 and high <= 255:
-        return "X / np.float32(255) if these are grey values 0…255"
-    return "scale='standard' brings every pixel to mean 0 and deviation 1"
+        raise ValueError(f"{method}: X has {out_of_range(low, high)}")
 
 
 def takes_convolutions(image_shape: ImageShape) -> bool:

@@ -30,6 +30,8 @@ def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
         ({"hidden": (500, 0)}, r"hidden\[1\] is 0"),
         ({"learning_rate": 0}, "learning_rate is 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
+        ({"learning_rate": True}, "learning_rate is True"),
         ({"slope": -0.1}, "slope is -0.1 but expected a number ≥ 0"),
         ({"slope": float("inf")}, "slope is inf"),
         ({"slope": "0.3"}, "slope is '0.3'"),
@@ -63,20 +65,42 @@ def test_images_that_do_not_fit_are_refused() -> None:
     settings: dict[str, Any] = {**TINY, "epochs": 1, "random_state": 0}
     with pytest.raises(ValueError, match=r"image_shape is \(4, 16, 1\) but the images of X"):
         AutoEncoderClusterer(2, image_shape=(4, 16), **settings).fit(images)
-    with pytest.raises(ValueError, match=r"values from 0 to 255 but images are expected in"):
+    with pytest.raises(ValueError, match=r"from 0.0 to 255.0 but .* x / 255") as told:
         AutoEncoderClusterer(2, **settings).fit((images * 255).astype(np.uint8))
+    assert "scale='none'" not in str(told.value), "that would train on 0 … 255"
+    with pytest.raises(ValueError, match=r"from 0.0 to 1.0000001.* np.clip\(x, 0, 1\)"):
+        AutoEncoderClusterer(2, **settings).fit(images.astype(np.float64) * 1.0000001)
     with pytest.raises(ValueError, match="multiples of 4"):
         AutoEncoderClusterer(2, model="cae", **settings).fit(images[:, :6])
     model = AutoEncoderClusterer(2, **settings).fit(images)
-    with pytest.raises(ValueError, match=r"predict: X has values from 0 to 255"):
+    with pytest.raises(ValueError, match=r"predict: X has values from 0.0 to 255"):
         model.predict(images * 255)
     with pytest.raises(ValueError, match=r"predict: X is .* fitted to images of shape \(8, 8, 1\)"):
         model.predict(images.reshape(-1, 4, 16))
+    for one in (images[0], images[0, ..., 0]):
+        with pytest.raises(ValueError, match=r"predict: X is .* one image; write X\[None\]"):
+            model.predict(one)
     with pytest.raises(ValueError, match=r"inverse_transform: codes is \(1, 3\)"):
         model.inverse_transform(np.zeros((1, 3)))
     tabular = AutoEncoderClusterer(2, **settings).fit(images.reshape(-1, 64))
     with pytest.raises(ValueError, match=r"transform: X is .* fitted to a table"):
         tabular.transform(images)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 8, 12)])
+def test_channels_first_are_refused_unless_the_shape_is_named(shape: tuple[int, int, int]) -> None:
+    X = np.random.default_rng(0).random((20, *shape), np.float32)
+    settings: dict[str, Any] = {**TINY, "epochs": 1, "random_state": 0}
+    for estimator in (AutoEncoderClusterer, AutoEncoderDetector):
+        with pytest.raises(ValueError, match=r"fit: .* looks like \(N, C, H, W\)") as told:
+            estimator(2, **settings).fit(X)
+    assert "transpose(0, 2, 3, 1)" in str(told.value)
+    fitted = AutoEncoderClusterer(2, **settings).fit(X.transpose(0, 2, 3, 1))
+    assert fitted.image_shape_ == (*shape[1:], shape[0])
+    with pytest.raises(ValueError, match=r"predict: X is .* fitted to images of shape"):
+        fitted.predict(X)
+    named = AutoEncoderClusterer(2, image_shape=shape, **settings).fit(X)
+    assert named.image_shape_ == shape
 
 
 def test_constant_tables_and_unfitted_estimators_are_refused() -> None:
