@@ -152,7 +152,7 @@ def _anomaly(
     anomalous = test.labels == plan.anomaly_digit  # (N,)
     l2 = scored["l2"]
     tau = anomaly.threshold_at_contamination(l2.train_normality, FLAGGED)
-    below = l2.normality < tau
+    below = l2.normality.astype(np.float64) < tau  # in float32 τ would be rounded
     return {
         **{norm: {"auc": anomaly.auc(anomalous, -s.normality)} for norm, s in scored.items()},
         "reconstruction": {"auc": anomaly.auc(anomalous, l2.error)},

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core.anomaly import threshold_at_fpr
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.experiments.tables import percent
 from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS
@@ -130,7 +131,7 @@ def _clusters(clusters: SavedClusters | None) -> list[Markup]:
     if clusters is None:
         return []
     v = clusters.normality.astype(np.float64)  # float32 has no room for bins between near values
-    tau = float(v[int(FPR * len(v))])
+    tau = threshold_at_fpr(v, FPR)
     drawn = value_histogram(v, tau, x="normality v (Eq. 5)", label=f"τ = {tau:.4f} ")
     K, D = clusters.centers.shape
     caption = (
