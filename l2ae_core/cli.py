@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, TrainingError) as error:  # bad input or a failed training
         print(f"l2ae: error: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"l2ae: error: not enough memory: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as interrupt:
         print("\nl2ae:", *getattr(interrupt, "__notes__", ["interrupted"]), file=sys.stderr)
         return exit_status(interrupt)

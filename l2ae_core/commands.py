@@ -37,7 +37,7 @@ from l2ae_core.settings import (
     check_settings,
     run_settings,
 )
-from l2ae_core.training.history import History
+from l2ae_core.training.history import History, TrainingError
 from l2ae_core.training.loop import fit as train
 from l2ae_core.training.optim import make_optimizer
 from l2ae_core.training.run import create_run, load_run, make_config, write_metrics
@@ -151,6 +151,8 @@ def _cluster(
     """k-means on the codes of the training images: its scores, and what a run keeps of it."""
     rng = streams(settings["seed"]).kmeans
     u = model.encode(dataset.images)  # (N, D)
+    if not np.isfinite(u).all():  # as the last update of the last epoch can make them
+        raise TrainingError("fit: codes hold NaN or Inf: a smaller learning_rate may help")
     K = settings["clusters"]
     clustering = kmeans(u, K, n_init=settings["n_init"], rng=rng, progress=progress)
     v = np.sort(cosine_normality(u, clustering.centers))

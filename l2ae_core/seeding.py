@@ -18,5 +18,7 @@ class Streams(NamedTuple):
 
 
 def streams(seed: int) -> Streams:
-    """Return the four generators of `seed` (an integer ≥ 0)."""
+    """Return the four generators of `seed`; ValueError unless it is an integer ≥ 0."""
+    if seed < 0:
+        raise ValueError(f"seed is {seed} but expected an integer ≥ 0")
     return Streams(*(default_rng(child) for child in SeedSequence(seed).spawn(4)))

@@ -68,6 +68,8 @@ def check_settings(
     _require_number("keep", settings["keep"], "in [0, 1]", lambda value: 0 <= value <= 1)
     if not isinstance(settings["affine"], bool):
         raise ValueError(f"fit: affine is {settings['affine']!r} but expected True or False")
+    if settings["norm"] == "layer" and settings["latent_dim"] == 1:
+        raise ValueError("fit: latent_dim is 1 but norm is 'layer': every such code would be zero")
     for name, reason in _without_effect(settings):
         if given.get(name, DEFAULTS[name]) != DEFAULTS[name]:
             raise ValueError(f"fit: {name} is {given[name]} but has no effect, since {reason}")

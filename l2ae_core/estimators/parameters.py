@@ -25,6 +25,8 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         raise ValueError(f"fit: learning_rate is {rate!r} but expected a number > 0")
     if not _is_number(slope) or not 0 <= float(slope) < math.inf:
         raise ValueError(f"fit: slope is {slope!r} but expected a number ≥ 0")
+    if parameters["norm"] == "layer" and parameters["latent_dim"] == 1:
+        raise ValueError("fit: latent_dim is 1 but norm is 'layer': every such code would be zero")
     if not isinstance(hidden, tuple | list):
         raise ValueError(f"fit: hidden is {hidden!r} but expected a tuple of integers ≥ 1")
     for i, width in enumerate(hidden):

@@ -199,6 +199,8 @@ def test_mistakes_show_before_the_first_training(
     monkeypatch.setattr(run, "_side_by_side", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match="anomaly_digit is 10"):
         run_demo(None, anomaly_digit=10, progress=False)
+    with pytest.raises(ValueError, match="seed is -1"):
+        run_demo(None, seed=-1, progress=False)
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(NotADirectoryError, match="this is a file"):

@@ -65,6 +65,7 @@ def test_a_setting_that_cannot_be_is_named(
         ({"anomaly_class": 1, "keep": float("nan")}, "keep is nan"),
         ({"keep": 0.5}, "keep is 0.5 but has no effect, since no anomaly_class"),
         ({"slope": 0.01}, "slope is 0.01 but has no effect, since model is 'cae'"),
+        ({"norm": "layer", "latent_dim": 1}, "latent_dim is 1 but norm is 'layer'"),
         ({"affine": True}, "affine is True but has no effect, since norm is 'l2'"),
         ({"data": "thin.npy"}, "input_shape"),
         ({"data": "equal"}, "all 5 images of equal are equal"),
@@ -89,6 +90,23 @@ def test_checkpoints_come_at_whole_epochs(images: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="checkpoint_every is 0"):
         fit(tmp_path / "run", {"data": images, **SMALL}, checkpoint_every=0, progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_sizes_that_no_memory_has_are_one_line(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["fit", "--data", images, "--clusters", "2", "--out", str(tmp_path / "run")]
+    assert main([*call, "--latent-dim", "1000000000000000"]) == 1  # an exabyte
+    assert capsys.readouterr().err.startswith("l2ae: error: not enough memory: ")
+
+
+def test_codes_that_diverge_are_no_clusters(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["fit", "--data", images, "--clusters", "2", "--epochs", "1", "--quiet"]
+    assert main([*call, "--learning-rate", "1e30", "--out", str(tmp_path / "run")]) == 1
+    assert "learning" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "clusters.npz").exists()
 
 
 def test_norms_make_affine_a_setting(images: str, tmp_path: Path) -> None:
