@@ -24,6 +24,7 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
+from l2ae_core.data.fetch import expand_user
 from l2ae_core.devices import DeviceName, OnDevice, choose_device
 from l2ae_core.files import CLUSTERS, METRICS
 from l2ae_core.locks import locked
@@ -76,7 +77,7 @@ def fit(
     settings = before | given
     check_settings(settings, given, checkpoint_every)
     if settings["data"] not in data.DATASETS:  # resumed from any folder
-        settings["data"] = str(Path(settings["data"]).expanduser().resolve())
+        settings["data"] = str(expand_user(settings["data"]).resolve())
     nameless = resume and "class_names" not in before
     dataset = training_data(settings, data_dir, by_position=nameless, progress=progress)
     for name in SELECTION if resume else ():

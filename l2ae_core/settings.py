@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,6 +62,8 @@ def check_settings(
     for name, least in LEAST.items():
         _require_integer(name, settings[name], least)
     _require_integer("checkpoint_every", checkpoint_every, 1)
+    if settings["seed"] >= 1 << 64:
+        raise ValueError(f"fit: seed is {settings['seed']} but expected an integer below 2**64")
     _require_number("learning_rate", settings["learning_rate"], "> 0", lambda value: value > 0)
     _require_number("slope", settings["slope"], "≥ 0", lambda value: value >= 0)
     _require_number("keep", settings["keep"], "in [0, 1]", lambda value: 0 <= value <= 1)
@@ -105,11 +106,11 @@ def run_settings(run: Path) -> dict[str, Any]:
 
 
 def _require_integer(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"fit: {name} is {value!r} but expected an integer ≥ {least}")
 
 
 def _require_number(name: str, value: Any, range_: str, fits: Callable[[float], bool]) -> None:
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not fits(float(value)):
         raise ValueError(f"fit: {name} is {value!r} but expected a number {range_}")

@@ -41,7 +41,7 @@ def load_folder(folder: Path, *, progress: bool = True) -> Dataset:
 
 def load_image(path: Path) -> Dataset:
     """Return the data set of the one image in `path`."""
-    return Dataset(_stack([path]), None, path.name, sample_names=(path.name,))
+    return Dataset(_stack([path]), None, path.name, sample_names=(_shown(path.name),))
 
 
 def _image_files(folder: Path) -> list[Path]:

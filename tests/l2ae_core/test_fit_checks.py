@@ -39,7 +39,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
         *[(n, v) for n in ("clusters", "n_init", "epochs", "batch_size", "latent_dim")
           for v in (0, -1, 1.5, "3", None, True)],
         ("clusters", 25),
-        *[("seed", v) for v in (-1, 0.5, None)],
+        *[("seed", v) for v in (-1, 0.5, None, 1 << 64)],
         *[("learning_rate", v) for v in (0, -1e-3, float("nan"), float("inf"), "fast")],
         *[("slope", v) for v in (-0.1, float("nan"), float("inf"))],
         *[(n, "other") for n in ("split", "model", "norm", "hidden_norm", "optimizer", "reduction",

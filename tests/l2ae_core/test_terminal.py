@@ -92,10 +92,11 @@ def test_a_name_that_is_no_text_is_written_to_a_file(
         Path(os.fsdecode(name)).write_bytes((photos / "b.png").read_bytes())
     except OSError:
         pytest.skip("this file system has names of UTF-8 alone")
-    for ending in ("csv", "npy"):
-        out = tmp_path / f"c.{ending}"
-        assert main(["cluster", str(run), "--data", str(tmp_path), "--out", str(out)]) == 0
-        assert out.stat().st_size > 0
+    for i, data in enumerate((str(tmp_path), os.fsdecode(name))):
+        for ending in ("csv", "npy"):
+            out = tmp_path / f"{i}.{ending}"
+            assert main(["cluster", str(run), "--data", data, "--out", str(out)]) == 0
+            assert out.stat().st_size > 0
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(
