@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core import data
+from l2ae_core.anomaly import contaminate
 from l2ae_core.data import Dataset
+from l2ae_core.seeding import streams
 from l2ae_kernels.arrays import Array
 
 SHOWN = 20  # classes that an error names
@@ -78,3 +81,30 @@ def find_anomalies(
             raise
         return None, nothing, f"no AUC: {error}"
     return name, anomalous, ""
+
+
+def training_data(
+    settings: dict[str, Any],
+    data_dir: str | None,
+    *,
+    by_position: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Return the training images; of the anomaly class, if one is named, only the share `keep`.
+
+    `anomaly_class` of `settings` becomes the name of that class where classes have names. With
+    `by_position`, for a run that keeps no names, its number is the position among them.
+    """
+    dataset = data.load(
+        settings["data"], data_dir=data_dir, split=settings["split"], progress=progress
+    )
+    wanted = settings["anomaly_class"]
+    if wanted is None:
+        return dataset
+    if by_position and isinstance(wanted, int):
+        label = wanted
+    else:
+        label, settings["anomaly_class"] = find_class("fit", dataset, wanted)
+    assert dataset.labels is not None  # what has a class has labels
+    rng = streams(settings["seed"]).split
+    return dataset.subset(contaminate(dataset.labels, label, keep=settings["keep"], rng=rng))

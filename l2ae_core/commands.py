@@ -13,13 +13,12 @@ import numpy as np
 from l2ae_core import data
 from l2ae_core.anomaly import (
     auc,
-    contaminate,
     cosine_normality,
     nearest_center,
     reconstruction_error,
     threshold_at_fpr,
 )
-from l2ae_core.classes import classes_of, find_anomalies, find_class
+from l2ae_core.classes import classes_of, find_anomalies, training_data
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.clusters import SavedClusters
@@ -72,23 +71,7 @@ def fit(
     weight of the network depends. Whatever cannot work is refused before the first step. Raises
     ValueError, CheckpointError or TrainingError.
     """
-    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
-    before = run_settings(out) if resume else DEFAULTS
-    settings = before | given
-    check_settings(settings, given, checkpoint_every)
-    if settings["data"] not in data.DATASETS:  # resumed from any folder
-        settings["data"] = str(expand_user(settings["data"]).resolve())
-    nameless = resume and "class_names" not in before
-    dataset = training_data(settings, data_dir, by_position=nameless, progress=progress)
-    for name in SELECTION if resume else ():
-        if settings[name] != before[name]:
-            raise ValueError(
-                f"fit: {name} is {settings[name]!r} but {out} was started with {before[name]!r}"
-            )
-    if not nameless:
-        names = dataset.class_names
-        settings["class_names"] = None if names is None else list(names)
-    _require_clusterable(dataset, settings["clusters"])
+    before, settings, dataset = _prepared(out, given, data_dir, resume, checkpoint_every, progress)
     architecture = Architecture(
         input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
     )
@@ -122,6 +105,31 @@ def fit(
             progress=progress,
         )
         return _finish(out, model, dataset, history, settings, progress)
+
+
+def _prepared(
+    out: Path, given: dict[str, Any], data_dir: str | None, resume: bool, checkpoint_every: int,
+    progress: bool,
+) -> tuple[dict[str, Any], dict[str, Any], Dataset]:  # fmt: skip
+    """Return the settings of the run so far, those of this training, and its images, checked."""
+    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+    before = run_settings(out) if resume else DEFAULTS
+    settings = before | given
+    check_settings(settings, given, checkpoint_every)
+    if settings["data"] not in data.DATASETS:  # resumed from any folder
+        settings["data"] = str(expand_user(settings["data"]).resolve())
+    nameless = resume and "class_names" not in before
+    dataset = training_data(settings, data_dir, by_position=nameless, progress=progress)
+    for name in SELECTION if resume else ():
+        if settings[name] != before[name]:
+            raise ValueError(
+                f"fit: {name} is {settings[name]!r} but {out} was started with {before[name]!r}"
+            )
+    if not nameless:
+        names = dataset.class_names
+        settings["class_names"] = None if names is None else list(names)
+    _require_clusterable(dataset, settings["clusters"])
+    return before, settings, dataset
 
 
 def _finish(
@@ -162,33 +170,6 @@ def _cluster(
         scores |= clustering_scores(dataset.labels, clustering.labels)
         scores["chance"] = chance_scores(dataset.labels, K, rng)
     return scores, SavedClusters(clustering.centers, v, clustering.inertia)
-
-
-def training_data(
-    settings: dict[str, Any],
-    data_dir: str | None,
-    *,
-    by_position: bool = False,
-    progress: bool = True,
-) -> Dataset:
-    """Return the training images; of the anomaly class, if one is named, only the share `keep`.
-
-    `anomaly_class` of `settings` becomes the name of that class where classes have names. With
-    `by_position`, for a run that keeps no names, its number is the position among them.
-    """
-    dataset = data.load(
-        settings["data"], data_dir=data_dir, split=settings["split"], progress=progress
-    )
-    wanted = settings["anomaly_class"]
-    if wanted is None:
-        return dataset
-    if by_position and isinstance(wanted, int):
-        label = wanted
-    else:
-        label, settings["anomaly_class"] = find_class("fit", dataset, wanted)
-    assert dataset.labels is not None  # what has a class has labels
-    rng = streams(settings["seed"]).split
-    return dataset.subset(contaminate(dataset.labels, label, keep=settings["keep"], rng=rng))
 
 
 def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
