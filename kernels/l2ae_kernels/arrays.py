@@ -27,6 +27,8 @@ def get_place(x: Array) -> Place:
     """Return where x is worked on: "cuda" for an array of a GPU, or of an emulated one; "streamed"
     for an array of the host that goes through a device in pieces; else "cpu".
     """
+    if type(x) is np.ndarray:
+        return "cpu"
     place: Place = getattr(x, "place", "cpu") if isinstance(x, np.ndarray) else "cuda"
     return place
 

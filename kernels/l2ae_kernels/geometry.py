@@ -12,7 +12,9 @@ def output_length(length: int, kernel: int, stride: int, padding: Pair) -> int:
     return (length + before + after - kernel) // stride + 1
 
 
-def output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -> Pair:
+def output_size(
+    size: Pair, kernel_size: Pair, stride: Pair, padding: Padding, operation: str = "correlate"
+) -> Pair:
     """Height and width of `correlate`'s output; ValueError where the kernel does not fit."""
     oh, ow = (
         output_length(n, k, s, p)
@@ -20,7 +22,7 @@ def output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Padding) -
     )
     if oh < 1 or ow < 1:
         raise ValueError(
-            f"correlate: kernel {kernel_size} does not fit an image of size {size} with padding "
+            f"{operation}: kernel {kernel_size} does not fit an image of size {size} with padding "
             f"{padding}"
         )
     return oh, ow

@@ -182,11 +182,13 @@ def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any
     rungs = IMPLEMENTATIONS.get(operation)
     if rungs is None:
         raise ValueError(f"pick: operation {operation!r} is not one of {sorted(IMPLEMENTATIONS)}")
-    if rung is not None and rung not in rungs:
+    if rung is not None and not (isinstance(rung, str) and rung in rungs):
         raise ValueError(f"{operation}: implementation {rung!r} is not one of {list(rungs)}")
     for name in reversed(rungs):
         chosen = rung == name or (rung is None and not rungs[name].rounds)
         if chosen and rungs[name].takes(x):
             return rungs[name].function
-    wanted = f"{operation}: no implementation {rung or ''} for dtype {x.dtype} on {get_place(x)}"
+    wanted = (
+        f"{operation}: no implementation {rung or 'at all'} for dtype {x.dtype} on {get_place(x)}"
+    )
     raise ValueError(f"{wanted} and vectors {getattr(get_vectors(), 'name', 'none')!r}")

@@ -78,9 +78,9 @@ def _assign_short(
         for p in range(points):
             for j in range(d):
                 features[j, p] = x[start + p, j]
-        _distances_to(centers[0], features, distances[start:stop])
+        distances[start:stop] = np.inf
         labels[start:stop] = 0
-        for j in range(1, len(centers)):
+        for j in range(len(centers)):
             _distances_to(centers[j], features, candidate)
             _keep_nearer(np.int32(j), candidate, labels[start:stop], distances[start:stop])
 
@@ -97,7 +97,7 @@ def _distances_to(center: Array, features: Array, distances: Array) -> None:
 @jit()
 def _keep_nearer(label: np.int32, candidate: Array, labels: Array, distances: Array) -> None:
     for p in range(candidate.size):  # without a branch, so that it runs in lanes
-        nearer = candidate[p] < distances[p]  # strictly: equal distances keep the lowest index
+        nearer = candidate[p] < distances[p]  # strictly: equal ones keep the lowest index, NaN none
         labels[p] = label if nearer else labels[p]
         distances[p] = candidate[p] if nearer else distances[p]
 
@@ -109,8 +109,8 @@ def _assign_long(
     """Lanes are features: a point stays in cache, and all centers pass by."""
     for i in range(first * POINTS, min(len(x), last * POINTS)):
         label = 0
-        nearest = _distance(x[i], centers[0])
-        for j in range(1, len(centers)):
+        nearest = x.dtype.type(np.inf)  # no NaN is lower
+        for j in range(len(centers)):
             distance = _distance(x[i], centers[j])
             if distance < nearest:  # strictly: equal distances keep the lowest index
                 label, nearest = j, distance

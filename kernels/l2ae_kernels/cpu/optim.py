@@ -12,13 +12,12 @@ VALUE_WORK = 32  # a value costs about as much as 32 multiply-adds of a GEMM: a 
 
 
 @jit()
-def _adam_step(p, m, v, g, beta1, beta2, rate, root_scale, eps, first, last):  # type: ignore[no-untyped-def]
-    one = p.dtype.type(1)
+def _adam_step(p, m, v, g, beta1, rest1, beta2, rest2, rate, scale, eps, first, last):  # type: ignore[no-untyped-def]
     p, m, v, g = p[first:last], m[first:last], v[first:last], g[first:last]
     for i in range(len(p)):
-        m[i] = beta1 * m[i] + (one - beta1) * g[i]
-        v[i] = beta2 * v[i] + (one - beta2) * g[i] * g[i]
-        p[i] -= rate * m[i] / (math.sqrt(v[i]) * root_scale + eps)
+        m[i] = beta1 * m[i] + rest1 * g[i]
+        v[i] = beta2 * v[i] + rest2 * g[i] * g[i]
+        p[i] -= rate * m[i] / (math.sqrt(v[i]) * scale + eps)
 
 
 class AdamNumbers(NamedTuple):
@@ -47,6 +46,6 @@ def adam_numbers(settings: AdamSettings, step: int) -> AdamNumbers:
 def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:
     """Update p, m, v in place."""
     n, real = adam_numbers(settings, step), p.dtype.type
-    numbers = (real(n.beta1), real(n.beta2), real(n.rate), real(n.scale), real(n.eps))
+    numbers = [real(value) for value in n]  # 1 − β of a β that is rounded would lose its digits
     arrays = [a.reshape(-1) for a in (p, m, v, g)]
     in_ranges(_adam_step, p.size, p.size * VALUE_WORK, *arrays, *numbers)

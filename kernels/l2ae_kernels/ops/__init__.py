@@ -1,8 +1,15 @@
-"""The operations: shapes are checked, outputs allocated where none is given, the rung is picked.
+"""The operations: arguments are checked, outputs allocated where none is given, the rung is picked.
 
-All arrays are C-contiguous, images and feature maps NHWC, every argument of one dtype: float32 or
-float64 for the fast implementations, complex128 for complex steps. `out` is written and returned.
-`rung` forces an implementation of the table by name. `l2ae_kernels.reference` has the formulas.
+Images and feature maps are NHWC, every array argument of one dtype: float32 or float64 for the fast
+implementations, complex128 for complex steps. Inputs may have any strides; what is not C-contiguous
+is copied. There may be no samples, and no features of a dense layer; no other axis is empty. `out`,
+C-contiguous and apart from the inputs, is written and returned. `rung` forces an implementation of
+the table by name. ValueError names the argument that does not fit, before anything is written.
+`l2ae_kernels.reference` has the formulas.
+
+NaN and infinity: a result that such a number reaches, by factors other than 0, is not finite, and
+what it cannot reach stays as it is. Products with an exact 0, of padding say, may be left out. Rung
+`winograd` spreads what is not finite over the channel or the sample that it is in.
 """
 
 from l2ae_kernels.ops.conv import correlate, correlate_adjoint_W, correlate_adjoint_x

@@ -1,9 +1,15 @@
-"""The strided correlation of NHWC maps and its two adjoints."""
+"""The strided correlation of NHWC maps and its two adjoints.
+
+`stride` is (rows, columns) or one integer for both; `padding` is ((top, bottom), (left, right)) or
+one integer for all four.
+"""
+
+from typing import Any
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import Padding, Pair, output_size, require_shape
 from l2ae_kernels.implementations import pick
-from l2ae_kernels.ops.checks import output, require_axes, same
+from l2ae_kernels.ops.checks import inputs, output, pair, zeros
 
 
 def correlate(
@@ -11,22 +17,22 @@ def correlate(
     W: Array,
     b: Array | None = None,
     *,
-    stride: Pair,
-    padding: Padding,
+    stride: int | Pair,
+    padding: int | Padding,
     out: Array | None = None,
     rung: str | None = None,
 ) -> Array:
     """Strided correlation of x (N, H, W, C) with W (kh, kw, C, K), plus b (K,): (N, OH, OW, K).
 
-    Raises ValueError when shapes or dtypes do not fit.
+    Raises ValueError when an argument does not fit.
     """
-    require_axes("correlate", x=(x, 4), W=(W, 4))
-    require_shape("correlate", "W", W.shape[2:3], x.shape[3:])
-    x, W, b = same("correlate", x=x, W=W, b=b)  # type: ignore[assignment]
-    OH, OW = output_size(x.shape[1:3], W.shape[:2], stride, padding)
-    out = output("correlate", out, (len(x), OH, OW, W.shape[3]), x)
-    pick("correlate", x, rung)(x, W, b, out, stride, padding)
-    return out
+    x, W, b = inputs("correlate", x, W, b)
+    run = pick("correlate", x, rung)
+    steps, around, size = _geometry("correlate", x.shape[1:3], W.shape[:2], stride, padding)
+    y = output("correlate", out, (len(x), *size, W.shape[3]), x, W, b)
+    if y.size:
+        run(x, W, b, y, steps, around)
+    return y if out is None else out
 
 
 def correlate_adjoint_x(
@@ -35,22 +41,24 @@ def correlate_adjoint_x(
     b: Array | None = None,
     *,
     image_size: Pair,
-    stride: Pair,
-    padding: Padding,
+    stride: int | Pair,
+    padding: int | Padding,
     out: Array | None = None,
     rung: str | None = None,
 ) -> Array:
     """Adjoint of `correlate` in x: y (N, OH, OW, K), W (kh, kw, C, K) → (N, H, W, C), plus b (C,).
 
-    `image_size` is (H, W). Raises ValueError when shapes or dtypes do not fit.
+    `image_size` is (H, W). Raises ValueError when an argument does not fit.
     """
-    require_axes("correlate_adjoint_x", y=(y, 4), W=(W, 4))
-    size = output_size(image_size, W.shape[:2], stride, padding)
-    require_shape("correlate_adjoint_x", "y", y.shape[1:], (*size, W.shape[3]))
-    y, W, b = same("correlate_adjoint_x", y=y, W=W, b=b)  # type: ignore[assignment]
-    out = output("correlate_adjoint_x", out, (len(y), *image_size, W.shape[2]), y)
-    pick("correlate_adjoint_x", y, rung)(y, W, b, out, stride, padding)
-    return out
+    y, W, b = inputs("correlate_adjoint_x", y, W, b)
+    run = pick("correlate_adjoint_x", y, rung)
+    image = pair("correlate_adjoint_x", "image_size", image_size)
+    steps, around, size = _geometry("correlate_adjoint_x", image, W.shape[:2], stride, padding)
+    require_shape("correlate_adjoint_x", "y", y.shape[1:3], size)
+    x = output("correlate_adjoint_x", out, (len(y), *image, W.shape[2]), y, W, b)
+    if x.size:
+        run(y, W, b, x, steps, around)
+    return x if out is None else out
 
 
 def correlate_adjoint_W(
@@ -58,19 +66,31 @@ def correlate_adjoint_W(
     y: Array,
     *,
     kernel_size: Pair,
-    stride: Pair,
-    padding: Padding,
+    stride: int | Pair,
+    padding: int | Padding,
     out: Array | None = None,
     rung: str | None = None,
 ) -> Array:
     """Adjoint of `correlate` in W: x (N, H, W, C), y (N, OH, OW, K) → (kh, kw, C, K).
 
-    Raises ValueError when shapes or dtypes do not fit.
+    Raises ValueError when an argument does not fit.
     """
-    require_axes("correlate_adjoint_W", x=(x, 4), y=(y, 4))
-    size = output_size(x.shape[1:3], kernel_size, stride, padding)
-    require_shape("correlate_adjoint_W", "y", y.shape[:3], (len(x), *size))
-    x, y = same("correlate_adjoint_W", x=x, y=y)  # type: ignore[assignment]
-    out = output("correlate_adjoint_W", out, (*kernel_size, x.shape[3], y.shape[3]), x)
-    pick("correlate_adjoint_W", x, rung)(x, y, out, stride, padding)
-    return out
+    x, y = inputs("correlate_adjoint_W", x, y)
+    run = pick("correlate_adjoint_W", x, rung)
+    kernel = pair("correlate_adjoint_W", "kernel_size", kernel_size)
+    steps, around, size = _geometry("correlate_adjoint_W", x.shape[1:3], kernel, stride, padding)
+    require_shape("correlate_adjoint_W", "y", y.shape[1:3], size)
+    W = output("correlate_adjoint_W", out, (*kernel, x.shape[3], y.shape[3]), x, y)
+    if x.size:
+        run(x, y, W, steps, around)
+    else:
+        W[...] = 0
+    return W if out is None else out
+
+
+def _geometry(
+    operation: str, image: Any, kernel: Any, stride: Any, padding: Any
+) -> tuple[Pair, Padding, Pair]:
+    """Return strides, zeros around the image, and the size of the output; see the module."""
+    steps, around = pair(operation, "stride", stride), zeros(operation, padding)
+    return steps, around, output_size(image, kernel, steps, around, operation)

@@ -3,10 +3,11 @@
 Without affine parameters γ is 1 and β is 0: None stands for both.
 """
 
+import numpy as np
+
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.implementations import pick
-from l2ae_kernels.ops.checks import output, same
+from l2ae_kernels.ops.checks import inputs, number, output, readable
 
 
 def moments(x: Array, *, rung: str | None = None) -> tuple[Array, Array]:
@@ -14,11 +15,12 @@ def moments(x: Array, *, rung: str | None = None) -> tuple[Array, Array]:
 
     Raises ValueError when there is nothing to take the mean of.
     """
-    (x,) = same("moments", x=x)  # type: ignore[assignment]
+    (x,) = inputs("moments", x)
+    run = pick("moments", x, rung)
     if not x.size:
         raise ValueError(f"moments: x has shape {x.shape}, an empty array has no mean")
     mean, variance = (output("moments", None, x.shape[-1:], x) for _ in range(2))
-    pick("moments", x, rung)(_rows(x), mean, variance)
+    run(_rows(x), mean, variance)
     return mean, variance
 
 
@@ -34,13 +36,14 @@ def batch_norm(
 ) -> Array:
     """Return γ (x − μ)/σ + β (..., C); μ, σ, γ and β are (C,).
 
-    Raises ValueError when shapes or dtypes do not fit.
+    Raises ValueError when an argument does not fit.
     """
-    vectors = {"mean": mean, "sigma": sigma, "gamma": gamma, "beta": beta}
-    x, mean, sigma, gamma, beta = _columns("batch_norm", {"x": x}, **vectors)
-    out = output("batch_norm", out, x.shape, x)
-    pick("batch_norm", x, rung)(_rows(x), mean, sigma, gamma, beta, _rows(out))
-    return out
+    x, mean, sigma, gamma, beta = inputs("batch_norm", x, mean, sigma, gamma, beta)
+    run = pick("batch_norm", x, rung)
+    y = output("batch_norm", out, x.shape, x, mean, sigma, gamma, beta)
+    if y.size:
+        run(_rows(x), mean, sigma, _ones(gamma, x), _zeros(beta, x), _rows(y))
+    return y if out is None else out
 
 
 def batch_norm_adjoint(
@@ -56,15 +59,19 @@ def batch_norm_adjoint(
 ) -> tuple[Array, Array, Array]:
     """Return dx (..., C), dγ and dβ (C,); `of_batch` says that μ and σ were made of x, and move.
 
-    Raises ValueError when shapes or dtypes do not fit.
+    Raises ValueError when an argument does not fit.
     """
-    vectors = {"mean": mean, "sigma": sigma, "gamma": gamma}
-    dy, x, mean, sigma, gamma = _columns("batch_norm_adjoint", {"dy": dy, "x": x}, **vectors)
-    out, dgamma, dbeta = _gradients("batch_norm_adjoint", x, out)
-    pick("batch_norm_adjoint", dy, rung)(
-        _rows(dy), _rows(x), mean, sigma, gamma, of_batch, _rows(out), dgamma, dbeta
-    )
-    return out, dgamma, dbeta
+    operation = "batch_norm_adjoint"
+    x, dy, mean, sigma, gamma = inputs(operation, x, dy, mean, sigma, gamma)
+    run = pick(operation, x, rung)
+    if not isinstance(of_batch, bool | np.bool_):
+        raise ValueError(f"{operation}: of_batch is {of_batch!r} but expected True or False")
+    dx = output(operation, out, x.shape, x, dy, mean, sigma, gamma)
+    dgamma, dbeta = _room(x), _room(x)
+    if dx.size:
+        affine = mean, sigma, _ones(gamma, x)
+        run(_rows(dy), _rows(x), *affine, bool(of_batch), _rows(dx), dgamma, dbeta)
+    return (dx if out is None else out), dgamma, dbeta
 
 
 def layer_norm(
@@ -78,12 +85,14 @@ def layer_norm(
 ) -> Array:
     """Return γ (x − μ)/√(v + ε) + β (..., C) with mean μ and variance v along the last axis.
 
-    Raises ValueError when shapes or dtypes do not fit.
+    Raises ValueError when an argument does not fit.
     """
-    x, gamma, beta = _columns("layer_norm", {"x": x}, gamma=gamma, beta=beta)
-    out = output("layer_norm", out, x.shape, x)
-    pick("layer_norm", x, rung)(_rows(x), gamma, beta, eps, _rows(out))
-    return out
+    x, gamma, beta = inputs("layer_norm", x, gamma, beta)
+    run, eps = pick("layer_norm", x, rung), number("layer_norm", "eps", eps)
+    y = output("layer_norm", out, x.shape, x, gamma, beta)
+    if y.size:
+        run(_rows(x), _ones(gamma, x), _zeros(beta, x), eps, _rows(y))
+    return y if out is None else out
 
 
 def layer_norm_adjoint(
@@ -95,11 +104,15 @@ def layer_norm_adjoint(
     out: Array | None = None,
     rung: str | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Return dx (..., C), dγ and dβ (C,); ValueError when shapes or dtypes do not fit."""
-    dy, x, gamma = _columns("layer_norm_adjoint", {"dy": dy, "x": x}, gamma=gamma)
-    out, dgamma, dbeta = _gradients("layer_norm_adjoint", x, out)
-    pick("layer_norm_adjoint", dy, rung)(_rows(dy), _rows(x), gamma, eps, _rows(out), dgamma, dbeta)
-    return out, dgamma, dbeta
+    """Return dx (..., C), dγ and dβ (C,); ValueError when an argument does not fit."""
+    operation = "layer_norm_adjoint"
+    x, dy, gamma = inputs(operation, x, dy, gamma)
+    run, eps = pick(operation, x, rung), number(operation, "eps", eps)
+    dx = output(operation, out, x.shape, x, dy, gamma)
+    dgamma, dbeta = _room(x), _room(x)
+    if dx.size:
+        run(_rows(dy), _rows(x), _ones(gamma, x), eps, _rows(dx), dgamma, dbeta)
+    return (dx if out is None else out), dgamma, dbeta
 
 
 def _rows(x: Array) -> Array:
@@ -107,24 +120,21 @@ def _rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def _columns(operation: str, arrays: dict[str, Array], **vectors: Array | None) -> list[Array]:
-    """Check that arrays have the shape of x, and vectors an element for each column of it.
-
-    All have one dtype and place. None stands for γ = 1 or β = 0.
-    """
-    x = arrays["x"]
-    xp, C = array_module(x), x.shape[-1:]
-    for name, a in arrays.items():
-        require_shape(operation, name, a.shape, x.shape)
-    for name, vector in vectors.items():
-        if vector is None:
-            vectors[name] = (xp.zeros_like if name == "beta" else xp.ones_like)(x, shape=C)
-        else:
-            require_shape(operation, name, vector.shape, C)
-    return same(operation, **arrays, **vectors)  # type: ignore[return-value]
+def _ones(gamma: Array | None, x: Array) -> Array:
+    """γ, or 1 in each column of x."""
+    if gamma is None:
+        return readable(array_module(x).ones_like(x, shape=x.shape[-1:]))
+    return gamma
 
 
-def _gradients(operation: str, x: Array, out: Array | None) -> tuple[Array, Array, Array]:
-    """Room for dx, dγ and dβ."""
-    dgamma, dbeta = (output(operation, None, x.shape[-1:], x) for _ in range(2))
-    return output(operation, out, x.shape, x), dgamma, dbeta
+def _zeros(beta: Array | None, x: Array) -> Array:
+    """β, or 0 in each column of x."""
+    if beta is None:
+        return readable(_room(x))
+    return beta
+
+
+def _room(x: Array) -> Array:
+    """Zeros in each column of x, to write to."""
+    zeros: Array = array_module(x).zeros_like(x, shape=x.shape[-1:])
+    return zeros

@@ -1,12 +1,9 @@
 """The step of Adam."""
 
-from typing import get_args
-
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.implementations import pick
-from l2ae_kernels.ops.checks import contiguous, same
-from l2ae_kernels.reference.optim import AdamSettings, AdamVariant
+from l2ae_kernels.ops.checks import count, inputs, require_apart, writable
+from l2ae_kernels.reference.optim import AdamSettings
 
 
 def adam_step(
@@ -21,13 +18,16 @@ def adam_step(
 ) -> None:
     """One step of Adam in place on p, m and v, all of g's shape; `step` counts from 1.
 
-    Raises ValueError when shapes or dtypes differ, or the variant is neither "keras" nor "torch".
+    Raises ValueError when shapes or dtypes differ, or when p, m or v cannot be written in place or
+    share memory with another of the four arrays.
     """
-    if settings.variant not in (known := get_args(AdamVariant)):
-        raise ValueError(f"adam_step: variant is {settings.variant!r} but expected one of {known}")
-    for name, a in {"p": p, "m": m, "v": v}.items():
-        require_shape("adam_step", name, a.shape, g.shape)
-    same("adam_step", p=p, m=m, v=v, g=g)
-    if not all(a.flags.c_contiguous for a in (p, m, v)):
-        raise ValueError("adam_step: p, m and v are changed in place and must be C-contiguous")
-    pick("adam_step", p, rung)(p, m, v, contiguous(g), settings, step=step)
+    (g,) = inputs("adam_step", g)
+    p = writable("adam_step", "p", p, g.shape, g)
+    m = writable("adam_step", "m", m, g.shape, g)
+    v = writable("adam_step", "v", v, g.shape, g)
+    require_apart("adam_step", p=p, m=m, v=v, g=g)
+    if not isinstance(settings, AdamSettings):
+        raise ValueError(f"adam_step: settings is {settings!r} but expected AdamSettings")
+    run, step = pick("adam_step", g, rung), count("adam_step", "step", step)
+    if g.size:
+        run(p, m, v, g, settings, step=step)

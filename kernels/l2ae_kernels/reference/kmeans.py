@@ -22,12 +22,14 @@ def assign(
 
     x (n, d) and centers (k, d) are float32 or float64, of one dtype. labels (n,) are int32 in
     [0, k), equal distances go to the lowest index; distances (n,) are squared Euclidean, in the
-    dtype of x. NaN in the input is not looked for: its labels mean nothing.
+    dtype of x. A distance that is NaN counts as infinite: a center with NaN is nearest to no point,
+    a point with NaN has label 0 and an infinite distance.
     ValueError when shapes or dtypes do not fit.
     """
     check_points(x, centers)
     labels, distances = output_buffers(x, out_labels, out_distances)
     all_distances = np.stack([((x - c) ** 2).sum(axis=1) for c in centers], axis=1)  # (n, k)
+    all_distances[np.isnan(all_distances)] = np.inf
     labels[:] = all_distances.argmin(axis=1)  # argmin takes the first of equals
     distances[:] = all_distances[np.arange(len(x)), labels]
     return labels, distances

@@ -36,7 +36,7 @@ def assign(
     labels, distances = output_buffers(x, out_labels, out_distances)
     k, d = centers.shape
     work, emitted = 2 * x.size * k, kernels()
-    x, centers = read_only(x), read_only(centers)
+    x, centers = read_only(x), read_only(_infinite_where_nan(centers))
     if is_short(d, k):
         blocks = -(-len(x) // (PANELS * COLUMNS))
         in_ranges(assign_short, blocks, work, emitted.short, x, centers, labels, distances)
@@ -44,6 +44,12 @@ def assign(
         packed = np.empty((group_count(k), d, COLUMNS), x.dtype)
         pack_groups(centers, packed)
         chunk = chunk_points(d, len(packed), emitted.rows)
-        arguments = emitted.long, emitted.rows, chunk, x, k, packed, labels, distances
+        arguments = emitted.long, emitted.rows, chunk, x, packed, labels, distances
         in_ranges(assign_long, -(-len(x) // chunk), work, *arguments)
     return labels, distances
+
+
+def _infinite_where_nan(centers: Array) -> Array:
+    """Return the centers with NaN replaced by infinity: they are nearest to no point."""
+    none = np.isnan(centers)
+    return np.where(none, centers.dtype.type(np.inf), centers) if none.any() else centers

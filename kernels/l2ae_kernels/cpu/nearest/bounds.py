@@ -99,7 +99,7 @@ def chunk_points(d: int, groups: int, rows: int) -> int:
 
 @jit()
 def assign_long(
-    kernel: int, rows: int, chunk: int, x: Array, k: int, packed: Array,
+    kernel: int, rows: int, chunk: int, x: Array, packed: Array,
     labels: Array, distances: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """Assign chunks first … last − 1 of x (n, d) to packed centers (G, d, 16)."""
@@ -116,7 +116,7 @@ def assign_long(
             for g in range(1, len(packed)):
                 if nearest[g, p] < least:  # strictly: equal distances keep the lowest index
                     label, least = np.int32(g * COLUMNS + columns[g, p]), nearest[g, p]
-            labels[start + p] = min(label, np.int32(k - 1))  # NaN has no nearest center
+            labels[start + p] = label
             distances[start + p] = least
 
 

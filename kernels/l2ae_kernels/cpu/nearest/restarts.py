@@ -81,6 +81,7 @@ class Restarts(reference.Restarts):
 
     def assign(self, which: list[int]) -> None:
         """Assign every point to its nearest center, in the runs `which`; ties take the first."""
+        self._require_runs(which)
         runs = np.array(which, np.int64)
         x, centers = self.x, self.centers
         work = 2 * x.size * centers.shape[1] * len(runs)
@@ -102,6 +103,7 @@ class Restarts(reference.Restarts):
 
         All come back where one has to. Not for a shift, unit centers or a cluster that stays empty.
         """
+        self._require_runs(which)
         if not self.short or shift > 0 or spherical or self.counts[which].min() == 0:
             return None
         work = 2 * self.x.size * self.centers.shape[1] * len(which)
@@ -135,6 +137,7 @@ class Restarts(reference.Restarts):
 
     def adopt(self, r: int, labels: Array, distances: Array) -> None:
         """Take labels (n,) and squared distances (n,) of an assignment of run r made elsewhere."""
+        self._require_assignment(r, labels, distances)
         to, runs = self.differences, np.array([r])
         for part in (to.sums, to.counts, to.changed):
             part[:, r] = 0
@@ -150,6 +153,7 @@ class Restarts(reference.Restarts):
         """See the reference; for short points no distance leaves the first-level cache."""
         if not self.short:
             return super().lower(points, nearest, keep)
+        self._require_start(points, nearest)
         left = np.empty((*points.shape[:2], -(-len(self.x) // reference.BLOCK)))
         arguments = self.emitted.short_all, self.panels, read_only(points), nearest, left, keep
         work = 2 * self.x.size * points.shape[0] * points.shape[1]
@@ -158,6 +162,7 @@ class Restarts(reference.Restarts):
 
     def distances(self, points: Array) -> Array:
         """Return the squared distances (m, n) of m points (m, d) to all of x, in one pass."""
+        self._require("points", points, (len(points), self.x.shape[1]), self.x.dtype)
         out = np.empty((len(points), len(self.x)), self.x.dtype)
         points, work = read_only(points), 2 * self.x.size * len(points)
         if self.short:

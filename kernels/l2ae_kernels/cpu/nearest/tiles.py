@@ -192,7 +192,8 @@ def add_long(module: Module) -> None:
     """Emit long(x, d, list, count, packed, nearest, second, labels), lanes are 16 centers.
 
     For the points x[list[0 … count − 1]], where count is a multiple of the rows of a tile: the
-    two lowest squared distances to the centers packed (d, 16), and the column of the lowest, int32.
+    two lowest squared distances to the centers packed (d, 16), and the column of the lowest, int32;
+    NaN counts as infinite.
     Per point: reads d floats, per tile 16·d of the centers; writes 3 numbers.
     """
     with module.function("long", 8) as (e, x, d, points, count, packed, nearest, second, labels):
@@ -205,6 +206,7 @@ def add_long(module: Module) -> None:
             after = e.least(e.add(i, most), e.sub(count, most))
             coming = tuple(_row(e, x, d, points, e.add(after, p)) for p in range(most))
             for p, sums in enumerate(_squared_distances(e, rows, packed, d, coming)):
+                sums = [_lower(e, s, e.constant(INFINITY)) for s in sums]  # NaN is not lower
                 low, next_low = _two_lowest(e, sums)
                 e.store_one(low, nearest, e.add(i, p))
                 e.store_one(next_low, second, e.add(i, p))
@@ -255,13 +257,13 @@ def _two_lowest(e: Emitter, sums: list[Value]) -> tuple[Value, Value]:
 
 
 def _first_equal(e: Emitter, sums: list[Value], value: Value) -> Value:
-    """Return the first column (i32) that has this value; 15 if none, when values are NaN."""
-    wanted, found = e.everywhere(value), I32(1 << (COLUMNS - 1))
+    """Return the first column (i32) that has this value, which is there."""
+    wanted, found = e.everywhere(value), I32(0)
     for v, s in enumerate(sums):
         equal = e.b.bitcast(e.b.fcmp_ordered("==", s, wanted), ir.IntType(e.lanes))
         bits = e.b.zext(equal, I32)
         found = e.b.or_(found, e.b.shl(bits, I32(v * e.lanes)))
-    return e.b.cttz(found, ir.Constant(ir.IntType(1), 0))
+    return e.b.cttz(found, ir.Constant(ir.IntType(1), 1))
 
 
 def _lower(e: Emitter, a: Value, b: Value) -> Value:
