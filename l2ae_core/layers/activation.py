@@ -1,13 +1,14 @@
 """Elementwise activations. Their cache is the output y, which the next layer keeps alive anyway."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from l2ae_core.layers.base import Cache, Layer, Params
+from l2ae_core.layers.base import Cache, Layer, Params, sample_shape
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.geometry import require_shape
+from l2ae_kernels.ops.checks import number, require_array
 
 
 @dataclass(eq=False)
@@ -38,8 +39,7 @@ class LeakyReLU(Layer):
     slope: float = 0.3
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.slope) and self.slope >= 0):
-            raise ValueError(f"LeakyReLU: slope is {self.slope} but expected a number ≥ 0")
+        number("LeakyReLU", "slope", self.slope)
 
     def __repr__(self) -> str:
         return f"{type(self).__qualname__}({self.slope})"
@@ -83,9 +83,12 @@ class Tanh(Layer):
         return f"{type(self).__qualname__}()"
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        sample_shape(self, x)
         y = np.tanh(x)
         return y, y
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
         y = cache
+        require_array("Tanh", "dy", dy)
+        require_shape("Tanh", "dy", dy.shape, y.shape)
         return (1 - y * y) * dy, {}

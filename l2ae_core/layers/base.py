@@ -153,6 +153,18 @@ def _definer(cls: type, name: str) -> int:
     return next(i for i, c in enumerate(cls.__mro__) if name in vars(c))
 
 
+def sample_shape(layer: Layer, x: Array) -> Shape:
+    """Return the shape of one sample of x (N, ...); ValueError unless x holds real or complex
+    numbers, in an array without a mask.
+    """
+    cupys = hasattr(x, "__cuda_array_interface__")
+    if not (isinstance(x, np.ndarray) or cupys) or isinstance(x, np.matrix | np.ma.MaskedArray):
+        raise ValueError(f"{layer}: x is {type(x).__name__} but expected an array")
+    if not x.ndim or x.dtype.kind not in "fc":
+        raise ValueError(f"{layer}: x is {x.shape} {x.dtype} but expected floating point (N, ...)")
+    return x.shape[1:]
+
+
 def _changed(value: Any, change: Callable[[Array], Array]) -> Any:
     if isinstance(value, Layer):
         return value.with_arrays(change)

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
 from l2ae_core.layers.initialize import glorot_uniform
 from l2ae_core.layers.padding import Axis, Padding, image_axes
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import Pair
+from l2ae_kernels.geometry import Pair, require_shape
+from l2ae_kernels.ops.checks import require_array
 
 
 @dataclass(eq=False)
@@ -45,6 +46,8 @@ class _Convolution(Layer):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
+        require_array(name, "W", self.W)
+        require_array(name, "b", self.b)
         if self.W.ndim != 4:
             raise ValueError(f"{name}: W has shape {self.W.shape} but expected 4 axes")
         if self.b.shape != self.channels[1:]:
@@ -75,6 +78,11 @@ class _Convolution(Layer):
         if H < 1 or W < 1:
             raise ValueError(f"{self}: sample of shape {input_shape} is too small for the kernel")
         return H, W, outputs
+
+    def _require_dy(self, dy: Array, x: Array) -> None:
+        name, shape = type(self).__name__, self.output_shape(x.shape[1:])
+        require_array(name, "dy", dy)
+        require_shape(name, "dy", dy.shape, (len(x), *shape))
 
     def geometry(self, size: Pair) -> tuple[Pair, tuple[Pair, Pair]]:
         """Strides and zeros of the correlation over an image of `size` (H, W)."""
@@ -120,20 +128,21 @@ class Conv2d(_Convolution):
         return axis.correlated(length)
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        self.output_shape(x.shape[1:])
+        self.output_shape(sample_shape(self, x))
         stride, padding = self.geometry(x.shape[1:3])
         return ops.correlate(x, self.W, self.b, stride=stride, padding=padding), x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        size = cache.shape[1:3]
+        grads, size = self.gradients(dy, cache), cache.shape[1:3]
         stride, padding = self.geometry(size)
         dx = ops.correlate_adjoint_x(
             dy, self.W, None, image_size=size, stride=stride, padding=padding
         )
-        return dx, self.gradients(dy, cache)
+        return dx, grads
 
     def gradients(self, dy: Array, cache: Cache) -> Params:
         x = cache
+        self._require_dy(dy, x)
         stride, padding = self.geometry(x.shape[1:3])
         kernel = self.W.shape[:2]
         dW = ops.correlate_adjoint_W(x, dy, kernel_size=kernel, stride=stride, padding=padding)
@@ -178,7 +187,7 @@ class ConvTranspose2d(_Convolution):
         return axis.transposed(length)
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        OH, OW, _ = self.output_shape(x.shape[1:])
+        OH, OW, _ = self.output_shape(sample_shape(self, x))
         stride, padding = self.geometry((OH, OW))
         y = ops.correlate_adjoint_x(
             x, self.W, self.b, image_size=(OH, OW), stride=stride, padding=padding
@@ -186,12 +195,14 @@ class ConvTranspose2d(_Convolution):
         return y, x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        grads = self.gradients(dy, cache)
         stride, padding = self.geometry(dy.shape[1:3])
         dx = ops.correlate(dy, self.W, None, stride=stride, padding=padding)
-        return dx, self.gradients(dy, cache)
+        return dx, grads
 
     def gradients(self, dy: Array, cache: Cache) -> Params:
         x = cache
+        self._require_dy(dy, x)
         stride, padding = self.geometry(dy.shape[1:3])
         kernel = self.W.shape[:2]
         dW = ops.correlate_adjoint_W(dy, x, kernel_size=kernel, stride=stride, padding=padding)

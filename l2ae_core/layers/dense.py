@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
 from l2ae_core.layers.initialize import glorot_uniform
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.geometry import require_shape
+from l2ae_kernels.ops.checks import require_array
 
 
 @dataclass(eq=False)
@@ -27,6 +29,8 @@ class Dense(Layer):
     b: Array  # (O,)
 
     def __post_init__(self) -> None:
+        require_array("Dense", "W", self.W)
+        require_array("Dense", "b", self.b)
         if self.W.ndim != 2:
             raise ValueError(f"Dense: W has shape {self.W.shape} but expected (inputs, outputs)")
         if self.b.shape != self.W.shape[1:]:
@@ -53,12 +57,15 @@ class Dense(Layer):
         return self.W.shape[1:]
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        self.output_shape(x.shape[1:])
+        self.output_shape(sample_shape(self, x))
         return ops.dense(x, self.W, self.b), x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        return ops.dense_adjoint_x(dy, self.W), self.gradients(dy, cache)
+        grads = self.gradients(dy, cache)
+        return ops.dense_adjoint_x(dy, self.W), grads
 
     def gradients(self, dy: Array, cache: Cache) -> Params:
         x = cache
+        require_array("Dense", "dy", dy)
+        require_shape("Dense", "dy", dy.shape, (len(x), *self.W.shape[1:]))
         return {"W": ops.dense_adjoint_W(x, dy), "b": ops.bias_adjoint(dy)}

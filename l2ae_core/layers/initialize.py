@@ -18,6 +18,8 @@ def glorot_uniform(shape: Shape, rng: Generator, dtype: npt.DTypeLike = np.float
     Only the sum of the two fans counts, so one rule serves Dense (I, O), Conv2d (kh, kw, C, K) and
     ConvTranspose2d (kh, kw, OUT, IN). Numbers are drawn in float64 and then cast to `dtype`.
     """
+    if not all(isinstance(n, int | np.integer) and n >= 1 for n in shape):
+        raise ValueError(f"glorot_uniform: shape is {shape} but expected integers ≥ 1")
     *kernel, A, B = shape
     limit = math.sqrt(6 / (math.prod(kernel) * (A + B)))
     weights: Array = rng.uniform(-limit, limit, shape).astype(dtype)

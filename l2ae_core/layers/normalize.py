@@ -13,9 +13,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
+from l2ae_kernels.geometry import require_shape
+from l2ae_kernels.ops.checks import number, require_array
 
 
 @dataclass(eq=False)
@@ -33,13 +35,14 @@ class L2Normalize(Layer):
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
+        if not number("L2Normalize", "eps", self.eps) > 0:
             raise ValueError(f"L2Normalize: eps is {self.eps} but expected a number > 0")
 
     def __repr__(self) -> str:
         return f"{type(self).__qualname__}(eps={self.eps})"
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        sample_shape(self, x)
         z = x
         n = array_module(z).sqrt((z * z).sum(axis=-1, keepdims=True) + self.eps**2)  # (..., 1)
         u = z / n
@@ -47,6 +50,8 @@ class L2Normalize(Layer):
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
         (u, n), du = cache, dy
+        require_array("L2Normalize", "dy", dy)
+        require_shape("L2Normalize", "dy", dy.shape, u.shape)
         return (du - u * (u * du).sum(axis=-1, keepdims=True)) / n, {}
 
     def jacobian(self, z: Array) -> Array:
@@ -65,6 +70,9 @@ class _Standardize(Layer):
     beta: Array | None  # (C,)
 
     def __post_init__(self) -> None:
+        for field, a in (("gamma", self.gamma), ("beta", self.beta)):
+            if a is not None:
+                require_array(type(self).__name__, field, a)
         shapes = [None if a is None else a.shape for a in (self.gamma, self.beta)]
         if shapes[0] != shapes[1] or (shapes[0] is not None and len(shapes[0]) != 1):
             raise ValueError(
@@ -109,6 +117,8 @@ class BatchNorm(_Standardize):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_array("BatchNorm", "running_mean", self.running_mean)
+        require_array("BatchNorm", "running_var", self.running_var)
         C = self.running_mean.shape
         gamma = C if self.gamma is None else self.gamma.shape
         if len(C) != 1 or self.running_var.shape != C or gamma != C:
@@ -116,6 +126,9 @@ class BatchNorm(_Standardize):
                 f"BatchNorm: running_mean, running_var and gamma have shapes {C}, "
                 f"{self.running_var.shape} and {gamma} but expected one length"
             )
+        number("BatchNorm", "eps", self.eps)
+        if number("BatchNorm", "momentum", self.momentum) > 1:
+            raise ValueError(f"BatchNorm: momentum is {self.momentum} but expected at most 1")
 
     @classmethod
     def create(cls, features: int, affine: bool = True, dtype: npt.DTypeLike = np.float32) -> Self:
@@ -137,7 +150,7 @@ class BatchNorm(_Standardize):
         return _last_axis(self, input_shape, len(self.running_mean))
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        self.output_shape(x.shape[1:])
+        self.output_shape(sample_shape(self, x))
         mean, variance = self.running_mean.copy(), self.running_var  # the cache keeps μ as it is
         if train:
             if not x.size:
@@ -173,6 +186,10 @@ class LayerNorm(_Standardize):
 
     eps: float = 1e-3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("LayerNorm", "eps", self.eps)
+
     @classmethod
     def create(cls, features: int, affine: bool = True, dtype: npt.DTypeLike = np.float32) -> Self:
         """Return a layer with γ = 1 and β = 0; `features` matters only with affine parameters."""
@@ -188,7 +205,7 @@ class LayerNorm(_Standardize):
         return _last_axis(self, input_shape, None if self.gamma is None else len(self.gamma))
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        self.output_shape(x.shape[1:])
+        self.output_shape(sample_shape(self, x))
         return ops.layer_norm(x, self.gamma, self.beta, eps=self.eps), x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:

@@ -3,8 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.geometry import require_shape
+from l2ae_kernels.ops.checks import require_array
 
 
 @dataclass(eq=False)
@@ -28,7 +30,10 @@ class Reshape(Layer):
         return self.shape
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        return x.reshape(len(x), *self.output_shape(x.shape[1:])), x.shape
+        shape = self.output_shape(sample_shape(self, x))
+        return x.reshape(len(x), *shape), x.shape
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
+        require_array("Reshape", "dy", dy)
+        require_shape("Reshape", "dy", dy.shape, (cache[0], *self.shape))
         return dy.reshape(cache), {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape, weight_grads
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape, weight_grads
 from l2ae_kernels.arrays import Array
 
 
@@ -55,7 +55,7 @@ class Sequential(Layer):
         return self.shapes()[-1]
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        self.output_shape(x.shape[1:])
+        self.output_shape(sample_shape(self, x))
         caches = []
         for layer in self.layers:
             x, cache = layer.forward(x, train)

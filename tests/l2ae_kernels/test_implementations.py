@@ -226,7 +226,7 @@ def test_adam(shape, variant, dtype):
 @pytest.mark.parametrize("beta2", [0.999, 1 - 1e-5, 1 - 1e-10])
 def test_a_step_of_adam_keeps_its_digits(beta2, variant, dtype):
     """From p = m = v = 0, in units of rounding: 2 for m; 3 for v = (1 − β₂) g g, of which the root
-    keeps half; one each for the root, its scale, ε, the sum, the rate, the product and the quotient.
+    keeps half; one each for the root, its scale, ε, the sum, the rate, the product, the quotient.
     Twice that, for where long double has no more digits than float64.
     """
     settings = AdamSettings(1e-3, 0.9, beta2, 1e-8, variant)

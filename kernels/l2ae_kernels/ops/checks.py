@@ -179,7 +179,8 @@ def _overlap(a: Array, b: Array) -> bool:
 def number(operation: str, name: str, value: Any) -> float:
     """Return a number from 0 to what float32 holds; ValueError for anything else."""
     if isinstance(value, bool) or not (isinstance(value, REAL) and 0 <= value <= LARGEST):
-        raise ValueError(f"{operation}: {name} is {value!r} but expected a finite number ≥ 0")
+        expected = "a number ≥ 0 that float32 holds"
+        raise ValueError(f"{operation}: {name} is {value!r} but expected {expected}")
     return float(value)
 
 
