@@ -1,10 +1,12 @@
 """What k-means takes, and what it says about it."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array, array_module, get_place, to_host
+from l2ae_kernels.ops.checks import count, number, require_array
 
 ROWS = 4096  # that are compared with each other at a time
 
@@ -41,16 +43,22 @@ def require_finite(function: str, x: Array) -> None:
     raise ValueError(f"{function}: row {row} of x holds NaN or infinity but expected numbers")
 
 
-def check_arguments(x: Array, n_clusters: int, n_init: int, max_iter: int, tol: float) -> None:
-    """Raise ValueError for numbers out of range."""
-    counts = {"n_clusters": n_clusters, "n_init": n_init, "max_iter": max_iter}
+def check_arguments(
+    x: Any, init: Any, rng: Any, *, tol: Any, spherical: Any, **counts: Any
+) -> None:
+    """Raise ValueError for an argument of the wrong kind, and for a number out of range."""
+    require_array("kmeans", "x", x)
     for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"kmeans: {name} is {value} but expected at least 1")
-    if tol < 0:
-        raise ValueError(f"kmeans: tol is {tol} but expected at least 0")
-    if len(x) < n_clusters:
-        raise ValueError(f"kmeans: x has {len(x)} rows but expected at least {n_clusters} clusters")
+        count("kmeans", name, value)
+    number("kmeans", "tol", tol)
+    if not isinstance(init, str):
+        require_array("kmeans", "init", init)
+        if init.dtype.kind not in "fiu":
+            raise ValueError(f"kmeans: init is {init.dtype} but expected numbers")
+    if not isinstance(spherical, bool | np.bool_):
+        raise ValueError(f"kmeans: spherical is {spherical!r} but expected True or False")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"kmeans: rng is {type(rng).__name__} but expected a NumPy Generator")
 
 
 def given_centers(

@@ -104,10 +104,16 @@ def kmeans(
     ValueError when x is not (N, D), holds NaN or infinity, has fewer than K rows, or (spherical)
     has a row of zeros, and when another argument is out of range.
     """
+    check_arguments(
+        x, init, rng, tol=tol, spherical=spherical,
+        n_clusters=n_clusters, n_init=n_init, max_iter=max_iter,
+    )  # fmt: skip
     points = as_points("kmeans", x)
     if spherical or tol > 0:  # else the restarts see it as they look at the points
         require_finite("kmeans", points)
-    check_arguments(points, n_clusters, n_init, max_iter, tol)
+    if len(points) < n_clusters:
+        rows = f"{len(points)} rows but expected at least {n_clusters} clusters"
+        raise ValueError(f"kmeans: x has {rows}")
     if spherical:
         points = unit_rows("kmeans", points)
     if isinstance(init, str) and init != "k-means++":

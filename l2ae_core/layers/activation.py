@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2ae_core.layers.base import Cache, Layer, Params, sample_shape
+from l2ae_core.layers.base import Cache, Layer, Params, require_gradient, sample_shape
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import require_shape
-from l2ae_kernels.ops.checks import number, require_array
+from l2ae_kernels.ops.checks import number
 
 
 @dataclass(eq=False)
@@ -89,6 +88,5 @@ class Tanh(Layer):
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
         y = cache
-        require_array("Tanh", "dy", dy)
-        require_shape("Tanh", "dy", dy.shape, y.shape)
+        require_gradient(self, dy, y.shape)
         return (1 - y * y) * dy, {}

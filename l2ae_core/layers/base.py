@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.geometry import require_shape
 
 Shape: TypeAlias = tuple[int, ...]  # of one sample, without the batch axis N
 Cache: TypeAlias = Any  # what backward needs of forward; each layer chooses its own
@@ -154,15 +155,26 @@ def _definer(cls: type, name: str) -> int:
 
 
 def sample_shape(layer: Layer, x: Array) -> Shape:
-    """Return the shape of one sample of x (N, ...); ValueError unless x holds real or complex
-    numbers, in an array without a mask.
-    """
-    cupys = hasattr(x, "__cuda_array_interface__")
-    if not (isinstance(x, np.ndarray) or cupys) or isinstance(x, np.matrix | np.ma.MaskedArray):
-        raise ValueError(f"{layer}: x is {type(x).__name__} but expected an array")
-    if not x.ndim or x.dtype.kind not in "fc":
-        raise ValueError(f"{layer}: x is {x.shape} {x.dtype} but expected floating point (N, ...)")
+    """Return the shape of one sample of x (N, ...); ValueError unless x is an array of numbers."""
+    _require_numbers(layer, "x", x)
+    if not x.ndim:
+        raise ValueError(f"{layer}: x is {x.dtype} without axes but expected (N, ...)")
     return x.shape[1:]
+
+
+def require_gradient(layer: Layer, dy: Array, shape: Shape) -> None:
+    """Raise ValueError unless dy is an array of numbers of this shape."""
+    _require_numbers(layer, "dy", dy)
+    require_shape(type(layer).__name__, "dy", dy.shape, shape)
+
+
+def _require_numbers(layer: Layer, name: str, a: Array) -> None:
+    """Raise ValueError unless a is an array, without a mask, of real or complex numbers."""
+    cupys = hasattr(a, "__cuda_array_interface__")
+    if not (isinstance(a, np.ndarray) or cupys) or isinstance(a, np.matrix | np.ma.MaskedArray):
+        raise ValueError(f"{layer}: {name} is {type(a).__name__} but expected an array")
+    if a.dtype.kind not in "fc":
+        raise ValueError(f"{layer}: {name} is {a.dtype} but expected floating point")
 
 
 def _changed(value: Any, change: Callable[[Array], Array]) -> Any:

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, require_gradient, sample_shape
 from l2ae_core.layers.initialize import glorot_uniform
 from l2ae_core.layers.padding import Axis, Padding, image_axes
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import Pair, require_shape
+from l2ae_kernels.geometry import Pair
 from l2ae_kernels.ops.checks import require_array
 
 
@@ -80,9 +80,7 @@ class _Convolution(Layer):
         return H, W, outputs
 
     def _require_dy(self, dy: Array, x: Array) -> None:
-        name, shape = type(self).__name__, self.output_shape(x.shape[1:])
-        require_array(name, "dy", dy)
-        require_shape(name, "dy", dy.shape, (len(x), *shape))
+        require_gradient(self, dy, (len(x), *self.output_shape(x.shape[1:])))
 
     def geometry(self, size: Pair) -> tuple[Pair, tuple[Pair, Pair]]:
         """Strides and zeros of the correlation over an image of `size` (H, W)."""

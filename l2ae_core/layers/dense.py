@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, require_gradient, sample_shape
 from l2ae_core.layers.initialize import glorot_uniform
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.ops.checks import require_array
 
 
@@ -66,6 +65,5 @@ class Dense(Layer):
 
     def gradients(self, dy: Array, cache: Cache) -> Params:
         x = cache
-        require_array("Dense", "dy", dy)
-        require_shape("Dense", "dy", dy.shape, (len(x), *self.W.shape[1:]))
+        require_gradient(self, dy, (len(x), *self.W.shape[1:]))
         return {"W": ops.dense_adjoint_W(x, dy), "b": ops.bias_adjoint(dy)}

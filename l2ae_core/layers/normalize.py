@@ -13,10 +13,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, require_gradient, sample_shape
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.ops.checks import number, require_array
 
 
@@ -50,8 +49,7 @@ class L2Normalize(Layer):
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
         (u, n), du = cache, dy
-        require_array("L2Normalize", "dy", dy)
-        require_shape("L2Normalize", "dy", dy.shape, u.shape)
+        require_gradient(self, dy, u.shape)
         return (du - u * (u * du).sum(axis=-1, keepdims=True)) / n, {}
 
     def jacobian(self, z: Array) -> Array:
@@ -151,6 +149,8 @@ class BatchNorm(_Standardize):
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         self.output_shape(sample_shape(self, x))
+        if x.dtype != self.running_mean.dtype:
+            raise ValueError(f"{self}: x is {x.dtype} but expected {self.running_mean.dtype}")
         mean, variance = self.running_mean.copy(), self.running_var  # the cache keeps μ as it is
         if train:
             if not x.size:

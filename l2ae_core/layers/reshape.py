@@ -3,10 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from l2ae_core.layers.base import Cache, Layer, Params, Shape, sample_shape
+from l2ae_core.layers.base import Cache, Layer, Params, Shape, require_gradient, sample_shape
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import require_shape
-from l2ae_kernels.ops.checks import require_array
 
 
 @dataclass(eq=False)
@@ -34,6 +32,5 @@ class Reshape(Layer):
         return x.reshape(len(x), *shape), x.shape
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        require_array("Reshape", "dy", dy)
-        require_shape("Reshape", "dy", dy.shape, (cache[0], *self.shape))
+        require_gradient(self, dy, (cache[0], *self.shape))
         return dy.reshape(cache), {}
