@@ -3,7 +3,8 @@
 Three readers: `ops` picks the last rung that fits the data, the tests compare every rung with the
 reference, the benchmarks time them side by side. A new rung is a function and a row here.
 
-A function of the table writes its result to arrays that it is given; shapes are checked before.
+A function of the table writes its result to arrays that it is given; `ops` checks all arguments
+before, so a function that is called without it has to be given what fits.
 """
 
 from collections.abc import Callable
@@ -179,7 +180,7 @@ def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any
     Raises ValueError for an unknown operation or rung, and for a dtype or a place of x that it does
     not take.
     """
-    rungs = IMPLEMENTATIONS.get(operation)
+    rungs = IMPLEMENTATIONS.get(operation) if isinstance(operation, str) else None
     if rungs is None:
         raise ValueError(f"pick: operation {operation!r} is not one of {sorted(IMPLEMENTATIONS)}")
     if rung is not None and not (isinstance(rung, str) and rung in rungs):

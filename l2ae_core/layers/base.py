@@ -170,8 +170,8 @@ def require_gradient(layer: Layer, dy: Array, shape: Shape) -> None:
 
 def _require_numbers(layer: Layer, name: str, a: Array) -> None:
     """Raise ValueError unless a is an array, without a mask, of real or complex numbers."""
-    cupys = hasattr(a, "__cuda_array_interface__")
-    if not (isinstance(a, np.ndarray) or cupys) or isinstance(a, np.matrix | np.ma.MaskedArray):
+    array = isinstance(a, np.ndarray) or hasattr(a, "__cuda_array_interface__")
+    if not array or isinstance(a, np.matrix | np.ma.MaskedArray):
         raise ValueError(f"{layer}: {name} is {type(a).__name__} but expected an array")
     if a.dtype.kind not in "fc":
         raise ValueError(f"{layer}: {name} is {a.dtype} but expected floating point")

@@ -10,6 +10,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.implementations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES, EMPTY
 from l2ae_kernels.reference.optim import AdamSettings
 
@@ -219,16 +220,26 @@ def test_labels_of_update(labels: list[Any], rung: str) -> None:
         ops.update(np.zeros((3, 2)), np.array(labels), 2, rung=rung)
 
 
-@pytest.mark.parametrize("rung", ["reference", "blocked", None])
-def test_restarts_that_do_not_exist(rung: str | None) -> None:
+@pytest.mark.parametrize("place", ["cpu", "cuda", "streamed"])
+@pytest.mark.parametrize("rung", ["reference", "blocked", "cuda-fused", None])
+def test_restarts_that_do_not_exist(
+    rung: str | None, place: str, request: pytest.FixtureRequest
+) -> None:
     x = np.zeros((40, 3), "float32")
-    restarts = ops.restarts(x, 2, 2, rung=rung)
-    labels, distances = np.zeros(40, "int32"), np.zeros(40, "float32")
+    put = there = np.asarray
+    if place != "cpu":
+        request.getfixturevalue("cxx")
+        device = emulate()
+        put, there = device.to_device, device.to_device if place == "cuda" else device.stream
+    if rung is not None and IMPLEMENTATIONS["restarts"][rung].on != place:
+        pytest.skip("the rung is of another place")
+    restarts = ops.restarts(there(x), 2, 2, rung=rung)
+    labels, distances = put(np.zeros(40, "int32")), put(np.zeros(40, "float32"))
     for which in ([2], [-1], [0, 0], []):
         with pytest.raises(ValueError, match="Restarts: runs"):
             restarts.assign(which)
-    for bad, name in ((labels + 2, "labels"), (labels - 1, "labels"), (labels[:3], "labels")):
-        with pytest.raises(ValueError, match=f"Restarts: {name}"):
+    for bad in (labels + 2, labels - 1, labels[:3], labels.astype("int64")):
+        with pytest.raises(ValueError, match="Restarts: labels"):
             restarts.adopt(0, bad, distances)
     with pytest.raises(ValueError, match="Restarts: runs"):
         restarts.adopt(2, labels, distances)

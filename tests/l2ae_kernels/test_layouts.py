@@ -62,9 +62,9 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 def test_layouts_of_inputs(operation: str, layout: str) -> None:
     arrays, numbers = draw_arrays(operation), NUMBERS.get(operation, {})
     written = {name: a.copy() for name, a in arrays.items() if name in "pmv"}
-    expected = called(operation, (None, "none"), arrays | numbers | written)  # type: ignore[arg-type]
+    expected = called(operation, (None, "none"), arrays | numbers | written)
     odd = {name: LAYOUTS[layout](a) for name, a in arrays.items() if name not in "pmv"}
-    found = called(operation, (None, "none"), arrays | odd | numbers)  # type: ignore[arg-type]
+    found = called(operation, (None, "none"), arrays | odd | numbers)
     for a, b in zip(found, expected, strict=True):
         assert type(a) is np.ndarray
         np.testing.assert_array_equal(a, b)
@@ -78,8 +78,8 @@ def test_one_row_many_times(operation: str) -> None:
     arrays, numbers = draw_arrays(operation), NUMBERS.get(operation, {})
     views = {n: np.broadcast_to(a[:1], a.shape) for n, a in arrays.items() if n not in "pmv"}
     copies = {name: np.array(a) for name, a in (arrays | views).items()}
-    found = called(operation, (None, "none"), arrays | views | numbers)  # type: ignore[arg-type]
-    for a, b in zip(found, called(operation, (None, "none"), copies | numbers), strict=True):  # type: ignore[arg-type]
+    found = called(operation, (None, "none"), arrays | views | numbers)
+    for a, b in zip(found, called(operation, (None, "none"), copies | numbers), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

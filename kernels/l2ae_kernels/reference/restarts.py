@@ -123,7 +123,7 @@ class Restarts:
         n, k = len(self.x), self.centers.shape[1]
         self._require("distances", distances, (n,), distances.dtype)
         self._require("labels", labels, (n,), np.dtype(np.int32))
-        if labels.min(initial=0) < 0 or labels.max(initial=0) >= k:
+        if not 0 <= int(labels.min()) <= int(labels.max()) < k:
             found = f"{labels.min()} to {labels.max()}"
             raise ValueError(f"Restarts: labels span {found} but expected 0 to {k - 1}")
 

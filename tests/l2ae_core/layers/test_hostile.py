@@ -64,6 +64,15 @@ def test_x_of_another_shape(name: str) -> None:
                 layer.forward(np.ones(wrong, "float32"))
 
 
+def test_a_batch_that_is_refused_leaves_the_statistics_alone() -> None:
+    layer = BatchNorm.create(5)
+    for dtype in ("float64", "complex128"):
+        with pytest.raises(ValueError, match=r"BatchNorm.*: x is .* but expected float32"):
+            layer.forward(np.ones((3, 5), dtype), train=True)
+    np.testing.assert_array_equal(layer.running_mean, 0)
+    np.testing.assert_array_equal(layer.running_var, 1)
+
+
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("name", sorted(set(LAYERS) - {"Sequential"}))
 def test_no_samples(name: str, train: bool) -> None:

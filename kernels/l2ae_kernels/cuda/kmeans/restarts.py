@@ -56,6 +56,7 @@ class Restarts(reference.Restarts):
 
     def assign(self, which: list[int]) -> None:
         """Assign every sample to its nearest center, in the runs `which`; ties take the first."""
+        self._require_runs(which)
         there, x, k = self.on_device, self.x, self.centers.shape[1]
         there.begin(which)
         for first, part in self.parts():
@@ -78,6 +79,7 @@ class Restarts(reference.Restarts):
 
     def adopt(self, r: int, labels: Array, distances: Array) -> None:
         """Take labels (n,) and squared distances (n,) of an assignment of run r made elsewhere."""
+        self._require_assignment(r, labels, distances)
         changed = self.changed.copy()  # it counts the labels of an assignment
         self.on_device.begin([r])
         for first, part in self.parts():
@@ -88,6 +90,7 @@ class Restarts(reference.Restarts):
 
     def distances(self, points: Array) -> Array:
         """Return the squared distances (m, n) of m points (m, d) to all of x, on the device."""
+        self._require("points", points, (len(points), self.x.shape[1]), self.x.dtype)
         points = moved_to(self.x, points)
         out = self.device.empty((len(points), len(self.x)), self.x.dtype)
         labels = self.device.empty(len(self.x), np.int32)
@@ -97,6 +100,7 @@ class Restarts(reference.Restarts):
 
     def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
         """See the reference; nearest (R, n) is the device's, what is left (R, m, blocks) too."""
+        self._require_start(points, nearest)
         return on_device.lower(self.x, moved_to(self.x, points), nearest, keep)
 
     def start(self, first: Array, draws: Array) -> Array:
@@ -113,6 +117,7 @@ class Resident(Restarts):
         self, which: list[int], at_most: list[int], shift: float, spherical: bool
     ) -> Ahead | None:
         """Iterate the runs `which` to their ends, see the reference; None where x does not fit."""
+        self._require_runs(which)
         plan = resident.plan(self.device, self.x, self.centers.shape[1], len(which))
         if plan is None:
             return None

@@ -93,6 +93,7 @@ class Restarts(restarts.Restarts):
 
     def distances(self, points: Array) -> Array:
         """Return the squared distances (m, n) of m points (m, d) to all of x, on the host."""
+        self._require("points", points, (len(points), self.x.shape[1]), self.x.dtype)
         out = np.empty((len(points), len(self.x)), self.x.dtype)
         there = self.device.to_device(np.asarray(points))
         for first, part in self.parts():
@@ -105,6 +106,7 @@ class Restarts(restarts.Restarts):
 
     def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
         """See the reference: nearest and what is left are the host's."""
+        self._require_start(points, nearest)
         there = self.device.to_device(np.asarray(points))
         left = []
         for first, part in self.parts():
