@@ -22,6 +22,7 @@ from learn import draw_learning
 from l2ae_kernels.cpu.threads import MOST
 
 SECONDS = 20  # that a call may take
+COMPILING = 300  # calls of a process that may take ten times as long: kernels are compiled
 BYTES = 2 << 30  # that the process may take
 WORDS = 3000  # bytes in the file
 
@@ -33,7 +34,8 @@ def main(seed: int, first: int, last: int, file: str) -> None:
     counted: Counter[str] = Counter()
     for number in range(first, last):
         write(log, f"{number} being drawn")
-        faulthandler.dump_traceback_later(SECONDS, exit=True)
+        patience = SECONDS if number >= first + COMPILING else 10 * SECONDS
+        faulthandler.dump_traceback_later(patience, exit=True)
         rng = np.random.default_rng([seed, number])
         call = draw_learning(rng, MOST) if rng.random() < 0.25 else draw(rng, MOST)
         write(log, f"{number} {call}")

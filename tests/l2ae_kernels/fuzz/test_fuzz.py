@@ -16,7 +16,7 @@ import pytest
 CHILD = Path(__file__).with_name("child.py")
 SEED = 0
 CALLS = 10_000
-CHILDREN = 8  # two at a time
+CHILDREN = 4  # two at a time
 MOST = 5  # faults of a child's share, after which it is left
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pages are guarded on Linux alone")
 
