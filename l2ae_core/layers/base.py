@@ -154,9 +154,9 @@ def _definer(cls: type, name: str) -> int:
     return next(i for i, c in enumerate(cls.__mro__) if name in vars(c))
 
 
-def sample_shape(layer: Layer, x: Array) -> Shape:
-    """Return the shape of one sample of x (N, ...); ValueError unless x is an array of numbers."""
-    _require_numbers(layer, "x", x)
+def sample_shape(layer: Layer, x: Array, *, numbers: bool = True) -> Shape:
+    """Return the shape of one sample of x (N, ...); ValueError unless x is an array, of numbers."""
+    _require_array(layer, "x", x, numbers)
     if not x.ndim:
         raise ValueError(f"{layer}: x is {x.dtype} without axes but expected (N, ...)")
     return x.shape[1:]
@@ -164,16 +164,16 @@ def sample_shape(layer: Layer, x: Array) -> Shape:
 
 def require_gradient(layer: Layer, dy: Array, shape: Shape) -> None:
     """Raise ValueError unless dy is an array of numbers of this shape."""
-    _require_numbers(layer, "dy", dy)
+    _require_array(layer, "dy", dy, True)
     require_shape(type(layer).__name__, "dy", dy.shape, shape)
 
 
-def _require_numbers(layer: Layer, name: str, a: Array) -> None:
-    """Raise ValueError unless a is an array, without a mask, of real or complex numbers."""
+def _require_array(layer: Layer, name: str, a: Array, numbers: bool) -> None:
+    """Raise ValueError unless a is an array without a mask, of real or complex `numbers`."""
     array = isinstance(a, np.ndarray) or hasattr(a, "__cuda_array_interface__")
     if not array or isinstance(a, np.matrix | np.ma.MaskedArray):
         raise ValueError(f"{layer}: {name} is {type(a).__name__} but expected an array")
-    if a.dtype.kind not in "fc":
+    if numbers and a.dtype.kind not in "fc":
         raise ValueError(f"{layer}: {name} is {a.dtype} but expected floating point")
 
 

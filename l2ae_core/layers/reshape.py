@@ -28,7 +28,7 @@ class Reshape(Layer):
         return self.shape
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        shape = self.output_shape(sample_shape(self, x))
+        shape = self.output_shape(sample_shape(self, x, numbers=False))
         return x.reshape(len(x), *shape), x.shape
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:

@@ -55,7 +55,7 @@ class Sequential(Layer):
         return self.shapes()[-1]
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        self.output_shape(sample_shape(self, x))
+        self.output_shape(sample_shape(self, x, numbers=False))
         caches = []
         for layer in self.layers:
             x, cache = layer.forward(x, train)

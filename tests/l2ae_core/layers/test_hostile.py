@@ -51,6 +51,13 @@ KINDS: dict[str, Callable[[Any], Any]] = {
 def test_x_of_another_kind(name: str, kind: str) -> None:
     layer, shape = LAYERS[name]
     x = RNG.standard_normal((3, *shape)).astype("float32")
+    if name in ("Reshape", "Sequential") and kind in (
+        "integers",
+        "small integers",
+        "objects",
+        "text",
+    ):
+        pytest.skip("any dtype: the layers inside know which")
     with pytest.raises(ValueError, match=rf"^{name}.*: x is "):
         layer.forward(KINDS[kind](x))
 
