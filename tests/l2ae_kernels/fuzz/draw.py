@@ -32,7 +32,7 @@ RUNGS = (3, "", "fastest", ["reference"], None, b"tiled")
 def draw(rng: np.random.Generator, threads: int) -> Call:
     """Draw a call of one of the operations."""
     operation = str(rng.choice(sorted(AXES)))
-    arrays, numbers = _fitting(operation, rng, str(rng.choice(DTYPES)))
+    arrays, numbers = fitting(operation, rng, str(rng.choice(DTYPES)))
     rungs = IMPLEMENTATIONS[operation]
     named = {} if rng.random() < 0.3 else {"rung": str(rng.choice(list(rungs)))}
     rung = rungs.get(named.get("rung", list(rungs)[-1]))
@@ -58,7 +58,7 @@ def draw(rng: np.random.Generator, threads: int) -> Call:
     return call
 
 
-def _fitting(
+def fitting(
     operation: str, rng: np.random.Generator, dtype: str
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Arrays and numbers that belong together."""
