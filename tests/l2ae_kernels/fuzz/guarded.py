@@ -28,7 +28,8 @@ def guarded_bytes(size: int) -> tuple[Array, Array]:
         raise OSError(ctypes.get_errno(), "mprotect")
     front = memory[pages - size - FRONT : pages - size]
     front[:] = CANARY
-    return memory[pages - size : pages], front
+    # a slice of no bytes would begin where `memory` does
+    return np.ndarray((size,), np.uint8, memory, offset=pages - size), front
 
 
 class Memory:
