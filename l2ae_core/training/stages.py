@@ -168,6 +168,22 @@ def code_stage(stages: list[Stage]) -> int | None:
     return first if stages[first - 1].slope == 1.0 else None
 
 
+def attributes_within(model: AutoEncoder) -> list[object]:
+    """Return all layers, their classes and what their attributes hold, the model's first.
+
+    Two such lists of the same objects belong to the same stages.
+    """
+    held: list[object] = []
+    within: list[object] = [model]
+    for part in within:  # which grows
+        held += (part, type(part), *vars(part).values())
+        if type(part) is Sequential:
+            within += part.layers
+        elif part is model:
+            within += (model.encoder, model.normalize, model.decoder)
+    return held
+
+
 def _named_layers(model: AutoEncoder) -> list[tuple[str, Layer]]:
     """Every layer with the name that its parameters have in `model.params`."""
     return [

@@ -7,6 +7,7 @@ AutoEncoder with Eq. 3, layer by layer or compiled; baselines have theirs beside
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import isfinite
+from operator import is_
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -19,7 +20,14 @@ from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import AtCode, Linear, Stage, Standardize, code_stage, stages_of
+from l2ae_core.training.stages import (
+    AtCode,
+    Linear,
+    Standardize,
+    attributes_within,
+    code_stage,
+    stages_of,
+)
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.vectors import get_vectors
 
@@ -112,7 +120,7 @@ class CompiledStep(ReconstructionStep):
     """Kernels that were made for this network, see `compiled_conv` and `compiled_dense`."""
 
     compiled: Compiled | None = field(default=None, init=False)
-    stages: list[Stage] | None = field(default=None, init=False)  # of `compiled`
+    held: list[object] = field(default_factory=list, init=False, repr=False)  # by its layers
 
     def gradients(self, x: Array) -> tuple[float, Params]:
         return self._compiled(x).gradients(np.ascontiguousarray(x), self.reduction)
@@ -123,14 +131,12 @@ class CompiledStep(ReconstructionStep):
         return self._compiled(x).step(np.ascontiguousarray(x), self.reduction, self.optimizer)
 
     def _compiled(self, x: Array) -> Compiled:
-        """Check x, and compile anew when a layer or a parameter is another one than before."""
-        params, stages = self.model.params, stages_of(self.model)
-        if (
-            self.compiled is None
-            or stages != self.stages
-            or any(params[name] is not p for name, p in self.compiled.params.items())
+        """Check x, and compile anew when a layer, or what one holds, is another object."""
+        held = attributes_within(self.model)
+        if self.compiled is None or not (
+            len(held) == len(self.held) and all(map(is_, held, self.held))
         ):
-            self.compiled, self.stages = _compile(self.model, params, self.at_code), stages
+            self.compiled, self.held = _compile(self.model, self.model.params, self.at_code), held
             if self.compiled is None:
                 raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):

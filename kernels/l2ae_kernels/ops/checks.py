@@ -5,6 +5,7 @@ The table has the axes of every array argument. A letter is one length wherever 
 argument with ? may be None.
 """
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ def readable(a: Array) -> Array:
     if type(a) is not np.ndarray and get_place(a) != "cpu":
         return a if flags.c_contiguous else a.copy(order="C")
     a = a.view(np.ndarray) if flags.c_contiguous and flags.aligned else np.array(a, order="C")
-    a.flags.writeable = False
+    a.setflags(write=False)
     return a
 
 
@@ -137,8 +138,10 @@ def output(operation: str, out: Array | None, shape: tuple[int, ...], *read: Arr
     if out is None:
         return array_module(like).empty_like(like, order="C", shape=shape)  # type: ignore[no-any-return]
     target = writable(operation, "out", out, shape, like)
-    if any(a is not None and _overlap(target, a) for a in read):
-        raise ValueError(f"{operation}: out shares memory with an input")
+    share = array_module(target).may_share_memory  # bounds: exact for contiguous arrays
+    for a in read:
+        if a is not None and share(target, a):
+            raise ValueError(f"{operation}: out shares memory with an input")
     return target
 
 
@@ -165,15 +168,10 @@ def writable(operation: str, name: str, a: Any, shape: tuple[int, ...], like: Ar
 
 def require_apart(operation: str, **arrays: Array) -> None:
     """Raise ValueError when two of the arrays, all C-contiguous, share memory."""
-    names = list(arrays)
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            if _overlap(arrays[one], arrays[other]):
-                raise ValueError(f"{operation}: {one} and {other} share memory")
-
-
-def _overlap(a: Array, b: Array) -> bool:
-    return bool(array_module(a).may_share_memory(a, b))  # bounds: exact for contiguous arrays
+    share = array_module(next(iter(arrays.values()))).may_share_memory
+    for (one, a), (other, b) in combinations(arrays.items(), 2):
+        if share(a, b):
+            raise ValueError(f"{operation}: {one} and {other} share memory")
 
 
 def number(operation: str, name: str, value: Any) -> float:
