@@ -1,14 +1,17 @@
 """The settings of `l2ae fit`: defaults, what each may be, and those that a run was started with."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from l2ae_core.data import Split
 from l2ae_core.files import CONFIG
+from l2ae_core.models.architectures import HiddenNorm, Model, Norm
 from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.loss import Reduction
 from l2ae_core.training.run import read_config
+from l2ae_kernels.ops.checks import count, number
 
 DEFAULTS: dict[str, Any] = {
     "data": "digits",
@@ -36,14 +39,14 @@ NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json
 SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
-    "model": ("cae", "dense"),
-    "norm": ("l2", "none", "batch", "layer"),
-    "hidden_norm": ("none", "batch", "layer"),
+    "model": get_args(Model),
+    "norm": get_args(Norm),
+    "hidden_norm": get_args(HiddenNorm),
     "optimizer": ("adam", "sgd"),
-    "reduction": ("mean", "sum"),
+    "reduction": get_args(Reduction),
     "weights": ("best", "last"),
 }
-LEAST = {"latent_dim": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clusters": 1, "n_init": 1}
+COUNTS = ("latent_dim", "epochs", "batch_size", "clusters", "n_init")
 
 
 def check_settings(
@@ -59,14 +62,13 @@ def check_settings(
     for name, choices in CHOICES.items():
         if settings[name] not in choices:
             raise ValueError(f"fit: {name} is {settings[name]!r} but expected one of {choices}")
-    for name, least in LEAST.items():
-        _require_integer(name, settings[name], least)
-    _require_integer("checkpoint_every", checkpoint_every, 1)
-    if settings["seed"] >= 1 << 64:
-        raise ValueError(f"fit: seed is {settings['seed']} but expected an integer below 2**64")
-    _require_number("learning_rate", settings["learning_rate"], "> 0", lambda value: value > 0)
-    _require_number("slope", settings["slope"], "≥ 0", lambda value: value >= 0)
-    _require_number("keep", settings["keep"], "in [0, 1]", lambda value: 0 <= value <= 1)
+    for name in COUNTS:
+        count("fit", name, settings[name], most=sys.maxsize)  # as memory allows
+    count("fit", "seed", settings["seed"], least=0, most=(1 << 64) - 1)
+    count("fit", "checkpoint_every", checkpoint_every)
+    number("fit", "learning_rate", settings["learning_rate"], positive=True)
+    number("fit", "slope", settings["slope"])
+    number("fit", "keep", settings["keep"], most=1)
     if not isinstance(settings["affine"], bool):
         raise ValueError(f"fit: affine is {settings['affine']!r} but expected True or False")
     if settings["norm"] == "layer" and settings["latent_dim"] == 1:
@@ -103,14 +105,3 @@ def run_settings(run: Path) -> dict[str, Any]:
     for name in DEFAULTS.keys() - settings.keys():
         raise CheckpointError(f"{run / CONFIG}: lacks the setting {name}")
     return settings
-
-
-def _require_integer(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"fit: {name} is {value!r} but expected an integer ≥ {least}")
-
-
-def _require_number(name: str, value: Any, range_: str, fits: Callable[[float], bool]) -> None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not fits(float(value)):
-        raise ValueError(f"fit: {name} is {value!r} but expected a number {range_}")

@@ -22,6 +22,7 @@ from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.session import Session
 from l2ae_core.training.step import Model, NoisyStep, Step, make_step
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.ops.checks import count
 
 NORM_IMAGES = 1000  # images on which the norm of the latent is watched
 CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
@@ -73,7 +74,9 @@ def fit(
     `resume` is False; TrainingError, naming epoch and step, when the loss, a parameter or the
     optimizer's memory becomes NaN or Inf: the checkpoint on disk then is the last good one.
     """
-    _check_counts(epochs=epochs, batch_size=batch_size, checkpoint_every=checkpoint_every)
+    count("fit", "epochs", epochs)
+    count("fit", "batch_size", batch_size)
+    count("fit", "checkpoint_every", checkpoint_every)
     images = np.asarray(images)
     settings = {
         "batch_size": batch_size,
@@ -148,12 +151,6 @@ def _bar(count: int, done: int, epochs: int, progress: bool) -> tqdm:
         mininterval=0.5,
         disable=not progress,
     )
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"fit: {name} is {value} but expected at least 1")
 
 
 def _autoencoder(model: Model) -> AutoEncoder:

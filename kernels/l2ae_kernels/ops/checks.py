@@ -174,19 +174,23 @@ def require_apart(operation: str, **arrays: Array) -> None:
             raise ValueError(f"{operation}: {one} and {other} share memory")
 
 
-def number(operation: str, name: str, value: Any) -> float:
-    """Return a number from 0 to what float32 holds; ValueError for anything else."""
-    if isinstance(value, bool) or not (isinstance(value, REAL) and 0 <= value <= LARGEST):
-        expected = "a number ≥ 0 that float32 holds"
+def number(
+    operation: str, name: str, value: Any, *, positive: bool = False, most: float = LARGEST
+) -> float:
+    """Return a number from 0 to `most`, not 0 itself if `positive`; ValueError for others."""
+    real = isinstance(value, REAL) and not isinstance(value, bool)
+    if not (real and 0 <= value <= most) or (positive and value == 0):
+        limit = "that float32 holds" if most == LARGEST else f"and ≤ {most:g}"
+        expected = f"a number {'>' if positive else '≥'} 0 {limit}"
         raise ValueError(f"{operation}: {name} is {value!r} but expected {expected}")
     return float(value)
 
 
-def count(operation: str, name: str, value: Any, *, least: int = 1) -> int:
-    """Return an integer from `least` to MOST; ValueError for anything else."""
+def count(operation: str, name: str, value: Any, *, least: int = 1, most: int = MOST) -> int:
+    """Return an integer from `least` to `most`; ValueError for anything else."""
     integer = type(value) is int or isinstance(value, np.integer)  # True is no number
-    if not (integer and least <= value <= MOST):
-        expected = f"an integer from {least} to {MOST}"
+    if not (integer and least <= value <= most):
+        expected = f"an integer from {least} to {most}"
         raise ValueError(f"{operation}: {name} is {value!r} but expected {expected}")
     return int(value)
 
