@@ -1,17 +1,17 @@
 """A team of threads, and parallel regions that are over when their caller goes on.
 
-Ctrl-C raises KeyboardInterrupt between any two steps of Python on the main thread: after a range
-was handed over, in a `finally`, while others are waited for. If the caller left then, threads would
-write to arrays that it uses, or wait for one that never comes. So a region is one call of machine
-code, `guard` below, that Python cannot step into:
+Ctrl-C raises KeyboardInterrupt between any two instructions of Python on the main thread: after a
+range was queued, in a `finally`, in a wait for other threads. If the call returned then, threads
+would write to arrays that the caller uses, or wait at a barrier for ever. So a region is one call
+of machine code, `region` below, which KeyboardInterrupt cannot interrupt:
 
-    call lead(), on the calling thread        hand the other ranges over, do the first
-    if it raised, tell all who wait to stop   whatever it raised, and wherever
-    close the region                          no thread can take a range any more
-    wait for the threads that have one        without the GIL, and deaf to Ctrl-C
+    call lead(), on the calling thread     queue the other ranges, compute the first
+    if it raised, set the stop flag        threads that wait at a barrier return
+    empty the list of ranges               no thread can take one any more
+    acquire the semaphore of each range    that a thread has taken; without the GIL
     raise what lead() raised
 
-A thread that is busy elsewhere, or did not start, takes no range; the caller does it itself then.
+A thread that is busy elsewhere, or did not start, takes no range; the caller computes it then.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.machine_code import Library
 
-# Of Python's C interface, in the order in which `guard` finds their addresses.
+# Of Python's C interface, in the order in which `region` finds their addresses.
 API = (
     "PyObject_Call",
     "PyList_Size",
@@ -43,19 +43,19 @@ LOADS = "\n".join(
     f"  %at{i} = getelementptr ptr, ptr %api, i64 {i}\n  %{name} = load ptr, ptr %at{i}"
     for i, name in enumerate(API)
 )
-# guard(call, arguments, left, count, bells, stop, turn, api): the region, as above. `left` is the
-# list of ranges that nobody has taken, from the end; the thread that takes range i releases bell i.
-# `stop` is the address of an int64, `turn` a lock to hold meanwhile; both may be 0.
+# region(call, arguments, left, count, semaphores, stop, lock, api): as above. `left` is the list of
+# ranges that no thread has taken, from the end; the thread that took range i releases semaphore i.
+# `stop` is the address of an int64, `lock` that of a lock to hold meanwhile; both may be 0.
 IR = f"""
-define ptr @guard(ptr %call, ptr %arguments, ptr %left, i64 %count, ptr %bells, ptr %stop,
-                  ptr %turn, ptr %api) {{
+define ptr @region(ptr %call, ptr %arguments, ptr %left, i64 %count, ptr %semaphores, ptr %stop,
+                  ptr %lock, ptr %api) {{
 enter:
 {LOADS}
-  %one_at_a_time = icmp ne ptr %turn, null
-  br i1 %one_at_a_time, label %take_turn, label %lead
-take_turn:
+  %alone = icmp ne ptr %lock, null
+  br i1 %alone, label %acquire, label %lead
+acquire:
   %thread0 = call ptr %PyEval_SaveThread()
-  call i32 %PyThread_acquire_lock(ptr %turn, i32 1)
+  call i32 %PyThread_acquire_lock(ptr %lock, i32 1)
   call void %PyEval_RestoreThread(ptr %thread0)
   br label %lead
 lead:
@@ -77,16 +77,16 @@ next:
   %more = icmp slt i64 %i, %count
   br i1 %more, label %wait, label %over
 wait:
-  %at = getelementptr ptr, ptr %bells, i64 %i
-  %bell = load ptr, ptr %at
-  call i32 %PyThread_acquire_lock(ptr %bell, i32 1)
+  %at = getelementptr ptr, ptr %semaphores, i64 %i
+  %semaphore = load ptr, ptr %at
+  call i32 %PyThread_acquire_lock(ptr %semaphore, i32 1)
   %after = add i64 %i, 1
   br label %next
 over:
   call void %PyEval_RestoreThread(ptr %thread)
-  br i1 %one_at_a_time, label %give_turn, label %leave
-give_turn:
-  call void %PyThread_release_lock(ptr %turn)
+  br i1 %alone, label %release, label %leave
+release:
+  call void %PyThread_release_lock(ptr %lock)
   br label %leave
 leave:
   ret ptr %result
@@ -94,10 +94,10 @@ leave:
 """
 _address, _object = ctypes.c_void_p, ctypes.py_object
 # PYFUNCTYPE: the call keeps the GIL, and raises what is raised inside.
-_GUARD = ctypes.PYFUNCTYPE(
+_SIGNATURE = ctypes.PYFUNCTYPE(
     _object, _object, _object, _object, ctypes.c_int64, _address, _address, _address, _address
 )
-_ring: Any = ctypes.PYFUNCTYPE(None, _address)(("PyThread_release_lock", ctypes.pythonapi))
+_release: Any = ctypes.PYFUNCTYPE(None, _address)(("PyThread_release_lock", ctypes.pythonapi))
 _new_lock: Any = ctypes.PYFUNCTYPE(_address)(("PyThread_allocate_lock", ctypes.pythonapi))
 _take: Any = ctypes.PYFUNCTYPE(ctypes.c_int, _address, ctypes.c_int)(
     ("PyThread_acquire_lock", ctypes.pythonapi)
@@ -105,26 +105,26 @@ _take: Any = ctypes.PYFUNCTYPE(ctypes.c_int, _address, ctypes.c_int)(
 
 
 @cache
-def _guard() -> tuple[Callable[..., Any], Array]:
-    """Return `guard` and the table of the functions that it calls."""
+def _region_code() -> tuple[Callable[..., Any], Array]:
+    """Return `region` and the table of the functions that it calls."""
     library = Library(IR)
     functions = [ctypes.cast(getattr(ctypes.pythonapi, name), _address).value for name in API]
-    guard: Any = _GUARD(library.address("guard"))
-    guard.library = library  # the code lives as long as the function
-    return guard, np.array(functions, np.int64)
+    function: Any = _SIGNATURE(library.address("region"))
+    function.library = library  # the code lives as long as the function
+    return function, np.array(functions, np.int64)
 
 
 class Team:
     """The threads of this process that take ranges, started when they are first needed.
 
-    They are daemons: none holds up the end of the process.
+    They are daemons: the process ends without waiting for them.
     """
 
     def __init__(self) -> None:
         self.regions: SimpleQueue[Region] = SimpleQueue()
         self.threads: list[Thread] = []
-        self.bells: list[Array] = []  # that no region uses
-        self.turn = _new_lock()  # of regions whose threads wait for each other
+        self.semaphores: list[Array] = []  # that no region uses
+        self.lock = _new_lock()  # of regions whose threads wait for each other
 
     def grow(self, wanted: int) -> int:
         """Start threads until there are `wanted`; return how many there are, `wanted` at most.
@@ -142,19 +142,19 @@ class Team:
             self.threads.append(thread)
         return min(wanted, len(self.threads))
 
-    def take_bells(self, count: int) -> Array:
-        """Return the addresses of `count` locks, all of them taken; they are given back to bells.
+    def take_semaphores(self, count: int) -> Array:
+        """Return the addresses of `count` semaphores at 0, which go to `semaphores` after use.
 
-        A lock is never freed: who released it may still be at it.
+        None is ever freed: the thread that released it may not have returned from the call.
         """
-        while self.bells:
-            bells = self.bells.pop()
-            if len(bells) >= count:
-                return bells
-        bells = np.array([_new_lock() for _ in range(count)], np.int64)
-        for bell in bells.tolist():
-            _take(bell, 0)
-        return bells
+        while self.semaphores:
+            semaphores = self.semaphores.pop()
+            if len(semaphores) >= count:
+                return semaphores
+        semaphores = np.array([_new_lock() for _ in range(count)], np.int64)
+        for semaphore in semaphores.tolist():
+            _take(semaphore, 0)
+        return semaphores
 
 
 def _work(regions: "SimpleQueue[Region]") -> None:
@@ -176,8 +176,8 @@ class Region:
     """kernel(*arguments, first, last) for `count` ranges that cover 0 … items − 1.
 
     All see the caller's context variables, each in a copy of its own. `stop` (1,) int64 becomes 1
-    when a range fails; where it is given, its threads wait for each other, and no two such regions
-    run at the same time: each could hold a thread that the other one waits for.
+    when a range fails. Where it is given, threads meet at barriers, and no two such regions run at
+    the same time: each could have a thread that the other one waits for.
     """
 
     def __init__(
@@ -190,34 +190,34 @@ class Region:
         self.done: list[int] = []
         self.errors: list[BaseException] = []
         self.context = copy_context()
-        self.bells: list[int] = []
+        self.semaphores: list[int] = []
 
     def run(self) -> None:
-        """Return when all ranges are done, or raise when none is at work any more."""
+        """Return when all ranges are done; whatever it raises, no thread computes any more."""
         here, others = team(), len(self.left)
-        guard, api = _guard()
-        bells = here.take_bells(others)
-        self.bells = bells.tolist()
-        stop, turn = (0, 0) if self.stop is None else (self.stop.ctypes.data, here.turn)
-        guard(
+        code, api = _region_code()
+        semaphores = here.take_semaphores(others)
+        self.semaphores = semaphores.tolist()
+        stop, lock = (0, 0) if self.stop is None else (self.stop.ctypes.data, here.lock)
+        code(
             self.context.run, (self._lead, here.regions, others), self.left, others,
-            bells.ctypes.data, stop, turn, api.ctypes.data,
+            semaphores.ctypes.data, stop, lock, api.ctypes.data,
         )  # fmt: skip
-        here.bells.append(bells)
+        here.semaphores.append(semaphores)
         if self.errors:
             raise self.errors[0]
         for i in range(1, others + 1):
-            if i not in self.done:  # nobody came for it, and nobody can any more
+            if i not in self.done:  # no thread took it, and none can any more
                 self.context.run(self._call, i)
 
     def _lead(self, regions: "SimpleQueue[Region]", others: int) -> None:
-        """On the calling thread."""
+        """On the calling thread: queue the other ranges and compute the first."""
         for _ in range(others):
             regions.put(self)
         self._call(0)
 
     def help(self) -> None:
-        """On a thread of the team: do a range, if one is left."""
+        """On a thread of the team: compute a range, if one is left."""
         try:
             i = self.left.pop()
         except IndexError:
@@ -230,7 +230,7 @@ class Region:
             if self.stop is not None:
                 self.stop[0] = 1
         finally:
-            _ring(self.bells[i - 1])
+            _release(self.semaphores[i - 1])
 
     def _call(self, i: int) -> None:
         self.kernel(*self.arguments, self.cuts[i], self.cuts[i + 1])
