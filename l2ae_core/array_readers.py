@@ -96,12 +96,16 @@ def json_entry(arrays: Mapping[str, Array], name: str, where: str) -> Any:
     return parse_json(text.item(), f"{where}: entry {name!r}")
 
 
+def array_group(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """Return the entries whose names begin with `prefix`, without it."""
+    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+
+
 def float_group(arrays: Mapping[str, Array], prefix: str, where: str) -> dict[str, Array]:
-    """Return the entries whose names begin with `prefix`, without it: floating point, finite."""
+    """Return the same; ValueError, naming it, for one that is not floating point and finite."""
     return {
-        name.removeprefix(prefix): array_entry(arrays, name, array.ndim, "f", where)
-        for name, array in arrays.items()
-        if name.startswith(prefix)
+        name: array_entry(arrays, f"{prefix}{name}", array.ndim, "f", where)
+        for name, array in array_group(arrays, prefix).items()
     }
 
 

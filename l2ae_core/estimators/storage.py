@@ -17,7 +17,7 @@ from l2ae_core.array_readers import array_entry, float_group, json_entry, read_n
 from l2ae_core.estimators.parameters import check_parameters
 from l2ae_core.files import atomic_file, check_out
 from l2ae_core.layers.base import Params
-from l2ae_core.models.architectures import Architecture, build, weight_count
+from l2ae_core.models.architectures import Architecture, build, require_weights
 from l2ae_core.readers import entry, one_line
 from l2ae_core.training.history import copy_into, parse_records
 
@@ -96,9 +96,7 @@ def _assemble(entries: Params, cls: type[E], where: str) -> E:
     estimator = cls(**{name: _tuple(value) for name, value in parameters.items()})
     architecture = Architecture.from_dict(entry(values, "architecture", dict, where=where))
     params, state = (float_group(entries, f"{group}/", where) for group in ("params", "state"))
-    held, weights = sum(a.size for a in params.values()), weight_count(architecture)
-    if held < weights:  # the network may not fit in memory
-        raise ValueError(f"params hold {held:,} numbers but the encoder alone has {weights:,}")
+    require_weights(architecture, params)
     estimator.architecture_ = architecture
     estimator.autoencoder_ = build(architecture, np.random.default_rng(0))  # overwritten
     copy_into(estimator.autoencoder_.params, params, "params")

@@ -26,6 +26,7 @@ from l2ae_core.layers import (
     LayerNorm,
     LeakyReLU,
     Padding,
+    Params,
     ReLU,
     Reshape,
     Sequential,
@@ -123,9 +124,18 @@ def build(
     )
 
 
-def weight_count(architecture: Architecture) -> int:
+def require_weights(architecture: Architecture, params: Params) -> None:
+    """Raise ValueError when `params` hold fewer numbers than the encoder has weights.
+
+    A network that a file cannot fill is not made in the first place: it may not fit in memory.
+    """
+    held, weights = sum(a.size for a in params.values()), _weight_count(architecture)
+    if held < weights:
+        raise ValueError(f"params hold {held:,} numbers but the encoder alone has {weights:,}")
+
+
+def _weight_count(a: Architecture) -> int:
     """Return how many weights the encoder has, biases left out; no array is made."""
-    a = architecture
     if a.model == "dense":
         widths = (math.prod(a.input_shape), *a.hidden, a.latent_dim)
         return sum(i * o for i, o in pairwise(widths))

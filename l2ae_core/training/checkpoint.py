@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.array_readers import array_entry, float_group, json_entry, read_npz
+from l2ae_core.array_readers import array_entry, array_group, float_group, json_entry, read_npz
 from l2ae_core.files import atomic_file
 from l2ae_core.layers.base import HasArrays, Params
 from l2ae_core.readers import entry
@@ -152,24 +152,11 @@ def _assemble(entries: Params, where: str) -> Checkpoint:
     return Checkpoint(
         params=float_group(entries, "params/", where),
         state=float_group(entries, "state/", where),
-        optimizer=_group(entries, "optimizer/"),
+        optimizer=array_group(entries, "optimizer/"),
         rng=entry(values, "rng", dict, where=where),
         history=History(records, best),
         settings=entry(values, "settings", dict, where=where),
     )
-
-
-def check_size(path: Path, params: Params, weights: int) -> None:
-    """Raise CheckpointError when `params` are fewer than the `weights` of an encoder.
-
-    A network that the file cannot fill is not made in the first place: it may not fit in memory.
-    """
-    held = sum(a.size for a in params.values())
-    if held < max(weights, 1):
-        raise CheckpointError(
-            f"{path}: the checkpoint is of another architecture: it holds {held:,} numbers but the "
-            f"encoder alone has {weights:,}"
-        )
 
 
 def check_model(path: Path, checkpoint: Checkpoint, model: HasArrays) -> None:
@@ -191,10 +178,6 @@ def check_model(path: Path, checkpoint: Checkpoint, model: HasArrays) -> None:
         check_memory(checkpoint.optimizer, model.params)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def _group(entries: Params, prefix: str) -> Params:
-    return {key.removeprefix(prefix): a for key, a in entries.items() if key.startswith(prefix)}
 
 
 def _json_array(value: Any) -> Array:

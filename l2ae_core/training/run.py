@@ -20,7 +20,7 @@ import numpy as np
 import l2ae_core
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
 from l2ae_core.locks import locked
-from l2ae_core.models.architectures import Architecture, build, weight_count
+from l2ae_core.models.architectures import Architecture, build, require_weights
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.readers import entry, one_line, read_json
 from l2ae_core.training import checkpoint as checkpoints
@@ -170,7 +170,10 @@ def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, An
         architecture = Architecture.from_dict(config["architecture"])
     except ValueError as error:
         raise CheckpointError(f"{path / CONFIG}: bad architecture: {one_line(error)}") from error
-    checkpoints.check_size(path / CHECKPOINT, checkpoint.params, weight_count(architecture))
+    try:
+        require_weights(architecture, checkpoint.params)
+    except ValueError as error:
+        raise CheckpointError(f"{path / CHECKPOINT}: of another architecture: {error}") from error
     dtype = next(iter(checkpoint.params.values())).dtype
     model = build(architecture, np.random.default_rng(0), dtype)  # weights are replaced below
     checkpoints.check_model(path / CHECKPOINT, checkpoint, model)

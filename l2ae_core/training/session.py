@@ -29,6 +29,30 @@ from l2ae_core.training.step import Model
 MINUTE = 60.0  # seconds of training that a signal or a kill may cost, beside the epoch under way
 
 
+@contextmanager
+def open_run(function: str, run_dir: Path | None, name: str, resume: bool) -> Iterator[Path | None]:
+    """Make and lock a run directory for the block; give it the file `name` to go on from, or None.
+
+    Raises CheckpointError when that file stands in the way, or when there is no run to resume,
+    ValueError when `resume` is True without a run directory, BlockingIOError when another process
+    trains there.
+    """
+    if run_dir is None:
+        if resume:
+            raise ValueError(f"{function}: resume is True but run_dir is None: nothing to resume")
+        yield None
+        return
+    if resume and not run_dir.is_dir():
+        raise CheckpointError(f"{run_dir}: there is no run to resume")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with locked(run_dir):
+        path = run_dir / name
+        if path.exists() and not resume:
+            raise CheckpointError(f"{path}: already exists: resume it or choose another folder")
+        remove_temporary_files(run_dir)
+        yield path if path.exists() else None
+
+
 @dataclass(eq=False)
 class Session:
     """Everything that a checkpoint holds, and the folder it is written to, or None.
@@ -49,27 +73,14 @@ class Session:
     def opened(self, resume: bool) -> Iterator[None]:
         """Make and lock the run directory for the block; load the checkpoint when resuming.
 
-        Raises CheckpointError when a checkpoint stands in the way or cannot be used, ValueError
-        when its settings are others, BlockingIOError when another process trains there.
+        Raises what `open_run` raises, CheckpointError when the checkpoint cannot be used, and
+        ValueError when its settings are others.
         """
-        if self.run_dir is None:
-            if resume:
-                raise ValueError("fit: resume is True but run_dir is None: nothing to resume")
-            yield
-            return
-        if resume and not self.run_dir.is_dir():
-            raise CheckpointError(f"{self.run_dir}: there is no run to resume")
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        with locked(self.run_dir):
-            path = self.run_dir / CHECKPOINT
-            if path.exists() and not resume:
-                raise CheckpointError(
-                    f"{path}: already exists: resume this training or choose another folder"
-                )
-            remove_temporary_files(self.run_dir)
-            if path.exists():
+        with open_run("fit", self.run_dir, CHECKPOINT, resume) as path:
+            if path is not None:
                 self._load(path)
-            write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
+            if self.run_dir is not None:
+                write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
             yield
 
     def begin(self) -> None:

@@ -22,12 +22,14 @@ import numpy as np
 from numpy.random import Generator
 
 from l2ae_core.clustering.kmeans import kmeans
+from l2ae_core.files import REFINEMENT
 from l2ae_core.layers import Conv2d, Layer, Sequential
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.dec.assignment import StudentAssignment
 from l2ae_core.models.dec.iterate import run
 from l2ae_core.models.dec.settings import DecSettings
-from l2ae_core.models.dec.state import State, Stopped, UpdateRecord, opened
+from l2ae_core.models.dec.state import State, Stopped, UpdateRecord
+from l2ae_core.training.session import open_run
 from l2ae_kernels.arrays import Array
 
 CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
@@ -95,11 +97,11 @@ def refine(
         "layers": model.describe(),
         "start": "k-means" if by_kmeans else crc32(np.ascontiguousarray(start).data),
     }
-    with opened(run_dir, resume) as found:
+    with open_run("refine", run_dir, REFINEMENT, resume) as path:
         begun = perf_counter()
-        state = _blank(model, images, start, settings, found, progress)
-        if found and run_dir is not None:
-            state.load(run_dir, fixed)
+        state = _blank(model, images, start, settings, path is not None, progress)
+        if path is not None:
+            state.load(path, fixed)
         state.begun = begun - state.seconds
         if not state.stopped:
             run(state, images, settings, run_dir, checkpoint_every, fixed, progress)

@@ -7,8 +7,6 @@ pickle.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -16,10 +14,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from l2ae_core.array_readers import array_entry, json_entry, read_npz
-from l2ae_core.files import REFINEMENT, atomic_file, remove_temporary_files
+from l2ae_core.array_readers import array_entry, array_group, float_group, json_entry, read_npz
+from l2ae_core.files import REFINEMENT, atomic_file
 from l2ae_core.layers.base import Params
-from l2ae_core.locks import locked
 from l2ae_core.models.autoencoder import AutoEncoder
 from l2ae_core.models.dec.assignment import StudentAssignment
 from l2ae_core.readers import entry
@@ -99,12 +96,11 @@ class State:
         with atomic_file(run_dir / REFINEMENT) as file:
             np.savez(file, allow_pickle=False, **entries)
 
-    def load(self, run_dir: Path, settings: dict[str, Any]) -> None:
+    def load(self, path: Path, settings: dict[str, Any]) -> None:
         """Take everything from the file.
 
         Raises CheckpointError when it cannot be used, ValueError when its settings are others.
         """
-        path = run_dir / REFINEMENT
         try:
             entries = read_npz(path)
             mark = array_entry(entries, "format", 0, "U", str(path)).item()
@@ -135,7 +131,9 @@ class State:
         )
         if labels.shape != start_labels.shape:
             raise ValueError(f"labels are {labels.shape} but start_labels {start_labels.shape}")
-        memory, center_memory = (_group(entries, n) for n in ("optimizer", "center_optimizer"))
+        memory, center_memory = (
+            array_group(entries, f"{n}/") for n in ("optimizer", "center_optimizer")
+        )
         check_memory(memory, self.model.params)
         check_memory(center_memory, {"centers": self.assignment.centers})
         self.history = _records(history)
@@ -143,13 +141,9 @@ class State:
         self.labels, self.start_labels = labels, start_labels
         self.optimizer.load_state_dict(memory)
         self.center_optimizer.load_state_dict(center_memory)
-        copy_into({"": self.assignment.centers}, _group(entries, "centers"), "centers")
-        copy_into(self.model.state, _group(entries, "state"), "state")
-        copy_into(self.model.params, _group(entries, "params"), "params")
-
-
-def _group(entries: Params, name: str) -> Params:
-    return {k.removeprefix(f"{name}/"): a for k, a in entries.items() if k.startswith(f"{name}/")}
+        copy_into({"": self.assignment.centers}, float_group(entries, "centers/", where), "centers")
+        copy_into(self.model.state, float_group(entries, "state/", where), "state")
+        copy_into(self.model.params, float_group(entries, "params/", where), "params")
 
 
 def _records(values: Any) -> list[UpdateRecord]:
@@ -163,29 +157,3 @@ def _records(values: Any) -> list[UpdateRecord]:
         if record.keys() != kinds.keys():
             raise ValueError(f"history, record {i} has the entries {sorted(record)}")
     return [UpdateRecord(**record) for record in values]
-
-
-@contextmanager
-def opened(run_dir: Path | None, resume: bool) -> Iterator[bool]:
-    """Make and lock the run directory for the block; tell it whether there is a file to go on from.
-
-    Raises CheckpointError when a file stands in the way, or when there is no run to resume,
-    ValueError when `resume` is True without a run directory, BlockingIOError when another process
-    trains there.
-    """
-    if run_dir is None:
-        if resume:
-            raise ValueError("refine: resume is True but run_dir is None: nothing to resume")
-        yield False
-        return
-    if resume and not run_dir.is_dir():
-        raise CheckpointError(f"{run_dir}: there is no run to resume")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with locked(run_dir):
-        path = run_dir / REFINEMENT
-        if path.exists() and not resume:
-            raise CheckpointError(
-                f"{path}: already exists: resume this refinement or choose another folder"
-            )
-        remove_temporary_files(run_dir)
-        yield path.exists()
