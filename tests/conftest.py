@@ -1,11 +1,12 @@
 """What every folder of tests shares.
 
-A shell starts what it runs in the background deaf to Ctrl-C, and children inherit that. Several
-tests send Ctrl-C to processes of their own: these hear it wherever pytest was started.
+A shell lets what it runs in the background ignore SIGINT, and children inherit that. Several tests
+send SIGINT to processes of their own: these handle it wherever pytest was started.
 """
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,3 +33,17 @@ def cxx() -> None:
         if "CI" in os.environ:
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """End a test that waits for a writer of a FIFO."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("still waiting")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -3,10 +3,9 @@
 import io
 import json
 import os
-import signal
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +44,6 @@ def refused(read: Callable[[], Any], name: str) -> str:
     assert name in message
     assert "\n" not in message
     return message
-
-
-@pytest.fixture
-def alarm() -> Iterator[None]:
-    """End a test that waits for a writer of a FIFO."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError("still waiting")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.usefixtures("alarm")

@@ -1,9 +1,7 @@
 """Folders that are links, lead in circles, cannot be listed, or have names that are no UTF-8."""
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -119,20 +117,6 @@ def test_a_folder_that_cannot_be_listed_is_named(
             load(all_images)
     finally:
         (all_images / "dog").chmod(0o755)
-
-
-@pytest.fixture
-def alarm() -> Iterator[None]:
-    """End a test that waits for a writer of a FIFO."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError("still waiting")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.usefixtures("alarm")
