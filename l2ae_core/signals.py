@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: with what is on disk whole, and a word."""
+"""SIGTERM and SIGHUP raise an exception as Ctrl-C does, so that a command ends with whole files."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ NAMES = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal asks the process to end; whatever takes care of Ctrl-C takes care of it, too."""
+    """A signal asks the process to end; what handles KeyboardInterrupt handles this, too."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")

@@ -1,4 +1,4 @@
-"""One training step: loss, gradients, and the optimizer's turn.
+"""One training step: loss, gradients, and the update of the parameters.
 
 `Step` is what the training loop calls, for any model and loss. The steps here are those of an
 AutoEncoder with Eq. 3, layer by layer or compiled; baselines have theirs beside their model.
