@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.cpu.emit.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, WORTH_A_THREAD, threads, use_threads
-from l2ae_kernels.implementations import IMPLEMENTATIONS, pick
-from l2ae_kernels.reference import optim
+from l2ae_kernels.implementations import pick
 from l2ae_kernels.reference.optim import AdamSettings
 
-# Sums of up to some thousand products of standard normals, whatever their order, and by Winograd's
-# filtering: a few hundred units in the last place of the largest result.
-TOLERANCE = {"float32": 2e-5, "float64": 2e-14}
+from .rungs import assert_agree, forced, normal, rungs
 
 CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding
     (1, (1, 1), 1, 1, (1, 1), (1, 1), ((0, 0), (0, 0))),
@@ -27,35 +23,6 @@ CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding
 ]
 PRODUCTS = [(1, 1, 1), (33, 10, 10), (257, 3, 7), (64, 65, 1), (130, 784, 50), (300, 40, 530),
             (0, 4, 3)]  # fmt: skip
-
-
-def rungs(operation: str, dtype: str) -> list[tuple[str, str]]:
-    """Every CPU rung above the reference that takes the data type, with the vectors to force."""
-    table = IMPLEMENTATIONS[operation].items()
-    return [
-        (name, vectors)
-        for name, rung in table
-        if name != "reference" and rung.on == "cpu" and np.dtype(dtype) in rung.dtypes
-        for vectors in (SETS if rung.emitted else ["none"])
-    ]
-
-
-def forced(function, rung, *arguments, **named):
-    """Call `function` on one rung with the vectors that belong to it."""
-    name, instructions = rung
-    with vectors(instructions):
-        return function(*arguments, **named, rung=name)
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    return rng.standard_normal(shape).astype(dtype)
-
-
-def assert_agree(fast: np.ndarray, reference: np.ndarray) -> None:
-    assert fast.shape == reference.shape
-    assert fast.dtype == reference.dtype
-    scale = np.abs(reference).max(initial=1.0)
-    np.testing.assert_allclose(fast, reference, rtol=0, atol=TOLERANCE[fast.dtype.name] * scale)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -200,45 +167,6 @@ def test_normalizations_of_no_samples():
         assert not dbeta.any()
     with pytest.raises(ValueError, match=r"moments: x has shape \(0, 4, 4, 3\), an empty array"):
         ops.moments(x)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("variant", ["keras", "torch"])
-@pytest.mark.parametrize("shape", [(1,), (3, 7), (20001,)])
-def test_adam(shape, variant, dtype):
-    rng = np.random.default_rng(4)
-    start = [normal(rng, shape, dtype) for _ in range(2)] + [normal(rng, shape, dtype) ** 2]
-    results = {}
-    for rung in ("reference", *(name for name, _ in rungs("adam_step", dtype))):
-        p, m, v = (a.copy() for a in start)
-        for step in (1, 2, 3):
-            g = normal(np.random.default_rng(step), shape, dtype)
-            settings = AdamSettings(1e-2, variant=variant)
-            ops.adam_step(p, m, v, g, settings, step=step, rung=rung)
-        results[rung] = (p, m, v)
-    for rung, _ in rungs("adam_step", dtype):
-        for fast, reference in zip(results[rung], results["reference"], strict=True):
-            assert_agree(fast, reference)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("variant", ["keras", "torch"])
-@pytest.mark.parametrize("beta2", [0.999, 1 - 1e-5, 1 - 1e-10])
-def test_a_step_of_adam_keeps_its_digits(beta2, variant, dtype):
-    """From p = m = v = 0, in units of rounding: 2 for m; 3 for v = (1 − β₂) g g, of which the root
-    keeps half; one each for the root, its scale, ε, the sum, the rate, the product, the quotient.
-    Twice that, for where long double has no more digits than float64.
-    """
-    settings = AdamSettings(1e-3, 0.9, beta2, 1e-8, variant)
-    g = np.random.default_rng(9).uniform(0.1, 10, 500).astype(dtype)
-    exact = [np.zeros(500, np.longdouble) for _ in range(3)]
-    optim.adam_step(*exact, g.astype(np.longdouble), settings, step=1)
-    unit = np.finfo(dtype).eps / 2
-    for rung in ("reference", *(name for name, _ in rungs("adam_step", dtype))):
-        found = [np.zeros(500, dtype) for _ in range(3)]
-        ops.adam_step(*found, g, settings, step=1, rung=rung)
-        for a, b, units in zip(found, exact, (12, 2, 3), strict=True):
-            assert np.abs(a / b - 1).max() <= 2 * units * unit
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():

@@ -1,0 +1,39 @@
+"""The rungs of the implementations table, and how far two of them may differ."""
+
+import numpy as np
+
+from l2ae_kernels.cpu.emit.vectors import SETS, vectors
+from l2ae_kernels.implementations import IMPLEMENTATIONS
+
+# Sums of up to some thousand products of standard normals, whatever their order, and by Winograd's
+# filtering: a few hundred units in the last place of the largest result.
+TOLERANCE = {"float32": 2e-5, "float64": 2e-14}
+
+
+def rungs(operation: str, dtype: str) -> list[tuple[str, str]]:
+    """Every CPU rung above the reference that takes the data type, with the vectors to force."""
+    table = IMPLEMENTATIONS[operation].items()
+    return [
+        (name, vectors)
+        for name, rung in table
+        if name != "reference" and rung.on == "cpu" and np.dtype(dtype) in rung.dtypes
+        for vectors in (SETS if rung.emitted else ["none"])
+    ]
+
+
+def forced(function, rung, *arguments, **named):
+    """Call `function` on one rung with the vectors that belong to it."""
+    name, instructions = rung
+    with vectors(instructions):
+        return function(*arguments, **named, rung=name)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def assert_agree(fast: np.ndarray, reference: np.ndarray) -> None:
+    assert fast.shape == reference.shape
+    assert fast.dtype == reference.dtype
+    scale = np.abs(reference).max(initial=1.0)
+    np.testing.assert_allclose(fast, reference, rtol=0, atol=TOLERANCE[fast.dtype.name] * scale)
