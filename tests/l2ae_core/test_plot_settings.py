@@ -13,13 +13,6 @@ from l2ae_core.report.pictures import svg
 from .figures import CLASSES, FIGURES, codes, scores
 
 
-def test_global_settings_stay() -> None:
-    before = dict(mpl.rcParams)
-    for draw in FIGURES.values():
-        draw()
-    assert dict(mpl.rcParams) == before
-
-
 HOSTILE = {
     "image.origin": "lower",
     "image.interpolation": "bicubic",

@@ -174,8 +174,8 @@ def test_the_error_of_integers_does_not_wrap_around() -> None:
 
 
 def test_colour_images_are_drawn() -> None:
-    x = np.random.default_rng(0).random((5, 4, 4, 3), np.float32)
-    plots.reconstructions(x, 1 - x, count=5).draw_without_rendering()
+    x = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
+    plots.reconstructions(x, 1 - x, count=1).draw_without_rendering()
 
 
 def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path) -> None:
