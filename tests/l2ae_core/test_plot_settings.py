@@ -12,7 +12,6 @@ from l2ae_core.report.pictures import svg
 
 from .figures import CLASSES, FIGURES, codes, scores
 
-
 HOSTILE = {
     "image.origin": "lower",
     "image.interpolation": "bicubic",
