@@ -31,6 +31,7 @@ from l2ae_core.models.dec.settings import DecSettings
 from l2ae_core.models.dec.state import State, Stopped, UpdateRecord
 from l2ae_core.training.session import open_run
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.ops.checks import count
 
 CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
 
@@ -87,8 +88,7 @@ def refine(
     TrainingError when a loss or an array becomes NaN or Inf.
     """
     images, run_dir = np.asarray(images), None if run_dir is None else Path(run_dir)
-    if checkpoint_every < 1:
-        raise ValueError(f"refine: checkpoint_every is {checkpoint_every} but expected at least 1")
+    count("refine", "checkpoint_every", checkpoint_every)
     _check_method(model, settings)
     by_kmeans = isinstance(start, Generator)
     fixed = {
