@@ -2,6 +2,7 @@
 
 import json
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ELOOP, ENOSPC
@@ -132,11 +133,21 @@ def remove_temporary_files(folder: Path, *names: str) -> None:
             remove_unless_held(leftover)
 
 
+def given_path(text: str) -> Path:
+    """Return a path given on the command line; ArgumentTypeError for "", which Path makes "."."""
+    if not text:
+        raise ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically; NaN and infinities raise ValueError."""
+    """Write `value` as indented JSON, atomically; NaN and infinities raise ValueError.
+
+    A byte of a path that is no UTF-8, a lone surrogate in Python, is written as JSON's "\\udce9".
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_file(path) as file:
-        file.write(f"{text}\n".encode())
+        file.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def write_json_lines(path: Path, values: list[dict[str, Any]]) -> None:

@@ -36,12 +36,12 @@ def load_folder(folder: Path, *, progress: bool = True) -> Dataset:
     if None not in classes:
         unique, inverse = np.unique(np.array(classes, dtype=str), return_inverse=True)
         labels, class_names = inverse.astype(np.int64), tuple(map(_shown, unique))
-    return Dataset(images, labels, folder.name, class_names, tuple(map(_shown, names)))
+    return Dataset(images, labels, _shown(folder.name), class_names, tuple(map(_shown, names)))
 
 
 def load_image(path: Path) -> Dataset:
     """Return the data set of the one image in `path`."""
-    return Dataset(_stack([path]), None, path.name, sample_names=(_shown(path.name),))
+    return Dataset(_stack([path]), None, _shown(path.name), sample_names=(_shown(path.name),))
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -58,7 +58,7 @@ def page(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
 def write_page(path: Path, html: str) -> None:
     """Write the page, atomically."""
     with atomic_file(path) as file:
-        file.write(html.encode())
+        file.write(html.encode("utf-8", "backslashreplace"))  # paths may be no UTF-8
 
 
 def _section(section: Section) -> Markup:

@@ -1,7 +1,9 @@
 """The command line on terminals of any encoding, in pipes that close, and without arguments."""
 
 import io
+import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -97,6 +99,23 @@ def test_a_name_that_is_no_text_is_written_to_a_file(
             out = tmp_path / f"{i}.{ending}"
             assert main(["cluster", str(run), "--data", data, "--out", str(out)]) == 0
             assert out.stat().st_size > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
+def test_a_folder_whose_name_is_no_text_is_trained_on_resumed_and_reported(
+    photos: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / os.fsdecode(b"caf\xe9"), tmp_path / os.fsdecode(b"run\xff")
+    try:
+        shutil.copytree(photos, data)
+    except OSError:
+        pytest.skip("this file system has names of UTF-8 alone")
+    fit = ["fit", "--clusters", "1", "--n-init", "1", "--quiet", "--out", str(out)]
+    assert main([*fit, "--epochs", "1", "--data", str(data)]) == 0
+    assert main([*fit, "--epochs", "2", "--resume"]) == 0
+    assert json.loads((out / "config.json").read_text("utf-8"))["data"]["name"] == str(data)
+    assert main(["report", str(out)]) == 0
+    assert r"caf\udce9" in (out / "report.html").read_text("utf-8")
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(
