@@ -17,6 +17,7 @@ from l2ae_core.demo import format_table, run_demo
 from l2ae_core.demo.run import ANOMALY_DIGIT
 from l2ae_core.devices import DeviceName
 from l2ae_core.experiments import command as reproduce
+from l2ae_core.files import given_path
 from l2ae_core.gradcheck.command import main as run_gradcheck
 from l2ae_core.report import command as report
 from l2ae_core.settings import CHOICES, DEFAULTS
@@ -185,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", _demo, "the whole method on the embedded digits in about a minute", "", "--out demo"
     )
     demo.add_argument(
-        "--out", type=Path, metavar="DIR", help="write metrics.json and the figures here"
+        "--out", type=given_path, metavar="DIR", help="write metrics.json and the figures here"
     )
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument(
@@ -253,12 +254,12 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="a run directory that `l2ae fit` made"
+        "run", type=given_path, metavar="RUN", help="a run directory that `l2ae fit` made"
     )
     parser.add_argument("--data", dest="source", required=True, help=DATA_HELP)
     parser.add_argument("--split", choices=("all", "train", "test"), default="all")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
+        "--out", type=given_path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
     )
     _common(parser)
     parser.add_argument("--device", choices=get_args(DeviceName),
@@ -275,7 +276,9 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
             f"--{option}", default=argparse.SUPPRESS, help=f"{help} (default {default})", **keywords
         )
 
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run directory")
+    parser.add_argument(
+        "--out", type=given_path, required=True, metavar="RUN", help="the run directory"
+    )
     setting("data", DATA_HELP)
     _data_options(parser)
     setting("split", "part of a named data set to train on", choices=CHOICES["split"])

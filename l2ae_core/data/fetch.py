@@ -66,7 +66,12 @@ def cache_folder() -> Path:
 
 
 def expand_user(path: str | Path) -> Path:
-    """Return a path with ~ replaced; DataError where no home directory is known."""
+    """Return a path with ~ replaced; DataError where no home directory is known, and for "".
+
+    Path("") is ".", which nobody means who gives an empty text, as of a variable that is not set.
+    """
+    if path == "":
+        raise DataError("data: the path is empty but expected a data set, a file or a folder")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from l2ae_core.experiments.schedule import run_missing
 from l2ae_core.experiments.systems import SYSTEMS
 from l2ae_core.experiments.tables import paper_tables
 from l2ae_core.experiments.wanted import check_systems, in_words, wanted
+from l2ae_core.files import given_path
 
 FIGURE = "figure1"
 FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200
@@ -91,7 +92,7 @@ def _figure1(
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Give the parser of `l2ae reproduce` its options."""
     parser.add_argument("names", nargs="+", choices=NAMES, metavar="TABLE", help=", ".join(NAMES))
-    parser.add_argument("--out", type=Path, required=True, metavar="RESULTS",
+    parser.add_argument("--out", type=given_path, required=True, metavar="RESULTS",
                         help="folder of results; what it has is not run again")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=1, metavar="N",
                         help="seeds 0 … N − 1, or partitions (default 1)")  # fmt: skip

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from l2ae_core.files import CONFIG, check_out
+from l2ae_core.files import CONFIG, check_out, given_path
 from l2ae_core.report.page import write_page
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page
@@ -34,7 +34,7 @@ def main(path: Path, out: Path | None) -> int:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Give the parser of `l2ae report` its options."""
-    parser.add_argument("path", type=Path, metavar="RUN_OR_RESULTS",
+    parser.add_argument("path", type=given_path, metavar="RUN_OR_RESULTS",
                         help="what `l2ae fit` or `l2ae reproduce` made")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE.html",
+    parser.add_argument("--out", type=given_path, metavar="FILE.html",
                         help="default: report.html in RUN_OR_RESULTS")  # fmt: skip

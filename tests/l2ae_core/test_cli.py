@@ -235,6 +235,38 @@ def test_errors_are_one_line_and_status_one(arguments, message, run, images, tmp
     assert not (tmp_path / "x.txt").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "--out", ""],
+        ["cluster", ""],
+        ["cluster", "{run}", "--data", "{images}", "--out", ""],
+        ["report", ""],
+        ["report", "{run}", "--out", ""],
+        ["demo", "--out", ""],
+        ["reproduce", "table2", "--show", "--out", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_folder_that_one_stands_in(
+    arguments, run, images, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main([a.format(run=run, images=images) for a in arguments])
+    assert stopped.value.code == 2
+    assert "path is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [["fit", "--out", "new"], ["cluster", "{run}"]])
+def test_an_empty_name_of_data_is_refused(command, run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("a.png")
+    assert main([a.format(run=run) for a in [*command, "--data", ""]]) == 1
+    assert "path is empty" in capsys.readouterr().err
+    assert not Path("new").exists()
+
+
 def test_a_wrong_command_line_is_status_two(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["fit", "--norm", "l3", "--out", "x"])
