@@ -15,16 +15,20 @@ ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
 
 
 def image_shape_of(X: Any) -> ImageShape | None:
-    """Return (H, W, C) when X is an array (N, H, W) or (N, H, W, C), None for everything else."""
-    if not isinstance(X, np.ndarray) or X.ndim not in (3, 4):
+    """Return (H, W, C) when X is an array or nested list (N, H, W[, C]), None for all else."""
+    shape = np.shape(X) if isinstance(X, np.ndarray | list | tuple) else ()
+    if len(shape) not in (3, 4):
         return None
-    H, W, *channels = X.shape[1:]
+    H, W, *channels = shape[1:]
     return H, W, channels[0] if channels else 1
 
 
 def flatten(X: Any) -> Any:
     """Return images as a table (N, H·W·C); leave everything else to scikit-learn's own checks."""
-    return X if image_shape_of(X) is None else X.reshape(len(X), math.prod(X.shape[1:]))
+    if image_shape_of(X) is None:
+        return X
+    x = np.asanyarray(X)
+    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 def parse_image_shape(image_shape: Sequence[int] | None) -> ImageShape | None:
@@ -54,9 +58,11 @@ def agreed_image_shape(X: Any, image_shape: Sequence[int] | None) -> ImageShape 
     """
     wanted, found = parse_image_shape(image_shape), image_shape_of(X)
     if wanted is None and found is not None:
-        require_channels_last("fit", X.shape)
+        require_channels_last("fit", np.shape(X))
     if wanted is not None and found is not None and wanted != found:
-        raise ValueError(f"fit: image_shape is {wanted} but the images of X {X.shape} are {found}")
+        raise ValueError(
+            f"fit: image_shape is {wanted} but the images of X {np.shape(X)} are {found}"
+        )
     return wanted or found
 
 
@@ -67,7 +73,7 @@ def require_same_images(method: str, X: Any, fitted: ImageShape | None) -> None:
         raise ValueError(f"{method}: X is {np.shape(X)}, one image; write X[None] for N = 1")
     if found is not None and found != fitted:
         what = "a table (N, F)" if fitted is None else f"images of shape {fitted}"
-        raise ValueError(f"{method}: X is {X.shape} but the estimator was fitted to {what}")
+        raise ValueError(f"{method}: X is {np.shape(X)} but the estimator was fitted to {what}")
 
 
 def require_unit_range(method: str, x: Array) -> None:

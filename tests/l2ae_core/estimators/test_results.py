@@ -192,3 +192,18 @@ def test_from_clusterer_trains_nothing_and_equals_a_detector_of_its_own(
     np.testing.assert_array_equal(scores, trained.score_samples(new))
     clusterer.set_params(random_state=1).fit(X)
     np.testing.assert_array_equal(detector.score_samples(new), scores)
+
+
+def test_nested_lists_of_images_are_what_the_array_is() -> None:
+    images = np.random.default_rng(0).random((20, 8, 8))
+    clusterer = AutoEncoderClusterer(
+        2, hidden=(8,), latent_dim=3, epochs=1, n_init=1, model="dense", random_state=0
+    )
+    expected = clusterer.fit(images).labels_
+    for given in (images.tolist(), list(images), images[..., None].tolist()):
+        np.testing.assert_array_equal(clusterer.fit(given).labels_, expected)
+        assert clusterer.image_shape_ == (8, 8, 1)
+        np.testing.assert_array_equal(clusterer.predict(given), expected)
+    assert clusterer.reconstruct(images.tolist()).shape == images.shape
+    with pytest.raises(ValueError, match="one image"):
+        clusterer.predict(images[0].tolist())
