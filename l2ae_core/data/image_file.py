@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from l2ae_core.data.dataset import DataError
 from l2ae_core.readers import one_line, open_file
@@ -54,6 +54,10 @@ def read_image(path: Path) -> Array:
             pixels, form = _read(path)
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{path}: cannot be decoded, truncated or corrupt: expected one of {', '.join(FORMATS)}"
+        ) from error
     except OSError as error:
         what = "cannot be decoded, truncated or corrupt" if error.errno is None else "not readable"
         raise DataError(f"{path}: {what}: {one_line(error.strerror or error)}") from error

@@ -85,7 +85,8 @@ class Architecture:
                     raise ValueError(
                         f"Architecture: input_shape is {self.input_shape}, but the convolutional "
                         "network gives back only images whose sides are multiples of 4 from 8 on "
-                        f"(8, 12, 16, ...); {axis} is {side}"
+                        f"(8, 12, 16, ...); {axis} is {side}: pad or resize "
+                        "them, or take the model 'dense'"
                     )
 
     def to_dict(self) -> dict[str, Any]:

@@ -171,3 +171,11 @@ def test_more_pixels_than_pillow_takes_for_safe(
         load(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert len(load(path)) == 1
+
+
+def test_what_is_no_image_is_told_which_formats_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("<svg/>")
+    with pytest.raises(DataError, match=r"a\.png: .*expected one of PNG, JPEG") as raised:
+        load(tmp_path)
+    assert "object" not in str(raised.value)
+    assert "BufferedReader" not in str(raised.value)
