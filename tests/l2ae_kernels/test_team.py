@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -204,6 +205,37 @@ def test_the_caller_does_what_no_thread_came_for():
     go_on.set()
     holder.join()
     assert kernel.out.tolist() == [1] * MOST
+
+
+@several
+def test_regions_that_are_over_keep_nothing_while_the_threads_are_busy():
+    """A long region in one thread, and many short ones in another."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold(first, last):
+        busy.set()
+        assert go_on.wait(60)
+
+    def short(array, first, last):
+        array[first:last] += 1
+
+    holder = threading.Thread(target=in_ranges, args=(hold, MOST, WORK))
+    holder.start()
+    assert busy.wait(60)
+    arrays = [np.zeros(2) for _ in range(1500)]
+    for array in arrays:
+        in_ranges(short, 2, WORK, array)
+    assert np.sum(arrays) == 3000
+    kept = [weakref.ref(array) for array in arrays]
+    waiting = team_module.team().regions.qsize()
+    del array, arrays
+    alive = sum(array() is not None for array in kept)
+    go_on.set()
+    holder.join()
+    assert alive == 0
+    assert waiting < 1500
+    by_gang(meeting := Meeting(seconds=0))
+    assert meeting.out.tolist() == [50, 50]
 
 
 @several

@@ -92,6 +92,7 @@ leave:
   ret ptr %result
 }}
 """
+QUEUE = 1000  # entries after which all threads are busy for long: the caller computes alone
 _address, _object = ctypes.c_void_p, ctypes.py_object
 # PYFUNCTYPE: the call keeps the GIL, and raises what is raised inside.
 _SIGNATURE = ctypes.PYFUNCTYPE(
@@ -199,21 +200,25 @@ class Region:
         semaphores = here.take_semaphores(others)
         self.semaphores = semaphores.tolist()
         stop, lock = (0, 0) if self.stop is None else (self.stop.ctypes.data, here.lock)
-        code(
-            self.context.run, (self._lead, here.regions, others), self.left, others,
-            semaphores.ctypes.data, stop, lock, api.ctypes.data,
-        )  # fmt: skip
-        here.semaphores.append(semaphores)
-        if self.errors:
-            raise self.errors[0]
-        for i in range(1, others + 1):
-            if i not in self.done:  # no thread took it, and none can any more
-                self.context.run(self._call, i)
+        try:
+            code(
+                self.context.run, (self._lead, here.regions, others), self.left, others,
+                semaphores.ctypes.data, stop, lock, api.ctypes.data,
+            )  # fmt: skip
+            here.semaphores.append(semaphores)
+            if self.errors:
+                raise self.errors[0]
+            for i in range(1, others + 1):
+                if i not in self.done:  # no thread took it, and none can any more
+                    self.context.run(self._call, i)
+        finally:
+            del self.kernel, self.arguments  # it stays in the queue until a thread is free
 
     def _lead(self, regions: "SimpleQueue[Region]", others: int) -> None:
         """On the calling thread: queue the other ranges and compute the first."""
-        for _ in range(others):
-            regions.put(self)
+        if self.stop is not None or regions.qsize() < QUEUE:
+            for _ in range(others):
+                regions.put(self)
         self._call(0)
 
     def help(self) -> None:
