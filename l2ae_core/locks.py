@@ -105,8 +105,15 @@ def remove_unless_held(path: Path) -> None:
 def _open_locked(lock: Path, path: Path) -> FileIO | None:
     """Return the lock file, locked; None where another has it."""
     while True:
-        with naming(path, lock):
-            file = FileIO(lock, "a+")
+        try:
+            with naming(path, lock):
+                file = FileIO(lock, "a+")
+        except PermissionError:
+            if not lock.exists():
+                raise
+            if not _remove_of_another_user(lock):
+                return None
+            continue
         try:
             if not _take(file, wait=False):
                 file.close()
@@ -123,14 +130,28 @@ def _open_locked(lock: Path, path: Path) -> FileIO | None:
         file.close()
 
 
+def _remove_of_another_user(lock: Path) -> bool:
+    """Remove a file that may only be read, left by a dead process; False when a live one has it."""
+    try:
+        with FileIO(lock) as file:
+            if not _take(file, wait=False):
+                return False
+            lock.unlink()
+    except FileNotFoundError:
+        pass  # its holder removed it
+    except OSError as error:
+        raise PermissionError(f"{lock}: of another user, who has to remove it") from error
+    return True
+
+
 def _release(file: FileIO, lock: Path) -> None:
     """Remove and unlock the file; in a forked child it is closed already, and not the child's."""
     if file.closed:
         return
     try:
         lock.unlink()  # while it is locked: nobody else can have taken it
-    except OSError:  # Windows removes no open file; one that is left does no harm
-        pass
+    except OSError:  # Windows removes no open file; one that is left names nobody
+        file.truncate(0)
     finally:
         file.close()
 

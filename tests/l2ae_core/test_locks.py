@@ -143,3 +143,57 @@ def test_a_file_system_without_locks_gives_a_warning(
     monkeypatch.setattr(fcntl, "flock", missing)
     with pytest.warns(UserWarning, match=f"{tmp_path}: its file system has no locks"):
         locked(tmp_path).__enter__()
+
+
+def test_a_lock_that_is_over_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file may stay, and another process may have locked it and not written its name yet."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with locked(tmp_path):
+            pass
+    with (tmp_path / ".lock").open("r+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="in use by another process"):
+            locked(tmp_path).__enter__()
+
+
+@pytest.fixture
+def another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for all, in which root left its lock; the test runs as somebody else."""
+    if os.geteuid() != 0:
+        pytest.skip("root alone may be another")
+    monkeypatch.chdir(tmp_path)  # the folders above are root's
+    tmp_path.chmod(0o755)
+    folder = Path("run")
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / ".lock").write_text("process 1 on gone, thread 5")
+    (folder / ".lock").chmod(0o644)
+    os.seteuid(65534)
+    yield folder
+    os.seteuid(0)
+
+
+def test_what_a_dead_process_of_another_user_left_does_no_harm(another_user: Path) -> None:
+    with locked(another_user):
+        assert (another_user / ".lock").read_text().startswith(f"process {os.getpid()} on")
+    assert not list(another_user.iterdir())
+
+
+def test_a_live_process_of_another_user_holds_its_lock(another_user: Path) -> None:
+    with (another_user / ".lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="run: in use by process 1 on gone"):
+            locked(another_user).__enter__()
+
+
+def test_a_lock_that_only_another_user_can_remove_is_named(another_user: Path) -> None:
+    os.seteuid(0)
+    another_user.chmod(0o1777)  # as /tmp
+    os.seteuid(65534)
+    with pytest.raises(PermissionError, match=r"run/\.lock: of another user"):
+        locked(another_user).__enter__()
