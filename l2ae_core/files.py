@@ -5,7 +5,7 @@ import os
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import ELOOP, ENOSPC
+from errno import EINVAL, ELOOP, ENOSPC, ENOTSUP
 from glob import escape
 from io import BufferedWriter, BytesIO, FileIO
 from pathlib import Path
@@ -118,12 +118,20 @@ def check_out(path: Path, *suffixes: str) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Put the new name itself on the disk; Windows has no such call and needs none."""
-    if os.name == "posix":
+    if os.name != "posix":
+        return
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except PermissionError:  # a folder that may be written and not read
+        os.sync()
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (EINVAL, ENOTSUP):  # what file systems say that sync no folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def remove_temporary_files(folder: Path, *names: str) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,6 +247,27 @@ def test_what_may_not_be_written_is_named(tmp_path: Path) -> None:
             check_out(tmp_path / "new" / "b.csv")
     finally:
         tmp_path.chmod(0o700)
+
+
+@posix
+@pytest.mark.parametrize("function", ["open", "fsync"])
+def test_a_folder_that_cannot_be_synced_gets_its_file(
+    function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be written and not read, or its file system syncs no folders."""
+    original = getattr(os, function)
+
+    def refuse(which: Any, *arguments: Any) -> Any:
+        folder = which == tmp_path if function == "open" else stat.S_ISDIR(os.fstat(which).st_mode)
+        if folder:
+            code = errno.EACCES if function == "open" else errno.EINVAL
+            raise OSError(code, os.strerror(code))
+        return original(which, *arguments)
+
+    monkeypatch.setattr(os, function, refuse)
+    monkeypatch.setattr(os, "sync", lambda: None)
+    files.write_json(tmp_path / "a.json", [1])
+    assert (tmp_path / "a.json").read_text() == "[\n  1\n]\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE as Linux has it")
