@@ -66,5 +66,5 @@ def remove_left_over(folder: Path) -> None:
         try:
             if time.time() - path.stat().st_mtime > LEFT_OVER:
                 path.unlink()
-        except FileNotFoundError:
-            continue  # another process was faster
+        except OSError:
+            continue  # another process was faster, or it is another user's

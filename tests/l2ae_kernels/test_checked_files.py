@@ -87,3 +87,17 @@ def test_a_user_without_a_home_has_no_folder(tmp_path, monkeypatch):
     checked_files.write(path, CONTENT)
     assert checked_files.read(path) is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may be another")
+def test_what_another_user_left_in_a_shared_folder_does_no_harm(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the folders above are root's
+    tmp_path.chmod(0o1777)
+    (tmp_path / "l2ae-0.tmp").touch()
+    os.utime(tmp_path / "l2ae-0.tmp", (0, 0))
+    os.seteuid(65534)
+    try:
+        checked_files.write(Path("a"), CONTENT)
+        assert checked_files.read(Path("a")) == CONTENT
+    finally:
+        os.seteuid(0)
