@@ -109,7 +109,7 @@ def _open_locked(lock: Path, path: Path) -> FileIO | None:
             with naming(path, lock):
                 file = FileIO(lock, "a+")
         except PermissionError:
-            if not lock.exists():
+            if not lock.exists() or not os.access(lock.parent, os.W_OK):
                 raise
             if not _remove_of_another_user(lock):
                 return None
