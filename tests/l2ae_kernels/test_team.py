@@ -14,6 +14,7 @@ from itertools import count
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.compiler_lock import global_compiler_lock
 
 from l2ae_kernels.cpu import gang as gang_module
 from l2ae_kernels.cpu import team as team_module
@@ -236,6 +237,31 @@ def test_regions_that_are_over_keep_nothing_while_the_threads_are_busy():
     assert waiting < 1500
     by_gang(meeting := Meeting(seconds=0))
     assert meeting.out.tolist() == [50, 50]
+
+
+@several
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_an_interrupted_compilation_locks_no_thread_out(when):
+    """Ctrl-C between a lock and its `with` leaves it with the thread that was interrupted."""
+    both_begun, compiled = threading.Barrier(2), []
+
+    def kernel(first, last):
+        both_begun.wait(60)
+        if when == "inside" and first == 0:
+            global_compiler_lock.acquire()
+        with global_compiler_lock:
+            compiled.append(first)
+
+    def work():
+        if when == "before":
+            global_compiler_lock.acquire()
+        in_ranges(kernel, 2, WORK)
+
+    caller = threading.Thread(target=work, daemon=True)
+    caller.start()
+    caller.join(30)
+    assert sorted(compiled) == [0, 1]
+    assert not caller.is_alive()
 
 
 @several

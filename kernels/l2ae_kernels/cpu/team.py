@@ -25,6 +25,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.emit.machine_code import Library
@@ -158,6 +159,15 @@ class Team:
         return semaphores
 
 
+def _let_others_compile() -> None:
+    """Release the lock that Ctrl-C can leave with this thread, within Numba's `with`.
+
+    A thread of the team that compiles would wait for it, and this one for that thread.
+    """
+    while global_compiler_lock.is_locked():  # by this thread
+        global_compiler_lock.release()
+
+
 def _work(regions: "SimpleQueue[Region]") -> None:
     while True:
         regions.get().help()
@@ -216,10 +226,14 @@ class Region:
 
     def _lead(self, regions: "SimpleQueue[Region]", others: int) -> None:
         """On the calling thread: queue the other ranges and compute the first."""
+        _let_others_compile()
         if self.stop is not None or regions.qsize() < QUEUE:
             for _ in range(others):
                 regions.put(self)
-        self._call(0)
+        try:
+            self._call(0)
+        finally:
+            _let_others_compile()
 
     def help(self) -> None:
         """On a thread of the team: compute a range, if one is left."""
