@@ -1,7 +1,7 @@
 """What every folder of tests shares.
 
-A shell lets what it runs in the background ignore SIGINT, and children inherit that. Several tests
-send SIGINT to processes of their own: these handle it wherever pytest was started.
+A shell lets what it runs in the background ignore SIGINT, nohup SIGHUP, and children inherit that.
+Several tests send signals to processes of their own: these handle them wherever pytest was started.
 """
 
 import os
@@ -14,8 +14,15 @@ from l2ae_kernels.cpu.emit.vectors import get_vectors
 from l2ae_kernels.emulator import toolchain
 from l2ae_kernels.emulator.errors import CompileError
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+DEFAULTS = {
+    "SIGINT": signal.default_int_handler,
+    "SIGTERM": signal.SIG_DFL,
+    "SIGHUP": signal.SIG_DFL,  # none on Windows
+}
+for name, handler in DEFAULTS.items():
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
