@@ -36,6 +36,17 @@ def raised_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def leave_signals_to_the_parent() -> None:
+    """Ignore SIGINT, SIGTERM and SIGHUP in a process that its parent ends.
+
+    A terminal sends them to all processes of a command: a worker that ended by itself would be an
+    error for the parent, which has not handled the signal yet. Call it on the main thread.
+    """
+    for name in ("SIGINT", *NAMES):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def exit_status(interrupt: KeyboardInterrupt) -> int:
     """Return 128 + the number of the signal, as shells count: 130 after Ctrl-C."""
     number = interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT

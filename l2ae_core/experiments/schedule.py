@@ -31,6 +31,7 @@ from l2ae_core.experiments.run import Folder, Result, Run
 from l2ae_core.experiments.systems import find_system
 from l2ae_core.files import atomic_file, remove_temporary_files
 from l2ae_core.locks import locked
+from l2ae_core.signals import leave_signals_to_the_parent
 from l2ae_core.training.history import TrainingError
 from l2ae_core.training.run import versions
 from l2ae_kernels.arrays import Array
@@ -215,6 +216,7 @@ def _in_process(run: Run, folder: Folder, share: int, parent: int) -> Attempt:
     A killed parent would leave it training for hours, and whoever goes on would meet it in the same
     run directory.
     """
+    leave_signals_to_the_parent()
     watch = Thread(target=_end_with, args=(parent,), name="end with the parent", daemon=True)
     watch.start()
     return _in_worker(run, folder, share)

@@ -128,6 +128,25 @@ def test_ctrl_c_in_a_terminal(jobs: int, tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_that_reaches_a_worker_first_is_handled_by_the_parent(
+    name: str, tmp_path: Path
+) -> None:
+    folder, others = Folder(tmp_path), replace(ENDLESS, seed=1)
+    process = start([ENDLESS, others], tmp_path, jobs=2)
+    history = folder.training(ENDLESS) / "history.jsonl"
+    wait_for(history, process, lines=3)
+    path = folder.result(ENDLESS)
+    lock = path.with_name(f".{path.name}.lock").read_text()  # process 123 on …
+    os.kill(int(lock.split()[1]), getattr(signal, name))
+    wait_for(history, process, lines=history.read_bytes().count(b"\n") + 3)  # it trains on
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert "stopped after 0 of 2 missing runs" in said
+
+
+@posix
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     """The signal reaches the parent alone; its workers notice, and nobody goes on training."""
     folder, others = Folder(tmp_path), replace(ENDLESS, seed=1)
