@@ -25,9 +25,12 @@ with locked(Path(sys.argv[1])):
 """
 FORK = """
 with locked(Path(sys.argv[1])):
+    begun, begin = os.pipe()
     if os.fork() == 0:
+        os.write(begin, b"1")
         sys.stdin.read()
         os._exit(0)
+    os.read(begun, 1)  # the child has closed its copies of files
     print("held", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
