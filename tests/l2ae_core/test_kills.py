@@ -17,11 +17,11 @@ AT_LEAST = {"every": 150, "interrupt": 150, "full": 150, "random": 50, "save": 4
 @pytest.mark.parametrize("part", AT_LEAST)
 def test_nothing_is_lost_by(part: str, tmp_path: Path) -> None:
     """every: SIGKILL at every write, fsync, rename, removal and new file of `l2ae fit`
-    interrupt: Ctrl-C there, twice
-    full: an error of a full disk there
+    interrupt: Ctrl-C at every fifth of these, twice
+    full: an error of a full disk at every third
     random: 50 SIGKILLs at random moments of trainings, each followed by a resume
     save: SIGKILL at all these of an estimator's `save`
-    results: the same of a run of `l2ae reproduce`
+    results: SIGKILL at every seventh of a run of `l2ae reproduce`
     """
     done = subprocess.run(
         [sys.executable, str(SCRIPT), part, str(tmp_path)], capture_output=True, text=True,
