@@ -180,8 +180,8 @@ def number(
     """Return a number from 0 to `most`, not 0 itself if `positive`; ValueError for others."""
     real = isinstance(value, REAL) and not isinstance(value, bool)
     if not (real and 0 <= value <= most) or (positive and value == 0):
-        limit = "that float32 holds" if most == LARGEST else f"and ≤ {most:g}"
-        expected = f"a number {'>' if positive else '≥'} 0 {limit}"
+        limit = f" and ≤ {most:g}" if most < LARGEST or (real and value > most) else ""
+        expected = f"a number {'>' if positive else '≥'} 0{limit}"
         raise ValueError(f"{operation}: {name} is {value!r} but expected {expected}")
     return float(value)
 
@@ -190,7 +190,7 @@ def count(operation: str, name: str, value: Any, *, least: int = 1, most: int = 
     """Return an integer from `least` to `most`; ValueError for anything else."""
     integer = type(value) is int or isinstance(value, np.integer)  # True is no number
     if not (integer and least <= value <= most):
-        expected = f"an integer from {least} to {most}"
+        expected = f"an integer ≤ {most}" if integer and value > most else f"an integer ≥ {least}"
         raise ValueError(f"{operation}: {name} is {value!r} but expected {expected}")
     return int(value)
 

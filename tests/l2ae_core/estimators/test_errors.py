@@ -20,7 +20,7 @@ def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_clusters": 0}, "n_clusters is 0 but expected an integer from 1"),
+        ({"n_clusters": 0}, "n_clusters is 0 but expected an integer ≥ 1"),
         ({"n_clusters": 61}, "n_clusters is 61 but X has only n_samples=60"),
         ({"epochs": 1.5}, "epochs is 1.5"),
         ({"batch_size": True}, "batch_size is True"),

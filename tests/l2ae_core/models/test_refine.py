@@ -124,7 +124,7 @@ def test_a_seed_gives_the_same_bits():
         ({"method": "idec", "model": network("dcec")}, "'idec' but the encoder has convolutions"),
         ({"start": np.zeros((9, 4))}, r"start is \(9, 4\) but expected finite \(10, 4\)"),
         ({"start": np.full((10, 4), np.nan)}, "expected finite"),
-        ({"checkpoint_every": 0}, "checkpoint_every is 0 but expected an integer from 1"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0 but expected an integer ≥ 1"),
         ({"checkpoint_every": 1.5}, r"checkpoint_every is 1\.5 but"),
         ({"model": network("idec").astype(np.float64)}, r"images is .* float32 but .* float64"),
         ({"n_clusters": 151}, "x has 150 rows but expected at least 151"),

@@ -205,7 +205,7 @@ def test_an_update_that_breaks_the_last_step_is_not_saved(small, tmp_path):
         (np.zeros((5, 8, 9, 1), np.float32), {}, r"images is \(5, 8, 9, 1\) but the model takes"),
         (np.zeros((0, 8, 8, 1), np.float32), {}, r"images is \(0, 8, 8, 1\)"),
         (np.zeros((5, 8, 8, 1)), {}, "images is float64 but the model's parameters are float32"),
-        (None, {"epochs": 0}, "epochs is 0 but expected an integer from 1"),
+        (None, {"epochs": 0}, "epochs is 0 but expected an integer ≥ 1"),
         (None, {"epochs": 1.5}, r"epochs is 1\.5 but"),
         (None, {"batch_size": True}, "batch_size is True but"),
         (None, {"batch_size": 0}, "batch_size is 0"),
