@@ -8,7 +8,6 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
 from itertools import count
 
 import numpy as np
@@ -20,7 +19,7 @@ from l2ae_kernels.cpu import gang as gang_module
 from l2ae_kernels.cpu import team as team_module
 from l2ae_kernels.cpu import threads as threads_module
 from l2ae_kernels.cpu.gang import run_gang, wait
-from l2ae_kernels.cpu.threads import MOST, get_threads, in_ranges, threads, use_threads
+from l2ae_kernels.cpu.threads import MOST, get_threads, in_ranges
 
 WORK = 1 << 40  # multiply-adds: worth every thread
 SOURCES = {module.__file__ for module in (gang_module, team_module, threads_module)}
@@ -262,34 +261,6 @@ def test_an_interrupted_compilation_locks_no_thread_out(when):
     caller.join(30)
     assert sorted(compiled) == [0, 1]
     assert not caller.is_alive()
-
-
-@several
-def test_threads_of_the_team_see_the_context_of_the_caller():
-    seen = []
-
-    def kernel(first, last):
-        seen.append((np.geterr()["over"], len(seen)))
-        time.sleep(0.01)
-
-    with np.errstate(over="raise"):
-        in_ranges(kernel, MOST, WORK)
-    assert {over for over, _ in seen} == {"raise"}
-    assert len(seen) == MOST
-
-
-@several
-def test_a_thread_begins_with_all_cores_unless_it_is_given_the_context():
-    with threads(1), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(get_threads).result() == MOST
-        assert pool.submit(copy_context().run, get_threads).result() == 1
-
-
-def test_a_number_of_threads_in_another_thread_is_its_own():
-    worker = threading.Thread(target=use_threads, args=(1,))
-    worker.start()
-    worker.join()
-    assert get_threads() == MOST
 
 
 def child(code, timeout=60):

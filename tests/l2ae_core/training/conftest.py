@@ -43,3 +43,21 @@ def patch_step(monkeypatch):
         monkeypatch.setattr(loop, "make_step", lambda *a: partial(replacement, real(*a)))
 
     return patch
+
+
+@pytest.fixture
+def interrupt_at(patch_step):
+    """A function that lets the n-th step of `fit` raise KeyboardInterrupt."""
+
+    def interrupt(n):
+        calls = []
+
+        def interrupted(step, x):
+            calls.append(None)
+            if len(calls) == n:
+                raise KeyboardInterrupt
+            return step(x)
+
+        patch_step(interrupted)
+
+    return interrupt

@@ -136,17 +136,9 @@ def test_other_settings_are_refused(small, tmp_path, change, message):
 
 
 def test_ctrl_c_keeps_the_history_and_says_how_to_resume(
-    small, bits, tmp_path, patch_step, monkeypatch
+    small, bits, tmp_path, interrupt_at, monkeypatch
 ):
-    calls = []
-
-    def interrupted(step, x):
-        calls.append(None)
-        if len(calls) == 3 * 5 + 2:  # epoch 4, step 2
-            raise KeyboardInterrupt
-        return step(x)
-
-    patch_step(interrupted)
+    interrupt_at(3 * 5 + 2)  # epoch 4, step 2
     with pytest.raises(KeyboardInterrupt) as caught:
         small.train(9, tmp_path)
     monkeypatch.undo()
@@ -205,20 +197,12 @@ def test_sigint_ends_a_real_process_with_a_hint(small, bits, tmp_path):
 
 
 def test_a_checkpoint_is_due_when_the_last_is_a_minute_old(
-    small, bits, tmp_path, patch_step, monkeypatch
+    small, bits, tmp_path, interrupt_at, monkeypatch
 ):
     """The clock goes by 25 seconds a look; there is one look when an epoch ends."""
     now = iter(range(0, 10**6, 25))
     monkeypatch.setattr(session, "monotonic", lambda: float(next(now)))
-    calls = []
-
-    def interrupted(step, x):
-        calls.append(None)
-        if len(calls) == 5 * 5 + 1:  # epoch 6, step 1
-            raise KeyboardInterrupt
-        return step(x)
-
-    patch_step(interrupted)
+    interrupt_at(5 * 5 + 1)  # epoch 6, step 1
     with pytest.raises(KeyboardInterrupt):
         small.train(9, tmp_path, checkpoint_every=100)
     monkeypatch.undo()
@@ -227,7 +211,7 @@ def test_a_checkpoint_is_due_when_the_last_is_a_minute_old(
 
 
 def test_what_a_shorter_training_found_does_not_stay_beside_a_longer_one(
-    small, tmp_path, patch_step
+    small, tmp_path, interrupt_at
 ):
     """Clusters of 2 epochs would be taken for those of the network after 3."""
     small.train(2, tmp_path)
@@ -235,11 +219,7 @@ def test_what_a_shorter_training_found_does_not_stay_beside_a_longer_one(
         (tmp_path / name).touch()
     small.train(2, tmp_path, resume=True)  # nothing to train
     assert (tmp_path / "clusters.npz").exists()
-
-    def interrupted(step, x):
-        raise KeyboardInterrupt
-
-    patch_step(interrupted)
+    interrupt_at(1)
     with pytest.raises(KeyboardInterrupt):
         small.train(3, tmp_path, resume=True)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.npz", "history.jsonl"}
