@@ -11,7 +11,7 @@ import numpy as np
 
 from l2ae_core import data
 from l2ae_core.commands import load_fitted
-from l2ae_core.plots import embedding_scatter, save
+from l2ae_core.figures import embedding_scatter, save
 from l2ae_kernels import ops
 
 IMAGES = 3000  # t-SNE of all takes minutes, and shows the same

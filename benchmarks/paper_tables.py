@@ -9,9 +9,9 @@ benchmarks/results/runs` prints; a test makes it again.
 """
 
 from l2ae_core.bench.machine import ROOT
-from l2ae_core.experiments import read_results
-from l2ae_core.experiments.tables import paper_tables
 from l2ae_core.files import atomic_file
+from l2ae_core.paper import read_results
+from l2ae_core.paper.tables import paper_tables
 from l2ae_core.text import rewrite
 
 RUNS, README, REGION = ROOT / "benchmarks/results/runs", ROOT / "README.md", "paper:tables"

@@ -16,9 +16,9 @@ from l2ae_core.bench import command as bench
 from l2ae_core.demo import format_table, run_demo
 from l2ae_core.demo.run import ANOMALY_DIGIT
 from l2ae_core.devices import DeviceName
-from l2ae_core.experiments import command as reproduce
 from l2ae_core.files import given_path
 from l2ae_core.gradcheck.command import main as run_gradcheck
+from l2ae_core.paper import command as reproduce
 from l2ae_core.report import command as report
 from l2ae_core.settings import CHOICES, DEFAULTS
 from l2ae_core.signals import exit_status, raised_signals

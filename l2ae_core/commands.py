@@ -27,7 +27,7 @@ from l2ae_core.data.fetch import expand_user
 from l2ae_core.devices import DeviceName, OnDevice, choose_device
 from l2ae_core.files import CLUSTERS, METRICS
 from l2ae_core.locks import locked
-from l2ae_core.models import Architecture, AutoEncoder, build
+from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.seeding import streams
 from l2ae_core.settings import (
     ARCHITECTURE,

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from l2ae_core.layers import Shape
-from l2ae_core.models import AutoEncoder
+from l2ae_core.networks import AutoEncoder
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, NoDevice, find_device
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from l2ae_core.data import Split
 from l2ae_core.files import CONFIG
-from l2ae_core.models.architectures import HiddenNorm, Model, Norm
+from l2ae_core.networks.architectures import HiddenNorm, Model, Norm
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.run import read_config

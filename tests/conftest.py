@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.cpu.codegen.vectors import get_vectors
 from l2ae_kernels.emulator import toolchain
 from l2ae_kernels.emulator.errors import CompileError
 

@@ -15,10 +15,10 @@ def warn(module: str, category: type[Warning]) -> None:
 @pytest.mark.parametrize(
     ("module", "category"),
     [
-        ("l2ae_core.plots.figures", DeprecationWarning),
+        ("l2ae_core.figures.figures", DeprecationWarning),
         ("l2ae_kernels.ops", FutureWarning),
         ("l2ae_core.layers.dense", ResourceWarning),
-        ("tests.l2ae_core.test_plots", UserWarning),
+        ("tests.l2ae_core.test_figures", UserWarning),
         ("numpy._core._methods", RuntimeWarning),
         ("sklearn.mixture._base", UserWarning),
     ],

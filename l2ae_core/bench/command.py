@@ -16,7 +16,7 @@ from l2ae_core.bench.rounds import TURN, Row, compete
 from l2ae_core.bench.text import screen
 from l2ae_core.devices import DeviceName, choose_device
 from l2ae_core.files import check_out, write_json
-from l2ae_kernels.cpu.emit.vectors import SETS, use_vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, use_vectors
 from l2ae_kernels.cpu.threads import MOST
 
 ROUNDS = {"step": 15, "norms": 15, "kmeans": 7, "operations": 7}

@@ -15,7 +15,7 @@ def main(threads: int) -> None:
     import numpy as np
 
     from l2ae_core.bench.steps import BATCH, NETWORKS
-    from l2ae_core.models import build
+    from l2ae_core.networks import build
     from l2ae_core.training.optim import Adam
     from l2ae_core.training.step import make_step
     from l2ae_kernels.cpu.threads import use_threads

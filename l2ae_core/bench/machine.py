@@ -12,7 +12,7 @@ from typing import Any
 from threadpoolctl import threadpool_info
 
 from l2ae_core.bench.rounds import Row
-from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.cpu.codegen.vectors import get_vectors
 from l2ae_kernels.cpu.threads import MOST
 
 OTHER_KERNELS = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")

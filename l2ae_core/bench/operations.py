@@ -21,7 +21,7 @@ from l2ae_core.bench.rounds import OURS, Row, Side, make_row, require_agreement,
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import output_size
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.reference.optim import AdamSettings
 
 BATCH = 256

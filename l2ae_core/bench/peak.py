@@ -12,10 +12,10 @@ from functools import cache, partial
 import numpy as np
 
 from l2ae_core.bench.rounds import OURS, Contest, Row, Side, compete
-from l2ae_kernels.cpu.emit.emitter import Module
-from l2ae_kernels.cpu.emit.integer import Value
-from l2ae_kernels.cpu.emit.machine_code import Library
-from l2ae_kernels.cpu.emit.vectors import Vectors, get_vectors
+from l2ae_kernels.cpu.codegen.emitter import Module
+from l2ae_kernels.cpu.codegen.integer import Value
+from l2ae_kernels.cpu.codegen.machine_code import Library
+from l2ae_kernels.cpu.codegen.vectors import Vectors, get_vectors
 from l2ae_kernels.cpu.threads import WORTH_A_THREAD, in_ranges
 
 CHAINS = 14  # independent sums: two units that each take four cycles need eight

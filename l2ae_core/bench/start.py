@@ -16,7 +16,7 @@ from pathlib import Path
 
 from l2ae_core.bench.rounds import Row, make_row
 from l2ae_kernels.checked_files import ENVIRONMENT as KERNELS
-from l2ae_kernels.cpu.emit import vectors
+from l2ae_kernels.cpu.codegen import vectors
 
 WARM_STARTS = 3
 COMMAND = (sys.executable, "-m", "l2ae_core.bench.first_step")

@@ -10,7 +10,7 @@ from l2ae_core.bench import peers
 from l2ae_core.bench.rounds import OURS, Contest, Disagreement, Side, require_agreement
 from l2ae_core.layers import LeakyReLU, ReLU
 from l2ae_core.layers.base import Params
-from l2ae_core.models import Architecture, AutoEncoder, build
+from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import make_step
 from l2ae_kernels.arrays import Array

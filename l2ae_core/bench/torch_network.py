@@ -38,7 +38,7 @@ from l2ae_core.layers import (
     Reshape,
 )
 from l2ae_core.layers.base import Params, Shape
-from l2ae_core.models import AutoEncoder
+from l2ae_core.networks import AutoEncoder
 from l2ae_kernels.arrays import Array
 
 VARIANTS = ("torch", "torch-jit")  # eager, and the traced graph

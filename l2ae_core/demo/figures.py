@@ -1,11 +1,11 @@
-"""The figures of the demo; see `l2ae_core.plots`."""
+"""The figures of the demo; see `l2ae_core.figures`."""
 
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from l2ae_core import plots
+from l2ae_core import figures
 from l2ae_core.data import Dataset
 from l2ae_core.demo.parts import NAMES, Clustered, Plan, Scored
 from l2ae_core.files import METRICS
@@ -34,24 +34,24 @@ def draw(
         "reconstruction error, l2 constraint": scored["l2"].error,
     }
     return {
-        "embedding.png": plots.embedding_scatter(
+        "embedding.png": figures.embedding_scatter(
             {NAMES[norm]: c.codes for norm, c in clustered.items()},
             data.labels,
             {NAMES[norm]: c.labels for norm, c in clustered.items()},
             title=whole,
             seed=plan.seed,
         ),
-        "confusion.png": plots.matched_confusion(
+        "confusion.png": figures.matched_confusion(
             data.labels, l2.labels, title=f"{whole}, l2 constraint"
         ),
-        "loss.png": plots.loss_curve(
+        "loss.png": figures.loss_curve(
             {NAMES[norm]: c.history.losses for norm, c in clustered.items()}, title=whole
         ),
-        "reconstructions.png": plots.reconstructions(
+        "reconstructions.png": figures.reconstructions(
             data.images, l2.model.reconstruct(data.images), title=f"{whole}, l2 constraint"
         ),
-        "roc.png": plots.roc_curves(scores, anomalous, title=held_out),
-        "scores.png": plots.score_histogram(
+        "roc.png": figures.roc_curves(scores, anomalous, title=held_out),
+        "scores.png": figures.score_histogram(
             scored["l2"].normality, anomalous, tau, title=f"{held_out}, l2 constraint"
         ),
     }
@@ -61,4 +61,4 @@ def write(out: Path, drawn: dict[str, Figure]) -> None:
     """Write the figures. An older metrics.json goes first: it belongs to the older figures."""
     (out / METRICS).unlink(missing_ok=True)
     for name, figure in drawn.items():
-        plots.save(figure, out / name)
+        figures.save(figure, out / name)

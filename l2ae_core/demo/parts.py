@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from l2ae_core.anomaly import contaminate, cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.data import Dataset
-from l2ae_core.models import Architecture, AutoEncoder, build
-from l2ae_core.models.architectures import Norm
+from l2ae_core.networks import Architecture, AutoEncoder, build
+from l2ae_core.networks.architectures import Norm
 from l2ae_core.seeding import streams
 from l2ae_core.training.history import History
 from l2ae_core.training.loop import fit

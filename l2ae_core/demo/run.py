@@ -26,7 +26,7 @@ from l2ae_core.demo.parts import (
     contaminated,
 )
 from l2ae_core.files import METRICS, check_out, write_json
-from l2ae_core.models.architectures import Norm
+from l2ae_core.networks.architectures import Norm
 from l2ae_core.seeding import streams
 from l2ae_core.training.run import versions
 from l2ae_kernels.cpu.threads import MOST, threads

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.estimators import inputs, storage
 from l2ae_core.estimators.parameters import check_parameters
-from l2ae_core.models.architectures import Architecture, build
-from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.networks.architectures import Architecture, build
+from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.seeding import streams
 from l2ae_core.training import loop
 from l2ae_core.training.optim import Adam

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from l2ae_core.data.array_files import out_of_range, require_channels_last
-from l2ae_core.models.architectures import Architecture
+from l2ae_core.networks.architectures import Architecture
 from l2ae_kernels.arrays import Array
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)

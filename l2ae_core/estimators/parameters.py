@@ -3,7 +3,7 @@
 from numbers import Real
 from typing import Any, get_args
 
-from l2ae_core.models.architectures import Model, Norm
+from l2ae_core.networks.architectures import Model, Norm
 from l2ae_kernels.ops.checks import count, number
 
 COUNTS = ("n_clusters", "latent_dim", "epochs", "batch_size", "n_init")

@@ -17,7 +17,7 @@ from l2ae_core.array_readers import array_entry, float_group, json_entry, read_n
 from l2ae_core.estimators.parameters import check_parameters
 from l2ae_core.files import atomic_file, check_out
 from l2ae_core.layers.base import Params
-from l2ae_core.models.architectures import Architecture, build, require_weights
+from l2ae_core.networks.architectures import Architecture, build, require_weights
 from l2ae_core.readers import entry, one_line
 from l2ae_core.training.history import copy_into, parse_records
 

@@ -10,14 +10,14 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.baselines.drae import drae_loss
+from l2ae_core.baselines.generative import Generative
+from l2ae_core.baselines.gmvae import GMVAEArchitecture, build_gmvae
+from l2ae_core.baselines.likelihood import LikelihoodName
+from l2ae_core.baselines.vae import VAEArchitecture, build_vae
 from l2ae_core.layers import Params
-from l2ae_core.models.architectures import Architecture, build
-from l2ae_core.models.autoencoder import AutoEncoder
-from l2ae_core.models.drae import drae_loss
-from l2ae_core.models.generative import Generative
-from l2ae_core.models.gmvae import GMVAEArchitecture, build_gmvae
-from l2ae_core.models.likelihood import LikelihoodName
-from l2ae_core.models.vae import VAEArchitecture, build_vae
+from l2ae_core.networks.architectures import Architecture, build
+from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_kernels.arrays import Array
 
 SIDE = 8  # of the images

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence, target_distribution
 from l2ae_core.gradcheck import baselines
 from l2ae_core.gradcheck.check import check_function, check_layer
 from l2ae_core.gradcheck.report import Report
@@ -28,8 +29,7 @@ from l2ae_core.layers import (
     Reshape,
     Sequential,
 )
-from l2ae_core.models.architectures import Architecture, HiddenNorm, Norm, build
-from l2ae_core.models.dec.assignment import StudentAssignment, kl_divergence, target_distribution
+from l2ae_core.networks.architectures import Architecture, HiddenNorm, Norm, build
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_kernels.arrays import Array
 

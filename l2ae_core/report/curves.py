@@ -5,12 +5,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from l2ae_core.experiments.finder import NAMES
-from l2ae_core.experiments.result_check import QUANTILES, Task
-from l2ae_core.experiments.run import Result
-from l2ae_core.experiments.statistics import summarize
-from l2ae_core.plots import epoch_bands, restart_dots, roc_bands
-from l2ae_core.plots.style import line_styles
+from l2ae_core.figures import epoch_bands, restart_dots, roc_bands
+from l2ae_core.figures.style import line_styles
+from l2ae_core.paper.finder import NAMES
+from l2ae_core.paper.result_check import QUANTILES, Task
+from l2ae_core.paper.run import Result
+from l2ae_core.paper.statistics import summarize
 from l2ae_core.report.evidence import (
     families,
     in_pair,

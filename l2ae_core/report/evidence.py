@@ -6,13 +6,13 @@ Of several numbers of epochs the largest counts, as in the tables.
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from l2ae_core.experiments import tables
-from l2ae_core.experiments.finder import NAMES, Finder
-from l2ae_core.experiments.paper import PAIRS
-from l2ae_core.experiments.result_check import SCORES, Task
-from l2ae_core.experiments.run import Result, read_results
-from l2ae_core.experiments.systems import SYSTEMS
-from l2ae_core.plots.style import LINES, line_styles
+from l2ae_core.figures.style import LINES, line_styles
+from l2ae_core.paper import tables
+from l2ae_core.paper.finder import NAMES, Finder
+from l2ae_core.paper.paper import PAIRS
+from l2ae_core.paper.result_check import SCORES, Task
+from l2ae_core.paper.run import Result, read_results
+from l2ae_core.paper.systems import SYSTEMS
 from l2ae_core.readers import entry
 
 CLUSTERING = SCORES["clustering"]

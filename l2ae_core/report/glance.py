@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from l2ae_core.experiments.finder import NAMES, Finder
-from l2ae_core.experiments.paper import DIGITS, PAIRS, TABLES
-from l2ae_core.experiments.run import Result
-from l2ae_core.experiments.statistics import summarize
-from l2ae_core.experiments.tables.detection import means_by_digit
+from l2ae_core.paper.finder import NAMES, Finder
+from l2ae_core.paper.paper import DIGITS, PAIRS, TABLES
+from l2ae_core.paper.run import Result
+from l2ae_core.paper.statistics import summarize
+from l2ae_core.paper.tables.detection import means_by_digit
 from l2ae_core.report.evidence import PLAIN, percentage, title
 from l2ae_core.report.markup import Markup, element
 from l2ae_core.text import ranges

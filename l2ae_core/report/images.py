@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from l2ae_core.array_readers import read_npz
-from l2ae_core.experiments.figure1 import PANELS, Figure1, maps_file
-from l2ae_core.experiments.finder import NAMES
-from l2ae_core.experiments.run import Folder, Result
-from l2ae_core.plots import class_map
+from l2ae_core.figures import class_map
+from l2ae_core.paper.figure1 import PANELS, Figure1, maps_file
+from l2ae_core.paper.finder import NAMES
+from l2ae_core.paper.run import Folder, Result
 from l2ae_core.report.evidence import in_pair, of_task, percentage, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import montage, png, svg

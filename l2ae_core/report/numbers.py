@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from l2ae_core.experiments.finder import NAMES, Finder
-from l2ae_core.experiments.paper import PAIRS
-from l2ae_core.experiments.run import Result
-from l2ae_core.experiments.statistics import paired_difference, summarize
-from l2ae_core.experiments.tables import paper_tables, percent
-from l2ae_core.plots import paired
+from l2ae_core.figures import paired
+from l2ae_core.paper.finder import NAMES, Finder
+from l2ae_core.paper.paper import PAIRS
+from l2ae_core.paper.run import Result
+from l2ae_core.paper.statistics import paired_difference, summarize
+from l2ae_core.paper.tables import paper_tables, percent
 from l2ae_core.report.evidence import CLUSTERING, of_task, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import svg

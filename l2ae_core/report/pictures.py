@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from l2ae_core.plots.style import CLASS_COLOURS, FAINT, GRID, INK, LINES, default_style
+from l2ae_core.figures.style import CLASS_COLOURS, FAINT, GRID, INK, LINES, default_style
 from l2ae_core.report.markup import Markup, element
 from l2ae_kernels.arrays import Array
 
-CURVES = ("blue", "vermilion", "green", "ink")  # the colours of plots.style.LINES
+CURVES = ("blue", "vermilion", "green", "ink")  # the colours of figures.style.LINES
 VARIABLES = {
     "#ffffff": "card",
     INK.lower(): "ink",

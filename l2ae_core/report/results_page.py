@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from l2ae_core.experiments.finder import NAMES
-from l2ae_core.experiments.paper import TABLES
-from l2ae_core.experiments.run import Folder
-from l2ae_core.experiments.tables import paper_tables
+from l2ae_core.paper.finder import NAMES
+from l2ae_core.paper.paper import TABLES
+from l2ae_core.paper.run import Folder
+from l2ae_core.paper.tables import paper_tables
 from l2ae_core.report import curves, images, numbers
 from l2ae_core.report.evidence import duration, in_order, longest, read
 from l2ae_core.report.glance import glance

@@ -9,9 +9,9 @@ import numpy as np
 
 from l2ae_core.anomaly import threshold_at_fpr
 from l2ae_core.clusters import SavedClusters
-from l2ae_core.experiments.tables import percent
+from l2ae_core.figures import epoch_bands, value_histogram
 from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS
-from l2ae_core.plots import epoch_bands, value_histogram
+from l2ae_core.paper.tables import percent
 from l2ae_core.readers import entry, read_json
 from l2ae_core.report.evidence import CLUSTERING, duration
 from l2ae_core.report.markup import Markup, definitions, element, figure, grid, paragraph, table

@@ -28,15 +28,15 @@ from l2ae_core.training.products import (
 )
 from l2ae_core.training.stages import Linear, Stage
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register import calls
-from l2ae_kernels.cpu.register.calls import FLOAT, Call, Images
-from l2ae_kernels.cpu.register.elementwise import SQUARED_ERROR
-from l2ae_kernels.cpu.register.filtering import Filtering
-from l2ae_kernels.cpu.register.library import library
-from l2ae_kernels.cpu.register.ops import address
-from l2ae_kernels.cpu.register.pack import COPY, packed_size
-from l2ae_kernels.cpu.register.program import Program
+from l2ae_kernels.cpu.codegen.vectors import Vectors
+from l2ae_kernels.cpu.microkernels import calls
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, Images
+from l2ae_kernels.cpu.microkernels.elementwise import SQUARED_ERROR
+from l2ae_kernels.cpu.microkernels.filtering import Filtering
+from l2ae_kernels.cpu.microkernels.library import library
+from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
+from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 
 ALIGNMENT = 16  # floats: a cache line

@@ -26,14 +26,14 @@ from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import AdamUpdate, Optimizer
 from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register.adam import REDUCE_ADAM
-from l2ae_kernels.cpu.register.calls import FLOAT, Call
-from l2ae_kernels.cpu.register.elementwise import REDUCE, SQUARED_ERROR
-from l2ae_kernels.cpu.register.library import library
-from l2ae_kernels.cpu.register.ops import address
-from l2ae_kernels.cpu.register.pack import COPY
-from l2ae_kernels.cpu.register.program import Program
+from l2ae_kernels.cpu.codegen.vectors import Vectors
+from l2ae_kernels.cpu.microkernels.adam import REDUCE_ADAM
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
+from l2ae_kernels.cpu.microkernels.elementwise import REDUCE, SQUARED_ERROR
+from l2ae_kernels.cpu.microkernels.library import library
+from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.pack import COPY
+from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 
 PARTS = 8  # ranges of samples with a gradient of their own, and so the most threads

@@ -8,7 +8,7 @@ thread.
 
 Dense layers have many weights and small activations: 3.3 million and 1.7 for a batch of 256 of the
 network in the paper. So, unlike with convolutions, the whole batch is kept, and dW is made last, a
-few columns over all samples at a time (kernels: l2ae_kernels.cpu.register.dense). There are no
+few columns over all samples at a time (kernels: l2ae_kernels.cpu.microkernels.dense). There are no
 private sums of 13 MB a thread to write, read and add; where Adam follows at once there is no dW in
 memory at all.
 
@@ -28,18 +28,18 @@ from l2ae_core.training.normalizations import Constants, Normalization, Place
 from l2ae_core.training.optim import AdamUpdate, Optimizer
 from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.machine_code import Library
-from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register.calls import FLOAT, Call, Images, sum_rows
-from l2ae_kernels.cpu.register.dense_calls import (
+from l2ae_kernels.cpu.codegen.machine_code import Library
+from l2ae_kernels.cpu.codegen.vectors import Vectors
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, Images, sum_rows
+from l2ae_kernels.cpu.microkernels.dense_calls import (
     Gradient,
     Weights,
     dense,
 )
-from l2ae_kernels.cpu.register.elementwise import SQUARED_ERROR
-from l2ae_kernels.cpu.register.library import library
-from l2ae_kernels.cpu.register.ops import address
-from l2ae_kernels.cpu.register.program import Program
+from l2ae_kernels.cpu.microkernels.elementwise import SQUARED_ERROR
+from l2ae_kernels.cpu.microkernels.library import library
+from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
 
 SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache

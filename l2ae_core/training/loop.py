@@ -15,7 +15,7 @@ from numpy.random import Generator
 from tqdm import tqdm
 
 from l2ae_core.layers.describe import class_name, is_ours
-from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.training.history import EpochRecord, History
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import Optimizer

@@ -8,10 +8,10 @@ import numpy as np
 
 from l2ae_core.layers import Params
 from l2ae_core.training.stages import Linear, Normalize, Stage, Standardize
-from l2ae_kernels.cpu.register.calls import Call
-from l2ae_kernels.cpu.register.elementwise import NORMALIZE, NORMALIZE_ADJOINT
-from l2ae_kernels.cpu.register.ops import address
-from l2ae_kernels.cpu.register.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
+from l2ae_kernels.cpu.microkernels.calls import Call
+from l2ae_kernels.cpu.microkernels.elementwise import NORMALIZE, NORMALIZE_ADJOINT
+from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
 
 Normalization: TypeAlias = Normalize | Standardize
 

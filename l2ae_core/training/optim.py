@@ -11,13 +11,13 @@ import numpy as np
 from l2ae_core.layers.base import Params, is_exactly
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.cpu.optim import AdamNumbers, adam_numbers
+from l2ae_kernels.cpu.numba.optim import AdamNumbers, adam_numbers
 from l2ae_kernels.reference.optim import AdamSettings, AdamVariant
 
 
 @dataclass(frozen=True)
 class AdamUpdate:
-    """What a kernel needs to do a step of Adam itself, see l2ae_kernels.cpu.register.adam."""
+    """What a kernel needs to do a step of Adam itself, see l2ae_kernels.cpu.microkernels.adam."""
 
     m: Params
     v: Params

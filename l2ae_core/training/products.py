@@ -4,7 +4,7 @@
     gradient   dW += adjoint in W of (x, dy)
     backward   dx = finish(Aᵀ dy), finish being the mask of the activation that made x
 
-`finish` is the activation with `slope`, or, with a `gate`, its adjoint (cpu/register/tiles.py).
+`finish` is the activation with `slope`, or, with a `gate`, its adjoint (cpu/microkernels/tiles.py).
 Everything is an address in the memory of one thread.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from l2ae_kernels.cpu.emit.vectors import Vectors
-from l2ae_kernels.cpu.register import calls, dense_calls
-from l2ae_kernels.cpu.register.calls import Call, Geometry, Images
-from l2ae_kernels.cpu.register.filtering import Filtering
+from l2ae_kernels.cpu.codegen.vectors import Vectors
+from l2ae_kernels.cpu.microkernels import calls, dense_calls
+from l2ae_kernels.cpu.microkernels.calls import Call, Geometry, Images
+from l2ae_kernels.cpu.microkernels.filtering import Filtering
 
 
 class Products(Protocol):

@@ -20,8 +20,8 @@ import numpy as np
 import l2ae_core
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
 from l2ae_core.locks import locked
-from l2ae_core.models.architectures import Architecture, build, require_weights
-from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.networks.architectures import Architecture, build, require_weights
+from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.readers import entry, one_line, read_json
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import CheckpointError

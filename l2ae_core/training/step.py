@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from l2ae_core.layers import Dense, Params, Shape
 from l2ae_core.layers.base import HasArrays, is_exactly, weight_grads
-from l2ae_core.models.autoencoder import AutoEncoder
+from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
@@ -29,7 +29,7 @@ from l2ae_core.training.stages import (
     stages_of,
 )
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.cpu.codegen.vectors import get_vectors
 
 Compiled: TypeAlias = CompiledConvolutional | CompiledDense
 
@@ -155,7 +155,7 @@ def make_step(
     """Return the fastest step for an AutoEncoder: compiled where all its layers allow it.
 
     Both give the same result up to the rounding of float32. The compiled step takes float32, wants
-    emitted kernels (l2ae_kernels.cpu.emit.vectors), and layers that `stages.stages_of` knows.
+    emitted kernels (l2ae_kernels.cpu.codegen.vectors), and layers that `stages.stages_of` knows.
     Classes that override something are called, layer by layer.
     """
     if _compile(model, model.params, at_code) is None:

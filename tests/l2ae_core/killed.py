@@ -27,10 +27,10 @@ from l2ae_core import commands, files, locks
 from l2ae_core.array_readers import read_npz
 from l2ae_core.cli import main
 from l2ae_core.estimators import AutoEncoderClusterer
-from l2ae_core.experiments import Run
-from l2ae_core.experiments.run import Folder, Result
-from l2ae_core.experiments.schedule import do
-from l2ae_core.models import Architecture
+from l2ae_core.networks import Architecture
+from l2ae_core.paper import Run
+from l2ae_core.paper.run import Folder, Result
+from l2ae_core.paper.schedule import do
 from l2ae_kernels.cpu.threads import use_threads
 
 RUN_FILES = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "metrics.json"}

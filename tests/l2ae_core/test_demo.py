@@ -17,8 +17,8 @@ from l2ae_core.clustering.metrics import accuracy
 from l2ae_core.data import load
 from l2ae_core.demo import format_table, parts, run, run_demo
 from l2ae_core.demo.parts import Plan, Scored
-from l2ae_core.models import Architecture, AutoEncoder, build
-from l2ae_core.plots import embedding
+from l2ae_core.figures import embedding
+from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.seeding import streams
 from l2ae_core.training.history import History
 

@@ -7,7 +7,7 @@ from l2ae_core import devices
 from l2ae_core.cli import main
 from l2ae_core.commands import cluster, score
 from l2ae_core.devices import OnDevice, choose_device
-from l2ae_core.models import Architecture, build
+from l2ae_core.networks import Architecture, build
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import get_place
 from l2ae_kernels.cuda.device import NoDevice, emulate

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from l2ae_kernels.cpu.emit.vectors import get_vectors
+from l2ae_kernels.cpu.codegen.vectors import get_vectors
 
 pytestmark = pytest.mark.slow
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -32,7 +32,7 @@ print(AutoEncoderClusterer(5, model="dense", epochs=1, random_state=0).fit(x).la
 STEPS = """
 import _thread, sys, threading
 import numpy as np
-from l2ae_core.models import Architecture, build
+from l2ae_core.networks import Architecture, build
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import make_step
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from l2ae_core import plots
+from l2ae_core import figures
 from l2ae_kernels.arrays import Array
 
-from .figures import CLASSES, N, clusters, codes
+from .made_up_figures import CLASSES, N, clusters, codes
 
 CLOSE: dict[str, Array] = {
     "one row apart": np.where(np.arange(40)[:, None] == 7, np.nextafter(1, 2), 1) * np.ones(10),
@@ -25,7 +25,7 @@ CLOSE: dict[str, Array] = {
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 @pytest.mark.parametrize("name", CLOSE)
 def test_codes_that_nearly_fell_together_have_a_map(name: str, method: str) -> None:
-    points = plots.project(CLOSE[name], method)  # type: ignore[arg-type]
+    points = figures.project(CLOSE[name], method)  # type: ignore[arg-type]
     assert points.shape == (len(CLOSE[name]), 2)
     assert np.isfinite(points).all()
     assert np.ptp(points) > 0
@@ -35,20 +35,20 @@ def test_codes_that_nearly_fell_together_have_a_map(name: str, method: str) -> N
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
 def test_equal_codes_lie_at_one_point(value: float, method: str, tmp_path: Path) -> None:
     equal = np.full((N, 10), value, np.float32)
-    np.testing.assert_array_equal(plots.project(equal, method), np.zeros((N, 2)))  # type: ignore[arg-type]
-    figure = plots.embedding_scatter({"u": equal}, CLASSES, {"u": clusters()}, method=method)  # type: ignore[arg-type]
-    plots.save(figure, tmp_path / "a.png", dpi=30)
-    plots.save(plots.class_map(np.zeros((N, 2)), CLASSES), tmp_path / "b.png", dpi=30)
+    np.testing.assert_array_equal(figures.project(equal, method), np.zeros((N, 2)))  # type: ignore[arg-type]
+    figure = figures.embedding_scatter({"u": equal}, CLASSES, {"u": clusters()}, method=method)  # type: ignore[arg-type]
+    figures.save(figure, tmp_path / "a.png", dpi=30)
+    figures.save(figures.class_map(np.zeros((N, 2)), CLASSES), tmp_path / "b.png", dpi=30)
 
 
 def test_projections_are_reproducible() -> None:
     for method in ("pca", "tsne"):
-        first, second = (plots.project(codes(), method, seed=3) for _ in range(2))  # type: ignore[arg-type]
+        first, second = (figures.project(codes(), method, seed=3) for _ in range(2))  # type: ignore[arg-type]
         assert first.shape == (N, 2)
         np.testing.assert_array_equal(first, second)
 
 
 def test_pca_keeps_the_largest_spread_first() -> None:
     points = np.diag([1.0, 5.0, 3.0])[np.repeat([0, 1, 2], 4)] * np.tile([1, -1], 6)[:, None]
-    spread = plots.project(points, "pca").std(axis=0)
+    spread = figures.project(points, "pca").std(axis=0)
     np.testing.assert_allclose(spread, [5 / np.sqrt(3), 3 / np.sqrt(3)])

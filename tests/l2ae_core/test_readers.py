@@ -16,8 +16,8 @@ from l2ae_core.array_readers import array_entry, read_npy, read_npz
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import DataError, load
 from l2ae_core.estimators import AutoEncoderClusterer
-from l2ae_core.experiments import read_results
-from l2ae_core.experiments.figure1 import Figure1
+from l2ae_core.paper import read_results
+from l2ae_core.paper.figure1 import Figure1
 from l2ae_core.readers import MAX_DEPTH, MAX_TEXT, parse_json, read_json, read_json_lines
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import read_history

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from l2ae_kernels.cpu.emit.vectors import SETS, vectors
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
+from l2ae_kernels.operations import IMPLEMENTATIONS
 
 # Sums of up to some thousand products of standard normals, whatever their order, and by Winograd's
 # filtering: a few hundred units in the last place of the largest result.

@@ -10,7 +10,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import emulate
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES, EMPTY
 from l2ae_kernels.reference.optim import AdamSettings
 

@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 
 from l2ae_kernels import ops
-from l2ae_kernels.cpu.emit.vectors import SETS, get_vectors, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, get_vectors, vectors
 from l2ae_kernels.cpu.gang import run_gang, wait
 from l2ae_kernels.cpu.threads import MOST, threads
 

@@ -15,7 +15,7 @@ from l2ae_kernels.cpu import jit as jit_module
 from l2ae_kernels.cpu.jit import jit
 
 CALL = """
-from l2ae_kernels.cpu.nearest.short import pass_short  # holds code of sums.py
+from l2ae_kernels.cpu.kmeans.short import pass_short  # holds code of sums.py
 print(pass_short._cache.sources)
 """
 
@@ -93,7 +93,7 @@ def test_a_change_in_another_file_changes_the_key(tmp_path):
     shutil.copytree(root, tmp_path / "l2ae_kernels", ignore=shutil.ignore_patterns("__pycache__"))
     stamps = []
     for line in ("", "# another one"):
-        with (tmp_path / "l2ae_kernels/cpu/nearest/sums.py").open("a") as file:
+        with (tmp_path / "l2ae_kernels/cpu/kmeans/sums.py").open("a") as file:
             file.write(line)
         run = [sys.executable, "-c", CALL]
         done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.vectors import SETS, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.vectors import SETS, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
 from l2ae_kernels.cuda.device import emulate
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES
 
 from .arguments import NUMBERS, draw_arrays, results

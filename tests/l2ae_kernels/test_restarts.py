@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.cpu.emit.vectors import SETS, get_vectors, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 from l2ae_kernels.reference.restarts import BLOCK
 

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
-from l2ae_kernels.cpu.nearest.call import call
+from l2ae_kernels.cpu.kmeans.call import call
 from l2ae_kernels.cpu.threads import available, get_threads, run_region
 
 LOOKS = 2000  # at the counter before the core is given away

@@ -28,7 +28,7 @@ import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.machine_code import Library
+from l2ae_kernels.cpu.codegen.machine_code import Library
 
 # Of Python's C interface, in the order in which `region` finds their addresses.
 API = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import Padding, Pair, output_size, require_shape
-from l2ae_kernels.implementations import pick
+from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, output, pair, zeros
 
 

@@ -1,7 +1,7 @@
 """Dense products, sums over samples, rectifiers."""
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.implementations import pick
+from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, number, output
 
 

@@ -2,7 +2,7 @@
 
 from l2ae_kernels.arrays import Array, get_place
 from l2ae_kernels.geometry import require_shape
-from l2ae_kernels.implementations import pick
+from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import count, inputs, readable, require_array
 from l2ae_kernels.reference.restarts import Restarts
 

@@ -6,7 +6,7 @@ Without affine parameters γ is 1 and β is 0: None stands for both.
 import numpy as np
 
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.implementations import pick
+from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, number, output, readable
 
 

@@ -1,7 +1,7 @@
 """The step of Adam."""
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.implementations import pick
+from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import count, inputs, require_apart, writable
 from l2ae_kernels.reference.optim import AdamSettings
 

@@ -9,7 +9,7 @@ from l2ae_core.bench.machine import OTHER_KERNELS
 from l2ae_core.bench.points import Points
 from l2ae_core.bench.rounds import OURS, Contest
 from l2ae_core.cli import main
-from l2ae_kernels.cpu.emit.vectors import get_vectors, vectors
+from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, get_threads
 
 

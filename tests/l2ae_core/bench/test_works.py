@@ -9,10 +9,10 @@ import pytest
 from l2ae_core.bench import operations, peak, peers, points, start, steps
 from l2ae_core.bench.points import Points
 from l2ae_core.bench.rounds import OURS, Disagreement, compete
-from l2ae_core.models import Architecture, build
+from l2ae_core.networks import Architecture, build
 from l2ae_core.training.step import make_step
-from l2ae_kernels.cpu.emit.vectors import get_vectors
-from l2ae_kernels.implementations import IMPLEMENTATIONS, Implementation
+from l2ae_kernels.cpu.codegen.vectors import get_vectors
+from l2ae_kernels.operations import IMPLEMENTATIONS, Implementation
 
 FEW = Points(3000, 10, 5, groups=5, noise=0.6)
 

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from l2ae_core.clustering.kmeans import Clustering, assign_and_fill, kmeans
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.emit.vectors import SETS, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 
 from .made_up import blobs, rng

@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image
 
 from l2ae_core import commands, data
+from l2ae_core.baselines.dec import DecSettings, refine
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import mnist, usps
 from l2ae_core.data.digits import load_digits
 from l2ae_core.data.fetch import RemoteFile
 from l2ae_core.estimators import AutoEncoderClusterer
-from l2ae_core.experiments import read_results
-from l2ae_core.models import Architecture, build
-from l2ae_core.models.dec import DecSettings, refine
+from l2ae_core.networks import Architecture, build
+from l2ae_core.paper import read_results
 from l2ae_core.report.evidence import read as read_evidence
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page

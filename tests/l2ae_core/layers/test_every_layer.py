@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from l2ae_core.baselines.dec import StudentAssignment
 from l2ae_core.layers import (
     BatchNorm,
     Conv2d,
@@ -20,7 +21,6 @@ from l2ae_core.layers import (
     Sequential,
     Tanh,
 )
-from l2ae_core.models.dec import StudentAssignment
 from l2ae_kernels.arrays import Array
 
 # Truncation h² and rounding 1e-16/h are both below 1e-8 for values and curvatures of order one.

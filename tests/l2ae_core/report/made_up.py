@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.experiments.figure1 import PANELS, Figure1
-from l2ae_core.experiments.run import Folder, Result, Run
+from l2ae_core.paper.figure1 import PANELS, Figure1
+from l2ae_core.paper.run import Folder, Result, Run
 
 VOID = {"img", "meta", "link", "br", "input", "hr"}
 EPOCHS = 6

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-from l2ae_core import plots
-from l2ae_core.experiments.tables import percent
+from l2ae_core import figures
+from l2ae_core.paper.tables import percent
 from l2ae_core.report.evidence import families
 from l2ae_core.report.markup import Markup, element, table
 from l2ae_core.report.page import Section, page
@@ -24,7 +24,7 @@ from .made_up import Page
 
 def drawing() -> Figure:
     values = np.linspace(0.99871, 0.99999, 500)
-    return plots.value_histogram(values, 0.99941, x="v", label="τ = 0.9994")
+    return figures.value_histogram(values, 0.99941, x="v", label="τ = 0.9994")
 
 
 def test_text_is_escaped_and_markup_is_kept() -> None:
@@ -108,7 +108,7 @@ def test_losses_that_do_not_compare_share_no_panel() -> None:
 
 
 def test_a_band_is_the_median_and_the_range() -> None:
-    figure = plots.epoch_bands({"a": [[1, 2, 30], [3, 4, 50], [2, 9, 40]]}, y="loss")
+    figure = figures.epoch_bands({"a": [[1, 2, 30], [3, 4, 50], [2, 9, 40]]}, y="loss")
     line = figure.axes[0].lines[0]
     np.testing.assert_allclose(line.get_ydata(), [2, 4, 40])
     np.testing.assert_allclose(line.get_xdata(), [1, 2, 3])
@@ -121,7 +121,7 @@ def test_a_band_is_the_median_and_the_range() -> None:
     ("low", "high"), [(0.07, 0.16), (2.33, 2.44), (0.01, 0.15), (0.4, 16), (1e-6, 1e3), (5, 5)]
 )
 def test_an_axis_has_numbers_to_read(low: float, high: float) -> None:
-    figure = plots.epoch_bands({"a": [[high, low]]}, y="loss")
+    figure = figures.epoch_bands({"a": [[high, low]]}, y="loss")
     figure.draw_without_rendering()
     ax = figure.axes[0]
     bottom, top = ax.get_ylim()
@@ -134,25 +134,25 @@ def test_an_axis_has_numbers_to_read(low: float, high: float) -> None:
                                     {"a": [[0.0]]}, {"a": []}])  # fmt: skip
 def test_curves_that_cannot_be_drawn_are_refused(curves: dict[str, list[list[float]]]) -> None:
     with pytest.raises(ValueError, match="epoch_bands: "):
-        plots.epoch_bands(curves, y="loss")
+        figures.epoch_bands(curves, y="loss")
 
 
 def test_the_roc_panel_has_the_line_of_chance() -> None:
-    figure = plots.roc_bands([0, 0.5, 1], {"a": [[0, 0.9, 1], [0, 0.7, 1]]})
+    figure = figures.roc_bands([0, 0.5, 1], {"a": [[0, 0.9, 1], [0, 0.7, 1]]})
     chance, curve = figure.axes[0].lines
     np.testing.assert_allclose(chance.get_xydata(), [[0, 0], [1, 1]])
     np.testing.assert_allclose(curve.get_ydata(), [0, 0.8, 1])
 
 
 def test_restarts_are_measured_from_the_best_of_their_run() -> None:
-    figure = plots.restart_dots({"seed 0": [10, 11, 10], "seed 1": [200, 150]})
+    figure = figures.restart_dots({"seed 0": [10, 11, 10], "seed 1": [200, 150]})
     first, second = figure.axes[0].lines
     np.testing.assert_allclose(first.get_xdata(), [0, 10, 0])
     np.testing.assert_allclose(second.get_xdata(), [100 / 3, 0])
 
 
 def test_pairs_are_joined_seed_by_seed() -> None:
-    figure = plots.paired({"no l2": [70, 80], "l2": [90, 85]}, chance=10, y="accuracy, %")
+    figure = figures.paired({"no l2": [70, 80], "l2": [90, 85]}, chance=10, y="accuracy, %")
     lines = [line.get_ydata() for line in figure.axes[0].lines[:2]]
     np.testing.assert_allclose(lines, [[70, 90], [80, 85]])
     words = [t.get_text() for t in figure.axes[0].texts]
@@ -163,7 +163,7 @@ def test_every_point_of_a_map_is_drawn() -> None:
     """Dots are lines of almost no length, which a renderer may round away."""
     grid = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), axis=-1).reshape(-1, 2)
     points = grid + np.random.default_rng(0).uniform(-0.2, 0.2, grid.shape)
-    figure = plots.class_map(points, np.zeros(len(points), int))
+    figure = figures.class_map(points, np.zeros(len(points), int))
     figure.set_dpi(150)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="raw", dpi=150)
@@ -176,8 +176,8 @@ def test_every_point_of_a_map_is_drawn() -> None:
 
 def test_maps_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(3, 2\)"):
-        plots.class_map(np.zeros((4, 2)), np.zeros(3, int))
+        figures.class_map(np.zeros((4, 2)), np.zeros(3, int))
     with pytest.raises(ValueError, match="11 classes"):
-        plots.class_map(np.random.default_rng(0).random((11, 2)), np.arange(11))
+        figures.class_map(np.random.default_rng(0).random((11, 2)), np.arange(11))
     with pytest.raises(ValueError, match="empty"):
-        plots.class_maps({}, np.zeros(3, int), notes={})
+        figures.class_maps({}, np.zeros(3, int), notes={})

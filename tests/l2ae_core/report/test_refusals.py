@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.cli import main
-from l2ae_core.experiments import read_results
+from l2ae_core.paper import read_results
 from l2ae_core.report import write_report
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page

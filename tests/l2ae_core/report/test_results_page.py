@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from l2ae_core.experiments import read_results
-from l2ae_core.experiments.paper import PAIRS
+from l2ae_core.paper import read_results
+from l2ae_core.paper.paper import PAIRS
 from l2ae_core.report.results_page import results_page
 
 from .made_up import (

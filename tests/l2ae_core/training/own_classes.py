@@ -3,7 +3,7 @@
 import numpy as np
 
 from l2ae_core.layers import Dense, L2Normalize, LeakyReLU, ReLU, Reshape, Sequential
-from l2ae_core.models import AutoEncoder
+from l2ae_core.networks import AutoEncoder
 
 from .stacks import dense, stack
 

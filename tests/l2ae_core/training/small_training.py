@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 from sklearn.datasets import load_digits
 
-from l2ae_core.models import Architecture, build
+from l2ae_core.networks import Architecture, build
 from l2ae_core.seeding import streams
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import Adam

@@ -12,7 +12,7 @@ from l2ae_core.layers import (
     ReLU,
     Sequential,
 )
-from l2ae_core.models import Architecture, AutoEncoder, build
+from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
 

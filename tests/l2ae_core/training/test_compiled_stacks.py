@@ -11,10 +11,10 @@ from l2ae_core.layers import (
     Reshape,
     Sequential,
 )
-from l2ae_core.models import Architecture, build
+from l2ae_core.networks import Architecture, build
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import LayerwiseStep, make_step
-from l2ae_kernels.cpu.emit.vectors import SETS, best, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, best, vectors
 
 from .stacks import assert_equal_steps, clear_images, conv, dense, narrow, stack
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from l2ae_core.models import Architecture, build
+from l2ae_core.networks import Architecture, build
 from l2ae_core.training import compiled_conv
 from l2ae_core.training.compiled_conv import CompiledConvolutional
 from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import LayerwiseStep, make_step
-from l2ae_kernels.cpu.emit.vectors import vectors
+from l2ae_kernels.cpu.codegen.vectors import vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 
 from .stacks import GRADIENTS, LOSS, _flat, assert_equal_steps, clear_images, narrow

@@ -10,8 +10,8 @@ from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import make_step
 from l2ae_kernels.cpu import team
 from l2ae_kernels.cpu import threads as threads_module
-from l2ae_kernels.cpu.emit.vectors import get_vectors
-from l2ae_kernels.cpu.register import program
+from l2ae_kernels.cpu.codegen.vectors import get_vectors
+from l2ae_kernels.cpu.microkernels import program
 
 from .stacks import clear_images, narrow
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from l2ae_core.models import Architecture
+from l2ae_core.networks import Architecture
 from l2ae_core.training.history import Best, EpochRecord, History, TrainingError
 from l2ae_core.training.loop import batches, fit
 from l2ae_core.training.loss import reconstruction_loss

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from l2ae_core.models import Architecture, build
-from l2ae_core.models.drae import DRAEStep
-from l2ae_core.models.gmvae import GMVAEArchitecture, GMVAEStep, build_gmvae
-from l2ae_core.models.vae import VAEArchitecture, VAEStep, build_vae
+from l2ae_core.baselines.drae import DRAEStep
+from l2ae_core.baselines.gmvae import GMVAEArchitecture, GMVAEStep, build_gmvae
+from l2ae_core.baselines.vae import VAEArchitecture, VAEStep, build_vae
+from l2ae_core.networks import Architecture, build
 from l2ae_core.seeding import streams
 from l2ae_core.training.checkpoint import load
 from l2ae_core.training.history import TrainingError

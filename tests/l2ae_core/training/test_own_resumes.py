@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from l2ae_core.baselines.dec import DecSettings, refine
+from l2ae_core.baselines.drae import DRAEStep
 from l2ae_core.layers import LeakyReLU, ReLU, Reshape, Sequential
-from l2ae_core.models.dec import DecSettings, refine
-from l2ae_core.models.drae import DRAEStep
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import SGD, Optimizer
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.locks import locked
-from l2ae_core.models import Architecture
+from l2ae_core.networks import Architecture
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training import loop, session
 from l2ae_core.training.checkpoint import CheckpointError

@@ -6,7 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import tensor
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 
 from .points import blobs
 

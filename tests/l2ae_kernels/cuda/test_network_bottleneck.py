@@ -12,7 +12,7 @@ from l2ae_kernels.cuda.device import emulate
 
 DEVICE = emulate()  # of the gradient checker
 EPS = 0.1  # large enough for a forgotten ε to show
-# Sums of up to 600 products and their divisions, as in test_implementations.py: a few hundred
+# Sums of up to 600 products and their divisions, as in test_operations.py: a few hundred
 # units in the last place of the largest result.
 TOLERANCE = {"float32": 2e-5, "float64": 2e-14}
 CASES = [  # samples, inputs, latent, outputs, dtype

@@ -6,7 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import products
 from l2ae_kernels.cuda.device import emulate
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 
 # What a rung may lose of a product a·b, in shares of |a b|. Beyond that, a sum of n terms loses
 # less than n units in the last place, whichever way a tensor core rounds.

@@ -8,7 +8,7 @@ from guarded import Array, Memory
 from oracle import assert_close, expected, nearest
 
 from l2ae_kernels import ops
-from l2ae_kernels.cpu.emit.vectors import vectors
+from l2ae_kernels.cpu.codegen.vectors import vectors
 from l2ae_kernels.cpu.threads import threads
 
 CLUSTERS = ("assign", "update", "restarts")

@@ -24,9 +24,9 @@ from learn import draw_learning
 
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels import ops
-from l2ae_kernels.cpu.emit.vectors import SETS, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 
 SECONDS = 20  # that a call may take
 BYTES = 2 << 30  # that the process may take

@@ -6,8 +6,8 @@ import numpy as np
 from calls import NO_BUFFER, Call
 from guarded import LAYOUTS, Array, Memory
 
-from l2ae_kernels.cpu.emit.vectors import SETS
-from l2ae_kernels.implementations import IMPLEMENTATIONS
+from l2ae_kernels.cpu.codegen.vectors import SETS
+from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES
 from l2ae_kernels.reference.optim import AdamSettings
 

@@ -33,7 +33,7 @@ from l2ae_core.layers import (
     ReLU,
     Tanh,
 )
-from l2ae_kernels.cpu.emit.vectors import SETS, vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import threads
 from l2ae_kernels.ops.checks import AXES
 

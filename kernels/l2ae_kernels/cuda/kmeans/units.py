@@ -14,7 +14,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 
 BITS = {
-    np.dtype(np.float32): 51,  # as the CPU's sums (cpu/nearest/sums.py): equal labels, equal bits
+    np.dtype(np.float32): 51,  # as the CPU's sums (cpu/kmeans/sums.py): equal labels, equal bits
     np.dtype(np.float64): 62,  # rounds 1e5 values to 5e-14 of the largest
 }
 INERTIA_BITS = 62

@@ -1,0 +1,239 @@
+"""Sums of the points of each cluster that do not depend on the order of the additions.
+
+    s_j = Σ_{i: label i = j} round(x_i),   round to a multiple of u
+
+u is a power of two so large that no sum of multiples of u ever needs more than the 53 bits of a
+float64: every addition is exact. So a pass may add and subtract only the points whose label
+changed, in any order, on any number of threads, for any number of iterations: the sums are a
+function of the labels, bit for bit. Plain float64 sums are not, and a table of partial sums for
+fixed blocks of points would have to be added up in every iteration.
+
+Rounding moves a mean by at most u / 2 <= max|x| · n · 2^-51, about 1e-10 of the largest value for
+a hundred thousand points; a float32 center holds 6e-8.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.emitter import F32, F64, I32, Emitter, Module
+from l2ae_kernels.cpu.codegen.integer import I64, Value
+from l2ae_kernels.cpu.jit import jit
+from l2ae_kernels.cpu.kmeans.call import call, trailing_zeros
+
+EXACT = 2.0**51  # multiples of u that a sum may reach
+BLOCK = 1024  # points
+WIDTH = 4  # features that are added at a time
+LOOK = 16  # labels that are compared at a time; bits of a panel
+FINITE = 0x7FFFFFFF  # the bits of a float32 without its sign: they are ordered as its size is
+
+
+class Differences(NamedTuple):
+    """What the labels that changed in a pass add to the sums, for each slot (part of the points).
+
+    A sum has a row in front, number −1: there go the points that come from nowhere.
+    """
+
+    constant: Array  # (1,) that rounds, see above
+    sums: Array  # (slots, R, 1 + k, padded(d)) float64
+    counts: Array  # (slots, R, k) int64
+    changed: Array  # (slots, R) int64
+
+
+def differences(x: Array, k: int, runs: int, slots: int, largest: float) -> Differences:
+    """Return room for the differences of points x (n, d), no larger than `largest`."""
+    n, d = x.shape
+    return Differences(
+        _rounding_constant(n, largest),
+        np.zeros((slots, runs, 1 + k, padded(d))),
+        np.zeros((slots, runs, k), np.int64),
+        np.zeros((slots, runs), np.int64),
+    )
+
+
+def _rounding_constant(n: int, largest: float) -> Array:
+    """Return C (1,): (v + C) − C is v rounded to a multiple of u; n points, |v| <= largest."""
+    if largest == 0 or not math.isfinite(largest):
+        return np.zeros(1)
+    u = 2.0 ** math.ceil(math.log2(n * largest)) / EXACT
+    return np.full(1, 1.5 * 2.0**52 * u)  # the last bit of C is u
+
+
+def padded(d: int) -> int:
+    """Return the length of a row of sums: whole vectors."""
+    return -(-d // WIDTH) * WIDTH
+
+
+def add_move(module: Module) -> None:
+    """Emit move(x, d, points, before, after, count, constant, sums), a point after the other.
+
+    For each of `count` entries (int32): point x[points] leaves the sum `before` and joins the sum
+    `after`. sums (k, padded(d)) float64 has a row −1. Reads d floats, changes 2·d sums.
+    """
+    with module.function("move", 8) as (e, x, d, points, before, after, count, constant, sums):
+        x, points, before, after, constant, sums = map(
+            e.pointer, (x, points, before, after, constant, sums)
+        )
+        doubles = ir.VectorType(F64, WIDTH)
+        C = e.b.load(constant, typ=F64)
+        C = e.b.insert_element(ir.Constant(doubles, ir.Undefined), C, I32(0))
+        C = e.b.shuffle_vector(C, C, ir.Constant(ir.VectorType(I32, WIDTH), None))
+        row = e.mul(e.ratio(e.add(d, WIDTH - 1), WIDTH), WIDTH)
+        whole = e.mul(e.ratio(d, WIDTH), WIDTH)
+
+        with e.each(0, count) as i:  # short rows, far apart: fetched together, not one by one
+            point = e.b.sext(e.b.load(e.at(points, i.value), align=4, typ=I32), I64)
+            e.prefetch(e.at(x, e.mul(point, d)))
+        with e.each(0, count) as i:
+            point, old, new = (
+                e.b.sext(e.b.load(e.at(a, i.value), align=4, typ=I32), I64)
+                for a in (points, before, after)
+            )
+            row_x = e.at(x, e.mul(point, d))
+            leaves, joins = (
+                e.b.gep(sums, [e.mul(cluster, row)], source_etype=F64) for cluster in (old, new)
+            )
+
+            def part(j: Value, rest: Value | None) -> list[Value]:
+                v = e.b.fpext(_load(e, row_x, j, rest), doubles)
+                v = e.b.fsub(e.b.fadd(v, C), C)
+                for start, change in ((joins, e.b.fadd), (leaves, e.b.fsub)):
+                    at = e.b.gep(start, [j], source_etype=F64)
+                    e.b.store(change(e.b.load(at, align=8, typ=doubles), v), at, align=8)
+                return []
+
+            e.loop(0, whole, [], lambda j, _: part(j, None), step=WIDTH)
+            with e.when(e.index(d) > whole):
+                part(whole, e.sub(d, whole))
+
+
+def _load(e: Emitter, point: Value, j: Value, count: Value | None) -> Value:
+    """Load 4 floats from feature j on, or the first `count` of them and zeros."""
+    floats = ir.VectorType(F32, WIDTH)
+    if count is None:
+        return e.b.load(e.at(point, j), align=4, typ=floats)
+    v = ir.Constant(floats, None)
+    numbers = ir.Constant(ir.VectorType(I64, WIDTH), list(range(WIDTH)))
+    spread = e.b.insert_element(ir.Constant(numbers.type, ir.Undefined), count, I32(0))
+    spread = e.b.shuffle_vector(spread, spread, ir.Constant(ir.VectorType(I32, WIDTH), None))
+    mask = e.b.icmp_signed("<", numbers, spread)
+    return e._intrinsic("masked.load", floats, e.at(point, j), I32(4), mask, v)
+
+
+@jit()
+def settle(
+    kernel: int, x: Array, new: Array, labels: Array, moves: Array, to: Differences, slot: int,
+    r: int,
+) -> None:  # fmt: skip
+    """Let the labels (m,) of points x (m, d) in run r be the new ones.
+
+    The differences of the slot take what changed. moves (3, m) int32 is for work: which points go,
+    from where, and where to.
+    """
+    changed = 0
+    for start in range(0, len(x), LOOK):
+        stop = min(len(x), start + LOOK)
+        different = 0
+        for i in range(start, stop):  # without a branch, so that it runs in lanes
+            different |= labels[i] ^ new[i]
+        if different:
+            for i in range(start, stop):
+                moves[0, changed], moves[1, changed], moves[2, changed] = i, labels[i], new[i]
+                changed += labels[i] != new[i]
+                labels[i] = new[i]
+    _move(kernel, x, moves, changed, to, slot, r)
+
+
+@jit()
+def settle_panels(
+    kernel: int, x: Array, new: Array, different: Array, labels: Array, moves: Array,
+    to: Differences, slot: int, r: int,
+) -> None:  # fmt: skip
+    """As settle; different (⌈m/16⌉,) has a bit for each new label, so others are not looked at."""
+    changed = 0
+    for t in range((len(x) + LOOK - 1) // LOOK):
+        start, bits = t * LOOK, np.int64(different[t])
+        if start + LOOK > len(x):
+            bits &= (1 << (len(x) - start)) - 1
+        while bits:
+            i = start + trailing_zeros(bits)
+            moves[0, changed], moves[1, changed], moves[2, changed] = i, labels[i], new[i]
+            labels[i] = new[i]
+            changed += 1
+            bits &= bits - 1  # without its lowest bit
+    _move(kernel, x, moves, changed, to, slot, r)
+
+
+@jit()
+def _move(
+    kernel: int, x: Array, moves: Array, changed: int, to: Differences, slot: int, r: int
+) -> None:
+    """Take the first `changed` moves to the differences."""
+    counts, sums = to.counts[slot, r], to.sums[slot, r]
+    to.changed[slot, r] += changed
+    for m in range(changed):
+        counts[moves[2, m]] += 1
+        if moves[1, m] >= 0:
+            counts[moves[1, m]] -= 1
+    if changed:
+        call(
+            kernel,
+            (
+                x.ctypes.data, x.shape[1], moves[0].ctypes.data, moves[1].ctypes.data,
+                moves[2].ctypes.data, changed, to.constant.ctypes.data, sums[1].ctypes.data,
+            ),
+        )  # fmt: skip
+
+
+@jit()
+def add_up(which: Array, to: Differences, sums: Array, counts: Array, changed: Array) -> None:
+    """Add the differences of all slots to sums (R, k, d) and counts (R, k); every sum is exact."""
+    _, k, d = sums.shape
+    for r in which:
+        changed[r] = to.changed[:, r].sum()
+        for slot in range(len(to.sums)):
+            for j in range(k):
+                counts[r, j] += to.counts[slot, r, j]
+                for f in range(d):
+                    sums[r, j, f] += to.sums[slot, r, 1 + j, f]
+
+
+@jit()
+def inertia_around(middle: Array, centers: Array, sums: Array, counts: Array) -> float:
+    """Return Σ_j n_j |c_j − m|² − 2 ⟨c_j − m, s_j − n_j m⟩ in float64; see restarts.py."""
+    total = 0.0
+    for j in range(len(centers)):
+        for f in range(middle.size):
+            c = centers[j, f] - middle[f]
+            total += c * (counts[j] * c - 2 * (sums[j, f] - counts[j] * middle[f]))
+    return total
+
+
+@jit()
+def survey_blocks(
+    x: Array, bits: Array, middles: Array, largest: Array, scatter: Array, first: int, last: int
+) -> None:
+    """For blocks first … last − 1 of points: the bits of max |x|, and Σ |x_i − m|².
+
+    middles: m over and over, so that short points make long loops; bits: x as int32.
+    """
+    flat, flat_bits, size = x.ravel(), bits.ravel(), middles.size
+    for block in range(first, last):
+        stop = min(flat.size, (block + 1) * BLOCK * x.shape[1])
+        for i in range(block * BLOCK * x.shape[1], stop, size):
+            most, total = _survey(flat[i : min(stop, i + size)], flat_bits[i:], middles)
+            largest[block] = max(largest[block], most)
+            scatter[block] += total
+
+
+@jit(fastmath={"contract", "reassoc"})  # reassoc: partial sums, one a lane
+def _survey(x: Array, bits: Array, middles: Array) -> Any:
+    most, total = np.int32(0), 0.0
+    for i in range(x.size):
+        difference = np.float64(x[i]) - middles[i]
+        total += difference * difference
+        most = max(most, np.int32(bits[i] & FINITE))  # integers: a NaN is larger than any number
+    return most, total

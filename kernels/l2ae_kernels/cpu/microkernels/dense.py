@@ -1,0 +1,103 @@
+"""Dense layers over register tiles: y = x W and dx = dy Wᵀ, weights packed on the way.
+
+What changed against packing all weights once a step: a group of panels of weights, each as wide as
+a tile and a block of rows long, is packed by the kernel itself, on its stack, right before all
+samples pass by. It never leaves the caches, so that packing reads W once and writes nothing to
+memory; at 128 samples it is a few hundredths of the arithmetic. The transpose is made in registers.
+
+A panel stays in the first-level cache while the samples pass by; a group is read from W in rows as
+long as some cache lines.
+"""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
+from l2ae_kernels.cpu.codegen.integer import Integer
+from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.pack import panel, turned_panel
+from l2ae_kernels.cpu.microkernels.split import Panel, column_panels, sample_tiles
+from l2ae_kernels.cpu.microkernels.tiles import product_tile
+
+# x (samples, I), y and gate (samples, O); w is (I, O), or with `turned` (O, I); b (O,)
+DENSE = Arguments("x x_sample x_batch I w turned b one slope gate y y_sample y_batch samples O")
+PANEL_FLOATS = 1 << 12  # 16 KB: half of a first-level cache
+LEAST_BLOCK = 128  # rows of a panel, so that a tile's sums are not loaded and stored too often
+GROUP = 64  # columns that are packed together
+
+
+def block_rows(e: Emitter) -> int:
+    """Rows of a packed panel, at most."""
+    return max(LEAST_BLOCK, PANEL_FLOATS // (e.module.vectors.columns * e.lanes))
+
+
+def blocks(e: Emitter, count: Integer) -> Iterator[tuple[Integer, Integer]]:
+    """For code to fill, which runs for every block of rows: its first row, and how many."""
+    most = block_rows(e)
+    size = (count + (most - 1)) // most
+    size = (count + (size - 1)) // size.most(1)
+    with e.each(0, count, size) as first:
+        yield first, size.least(count - first)
+
+
+def group_room(e: Emitter, columns: int) -> int:
+    """Floats of so many packed columns; a transpose writes whole squares."""
+    return columns * (block_rows(e) + e.lanes)
+
+
+def panel_start(p: Panel, e: Emitter) -> Integer:
+    """Where a panel begins in a group; all have the same room."""
+    return p.column * (block_rows(e) + e.lanes) * 4
+
+
+def add_dense(module: Module, gated: bool) -> None:
+    """Emit dense(arguments, m), or dense_gated: y = finish(x w + b), see tiles.py.
+
+    Reads W once, and x once for every panel, from the second-level cache.
+    """
+    with module.function(f"dense{'_gated' * gated}", 2) as (e, address, m):
+        a = DENSE.read(e, address)
+        a.x, a.y = a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4
+        packed = e.room(group_room(e, GROUP))
+        for i, inputs in blocks(e, a.I):
+            with e.each(0, a.O, GROUP) as column:
+                columns = (a.O - column).least(GROUP)
+                for p in column_panels(e, columns, e.index(0)):
+                    _pack(module, e, a, p, column + p.column, i, inputs, packed)
+                for p in column_panels(e, columns, e.index(0)):
+                    for P, s in sample_tiles(e, a.samples):
+                        _product(module, e, a, p, column + p.column, i, inputs, packed, P, s, gated)
+
+
+def _pack(
+    module: Module, e: Emitter, a: SimpleNamespace, p: Panel, column: Integer, i: Integer,
+    inputs: Integer, packed: Integer,
+) -> None:  # fmt: skip
+    """Pack rows i … i + inputs − 1 of a panel of w, or of its transpose."""
+    target = packed + panel_start(p, e)
+    with e.when(a.turned.equals(0)):
+        source = a.w + 4 * (i * a.O + column)
+        e.call(panel(module, p.vectors, p.masked), source, a.O, inputs, p.lanes, target)
+    with e.when(a.turned.equals(1)):
+        source = a.w + 4 * (column * a.I + i)
+        e.call(turned_panel(module, p.vectors), source, a.I, inputs, p.lanes, target)
+
+
+def _product(
+    module: Module, e: Emitter, a: SimpleNamespace, p: Panel, column: Integer, i: Integer,
+    inputs: Integer, packed: Integer, P: int, s: Integer, gated: bool,
+) -> None:  # fmt: skip
+    """Add a block of inputs to a tile of y; the first starts at b, the last finishes."""
+    at = 4 * (s * a.y_sample + column)
+    x, w = a.x + 4 * (s * a.x_sample + i), packed + panel_start(p, e)
+    begin = (x, a.x_sample, 1, 0, inputs, w, 0)
+    end = (a.y + at, a.y_sample, a.gate + at)
+    partial = product_tile(module, P, p.vectors, p.masked, False, far=True)
+    final = product_tile(module, P, p.vectors, p.masked, gated, far=True)
+    for first in (True, False):
+        start = (a.b + 4 * column, 0) if first else (a.y + at, a.y_sample)
+        with e.when(i.equals(0) if first else i > 0):
+            with e.when(a.I - i > inputs):
+                e.call(partial, *begin, *start, *end, a.one, p.lanes)
+            with e.when((i + inputs).equals(a.I)):
+                e.call(final, *begin, *start, *end, a.slope, p.lanes)

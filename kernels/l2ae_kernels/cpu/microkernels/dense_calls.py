@@ -1,0 +1,97 @@
+"""What to call for a dense layer: kernels by name, with their rows of arguments; see calls.py."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, Images
+from l2ae_kernels.cpu.microkernels.dense import DENSE
+from l2ae_kernels.cpu.microkernels.dense_gradients import DENSE_ADAM, DENSE_GRADIENT, GROUP, TILES
+from l2ae_kernels.geometry import Pair
+
+MOST_INPUTS = 512  # of one call for a gradient: enough calls to keep all threads busy to the end
+
+
+def dense(
+    samples: int, inputs: int, outputs: int, x: Images, w: int, b: int, y: Images,
+    *, turned: bool, one: int, slope: int, gate: int = 0,
+) -> Call:  # fmt: skip
+    """y = finish(x w + b) for x (samples, inputs); a `gate` lies like y.
+
+    w is a matrix (inputs, outputs), or, `turned`, the transpose of one (outputs, inputs).
+    """
+    return Call("dense_gated" if gate else "dense", DENSE.row(
+        x=x.address, x_sample=x.sample, x_batch=x.batch, I=inputs, w=w, turned=int(turned), b=b,
+        one=one, slope=slope, gate=gate, y=y.address, y_sample=y.sample, y_batch=y.batch,
+        samples=samples, O=outputs,
+    ))  # fmt: skip
+
+
+class Weights(NamedTuple):
+    """Addresses of what lies like W (I, O) and b (O,) of a layer: gradients, moments, …"""
+
+    W: int
+    b: int
+
+
+class Gradient(NamedTuple):
+    """dW = xᵀ dy and db = Σ dy of a layer: x in tiles, dy (samples, O), `one` 1.0."""
+
+    x: int
+    dy: int
+    one: int
+    samples: int
+    I: int
+    O: int
+
+    def tiles(self, source: int, rows: int, first: int) -> Iterator[Call]:
+        """Put rows `first` … of x, which begin at `source`, into their place in tiles."""
+        for i, inputs in self._ranges_of_inputs():
+            yield Call("tiles", TILES.row(
+                source=source + i * FLOAT, rows=rows, columns=inputs, stride=self.I,
+                tiles=self._tiles(i), height=self.samples, first=first,
+            ))  # fmt: skip
+
+    def calls(self, d: Weights) -> Iterator[Call]:
+        """Write dW and db, GROUP outputs a call."""
+        for numbers, _ in self._units(d):
+            yield Call("dense_gradient", DENSE_GRADIENT.row(**numbers))
+
+    def adam_calls(
+        self, d: Weights, to: Weights, m: Weights, v: Weights, numbers: int
+    ) -> Iterator[Call]:
+        """Apply the gradients to W, b and their moments; `d` is room for partial sums."""
+        for unit, (W, b) in self._units(d):
+            yield Call("dense_adam", DENSE_ADAM.row(
+                **unit, numbers=numbers, W=to.W + W, b=to.b + b, W_m=m.W + W, b_m=m.b + b,
+                W_v=v.W + W, b_v=v.b + b,
+            ))  # fmt: skip
+
+    def _units(self, d: Weights) -> Iterator[tuple[dict[str, int], Pair]]:
+        """Arguments for some inputs and some outputs; where they begin in W and b, in bytes."""
+        for i, inputs in self._ranges_of_inputs():
+            for o in range(0, self.O, GROUP):
+                W, b = (i * self.O + o) * FLOAT, o * FLOAT
+                unit = {
+                    "tiles": self._tiles(i),
+                    "rows": inputs,
+                    "dy": self.dy + b,
+                    "O": self.O,
+                    "samples": self.samples,
+                    "columns": min(GROUP, self.O - o),
+                    "one": self.one,
+                    "bias": int(i == 0),
+                    "dW": d.W + W,
+                    "db": d.b + b,
+                }
+                yield unit, (W, b)
+
+    def _ranges_of_inputs(self) -> Iterator[Pair]:
+        """Cut the inputs into equal ranges: first input and how many."""
+        count = -(-self.I // MOST_INPUTS)
+        for k in range(count):
+            first, end = self.I * k // count, self.I * (k + 1) // count
+            yield first, end - first
+
+    def _tiles(self, first: int) -> int:
+        """Where the tiles of the inputs from `first` on begin."""
+        return self.x + first * self.samples * FLOAT

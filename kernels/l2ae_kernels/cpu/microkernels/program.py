@@ -1,0 +1,51 @@
+"""Many calls at the price of one: a table of (kernel, arguments) that machine code runs through.
+
+A training step makes about forty kernel calls a micro-batch. Made from Python they would cost two
+microseconds each and hold the GIL in between; here a thread makes them all in one call.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from l2ae_kernels.cpu.codegen.emitter import Module
+from l2ae_kernels.cpu.codegen.integer import I64
+from l2ae_kernels.cpu.codegen.machine_code import Library
+from l2ae_kernels.cpu.microkernels.calls import Call
+
+
+def add_run(module: Module) -> None:
+    """Emit run(table, count, first, last): for each m in first … last − 1, all calls, in order."""
+    kernel = ir.FunctionType(ir.VoidType(), [I64, I64]).as_pointer()
+    with module.function("run", 4) as (e, table, count, first, last):
+        rows = e.pointer(table)
+        with e.each(first, last) as m, e.each(0, count) as i:
+            function, arguments = (
+                e.b.load(e.b.gep(rows, [(i * 2 + k).value], source_etype=I64), typ=I64)
+                for k in (0, 1)
+            )
+            e.b.call(e.b.inttoptr(function, kernel), [arguments, m.value])
+
+
+class Program:
+    """Calls in their order; their rows may be changed between two runs."""
+
+    def __init__(self, library: Library, calls: Iterable[Call]) -> None:
+        self.calls = list(calls)
+        pairs = [(library.address(c.kernel), c.row.ctypes.data) for c in self.calls]
+        self._table = np.array(pairs, np.int64).reshape(-1, 2)
+        self._run: Any = library.function("run", 4)
+
+    def run(self, first: int, last: int) -> None:
+        """Make all calls for the micro-batches first … last − 1."""
+        self._run(self._table.ctypes.data, len(self._table), first, last)
+
+    def run_calls(self, first: int, last: int) -> None:
+        """Make the calls first … last − 1 alone, once."""
+        self._run(self._table[first:].ctypes.data, last - first, 0, 1)
+
+    def rows(self, kernel: str) -> list[Any]:
+        """Return the rows of all calls of a kernel, to change them."""
+        return [c.row for c in self.calls if c.kernel == kernel]

@@ -1,0 +1,202 @@
+"""The innermost loops. A tile of sums, rows × columns vectors, stays in registers all the while.
+
+A step of `product_tile` loads one row of vectors of w and, for each row of the tile, one value of x
+that is spread over all lanes:
+
+    for k:  w_0 … w_V−1 = w[k]                    V loads, 64 bytes with AVX2
+            for p:  a = x[p, k]                   P loads of one float
+                    s[p, v] += a · w_v            P·V multiply-adds
+
+With 6 × 2 vectors of 8 lanes that is 12 multiply-adds for 8 loads: a core with two units for each
+has nothing to wait for. A GEMM of BLAS does the same; here the values x[p, k] need no copying into
+columns first, since a window of an NHWC image is a few runs of consecutive values.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from l2ae_kernels.cpu.codegen.emitter import F32, Emitter, Module
+from l2ae_kernels.cpu.codegen.integer import Value
+
+F32_ZERO = ir.Constant(F32, 0.0)
+
+
+def product_tile(
+    module: Module, rows: int, vectors: int, masked: bool, gated: bool, *, far: bool = False
+) -> str:
+    """Emit y = finish(start + x w) for `rows` samples and `vectors` · lanes columns.
+
+    x of a sample is `runs` runs of `run` values, x_run apart; w is packed: run after run, w_run
+    apart, a row of the tile's columns for each value. `start` is b or what y held before.
+
+        finish(s) = s where it is positive, slope · s elsewhere          (not gated: an activation)
+        finish(s) = s where gate is positive, slope · s elsewhere        (gated: its adjoint)
+
+    `masked`: only the first `lanes` lanes of the last vector exist in start, gate and y.
+    `far`: y and gate are not in the caches; they are fetched while the products are summed, and
+    `start` is added last.
+    """
+    P, V = rows, vectors
+    name = f"product_{P}_{V}{'_masked' * masked}{'_gated' * gated}{'_far' * far}"
+    if module.has(name):
+        return name
+    e: Emitter
+    with module.function(name, 14, exported=False) as (e, *numbers):
+        x, x_sample, runs, x_run, run, w, w_run = numbers[:7]
+        start, start_sample, y, y_sample, gate, slope, lanes = numbers[7:]
+        x, w, start, y, gate, slope = map(e.pointer, (x, w, start, y, gate, slope))
+        masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
+        at = [e.mul(p, x_sample) for p in range(P)]  # first value of every sample
+
+        def one_run(i: Value, sums: list[Value]) -> list[Value]:
+            x_i, w_i = e.at(x, e.mul(i, x_run)), e.at(w, e.mul(i, w_run))
+            samples = [e.at(x_i, at[p]) for p in range(P)]
+
+            def step(k: Value, sums: list[Value]) -> list[Value]:
+                w_k = [e.load(w_i, e.add(e.mul(k, V * e.lanes), v * e.lanes)) for v in range(V)]
+                spread = (e.spread(samples[p], k) for p in range(P))
+                products = ((a, w) for a in spread for w in w_k)
+                return [e.fma(a, w, s) for (a, w), s in zip(products, sums, strict=True)]
+
+            return e.loop(0, run, sums, step)
+
+        offsets = [(p, v * e.lanes, masks[v]) for p in range(P) for v in range(V)]
+
+        def load_start() -> list[Value]:
+            return [e.load(start, e.add(e.mul(p, start_sample), c), mask) for p, c, mask in offsets]
+
+        if far:
+            for pointer in (y, gate) if gated else (y,):
+                for p in range(P):
+                    e.prefetch(pointer, e.mul(p, y_sample))
+                    e.prefetch(pointer, e.add(e.mul(p, y_sample), (V - 1) * e.lanes, lanes, -1))
+            sums = e.loop(0, runs, [e.zero] * len(offsets), one_run)
+            sums = [e.b.fadd(s, first) for s, first in zip(sums, load_start(), strict=True)]
+        else:
+            sums = e.loop(0, runs, load_start(), one_run)
+        factor = e.spread(slope)
+        for s, (p, c, mask) in zip(sums, offsets, strict=True):
+            offset = e.add(e.mul(p, y_sample), c)
+            sign = e.load(gate, offset, mask) if gated else s
+            e.store(e.where_positive(sign, s, e.b.fmul(factor, s)), y, offset, mask)
+    return name
+
+
+def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
+    """Emit dW += Σ x dy for `rows` inputs and `vectors` · lanes outputs, over many positions.
+
+    The sums are a tile of dW. A step takes one position: a row of vectors of dy, and `rows` values
+    of x that lie side by side, each spread over all lanes. Positions lie on three axes (samples,
+    heights, widths, in any order), each with a length and its strides in x and in dy, which is
+    packed.
+    """
+    R, V = rows, vectors
+    name = f"gradient_{R}_{V}{'_masked' * masked}"
+    if module.has(name):
+        return name
+    e: Emitter
+    with module.function(name, 14, exported=False) as (e, x, dy, *numbers):
+        axes, (dW, dW_row, lanes) = (numbers[0:3], numbers[3:6], numbers[6:9]), numbers[9:]
+        dW = e.pointer(dW)
+        masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
+
+        def over(axes: Any, x: Value, dy: Value, sums: list[Value]) -> list[Value]:
+            if not axes:
+                return position(x, dy, sums)
+            (length, x_step, dy_step), *inner = axes
+
+            def body(i: Value, sums: list[Value]) -> list[Value]:
+                return over(inner, e.at(x, e.mul(i, x_step)), e.at(dy, e.mul(i, dy_step)), sums)
+
+            return e.loop(0, length, sums, body)
+
+        def position(x: Value, dy: Value, sums: list[Value]) -> list[Value]:
+            dy_v = [e.load(dy, v * e.lanes) for v in range(V)]
+            spread = (e.spread(x, r) for r in range(R))
+            products = ((a, d) for a in spread for d in dy_v)
+            return [e.fma(a, d, s) for (a, d), s in zip(products, sums, strict=True)]
+
+        tile = [(r, v) for r in range(R) for v in range(V)]
+        offsets = [(e.add(e.mul(r, dW_row), v * e.lanes), masks[v]) for r, v in tile]
+        for offset, _ in offsets:  # dW comes from far away: it is fetched while the sums are made
+            e.prefetch(dW, offset, write=True)
+        sums = over(axes, e.pointer(x), e.pointer(dy), [e.zero] * len(tile))
+        for s, (offset, mask) in zip(sums, offsets, strict=True):
+            e.store(e.b.fadd(e.load(dW, offset, mask), s), dW, offset, mask)
+    return name
+
+
+def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: bool) -> str:
+    """Emit g = Σ x dy over `samples` for `rows` inputs and `vectors` · lanes outputs of a dense
+    layer.
+
+    A sample has its `rows` values of x side by side, `x_step` after those of the sample before; dy
+    is a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before. With
+    `adam`, p, m and v, which lie like `start`, are fetched in the meantime.
+    """
+    R, V = rows, vectors
+    name = f"weight_{R}_{V}{'_masked' * masked}{'_adam' * adam}"
+    if module.has(name):
+        return name
+    with module.function(name, 13 if adam else 10, exported=False) as (e, *numbers):
+        x, x_step, dy, samples, seen, start, row, g, g_row, lanes, *moments = numbers
+        x, dy, start, g = map(e.pointer, (x, dy, start, g))
+        masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
+        known = [e.first(e.mul(seen, e.lanes))] * (V - 1) + [e.first(e.mul(seen, lanes))]
+        for moment in moments:
+            for r in range(R):
+                e.prefetch(e.pointer(moment), e.mul(r, row))
+
+        def sample(n: Value, sums: list[Value]) -> list[Value]:
+            dy_n = [e.load(dy, e.add(e.mul(n, V * e.lanes), v * e.lanes)) for v in range(V)]
+            x_n = e.at(x, e.mul(n, x_step))
+            spread = (e.spread(x_n, r) for r in range(R))
+            products = ((a, d) for a in spread for d in dy_n)
+            return [e.fma(a, d, s) for (a, d), s in zip(products, sums, strict=True)]
+
+        tile = [(r, v) for r in range(R) for v in range(V)]
+        sums = [e.load(start, e.add(e.mul(r, row), v * e.lanes), known[v]) for r, v in tile]
+        for s, (r, v) in zip(e.loop(0, samples, sums, sample), tile, strict=True):
+            e.store(s, g, e.add(e.mul(r, g_row), v * e.lanes), masks[v])
+    return name
+
+
+def dot_tile(module: Module, rows: int, gated: bool) -> str:
+    """Emit y = finish(b + x · w) for `rows` samples and one output, lanes along the sum.
+
+    For few channels, where most lanes of `product_tile` would be empty. Runs, slope, gate and
+    finish as there; w is one value a step.
+    """
+    P = rows
+    name = f"dot_{P}{'_gated' * gated}"
+    if module.has(name):
+        return name
+    e: Emitter
+    with module.function(name, 12, exported=False) as (e, *numbers):
+        x, x_sample, runs, x_run, run, w, w_run, b, y, y_sample, gate, slope = numbers
+        x, w, b, y, gate, slope = map(e.pointer, (x, w, b, y, gate, slope))
+        at = [e.mul(p, x_sample) for p in range(P)]
+        whole = e.mul(e.ratio(run, e.lanes), e.lanes)
+        rest = e.first(e.sub(run, whole))
+
+        def one_run(i: Value, sums: list[Value]) -> list[Value]:
+            x_i, w_i = e.at(x, e.mul(i, x_run)), e.at(w, e.mul(i, w_run))
+            samples = [e.at(x_i, at[p]) for p in range(P)]
+
+            def step(k: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:
+                w_k = e.load(w_i, k, mask)
+                return [e.fma(e.load(samples[p], k, mask), w_k, sums[p]) for p in range(P)]
+
+            sums = e.loop(0, whole, sums, step, step=e.lanes)
+            return e.loop(whole, run, sums, lambda k, sums: step(k, sums, rest), step=e.lanes)
+
+        sums = e.loop(0, runs, [e.zero] * P, one_run)
+        for p, s in enumerate(sums):
+            total = e.b.fadd(e.load_one(b), e.sum_of_lanes(s))
+            scaled = e.b.fmul(e.load_one(slope), total)
+            offset = e.mul(p, y_sample)
+            sign = e.load_one(gate, offset) if gated else total
+            positive = e.b.fcmp_ordered(">", sign, F32_ZERO)
+            e.store_one(e.b.select(positive, total, scaled), y, offset)
+    return name

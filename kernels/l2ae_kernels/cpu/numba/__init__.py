@@ -1,0 +1,1 @@
+"""Kernels in Numba: im2col, tiled, blocked and fused rungs."""

@@ -1,0 +1,1 @@
+"""The methods that the paper compares with: DEC, IDEC, DCEC, VAE, GMVAE, DRAE."""

@@ -1,0 +1,99 @@
+"""Maps whose points are drawn already: one panel a map, all with the colours of the classes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from l2ae_core.clustering.metrics import encode_labels
+from l2ae_core.figures.style import (
+    CLASS_COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    LABEL,
+    PANEL,
+    TICK,
+    bare,
+    class_style,
+    default_style,
+    halo,
+    new_figure,
+)
+from l2ae_kernels.arrays import Array
+
+DOT = 2.1  # points
+SIDE = 4.0  # inches of a panel
+MARGIN = 0.03  # of the map, around it
+NUDGE = 1e-4  # length of a dot as a line, in map widths: renderers drop lines of length 0
+
+
+@default_style()
+def class_maps(
+    maps: Mapping[str, Array], classes: Array, *, notes: Mapping[str, str], title: str = ""
+) -> Figure:
+    """Draw maps (N, 2) side by side, coloured by classes (N,); `notes` stand below each panel."""
+    if not maps:
+        raise ValueError("class_maps: maps is empty but expected one or more")
+    figure = new_figure(SIDE * len(maps) + 0.4, SIDE + 1.1, "Codes, drawn in 2-D by t-SNE", title)
+    axes = figure.subplots(1, len(maps), squeeze=False)
+    for ax, (name, points) in zip(axes[0], maps.items(), strict=True):
+        _draw(ax, points, classes)
+        ax.set_title(name, fontsize=PANEL, color=INK)
+        ax.set_xlabel(notes.get(name, ""), fontsize=LABEL, color=INK)
+    figure.supxlabel("axes of a map have no unit", fontsize=TICK, color=FAINT)
+    return figure
+
+
+@default_style()
+def class_map(points: Array, classes: Array) -> Figure:
+    """Draw one map (N, 2) as a panel for a page."""
+    figure = Figure(figsize=(SIDE, SIDE), layout="constrained", facecolor="white")
+    _draw(figure.subplots(), points, classes)
+    return figure
+
+
+def _draw(ax: Axes, points: Array, classes: Array) -> None:
+    """Draw the points of every class as one path, and the name of the class on top.
+
+    One path a class keeps a page small: 5,000 markers would be 5,000 elements of its SVG.
+    """
+    values, kind = encode_labels("class_maps", "classes", classes)
+    if points.shape != (len(classes), 2) or not np.isfinite(points).all():
+        raise ValueError(
+            f"class_maps: a map is {points.shape} but expected finite ({len(classes)}, 2)"
+        )
+    if len(values) > len(CLASS_COLOURS):
+        raise ValueError(
+            f"class_maps: {len(values)} classes but expected at most {len(CLASS_COLOURS)}"
+        )
+    nudge = NUDGE * float(np.ptp(points)) * np.array([1.0, 0.0])
+    for index in range(len(values)):
+        members = points[kind == index]
+        ends = np.stack([members, members + nudge], axis=1).reshape(-1, 2)
+        path = Path(ends, [Path.MOVETO, Path.LINETO] * len(members))
+        path.should_simplify = False
+        colour, _ = class_style(index)
+        ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=DOT, alpha=0.8,
+                               capstyle="round", snap=False))  # fmt: skip
+    for index, value in enumerate(values.tolist()):
+        members = points[kind == index]
+        middle = np.median(members, axis=0)
+        x, y = members[((members - middle) ** 2).sum(axis=1).argmin()]
+        ax.text(x, y, f"{value}", fontsize=PANEL + 2, weight="bold", color=INK, ha="center",
+                va="center", path_effects=halo())  # fmt: skip
+    _frame(ax, points)
+
+
+def _frame(ax: Axes, points: Array) -> None:
+    """A square window around the points, one scale for both axes."""
+    middle = (points.max(axis=0) + points.min(axis=0)) / 2
+    half = (0.5 + MARGIN) * (float(np.ptp(points, axis=0).max()) or 1.0)
+    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
+    ax.set_aspect("equal")
+    bare(ax)
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=GRID, linewidth=1)

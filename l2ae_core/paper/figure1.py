@@ -1,0 +1,225 @@
+"""Figure 1: t-SNE maps of the codes without and with the constraint, and a number beside each.
+
+    a   z          of the network without the constraint
+    b   z / |z|    of the same: brought to unit length after training
+    c   u          of the network with the constraint
+
+    RESULTS/figure1-DATA.npz   the three maps, labels, settings and measures; written map by map
+    RESULTS/figure1-DATA.png   the picture
+
+All three maps start from the same positions, the first two principal components of the images,
+which know neither network. A map shows what t-SNE makes of the codes; the measures look at the
+codes themselves:
+
+    purity       share of the nearest neighbours of an image that are of its class, mean over images
+    silhouette   (b − a) / max(a, b), a and b being the mean distances to the own and to the nearest
+                 other class, mean over images: how compact and apart the classes are
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from tqdm import tqdm
+
+from l2ae_core import data as data_sets
+from l2ae_core.array_readers import array_entry, json_entry, read_npz
+from l2ae_core.data import Dataset
+from l2ae_core.files import atomic_file
+from l2ae_core.layers import L2Normalize
+from l2ae_core.locks import locked
+from l2ae_core.networks import AutoEncoder
+from l2ae_core.paper import tsne
+from l2ae_core.paper.finder import NAMES
+from l2ae_core.paper.run import Folder, Run
+from l2ae_core.readers import entry
+from l2ae_core.training.run import load_run
+from l2ae_kernels.arrays import Array
+
+FORMAT, VERSION = "l2ae-figure1", 1
+PANELS = {
+    "a": "no constraint: z",
+    "b": "no constraint, z/|z| after training",
+    "c": "l2 constraint in training: u",
+}
+SYSTEMS = {"none": "cae", "l2": "cae-l2"}
+SETTINGS: dict[str, type] = {  # those that the picture and the page tell
+    "data": str, "seed": int, "epochs": int, "images": int, "library": str, "perplexity": float,
+    "neighbours": int,
+}  # fmt: skip
+IMAGES = 5000
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Figure1:
+    """What `figure1-DATA.npz` holds; until all is drawn there are fewer maps.
+
+    settings   what fixes the maps: data, seed, epochs, runs, library, …
+    measures   panel → purity, silhouette; and "chance" → the same with shuffled labels
+    """
+
+    settings: dict[str, Any]
+    labels: Array  # (N,)
+    maps: dict[str, Array]  # panel → (N, 2)
+    measures: dict[str, dict[str, float]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all panels are drawn."""
+        return set(self.maps) == set(PANELS)
+
+    def note(self, panel: str) -> str:
+        """Say how pure the neighbourhoods of a panel's codes are, beside chance."""
+        here, chance = (self.measures[name]["purity"] for name in (panel, "chance"))
+        return f"purity of {NEIGHBOURS} neighbours {here:.3f}, chance {chance:.3f}"
+
+    def write(self, path: Path) -> None:
+        """Write the file, atomically."""
+        texts = {
+            "format": [FORMAT, str(VERSION)],
+            "settings": json.dumps(self.settings),
+            "measures": json.dumps(self.measures),
+        }
+        with atomic_file(path) as file:
+            np.savez_compressed(file, allow_pickle=False, labels=self.labels,
+                                **{k: np.array(v) for k, v in texts.items()},
+                                **{f"map_{k}": v for k, v in self.maps.items()})  # fmt: skip
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that `write` wrote; ValueError, naming it, when it is another."""
+        entries, where = read_npz(path), str(path)
+        mark = array_entry(entries, "format", 1, "U", where).tolist()
+        if mark != [FORMAT, str(VERSION)]:
+            raise ValueError(f"{where}: of format {mark} but expected {[FORMAT, str(VERSION)]}")
+        names = [name for name in PANELS if f"map_{name}" in entries]
+        maps = {name: array_entry(entries, f"map_{name}", 2, "f", where) for name in names}
+        labels = array_entry(entries, "labels", 1, "iu", where)
+        for name, found in maps.items():
+            if found.shape != (len(labels), 2):
+                raise ValueError(f"{where}: {len(labels)} labels but map {name} is {found.shape}")
+            if not len(found) or (np.ptp(found, axis=0) == 0).any():
+                raise ValueError(f"{where}: map {name} has no extent")
+        settings, measures = (json_entry(entries, n, where) for n in ("settings", "measures"))
+        for name, kind in SETTINGS.items():
+            entry(settings, name, kind, where=f"{where}: settings")
+        if settings["data"] not in NAMES:
+            raise ValueError(f"{where}: settings: data is {settings['data']!r}")
+        for panel in (*maps, "chance"):
+            for name in ("purity", "silhouette"):
+                entry(measures, f"{panel}.{name}", float, where=f"{where}: measures")
+        return cls(settings, labels, maps, measures)
+
+
+def maps_file(folder: Path, data: str) -> Path:
+    """The file of the maps of a data set."""
+    return folder / f"figure1-{data}.npz"
+
+
+def picture_file(folder: Path, data: str) -> Path:
+    """The picture of a data set."""
+    return folder / f"figure1-{data}.png"
+
+
+def figure1(
+    folder: Folder, data: str, seed: int, epochs: int, *, images: int = IMAGES,
+    progress: bool = True,
+) -> Path:  # fmt: skip
+    """Draw Figure 1 from the networks of two runs in `folder`; return the path of the picture.
+
+    `images` images of the train split, drawn by `seed`, or all where there are fewer. A panel that
+    is drawn already, with equal settings, is kept. Raises ValueError when a network is not trained
+    yet or was trained on another shape of images, or `figure1-DATA.npz` is damaged;
+    BlockingIOError when another process draws the same.
+    """
+    runs = {n: Run("clustering", system, data, seed, epochs) for n, system in SYSTEMS.items()}
+    networks = {norm: _network(folder, run) for norm, run in runs.items()}
+    chosen = _choose(data, folder, images, seed)
+    labels, codes = chosen.labels, _codes(networks, chosen)
+    assert labels is not None
+    settings = {
+        "data": data, "seed": seed, "epochs": epochs, "images": len(chosen),
+        "images_sha256": chosen.digest, "runs": {norm: run.id for norm, run in runs.items()},
+        "library": tsne.library(), "perplexity": tsne.PERPLEXITY, "iterations": tsne.ITERATIONS,
+        "start": "principal components of the images", "neighbours": NEIGHBOURS,
+    }  # fmt: skip
+    path, picture = maps_file(folder.path, data), picture_file(folder.path, data)
+    with locked(path):
+        found = _begin(path, settings, labels, codes, seed)
+        start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
+        missing = [name for name in PANELS if name not in found.maps]
+        with tqdm(total=len(missing) * tsne.ITERATIONS, desc="t-SNE", disable=not progress) as bar:
+            for name in missing:
+                bar.set_postfix_str(PANELS[name])
+                found.maps[name] = tsne.draw_map(codes[name], start, seed, bar.update)
+                found.write(path)
+        _picture(found, picture)
+    return picture
+
+
+def measure(codes: Array, labels: Array) -> dict[str, float]:
+    """Return purity and silhouette of codes (N, D) with classes (N,)."""
+    from sklearn.metrics import silhouette_score
+    from sklearn.neighbors import NearestNeighbors
+
+    k = min(NEIGHBOURS, len(codes) - 1)
+    index = NearestNeighbors(n_neighbors=k).fit(codes).kneighbors(return_distance=False)  # (N, k)
+    purity = (labels[index] == labels[:, None]).mean()
+    return {"purity": float(purity), "silhouette": float(silhouette_score(codes, labels))}
+
+
+def _network(folder: Folder, run: Run) -> AutoEncoder:
+    path = folder.training(run)
+    if not folder.trained(run):
+        result = folder.result(run)
+        first = f"remove {result}, which has no network, and " if result.exists() else ""
+        raise ValueError(
+            f"figure1: {run}, is not in {folder.path}; {first}make it by "
+            f"`l2ae reproduce table2 --data {run.data} --systems {run.system} --seeds "
+            f"{run.seed + 1} --epochs {run.epochs} --out {folder.path}`"
+        )
+    return load_run(path)[0]
+
+
+def _choose(data: str, folder: Folder, images: int, seed: int) -> Dataset:
+    """Return a fixed random subset of the train split, in the order of the data set."""
+    if images < 4:
+        raise ValueError(f"figure1: images is {images} but expected at least 4")
+    train = data_sets.load(data, data_dir=folder.data_dir, split="train")
+    if train.labels is None:
+        raise ValueError(f"figure1: {data} has no labels to colour the points by")
+    count = min(images, len(train))
+    return train.subset(np.sort(np.random.default_rng(seed).permutation(len(train))[:count]))
+
+
+def _codes(networks: dict[str, AutoEncoder], chosen: Dataset) -> dict[str, Array]:
+    """Return the codes (N, D) of each panel."""
+    z = networks["none"].encode(chosen.images)
+    u = networks["l2"].encode(chosen.images)
+    return {"a": z, "b": L2Normalize().forward(z)[0], "c": u}
+
+
+def _begin(
+    path: Path, settings: dict[str, Any], labels: Array, codes: dict[str, Array], seed: int
+) -> Figure1:
+    """Return what is on disk where its settings are these, else measures without a map."""
+    if path.exists():
+        found = Figure1.read(path)
+        if found.settings == settings:
+            return found
+    shuffled = np.random.default_rng(seed).permutation(labels)
+    measures = {name: measure(u, labels) for name, u in codes.items()}
+    return Figure1(settings, labels, {}, measures | {"chance": measure(codes["a"], shuffled)})
+
+
+def _picture(found: Figure1, path: Path) -> None:
+    from l2ae_core import figures
+
+    s = found.settings
+    title = f"{s['images']:,} images of {NAMES[s['data']]}, seed {s['seed']}, {s['epochs']} epochs"
+    maps = {f"{name}: {PANELS[name]}": found.maps[name] for name in PANELS}
+    notes = {f"{name}: {PANELS[name]}": found.note(name) for name in PANELS}
+    figures.save(figures.class_maps(maps, found.labels, notes=notes, title=title), path)

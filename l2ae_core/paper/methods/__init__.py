@@ -1,0 +1,34 @@
+"""What each method does for the two protocols: `cluster` for Tables I–III, `score` for IV and V.
+
+A method that has no answer to a protocol has no entry in its table.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from l2ae_core.data import Dataset
+from l2ae_core.paper.clustering import Clustered
+from l2ae_core.paper.detection import Partition, Scored
+from l2ae_core.paper.methods import generative, network, pixels, refined
+from l2ae_core.paper.run import Folder, Run
+from l2ae_core.paper.systems import MethodName
+
+Cluster: TypeAlias = Callable[[Run, Folder, Dataset, bool], Clustered]
+Score: TypeAlias = Callable[[Run, Folder, Partition, bool], Scored]
+
+CLUSTER: dict[MethodName, Cluster] = {
+    "network": network.cluster,
+    "refined": refined.cluster,
+    "vae": generative.cluster_vae,
+    "gmvae": generative.cluster_gmvae,
+    "pixels": pixels.cluster,
+}
+SCORE: dict[MethodName, Score] = {
+    "network": network.score,
+    "vae": generative.score_vae,
+    "drae": generative.score_drae,
+    "pixels": pixels.score_kmeans,
+    "pca": pixels.score_pca,
+    "forest": pixels.score_forest,
+    "neighbours": pixels.score_neighbours,
+}

@@ -1,0 +1,151 @@
+"""The paper's own systems: an auto-encoder with or without the constraint, then k-means.
+
+A network is trained by `l2ae_core.commands.fit`, so that RESULTS/trainings/<id> is a run directory
+like any other: `l2ae fit --resume`, `cluster`, `score` and `report` take it.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from l2ae_core import commands
+from l2ae_core.anomaly import cosine_normality, reconstruction_error
+from l2ae_core.clustering.kmeans import Clustering, kmeans
+from l2ae_core.data import Dataset
+from l2ae_core.files import CHECKPOINT, CONFIG
+from l2ae_core.layers import L2Normalize
+from l2ae_core.networks import AutoEncoder
+from l2ae_core.paper.clustering import Clustered, seeded
+from l2ae_core.paper.detection import CLUSTERS, Partition, Scored, keep_share
+from l2ae_core.paper.run import CLASSES, Folder, Run
+from l2ae_core.paper.systems import find_system
+from l2ae_core.settings import DEFAULTS
+from l2ae_core.training import checkpoint as checkpoints
+from l2ae_core.training.history import History
+from l2ae_core.training.run import load_run
+from l2ae_kernels.arrays import Array
+
+EXTREMES = 8  # best and worst reconstructions that the report shows
+DIGITS = 6  # significant ones of the curves in a result file
+
+
+def train(run: Run, folder: Folder, progress: bool) -> tuple[AutoEncoder, History]:
+    """Return the network of a run at its lowest loss; goes on with a training that was stopped."""
+    out = folder.training(run)
+    settings = DEFAULTS | {
+        "data": run.data,
+        "seed": run.seed,
+        "epochs": run.epochs,
+        "batch_size": run.batch_size,
+        "n_init": run.n_init,
+        "clusters": CLASSES if run.digit is None else CLUSTERS,
+        **find_system(run.system).settings,
+    }
+    if run.digit is not None:
+        settings |= {"split": "train", "anomaly_class": run.digit, "keep": keep_share(run)}
+    commands.fit(out, settings, data_dir=folder.data_dir, resume=(out / CONFIG).exists(),
+                 progress=progress)  # fmt: skip
+    model, _ = load_run(out)
+    return model, checkpoints.load(out / CHECKPOINT).history
+
+
+def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
+    """k-means on the codes; without the constraint also on the codes brought to unit length."""
+    model, history = train(run, folder, progress)
+    u = model.encode(dataset.images)  # (N, D)
+    found = kmeans(u, CLASSES, n_init=run.n_init, rng=seeded(run), progress=progress)
+    best_is_last = history.best.epoch == len(history)
+    others = {"last": found.labels if best_is_last else _labels_of_last(run, folder, dataset)}
+    if not isinstance(model.normalize, L2Normalize):
+        after = L2Normalize().forward(u)[0]
+        others["after"] = kmeans(after, CLASSES, n_init=run.n_init, rng=seeded(run)).labels
+    return Clustered(
+        found.labels,
+        others,
+        {"inertia": found.inertia, "reconstruction_mse": history.best.loss},
+        curves(history) | {"inertia": inertias(found), "norms": _norms(model, dataset.images)},
+        sum(record.seconds for record in history),
+        extremes(model, dataset.images),
+    )
+
+
+def score(run: Run, folder: Folder, images: Partition, progress: bool) -> Scored:
+    """Eq. 5 in the readings that the paper leaves open, and the reconstruction error.
+
+    cosine     1 − max_j u·c_j / (|u| |c_j|), Eq. 5 for codes of any length
+    dot        −max_j u·c_j / |c_j|, Eq. 5 to the letter; for unit codes the same order as cosine
+    euclidean  min_j |u − c_j|
+    """
+    model, history = train(run, folder, progress)
+    train_codes, u = model.encode(images.train.images), model.encode(images.test.images)
+    found = kmeans(train_codes, CLUSTERS, n_init=run.n_init, rng=seeded(run), progress=progress)
+    x = images.test.images
+    return Scored(
+        cluster_scores(u, found.centers)
+        | {"reconstruction": reconstruction_error(x, model.reconstruct(x))},
+        curves(history) | {"inertia": inertias(found), "norms": _norms(model, x),
+                           "reconstruction_mse": history.best.loss},
+        sum(record.seconds for record in history),
+        extremes(model, x),
+    )  # fmt: skip
+
+
+def cluster_scores(u: Array, centers: Array) -> dict[str, Array]:
+    """Return the three anomaly scores (N,) of codes u (N, D) and centers (K, D)."""
+    directions = centers / np.linalg.norm(centers, axis=1, keepdims=True)
+    squared = ((u[:, None, :] - centers) ** 2).sum(axis=2)  # (N, K)
+    return {
+        "cosine": 1 - cosine_normality(u, centers),
+        "dot": -(u @ directions.T).max(axis=1),
+        "euclidean": np.sqrt(squared.min(axis=1)),
+    }
+
+
+def curves(history: History) -> dict[str, Any]:
+    """What happened epoch by epoch, rounded for a small file."""
+    names = ("loss", "latent_norm_mean", "latent_norm_min")
+    found = {n: [float(f"{getattr(r, n):.{DIGITS}g}") for r in history] for n in names}
+    return {"history": found, "best_epoch": history.best.epoch}
+
+
+def inertias(found: Clustering) -> list[float]:
+    """The inertia at the end of every restart: which solutions k-means has, and how often."""
+    return [float(f"{restart[-1]:.{DIGITS}g}") for restart in found.restarts]
+
+
+class Reconstructs(Protocol):
+    """A network that makes images of images."""
+
+    def reconstruct(self, images: Array) -> Array:
+        """Return the reconstructions of images (N, H, W, C)."""
+        ...
+
+
+def extremes(model: Reconstructs, images: Array) -> dict[str, Array]:
+    """The images that the network reproduces worst and best, beside what it makes of them."""
+    order = np.argsort(reconstruction_error(images, model.reconstruct(images)), kind="stable")
+    chosen = {"best": order[:EXTREMES], "worst": order[: -EXTREMES - 1 : -1]}
+    arrays = {}
+    for name, index in chosen.items():
+        x = images[index]
+        arrays[name] = _bytes(x)
+        arrays[f"{name}_reconstructions"] = _bytes(model.reconstruct(x))
+    return arrays
+
+
+def _bytes(images: Array) -> Array:
+    """Grey values 0 … 255; what a linear output has outside [0, 1] cannot be shown."""
+    shown: Array = np.rint(255 * images.clip(0, 1)).astype(np.uint8)
+    return shown
+
+
+def _labels_of_last(run: Run, folder: Folder, dataset: Dataset) -> Array:
+    model, _ = load_run(folder.training(run), "last")
+    return kmeans(model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=seeded(run)).labels
+
+
+def _norms(model: AutoEncoder, images: Array) -> dict[str, float]:
+    """Lengths |z| of the codes before the normalization."""
+    lengths = np.linalg.norm(model.latent(images), axis=1)
+    quantiles = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
+    return {name: float(f"{np.quantile(lengths, q):.{DIGITS}g}") for name, q in quantiles.items()}

@@ -1,0 +1,46 @@
+"""DEC, IDEC and DCEC: go on from the trained network of another run (`System.start`)."""
+
+from dataclasses import replace
+
+from l2ae_core.baselines.dec import DecSettings, refine
+from l2ae_core.data import Dataset
+from l2ae_core.paper.clustering import Clustered, seeded
+from l2ae_core.paper.methods import network
+from l2ae_core.paper.run import CLASSES, Folder, Run
+from l2ae_core.paper.systems import find_system
+from l2ae_core.training.run import load_run
+
+OTHERWISE = "usps"  # whose settings small data sets take
+
+
+def settings(run: Run) -> DecSettings:
+    """The settings of the authors' code for the data set, or for the one that is nearest."""
+    method = find_system(run.system).settings["variant"]
+    known = run.data if run.data in ("mnist", "usps") else OTHERWISE
+    return replace(
+        DecSettings.reference(method, known),
+        n_clusters=CLASSES, n_init=run.n_init, batch_size=run.batch_size,
+    )  # fmt: skip
+
+
+def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
+    """Refine the network of the start, whose k-means labels are kept as "start".
+
+    ValueError when the network of the start is not there or half trained.
+    """
+    start = run.start
+    if start is None or not folder.trained(start):
+        raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
+    model, _ = load_run(folder.training(start))
+    out, chosen = folder.training(run), settings(run)
+    found = refine(model, dataset.images, seeded(run), chosen, run_dir=out,
+                   resume=out.is_dir(), progress=progress)  # fmt: skip
+    history = [vars(record) for record in found.history]
+    return Clustered(
+        found.labels,
+        {"start": found.start_labels},
+        {"iterations": found.iterations},
+        {"refinement": history, "stopped": found.stopped, "settings": chosen.to_dict()},
+        found.seconds,
+        network.extremes(model, dataset.images),
+    )

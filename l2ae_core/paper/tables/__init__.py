@@ -1,0 +1,32 @@
+"""The paper's numbers beside ours: every table as text, from result files alone."""
+
+from collections.abc import Iterable, Sequence
+
+from l2ae_core.paper.finder import Finder
+from l2ae_core.paper.paper import TABLES
+from l2ae_core.paper.run import Result
+from l2ae_core.paper.tables.clustering import clustering, clustering_pairs
+from l2ae_core.paper.tables.detection import MEASURES, detection, detection_pairs
+from l2ae_core.paper.tables.table import Table, percent
+
+__all__ = ["Table", "paper_tables", "percent"]
+
+
+def paper_tables(
+    results: Sequence[Result], names: Iterable[str] = tuple(TABLES), data: Sequence[str] = ()
+) -> list[Table]:
+    """Return the named tables for which there is a result, and what the seeds say together.
+
+    Data sets are those of the paper, others on which a network was trained, and `data`.
+    """
+    finder = Finder(results, data)
+    made = []
+    for name in names:
+        table = TABLES[name]
+        if table.task == "clustering":
+            made += [clustering(table, finder), clustering_pairs(table, finder)]
+        else:
+            for d in finder.data_of(table):
+                made += [detection(table, finder, d, m) for m in MEASURES]
+                made.append(detection_pairs(table, finder, d))
+    return [t for t in made if t.rows]

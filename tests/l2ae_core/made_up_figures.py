@@ -1,0 +1,54 @@
+"""Codes, clusters, scores and images with figures of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from l2ae_core import figures
+from l2ae_kernels.arrays import Array
+
+N = 90
+CLASSES = np.arange(N) % 3 + 5  # classes 5, 6, 7
+WRONG = 4  # images in a cluster of another class
+
+
+def codes(seed: int = 0) -> Array:
+    """Three clouds of codes (N, 4)."""
+    rng = np.random.default_rng(seed)
+    return 6 * np.eye(3, 4)[CLASSES - 5] + rng.standard_normal((N, 4))
+
+
+def clusters() -> Array:
+    """Cluster 9 is class 5, 4 is class 6, 2 is class 7; the first four images are misplaced."""
+    labels = np.array([9, 4, 2])[CLASSES - 5]
+    labels[:WRONG] = np.array([4, 2, 9, 4])
+    return labels
+
+
+def embedding(**keywords: object) -> Figure:
+    networks = {"with": codes(), "without": codes(1)}
+    labels = {"with": clusters(), "without": clusters()}
+    return figures.embedding_scatter(networks, CLASSES, labels, method="pca", **keywords)  # type: ignore[arg-type]
+
+
+def scores() -> tuple[Array, Array]:
+    """Normality (N,) and who is anomalous: the first ten, all below every normal image."""
+    v = np.linspace(-0.2, 1, N)
+    return v, np.arange(N) < 10
+
+
+def images() -> tuple[Array, Array]:
+    """Black images (N, 4, 6, 1); reconstruction i is grey i / N, so the error grows with i."""
+    x = np.zeros((N, 4, 6, 1), np.float32)
+    return x, x + (np.arange(N, dtype=np.float32) / N)[:, None, None, None]
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "embedding": lambda: embedding(title="three clouds"),
+    "confusion": lambda: figures.matched_confusion(CLASSES, clusters(), title="three clouds"),
+    "roc": lambda: figures.roc_curves({"v": -scores()[0]}, scores()[1], title="three clouds"),
+    "histogram": lambda: figures.score_histogram(*scores(), 0.5, title="three clouds"),
+    "loss": lambda: figures.loss_curve({"l2": [3.0, 1.0, 2.0]}, title="three clouds"),
+    "reconstructions": lambda: figures.reconstructions(*images(), count=3, title="three clouds"),
+}

@@ -1,0 +1,280 @@
+"""`l2ae reproduce` as a user meets it, and which runs it asks for."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l2ae_core.cli import main
+from l2ae_core.paper import SYSTEMS, Run, command, read_results, run_missing, schedule
+from l2ae_core.paper.methods import refined
+from l2ae_core.paper.paper import TABLES
+from l2ae_core.paper.run import Folder
+from l2ae_core.paper.tables import percent
+from l2ae_core.paper.wanted import in_words, wanted
+
+from .small_runs import made_up
+
+SHORT = ("--data", "digits", "--epochs", "1")
+FEW = (*SHORT, "--systems", "cae", "cae-l2", "pixels")
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three systems of Table II on the digits, two seeds."""
+    out = tmp_path_factory.mktemp("results")
+    assert main(["reproduce", "table2", *FEW, "--seeds", "2", "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+@pytest.fixture
+def no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, to do a run is a failure."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a run was done")
+
+    monkeypatch.setattr(schedule, "do", fail)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_second_call_runs_nothing_and_prints_what_is_there(
+    results: Path, no_run: None, capsys: Capture
+) -> None:
+    files = {p: p.read_bytes() for p in results.rglob("*") if p.is_file()}
+    call = ["reproduce", "table2", *FEW, "--seeds", "2", "--out", str(results)]
+    assert main(call) == 0
+    shown = capsys.readouterr()
+    assert "reproduce: 0 of 6 runs missing\n" in shown.err
+    assert "6 runs, 0.0 hours of training" in shown.err
+    assert main([*call, "--show", "--quiet"]) == 0
+    assert capsys.readouterr().out == shown.out
+    assert {p: p.read_bytes() for p in results.rglob("*") if p.is_file()} == files
+
+
+def test_the_printed_numbers_are_those_of_the_results(
+    results: Path, no_run: None, capsys: Capture
+) -> None:
+    assert main(["reproduce", "table2", "--show", "--markdown", "--out", str(results)]) == 0
+    out = capsys.readouterr().out
+    lines = [cells(line) for line in out.splitlines() if line.startswith("| digits")]
+    found = {line[1]: line for line in lines}
+    for system, title in (("cae", "CAE, k-means"), ("pixels", "k-means on pixels")):
+        accs = [r.scores["acc"] for r in read_results(results) if r.config["system"] == system]
+        assert len(accs) == 2
+        assert found[title][3] == percent(sum(accs) / 2)
+        assert found[title][5:7] == [percent(min(accs)), percent(max(accs))]
+    assert set(found["DCEC"][2:]) == {""}
+    assert found["chance"][3]
+    assert "CAE-l2 − CAE" in out
+    assert "**Table II" in out
+
+
+def test_the_whole_of_a_table_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """With what no one asked for by name: DCEC goes on from CAE."""
+    plain = refined.settings
+    monkeypatch.setattr(refined, "settings", lambda run: replace(plain(run), max_iter=2))
+    assert main(["reproduce", "table2", *SHORT, "--out", str(tmp_path / "new")]) == 0
+    shown = capsys.readouterr()
+    said = "reproduce: 4 of 4 runs missing: cae, cae-l2, dcec on digits, 1 epoch, seed 0; "
+    said += "pixels on digits, seed 0\n"
+    assert shown.err.startswith(said)
+    assert "4/4" in shown.err
+    table = [line for line in shown.out.splitlines() if line.startswith("digits  ")]
+    dcec = next(line.split() for line in table if "DCEC" in line)
+    assert dcec.count("1") == 2  # seeds and epochs
+    assert len(read_results(tmp_path / "new")) == 4
+
+
+def test_detection_from_nothing(tmp_path: Path, capsys: Capture) -> None:
+    options = [*SHORT, "--systems", "pixels", "pca", "--digits", "6", "0", "--out", str(tmp_path)]
+    assert main(["reproduce", "table4", *options, "--quiet"]) == 0
+    shown = capsys.readouterr()
+    for name in ("digits, AUC", "digits, AUPRC"):
+        assert f"Table IV: anomaly detection with convolutional auto-encoders, {name}" in shown.out
+    (pixels,) = (r for r in read_results(tmp_path)
+                 if (r.config["system"], r.config["digit"]) == ("pixels", 6))  # fmt: skip
+    lines = shown.out.splitlines()
+    row, chance = (next(line for line in lines if line.startswith(name)).split()
+                   for name in ("k-means on pixels", "chance"))  # fmt: skip
+    assert row[-2:] == [f"{pixels.scores['euclidean']['auc']:.3f}", "1"]  # digit 6, one partition
+    assert chance == ["chance", "0.500", "0.500"]
+
+
+def test_an_empty_folder_has_nothing_to_show(tmp_path: Path, no_run: None, capsys: Capture) -> None:
+    for out in (tmp_path, tmp_path / "nowhere"):
+        assert main(["reproduce", "table1", "table4", "--show", "--out", str(out)]) == 0
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert f"table1: {out} has no result of it yet\ntable4: {out} has no" in shown.err
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_table_without_a_result_is_named(results: Path, no_run: None, capsys: Capture) -> None:
+    assert main(["reproduce", "table2", "table5", "--show", "--out", str(results)]) == 0
+    shown = capsys.readouterr()
+    assert "Table II:" in shown.out
+    assert f"table5: {results} has no result of it yet" in shown.err
+    assert "table2:" not in shown.err
+
+
+def test_figure1_is_drawn_from_the_networks_that_are_there(
+    results: Path, no_run: None, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    asked: list[Any] = []
+
+    def draw(folder: Folder, *how: Any, progress: bool) -> Path:
+        asked.append(how)
+        return folder.path / "figure1-digits.png"
+
+    monkeypatch.setattr(command, "figure1", draw)
+    assert main(["reproduce", "figure1", *SHORT, "--out", str(results)]) == 0
+    shown = capsys.readouterr()
+    assert asked == [("digits", 0, 1)]
+    assert shown.out == f"{results / 'figure1-digits.png'}\n"
+    assert "reproduce: 0 of 2 runs missing" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["table2", "--systems", "cea"],
+            "no system 'cea'; expected one of ae, ae-l2",
+        ),
+        (
+            ["table2", "--systems", "cae", "ae"],
+            "table2 has no system 'ae'; expected one of cae, dc",
+        ),
+        (["figure1", "--systems", "ae"], "figure1 has no system 'ae'"),
+        (["table4", "--digits", "3", "10"], "digit 10 is none of 0 … 9"),
+        (["table2", "--seeds", "0"], "seeds is 0 but expected at least 1"),
+        (["table2", "--epochs", "0"], "epochs is 0 but expected at least 1"),
+        (["figure1", "--epochs", "0"], "epochs is 0 but expected at least 1"),
+        (["table2", "--jobs", "0"], "jobs is 0 but expected at least 1"),
+    ],
+)
+def test_bad_values_are_one_line_and_status_one(
+    options: list[str], message: str, tmp_path: Path, no_run: None, capsys: Capture
+) -> None:
+    assert main(["reproduce", *options, "--quiet", "--out", str(tmp_path / "x")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("l2ae: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["table6", "--out", "x"], ["--out", "x"], ["table2"], ["table2", "--data", "cifar"],
+     ["table2", "--seeds", "many", "--out", "x"], ["table2", "--out", "x", "--nonsense"]],
+)  # fmt: skip
+def test_wrong_words_are_status_two(options: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["reproduce", *options])
+    assert stopped.value.code == 2
+    assert "usage: l2ae" in capsys.readouterr().err
+
+
+def test_a_damaged_result_is_an_error(tmp_path: Path, no_run: None, capsys: Capture) -> None:
+    path = Folder(tmp_path).result(Run("clustering", "pixels", "digits", 0, 0))
+    path.write_text(json.dumps({"format": "another"}))
+    assert main(["reproduce", "table2", "--show", "--out", str(tmp_path)]) == 1
+    assert f"{path}: not the result of a run" in capsys.readouterr().err
+
+
+def test_a_table_wants_every_system_of_its_columns_once() -> None:
+    for table in TABLES.values():
+        runs = list(wanted(table, 2))
+        assert len(set(runs)) == len(runs)
+        columns = {c.system for c in table.columns}
+        digits = range(10) if table.task == "detection" else (None,)
+        expected = {
+            (system, data, seed, digit, table.epochs if SYSTEMS[system].trained else 0)
+            for system in columns for data in table.data for seed in (0, 1) for digit in digits
+        }  # fmt: skip
+        assert {(r.system, r.data, r.seed, r.digit, r.epochs) for r in runs} == expected
+        assert {r.task for r in runs} == {table.task}
+        assert [r.seed for r in runs] == sorted(r.seed for r in runs)
+
+
+def test_a_choice_is_kept_to() -> None:
+    runs = list(
+        wanted(TABLES["table4"], 1, 3, digits=[7, 1], data=["usps"], systems=["pca", "cae"])
+    )
+    assert {(r.system, r.data, r.digit, r.epochs) for r in runs} == {
+        ("cae", "usps", 7, 3), ("pca", "usps", 7, 0), ("cae", "usps", 1, 3), ("pca", "usps", 1, 0),
+    }  # fmt: skip
+
+
+def put(folder: Folder, *runs: Run) -> None:
+    for run in runs:
+        made_up(run).write(folder.result(run))
+
+
+def test_what_is_missing_in_words(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    runs = list(wanted(TABLES["table2"], 3, systems=["cae", "cae-l2"], data=["usps"]))
+    assert in_words(runs, folder) == (
+        "reproduce: 6 of 6 runs missing: cae, cae-l2 on usps, 200 epochs, seeds 0–2"
+    )  # fmt: skip
+    put(folder, runs[0], runs[2])
+    assert in_words(runs, folder) == (
+        "reproduce: 4 of 6 runs missing: cae-l2 on usps, 200 epochs, seeds 0–2; "
+        "cae on usps, 200 epochs, seed 2"
+    )
+    put(folder, *runs)
+    assert in_words(runs, folder) == "reproduce: 0 of 6 runs missing"
+    runs = list(wanted(TABLES["table4"], 2, digits=[1, 2, 3], systems=["pca", "cae"]))
+    put(folder, *(r for r in runs if r.system == "pca" and r.digit == 3 and r.seed == 1))
+    assert in_words(runs, folder) == (
+        "reproduce: 11 of 12 runs missing: cae on mnist, 200 epochs, seeds 0–1, anomalies 1–3; "
+        "pca on mnist, 5 runs of seeds 0–1, anomalies 1–3"
+    )
+    dcec = Run("clustering", "dcec", "digits", 0, 5)
+    assert in_words([dcec], folder) == (
+        "reproduce: 2 of 2 runs missing: cae, dcec on digits, 5 epochs, seed 0"
+    )  # fmt: skip
+
+
+def test_runs_that_differ_by_epochs_or_task_alone_are_told_apart(tmp_path: Path) -> None:
+    chosen = [TABLES["table2"], TABLES["table4"], TABLES["table5"]]
+    runs = [r for t in chosen for r in wanted(t, 1, digits=[3], systems=["cae-l2"], data=["mnist"])]
+    assert in_words(runs, Folder(tmp_path)) == (
+        "reproduce: 3 of 3 runs missing: cae-l2 on mnist, 200 epochs, seed 0; "
+        "cae-l2 on mnist, 200 epochs, seed 0, anomaly 3; "
+        "cae-l2 on mnist, 100 epochs, seed 0, anomaly 3"
+    )
+    assert len({str(run) for run in runs}) == 3
+
+
+def test_showing_figure1_draws_nothing(tmp_path: Path, no_run: None, capsys: Capture) -> None:
+    call = ["reproduce", "figure1", "--data", "usps", "digits", "--show", "--out", str(tmp_path)]
+    (tmp_path / "figure1-usps.png").touch()
+    assert main(call) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{tmp_path / 'figure1-usps.png'}\n"
+    assert f"there is no {tmp_path / 'figure1-digits.png'} yet" in shown.err
+
+
+def test_quiet_says_nothing_before_the_end(results: Path, no_run: None, capsys: Capture) -> None:
+    assert main(["reproduce", "table2", *FEW, "--quiet", "--out", str(results)]) == 0
+    assert capsys.readouterr().err == "6 runs, 0.0 hours of training\n"
+
+
+def test_the_command_takes_up_results_of_the_library(tmp_path: Path, capsys: Capture) -> None:
+    run = Run("clustering", "pixels", "digits", 0, 0)
+    (made,) = run_missing([run], Folder(tmp_path), progress=False)
+    call = ["reproduce", "table2", "--systems", "pixels", "--data", "digits", "--out"]
+    assert main([*call, str(tmp_path)]) == 0
+    assert "0 of 1 runs missing" in capsys.readouterr().err
+    assert read_results(tmp_path) == [made]

@@ -1,0 +1,215 @@
+"""Every system, for a short while, on the digits; and what its scores are."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from l2ae_core import data
+from l2ae_core.clustering.kmeans import kmeans
+from l2ae_core.clustering.metrics import clustering_scores
+from l2ae_core.paper import SYSTEMS, Result, Run, run_missing
+from l2ae_core.paper import detection as protocol
+from l2ae_core.paper.methods import CLUSTER, SCORE, pixels, refined
+from l2ae_core.paper.methods.network import cluster_scores
+from l2ae_core.paper.paper import TABLES
+from l2ae_core.paper.run import Folder
+from l2ae_core.seeding import streams
+from l2ae_core.training import loop
+from l2ae_core.training.history import History
+from l2ae_core.training.run import load_run
+
+Do = Callable[[str, str], Result]
+TASKS = {"clustering": CLUSTER, "detection": SCORE}
+ITERATIONS = 2  # of a refinement
+DIGIT = 6
+NORMALIZED = ("cae-bn-all-affine", "cae-ln")  # both norms, both places, γ and β or not
+
+
+def answering(task: str) -> list[Any]:
+    """Systems with an answer to a task.
+
+    Slow are those that no table asks for, and those that are others with one setting changed.
+    """
+    asked = {c.system for t in TABLES.values() for c in t.columns if t.task == task}
+    every_day = {s for s in asked if not s.startswith(("cae-bn", "cae-ln")) or s in NORMALIZED}
+    systems = [s for s, v in SYSTEMS.items() if v.method in TASKS[task]]
+    return [s if s in every_day else pytest.param(s, marks=pytest.mark.slow) for s in systems]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """One for all: what a system goes on from is trained once."""
+    return Folder(tmp_path_factory.mktemp("results"))
+
+
+def run_of(task: Any, system: str) -> Run:
+    digit = DIGIT if task == "detection" else None
+    return Run(task, system, "digits", 1, int(SYSTEMS[system].trained), digit, 600, 2)
+
+
+@pytest.fixture
+def do(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Do:
+    """A function that does a run of a task and system, or reads it."""
+    plain = refined.settings
+    monkeypatch.setattr(refined, "settings", lambda run: replace(plain(run), max_iter=ITERATIONS))
+    return lambda task, system: run_missing([run_of(task, system)], folder, progress=False)[0]
+
+
+@pytest.mark.parametrize("system", answering("clustering"))
+def test_a_system_clusters(system: str, do: Do) -> None:
+    found = do("clustering", system)
+    columns = [c for t in TABLES.values() for c in t.columns if t.task == "clustering"]
+    read = {c.score for c in columns if c.system == system}
+    for name in read | {"acc", "nmi", "ari"}:
+        score = found.score(name)
+        assert score is not None, name
+        assert -0.5 <= score <= 1
+    assert found.details["images"] == 1797
+    assert np.sum(found.details["confusion"]) == 1797
+    matched = linear_sum_assignment(found.details["confusion"], maximize=True)
+    counted = np.array(found.details["confusion"])[matched].sum()
+    assert counted / 1797 == pytest.approx(found.scores["acc"])
+    assert 0.1 < found.chance["acc"] < 0.15
+    assert all(0.05 < found.chance[name] < 0.15 for name in read & {"many_to_one"})
+    assert (found.seconds["training"] > 0) == SYSTEMS[system].trained
+
+
+@pytest.mark.parametrize("system", answering("detection"))
+def test_a_system_detects(system: str, do: Do) -> None:
+    found = do("detection", system)
+    columns = [c for t in TABLES.values() for c in t.columns if t.task == "detection"]
+    for name in {c.score for c in columns if c.system == system}:
+        for measure in ("auc", "auprc"):
+            score = found.score(f"{name}.{measure}")
+            assert score is not None, name
+            assert 0 <= score <= 1
+    assert found.details["anomalies"]["train"] == (0 if SYSTEMS[system].clean else 14)
+    assert found.details["roc"].keys() == found.scores.keys()
+
+
+@pytest.mark.parametrize(
+    ("task", "system"),
+    [(t, s) for t, table in TASKS.items() for s, v in SYSTEMS.items() if v.method not in table],
+)
+def test_a_system_without_an_answer_is_named(task: str, system: str, folder: Folder) -> None:
+    before = set(folder.path.iterdir())
+    with pytest.raises(ValueError, match=f"{system} does no {task}"):
+        run_missing([run_of(task, system)], folder, progress=False)
+    assert set(folder.path.iterdir()) == before
+
+
+def test_after_is_k_means_on_the_directions(folder: Folder, do: Do) -> None:
+    found, images = do("clustering", "cae"), data.load("digits")
+    z = load_run(folder.training(run_of("clustering", "cae")))[0].encode(images.images)
+    for codes, name in ((z / np.linalg.norm(z, axis=1, keepdims=True), "after"), (z, "")):
+        labels = kmeans(codes, 10, n_init=2, rng=streams(1).kmeans).labels
+        expected = clustering_scores(images.labels, labels)
+        scores = found.scores["after"] if name else found.scores
+        assert {k: scores[k] for k in expected} == pytest.approx(expected, abs=2e-3)
+    assert found.scores["after"]["acc"] != found.scores["acc"]
+    assert "after" not in do("clustering", "cae-l2").scores
+
+
+def test_best_and_last_weights_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made-up losses that rise, so that the first of two epochs is the best."""
+    losses, real = count(), loop.make_step
+
+    def rising(*arguments: Any) -> Callable[[Any], float]:
+        step = real(*arguments)
+        return lambda x: float(next(losses)) + 0 * step(x)
+
+    monkeypatch.setattr(loop, "make_step", rising)
+    run, folder = replace(run_of("clustering", "cae-l2"), epochs=2), Folder(tmp_path)
+    (found,) = run_missing([run], folder, progress=False)
+    assert found.details["best_epoch"] == 1
+    images = data.load("digits")
+    for which, scores in (("best", found.scores), ("last", found.scores["last"])):
+        u = load_run(folder.training(run), which)[0].encode(images.images)
+        labels = kmeans(u, 10, n_init=2, rng=streams(1).kmeans).labels
+        expected = clustering_scores(images.labels, labels)
+        assert {k: scores[k] for k in expected} == expected
+    assert found.scores["last"]["acc"] != found.scores["acc"]
+
+
+def test_a_refinement_starts_from_the_clusters_of_its_start(do: Do) -> None:
+    for system, start in (("dec", "ae"), ("idec", "ae"), ("dcec", "cae")):
+        found, before = do("clustering", system), do("clustering", start)
+        assert found.scores["start"] == {k: before.scores[k] for k in ("acc", "nmi", "ari")}
+        assert found.scores["iterations"] == ITERATIONS
+        assert found.details["settings"]["method"] == system
+
+
+def test_a_refinement_without_its_start_is_refused(tmp_path: Path, do: Do) -> None:
+    do("clustering", "dcec")
+    run = run_of("clustering", "dcec")
+    with pytest.raises(
+        ValueError, match="goes on from cae on digits, .*, seed 1, which is not fini"
+    ):
+        refined.cluster(run, Folder(tmp_path), data.load("digits"), progress=False)
+
+
+def test_networks_are_those_of_the_lowest_loss(
+    folder: Folder, do: Do, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored = []
+    monkeypatch.setattr(History, "restore_best", lambda h, model: restored.append(model))
+    run = replace(run_of("detection", "drae"), seed=2)
+    run_missing([run, replace(run, system="vae-2-gaussian")], folder, progress=False)
+    assert len(restored) == 2
+
+
+def codes(unit: bool) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal((200, 10)) + 0.5
+    if unit:
+        u /= np.linalg.norm(u, axis=1, keepdims=True)
+    return u, kmeans(u, 9, n_init=2, rng=rng).centers
+
+
+def test_three_readings_of_eq_5() -> None:
+    u, c = codes(unit=False)
+    found = cluster_scores(u, c)
+    for i in range(0, 200, 19):
+        dots = [u[i] @ cj / np.sqrt(cj @ cj) for cj in c]
+        assert found["dot"][i] == pytest.approx(-max(dots))
+        assert found["cosine"][i] == pytest.approx(1 - max(dots) / np.sqrt(u[i] @ u[i]))
+        assert found["euclidean"][i] == pytest.approx(min(np.linalg.norm(u[i] - cj) for cj in c))
+
+
+def test_for_unit_codes_cosine_and_dot_rank_alike() -> None:
+    order = {name: list(np.argsort(s)) for name, s in cluster_scores(*codes(unit=True)).items()}
+    assert order["cosine"] == order["dot"]
+    assert order["cosine"] != order["euclidean"]  # centers are shorter than 1, each by its own
+    order = {name: list(np.argsort(s)) for name, s in cluster_scores(*codes(unit=False)).items()}
+    assert order["cosine"] != order["dot"]
+
+
+def test_a_reconstruction_score_is_the_error_of_the_networks_images(folder: Folder, do: Do) -> None:
+    found, run = do("detection", "ae-clean"), run_of("detection", "ae-clean")
+    images = protocol.partition(run, folder)
+    model, _ = load_run(folder.training(run))
+    x = images.test.images
+    error = ((x - model.reconstruct(x)) ** 2).sum(axis=(1, 2, 3), dtype=np.float64)
+    expected = protocol.auc(images.anomalous, error)
+    assert found.scores["reconstruction"]["auc"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_controls_of_pixels_score_as_their_name_says(folder: Folder) -> None:
+    images = protocol.partition(run_of("detection", "pixels"), folder)
+    x, train = (d.images.reshape(len(d), -1) for d in (images.test, images.train))
+    far = np.sort(((x[:20, None] - train[None]) ** 2).sum(axis=2), axis=1)[:, 4] ** 0.5
+    found = pixels.score_neighbours(run_of("detection", "neighbours"), folder, images, False)
+    np.testing.assert_allclose(found.scores["distance"][:20], far, rtol=1e-3)
+    found = pixels.score_pca(run_of("detection", "pca"), folder, images, False)
+    basis = np.linalg.svd(train - train.mean(axis=0), full_matrices=False)[2][:10]
+    rest = x - train.mean(axis=0)
+    error = ((rest - rest @ basis.T @ basis) ** 2).sum(axis=1)
+    np.testing.assert_allclose(found.scores["reconstruction"], error, rtol=1e-3)

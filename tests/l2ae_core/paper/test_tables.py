@@ -1,0 +1,319 @@
+"""Tables from made-up results: every number in the text is that of the results, and no other."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from l2ae_core.paper import Result, Run
+from l2ae_core.paper.finder import Finder
+from l2ae_core.paper.paper import DIGITS, TABLES
+from l2ae_core.paper.tables import Table, paper_tables, percent
+
+EPOCHS = 7
+CHANCE = {"acc": 0.1234, "nmi": 0.0021, "ari": -1e-6}
+
+
+def clustering(
+    system: str, seed: int, acc: float, data: str = "usps", epochs: int = EPOCHS, **scores: Any
+) -> Result:
+    found = {"acc": acc, "nmi": acc / 2, "ari": acc / 3, "reconstruction_mse": (1 - acc) / 10,
+             "inertia": 100 + acc}  # fmt: skip
+    run = Run("clustering", system, data, seed, 0 if system == "pixels" else epochs)
+    return Result(run.config, found | scores, CHANCE, {}, {"training": 1.0}, {})
+
+
+def detection(
+    system: str, digit: int, seed: int, aucs: dict[str, float], data: str = "mnist"
+) -> Result:
+    scores = {name: {"auc": auc, "auprc": auc / 2} for name, auc in aucs.items()}
+    run = Run("detection", system, data, seed, EPOCHS, digit)
+    chance = {"auc": 0.5, "auprc": 0.09 + digit / 1000}
+    return Result(run.config, scores, chance, {}, {"training": 1.0}, {})
+
+
+def named(results: list[Result], name: str) -> Table:
+    (table,) = (t for t in paper_tables(results) if t.name == name)
+    return table
+
+
+def rows(table: Table) -> list[dict[str, str]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def row(table: Table, **cells: str) -> dict[str, str]:
+    (found,) = (r for r in rows(table) if all(r[k] == v for k, v in cells.items()))
+    return found
+
+
+ACCS = {"cae": (0.71, 0.7433, 0.7512), "cae-l2": (0.91, 0.8877, 0.9259)}
+SOME = [clustering(s, seed, a, after={"acc": a - 0.05, "nmi": a / 4}) for s, accs in ACCS.items()
+        for seed, a in enumerate(accs)]  # fmt: skip
+
+
+def test_a_row_has_mean_spread_and_nmi_of_its_seeds() -> None:
+    found = row(named(SOME, "table2"), system="CAE-l2, k-means")
+    x = 100 * np.array(ACCS["cae-l2"])
+    assert found == {
+        "data": "USPS", "system": "CAE-l2, k-means", "paper": "91.35", "ACC": f"{x.mean():.2f}",
+        "sd": f"{x.std(ddof=1):.2f}", "min": "88.77", "max": "92.59", "NMI": f"{x.mean() / 2:.2f}",
+        "seeds": "3", "epochs": "7", "worst pair": "",
+    }  # fmt: skip
+
+
+def test_after_training_is_another_row_with_its_own_nmi() -> None:
+    found = row(named(SOME, "table2"), system="CAE, brought to unit length after training, k-means")
+    mean = 100 * np.mean(ACCS["cae"])
+    assert (found["ACC"], found["NMI"]) == (f"{mean - 5:.2f}", f"{mean / 4:.2f}")
+    assert found["paper"] == ""
+
+
+def test_a_planted_wrong_number_shows() -> None:
+    planted = [replace(r, scores=r.scores | {"acc": 0.95}) if i == 4 else r
+               for i, r in enumerate(SOME)]  # fmt: skip
+    before, after = (rows(named(results, "table2")) for results in (SOME, planted))
+    changed = {a["system"] for a, b in zip(after, before, strict=True) if a != b}
+    assert changed == {"CAE-l2, k-means"}
+
+
+def test_what_was_not_run_is_empty_beside_the_paper() -> None:
+    found = row(named(SOME, "table2"), system="DCEC")
+    assert found.pop("paper") == "79.00"
+    assert (found.pop("data"), found.pop("system")) == ("USPS", "DCEC")
+    assert set(found.values()) == {""}
+    assert {r["data"] for r in rows(named(SOME, "table2"))} == {"USPS"}
+
+
+def test_chance_stands_below_every_data_set() -> None:
+    results = [*SOME, clustering("cae", 0, 0.8, "mnist")]
+    table = named(results, "table2")
+    for data, seeds in (("USPS", "3"), ("MNIST", "1")):
+        found = row(table, data=data, system="chance")
+        assert (found["ACC"], found["seeds"], found["paper"]) == ("12.34", seeds, "")
+    assert [r["data"] for r in rows(table)] == ["MNIST"] * 6 + ["USPS"] * 6
+
+
+def test_one_seed_has_no_spread() -> None:
+    found = row(named(SOME[:1], "table2"), system="CAE, k-means")
+    assert [found[k] for k in ("ACC", "sd", "min", "max", "seeds")] == ["71.00", "", "", "", "1"]
+
+
+def test_controls_have_no_epochs() -> None:
+    found = row(named([*SOME, clustering("pixels", 0, 0.6)], "table2"), system="k-means on pixels")
+    assert (found["ACC"], found["epochs"]) == ("60.00", "")
+
+
+def test_of_several_trainings_the_longest_counts() -> None:
+    longer = clustering("cae-l2", 5, 0.5, epochs=EPOCHS + 1)
+    found = row(named([longer, *SOME], "table2"), system="CAE-l2, k-means")
+    assert (found["ACC"], found["seeds"], found["epochs"]) == ("50.00", "1", "8")
+
+
+def test_many_to_one_accuracy_does_not_stand_as_nmi() -> None:
+    made = clustering("gmvae", 0, 0.5, "mnist", many_to_one=0.875)
+    table = named([replace(made, chance=CHANCE | {"many_to_one": 0.25})], "table1")
+    found = row(table, system="GMVAE, its own many-to-one accuracy")
+    assert (found["ACC"], found["NMI"]) == ("87.50", "25.00")
+    assert row(table, system="chance, many-to-one")["ACC"] == "25.00"
+    assert "chance" not in {r["system"] for r in rows(table)}  # nothing here is judged by Eq. 6
+
+
+def test_the_worst_pair_of_the_seeds_stands_under_the_names_of_its_classes() -> None:
+    counts = [[[9, 0, 0], [0, 8, 2], [0, 4, 6]], [[9, 0, 0], [0, 9, 1], [0, 3, 7]]]
+    results = [replace(r, details={"confusion": c, "classes": [3, 5, 8]})
+               for r, c in zip(SOME[3:], counts, strict=False)]  # fmt: skip
+    table = named([*SOME[:3], *results], "table2")
+    assert row(table, system="CAE-l2, k-means")["worst pair"] == "5/8: 75.00"  # of 14/20, 16/20
+    others = {r["worst pair"] for r in rows(table) if r["system"] != "CAE-l2, k-means"}
+    assert others == {""}
+
+
+def test_a_row_of_other_clusters_has_no_worst_pair() -> None:
+    counts = {"confusion": [[5, 5], [0, 9]], "classes": [0, 1]}
+    table = named([replace(r, details=counts) for r in SOME], "table2")
+    after = row(table, system="CAE, brought to unit length after training, k-means")
+    assert after["worst pair"] == ""
+    assert row(table, system="CAE, k-means")["worst pair"] == f"0/1: {100 * 14 / 19:.2f}"
+
+
+def test_a_gain_is_that_of_common_seeds() -> None:
+    results = [*SOME, clustering("cae-l2", 8, 0.1), clustering("cae", 9, 0.99)]
+    found = row(named(results, "table2-pairs"), data="USPS")
+    gain = np.subtract(ACCS["cae-l2"], ACCS["cae"])
+    assert (found["gain in ACC"], found["pairs"]) == ("CAE-l2 − CAE", "3")
+    assert found["mean"] == percent(gain.mean())
+    half = 4.302653 * gain.std(ddof=1) / np.sqrt(3)  # t of 2 degrees of freedom
+    assert (found["low"], found["high"]) == (
+        percent(gain.mean() - half),
+        percent(gain.mean() + half),
+    )
+
+
+def test_a_gain_is_that_of_equal_epochs() -> None:
+    longer = [clustering("cae-l2", seed, 0.99, epochs=EPOCHS + 1) for seed in range(3)]
+    found = row(named([*SOME, *longer], "table2-pairs"), data="USPS")
+    assert found == row(named(SOME, "table2-pairs"), data="USPS")
+    apart = [clustering("cae", 0, 0.7, epochs=3), clustering("cae-l2", 0, 0.9, epochs=4)]
+    assert [t.name for t in paper_tables(apart, ["table2"])] == ["table2"]
+
+
+def test_loss_and_accuracy_are_correlated_over_seeds() -> None:
+    found = row(named(SOME, "table2-pairs"), data="USPS")
+    assert (found["r loss l2"], found["r loss without"]) == ("-1.00", "-1.00")
+    assert (found["r inertia l2"], found["r inertia without"]) == ("1.00", "1.00")
+    mixed = [replace(r, scores=r.scores | {"reconstruction_mse": (i * i) % 5})
+             for i, r in enumerate(SOME)]  # fmt: skip
+    r = np.corrcoef(ACCS["cae-l2"], [4, 1, 0])[0, 1]
+    assert row(named(mixed, "table2-pairs"), data="USPS")["r loss l2"] == f"{r:.2f}"
+
+
+def test_other_data_sets_have_rows_without_the_paper() -> None:
+    results = [clustering("cae", 0, 0.75, "digits"), clustering("pixels", 0, 0.6, "digits")]
+    found = rows(named(results, "table2"))
+    assert {r["data"] for r in found} == {"digits"}
+    assert {r["paper"] for r in found} == {""}
+    assert row(named(results, "table2"), system="CAE, k-means")["ACC"] == "75.00"
+    assert [t.name for t in paper_tables(results)] == ["table2"]  # a control alone makes no rows
+    asked = paper_tables(results, ["table1"], data=["digits"])
+    assert row(asked[0], system="k-means on pixels")["ACC"] == "60.00"
+
+
+AUCS = {"cae": {"cosine": 0.81}, "cae-l2": {"cosine": 0.91, "reconstruction": 0.61}}
+DETECTED = [
+    detection(system, digit, seed, {k: v + digit / 1000 + seed / 100 for k, v in aucs.items()})
+    for system, aucs in AUCS.items() for digit in DIGITS for seed in (0, 1)
+]  # fmt: skip
+
+
+def test_a_digit_has_the_mean_over_its_partitions() -> None:
+    table = named(DETECTED, "table4-auc")
+    assert table.columns == ["score", "by", *"0123456789", "mean", "sd", "partitions", "epochs"]
+    sd = np.std([0, 0.01], ddof=1)
+    for score, mean, paper in (("CAE-l2, cluster", "0.918", "0.938"),
+                               ("CAE-l2, reconstruction", "0.618", "0.832"),
+                               ("CAE, cluster", "0.818", "0.845")):  # fmt: skip
+        found = row(table, score=score, by="ours")
+        assert found["3"] == mean
+        assert (found["sd"], found["partitions"], found["epochs"]) == (f"{sd:.3f}", "2", "7")
+        above = row(table, score=score, by="paper")
+        assert (above["3"], above["partitions"], above["epochs"]) == (paper, "", "")
+    assert {r["3"] for r in rows(table) if r["score"] == "chance"} == {"0.500"}
+    assert "CAE, reconstruction" not in {r["score"] for r in rows(table)}
+
+
+def test_digits_of_unequal_partitions_or_epochs_are_told_and_not_averaged() -> None:
+    longer = Run("detection", "cae-l2", "mnist", 0, EPOCHS + 1, 5)
+    some = [replace(r, config=longer.config) if r.config == replace(longer, epochs=EPOCHS).config
+            else r for r in DETECTED]  # fmt: skip
+    found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
+    assert (found["3"], found["5"]) == ("0.918 (2)", "0.915 (1)")
+    assert (found["partitions"], found["epochs"], found["mean"]) == ("", "7, 8", "")
+
+
+def test_the_spread_is_the_root_mean_square_over_digits_of_that_of_partitions() -> None:
+    spread = {0: 0.02, 1: 0.06}  # between two partitions
+    some = [detection("cae-l2", digit, seed, {"cosine": 0.5 + seed * spread[digit]})
+            for digit in spread for seed in (0, 1)]  # fmt: skip
+    some.append(detection("cae-l2", 2, 0, {"cosine": 0.9}))  # one has none
+    found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
+    assert found["sd"] == f"{np.sqrt((0.02**2 + 0.06**2) / 2 / 2):.3f}"
+
+
+def test_the_mean_over_digits_needs_all_of_them() -> None:
+    table = named(DETECTED, "table4-auc")
+    assert row(table, score="CAE-l2, cluster", by="ours")["mean"] == f"{0.91 + 0.0045 + 0.005:.3f}"
+    paper = [row(table, score=name, by="paper")["mean"] for name in
+             ("CAE-l2, cluster", "CAE, cluster", "CAE-l2, reconstruction")]  # fmt: skip
+    assert paper == ["0.907", "0.789", "0.672"]  # .90750, .78914, .67173
+    table = named([r for r in DETECTED if r.config["digit"] != 4], "table4-auc")
+    found = row(table, score="CAE-l2, cluster", by="ours")
+    assert (found["mean"], found["4"]) == ("", "")
+    chance = row(table, score="chance")
+    assert (chance["mean"], chance["4"]) == ("", "")
+    assert row(table, score="CAE-l2, cluster", by="paper")["4"] == "0.782"  # .7825
+
+
+def test_what_was_not_run_is_empty_below_the_paper() -> None:
+    table = named([r for r in DETECTED if r.config["system"] == "cae-l2"], "table4-auc")
+    found = row(table, score="CAE, cluster", by="ours")
+    assert {v for k, v in found.items() if k not in ("score", "by")} == {""}
+    assert row(table, score="CAE, cluster", by="paper")["mean"] == "0.789"
+
+
+def test_auprc_stands_beside_its_own_chance_and_never_the_paper() -> None:
+    table = named(DETECTED, "table4-auprc")
+    assert {r["by"] for r in rows(table)} == {"ours", ""}
+    assert row(table, score="CAE-l2, cluster")["0"].startswith(f"{(0.91 + 0.92) / 4:.3f}"[:4])
+    chance = row(table, score="chance")
+    assert [chance[d] for d in "012"] == ["0.090", "0.091", "0.092"]
+    assert chance["mean"] == f"{0.09 + 0.0045:.3f}"
+
+
+def test_a_gain_in_detection_is_that_of_digits_and_partitions_that_both_have() -> None:
+    lonely = [detection("cae-l2", 0, 7, {"cosine": 0.01}), detection("cae", 0, 8, {"cosine": 1.0})]
+    made = [detection("cae", d, 0, {"cosine": 0.5 + d / 50}) for d in (0, 1, 2)]
+    made += [detection("cae-l2", d, 0, {"cosine": 0.7 + d / 100, "dot": 0.9}) for d in (0, 1, 2)]
+    (found,) = (r for r in rows(named([*made, *lonely], "table4-pairs")) if r["measure"] == "AUC")
+    gain = 0.2 - np.arange(3) / 100
+    half = 4.302653 * gain.std(ddof=1) / np.sqrt(3)  # t of 2 degrees of freedom
+    assert (found["gain"], found["score"]) == ("CAE-l2 − CAE", "cosine")
+    assert (found["without"], found["with l2"], found["mean"]) == ("0.520", "0.710", "0.190")
+    assert (found["low"], found["high"]) == (f"{0.19 - half:.3f}", f"{0.19 + half:.3f}")
+    assert found["l2 ahead"] == "3 of 3"
+    assert {t.name for t in paper_tables(made)} == {
+        "table4-auc", "table4-auprc", "table4-pairs", "table5-auc", "table5-auprc",
+    }  # fmt: skip
+
+
+def test_detection_on_other_data_has_no_number_of_the_paper() -> None:
+    table = named([detection("cae-l2", 1, 0, AUCS["cae-l2"], "digits")], "table4-auc-digits")
+    found = row(table, score="CAE-l2, cluster")
+    assert (found["by"], found["1"], found["partitions"]) == ("ours", "0.910", "1")
+    assert {r["by"] for r in rows(table)} == {"ours", ""}
+    assert "digits" in table.title
+
+
+def test_no_result_makes_no_table() -> None:
+    assert paper_tables([]) == []
+    assert [t.name for t in paper_tables(SOME)] == [
+        "table2", "table2-pairs", "table3",
+    ]  # fmt: skip
+    assert [t.name for t in paper_tables(SOME, ["table3"])] == ["table3"]
+
+
+def test_results_that_no_table_tells_apart_are_refused() -> None:
+    run = Run("clustering", "cae", "usps", 0, EPOCHS, n_init=5)
+    other = replace(SOME[0], config=run.config)
+    with pytest.raises(ValueError, match=r"cae on usps, seed 0, but have n_init 20 and 5") as e:
+        Finder([*SOME, other])
+    assert other.id in str(e.value)
+    assert SOME[0].id in str(e.value)
+    Finder([*SOME, SOME[0]])
+
+
+@pytest.mark.parametrize("made", [paper_tables([*SOME, *DETECTED])])
+def test_both_kinds_of_text_have_every_cell(made: list[Table]) -> None:
+    assert {t.name.split("-")[0] for t in made} == set(TABLES) - {"table1"}
+    for table in made:
+        for text in (table.screen(), table.markdown()):
+            assert table.title in text
+            assert table.note in text
+            for line in (table.columns, *table.rows):
+                assert any(all(cell in shown for cell in line) for shown in text.splitlines())
+        lines = table.markdown().splitlines()
+        assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.73521, "73.52"), (1, "100.00"), (-1e-6, "0.00"), (-0.123, "-12.30"), (0, "0.00")],
+)
+def test_percent(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize("share", [float("nan"), float("inf")])
+def test_percent_of_no_number_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="share is"):
+        percent(share)

@@ -1,0 +1,80 @@
+"""Figures and the settings of matplotlib: neither changes the other."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from matplotlib.figure import Figure
+
+from l2ae_core import figures
+from l2ae_core.report.pictures import svg
+
+from .made_up_figures import CLASSES, FIGURES, codes, scores
+
+HOSTILE = {
+    "image.origin": "lower",
+    "image.interpolation": "bicubic",
+    "image.cmap": "hot",
+    "text.usetex": True,
+    "text.color": "red",
+    "font.size": 23,
+    "font.family": "serif",
+    "figure.dpi": 33,
+    "figure.autolayout": True,
+    "savefig.dpi": 44,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+    "savefig.facecolor": "black",
+    "axes.facecolor": "black",
+    "axes.prop_cycle": mpl.cycler(color=["#ff0000"]),
+    "axes.grid": True,
+    "axes.formatter.use_locale": True,
+    "axes.unicode_minus": False,
+    "axes.spines.top": True,
+    "legend.facecolor": "green",
+    "lines.linewidth": 7,
+    "path.sketch": (3, 100, 2),
+    "xtick.labelbottom": False,
+    "ytick.major.size": 20,
+    "svg.fonttype": "path",
+}
+MORE_FIGURES: dict[str, Callable[[], Figure]] = {
+    **FIGURES,
+    "map": lambda: figures.class_map(codes()[:, :2], CLASSES),
+    "maps": lambda: figures.class_maps({"a": codes()[:, :2]}, CLASSES, notes={}),
+    "epochs": lambda: figures.epoch_bands({"l2": [[3.0, 1.0, 0.1], [4.0, 2.0, 0.2]]}, y="loss"),
+    "roc bands": lambda: figures.roc_bands([0, 0.5, 1], {"v": [[0, 0.7, 1], [0, 0.8, 1]]}),
+    "paired": lambda: figures.paired({"a": [1.0, 2.0], "b": [3.0, 4.0]}, chance=10, y="ACC"),
+    "restarts": lambda: figures.restart_dots({"seed 0": [1.0, 1.1]}),
+    "values": lambda: figures.value_histogram(scores()[0], 0.3, x="v", label="threshold"),
+}
+
+
+@pytest.mark.parametrize("name", MORE_FIGURES)
+def test_the_settings_of_the_user_have_no_say(name: str, tmp_path: Path) -> None:
+    """Neither where a figure is made nor where it is written, as PNG or into a page."""
+    draw, pixels, pages = MORE_FIGURES[name], [], []
+    for settings in ({}, HOSTILE):
+        with mpl.rc_context(settings):
+            before = dict(mpl.rcParams)
+            figure = draw()
+            figures.save(figure, tmp_path / "a.png", dpi=40)
+            pages.append(svg(figure, "a", "a figure"))
+            assert dict(mpl.rcParams) == before
+        pixels.append((tmp_path / "a.png").read_bytes())
+    assert pixels[0] == pixels[1]
+    assert pages[0] == pages[1]
+
+
+def test_every_function_that_draws_is_tried_with_the_settings_of_the_user() -> None:
+    drawing = {name for name in figures.__all__ if name not in ("save", "project")}
+    tried = {name for draw in MORE_FIGURES.values() for name in draw.__code__.co_names}
+    assert drawing - {"embedding_scatter"} <= tried
+
+
+def test_images_stand_upright() -> None:
+    with mpl.rc_context(HOSTILE):
+        figures = [FIGURES[name]() for name in ("confusion", "reconstructions")]
+    for figure in figures:
+        assert {image.origin for ax in figure.axes for image in ax.images} == {"upper"}

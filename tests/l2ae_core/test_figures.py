@@ -1,0 +1,223 @@
+"""Figures: what is drawn is what was given."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from l2ae_core import figures
+from l2ae_core.figures.style import CLASS_COLOURS, INK
+
+from .made_up_figures import CLASSES, FIGURES, WRONG, N, clusters, codes, embedding, images, scores
+
+
+def texts(figure: Figure) -> list[str]:
+    """All texts of the figure, tick labels included."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    found = [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
+    return [text for text in found if text]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_titled_drawn_and_saved(name: str, tmp_path: Path) -> None:
+    figure = FIGURES[name]()
+    assert "three clouds" in figure.get_suptitle()
+    figures.save(figure, tmp_path / "a.png", dpi=60)
+    pixels = imread(tmp_path / "a.png")
+    assert pixels.shape[0] > 200
+    assert 0.002 < (pixels[..., :3] < 0.9).any(axis=-1).mean() < 0.95  # neither blank nor black
+
+
+def test_charts_name_their_axes() -> None:
+    for name in ("confusion", "roc", "histogram", "loss"):
+        ax = FIGURES[name]().axes[0]
+        assert ax.get_xlabel(), name
+        assert ax.get_ylabel(), name
+
+
+def test_embedding_has_a_column_a_network_and_a_row_a_colouring() -> None:
+    figure = embedding()
+    assert len(figure.axes) == 4
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["with", "without"]
+    assert all(f"{WRONG} errors" in ax.get_title() for ax in figure.axes[2:])
+    found = texts(figure)
+    assert {"5", "6", "7", "c9", "c4", "c2"} <= set(found)
+
+
+def test_embedding_gives_a_cluster_the_colour_of_its_class() -> None:
+    by_class, _, by_cluster, _ = embedding().axes
+    where = {}
+    for points in by_class.collections:
+        for xy in np.asarray(points.get_offsets()).tolist():
+            where[tuple(xy)] = to_hex(points.get_facecolor()[0])  # type: ignore[index]
+    assert set(where.values()) == {colour.lower() for colour in CLASS_COLOURS[:3]}
+    other = 0
+    for points in by_cluster.collections:
+        for xy in np.asarray(points.get_offsets()).tolist():
+            colours = (
+                points.get_facecolor() if len(points.get_facecolor()) else points.get_edgecolor()
+            )  # type: ignore[arg-type]
+            other += where[tuple(xy)] != to_hex(colours[0])  # type: ignore[index]
+    assert other == WRONG
+
+
+def test_labels_may_be_objects() -> None:
+    names = np.array(["cat", "dog", 7], object)[CLASSES - 5]
+    groups = np.array(["x", "y", "z"], object)[np.searchsorted([2, 4, 9], clusters())]
+    figure = figures.matched_confusion(names, groups)
+    assert {"cat", "dog", "7"} <= set(texts(figure))
+    assert f"ACC {(N - WRONG) / N:.3f}" in figure.get_suptitle()
+    figure = figures.embedding_scatter({"u": codes()}, names, {"u": groups}, method="pca")
+    assert {"cat", "dog", "7", "cx", "cy", "cz"} <= set(texts(figure))
+    assert f"{WRONG} errors" in figure.axes[1].get_title()
+    assert {"cat", "dog", "7"} <= set(texts(figures.class_map(codes()[:, :2], names)))
+    with pytest.raises(ValueError, match="clusters holds None"):
+        figures.embedding_scatter(
+            {"u": codes()}, names, {"u": np.where(groups == "x", None, groups)}, method="pca"
+        )
+
+
+def test_embedding_names_a_cluster_without_a_class() -> None:
+    labels = clusters()
+    labels[-3:] = 77
+    figure = figures.embedding_scatter({"u": codes()}, CLASSES, {"u": labels}, method="pca")
+    assert "c77, no class" in texts(figure)
+    faces = {
+        to_hex(c) for p in figure.axes[1].collections for c in np.atleast_2d(p.get_edgecolor())
+    }  # type: ignore[arg-type]
+    assert INK in faces
+
+
+def test_confusion_frames_the_matched_cells() -> None:
+    figure = figures.matched_confusion(CLASSES, clusters())
+    ax = figure.axes[0]
+    assert f"ACC {(N - WRONG) / N:.3f}" in figure.get_suptitle()
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["5\nc9", "6\nc4", "7\nc2"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["5", "6", "7"]
+    share = np.asarray(ax.images[0].get_array())
+    np.testing.assert_allclose(np.diag(share), [100 * 28 / 30, 100 * 29 / 30, 100 * 29 / 30])
+    assert {"28", "29", "93 %", "97 %"} <= set(texts(figure))
+    assert len(ax.patches) == 3
+
+
+def test_confusion_names_what_is_unmatched() -> None:
+    more = clusters()
+    more[-6:] = 11
+    assert "no class\nc11" in texts(figures.matched_confusion(CLASSES, more))
+    fewer = np.where(clusters() == 2, 4, clusters())
+    figure = figures.matched_confusion(CLASSES, fewer, class_names=["five", "six", "seven"])
+    assert "no cluster" in " ".join(texts(figure))
+    assert len(figure.axes[0].patches) == 2
+
+
+def test_roc_says_auc_and_draws_chance() -> None:
+    v, anomalous = scores()
+    figure = figures.roc_curves({"right": -v, "reversed": v}, anomalous)
+    assert legend(figure) == ["right: AUC 1.000", "reversed: AUC 0.000", "chance: AUC 0.5"]
+    *curves, chance = figure.axes[0].lines
+    assert [tuple(point) for point in np.asarray(chance.get_xydata())] == [(0, 0), (1, 1)]
+    assert curves[0].get_linestyle() != curves[1].get_linestyle()  # not told by colour alone
+    assert "10 anomalies" in figure.axes[0].get_ylabel()
+
+
+def test_histogram_counts_both_kinds_below_the_threshold() -> None:
+    v, anomalous = scores()
+    tau = float(v[14])  # above all 10 anomalies and 4 of the 80 normal images
+    figure = figures.score_histogram(v, anomalous, tau)
+    normal, anomalies, line = legend(figure)
+    assert normal == "normal (80), 5 % below τ"
+    assert anomalies == "anomalies (10), 100 % below τ"
+    assert f"{tau:.4f}" in line
+    assert figure.axes[0].lines[0].get_xdata()[0] == tau  # type: ignore[index]
+    heights = [p.get_data().values.sum() for p in figure.axes[0].patches]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(heights, 100)  # each kind sums to 100 %
+
+
+def test_loss_curve_marks_the_lowest_epoch() -> None:
+    figure = figures.loss_curve({"l2": [3.0, 0.5, 2.0], "none": [4.0, 3.0, 2.5]})
+    assert [text.split(", ")[0] for text in legend(figure)] == [
+        "l2: best epoch 2",
+        "none: best epoch 3",
+    ]
+    marked = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    assert [tuple(m.get_xydata()[0]) for m in marked] == [(2, 0.5), (3, 2.5)]  # type: ignore[index]
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_reconstructions_are_sorted_by_error() -> None:
+    x, x_hat = images()
+    figure = figures.reconstructions(x, x_hat, count=3)
+    shown = [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
+    grey = [float(a.flat[0]) for a in shown]
+    worst, best = [(N - 1) / N, (N - 2) / N, (N - 3) / N], [0, 1 / N, 2 / N]
+    np.testing.assert_allclose(grey[:9], [0, 0, 0, *worst, *worst], atol=1e-6)
+    np.testing.assert_allclose(grey[9:18], [0, 0, 0, *best, *best], atol=1e-6)
+    assert {"input", "recon-\nstruction", "error"} <= set(texts(figure))
+
+
+def test_the_error_of_integers_does_not_wrap_around() -> None:
+    """White pixels of black-and-white images in uint8 that come out black are too dark, not 255."""
+    white, black = np.ones((2, 4, 4, 1), np.uint8), np.zeros((2, 4, 4, 1), np.uint8)
+    figure = figures.reconstructions(white, black, count=1)
+    error = np.asarray(figure.axes[2].images[0].get_array())
+    np.testing.assert_array_equal(error, -np.ones((4, 4)))
+
+
+def test_colour_images_are_drawn() -> None:
+    x = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
+    figures.reconstructions(x, 1 - x, count=1).draw_without_rendering()
+
+
+def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path) -> None:
+    class Interrupted(Figure):
+        def savefig(self, file, **_):  # type: ignore[no-untyped-def]
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        figures.save(Interrupted(), path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+U = {"u": codes()}
+BAD: dict[str, tuple[Callable[[], object], str]] = {
+    "suffix": (lambda: figures.save(Figure(), Path("a.jpg")), r"ends in \.png"),
+    "method": (lambda: figures.project(codes(), "umap"), "method is 'umap'"),  # type: ignore[arg-type]
+    "flat codes": (lambda: figures.project(np.ones(9)), r"codes is \(9,\)"),
+    "NaN codes": (lambda: figures.project(np.full((9, 3), np.nan)), "expected finite"),
+    "no panel": (lambda: figures.embedding_scatter({}, CLASSES, {}), "one or more"),
+    "panel names": (lambda: figures.embedding_scatter(U, CLASSES, {"z": CLASSES}), r"\['z'\]"),
+    "lengths": (lambda: figures.embedding_scatter(U, CLASSES[1:], {"u": CLASSES}), "expected 89"),
+    "class names": (
+        lambda: figures.matched_confusion(CLASSES, clusters(), class_names=["a"]),
+        "class_names has 1 entries but expected 3",
+    ),
+    "no score": (lambda: figures.roc_curves({}, scores()[1]), "anomaly_scores is empty"),
+    "one kind": (lambda: figures.roc_curves({"v": scores()[0]}, np.zeros(N, bool)), "both kinds"),
+    "tau": (lambda: figures.score_histogram(*scores(), np.nan), "tau is nan"),
+    "no losses": (lambda: figures.loss_curve({}), "losses is empty"),
+    "bad loss": (lambda: figures.loss_curve({"l2": [1.0, np.inf]}), "losses of 'l2'"),
+    "count": (lambda: figures.reconstructions(*images(), count=N + 1), f"count is {N + 1}"),
+    "shapes": (lambda: figures.reconstructions(images()[0], images()[1][1:]), "one shape"),
+    "channels": (lambda: figures.reconstructions(*np.zeros((2, 4, 5, 5, 2))), "1 or 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named(case: str) -> None:
+    call, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        call()
