@@ -10,7 +10,7 @@ import os
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 
 quick = "L2AE_EXAMPLE_QUICK" in os.environ  # a run in CI: enough to see that it works
 digits = load("digits")
@@ -30,4 +30,4 @@ print("least normal images", v.argsort()[:5], v[v.argsort()[:5]].round(3))
 
 # %% Only now the labels: accuracy after the best matching of clusters and digits (Eq. 6).
 print(clustering_scores(digits.labels, labels))
-print("chance", chance_scores(digits.labels, 10, streams(0).kmeans))
+print("chance", chance_scores(digits.labels, 10, rngs(0).kmeans))

@@ -13,7 +13,7 @@ import numpy as np
 from l2ae_core import data
 from l2ae_core.anomaly import contaminate
 from l2ae_core.data import Dataset
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 
 SHOWN = 20  # classes that an error names
@@ -106,5 +106,5 @@ def training_data(
     else:
         label, settings["anomaly_class"] = find_class("fit", dataset, wanted)
     assert dataset.labels is not None  # what has a class has labels
-    rng = streams(settings["seed"]).split
+    rng = rngs(settings["seed"]).split
     return dataset.subset(contaminate(dataset.labels, label, keep=settings["keep"], rng=rng))

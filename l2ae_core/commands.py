@@ -28,7 +28,7 @@ from l2ae_core.devices import DeviceName, OnDevice, choose_device
 from l2ae_core.files import CLUSTERS, METRICS
 from l2ae_core.locks import locked
 from l2ae_core.networks import Architecture, AutoEncoder, build
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.settings import (
     ARCHITECTURE,
     DEFAULTS,
@@ -89,7 +89,7 @@ def fit(
         if resume and settings != before:  # other clusters than those that are there
             for name in (CLUSTERS, METRICS):
                 (out / name).unlink(missing_ok=True)
-        random = streams(settings["seed"])
+        random = rngs(settings["seed"])
         model = build(architecture, random.init)
         history = train(
             model,
@@ -158,7 +158,7 @@ def _cluster(
     model: AutoEncoder, dataset: Dataset, settings: dict[str, Any], progress: bool
 ) -> tuple[dict[str, Any], SavedClusters]:
     """k-means on the codes of the training images: its scores, and what a run keeps of it."""
-    rng = streams(settings["seed"]).kmeans
+    rng = rngs(settings["seed"]).kmeans
     u = model.encode(dataset.images)  # (N, D)
     if not np.isfinite(u).all():  # as the last update of the last epoch can make them
         raise TrainingError("fit: codes hold NaN or Inf: a smaller learning_rate may help")
@@ -222,7 +222,7 @@ def cluster(
         return columns, {"note": fitted.note}
     columns["label"] = classes_of(dataset)
     K = len(fitted.clusters.centers)
-    chance = chance_scores(dataset.labels, K, streams(fitted.settings["seed"]).kmeans)
+    chance = chance_scores(dataset.labels, K, rngs(fitted.settings["seed"]).kmeans)
     scores = clustering_scores(dataset.labels, labels)
     return columns, scores | {"chance": chance, "note": fitted.note}
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from numpy.random import Generator, SeedSequence, default_rng
 
 
-class Streams(NamedTuple):
+class Rngs(NamedTuple):
     """Independent generators spawned from one seed."""
 
     init: Generator  # initial weights
@@ -17,8 +17,8 @@ class Streams(NamedTuple):
     split: Generator  # random partitions of the data
 
 
-def streams(seed: int) -> Streams:
+def rngs(seed: int) -> Rngs:
     """Return the four generators of `seed`; ValueError unless it is an integer ≥ 0."""
     if seed < 0:
         raise ValueError(f"seed is {seed} but expected an integer ≥ 0")
-    return Streams(*(default_rng(child) for child in SeedSequence(seed).spawn(4)))
+    return Rngs(*(default_rng(child) for child in SeedSequence(seed).spawn(4)))

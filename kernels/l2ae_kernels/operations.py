@@ -63,10 +63,10 @@ def _products(function: Callable[..., None]) -> dict[str, Implementation]:
     """The CUDA rungs of a dense product."""
     takes = {"naive": REAL, "tiled": REAL, "tensor": F32, "tf32": F32}
     return {
-        f"cuda-{rung}": Implementation(
-            partial(function, rung=rung), dtypes, on="cuda", rounds=rung == "tf32"
+        f"cuda-{impl}": Implementation(
+            partial(function, impl=impl), dtypes, on="cuda", rounds=impl == "tf32"
         )
-        for rung, dtypes in takes.items()
+        for impl, dtypes in takes.items()
     }
 
 
@@ -174,7 +174,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
 }
 
 
-def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any]:
+def pick(operation: str, x: Array, impl: str | None = None) -> Callable[..., Any]:
     """Return the fastest function of `operation` that takes x where it is, or the rung named.
 
     Raises ValueError for an unknown operation or rung, and for a dtype or a place of x that it does
@@ -183,13 +183,13 @@ def pick(operation: str, x: Array, rung: str | None = None) -> Callable[..., Any
     rungs = IMPLEMENTATIONS.get(operation) if isinstance(operation, str) else None
     if rungs is None:
         raise ValueError(f"pick: operation {operation!r} is not one of {sorted(IMPLEMENTATIONS)}")
-    if rung is not None and not (isinstance(rung, str) and rung in rungs):
-        raise ValueError(f"{operation}: implementation {rung!r} is not one of {list(rungs)}")
+    if impl is not None and not (isinstance(impl, str) and impl in rungs):
+        raise ValueError(f"{operation}: implementation {impl!r} is not one of {list(rungs)}")
     for name in reversed(rungs):
-        chosen = rung == name or (rung is None and not rungs[name].rounds)
+        chosen = impl == name or (impl is None and not rungs[name].rounds)
         if chosen and rungs[name].takes(x):
             return rungs[name].function
     wanted = (
-        f"{operation}: no implementation {rung or 'at all'} for dtype {x.dtype} on {get_place(x)}"
+        f"{operation}: no implementation {impl or 'at all'} for dtype {x.dtype} on {get_place(x)}"
     )
     raise ValueError(f"{wanted} and vectors {getattr(get_vectors(), 'name', 'none')!r}")

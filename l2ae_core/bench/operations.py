@@ -43,7 +43,7 @@ STRIDE = (2, 2)
 
 @dataclass(frozen=True)
 class Case:
-    """An operation at a shape. `run(rung=...)` returns its result, a new or reused array."""
+    """An operation at a shape. `run(impl=...)` returns its result, a new or reused array."""
 
     operation: str
     shape: str
@@ -79,7 +79,7 @@ class Case:
         Of `assign` the distances alone: where two centers are equally near, labels may differ.
         """
         before = [a.copy() for a in self.changes]
-        result = self.run(rung=rung)
+        result = self.run(impl=rung)
         arrays = self.changes or (result if isinstance(result, tuple) else (result,))
         copies = [a.copy() for a in (arrays[1:] if self.operation == "assign" else arrays)]
         for a, b in zip(self.changes, before, strict=True):
@@ -88,7 +88,7 @@ class Case:
 
     def sides(self) -> dict[str, Side]:
         """Return every rung, and the library's product where there is one."""
-        sides: dict[str, Side] = {rung: partial(self.run, rung=rung) for rung in self.rungs()}
+        sides: dict[str, Side] = {rung: partial(self.run, impl=rung) for rung in self.rungs()}
         return sides if self.product is None else sides | {"sgemm": _sgemm(*self.product)}
 
 
@@ -234,7 +234,7 @@ def _clusters(name: str, rng: np.random.Generator) -> list[Case]:
 def _lloyd(x: Array, centers: Array, rung: str) -> Array:
     """Some iterations of one run of k-means; return its inertia after each assignment."""
     k = len(centers)
-    run = ops.restarts(x, k, 1, rung=rung)
+    run = ops.restarts(x, k, 1, impl=rung)
     run.centers[0] = centers
     inertia = np.zeros(PASSES)
     for i in range(PASSES):

@@ -8,7 +8,7 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.data import Dataset
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.networks.architectures import Norm
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training.history import History
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import Adam
@@ -75,7 +75,7 @@ def cluster(norm: Norm, data: Dataset, plan: Plan) -> Clustered:
     """
     model, history = _train(norm, data, plan.epochs, plan)
     codes = model.encode(data.images)
-    random = streams(plan.seed).kmeans
+    random = rngs(plan.seed).kmeans
     found = kmeans(codes, CLASSES, n_init=N_INIT, rng=random)
     return Clustered(model, history, codes, found.labels)
 
@@ -83,7 +83,7 @@ def cluster(norm: Norm, data: Dataset, plan: Plan) -> Clustered:
 def contaminated(train: Dataset, plan: Plan) -> Dataset:
     """Return the training part of Section IV-B: a tenth of the anomaly class, all other images."""
     assert train.labels is not None  # the digits have labels
-    kept = contaminate(train.labels, plan.anomaly_digit, keep=KEEP, rng=streams(plan.seed).split)
+    kept = contaminate(train.labels, plan.anomaly_digit, keep=KEEP, rng=rngs(plan.seed).split)
     return train.subset(kept, f"{train.name} with a tenth of digit {plan.anomaly_digit}")
 
 
@@ -95,7 +95,7 @@ def score(norm: Norm, train: Dataset, test: Dataset, plan: Plan) -> Scored:
     """
     model, _ = _train(norm, train, plan.anomaly_epochs, plan)
     codes = model.encode(train.images)
-    centers = kmeans(codes, CLASSES - 1, n_init=N_INIT, rng=streams(plan.seed).kmeans).centers
+    centers = kmeans(codes, CLASSES - 1, n_init=N_INIT, rng=rngs(plan.seed).kmeans).centers
     return Scored(
         cosine_normality(model.encode(test.images), centers),
         cosine_normality(codes, centers),
@@ -106,7 +106,7 @@ def score(norm: Norm, train: Dataset, test: Dataset, plan: Plan) -> Scored:
 def _train(norm: Norm, data: Dataset, epochs: int, plan: Plan) -> tuple[AutoEncoder, History]:
     """Train DCEC's network for 8 × 8 images; return it as it was at its lowest loss."""
     H, W, C = data.images.shape[1:]
-    random = streams(plan.seed)
+    random = rngs(plan.seed)
     model = build(Architecture("cae", (H, W, C), norm=norm), random.init)
     plan.say(f"{data.name}, {len(data):,} images, {NAMES[norm]}:")
     history = fit(

@@ -27,7 +27,7 @@ from l2ae_core.demo.parts import (
 )
 from l2ae_core.files import METRICS, check_out, write_json
 from l2ae_core.networks.architectures import Norm
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training.run import versions
 from l2ae_kernels.cpu.threads import MOST, threads
 
@@ -132,14 +132,14 @@ def _clustering(
 ) -> dict[str, dict[str, float]]:
     assert data.labels is not None  # the digits have labels
     scores = {norm: clustering_scores(data.labels, c.labels) for norm, c in clustered.items()}
-    return scores | {"chance": chance_scores(data.labels, CLASSES, streams(seed).split)}
+    return scores | {"chance": chance_scores(data.labels, CLASSES, rngs(seed).split)}
 
 
 def _pixels(data: Dataset, seed: int) -> dict[str, float]:
     """k-means on the images themselves: what a network has to beat."""
     assert data.labels is not None
     pixels = data.images.reshape(len(data), -1)  # (N, H·W·C)
-    found = kmeans(pixels, CLASSES, n_init=N_INIT, rng=streams(seed).kmeans)
+    found = kmeans(pixels, CLASSES, n_init=N_INIT, rng=rngs(seed).kmeans)
     return clustering_scores(data.labels, found.labels)
 
 

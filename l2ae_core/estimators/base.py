@@ -15,7 +15,7 @@ from l2ae_core.estimators import inputs, storage
 from l2ae_core.estimators.parameters import check_parameters
 from l2ae_core.networks.architectures import Architecture, build
 from l2ae_core.networks.autoencoder import AutoEncoder
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training import loop
 from l2ae_core.training.optim import Adam
 from l2ae_kernels.arrays import Array
@@ -69,7 +69,7 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
         check_parameters(self.get_params())
         x = self._start(X)  # (N, F)
         self.seed_ = _seed(self.random_state)
-        random = streams(self.seed_)
+        random = rngs(self.seed_)
         self.autoencoder_: AutoEncoder = build(self.architecture_, random.init)
         history = loop.fit(
             self.autoencoder_,

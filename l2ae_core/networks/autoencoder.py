@@ -98,19 +98,19 @@ class AutoEncoder(Layer):
         dx, encoder_grads = self.encoder.backward(dz, cache[0])
         return dx, named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
-    def gradients(self, dy: Array, cache: Cache, at_code: Array | None = None) -> Params:
-        """Return grads; `at_code` (N, D) is what another loss on u adds to du."""
-        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache, at_code)
+    def gradients(self, dy: Array, cache: Cache, latent_grad: Array | None = None) -> Params:
+        """Return grads; `latent_grad` (N, D) is what another loss on u adds to du."""
+        dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache, latent_grad)
         encoder_grads = weight_grads(self.encoder, dz, cache[0])
         return named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
     def _backward_to_z(
-        self, dx_hat: Array, cache: Cache, at_code: Array | None
+        self, dx_hat: Array, cache: Cache, latent_grad: Array | None
     ) -> tuple[Array, Params, Params]:
         _, normalize_cache, decoder_cache, _ = cache
         du, decoder_grads = self.decoder.backward(dx_hat, decoder_cache)
-        if at_code is not None:
-            du = du + at_code
+        if latent_grad is not None:
+            du = du + latent_grad
         dz, normalize_grads = self.normalize.backward(du, normalize_cache)
         return dz, normalize_grads, decoder_grads
 

@@ -11,7 +11,7 @@ import numpy as np
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores, confusion
 from l2ae_core.data import Dataset
 from l2ae_core.paper.run import CLASSES, Folder, Result, Run
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 
 
@@ -60,4 +60,4 @@ def to_result(run: Run, dataset: Dataset, found: Clustered, environment: dict[st
 
 def seeded(run: Run) -> np.random.Generator:
     """The stream of the starts of k-means."""
-    return streams(run.seed).kmeans
+    return rngs(run.seed).kmeans

@@ -14,7 +14,7 @@ from l2ae_core.anomaly import auc, auprc, contaminate, roc
 from l2ae_core.data import Dataset
 from l2ae_core.paper.run import CLASSES, Folder, Result, Run
 from l2ae_core.paper.systems import find_system
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 
 CLUSTERS = CLASSES - 1
@@ -52,7 +52,7 @@ def partition(run: Run, folder: Folder) -> Partition:
     test = data.load(run.data, data_dir=folder.data_dir, split="test")
     if train.labels is None or test.labels is None:
         raise ValueError(f"reproduce: {run.data} has no labels, so no class can be the anomaly")
-    kept = contaminate(train.labels, run.digit, keep=keep_share(run), rng=streams(run.seed).split)
+    kept = contaminate(train.labels, run.digit, keep=keep_share(run), rng=rngs(run.seed).split)
     return Partition(train.subset(kept), test, test.labels == run.digit)
 
 

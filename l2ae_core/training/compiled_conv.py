@@ -8,8 +8,8 @@ Convolutions have few weights and large activations: 0.3 million and 26 for a ba
 network in the paper. So each thread takes micro-batches (compiled.py) and adds to gradients of its
 own, and what it reads and writes stays in its second-level cache.
 
-A second loss at the code (stages.AtCode) cuts the way of a micro-batch in two; in between Python
-has the code in its hands.
+A second loss at the code (stages.LatentGrad) cuts the way of a micro-batch in two; in between,
+Python reads the code.
 
 The samples are cut into PARTS fixed ranges with a gradient each, added in order: a result does not
 depend on the number of threads.
@@ -24,7 +24,7 @@ from l2ae_core.layers import Params, Shape
 from l2ae_core.training.compiled import Arena, MicroBatch, Shared, aligned
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import AdamUpdate, Optimizer
-from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
+from l2ae_core.training.stages import LatentGrad, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.adam import REDUCE_ADAM
@@ -51,10 +51,10 @@ class CompiledConvolutional:
         params: Params,
         input_shape: Shape,
         vectors: Vectors,
-        at_code: AtCode | None = None,
+        latent_grad: LatentGrad | None = None,
     ) -> None:
         self.params, self.library, self.input_shape = params, library(vectors), input_shape
-        self.at_code, code = at_code, code_stage(stages) if at_code else None
+        self.latent_grad, code = latent_grad, code_stage(stages) if latent_grad else None
         self.shared = Shared(stages, params, vectors, SAMPLES)
         self.micro = MicroBatch(stages, input_shape, SAMPLES, self.shared, code)
         arena = Arena()
@@ -128,7 +128,7 @@ class CompiledConvolutional:
 
     def _run(self, micro_batch: list[Program], slot: int, which: range, total: int) -> None:
         """Run micro-batches; with a second loss at the code one by one, and stop there for it."""
-        if self.at_code is None:
+        if self.latent_grad is None:
             micro_batch[0].run(which.start, which.stop)
             return
         micro, memory = self.micro, self.memory[slot]
@@ -136,7 +136,7 @@ class CompiledConvolutional:
         for m in which:
             micro_batch[0].run(m, m + 1)
             count = min(SAMPLES, total - m * SAMPLES)
-            du[:count], du[count:] = self.at_code(m * SAMPLES, u[:count]), 0
+            du[:count], du[count:] = self.latent_grad(m * SAMPLES, u[:count]), 0
             micro_batch[1].run(m, m + 1)
 
     def _programs(self, slot: int, part: int) -> tuple[Program, list[Program], Program]:

@@ -2,7 +2,7 @@
 thread.
 
     forward    all layers, Eq. 3 and its gradient        threads take ranges of samples
-    (code)     du of a second loss, see stages.AtCode    in Python, if there is one
+    (code)     du of a second loss, see stages.LatentGrad    in Python, if there is one
     backward   all dx                                    threads take ranges of samples
     weights    all dW, db, and Adam on them              threads take panels of weights
 
@@ -26,7 +26,7 @@ from l2ae_core.training.compiled import Arena
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.normalizations import Constants, Normalization, Place
 from l2ae_core.training.optim import AdamUpdate, Optimizer
-from l2ae_core.training.stages import AtCode, Linear, Stage, code_stage
+from l2ae_core.training.stages import LatentGrad, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.machine_code import Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors
@@ -182,10 +182,10 @@ class CompiledDense:
         params: Params,
         input_shape: Shape,
         vectors: Vectors,
-        at_code: AtCode | None = None,
+        latent_grad: LatentGrad | None = None,
     ) -> None:
         self.stages, self.params, self.input_shape = stages, params, input_shape
-        self.at_code, self.code = at_code, code_stage(stages) if at_code else None
+        self.latent_grad, self.code = latent_grad, code_stage(stages) if latent_grad else None
         self.library = library(vectors)
         self.shared = Constants(stages, params)
         self.grads = {name: np.zeros_like(p) for name, p in params.items()}
@@ -222,8 +222,8 @@ class CompiledDense:
         batch.losses[:] = 0
         batch.x[:] = x
         batch.run(self.library, batch.forward)
-        if self.at_code is not None:
-            batch.du[:] = self.at_code(0, batch.u)
+        if self.latent_grad is not None:
+            batch.du[:] = self.latent_grad(0, batch.u)
         return batch, float(batch.losses.sum()) / count
 
     def _gradient_program(self, batch: Batch) -> Program:

@@ -32,7 +32,7 @@ from l2ae_kernels.cpu.microkernels.calls import Geometry
 
 # (first, u) -> du: what a second loss, on the codes u (n, D) of the samples first, first + 1, … of
 # a batch, adds to their gradient. A step calls it once for each sample, maybe from several threads.
-AtCode: TypeAlias = Callable[[int, Array], Array]
+LatentGrad: TypeAlias = Callable[[int, Array], Array]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.stages import (
-    AtCode,
+    LatentGrad,
     Linear,
     Standardize,
     attributes_within,
@@ -91,12 +91,12 @@ class NoisyStep(Step):
 class ReconstructionStep(Step):
     """A step of an AutoEncoder on Eq. 3 or 4.
 
-    With `at_code` another loss acts on the codes; the loss returned is that of Eq. 3 alone.
+    With `latent_grad` another loss acts on the codes; the loss returned is that of Eq. 3 alone.
     """
 
     model: AutoEncoder
     reduction: Reduction
-    at_code: AtCode | None = None
+    latent_grad: LatentGrad | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -109,9 +109,9 @@ class LayerwiseStep(ReconstructionStep):
     def gradients(self, x: Array) -> tuple[float, Params]:
         x_hat, cache = self.model.forward(x, train=True)  # (B, H, W, C)
         loss, dx_hat = reconstruction_loss(x_hat, x, self.reduction)
-        if self.at_code is None:
+        if self.latent_grad is None:
             return loss, weight_grads(self.model, dx_hat, cache)
-        du = self.at_code(0, self.model.code(cache))  # (B, D)
+        du = self.latent_grad(0, self.model.code(cache))  # (B, D)
         return loss, self.model.gradients(dx_hat, cache, du)
 
 
@@ -136,7 +136,10 @@ class CompiledStep(ReconstructionStep):
         if self.compiled is None or not (
             len(held) == len(self.held) and all(map(is_, held, self.held))
         ):
-            self.compiled, self.held = _compile(self.model, self.model.params, self.at_code), held
+            self.compiled, self.held = (
+                _compile(self.model, self.model.params, self.latent_grad),
+                held,
+            )
             if self.compiled is None:
                 raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):
@@ -150,7 +153,7 @@ def make_step(
     model: AutoEncoder,
     optimizer: Optimizer,
     reduction: Reduction = "mean",
-    at_code: AtCode | None = None,
+    latent_grad: LatentGrad | None = None,
 ) -> Step:
     """Return the fastest step for an AutoEncoder: compiled where all its layers allow it.
 
@@ -158,20 +161,20 @@ def make_step(
     emitted kernels (l2ae_kernels.cpu.codegen.vectors), and layers that `stages.stages_of` knows.
     Classes that override something are called, layer by layer.
     """
-    if _compile(model, model.params, at_code) is None:
-        return LayerwiseStep(model, optimizer, reduction, at_code)
-    return CompiledStep(model, optimizer, reduction, at_code)
+    if _compile(model, model.params, latent_grad) is None:
+        return LayerwiseStep(model, optimizer, reduction, latent_grad)
+    return CompiledStep(model, optimizer, reduction, latent_grad)
 
 
-def _compile(model: AutoEncoder, params: Params, at_code: AtCode | None) -> Compiled | None:
+def _compile(model: AutoEncoder, params: Params, latent_grad: LatentGrad | None) -> Compiled | None:
     vectors, stages = get_vectors(), stages_of(model)
     single = all(p.dtype == np.float32 and p.flags.c_contiguous for p in params.values())
     if vectors is None or stages is None or not single:
         return None
-    if at_code is not None and code_stage(stages) is None:
+    if latent_grad is not None and code_stage(stages) is None:
         return None
     dense = all(isinstance(s.layer, Dense) for s in stages if isinstance(s, Linear))
     if dense and any(isinstance(s, Standardize) and s.affine for s in stages):
         return None  # its threads take ranges of samples, and have no gradients of their own
     kind = CompiledDense if dense else CompiledConvolutional
-    return kind(stages, params, model.input_shape, vectors, at_code)
+    return kind(stages, params, model.input_shape, vectors, latent_grad)

@@ -19,7 +19,7 @@ from l2ae_core.demo import format_table, parts, run, run_demo
 from l2ae_core.demo.parts import Plan, Scored
 from l2ae_core.figures import embedding
 from l2ae_core.networks import Architecture, AutoEncoder, build
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training.history import History
 
 FIGURES = {
@@ -237,7 +237,7 @@ def test_the_method_reaches_its_scores() -> None:
 
 def untrained_accuracy() -> float:
     """ACC of k-means on the codes of the network with its first weights."""
-    data, random = load("digits"), streams(0)
+    data, random = load("digits"), rngs(0)
     model = build(Architecture("cae", (8, 8, 1)), random.init)
     found = kmeans(model.encode(data.images), 10, rng=random.kmeans)
     assert data.labels is not None

@@ -90,7 +90,7 @@ def test_convolutions_run_their_reference_on_a_device(dtype, emulated):
     for function, arrays, named in calls:
         found = function(*map(emulated.to_device, arrays), **named)
         assert get_place(found) == "cuda"
-        expected = function(*arrays, **named, rung="reference")
+        expected = function(*arrays, **named, impl="reference")
         np.testing.assert_allclose(emulated.to_host(found), expected, rtol=0, atol=1e-5)
 
 

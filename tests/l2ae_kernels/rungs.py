@@ -25,7 +25,7 @@ def forced(function, rung, *arguments, **named):
     """Call `function` on one rung with the vectors that belong to it."""
     name, instructions = rung
     with vectors(instructions):
-        return function(*arguments, **named, rung=name)
+        return function(*arguments, **named, impl=name)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -198,7 +198,7 @@ def test_settings_of_adam(name: str) -> None:
 def test_rungs_that_are_none(operation: str, rung: Any) -> None:
     arguments = draw_arrays(operation) | NUMBERS.get(operation, {})
     with pytest.raises(ValueError, match=f"{operation}: (no )?implementation"):
-        getattr(ops, operation)(**arguments, rung=rung)
+        getattr(ops, operation)(**arguments, impl=rung)
 
 
 @pytest.mark.parametrize("rung", ["reference", "blocked"])
@@ -217,7 +217,7 @@ def test_rungs_that_are_none(operation: str, rung: Any) -> None:
 )
 def test_labels_of_update(labels: list[Any], rung: str) -> None:
     with pytest.raises(ValueError, match=r"^update: labels"):
-        ops.update(np.zeros((3, 2)), np.array(labels), 2, rung=rung)
+        ops.update(np.zeros((3, 2)), np.array(labels), 2, impl=rung)
 
 
 # The emitted rung is what None stands for on the host, where there are vectors.
@@ -236,7 +236,7 @@ def test_restarts_that_do_not_exist(
         request.getfixturevalue("cxx")
         device = emulate()
         put, there = device.to_device, device.to_device if place == "cuda" else device.stream
-    restarts = ops.restarts(there(x), 2, 2, rung=rung)
+    restarts = ops.restarts(there(x), 2, 2, impl=rung)
     labels, distances = put(np.zeros(40, "int32")), put(np.zeros(40, "float32"))
     for which in ([2], [-1], [0, 0], []):
         with pytest.raises(ValueError, match="Restarts: runs"):

@@ -59,7 +59,7 @@ def made(n, d, k, runs):
 def iterated(rung, x, centers, at_once):
     """Inertias of 12 iterations of runs 0 and 2, so many at a time; and the end."""
     runs, k, _ = centers.shape
-    restarts = ops.restarts(x, k, runs, rung=rung)
+    restarts = ops.restarts(x, k, runs, impl=rung)
     restarts.centers[:] = centers
     restarts.forget()
     restarts.assign(list(range(runs)))
@@ -107,7 +107,7 @@ def test_a_gang_is_no_larger_than_the_threads_in_use():
     """Made for two threads, used by one: it takes both parts of the points."""
     x, centers = made(3001, 10, 7, 1)
     with threads(2):
-        restarts = ops.restarts(x, 7, 1, rung="register")
+        restarts = ops.restarts(x, 7, 1, impl="register")
     restarts.centers[:] = centers
     with threads(1):
         restarts.assign([0])
@@ -129,7 +129,7 @@ def test_bits_do_not_depend_on_the_size_of_the_gang():
 @pytest.mark.parametrize("rung", ["reference", None])
 def test_iterations_end_where_no_label_changes(rung):
     x = np.array([[0.0], [1.0], [10.0], [11.0]], np.float32)
-    restarts = ops.restarts(x, 2, 1, rung=rung)
+    restarts = ops.restarts(x, 2, 1, impl=rung)
     restarts.centers[0] = [[0.4], [10.4]]
     restarts.assign([0])
     assert iterate(restarts, [0], 50).shape == (1, 1)
@@ -140,7 +140,7 @@ def test_iterations_end_where_no_label_changes(rung):
 @pytest.mark.parametrize("rung", ["reference", None])
 def test_iterations_end_where_a_cluster_is_empty(rung):
     points = [[28, 9], [10, 27], [0, 5], [13, 26], [0, 4], [2, 8], [5, 29], [14, 1]]
-    restarts = ops.restarts(np.array(points, np.float32), 4, 1, rung=rung)
+    restarts = ops.restarts(np.array(points, np.float32), 4, 1, impl=rung)
     restarts.centers[0] = [[1, 25], [21, 4], [28, 15], [24, 28]]
     restarts.assign([0])
     assert restarts.counts[0].min() == 1

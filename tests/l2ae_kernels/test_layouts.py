@@ -118,8 +118,8 @@ def without_padding(operation: str, arrays: dict[str, Array], numbers: dict[str,
     ones = {name: np.ones(a.shape) for name, a in arrays.items()}
     (one, other), function = PRODUCTS[operation], getattr(ops, operation)
     return (
-        function(**{one: bad[one], other: ones[other]}, **numbers, rung="reference")
-        + function(**{one: ones[one], other: bad[other]}, **numbers, rung="reference")
+        function(**{one: bad[one], other: ones[other]}, **numbers, impl="reference")
+        + function(**{one: ones[one], other: bad[other]}, **numbers, impl="reference")
     ) > 0.5
 
 

@@ -34,15 +34,15 @@ def test_convolutions(case, dtype, bias):
     x, W = normal(rng, (N, *size, C), dtype), normal(rng, (*kernel, C, K), dtype)
     b, b_image = (normal(rng, (K,), dtype), normal(rng, (C,), dtype)) if bias else (None, None)
     geometry = {"stride": stride, "padding": padding}
-    y = ops.correlate(x, W, b, **geometry, rung="reference")
+    y = ops.correlate(x, W, b, **geometry, impl="reference")
     for rung in rungs("correlate", dtype):
         assert_agree(forced(ops.correlate, rung, x, W, b, **geometry), y)
     adjoint_x = {"image_size": size, **geometry}
-    dx = ops.correlate_adjoint_x(y, W, b_image, **adjoint_x, rung="reference")
+    dx = ops.correlate_adjoint_x(y, W, b_image, **adjoint_x, impl="reference")
     for rung in rungs("correlate_adjoint_x", dtype):
         assert_agree(forced(ops.correlate_adjoint_x, rung, y, W, b_image, **adjoint_x), dx)
     adjoint_W = {"kernel_size": kernel, **geometry}
-    dW = ops.correlate_adjoint_W(x, y, **adjoint_W, rung="reference")
+    dW = ops.correlate_adjoint_W(x, y, **adjoint_W, impl="reference")
     for rung in rungs("correlate_adjoint_W", dtype):
         assert_agree(forced(ops.correlate_adjoint_W, rung, x, y, **adjoint_W), dW)
 
@@ -55,7 +55,7 @@ def test_reference_correlation_is_the_sum_over_taps(case):
     rng = np.random.default_rng(1)
     x, W = rng.standard_normal((N, H, width, C)), rng.standard_normal((kh, kw, C, K))
     y = ops.correlate(
-        x, W, stride=(sh, sw), padding=((top, bottom), (left, right)), rung="reference"
+        x, W, stride=(sh, sw), padding=((top, bottom), (left, right)), impl="reference"
     )
     expected = np.zeros_like(y)
     for n, i, j in np.ndindex(*y.shape[:3]):
@@ -103,7 +103,7 @@ def test_dense(case, dtype):
         function = getattr(ops, operation)
         for rung in rungs(operation, dtype):
             fast = forced(function, rung, *arguments)
-            assert_agree(fast, function(*arguments, rung="reference"))
+            assert_agree(fast, function(*arguments, impl="reference"))
 
 
 ROWS = [(1, 1), (3, 32), (257, 10), (1000, 7), (70, 1152), (5000, 3)]
@@ -131,7 +131,7 @@ def test_normalizations(case, affine, dtype):
                 result if isinstance(result, tuple) else (result,)
                 for result in (
                     forced(function, rung, *arguments, **named),
-                    function(*arguments, **named, rung="reference"),
+                    function(*arguments, **named, impl="reference"),
                 )
             )
             for fast, reference in zip(made, expected, strict=True):
@@ -141,7 +141,7 @@ def test_normalizations(case, affine, dtype):
 def test_moments_keep_their_digits_far_from_zero():
     """In exact arithmetic the variance is 1.25, at 10⁸ where float64 keeps 10⁻⁸ of each value."""
     x = np.tile(np.array([[0.0], [1], [2], [3]]), (5000, 2)) + 1e8
-    mean, variance = ops.moments(x, rung="fused")
+    mean, variance = ops.moments(x, impl="fused")
     np.testing.assert_array_equal(mean, 1e8 + 1.5)
     np.testing.assert_allclose(variance, 1.25, rtol=1e-7)
 

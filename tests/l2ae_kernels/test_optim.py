@@ -22,7 +22,7 @@ def test_adam(shape, variant, dtype):
         for step in (1, 2, 3):
             g = normal(np.random.default_rng(step), shape, dtype)
             settings = AdamSettings(1e-2, variant=variant)
-            ops.adam_step(p, m, v, g, settings, step=step, rung=rung)
+            ops.adam_step(p, m, v, g, settings, step=step, impl=rung)
         results[rung] = (p, m, v)
     for rung, _ in rungs("adam_step", dtype):
         for fast, reference in zip(results[rung], results["reference"], strict=True):
@@ -44,6 +44,6 @@ def test_a_step_of_adam_keeps_its_digits(beta2, variant, dtype):
     unit = np.finfo(dtype).eps / 2
     for rung in ("reference", *(name for name, _ in rungs("adam_step", dtype))):
         found = [np.zeros(500, dtype) for _ in range(3)]
-        ops.adam_step(*found, g, settings, step=1, rung=rung)
+        ops.adam_step(*found, g, settings, step=1, impl=rung)
         for a, b, units in zip(found, exact, (12, 2, 3), strict=True):
             assert np.abs(a / b - 1).max() <= 2 * units * unit

@@ -26,9 +26,9 @@ needs_vectors = pytest.mark.skipif(get_vectors() is None, reason="no emitted ker
 @pytest.mark.parametrize("rung", RUNGS, ids="-".join)
 def test_every_pass_is_that_of_the_reference(rung: tuple[str, str], n: int, d: int, k: int) -> None:
     x = blobs(n, d, k)
-    slow = ops.restarts(x, k, 3, rung="reference")
+    slow = ops.restarts(x, k, 3, impl="reference")
     with vectors(rung[1]):
-        fast = ops.restarts(x, k, 3, rung=rung[0])
+        fast = ops.restarts(x, k, 3, impl=rung[0])
         fast.centers[:] = starts(x, k, 3)
         for step in range(PASSES):
             which = [0, 1, 2] if step < 4 else [0, 2]  # run 1 has ended
@@ -49,13 +49,13 @@ def test_bounds_and_steps_do_not_change_a_bit(name: str, n: int, d: int, k: int)
     """After many passes: the labels of a pass without bounds, and sums that only they decide."""
     x = blobs(n, d, k, spread=1.5)  # close clusters: many points are nearly as near to another
     with vectors(name):
-        restarts = ops.restarts(x, k, 1, rung="register")
+        restarts = ops.restarts(x, k, 1, impl="register")
         restarts.centers[:] = starts(x, k, 1)
         for _ in range(PASSES):
             restarts.assign([0])
             labels, distances = ops.assign(x, restarts.centers[0])
             np.testing.assert_array_equal(restarts.labels[0], labels)
-            fresh = ops.restarts(x, k, 1, rung="register")
+            fresh = ops.restarts(x, k, 1, impl="register")
             fresh.adopt(0, labels, distances)
             assert fresh.sums.tobytes() == restarts.sums.tobytes()
             assert fresh.counts.tobytes() == restarts.counts.tobytes()
@@ -68,7 +68,7 @@ def test_sums_do_not_depend_on_the_way_there(d: int) -> None:
     """Values of many sizes, whose plain float64 sums depend on the order of the additions."""
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(3000, d)) * 10.0 ** rng.uniform(-9, 3, (3000, 1))).astype(np.float32)
-    restarts, fresh = (ops.restarts(x, 15, 1, rung="register") for _ in range(2))
+    restarts, fresh = (ops.restarts(x, 15, 1, impl="register") for _ in range(2))
     for _ in range(20):
         restarts.centers[0] = x[rng.choice(3000, 15)]
         restarts.assign([0])
@@ -80,7 +80,7 @@ def test_sums_do_not_depend_on_the_way_there(d: int) -> None:
 @pytest.mark.parametrize("k", [9, 45])
 def test_points_that_are_safe_are_not_read(k: int) -> None:
     x = blobs(600, 130, k, spread=0.1)
-    restarts = ops.restarts(x, k, 1, rung="register")
+    restarts = ops.restarts(x, k, 1, impl="register")
     restarts.centers[0] = starts(x, k, 1)
     for _ in range(30):
         restarts.assign([0])
@@ -103,9 +103,9 @@ def test_adopted_labels_are_where_the_next_pass_starts(
 ) -> None:
     x = blobs(n, d, k)
     labels = np.random.default_rng(1).integers(0, k, n).astype(np.int32)
-    slow = ops.restarts(x, k, 1, rung="reference")
+    slow = ops.restarts(x, k, 1, impl="reference")
     with vectors(rung[1]):
-        fast = ops.restarts(x, k, 1, rung=rung[0])
+        fast = ops.restarts(x, k, 1, impl=rung[0])
         for restarts in (slow, fast):
             restarts.centers[:] = starts(x, k, 1)
             restarts.assign([0])
@@ -126,7 +126,7 @@ def test_distances(rung: tuple[str, str], n: int, d: int, k: int, m: int) -> Non
     rows = x[np.arange(m) % n]
     exact = ((x[None].astype(np.float64) - rows[:, None]) ** 2).sum(axis=2)
     with vectors(rung[1]):
-        distances = ops.restarts(x, k, 1, rung=rung[0]).distances(rows)
+        distances = ops.restarts(x, k, 1, impl=rung[0]).distances(rows)
     assert distances.dtype == x.dtype
     np.testing.assert_allclose(distances, exact, rtol=1e-5)
     assert (distances[np.arange(m), np.arange(m) % n] == 0).all()
@@ -143,7 +143,7 @@ def test_what_a_start_leaves(rung: tuple[str, str], n: int, d: int, k: int) -> N
     expected = np.minimum(exact, nearest[:, None])
     starts = np.arange(0, n, BLOCK)
     with vectors(rung[1]):
-        restarts = ops.restarts(x, k, 2, rung=rung[0])
+        restarts = ops.restarts(x, k, 2, impl=rung[0])
         before = nearest.copy()
         left = restarts.lower(points, nearest, keep=False)
         np.testing.assert_array_equal(nearest, before)
@@ -159,7 +159,7 @@ def test_what_a_start_leaves(rung: tuple[str, str], n: int, d: int, k: int) -> N
 def test_the_largest_number_and_one_that_is_none(rung: str, x: float) -> None:
     points = np.full((3000, 5), 0.5, np.float32)
     points[2345, 1] = x
-    largest = ops.restarts(points, 2, 1, rung=rung).largest
+    largest = ops.restarts(points, 2, 1, impl=rung).largest
     assert largest == abs(x) if np.isfinite(x) else not np.isfinite(largest)
 
 
@@ -167,7 +167,7 @@ def test_the_largest_number_and_one_that_is_none(rung: str, x: float) -> None:
 @pytest.mark.parametrize(("d", "k"), [(10, 10), (100, 20)])
 def test_inertia_far_from_the_origin_and_nearly_zero(d: int, k: int) -> None:
     x = blobs(3000, d, k, spread=1.0) + np.float32(3e4)
-    restarts = ops.restarts(x, k, 1, rung="register")
+    restarts = ops.restarts(x, k, 1, impl="register")
     restarts.centers[:] = starts(x, k, 1)
     for _ in range(4):
         restarts.assign([0])
@@ -175,7 +175,7 @@ def test_inertia_far_from_the_origin_and_nearly_zero(d: int, k: int) -> None:
         np.testing.assert_allclose(restarts.inertia[0], (difference**2).sum(), rtol=1e-8)
         move_to_means(restarts, [0])
     copies = np.repeat(x[:k], 50, axis=0)
-    restarts = ops.restarts(copies, k, 1, rung="register")
+    restarts = ops.restarts(copies, k, 1, impl="register")
     restarts.centers[0] = x[:k]
     restarts.assign([0])
     assert restarts.inertia[0] == 0
@@ -189,7 +189,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(d: int, k: int) -> None:
     results = []
     for count in (1, 2):
         with threads(count):
-            restarts = ops.restarts(x, k, 2, rung="register")
+            restarts = ops.restarts(x, k, 2, impl="register")
             restarts.centers[:] = starts(x, k, 2)
             for _ in range(5):
                 restarts.assign([0, 1])
@@ -204,6 +204,6 @@ def test_bits_do_not_depend_on_the_number_of_threads(d: int, k: int) -> None:
 @needs_vectors
 def test_numbers_of_one_size_are_summed_exactly() -> None:
     x = np.full((100_000, 1), 0.1, np.float32)
-    restarts = ops.restarts(x, 1, 1, rung="register")
+    restarts = ops.restarts(x, 1, 1, impl="register")
     restarts.assign([0])
     np.testing.assert_allclose(restarts.sums, len(x) * np.float64(np.float32(0.1)), rtol=1e-12)

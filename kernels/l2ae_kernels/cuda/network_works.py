@@ -17,12 +17,12 @@ def _normal(device: Device, *shape: int) -> Array:
 def dense(device: Device) -> None:
     """Both adjoints and the product on the rungs with a barrier, ragged, one cut into parts."""
     x, W, b, dy = (_normal(device, *s) for s in ((3, 260), (260, 5), (5,), (3, 5)))
-    for rung in products.RUNGS:
-        products.dense(x, W, b, device.empty((3, 5), np.float32), slope=0.3, rung=rung)
-    for rung in ("tiled", "tensor"):
+    for impl in products.RUNGS:
+        products.dense(x, W, b, device.empty((3, 5), np.float32), slope=0.3, impl=impl)
+    for impl in ("tiled", "tensor"):
         dx, dW = (device.empty(s, np.float32) for s in ((3, 260), (260, 5)))
-        products.dense_adjoint_x(dy, W, dx, y_below=x, slope=0.3, rung=rung)
-        products.dense_adjoint_W(x, dy, dW, rung=rung)
+        products.dense_adjoint_x(dy, W, dx, y_below=x, slope=0.3, impl=impl)
+        products.dense_adjoint_W(x, dy, dW, impl=impl)
 
 
 def bias(device: Device) -> None:

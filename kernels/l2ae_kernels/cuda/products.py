@@ -41,11 +41,11 @@ class Epilogue:
 
 
 def dense(
-    x: Array, W: Array, b: Array | None, out: Array, *, slope: float = 1.0, rung: str = "tiled"
+    x: Array, W: Array, b: Array | None, out: Array, *, slope: float = 1.0, impl: str = "tiled"
 ) -> None:
     """Write leaky(x W + b) to `out`; slope 1 is no activation, 0 is ReLU."""
     _Product("dense", ("x", "W"), x, W, out, x.shape[-1], True, False).run(
-        rung, Epilogue(b, None, slope)
+        impl, Epilogue(b, None, slope)
     )
 
 
@@ -56,19 +56,19 @@ def dense_adjoint_x(
     *,
     y_below: Array | None = None,
     slope: float = 1.0,
-    rung: str = "tiled",
+    impl: str = "tiled",
 ) -> None:
     """Write dy Wᵀ to `out`, times slope where `y_below` (of its shape) is not positive."""
     names = "dy", "W"
     product = _Product("dense_adjoint_x", names, dy, W, out, dy.shape[-1], True, True)
-    product.run(rung, Epilogue(None, y_below, slope))
+    product.run(impl, Epilogue(None, y_below, slope))
 
 
-def dense_adjoint_W(x: Array, dy: Array, out: Array, *, rung: str = "tiled") -> None:
+def dense_adjoint_W(x: Array, dy: Array, out: Array, *, impl: str = "tiled") -> None:
     """Write xᵀ dy to `out`: a sum over the samples, in an order that the shapes fix."""
     names = "x", "dy"
     product = _Product("dense_adjoint_W", names, x, dy, out, dy.shape[-2], False, False)
-    product.run(rung, Epilogue())
+    product.run(impl, Epilogue())
 
 
 def splits(rows: int, columns: int, depth: int) -> tuple[int, int]:
@@ -99,7 +99,7 @@ class _Product:
     A_by_depth: bool
     B_by_depth: bool
 
-    def run(self, rung: str, epilogue: Epilogue) -> None:
+    def run(self, impl: str, epilogue: Epilogue) -> None:
         """Queue the product on a rung."""
         rows, columns = self.C.shape[-2:]
         models = model_count(self.C, 2)
@@ -107,8 +107,8 @@ class _Product:
             return
         distances = self._distances(epilogue)
         device = device_of(self.C)
-        kernel = self._kernel(device, rung)
-        if rung == "naive":
+        kernel = self._kernel(device, impl)
+        if impl == "naive":
             across, down = NAIVE_BLOCK
             grid = ceil_div(rows, down), ceil_div(columns, across), models
             A_steps = (self.depth, 1) if self.A_by_depth else (1, rows)
@@ -135,10 +135,10 @@ class _Product:
         bias, y, slope = epilogue.bias, epilogue.y, epilogue.slope
         add_parts(device, parts, self.C, count=count, models=models, bias=bias, y=y, slope=slope)
 
-    def _kernel(self, device: Device, rung: str) -> Kernel:
-        name = "mma" if rung in TERMS else rung
-        defines: Defines = {"TERMS": TERMS[rung]} if rung in TERMS else real(self.C.dtype)
-        if rung != "naive":
+    def _kernel(self, device: Device, impl: str) -> Kernel:
+        name = "mma" if impl in TERMS else impl
+        defines: Defines = {"TERMS": TERMS[impl]} if impl in TERMS else real(self.C.dtype)
+        if impl != "naive":
             orders = {"A_BY_DEPTH": int(self.A_by_depth), "B_BY_DEPTH": int(self.B_by_depth)}
             defines = {**defines, **orders}
         return device.kernel(f"product_{name}.cu", f"product_{name}", defines)

@@ -51,7 +51,7 @@ def points(n: int, d: int) -> Array:
 def passes(device: Device, n: int, d: int, k: int) -> None:
     """Assign, update, a pass of two runs, an adopted assignment."""
     x = device.to_device(points(n, d))
-    labels, distances = ops.assign(x, x[:k], rung="cuda-registers")
+    labels, distances = ops.assign(x, x[:k], impl="cuda-registers")
     ops.update(x, labels, k)
     restarts = ops.restarts(x, k, 2)
     restarts.centers[:] = points(n, d)[:k]

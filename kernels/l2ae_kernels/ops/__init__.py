@@ -3,7 +3,7 @@
 Images and feature maps are NHWC, every array argument of one dtype: float32 or float64 for the fast
 implementations, complex128 for complex steps. Inputs may have any strides; what is not C-contiguous
 is copied. There may be no samples, and no features of a dense layer; no other axis is empty. `out`,
-C-contiguous and apart from the inputs, is written and returned. `rung` forces an implementation of
+C-contiguous and apart from the inputs, is written and returned. `impl` forces an implementation of
 the table by name. ValueError names the argument that does not fit, before anything is written.
 `l2ae_kernels.reference` has the formulas.
 

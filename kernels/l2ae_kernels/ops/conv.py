@@ -20,14 +20,14 @@ def correlate(
     stride: int | Pair,
     padding: int | Padding,
     out: Array | None = None,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> Array:
     """Strided correlation of x (N, H, W, C) with W (kh, kw, C, K), plus b (K,): (N, OH, OW, K).
 
     Raises ValueError when an argument does not fit.
     """
     x, W, b = inputs("correlate", x, W, b)
-    run = pick("correlate", x, rung)
+    run = pick("correlate", x, impl)
     steps, around, size = _geometry("correlate", x.shape[1:3], W.shape[:2], stride, padding)
     y = output("correlate", out, (len(x), *size, W.shape[3]), x, W, b)
     if y.size:
@@ -44,14 +44,14 @@ def correlate_adjoint_x(
     stride: int | Pair,
     padding: int | Padding,
     out: Array | None = None,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> Array:
     """Adjoint of `correlate` in x: y (N, OH, OW, K), W (kh, kw, C, K) → (N, H, W, C), plus b (C,).
 
     `image_size` is (H, W). Raises ValueError when an argument does not fit.
     """
     y, W, b = inputs("correlate_adjoint_x", y, W, b)
-    run = pick("correlate_adjoint_x", y, rung)
+    run = pick("correlate_adjoint_x", y, impl)
     image = pair("correlate_adjoint_x", "image_size", image_size)
     steps, around, size = _geometry("correlate_adjoint_x", image, W.shape[:2], stride, padding)
     require_shape("correlate_adjoint_x", "y", y.shape[1:3], size)
@@ -69,14 +69,14 @@ def correlate_adjoint_W(
     stride: int | Pair,
     padding: int | Padding,
     out: Array | None = None,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> Array:
     """Adjoint of `correlate` in W: x (N, H, W, C), y (N, OH, OW, K) → (kh, kw, C, K).
 
     Raises ValueError when an argument does not fit.
     """
     x, y = inputs("correlate_adjoint_W", x, y)
-    run = pick("correlate_adjoint_W", x, rung)
+    run = pick("correlate_adjoint_W", x, impl)
     kernel = pair("correlate_adjoint_W", "kernel_size", kernel_size)
     steps, around, size = _geometry("correlate_adjoint_W", x.shape[1:3], kernel, stride, padding)
     require_shape("correlate_adjoint_W", "y", y.shape[1:3], size)

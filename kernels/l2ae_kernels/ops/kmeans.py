@@ -7,7 +7,7 @@ from l2ae_kernels.ops.checks import count, inputs, readable, require_array
 from l2ae_kernels.reference.restarts import Restarts
 
 
-def assign(x: Array, centers: Array, *, rung: str | None = None) -> tuple[Array, Array]:
+def assign(x: Array, centers: Array, *, impl: str | None = None) -> tuple[Array, Array]:
     """Nearest centre of each point: labels int32 (n,), squared distances (n,); ties take the first.
 
     x (n, d), centers (k, d). A distance that is NaN counts as infinite: no center is nearest by
@@ -15,11 +15,11 @@ def assign(x: Array, centers: Array, *, rung: str | None = None) -> tuple[Array,
     argument does not fit.
     """
     x, centers = inputs("assign", x, centers)
-    labels, distances = pick("assign", x, rung)(x, centers)
+    labels, distances = pick("assign", x, impl)(x, centers)
     return labels, distances
 
 
-def update(x: Array, labels: Array, k: int, *, rung: str | None = None) -> tuple[Array, Array]:
+def update(x: Array, labels: Array, k: int, *, impl: str | None = None) -> tuple[Array, Array]:
     """Sums of the points of each cluster, float64 (k, d), and their counts, int64 (k,).
 
     Raises ValueError when an argument does not fit, or a label is not one of 0 … k − 1.
@@ -31,23 +31,23 @@ def update(x: Array, labels: Array, k: int, *, rung: str | None = None) -> tuple
         found = f"{labels.dtype} on {get_place(labels)}"
         raise ValueError(f"update: labels are {found} but expected integers where x is")
     native = readable(labels.astype(labels.dtype.newbyteorder("="), copy=False))
-    sums, counts = pick("update", x, rung)(x, native, count("update", "k", k))
+    sums, counts = pick("update", x, impl)(x, native, count("update", "k", k))
     return sums, counts
 
 
-def restarts(x: Array, k: int, runs: int, *, rung: str | None = None) -> Restarts:
+def restarts(x: Array, k: int, runs: int, *, impl: str | None = None) -> Restarts:
     """Several Lloyd runs over the points x (n, d) with k centers each, see `Restarts`.
 
     Raises ValueError when an argument does not fit.
     """
     (x,) = inputs("restarts", x)
     k, runs = count("restarts", "k", k), count("restarts", "runs", runs)
-    made: Restarts = restarts_class(x, rung)(x, k, runs)
+    made: Restarts = restarts_class(x, impl)(x, k, runs)
     return made
 
 
-def restarts_class(x: Array, rung: str | None = None) -> type[Restarts]:
+def restarts_class(x: Array, impl: str | None = None) -> type[Restarts]:
     """The class of `restarts(x, …)`: it knows what memory a run takes."""
     require_array("restarts", "x", x)
-    picked: type[Restarts] = pick("restarts", x, rung)  # type: ignore[assignment]
+    picked: type[Restarts] = pick("restarts", x, impl)  # type: ignore[assignment]
     return picked

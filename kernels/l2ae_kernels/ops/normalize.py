@@ -10,13 +10,13 @@ from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, number, output, readable
 
 
-def moments(x: Array, *, rung: str | None = None) -> tuple[Array, Array]:
+def moments(x: Array, *, impl: str | None = None) -> tuple[Array, Array]:
     """Return mean and biased variance, (C,) each, of x (..., C) over all axes but the last.
 
     Raises ValueError when there is nothing to take the mean of.
     """
     (x,) = inputs("moments", x)
-    run = pick("moments", x, rung)
+    run = pick("moments", x, impl)
     if not x.size:
         raise ValueError(f"moments: x has shape {x.shape}, an empty array has no mean")
     mean, variance = (output("moments", None, x.shape[-1:], x) for _ in range(2))
@@ -32,14 +32,14 @@ def batch_norm(
     beta: Array | None = None,
     *,
     out: Array | None = None,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> Array:
     """Return γ (x − μ)/σ + β (..., C); μ, σ, γ and β are (C,).
 
     Raises ValueError when an argument does not fit.
     """
     x, mean, sigma, gamma, beta = inputs("batch_norm", x, mean, sigma, gamma, beta)
-    run = pick("batch_norm", x, rung)
+    run = pick("batch_norm", x, impl)
     y = output("batch_norm", out, x.shape, x, mean, sigma, gamma, beta)
     if y.size:
         run(_rows(x), mean, sigma, _ones(gamma, x), _zeros(beta, x), _rows(y))
@@ -55,7 +55,7 @@ def batch_norm_adjoint(
     *,
     of_batch: bool,
     out: Array | None = None,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> tuple[Array, Array, Array]:
     """Return dx (..., C), dγ and dβ (C,); `of_batch` says that μ and σ were made of x, and move.
 
@@ -63,7 +63,7 @@ def batch_norm_adjoint(
     """
     operation = "batch_norm_adjoint"
     x, dy, mean, sigma, gamma = inputs(operation, x, dy, mean, sigma, gamma)
-    run = pick(operation, x, rung)
+    run = pick(operation, x, impl)
     if not isinstance(of_batch, bool | np.bool_):
         raise ValueError(f"{operation}: of_batch is {of_batch!r} but expected True or False")
     dx = output(operation, out, x.shape, x, dy, mean, sigma, gamma)
@@ -81,14 +81,14 @@ def layer_norm(
     *,
     eps: float,
     out: Array | None = None,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> Array:
     """Return γ (x − μ)/√(v + ε) + β (..., C) with mean μ and variance v along the last axis.
 
     Raises ValueError when an argument does not fit.
     """
     x, gamma, beta = inputs("layer_norm", x, gamma, beta)
-    run, eps = pick("layer_norm", x, rung), number("layer_norm", "eps", eps)
+    run, eps = pick("layer_norm", x, impl), number("layer_norm", "eps", eps)
     y = output("layer_norm", out, x.shape, x, gamma, beta)
     if y.size:
         run(_rows(x), _ones(gamma, x), _zeros(beta, x), eps, _rows(y))
@@ -102,12 +102,12 @@ def layer_norm_adjoint(
     *,
     eps: float,
     out: Array | None = None,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> tuple[Array, Array, Array]:
     """Return dx (..., C), dγ and dβ (C,); ValueError when an argument does not fit."""
     operation = "layer_norm_adjoint"
     x, dy, gamma = inputs(operation, x, dy, gamma)
-    run, eps = pick(operation, x, rung), number(operation, "eps", eps)
+    run, eps = pick(operation, x, impl), number(operation, "eps", eps)
     dx = output(operation, out, x.shape, x, dy, gamma)
     dgamma, dbeta = _room(x), _room(x)
     if dx.size:

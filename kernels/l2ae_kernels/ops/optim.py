@@ -14,7 +14,7 @@ def adam_step(
     settings: AdamSettings,
     *,
     step: int,
-    rung: str | None = None,
+    impl: str | None = None,
 ) -> None:
     """One step of Adam in place on p, m and v, all of g's shape; `step` counts from 1.
 
@@ -28,6 +28,6 @@ def adam_step(
     require_apart("adam_step", p=p, m=m, v=v, g=g)
     if not isinstance(settings, AdamSettings):
         raise ValueError(f"adam_step: settings is {settings!r} but expected AdamSettings")
-    run, step = pick("adam_step", g, rung), count("adam_step", "step", step)
+    run, step = pick("adam_step", g, impl), count("adam_step", "step", step)
     if g.size:
         run(p, m, v, g, settings, step=step)

@@ -23,7 +23,7 @@ class Losses(NamedTuple):
 
 @dataclass(eq=False)
 class ClusterPull:
-    """weight · KL(P‖Q) as a loss at the codes, see `stages.AtCode`.
+    """weight · KL(P‖Q) as a loss at the codes, see `stages.LatentGrad`.
 
     The sums over samples, KL and dμ, are kept a range each and added in order of the ranges.
     """
@@ -88,8 +88,8 @@ class JointStep:
         """
         if overrides_backward_alone(model):
             raise ValueError(
-                f"refine: {model} overrides backward but not gradients(dy, cache, at_code), which "
-                "a loss on its codes needs"
+                f"refine: {model} overrides backward but not "
+                "gradients(dy, cache, latent_grad), which a loss on its codes needs"
             )
         pull = ClusterPull(assignment, 1.0 if gamma is None else gamma)
         network = None if gamma is None else make_step(model, optimizer, "mean", pull)

@@ -114,9 +114,9 @@ def _dense(N: int, I: int, O: int) -> Piece:
         out = {name: device.empty(shape, np.float32) for name, shape in shapes.items()}
 
         def call() -> Arrays:
-            products.dense(a["x"], a["W"], a["b"], out["y"], rung="tensor")
-            products.dense_adjoint_x(a["dy"], a["W"], out["dx"], rung="tensor")
-            products.dense_adjoint_W(a["x"], a["dy"], out["dW"], rung="tensor")
+            products.dense(a["x"], a["W"], a["b"], out["y"], impl="tensor")
+            products.dense_adjoint_x(a["dy"], a["W"], out["dx"], impl="tensor")
+            products.dense_adjoint_W(a["x"], a["dy"], out["dW"], impl="tensor")
             elementwise.bias_adjoint(a["dy"], out["db"])
             return out
 
@@ -164,7 +164,7 @@ def _clear(inputs: Arrays) -> Arrays:
 def _adam(count: int) -> Piece:
     def expected(a: Arrays) -> Arrays:
         p, m, v = a["p"], np.zeros(count), np.zeros(count)
-        ops.adam_step(p, m, v, a["g"], ADAM, step=1, rung="reference")
+        ops.adam_step(p, m, v, a["g"], ADAM, step=1, impl="reference")
         return {"p": p, "m": m, "v": v}
 
     def ours(device: Device, inputs: Arrays) -> Call:

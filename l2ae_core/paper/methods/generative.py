@@ -30,7 +30,7 @@ from l2ae_core.paper.detection import Partition, Scored
 from l2ae_core.paper.methods.network import curves, extremes, inertias
 from l2ae_core.paper.run import CLASSES, Folder, Run
 from l2ae_core.paper.systems import find_system
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training.history import History
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import Adam
@@ -41,7 +41,7 @@ SAMPLES = 10  # of the latent, for a reconstruction probability
 
 def train_vae(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> tuple[VAE, History]:
     """Return a VAE and how it was trained."""
-    random = streams(run.seed)
+    random = rngs(run.seed)
     model = build_vae(
         VAEArchitecture(_shape(dataset), **find_system(run.system).settings), random.init
     )
@@ -76,7 +76,7 @@ def score_vae(run: Run, folder: Folder, images: Partition, progress: bool) -> Sc
 
 def cluster_gmvae(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
     """Labels of the recogniser. Its own accuracy is many-to-one: see `most_confident_member_…`."""
-    random = streams(run.seed)
+    random = rngs(run.seed)
     architecture = GMVAEArchitecture(_shape(dataset), **find_system(run.system).settings)
     model: GMVAE = build_gmvae(architecture, random.init)
     step = GMVAEStep(model, Adam(), random.shuffle)
@@ -93,7 +93,7 @@ def cluster_gmvae(run: Run, folder: Folder, dataset: Dataset, progress: bool) ->
 
 def score_drae(run: Run, folder: Folder, images: Partition, progress: bool) -> Scored:
     """Reconstruction error of an auto-encoder that was trained to set its outliers apart."""
-    random = streams(run.seed)
+    random = rngs(run.seed)
     settings = find_system(run.system).settings
     architecture = Architecture(input_shape=_shape(images.train), **settings)
     model: AutoEncoder = build(architecture, random.init)

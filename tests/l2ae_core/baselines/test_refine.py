@@ -13,7 +13,7 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import accuracy, chance_scores
 from l2ae_core.data.digits import load_digits
 from l2ae_core.networks import Architecture, build
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training.history import TrainingError
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import Adam
@@ -161,7 +161,7 @@ def trained():
     """A briefly trained network of each kind, all digits, and their labels."""
     digits, models = load_digits(None, "all"), {}
     for kind in ("dense", "cae"):
-        s = streams(1)
+        s = rngs(1)
         sizes = {"hidden": (64, 64, 128), "filters": (8, 16, 32)}
         models[kind] = build(Architecture(kind, (8, 8, 1), norm="none", slope=0.0, **sizes), s.init)
         fit(

@@ -111,7 +111,7 @@ def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):
     right = products.dense_adjoint_W
 
     def wrong(x, dy, out, rung):
-        right(x, dy, out, rung=rung)
+        right(x, dy, out, impl=rung)
         out *= 1.001
 
     monkeypatch.setattr(products, "dense_adjoint_W", wrong)

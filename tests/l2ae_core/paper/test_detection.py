@@ -8,7 +8,7 @@ from l2ae_core.networks import Architecture, build
 from l2ae_core.paper import Result, Run, run_missing
 from l2ae_core.paper.detection import CURVE_POINTS, Partition, Scored, partition, to_result
 from l2ae_core.paper.run import Folder
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 
 DIGIT = 6
@@ -124,7 +124,7 @@ def test_untrained_scores_do_not_pass() -> None:
     from l2ae_core.clustering.kmeans import kmeans
     from l2ae_core.paper.methods.network import cluster_scores
 
-    images, random = of("cae-l2"), streams(RUN.seed)
+    images, random = of("cae-l2"), rngs(RUN.seed)
     model = build(Architecture("cae", (8, 8, 1), norm="l2"), random.init)
     centers = kmeans(model.encode(images.train.images), 9, n_init=5, rng=random.kmeans).centers
     for score in cluster_scores(model.encode(images.test.images), centers).values():

@@ -19,7 +19,7 @@ from l2ae_core.paper.methods import CLUSTER, SCORE, pixels, refined
 from l2ae_core.paper.methods.network import cluster_scores
 from l2ae_core.paper.paper import TABLES
 from l2ae_core.paper.run import Folder
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training import loop
 from l2ae_core.training.history import History
 from l2ae_core.training.run import load_run
@@ -108,7 +108,7 @@ def test_after_is_k_means_on_the_directions(folder: Folder, do: Do) -> None:
     found, images = do("clustering", "cae"), data.load("digits")
     z = load_run(folder.training(run_of("clustering", "cae")))[0].encode(images.images)
     for codes, name in ((z / np.linalg.norm(z, axis=1, keepdims=True), "after"), (z, "")):
-        labels = kmeans(codes, 10, n_init=2, rng=streams(1).kmeans).labels
+        labels = kmeans(codes, 10, n_init=2, rng=rngs(1).kmeans).labels
         expected = clustering_scores(images.labels, labels)
         scores = found.scores["after"] if name else found.scores
         assert {k: scores[k] for k in expected} == pytest.approx(expected, abs=2e-3)
@@ -133,7 +133,7 @@ def test_best_and_last_weights_are_told_apart(
     images = data.load("digits")
     for which, scores in (("best", found.scores), ("last", found.scores["last"])):
         u = load_run(folder.training(run), which)[0].encode(images.images)
-        labels = kmeans(u, 10, n_init=2, rng=streams(1).kmeans).labels
+        labels = kmeans(u, 10, n_init=2, rng=rngs(1).kmeans).labels
         expected = clustering_scores(images.labels, labels)
         assert {k: scores[k] for k in expected} == expected
     assert found.scores["last"]["acc"] != found.scores["acc"]

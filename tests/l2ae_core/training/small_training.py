@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from l2ae_core.networks import Architecture, build
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import Adam
 from l2ae_kernels.cpu.threads import use_threads
@@ -29,7 +29,7 @@ def digits(count=150):
 
 def start(seed=0, architecture=ARCHITECTURE, learning_rate=1e-2):
     """A model, an optimizer and a generator as they are before the first epoch."""
-    s = streams(seed)
+    s = rngs(seed)
     model = build(architecture, s.init)
     return SimpleNamespace(model=model, optimizer=Adam(learning_rate), rng=s.shuffle)
 

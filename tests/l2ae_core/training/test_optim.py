@@ -51,7 +51,7 @@ def test_adam_step_against_the_formula(variant, rung, dtype):
         eps = 0.1 if variant == "torch" else 0.1 / sqrt(1 - 0.999**t)
         p = p - 0.01 * m_hat / (np.sqrt(v_hat) + eps)
         ops.adam_step(
-            *got, g.astype(dtype), AdamSettings(0.01, eps=0.1, variant=variant), step=t, rung=rung
+            *got, g.astype(dtype), AdamSettings(0.01, eps=0.1, variant=variant), step=t, impl=rung
         )
     for a, expected in zip(got, (p, m, v), strict=True):
         assert a.dtype == dtype

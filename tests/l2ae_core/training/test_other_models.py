@@ -9,7 +9,7 @@ from l2ae_core.baselines.drae import DRAEStep
 from l2ae_core.baselines.gmvae import GMVAEArchitecture, GMVAEStep, build_gmvae
 from l2ae_core.baselines.vae import VAEArchitecture, VAEStep, build_vae
 from l2ae_core.networks import Architecture, build
-from l2ae_core.seeding import streams
+from l2ae_core.seeding import rngs
 from l2ae_core.training.checkpoint import load
 from l2ae_core.training.history import TrainingError
 from l2ae_core.training.loop import fit
@@ -21,7 +21,7 @@ KINDS = ["vae", "drae", "gmvae"]
 
 def start(kind, seed=0, optimizer=None, **changes):
     """A model, an optimizer, a generator and a step as they are before the first epoch."""
-    s, optimizer = streams(seed), optimizer or Adam(1e-3)
+    s, optimizer = rngs(seed), optimizer or Adam(1e-3)
     if kind == "vae":
         model = build_vae(VAEArchitecture(SHAPE, 3, (6,), **changes), s.init)
         step = VAEStep(model, optimizer, s.shuffle)

@@ -21,12 +21,12 @@ def second_loss(targets, seen):
     """Σ w_i |u_i − t_i|² as a loss at the codes; `seen` counts how often it was asked for whom."""
     weights = np.linspace(0.5, 2, len(targets), dtype=np.float32)[:, None]
 
-    def at_code(first, u):
+    def latent_grad(first, u):
         here = slice(first, first + len(u))
         seen[here] += 1
         return 2 * weights[here] * (u - targets[here])
 
-    return at_code
+    return latent_grad
 
 
 @pytest.mark.parametrize("norm", ["l2", "none", "layer"])
@@ -60,7 +60,7 @@ def test_a_second_loss_does_not_depend_on_threads(kind, monkeypatch):
         model = narrow(kind, (12, 12, 1))
         x = clear_images(model, 77)
         targets = np.ones((77, 5), np.float32)
-        step = make_step(model, Adam(), at_code=second_loss(targets, np.zeros(77, int)))
+        step = make_step(model, Adam(), latent_grad=second_loss(targets, np.zeros(77, int)))
         with threads(count):
             losses = [step(x) for _ in range(3)]
         ends.append((losses, {n: p.tobytes() for n, p in model.params.items()}))
@@ -74,4 +74,4 @@ def test_a_code_behind_an_activation_goes_layer_by_layer():
         Identity(),
     )  # fmt: skip
     assert isinstance(make_step(model, Adam()), CompiledStep)
-    assert isinstance(make_step(model, Adam(), at_code=lambda first, u: u), LayerwiseStep)
+    assert isinstance(make_step(model, Adam(), latent_grad=lambda first, u: u), LayerwiseStep)

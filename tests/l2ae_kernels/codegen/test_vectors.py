@@ -36,7 +36,7 @@ def test_without_vectors_the_numba_rungs_are_picked():
     with vectors("none"):
         assert pick("assign", X) is IMPLEMENTATIONS["assign"]["blocked"].function
         with pytest.raises(ValueError, match="assign: no implementation register .*'none'"):
-            ops.assign(X, X, rung="register")
+            ops.assign(X, X, impl="register")
     with vectors("avx2"):
         assert pick("assign", X) is IMPLEMENTATIONS["assign"]["register"].function
         assert pick("assign", X.astype("float64")) is IMPLEMENTATIONS["assign"]["blocked"].function

@@ -26,7 +26,7 @@ def test_ties_go_to_the_lowest_index(device: Device, rung: str, d: int) -> None:
     x = np.zeros((70, d), np.float32)
     values = [5.0] * 70 + [3, 1, -1, 1]
     centers = np.stack([np.full(d, value, np.float32) for value in values])
-    labels, distances = ops.assign(device.to_device(x), device.to_device(centers), rung=rung)
+    labels, distances = ops.assign(device.to_device(x), device.to_device(centers), impl=rung)
     np.testing.assert_array_equal(device.to_host(labels), 71)
     np.testing.assert_array_equal(device.to_host(distances), d)
 
@@ -40,12 +40,12 @@ def test_labels_are_in_range_whatever_the_numbers(
     x, centers = blobs(40, d, 3), blobs(70, d, 4)
     x[3], centers[5] = value, -value
     labels = device.to_host(
-        ops.assign(device.to_device(x), device.to_device(centers), rung=rung)[0]
+        ops.assign(device.to_device(x), device.to_device(centers), impl=rung)[0]
     )
     assert 0 <= labels.min() <= labels.max() < 70
     rest = np.arange(40) != 3
     with np.errstate(all="ignore"):
-        expected = ops.assign(x, np.delete(centers, 5, axis=0), rung="reference")[0]
+        expected = ops.assign(x, np.delete(centers, 5, axis=0), impl="reference")[0]
     np.testing.assert_array_equal(labels[rest], (expected + (expected >= 5))[rest])
 
 
@@ -73,7 +73,7 @@ def test_every_pass_is_that_of_the_reference(
     device: Device, n: int, d: int, k: int, dtype: type
 ) -> None:
     x = blobs(n, d, k, dtype)
-    slow = ops.restarts(x, k, 3, rung="reference")
+    slow = ops.restarts(x, k, 3, impl="reference")
     fast = ops.restarts(device.to_device(x), k, 3)
     assert fast.largest == slow.largest
     fast.centers[:] = starts(x, k, 3)
@@ -99,7 +99,7 @@ def test_blocks_that_take_several_tiles(
         pytest.skip("a GPU has a grid of its own size")
     monkeypatch.setattr(shapes, "BLOCKS", 1)
     x = blobs(n, d, k)
-    slow, fast = ops.restarts(x, k, 1, rung="reference"), ops.restarts(device.to_device(x), k, 1)
+    slow, fast = ops.restarts(x, k, 1, impl="reference"), ops.restarts(device.to_device(x), k, 1)
     for restarts in (slow, fast):
         restarts.centers[:] = starts(x, k, 1)
         restarts.assign([0])
@@ -137,7 +137,7 @@ def test_adopted_labels_are_where_the_next_pass_starts(
 ) -> None:
     x = blobs(n, d, k)
     labels = np.random.default_rng(1).integers(0, k, n).astype(np.int32)
-    slow, fast = ops.restarts(x, k, 2, rung="reference"), ops.restarts(device.to_device(x), k, 2)
+    slow, fast = ops.restarts(x, k, 2, impl="reference"), ops.restarts(device.to_device(x), k, 2)
     for restarts in (slow, fast):
         put = device.to_device if restarts is fast else np.asarray
         restarts.centers[:] = starts(x, k, 2)

@@ -18,7 +18,7 @@ def test_what_a_start_leaves(device: Device, m: int, n: int, d: int, dtype: type
     points = x[np.arange(2 * m).reshape(2, m) % n]
     nearest = np.random.default_rng(0).uniform(0, d, (2, n)).astype(dtype)
     nearest[1] = np.inf  # before the first center
-    slow = ops.restarts(x, 2, 2, rung="reference")
+    slow = ops.restarts(x, 2, 2, impl="reference")
     fast = ops.restarts(device.to_device(x), 2, 2)
     there = device.to_device(nearest)
     left = fast.lower(device.to_device(points), there, keep=False)
@@ -68,8 +68,8 @@ def test_runs_ahead_end_where_those_of_single_passes_end(
     x = blobs(n, d, k, dtype)
     if spherical:
         x /= np.linalg.norm(x, axis=1, keepdims=True)
-    ahead = ops.restarts(device.to_device(x), k, 4, rung="cuda-resident")
-    by_one = ops.restarts(device.to_device(x), k, 4, rung="cuda-resident")
+    ahead = ops.restarts(device.to_device(x), k, 4, impl="cuda-resident")
+    by_one = ops.restarts(device.to_device(x), k, 4, impl="cuda-resident")
     for restarts in (ahead, by_one):
         restarts.centers[:] = starts(x, k, 4)
         restarts.assign([0, 1, 2, 3])
@@ -91,7 +91,7 @@ def test_runs_ahead_end_where_those_of_single_passes_end(
 
 def test_a_run_ends_at_an_empty_cluster_and_at_a_small_step(device: Device) -> None:
     x = np.array([[0.0], [1.0], [10.0], [12.0]])
-    restarts = ops.restarts(device.to_device(x), 2, 2, rung="cuda-resident")
+    restarts = ops.restarts(device.to_device(x), 2, 2, impl="cuda-resident")
     restarts.centers[:] = [[[1.0], [1e6]], [[0.0], [1.0]]]
     restarts.assign([0, 1])
     empty, small = restarts.run_ahead([0, 1], [9, 9], 100.0, False)

@@ -31,7 +31,7 @@ def test_near_ties_are_looked_at_again_and_clear_cases_are_not(device: Device) -
     labels, nearest = device.empty(40, np.int32), device.empty(40, np.float32)
     again = tensor.decide(device, there, device.to_device(centers), labels, nearest)
     assert int(device.to_host(again)[0]) == 10
-    exact = ops.assign(there, device.to_device(centers), rung="cuda-registers")[0]
+    exact = ops.assign(there, device.to_device(centers), impl="cuda-registers")[0]
     np.testing.assert_array_equal(device.to_host(labels), device.to_host(exact))
 
 
@@ -45,7 +45,7 @@ def test_one_product_of_tf32_would_not_do(device: Device) -> None:
     labels, nearest = device.empty(150, np.int32), device.empty(150, np.float32)
     again = tensor.decide(device, x, there, labels, nearest)
     assert int(device.to_host(again)[0]) < 75
-    exact = ops.assign(x, there, rung="cuda-registers")[0]
+    exact = ops.assign(x, there, impl="cuda-registers")[0]
     np.testing.assert_array_equal(device.to_host(labels), device.to_host(exact))
 
 

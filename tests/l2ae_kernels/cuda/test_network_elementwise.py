@@ -24,10 +24,10 @@ def test_leaky_relu_and_its_adjoint_are_exact(shape, slope, dtype, device):
     x, dy = draw(dtype, shape, shape)
     x.reshape(-1)[::3] = 0  # the kink belongs to the negative side
     on_x, on_dy = device.to_device(x), device.to_device(dy)
-    y = ops.leaky_relu(x, slope, rung="reference")
+    y = ops.leaky_relu(x, slope, impl="reference")
     np.testing.assert_array_equal(device.to_host(ops.leaky_relu(on_x, slope)), y)
     dx = device.to_host(ops.leaky_relu_adjoint(on_dy, device.to_device(y), slope))
-    np.testing.assert_array_equal(dx, ops.leaky_relu_adjoint(dy, y, slope, rung="reference"))
+    np.testing.assert_array_equal(dx, ops.leaky_relu_adjoint(dy, y, slope, impl="reference"))
 
 
 def test_bias_and_activation_alone(dtype, device):
@@ -81,7 +81,7 @@ def test_adam(variant, dtype, device):
         ops.adam_step(flat, m, v, g, settings, step=step)
         for k, p in params.items():
             gradient = grads[k] * dtype_of(dtype, step)
-            ops.adam_step(p, *moments[k], gradient, settings, step=step, rung="reference")
+            ops.adam_step(p, *moments[k], gradient, settings, step=step, impl="reference")
     for k, p in params.items():
         difference = np.abs(device.to_host(views[k]) - p).max()
         assert difference <= 4 * ROUNDING[dtype]

@@ -57,12 +57,12 @@ def test_one_model_through_ops(shape, case, device):
     rung = f"cuda-{name}"
     x, W, b, dy = draw(np.random.default_rng(0), dtype, (N, I), (I, O), (O,), (N, O))
     on = [device.to_device(a) for a in (x, W, b, dy)]
-    y = device.to_host(ops.dense(*on[:3], rung=rung))
-    dx = device.to_host(ops.dense_adjoint_x(on[3], on[1], rung=rung))
-    dW = device.to_host(ops.dense_adjoint_W(on[0], on[3], rung=rung))
+    y = device.to_host(ops.dense(*on[:3], impl=rung))
+    dx = device.to_host(ops.dense_adjoint_x(on[3], on[1], impl=rung))
+    dW = device.to_host(ops.dense_adjoint_W(on[0], on[3], impl=rung))
     assert y.dtype == dx.dtype == dW.dtype == dtype
     assert_product(y, x, W, name, bias=b)
-    assert_product(device.to_host(ops.dense(*on[:2], rung=rung)), x, W, name)
+    assert_product(device.to_host(ops.dense(*on[:2], impl=rung)), x, W, name)
     assert_product(dx, dy, W.T, name)
     assert_product(dW, x.T, dy, name)
 
@@ -78,9 +78,9 @@ def test_models_side_by_side_with_activations(shape, slope, rung, device):
     (below,) = draw(np.random.default_rng(2), dtype, (M, N, I))
     on_x, on_W, on_b, on_dy, on_below = (device.to_device(a) for a in (x, W, b, dy, below))
     y, dx, dW = (device.empty(s, dtype) for s in ((M, N, O), (M, N, I), (M, I, O)))
-    products.dense(on_x, on_W, on_b, y, slope=slope, rung=name)
-    products.dense_adjoint_x(on_dy, on_W, dx, y_below=on_below, slope=slope, rung=name)
-    products.dense_adjoint_W(on_x, on_dy, dW, rung=name)
+    products.dense(on_x, on_W, on_b, y, slope=slope, impl=name)
+    products.dense_adjoint_x(on_dy, on_W, dx, y_below=on_below, slope=slope, impl=name)
+    products.dense_adjoint_W(on_x, on_dy, dW, impl=name)
     for m in range(M):
         assert_product(y[m].get(), x, W[m], name, bias=b[m], slope=slope)
         assert_product(dx[m].get(), dy[m], W[m].T, name, slope=slope, y=below[m])
@@ -96,9 +96,9 @@ def test_bits_depend_on_nothing_but_one_model(rung, device):
     for place in (device, device, emulate() if device.emulated else device):
         on_x, on_dy = place.to_device(x), place.to_device(dy)
         together = place.empty((2, 5, 3), "float32")
-        products.dense_adjoint_W(on_x, on_dy, together, rung=rung)
+        products.dense_adjoint_W(on_x, on_dy, together, impl=rung)
         alone = place.empty((5, 3), "float32")
-        products.dense_adjoint_W(on_x[1], on_dy[1], alone, rung=rung)
+        products.dense_adjoint_W(on_x[1], on_dy[1], alone, impl=rung)
         results += [place.to_host(together)[1], place.to_host(alone)]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
@@ -111,7 +111,7 @@ def test_tf32_rounds_and_is_only_taken_by_name():
     on = device.to_device(x), device.to_device(W)
     exact = x.astype("float64") @ W
     error = {
-        r: np.abs(ops.dense(*on, rung=f"cuda-{r}").get() - exact).max() for r in ("tensor", "tf32")
+        r: np.abs(ops.dense(*on, impl=f"cuda-{r}").get() - exact).max() for r in ("tensor", "tf32")
     }
     default = np.abs(ops.dense(*on).get() - exact).max()
     assert default == error["tensor"] < 1e-4 < 1e-3 < error["tf32"]
@@ -125,7 +125,7 @@ def test_what_is_not_finite_stays_in_its_sample(bad, case):
     x, W = draw(np.random.default_rng(5), dtype, (3, 20), (20, 4))
     x[1, 7] = bad
     out = device.empty((3, 4), dtype)
-    products.dense(device.to_device(x), device.to_device(W), None, out, slope=0.0, rung=name)
+    products.dense(device.to_device(x), device.to_device(W), None, out, slope=0.0, impl=name)
     finite = np.isfinite(device.to_host(out))
     with np.errstate(invalid="ignore"):  # some BLAS kernels compute Inf − Inf, where others do not
         expected = np.isfinite(x @ W)

@@ -28,7 +28,7 @@ def expected(operation: str, arguments: dict[str, Any]) -> list[tuple[Array, Arr
             return [_linear(operation, wide, float(eps))]
         if operation == "adam_step":
             return _adam(wide, float(eps))
-        found = getattr(ops, operation)(**wide, rung="reference")
+        found = getattr(ops, operation)(**wide, impl="reference")
         results = found if isinstance(found, tuple) else (found,)
         bounds = BOUNDS[operation](wide, float(eps), results)
         return list(zip(results, bounds, strict=True))
@@ -70,7 +70,7 @@ def _wide(a: Any) -> Any:
 def _linear(operation: str, wide: dict[str, Any], eps: float) -> tuple[Array, Array]:
     run = getattr(ops, operation)
     absolute = {n: np.abs(a) if isinstance(a, np.ndarray) else a for n, a in wide.items()}
-    size = run(**absolute, rung="reference")
+    size = run(**absolute, impl="reference")
     first = next(iter(wide.values()))
     terms = first.size + sum(a.size for a in wide.values() if _real(a) and a.ndim > 1)
     if "W" in wide:
@@ -80,13 +80,13 @@ def _linear(operation: str, wide: dict[str, Any], eps: float) -> tuple[Array, Ar
     bound = (terms + FEW) * eps * size
     if operation.startswith("correlate"):
         bound = bound + WINOGRAD * eps * size.max(initial=0)
-    return run(**wide, rung="reference"), bound
+    return run(**wide, impl="reference"), bound
 
 
 def _adam(wide: dict[str, Any], eps: float) -> list[tuple[Array, Array]]:
     p, m, v, g = (wide[name] for name in "pmvg")
     before = [np.abs(a) for a in (p, m, v)]
-    ops.adam_step(p, m, v, g, wide["settings"], step=wide["step"], rung="reference")
+    ops.adam_step(p, m, v, g, wide["settings"], step=wide["step"], impl="reference")
     sizes = [before[1] + np.abs(g), before[2] + g * g]
     s, t = wide["settings"], wide["step"]
     correction = math.sqrt(1 - s.beta2**t)

@@ -23,14 +23,14 @@ def assign_shared(x: Array, centers: Array) -> tuple[Array, Array]:
     return _assign("shared", x, centers)
 
 
-def _assign(rung: str, x: Array, centers: Array) -> tuple[Array, Array]:
+def _assign(impl: str, x: Array, centers: Array) -> tuple[Array, Array]:
     check_points(x, centers)
     from l2ae_kernels.cuda.kmeans.numba_kernels import kernels, simulated
 
     if isinstance(x, np.ndarray) and not simulated():
-        raise ValueError(f"assign_{rung}: x is no GPU's, and NUMBA_ENABLE_CUDASIM=1 is not set")
+        raise ValueError(f"assign_{impl}: x is no GPU's, and NUMBA_ENABLE_CUDASIM=1 is not set")
     xp, blocks = array_module(x), -(-len(x) // THREADS)
     labels, nearest = xp.empty(len(x), np.int32), xp.empty(len(x), x.dtype)
     if blocks:
-        kernels(x.dtype.name)[rung][blocks, THREADS](x, centers, labels, nearest)
+        kernels(x.dtype.name)[impl][blocks, THREADS](x, centers, labels, nearest)
     return labels, nearest
