@@ -13,6 +13,7 @@ from l2ae_core.networks import Architecture, build
 from l2ae_core.training.step import make_step
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
 from l2ae_kernels.operations import IMPLEMENTATIONS, Implementation
+from l2ae_kernels.reference import dense
 
 FEW = Points(3000, 10, 5, groups=5, noise=0.6)
 
@@ -157,7 +158,10 @@ def test_a_wrong_rung_is_not_timed(operation, monkeypatch):
         (result[1] if written is None else arguments[written])[...] *= 1.01
         return result
 
-    monkeypatch.setitem(IMPLEMENTATIONS[operation], "wrong", Implementation(wrong))
+    monkeypatch.setitem(
+        IMPLEMENTATIONS[operation], "wrong", Implementation("reference.dense:wrong")
+    )
+    monkeypatch.setattr(dense, "wrong", wrong, raising=False)
     monkeypatch.setattr(operations, "POINTS", {"700x10-k10": (700, 10, 10)})
     case = next(case for case in operations.cases() if case.operation == operation)
     with pytest.raises(Disagreement, match=f"{case.work}-wrong: the rung and the reference"):

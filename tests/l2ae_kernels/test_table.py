@@ -1,0 +1,29 @@
+"""The implementations table: its rows name functions, which are imported when they are picked."""
+
+import subprocess
+import sys
+
+import pytest
+
+from l2ae_kernels.operations import IMPLEMENTATIONS
+
+HEAVY = {"llvmlite", "numba", "scipy", "sklearn", "matplotlib", "cupy", "threadpoolctl"}
+
+
+@pytest.mark.parametrize("package", ["l2ae_kernels.ops", "l2ae_core.layers", "l2ae_core.networks"])
+def test_imports_bring_no_rung(package):
+    """The reference and NumPy are enough: no compiler, no device, nothing that draws."""
+    script = f"import sys, {package}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = run.stdout.split()
+    assert package in loaded
+    assert not HEAVY & {name.partition(".")[0] for name in loaded}
+    assert not [m for m in loaded if m.startswith(("l2ae_kernels.cpu", "l2ae_kernels.cuda"))]
+
+
+def test_every_row_names_a_function():
+    """Of the CUDA rungs too: they need a device to run, not to be imported."""
+    for operation, rungs in IMPLEMENTATIONS.items():
+        assert next(iter(rungs)) == "reference"
+        for name, rung in rungs.items():
+            assert callable(rung.function), (operation, name)
