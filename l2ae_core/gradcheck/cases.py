@@ -35,6 +35,7 @@ from l2ae_kernels.arrays import Array
 
 EPS = 0.1  # of the normalizations: large enough for a forgotten ε to show
 NETWORK_ENTRIES = 40  # larger blocks of a network are checked along random directions
+SHAPE = (12, 8, 2)  # of a network's images: neither square nor of one channel
 SEED = 0
 
 
@@ -241,7 +242,7 @@ def network(
 
     def builder(rng: Generator) -> Case:
         architecture = Architecture(
-            model, (8, 8, 1), latent_dim=4, norm=norm, hidden_norm=hidden_norm, affine=affine,
+            model, SHAPE, latent_dim=4, norm=norm, hidden_norm=hidden_norm, affine=affine,
             hidden=(6, 5), filters=(2, 3, 4),
         )  # fmt: skip
         network = build(architecture, rng)
@@ -253,7 +254,7 @@ def network(
         if train:
             expect_zero = _biases_before_batch_norm(parts, len(network.encoder.layers))
         return case_of(
-            network, (5, 8, 8, 1), rng, train, expect_zero=expect_zero, entries=NETWORK_ENTRIES
+            network, (5, *SHAPE), rng, train, expect_zero=expect_zero, entries=NETWORK_ENTRIES
         )
 
     return builder

@@ -1,4 +1,4 @@
-"""What must hold before any derivative: shapes, keys, dtypes, determinism, and clean hands.
+"""What must hold before any derivative: shapes, keys, dtypes, determinism, no side effects.
 
 Each broken promise becomes a "WRONG" row with the method "contract".
 """

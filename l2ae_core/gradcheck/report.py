@@ -27,7 +27,7 @@ class Row:
     verdict: "ok"; "WRONG"; "VACUOUS": the gradient is zero, or too small for the method, so that
     a backward which returns zeros would pass too; "UNCLEAR": every point fell on a kink, or
     f has no value near some; "skipped": the method does not apply, and the hint says why.
-    relative_error: |a - n| / max(|a|, |n|, floor) at the worst entry, see `compare.floor_of`.
+    relative_error: |a - n| / max(|a|, |n|, floor) at the worst entry, see probe.py.
     """
 
     block: str  # "x", or the name of the parameter

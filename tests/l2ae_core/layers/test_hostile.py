@@ -66,8 +66,10 @@ def test_x_of_another_shape(name: str) -> None:
     layer, shape = LAYERS[name]
     for wrong in ((3, *shape[:-1], shape[-1] + 1), shape[1:], (3, *shape, 1), (3, *shape[:-1], 0)):
         if name != "Reshape" or np.prod(wrong[1:]) != 6:
-            with pytest.raises(ValueError, match=f"^{name}"):
+            with pytest.raises(ValueError, match=f"^{name}") as error:
                 layer.forward(np.ones(wrong, "float32"))
+            named = str(wrong[1:]) if wrong else "without axes"
+            assert named in str(error.value)
 
 
 def test_a_batch_that_is_refused_leaves_the_statistics_alone() -> None:
@@ -77,22 +79,6 @@ def test_a_batch_that_is_refused_leaves_the_statistics_alone() -> None:
             layer.forward(np.ones((3, 5), dtype), train=True)
     np.testing.assert_array_equal(layer.running_mean, 0)
     np.testing.assert_array_equal(layer.running_var, 1)
-
-
-@pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("name", sorted(set(LAYERS) - {"Sequential"}))
-def test_no_samples(name: str, train: bool) -> None:
-    layer, shape = LAYERS[name]
-    x = np.zeros((0, *shape), "float32")
-    if name == "BatchNorm" and train:
-        with pytest.raises(ValueError, match="BatchNorm.* an empty batch has no statistics"):
-            layer.forward(x, train)
-        return
-    y, cache = layer.forward(x, train)
-    dx, grads = layer.backward(y, cache)
-    assert dx.shape == x.shape
-    for key, p in layer.params.items():
-        np.testing.assert_array_equal(grads[key], np.zeros_like(p))
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "LeakyReLU"])
