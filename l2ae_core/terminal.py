@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import l2ae_core
-from l2ae_core.bench.machine import describe
-from l2ae_kernels.cpu.threads import MOST
+from l2ae_core import environment
+
+PACKAGES = (*environment.PACKAGES, "llvmlite", "torch", "faiss-cpu")  # with threads of their own
 
 
 def write_any_text() -> None:
@@ -33,9 +33,10 @@ class Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> None:
-        machine = describe()
-        print(f"l2ae {l2ae_core.__version__}")
-        print(f"Python {machine['python']}, {machine['system']}, {machine['processor']}")
-        print(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
-        print(f"vectors {machine['vectors']}, {MOST} cores, BLAS {', '.join(machine['blas'])}")
+        machine, found = environment.machine(), environment.versions(PACKAGES)
+        print(f"l2ae {found.pop('l2ae')}")
+        print(f"Python {found.pop('python')}, {machine['system']}, {machine['processor']}")
+        print(", ".join(f"{name} {version}" for name, version in found.items()))
+        vectors, blas = machine["vectors"], ", ".join(machine["blas"])
+        print(f"vectors {vectors}, {machine['cores']} cores, BLAS {blas}")
         parser.exit()

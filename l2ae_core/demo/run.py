@@ -25,10 +25,10 @@ from l2ae_core.demo.parts import (
     both,
     contaminated,
 )
+from l2ae_core.environment import versions
 from l2ae_core.files import METRICS, check_out, write_json
 from l2ae_core.networks.architectures import Norm
 from l2ae_core.seeding import rngs
-from l2ae_core.training.run import versions
 from l2ae_kernels.cpu.threads import MOST, threads
 
 EPOCHS = 150

@@ -10,7 +10,6 @@ trained before them. A run that fails does not stop the others.
 """
 
 import os
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -22,9 +21,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
-from numba import config
 from tqdm import tqdm
 
+from l2ae_core.environment import machine, versions
 from l2ae_core.files import atomic_file, remove_temporary_files
 from l2ae_core.locks import locked
 from l2ae_core.paper import clustering, detection
@@ -33,14 +32,12 @@ from l2ae_core.paper.run import Folder, Result, Run
 from l2ae_core.paper.systems import find_system
 from l2ae_core.signals import leave_signals_to_the_parent
 from l2ae_core.training.history import TrainingError
-from l2ae_core.training.run import versions
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.threads import MOST, get_threads, threads
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
 Attempts: TypeAlias = Callable[[list[Run], Folder], Iterator[Attempt]]  # as they end
 LOOK = 1.0  # seconds between two looks at the parent
-CORES: int = config.NUMBA_DEFAULT_NUM_THREADS  # type: ignore[attr-defined]  # of this process
 
 
 def run_missing(
@@ -146,12 +143,9 @@ def _measure(run: Run, folder: Folder, progress: bool) -> tuple[Result, dict[str
 
 def environment(digest: str) -> dict[str, Any]:
     """What the bits of a result depend on, and when it was made."""
-    from l2ae_core.bench.machine import blas, processor
-
-    where = {"processor": processor(), "system": platform.system()}
     return {
         "versions": versions(),
-        "machine": where | {"cores": CORES, "blas": blas()},
+        "machine": machine(),
         "threads": get_threads(),
         "data_sha256": digest,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

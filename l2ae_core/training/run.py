@@ -8,16 +8,14 @@ metrics.json     scores, when something measured them
 """
 
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import numpy as np
 
-import l2ae_core
+from l2ae_core.environment import versions
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
 from l2ae_core.locks import locked
 from l2ae_core.networks.architectures import Architecture, build, require_weights
@@ -51,16 +49,6 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
 }
 # What a resume may change, since the weights up to there do not depend on it.
 CHANGEABLE = tuple(f"training.{name}" for name in ("epochs", "clusters", "n_init", "weights"))
-PACKAGES = ("numpy", "numba", "scipy", "scikit-learn")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions on which bit-equal results depend."""
-    return {
-        "l2ae": l2ae_core.__version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-    }
 
 
 def make_config(

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from l2ae_core.environment import versions
 from l2ae_core.locks import locked
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.run import (
@@ -11,7 +12,6 @@ from l2ae_core.training.run import (
     load_run,
     make_config,
     read_config,
-    versions,
     write_metrics,
 )
 

@@ -1,0 +1,64 @@
+"""What the bits of a result depend on: versions, and the machine."""
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import l2ae_core
+
+PACKAGES = ("numpy", "numba", "scipy", "scikit-learn")
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of this package, of Python, and of those `packages` that are here."""
+    found = {name: _version(name) for name in packages}
+    return {
+        "l2ae": l2ae_core.__version__,
+        "python": platform.python_version(),
+        **{name: v for name, v in found.items() if v is not None},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, system, cores of this process, vectors of the kernels, BLAS; JSON-ready."""
+    from numba import config
+
+    from l2ae_kernels.cpu.codegen.vectors import get_vectors
+
+    vectors = get_vectors()
+    return {
+        "processor": processor(),
+        "system": platform.system(),
+        "cores": config.NUMBA_DEFAULT_NUM_THREADS,  # type: ignore[attr-defined]
+        "vectors": "none" if vectors is None else vectors.name,
+        "blas": blas(),
+    }
+
+
+def processor() -> str:
+    """Return the name of the processor; Linux tells it in one file, elsewhere Python knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def blas() -> list[str]:
+    """Return each BLAS that this process has loaded, with the processor that its kernels are for.
+
+    That of PyTorch is among them only where it is a library of its own and PyTorch was imported.
+    """
+    from threadpoolctl import threadpool_info
+
+    found = [i for i in threadpool_info() if i["user_api"] == "blas"]
+    fields = ("internal_api", "version", "architecture")
+    return sorted({" ".join(str(i[f]) for f in fields if i.get(f)) for i in found})
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
