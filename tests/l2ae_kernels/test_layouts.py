@@ -31,7 +31,7 @@ def rungs(operation: str, place: str = "cpu") -> list[tuple[str, str]]:
 
 def called(operation: str, rung: tuple[str, str], arguments: dict[str, Any]) -> list[Array]:
     with vectors(rung[1]), np.errstate(all="ignore"):
-        return results(getattr(ops, operation), arguments | {"rung": rung[0]})
+        return results(getattr(ops, operation), arguments | {"impl": rung[0]})
 
 
 def memory_map(a: Array, tmp_path: Any) -> Array:

@@ -15,14 +15,14 @@ import pytest
 from numba import njit
 from numba.core.compiler_lock import global_compiler_lock
 
-from l2ae_kernels.cpu import gang as gang_module
+from l2ae_kernels.cpu import barrier as barrier_module
 from l2ae_kernels.cpu import team as team_module
 from l2ae_kernels.cpu import threads as threads_module
-from l2ae_kernels.cpu.gang import run_gang, wait
+from l2ae_kernels.cpu.barrier import run_team, wait
 from l2ae_kernels.cpu.threads import MOST, get_threads, in_ranges
 
 WORK = 1 << 40  # multiply-adds: worth every thread
-SOURCES = {module.__file__ for module in (gang_module, team_module, threads_module)}
+SOURCES = {module.__file__ for module in (barrier_module, team_module, threads_module)}
 several = pytest.mark.skipif(MOST < 2, reason="one core")
 
 
@@ -65,8 +65,8 @@ def by_ranges(kernel):
     in_ranges(kernel, len(kernel.out), WORK)
 
 
-def by_gang(kernel):
-    run_gang(kernel, len(kernel.out))
+def by_team(kernel):
+    run_team(kernel, len(kernel.out))
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def interrupted_at(n):
 
 
 @several
-@pytest.mark.parametrize(("run", "kind", "sum_"), [(by_ranges, Kernel, 1), (by_gang, Meeting, 50)])
+@pytest.mark.parametrize(("run", "kind", "sum_"), [(by_ranges, Kernel, 1), (by_team, Meeting, 50)])
 def test_an_interrupt_at_any_instruction_leaves_no_thread_at_work(run, kind, sum_):
     """And the next region works, on a thread other than the caller's too."""
     run(kind())  # threads are started, kernels compiled
@@ -121,12 +121,12 @@ def test_an_interrupt_at_any_instruction_leaves_no_thread_at_work(run, kind, sum
 @several
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("run", [by_ranges, by_gang])
+@pytest.mark.parametrize("run", [by_ranges, by_team])
 def test_what_a_range_raises_is_raised(run, first, kind):
     """By the range of the caller and by that of another thread; nobody waits for the one that
     failed."""
     error, other_begun = kind("as it was"), threading.Event()
-    base = Meeting if run is by_gang else Kernel
+    base = Meeting if run is by_team else Kernel
 
     class Failing(base):
         def __call__(self, *arguments):
@@ -145,7 +145,7 @@ def test_what_a_range_raises_is_raised(run, first, kind):
 
 
 @several
-@pytest.mark.parametrize("run", [by_ranges, by_gang])
+@pytest.mark.parametrize("run", [by_ranges, by_team])
 def test_regions_that_begin_in_a_region_are_done_by_one_thread(run):
     """A thread of the team that waited for the team would wait for ever."""
     seen = []
@@ -154,7 +154,7 @@ def test_regions_that_begin_in_a_region_are_done_by_one_thread(run):
         seen.append(get_threads())
         inner = Kernel(seconds=0)
         by_ranges(inner)
-        by_gang(Meeting(seconds=0))
+        by_team(Meeting(seconds=0))
         assert len(set(inner.callers)) == 1
 
     kernel.out = np.zeros(2)
@@ -167,7 +167,7 @@ def test_regions_that_begin_in_a_region_are_done_by_one_thread(run):
 def test_many_threads_may_call_kernels_at_once():
     def work(_):
         for _ in range(20):
-            for run, kind, sum_ in ((by_ranges, Kernel, 1), (by_gang, Meeting, 50)):
+            for run, kind, sum_ in ((by_ranges, Kernel, 1), (by_team, Meeting, 50)):
                 run(kernel := kind(seconds=0.0005))
                 assert kernel.out.tolist() == [sum_, sum_]
 
@@ -183,7 +183,7 @@ def test_without_threads_to_start_the_caller_does_all(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     team_module.team.cache_clear()
-    for run, kind, sum_ in ((by_ranges, Kernel, 1), (by_gang, Meeting, 50)):
+    for run, kind, sum_ in ((by_ranges, Kernel, 1), (by_team, Meeting, 50)):
         run(kernel := kind())
         assert kernel.out.tolist() == [sum_, sum_]
     team_module.team.cache_clear()
@@ -234,7 +234,7 @@ def test_regions_that_are_over_keep_nothing_while_the_threads_are_busy():
     holder.join()
     assert alive == 0
     assert waiting < 1500
-    by_gang(meeting := Meeting(seconds=0))
+    by_team(meeting := Meeting(seconds=0))
     assert meeting.out.tolist() == [50, 50]
 
 
@@ -279,7 +279,7 @@ import threading, test_team as t
 begun = threading.Event()
 def go():
     while True:
-        t.by_ranges(t.Kernel()); t.by_gang(t.Meeting()); begun.set()
+        t.by_ranges(t.Kernel()); t.by_team(t.Meeting()); begun.set()
 threading.Thread(target=go, daemon=True).start()
 begun.wait()
 print("end")
@@ -291,8 +291,8 @@ print("end")
 def test_kernels_run_while_the_interpreter_ends():
     code = """
 import atexit, sys, test_team as t
-def work(when, run=t.by_ranges, gang=t.by_gang, kernel=t.Kernel, meeting=t.Meeting):
-    run(k := kernel()); gang(m := meeting())
+def work(when, run=t.by_ranges, team=t.by_team, kernel=t.Kernel, meeting=t.Meeting):
+    run(k := kernel()); team(m := meeting())
     print(when, k.out.tolist(), m.out.tolist(), flush=True)
 class Late:
     def __del__(self, work=work, ends=sys.is_finalizing):

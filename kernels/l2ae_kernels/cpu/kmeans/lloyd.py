@@ -1,11 +1,11 @@
-"""Lloyd's iterations over short points without a step in Python, by a gang of threads.
+"""Lloyd's iterations over short points without a step in Python, by a thread team.
 
 What changed against a call a pass: a pass over 70,000 points of 10 features takes 40 µs on two
 cores, and to come back to Python, to move ten centers there and to hand the next pass over takes
-longer than that. So a gang stays for many iterations. Between two passes one of its threads adds up
-the sums and moves the centers to the means, while the others wait at a barrier (gang.py).
+longer than that. So a team runs many iterations. Between two passes one of its threads adds up
+the sums and moves the centers to the means, while the others wait at a barrier (barrier.py).
 
-The gang comes home as soon as there is something to decide: a run whose labels no longer change,
+The kernel returns as soon as there is something to decide: a run whose labels no longer change,
 an empty cluster, an inertia that cancelled, or time for the caller to look around.
 
 Reads and writes: those of a pass, and 2·k·d numbers between two.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.gang import Barrier, wait
+from l2ae_kernels.cpu.barrier import Barrier, wait
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.library import Kernels
 from l2ae_kernels.cpu.kmeans.short import pass_short
@@ -37,7 +37,7 @@ class Runs(NamedTuple):
 
 
 class Iterations(NamedTuple):
-    """What a gang writes: inertias (most, runs), made (2,): how many, and whether it has ended;
+    """What a team writes: inertias (most, runs), made (2,): how many, and whether it has ended;
     moved (runs,): Σ_j |c_j' − c_j|² of the last."""
 
     inertias: Array
@@ -55,7 +55,7 @@ def iterate_short(
     kernels: Kernels, x: Array, panels: Array, which: Array, runs: Runs, to: Differences,
     found: Iterations, barrier: Barrier, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Slots first … last − 1, in a gang: iterations of the runs `which` until one has to end."""
+    """Slots first … last − 1, in a team: iterations of the runs `which` until one has to end."""
     most, leads = len(found.inertias), first == 0
     for iteration in range(most):
         if leads:

@@ -15,7 +15,7 @@ Every number is bit-equal whatever the number of threads.
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.gang import run_gang
+from l2ae_kernels.cpu.barrier import run_team
 from l2ae_kernels.cpu.kmeans import bounds, short, sums
 from l2ae_kernels.cpu.kmeans.assign import assign, is_short
 from l2ae_kernels.cpu.kmeans.library import kernels
@@ -112,7 +112,7 @@ class Restarts(reference.Restarts):
         runs = Runs(self.centers, self._labels, self.sums, self.counts, self.changed, self.middle,
                     self.scatter, CANCELLED * self.scatter)  # fmt: skip
         points = self.emitted, self.x, self.panels, np.array(which, np.int64)
-        run_gang(iterate_short, self.slots, *points, runs, self.differences, found)
+        run_team(iterate_short, self.slots, *points, runs, self.differences, found)
         for i, r in enumerate(which):
             self.inertia[r] = self._checked(r, float(found.inertias[found.made[0] - 1, i]))
         found.inertias[found.made[0] - 1] = self.inertia[which]

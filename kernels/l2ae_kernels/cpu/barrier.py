@@ -1,10 +1,11 @@
-"""A gang of threads that meet at barriers inside one Numba kernel.
+"""A thread team whose threads meet at barriers inside one Numba kernel.
 
-`threads.in_ranges` hands a range to a thread and waits for it, which costs some 30 µs: as much as
-short work itself. A gang is handed over once and meets at a barrier, which costs about one.
+`threads.in_ranges` starts a range on a thread and waits for it, which costs some 30 µs: as much as
+short work itself. A kernel with barriers is started once on every thread; a barrier costs about
+one.
 
-A thread that waits looks at a counter, and after some microseconds gives its core away at every
-look (sched_yield), so that on a busy machine it does not hold up the thread that it waits for.
+A thread that waits polls a counter, and after some microseconds yields its core at every poll
+(sched_yield), so that on a busy machine it does not hold up the thread that it waits for.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.call import call
 from l2ae_kernels.cpu.threads import available, get_threads, run_region
 
-LOOKS = 2000  # at the counter before the core is given away
+POLLS = 2000  # of the counter before the core is yielded
 STOP = 8  # where in `state`: in another cache line than the counter
 
 
@@ -32,17 +33,17 @@ class Barrier(NamedTuple):
 
     size: int
     state: Array  # (16,) int64
-    give_way: int  # address of a function without arguments, 0 for none
+    yield_core: int  # address of a function without arguments, 0 for none
 
 
-def run_gang(kernel: Callable[..., Any], items: int, *arguments: Any) -> None:
+def run_team(kernel: Callable[..., Any], items: int, *arguments: Any) -> None:
     """Call kernel(*arguments, barrier, first, last) for ranges of items, all at the same time.
 
-    As `in_ranges`, on as many threads as are in use. One gang runs at a time in a process; another
+    As `in_ranges`, on as many threads as are in use. One team runs at a time in a process; another
     caller waits. Where one thread fails, or Ctrl-C comes, the others stop at their next barrier.
     """
     size = available(min(items, get_threads()))
-    barrier = Barrier(size, np.zeros(16, np.int64), _give_way())
+    barrier = Barrier(size, np.zeros(16, np.int64), _sched_yield())
     if size == 1:
         kernel(*arguments, barrier, 0, items)
     else:
@@ -50,7 +51,7 @@ def run_gang(kernel: Callable[..., Any], items: int, *arguments: Any) -> None:
 
 
 @cache
-def _give_way() -> int:
+def _sched_yield() -> int:
     """Address of the system's call that lets another thread have the core."""
     if os.name != "posix":
         return 0
@@ -60,7 +61,7 @@ def _give_way() -> int:
 
 @jit()
 def wait(barrier: Barrier) -> bool:
-    """Wait until all threads of the gang are here; what they wrote before is seen afterwards.
+    """Wait until all threads of the team are here; what they wrote before is seen afterwards.
 
     False when one of them will not come: then the kernel has to return.
     """
@@ -68,14 +69,14 @@ def wait(barrier: Barrier) -> bool:
         return True
     counter = barrier.state.ctypes.data
     here = atomic_add(counter, 1)
-    wanted = (here // barrier.size + 1) * barrier.size
-    looks = 0
-    while atomic_load(counter) < wanted:
+    full = (here // barrier.size + 1) * barrier.size
+    polls = 0
+    while atomic_load(counter) < full:
         if atomic_load(counter + STOP * 8) != 0:
             return False
-        looks += 1
-        if looks > LOOKS and barrier.give_way != 0:
-            call(barrier.give_way, ())
+        polls += 1
+        if polls > POLLS and barrier.yield_core != 0:
+            call(barrier.yield_core, ())
     return True
 
 

@@ -7,8 +7,8 @@ import pytest
 from numba import njit
 
 from l2ae_kernels import ops
+from l2ae_kernels.cpu.barrier import run_team, wait
 from l2ae_kernels.cpu.codegen.vectors import SETS, get_vectors, vectors
-from l2ae_kernels.cpu.gang import run_gang, wait
 from l2ae_kernels.cpu.threads import MOST, threads
 
 ROUNDS = 300
@@ -26,20 +26,20 @@ def pass_on(table, barrier, first, last):
 def test_all_have_arrived_when_the_first_goes_on(size):
     """Without the wait a thread reads a row that another has not written yet."""
     table = np.zeros((30, size))
-    run_gang(pass_on, size, table)
+    run_team(pass_on, size, table)
     wanted = [0.0]
     for _ in range(29):
         wanted.append(1 + size * wanted[-1])
     np.testing.assert_array_equal(table, np.repeat(np.array(wanted)[:, None], size, axis=1))
 
 
-def test_two_gangs_at_once_do_not_wait_for_each_other():
+def test_two_teams_at_once_do_not_wait_for_each_other():
     tables = [np.zeros((ROUNDS, MOST)) for _ in range(2)]
 
     def work(table):
         with threads(MOST):
             for _ in range(20):
-                run_gang(pass_on, MOST, table)
+                run_team(pass_on, MOST, table)
 
     callers = [Thread(target=work, args=(table,), daemon=True) for table in tables]
     for caller in callers:
@@ -103,7 +103,7 @@ def test_iterations_are_those_of_the_reference(name, at_once, n, d, k):
 
 
 @pytest.mark.skipif(get_vectors() is None or MOST < 2, reason="one core, or no emitted kernels")
-def test_a_gang_is_no_larger_than_the_threads_in_use():
+def test_a_team_is_no_larger_than_the_threads_in_use():
     """Made for two threads, used by one: it takes both parts of the points."""
     x, centers = made(3001, 10, 7, 1)
     with threads(2):
@@ -116,7 +116,7 @@ def test_a_gang_is_no_larger_than_the_threads_in_use():
 
 
 @pytest.mark.skipif(get_vectors() is None or MOST < 2, reason="one core, or no emitted kernels")
-def test_bits_do_not_depend_on_the_size_of_the_gang():
+def test_bits_do_not_depend_on_the_size_of_the_team():
     x, centers = made(5003, 10, 9, 3)
     ends = []
     for count in (1, 2):
