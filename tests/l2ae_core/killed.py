@@ -183,7 +183,7 @@ def fill_the_disk_everywhere(folder: Path, data: Path) -> int:
         def start(fault: Fault = fault) -> int:
             with said.open("w") as file, contextlib.redirect_stderr(file):
                 status = fit(run, data)()
-            return int(status or (HARMLESS if fault.count >= fault.at else 0))  # type: ignore
+            return int(status or (HARMLESS if fault.count >= fault.at else 0))
 
         status = in_child(start, fault)
         if status == 0:
@@ -297,7 +297,7 @@ if __name__ == "__main__":
     part, into = sys.argv[1], Path(sys.argv[2])
     use_threads(1)
     os.fsync = lambda fd: None  # no power is cut: it only takes time
-    commands.Architecture = partial(Architecture, filters=(4, 6, 8))  # type: ignore[assignment]
+    commands.Architecture = partial(Architecture, filters=(4, 6, 8))
     if part in ("every", "interrupt", "full", "random"):  # compiles what all trials run
         main(["fit", "--data", str(images(into / "data.npz")), "--epochs", "1", "--clusters", "3",
               "--out", str(into / "compiled"), "--quiet"])  # fmt: skip

@@ -29,7 +29,7 @@ def clusters() -> Array:
 def embedding(**keywords: object) -> Figure:
     networks = {"with": codes(), "without": codes(1)}
     labels = {"with": clusters(), "without": clusters()}
-    return figures.embedding_scatter(networks, CLASSES, labels, method="pca", **keywords)  # type: ignore[arg-type]
+    return figures.embedding_scatter(networks, CLASSES, labels, method="pca", **keywords)
 
 
 def scores() -> tuple[Array, Array]:

@@ -20,12 +20,12 @@ def texts(figure: Figure) -> list[str]:
     from matplotlib.text import Text
 
     figure.draw_without_rendering()
-    found = [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
+    found = [text.get_text() for text in figure.findobj(Text)]
     return [text for text in found if text]
 
 
 def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -59,15 +59,15 @@ def test_embedding_gives_a_cluster_the_colour_of_its_class() -> None:
     where = {}
     for points in by_class.collections:
         for xy in np.asarray(points.get_offsets()).tolist():
-            where[tuple(xy)] = to_hex(points.get_facecolor()[0])  # type: ignore[index]
+            where[tuple(xy)] = to_hex(points.get_facecolor()[0])
     assert set(where.values()) == {colour.lower() for colour in CLASS_COLOURS[:3]}
     other = 0
     for points in by_cluster.collections:
         for xy in np.asarray(points.get_offsets()).tolist():
             colours = (
                 points.get_facecolor() if len(points.get_facecolor()) else points.get_edgecolor()
-            )  # type: ignore[arg-type]
-            other += where[tuple(xy)] != to_hex(colours[0])  # type: ignore[index]
+            )
+            other += where[tuple(xy)] != to_hex(colours[0])
     assert other == WRONG
 
 
@@ -94,7 +94,7 @@ def test_embedding_names_a_cluster_without_a_class() -> None:
     assert "c77, no class" in texts(figure)
     faces = {
         to_hex(c) for p in figure.axes[1].collections for c in np.atleast_2d(p.get_edgecolor())
-    }  # type: ignore[arg-type]
+    }
     assert INK in faces
 
 
@@ -138,8 +138,8 @@ def test_histogram_counts_both_kinds_below_the_threshold() -> None:
     assert normal == "normal (80), 5 % below τ"
     assert anomalies == "anomalies (10), 100 % below τ"
     assert f"{tau:.4f}" in line
-    assert figure.axes[0].lines[0].get_xdata()[0] == tau  # type: ignore[index]
-    heights = [p.get_data().values.sum() for p in figure.axes[0].patches]  # type: ignore[attr-defined]
+    assert figure.axes[0].lines[0].get_xdata()[0] == tau
+    heights = [p.get_data().values.sum() for p in figure.axes[0].patches]
     np.testing.assert_allclose(heights, 100)  # each kind sums to 100 %
 
 
@@ -150,7 +150,7 @@ def test_loss_curve_marks_the_lowest_epoch() -> None:
         "none: best epoch 3",
     ]
     marked = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
-    assert [tuple(m.get_xydata()[0]) for m in marked] == [(2, 0.5), (3, 2.5)]  # type: ignore[index]
+    assert [tuple(m.get_xydata()[0]) for m in marked] == [(2, 0.5), (3, 2.5)]
     assert figure.axes[0].get_yscale() == "log"
 
 
@@ -180,7 +180,7 @@ def test_colour_images_are_drawn() -> None:
 
 def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path) -> None:
     class Interrupted(Figure):
-        def savefig(self, file, **_):  # type: ignore[no-untyped-def]
+        def savefig(self, file, **_):
             file.write(b"half")
             raise KeyboardInterrupt
 
@@ -195,7 +195,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path) -> None:
 U = {"u": codes()}
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "suffix": (lambda: figures.save(Figure(), Path("a.jpg")), r"ends in \.png"),
-    "method": (lambda: figures.project(codes(), "umap"), "method is 'umap'"),  # type: ignore[arg-type]
+    "method": (lambda: figures.project(codes(), "umap"), "method is 'umap'"),
     "flat codes": (lambda: figures.project(np.ones(9)), r"codes is \(9,\)"),
     "NaN codes": (lambda: figures.project(np.full((9, 3), np.nan)), "expected finite"),
     "no panel": (lambda: figures.embedding_scatter({}, CLASSES, {}), "one or more"),

@@ -134,7 +134,7 @@ class Full(io.FileIO):
         free = 100 - self.tell()
         if free <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().write(memoryview(data).cast("B")[:free])  # type: ignore[call-overload]
+        return super().write(memoryview(data).cast("B")[:free])
 
 
 def test_a_full_disk_leaves_the_old_file_and_names_it(

@@ -25,7 +25,7 @@ CLOSE: dict[str, Array] = {
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 @pytest.mark.parametrize("name", CLOSE)
 def test_codes_that_nearly_fell_together_have_a_map(name: str, method: str) -> None:
-    points = figures.project(CLOSE[name], method)  # type: ignore[arg-type]
+    points = figures.project(CLOSE[name], method)
     assert points.shape == (len(CLOSE[name]), 2)
     assert np.isfinite(points).all()
     assert np.ptp(points) > 0
@@ -35,15 +35,15 @@ def test_codes_that_nearly_fell_together_have_a_map(name: str, method: str) -> N
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
 def test_equal_codes_lie_at_one_point(value: float, method: str, tmp_path: Path) -> None:
     equal = np.full((N, 10), value, np.float32)
-    np.testing.assert_array_equal(figures.project(equal, method), np.zeros((N, 2)))  # type: ignore[arg-type]
-    figure = figures.embedding_scatter({"u": equal}, CLASSES, {"u": clusters()}, method=method)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(figures.project(equal, method), np.zeros((N, 2)))
+    figure = figures.embedding_scatter({"u": equal}, CLASSES, {"u": clusters()}, method=method)
     figures.save(figure, tmp_path / "a.png", dpi=30)
     figures.save(figures.class_map(np.zeros((N, 2)), CLASSES), tmp_path / "b.png", dpi=30)
 
 
 def test_projections_are_reproducible() -> None:
     for method in ("pca", "tsne"):
-        first, second = (figures.project(codes(), method, seed=3) for _ in range(2))  # type: ignore[arg-type]
+        first, second = (figures.project(codes(), method, seed=3) for _ in range(2))
         assert first.shape == (N, 2)
         np.testing.assert_array_equal(first, second)
 

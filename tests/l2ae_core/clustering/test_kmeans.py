@@ -60,7 +60,7 @@ def test_labels_centers_and_inertia_belong_together(
     stop: dict[str, float], spherical: bool
 ) -> None:
     x = blobs(500, 4, 8, spread=1.0)
-    found = kmeans(x, 8, n_init=3, rng=rng(), spherical=spherical, **stop)  # type: ignore[arg-type]
+    found = kmeans(x, 8, n_init=3, rng=rng(), spherical=spherical, **stop)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     belongs_together(unit if spherical else x, found)
     np.testing.assert_array_equal(found.predict(x), found.labels)
@@ -258,7 +258,7 @@ def test_progress_shows_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
 def test_errors(change: dict[str, object], message: str) -> None:
     arguments = {"x": blobs(5, 2, 2), "n_clusters": 2, "rng": rng()} | change
     with pytest.raises(ValueError, match=message):
-        kmeans(**arguments)  # type: ignore[arg-type]
+        kmeans(**arguments)
 
 
 def test_predict_errors() -> None:

@@ -121,4 +121,4 @@ def test_what_is_no_number_is_an_error(
     x[513, 1] = value
     for points in (device.to_device(x), device.stream(x)):
         with pytest.raises(ValueError, match="kmeans: row 513 of x holds NaN or infinity"):
-            kmeans(points, 2, rng=rng(), **options)  # type: ignore[arg-type]
+            kmeans(points, 2, rng=rng(), **options)

@@ -109,7 +109,7 @@ def test_x_is_not_changed_and_float64_needs_more() -> None:
     assert origin_of(1e9 + 1e-6 * x.astype(np.float64)) is not None
 
 
-def test_a_memory_map_near_zero_is_not_copied(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_memory_map_near_zero_is_not_copied(tmp_path) -> None:
     np.save(tmp_path / "x.npy", blobs().astype(np.float32))
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert origin_of(x) is None

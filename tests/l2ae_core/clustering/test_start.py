@@ -32,7 +32,7 @@ class Fixed(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self.number = number
 
-    def random(self, size: int) -> Array:  # type: ignore[override]
+    def random(self, size: int) -> Array:
         return np.full(size, self.number)
 
 

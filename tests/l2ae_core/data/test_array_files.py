@@ -9,7 +9,7 @@ GREY = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 
 
 def save(path: Path, array: object) -> Path:
-    np.save(path, array)  # type: ignore[arg-type]
+    np.save(path, array)
     return path
 
 
@@ -22,7 +22,7 @@ def test_uint8_is_scaled_and_gets_a_channel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4", np.bool_])
 def test_values_in_0_1_are_kept(tmp_path: Path, dtype: object) -> None:
-    x = np.random.default_rng(0).integers(0, 2, (4, 3, 2, 3)).astype(dtype)  # type: ignore[call-overload]
+    x = np.random.default_rng(0).integers(0, 2, (4, 3, 2, 3)).astype(dtype)
     data = load(str(save(tmp_path / "a.npy", x)))
     np.testing.assert_array_equal(data.images, x.astype(np.float32))
     assert data.images.dtype == np.float32
@@ -110,7 +110,7 @@ def test_npz_with_text_labels(tmp_path: Path) -> None:
 )
 def test_npz_that_do_not_fit(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
     path = tmp_path / "a.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)
     with pytest.raises(DataError, match=message) as caught:
         load(path)
     assert str(path) in str(caught.value)

@@ -46,12 +46,12 @@ def test_sample_names_that_do_not_fit() -> None:
 )
 def test_subset(index: object) -> None:
     data = Dataset(images(), np.array([5, 6, 7, 8]), "t", ("a",) * 9, tuple("wxyz"))
-    part = data.subset(index)  # type: ignore[arg-type]
+    part = data.subset(index)
     np.testing.assert_array_equal(part.images, data.images[1:3])
     np.testing.assert_array_equal(part.labels, [6, 7])
     assert (part.sample_names, part.class_names) == (("x", "y"), ("a",) * 9)
     assert part.name == "t"
-    assert data.subset(index, "part").name == "part"  # type: ignore[arg-type]
+    assert data.subset(index, "part").name == "part"
     assert len(part) == 2
 
 

@@ -14,7 +14,7 @@ COLOUR = RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8)
 
 def write(path: Path, pixels: np.ndarray = GREY, **options: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)  # type: ignore[arg-type]
+    Image.fromarray(pixels).save(path, **options)
     return path
 
 
@@ -91,7 +91,7 @@ def test_alpha(tmp_path: Path, pixels: np.ndarray) -> None:
     image.save(tmp_path / "a.png")
     data = load(tmp_path / "a.png")
     np.testing.assert_array_equal(data.images[0].squeeze(), pixels.astype(np.float32) / 255)
-    image.putpixel((1, 1), (*image.getpixel((1, 1))[:-1], 254))  # type: ignore[misc,index]
+    image.putpixel((1, 1), (*image.getpixel((1, 1))[:-1], 254))
     image.save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png: has transparent pixels"):
         load(tmp_path / "a.png")

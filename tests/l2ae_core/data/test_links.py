@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
     def refusing(path: object = ".") -> list[str]:
         if str(path).endswith("dog"):
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path)  # type: ignore[arg-type]
+        return real(path)
 
     if os.geteuid():
         (all_images / "dog").chmod(0)

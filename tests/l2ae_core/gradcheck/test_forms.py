@@ -85,7 +85,7 @@ class NoLayer:
 
 
 class Short(Dense):
-    def forward(self, x):  # type: ignore[override]
+    def forward(self, x):
         return super().forward(x)
 
 

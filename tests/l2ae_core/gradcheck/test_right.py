@@ -17,7 +17,7 @@ def test_a_function_of_one_number() -> None:
     assert {(row.block, row.method) for row in right.rows} >= {("x", "central"), ("x", "complex")}
     check_function(lambda x: x**2, lambda x: 2 * float(x), np.array(3.0)).raise_if_bad()
     for mode in ("entries", "directions"):
-        wrong = check_function(lambda x: x**2, lambda x: 3 * x, np.array(3.0), mode=mode)  # type: ignore[arg-type]
+        wrong = check_function(lambda x: x**2, lambda x: 3 * x, np.array(3.0), mode=mode)
         assert wrong.worst.verdict == "WRONG"
 
 

@@ -14,14 +14,14 @@ EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 ROUNDING = 1e-12  # float64 sums of fewer than 200 products of order one
 
 
-def _zeros_before(rule, length: int, kernel: int, stride: int) -> int:  # type: ignore[no-untyped-def]
+def _zeros_before(rule, length: int, kernel: int, stride: int) -> int:
     """Zeros in front of a side of `length` that is convolved."""
     if rule == "same":
         return max((math.ceil(length / stride) - 1) * stride + kernel - length, 0) // 2
     return 0 if rule == "valid" else rule[0]
 
 
-def _loops(image: Array, W: Array, small: Array, stride, rules):  # type: ignore[no-untyped-def]
+def _loops(image: Array, W: Array, small: Array, stride, rules):
     """Yield (image index, small index, W index) of every product of a convolution."""
     (N, H, width, _), (kh, kw, _, _), (_, h, w, _) = image.shape, W.shape, small.shape
     top = _zeros_before(rules[0], H, kh, stride[0])
@@ -36,14 +36,14 @@ def _loops(image: Array, W: Array, small: Array, stride, rules):  # type: ignore
                             yield (n, row, column), (n, i, j), (p, q)
 
 
-def naive_conv(x: Array, layer: Conv2d, y: Array, stride, rules) -> Array:  # type: ignore[no-untyped-def]
+def naive_conv(x: Array, layer: Conv2d, y: Array, stride, rules) -> Array:
     out = np.zeros_like(y) + layer.b
     for pixel, position, tap in _loops(x, layer.W, y, stride, rules):
         out[position] += x[pixel] @ layer.W[tap]
     return out
 
 
-def naive_deconv(x: Array, layer: ConvTranspose2d, y: Array, stride, rules) -> Array:  # type: ignore[no-untyped-def]
+def naive_deconv(x: Array, layer: ConvTranspose2d, y: Array, stride, rules) -> Array:
     out = np.zeros_like(y) + layer.b
     for pixel, position, tap in _loops(y, layer.W, x, stride, rules):
         out[pixel] += layer.W[tap] @ x[position]
@@ -56,7 +56,7 @@ kernel_of_axis = st.integers(1, 5)
 
 
 @st.composite
-def problems(draw: st.DrawFn):  # type: ignore[no-untyped-def]
+def problems(draw: st.DrawFn):
     """Return a generator, (N, H, W, C), filters, kernel, stride, rules."""
     shape = tuple(draw(st.integers(1, high)) for high in (2, 7, 7, 3))
     pair = [draw(st.tuples(s, s)) for s in (kernel_of_axis, stride_of_axis, rule)]
@@ -65,7 +65,7 @@ def problems(draw: st.DrawFn):  # type: ignore[no-untyped-def]
 
 @EXAMPLES
 @given(problems())
-def test_conv_equals_loops(problem) -> None:  # type: ignore[no-untyped-def]
+def test_conv_equals_loops(problem) -> None:
     rng, shape, filters, kernel, stride, rules = problem
     layer = Conv2d(
         rng.normal(size=(*kernel, shape[3], filters)), rng.normal(size=filters), stride, rules
@@ -85,7 +85,7 @@ def test_conv_equals_loops(problem) -> None:  # type: ignore[no-untyped-def]
 
 @EXAMPLES
 @given(problems())
-def test_deconv_equals_loops_and_is_the_adjoint_of_conv(problem) -> None:  # type: ignore[no-untyped-def]
+def test_deconv_equals_loops_and_is_the_adjoint_of_conv(problem) -> None:
     rng, shape, filters, kernel, stride, rules = problem
     W = rng.normal(size=(*kernel, filters, shape[3]))
     layer = ConvTranspose2d(W, rng.normal(size=filters), stride, rules)
@@ -106,7 +106,7 @@ def test_deconv_equals_loops_and_is_the_adjoint_of_conv(problem) -> None:  # typ
 
 @EXAMPLES
 @given(problems())
-def test_backward_is_the_adjoint_of_forward(problem) -> None:  # type: ignore[no-untyped-def]
+def test_backward_is_the_adjoint_of_forward(problem) -> None:
     """⟨dy, A x⟩ = ⟨Aᵀ dy, x⟩, and linear in W too: = ⟨dW, W⟩."""
     rng, (N, H, W, C), filters, kernel, stride, rules = problem
     shape = (N, H + 5, W + 5, C)  # no kernel is too large

@@ -53,7 +53,7 @@ def test_transposed(length: int, axis: Axis, pixels: int) -> None:
 
 
 @pytest.mark.parametrize("rule", ["same", "valid", (1, 0), (0, 2)])
-def test_correlating_a_transposed_side_gives_the_side_back(rule) -> None:  # type: ignore[no-untyped-def]
+def test_correlating_a_transposed_side_gives_the_side_back(rule) -> None:
     for length in range(2, 9):
         for kernel in range(1, 6):
             for stride in range(1, 5):
@@ -70,12 +70,12 @@ def test_one_rule_for_both_axes_or_one_for_each() -> None:
 
 
 @pytest.mark.parametrize("padding", ["full", -1, (1,), (1, -1), (1, 2, 3), ("same", 1), (0.5, 1)])
-def test_an_unknown_padding_is_refused(padding) -> None:  # type: ignore[no-untyped-def]
+def test_an_unknown_padding_is_refused(padding) -> None:
     with pytest.raises(ValueError, match="Conv2d: padding is"):
         image_axes("Conv2d", (3, 3), 1, padding)
 
 
 @pytest.mark.parametrize("stride", [0, -1, (1, 0), (1, 2, 3), (1.0, 2)])
-def test_a_stride_below_one_is_refused(stride) -> None:  # type: ignore[no-untyped-def]
+def test_a_stride_below_one_is_refused(stride) -> None:
     with pytest.raises(ValueError, match="Conv2d: stride is"):
         image_axes("Conv2d", (3, 3), stride, "same")

@@ -17,7 +17,7 @@ RUN = Run("detection", "cae-l2", "digits", seed=0, epochs=30, digit=DIGIT, batch
 
 def of(system: str, seed: int = 0) -> Partition:
     run = Run("detection", system, "digits", seed, int(system != "pixels"), DIGIT)
-    return partition(run, Folder(path=None))  # type: ignore[arg-type]
+    return partition(run, Folder(path=None))
 
 
 def pixels(images: Array) -> list[bytes]:

@@ -91,7 +91,7 @@ def fitting(
             *betas,
             float(rng.choice([1e-8, 0.1])),
             str(rng.choice(["keras", "torch"])),
-        )  # type: ignore[arg-type]
+        )
         numbers["step"] = int(rng.choice([1, 2, 1000, 10**9]))
     leading = tuple(int(n) for n in rng.choice(SIZES, rng.integers(0, 4)))[:2]
     if rng.random() < 0.05:
