@@ -14,7 +14,7 @@ from typing import Any, get_args
 from l2ae_core import commands
 from l2ae_core.bench import command as bench
 from l2ae_core.demo import format_table, run_demo
-from l2ae_core.demo.run import ANOMALY_DIGIT
+from l2ae_core.demo.parts import ANOMALY_DIGIT
 from l2ae_core.devices import DeviceName
 from l2ae_core.files import given_path
 from l2ae_core.gradcheck.command import main as run_gradcheck
@@ -92,7 +92,7 @@ def _fit(out: Path, data_dir: str | None, resume: bool, checkpoint_every: int, q
         resume=resume,
         checkpoint_every=checkpoint_every,
         progress=not quiet,
-    )
+    ).metrics
     minutes = metrics["seconds"] / 60
     mse = metrics["reconstruction_mse"]
     print(

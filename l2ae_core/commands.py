@@ -1,53 +1,59 @@
-"""What `l2ae fit`, `cluster` and `score` do: train a run, then use it on the same or new images.
+"""What `l2ae fit`, `cluster` and `score` do: the method on a data set, with a run directory.
 
 A run directory holds the trained network (`l2ae_core.training.run`) and the clusters of its
-training images (`l2ae_core.clusters`); the commands are the road between the two.
+training images (`l2ae_core.clusters`): `fit` makes it, `cluster` and `score` read it.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from l2ae_core import data
-from l2ae_core.anomaly import (
-    auc,
-    cosine_normality,
-    nearest_center,
-    reconstruction_error,
-    threshold_at_fpr,
-)
+from l2ae_core import data, method
+from l2ae_core.anomaly import auc, cosine_normality, nearest_center, threshold_at_fpr
 from l2ae_core.classes import classes_of, find_anomalies, training_data
-from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.clustering.metrics import chance_scores, clustering_scores
+from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.devices import DeviceName, OnDevice, choose_device
 from l2ae_core.files import CLUSTERS, METRICS
 from l2ae_core.locks import locked
-from l2ae_core.networks import Architecture, AutoEncoder, build
+from l2ae_core.networks import Architecture, AutoEncoder
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import (
     ARCHITECTURE,
     DEFAULTS,
     NOT_TRAINING,
     SELECTION,
+    TRAIN_ARGUMENTS,
     check_settings,
     run_settings,
 )
-from l2ae_core.training.history import History, TrainingError
-from l2ae_core.training.loop import fit as train
-from l2ae_core.training.optim import make_optimizer
+from l2ae_core.training.history import History
 from l2ae_core.training.run import create_run, load_run, make_config, write_metrics
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """The network of a run, its clusters and its settings."""
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """What `fit` trained or found trained; all of it belongs together."""
+
+    model: AutoEncoder  # with the weights of the epoch with the lowest loss
+    history: History
+    dataset: Dataset  # what it was trained on
+    codes: Array  # (N, D), u of these images by these weights
+    best: Clustering  # of these codes
+    last: Clustering  # by the weights of the last epoch; the same object where that is the best
+    metrics: dict[str, Any]  # the content of metrics.json
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRun:
+    """The network of a run on a device, its clusters and its settings, for new images."""
 
     model: AutoEncoder | OnDevice
     clusters: SavedClusters
@@ -59,46 +65,52 @@ def fit(
     out: Path,
     given: dict[str, Any],
     *,
+    dataset: Dataset | None = None,
     data_dir: str | None = None,
     resume: bool = False,
     checkpoint_every: int = 10,
     progress: bool = True,
-) -> dict[str, Any]:
-    """Train, cluster the codes of the training images, write and return the metrics.
+) -> TrainedRun:
+    """Train, cluster the codes of the training images, write the run directory `out`.
 
     `given` overrides DEFAULTS; with `resume` it may only repeat what the run in `out` was started
     with, but for a larger number of epochs, and for `clusters`, `n_init` and `weights`, on which no
-    weight of the network depends. Whatever cannot work is refused before the first step. Raises
-    ValueError, CheckpointError or TrainingError.
+    weight of the network depends. A run that is finished is not trained again, but clustered. Who
+    has the training images already, as `training_data` returns them for these settings, passes
+    them as `dataset`. Whatever cannot work is refused before the first step.
+    Raises ValueError, CheckpointError or TrainingError, BlockingIOError when another process
+    trains in `out`.
     """
-    before, settings, dataset = _prepared(out, given, data_dir, resume, checkpoint_every, progress)
-    architecture = Architecture(
-        input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
-    )
-    config = make_config(
-        architecture,
-        data=settings["data"],
-        digest=dataset.digest,
-        seed=settings["seed"],
-        training={k: v for k, v in settings.items() if k not in NOT_TRAINING},
-    )
-    if not resume:
-        out.mkdir(parents=True, exist_ok=True)
-    with locked(out):  # from here to the end the files of the run belong together
-        create_run(out, config, resume=resume)
+    with ExitStack() as stack:  # `out` is locked to the end: its files belong together
+        if resume:
+            run_settings(out)  # CheckpointError where there is no run, and nothing to lock
+            stack.enter_context(locked(out))
+        before = run_settings(out) if resume else DEFAULTS
+        settings = _settings(before, given, checkpoint_every)
+        named = not resume or "class_names" in before  # older runs keep no names of classes
+        if dataset is None:
+            dataset = training_data(settings, data_dir, by_position=not named, progress=progress)
+        if resume:
+            _require_same_selection(out, before, settings)
+        if named:
+            names = dataset.class_names
+            settings["class_names"] = None if names is None else list(names)
+        _require_clusterable(dataset, settings["clusters"])
+        architecture = Architecture(
+            input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
+        )
+        if not resume:  # not before everything is known to be right
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(out))
+        create_run(out, _config(architecture, dataset, settings), resume=resume)
         if resume and settings != before:  # other clusters than those that are there
             for name in (CLUSTERS, METRICS):
                 (out / name).unlink(missing_ok=True)
-        random = rngs(settings["seed"])
-        model = build(architecture, random.init)
-        history = train(
-            model,
+        model, history = method.train(
             dataset.images,
-            epochs=settings["epochs"],
-            batch_size=settings["batch_size"],
-            optimizer=make_optimizer(settings["optimizer"], settings["learning_rate"]),
-            rng=random.shuffle,
-            reduction=settings["reduction"],
+            architecture,
+            **{name: settings[name] for name in TRAIN_ARGUMENTS},
+            weights="last",
             run_dir=out,
             checkpoint_every=checkpoint_every,
             resume=resume,
@@ -107,69 +119,76 @@ def fit(
         return _finish(out, model, dataset, history, settings, progress)
 
 
-def _prepared(
-    out: Path, given: dict[str, Any], data_dir: str | None, resume: bool, checkpoint_every: int,
-    progress: bool,
-) -> tuple[dict[str, Any], dict[str, Any], Dataset]:  # fmt: skip
-    """Return the settings of the run so far, those of this training, and its images, checked."""
+def _settings(
+    before: dict[str, Any], given: dict[str, Any], checkpoint_every: int
+) -> dict[str, Any]:
+    """Return the settings of this training, checked."""
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
-    before = run_settings(out) if resume else DEFAULTS
     settings = before | given
     check_settings(settings, given, checkpoint_every)
     if settings["data"] not in data.DATASETS:  # resumed from any folder
         settings["data"] = str(expand_user(settings["data"]).resolve())
-    nameless = resume and "class_names" not in before
-    dataset = training_data(settings, data_dir, by_position=nameless, progress=progress)
-    for name in SELECTION if resume else ():
+    return settings
+
+
+def _require_same_selection(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    for name in SELECTION:
         if settings[name] != before[name]:
             raise ValueError(
                 f"fit: {name} is {settings[name]!r} but {out} was started with {before[name]!r}"
             )
-    if not nameless:
-        names = dataset.class_names
-        settings["class_names"] = None if names is None else list(names)
-    _require_clusterable(dataset, settings["clusters"])
-    return before, settings, dataset
+
+
+def _config(
+    architecture: Architecture, dataset: Dataset, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the content of config.json."""
+    return make_config(
+        architecture,
+        data=settings["data"],
+        digest=dataset.digest,
+        seed=settings["seed"],
+        training={k: v for k, v in settings.items() if k not in NOT_TRAINING},
+    )
 
 
 def _finish(
     out: Path, model: AutoEncoder, dataset: Dataset, history: History, settings: dict[str, Any],
     progress: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> TrainedRun:  # fmt: skip
     """Cluster the codes of the last and of the best weights; write clusters and metrics."""
+    u, last, scores = _cluster(model, dataset, settings, progress)
+    found = {"last": (u, last, scores), "best": (u, last, scores)}
+    if history.best.epoch != len(history):
+        history.restore_best(model)
+        found["best"] = _cluster(model, dataset, settings, progress)
     metrics: dict[str, Any] = {
         "epochs": len(history),
         "seconds": sum(record.seconds for record in history),
         "images": len(dataset),
         "reconstruction_mse": {"last": history.losses[-1], "best": history.best.loss},
+        **{weights: scores for weights, (_, _, scores) in found.items()},
     }
-    clusters = {}
-    metrics["last"], clusters["last"] = _cluster(model, dataset, settings, progress)
-    metrics["best"], clusters["best"] = metrics["last"], clusters["last"]
-    if history.best.epoch != len(history):
-        history.restore_best(model)
-        metrics["best"], clusters["best"] = _cluster(model, dataset, settings, progress)
-    clusters[settings["weights"]].save(out)
+    u, kept, _ = found[settings["weights"]]
+    v = np.sort(cosine_normality(u, kept.centers))
+    SavedClusters(kept.centers, v, kept.inertia).save(out)
     write_metrics(out, metrics)
-    return metrics
+    codes, best, _ = found["best"]
+    return TrainedRun(model, history, dataset, codes, best, last, metrics)
 
 
 def _cluster(
     model: AutoEncoder, dataset: Dataset, settings: dict[str, Any], progress: bool
-) -> tuple[dict[str, Any], SavedClusters]:
-    """k-means on the codes of the training images: its scores, and what a run keeps of it."""
-    rng = rngs(settings["seed"]).kmeans
-    u = model.encode(dataset.images)  # (N, D)
-    if not np.isfinite(u).all():  # as the last update of the last epoch can make them
-        raise TrainingError("fit: codes hold NaN or Inf: a smaller learning_rate may help")
-    K = settings["clusters"]
-    clustering = kmeans(u, K, n_init=settings["n_init"], rng=rng, progress=progress)
-    v = np.sort(cosine_normality(u, clustering.centers))
+) -> tuple[Array, Clustering, dict[str, Any]]:
+    """Return the codes of the training images, k-means on them, and its scores."""
+    rng, K = rngs(settings["seed"]).kmeans, settings["clusters"]
+    u, clustering = method.cluster(
+        model, dataset.images, K, n_init=settings["n_init"], rng=rng, progress=progress
+    )
     scores: dict[str, Any] = {"inertia": clustering.inertia}
     if dataset.labels is not None:
-        scores |= clustering_scores(dataset.labels, clustering.labels)
-        scores["chance"] = chance_scores(dataset.labels, K, rng)
-    return scores, SavedClusters(clustering.centers, v, clustering.inertia)
+        scores |= method.agreement(dataset.labels, clustering.labels, K, rng)
+    return u, clustering, scores
 
 
 def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
@@ -184,7 +203,7 @@ def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
         )
 
 
-def load_fitted(run: Path, device: DeviceName | None = "cpu") -> Fitted:
+def load_fitted(run: Path, device: DeviceName | None = "cpu") -> LoadedRun:
     """Return network and clusters of a finished run, to be run on a device; None: any.
 
     CheckpointError when there are none, ValueError when "cuda" is wanted and there is no device.
@@ -194,8 +213,8 @@ def load_fitted(run: Path, device: DeviceName | None = "cpu") -> Fitted:
     clusters = SavedClusters.load(run)
     chosen, note = choose_device(device)
     if chosen is None:
-        return Fitted(model, clusters, settings, note)
-    return Fitted(OnDevice.move(model, chosen), clusters, settings, note)
+        return LoadedRun(model, clusters, settings, note)
+    return LoadedRun(OnDevice.move(model, chosen), clusters, settings, note)
 
 
 def cluster(
@@ -213,18 +232,17 @@ def cluster(
     the data have labels; only then there are scores. The network runs on `device`; None takes
     a GPU if there is one, and "note" says what was taken.
     """
-    fitted = load_fitted(run, device)
-    dataset = _images_for(fitted, source, data_dir, split, progress)
-    u = fitted.model.encode(dataset.images)
-    labels, _ = ops.assign(u, fitted.clusters.centers)
+    loaded = load_fitted(run, device)
+    dataset = _images_for(loaded, source, data_dir, split, progress)
+    centers = loaded.clusters.centers
+    labels, _ = ops.assign(loaded.model.encode(dataset.images), centers)
     columns = _names(dataset) | {"cluster": labels}
-    if dataset.labels is None:
-        return columns, {"note": fitted.note}
-    columns["label"] = classes_of(dataset)
-    K = len(fitted.clusters.centers)
-    chance = chance_scores(dataset.labels, K, rngs(fitted.settings["seed"]).kmeans)
-    scores = clustering_scores(dataset.labels, labels)
-    return columns, scores | {"chance": chance, "note": fitted.note}
+    result: dict[str, Any] = {"note": loaded.note}
+    if dataset.labels is not None:
+        columns["label"] = classes_of(dataset)
+        rng = rngs(loaded.settings["seed"]).kmeans
+        result |= method.agreement(dataset.labels, labels, len(centers), rng)
+    return columns, result
 
 
 def score(
@@ -249,22 +267,21 @@ def score(
     run, and no AUC where the data have none of it or nothing else. ValueError when a class that is
     named is not in the data.
     """
-    fitted = load_fitted(run, device)
-    tau = threshold_at_fpr(fitted.clusters.normality, fpr)
-    dataset = _images_for(fitted, source, data_dir, split, progress)
-    positive_class, positive, reason = find_anomalies(dataset, fitted.settings, anomaly_class)
-    u = fitted.model.encode(dataset.images)
-    v = cosine_normality(u, fitted.clusters.centers)
-    error = reconstruction_error(dataset.images, fitted.model.reconstruct(dataset.images))
+    loaded = load_fitted(run, device)
+    tau = threshold_at_fpr(loaded.clusters.normality, fpr)
+    dataset = _images_for(loaded, source, data_dir, split, progress)
+    positive_class, positive, reason = find_anomalies(dataset, loaded.settings, anomaly_class)
+    centers = loaded.clusters.centers
+    u, v, error = method.score(loaded.model, centers, dataset.images)
     anomalous = v.astype(np.float64) < tau  # in float32 τ would be rounded, perhaps to a score
     columns = _names(dataset) | {
         "normality": v,
-        "cluster": nearest_center(u, fitted.clusters.centers),
+        "cluster": nearest_center(u, centers),
         "reconstruction_error": error,
         "anomalous": anomalous.astype(int),
     }
     result: dict[str, Any] = {"threshold": tau, "anomalous": int(anomalous.sum())}
-    result |= {"note": fitted.note, "no_auc": reason}
+    result |= {"note": loaded.note, "no_auc": reason}
     if positive_class is not None:
         result["anomaly_class"] = positive_class
         result["prevalence"] = float(positive.mean())
@@ -281,11 +298,11 @@ def _names(dataset: Dataset) -> dict[str, Array]:
 
 
 def _images_for(
-    fitted: Fitted, source: str, data_dir: str | None, split: data.Split, progress: bool
+    run: LoadedRun, source: str, data_dir: str | None, split: data.Split, progress: bool
 ) -> Dataset:
     """Return the images, in the shape of those of the training; grey becomes three channels."""
     dataset = data.load(source, data_dir=data_dir, split=split, progress=progress)
-    found, expected = dataset.images.shape[1:], fitted.model.input_shape
+    found, expected = dataset.images.shape[1:], run.model.input_shape
     if found == (*expected[:2], 1) and expected[2] == 3:
         return replace(dataset, images=np.repeat(dataset.images, 3, axis=3))
     if found != expected:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, TypeAlias, get_args
 
-import numpy as np
-
 from l2ae_core.layers import Shape
 from l2ae_core.networks import AutoEncoder
+from l2ae_core.networks.parts import in_batches
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, NoDevice, find_device
 
@@ -74,13 +73,12 @@ class OnDevice:
         """Return the codes u = E_c(I) (N, D) of images (N, H, W, C)."""
         return self._run(self.model.encode, images)
 
-    def reconstruct(self, images: Array) -> Array:
-        """Return Î = D(E_c(I)) (N, H, W, C) for images (N, H, W, C)."""
-        return self._run(self.model.reconstruct, images)
+    def decode(self, u: Array) -> Array:
+        """Return D(u) (N, H, W, C) for codes u (N, D)."""
+        return self._run(self.model.decode, u)
 
-    def _run(self, function: Callable[[Array], Array], images: Array) -> Array:
-        parts = [
-            self.device.to_host(function(self.device.to_device(images[i : i + IMAGES_AT_ONCE])))
-            for i in range(0, max(len(images), 1), IMAGES_AT_ONCE)
-        ]
-        return np.concatenate(parts)
+    def _run(self, function: Callable[[Array], Array], x: Array) -> Array:
+        def run(part: Array) -> Array:
+            return self.device.to_host(function(self.device.to_device(part)))
+
+        return in_batches(run, x, IMAGES_AT_ONCE)

@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "keep": 0.1,
 }
 ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
+TRAIN_ARGUMENTS = ("epochs", "batch_size", "optimizer", "learning_rate", "reduction", "seed")
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
 SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -71,8 +72,6 @@ def check_settings(
     number("fit", "keep", settings["keep"], most=1)
     if not isinstance(settings["affine"], bool):
         raise ValueError(f"fit: affine is {settings['affine']!r} but expected True or False")
-    if settings["norm"] == "layer" and settings["latent_dim"] == 1:
-        raise ValueError("fit: latent_dim is 1 but norm is 'layer': every such code would be zero")
     for name, reason in _without_effect(settings):
         if given.get(name, DEFAULTS[name]) != DEFAULTS[name]:
             raise ValueError(f"fit: {name} is {given[name]} but has no effect, since {reason}")

@@ -1,13 +1,37 @@
-"""Results as tables: CSV for people and spreadsheets, NPY for NumPy."""
+"""Tables: aligned text for a screen, Markdown, CSV for spreadsheets, NPY for NumPy."""
 
 import csv
 import io
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from l2ae_core.files import atomic_file, check_out
 from l2ae_kernels.arrays import Array
+
+
+def aligned(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
+) -> str:
+    """Return a table for a screen: cells padded to columns, the columns `right` to the right."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def markdown(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
+) -> str:
+    """Return a Markdown table; the columns `right` are aligned to the right."""
+    rule = ["--:" if i in right else "---" for i in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
 def to_csv(columns: dict[str, Array]) -> str:

@@ -1,25 +1,6 @@
-"""Tables as text: aligned for a screen, and Markdown between the markers of a README."""
+"""Pieces of text: ranges of numbers, and regions between markers."""
 
-from collections.abc import Iterable, Sequence
-
-
-def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], right: set[int]) -> str:
-    """Return a table in columns; the columns `right` are aligned to the right."""
-    rows = [header, *lines]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], right: set[int]) -> str:
-    """Return a Markdown table; the columns `right` are aligned to the right."""
-    rule = ["--:" if i in right else "---" for i in range(len(header))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
+from collections.abc import Iterable
 
 
 def ranges(numbers: Iterable[int]) -> str:

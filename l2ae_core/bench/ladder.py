@@ -4,7 +4,7 @@ from l2ae_core.bench.machine import Result
 from l2ae_core.bench.operations import Case, cases
 from l2ae_core.bench.rounds import Row
 from l2ae_core.bench.text import milliseconds, sources
-from l2ae_core.text import markdown
+from l2ae_core.tables import markdown
 
 PEAK, SGEMM, LIBRARY = "gflop-fma", "gflop-sgemm", "sgemm"
 

@@ -13,7 +13,8 @@ from l2ae_core.bench.machine import Result
 from l2ae_core.bench.rounds import Row
 from l2ae_core.bench.text import cells, fastest_first, milliseconds, sources
 from l2ae_core.files import atomic_file, write_json
-from l2ae_core.text import markdown, rewrite
+from l2ae_core.tables import markdown
+from l2ae_core.text import rewrite
 
 PARTS = ("step", "norms", "kmeans", "operations", "start")
 RESULTS = Path("benchmarks/results")  # below the root of a checkout

@@ -5,7 +5,7 @@ from typing import Any
 
 from l2ae_core.bench.goals import GOALS, verdict
 from l2ae_core.bench.rounds import Row
-from l2ae_core.text import aligned
+from l2ae_core.tables import aligned
 
 HEADER = ("work", "threads", "ours ms", "peers ms", "ratio", "spread", "goal", "")
 

@@ -7,25 +7,26 @@ from matplotlib.figure import Figure
 
 from l2ae_core import figures
 from l2ae_core.data import Dataset
-from l2ae_core.demo.parts import NAMES, Clustered, Plan, Scored
+from l2ae_core.demo.parts import NAMES, DemoClusters, DemoScores, DemoSettings
 from l2ae_core.files import METRICS
 
 
 def draw(
     data: Dataset,
-    clustered: dict[Any, Clustered],
+    clusters: dict[Any, DemoClusters],
     test: Dataset,
-    scored: dict[Any, Scored],
+    scored: dict[Any, DemoScores],
     metrics: dict[str, Any],
-    plan: Plan,
+    settings: DemoSettings,
 ) -> dict[str, Figure]:
     """Return the figures by file name; all are drawn before the first is written."""
     assert data.labels is not None  # the digits have labels
     assert test.labels is not None
-    whole = f"{data.name}, N = {len(data):,}, seed {plan.seed}, {plan.epochs} epochs"
-    digit, l2 = plan.anomaly_digit, clustered["l2"]
+    whole = f"{data.name}, N = {len(data):,}, seed {settings.seed}, {settings.epochs} epochs"
+    digit, l2 = settings.anomaly_digit, clusters["l2"]
     held_out = (
-        f"{test.name}, anomalies: digit {digit}, seed {plan.seed}, {plan.anomaly_epochs} epochs"
+        f"{test.name}, anomalies: digit {digit}, seed {settings.seed}, "
+        f"{settings.anomaly_epochs} epochs"
     )
     anomalous, tau = test.labels == digit, metrics["anomaly"]["threshold"]["tau"]
     scores = {
@@ -35,20 +36,20 @@ def draw(
     }
     return {
         "embedding.png": figures.embedding_scatter(
-            {NAMES[norm]: c.codes for norm, c in clustered.items()},
+            {NAMES[norm]: c.codes for norm, c in clusters.items()},
             data.labels,
-            {NAMES[norm]: c.labels for norm, c in clustered.items()},
+            {NAMES[norm]: c.labels for norm, c in clusters.items()},
             title=whole,
-            seed=plan.seed,
+            seed=settings.seed,
         ),
         "confusion.png": figures.matched_confusion(
             data.labels, l2.labels, title=f"{whole}, l2 constraint"
         ),
         "loss.png": figures.loss_curve(
-            {NAMES[norm]: c.history.losses for norm, c in clustered.items()}, title=whole
+            {NAMES[norm]: c.history.losses for norm, c in clusters.items()}, title=whole
         ),
         "reconstructions.png": figures.reconstructions(
-            data.images, l2.model.reconstruct(data.images), title=f"{whole}, l2 constraint"
+            data.images, l2.model.decode(l2.codes), title=f"{whole}, l2 constraint"
         ),
         "roc.png": figures.roc_curves(scores, anomalous, title=held_out),
         "scores.png": figures.score_histogram(

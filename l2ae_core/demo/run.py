@@ -15,13 +15,13 @@ from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.data import Dataset, load
 from l2ae_core.demo import figures
 from l2ae_core.demo.parts import (
-    BATCH_SIZE,
+    ANOMALY_DIGIT,
     CLASSES,
+    EPOCHS,
     KEEP,
-    N_INIT,
-    Clustered,
-    Plan,
-    Scored,
+    DemoClusters,
+    DemoScores,
+    DemoSettings,
     both,
     contaminated,
 )
@@ -31,8 +31,6 @@ from l2ae_core.networks.architectures import Norm
 from l2ae_core.seeding import rngs
 from l2ae_kernels.cpu.threads import MOST, threads
 
-EPOCHS = 150
-ANOMALY_DIGIT = 1  # the paper discusses it: reconstruction error fails most clearly there
 FLAGGED = 0.05  # share of the training images below τ
 INTRODUCTION = (
     "l2ae demo: trains four small networks on 8 × 8 digits, two to cluster and two to find "
@@ -72,29 +70,21 @@ def run_demo(
         raise ValueError(f"run_demo: anomaly_digit is {anomaly_digit} but expected 0 … 9")
     if out is not None:
         _make_folder(out)
-    plan = Plan(seed, epochs, anomaly_digit, progress)
-    plan.say(INTRODUCTION)
+    settings = DemoSettings(seed, epochs, anomaly_digit, progress)
+    settings.say(INTRODUCTION)
     data, train, test = load("digits"), load("digits", split="train"), load("digits", split="test")
-    mixed = contaminated(train, plan)
-    clustered, scored = _side_by_side(data, mixed, test, plan)
+    mixed = contaminated(train, settings)
+    clusters, scores = _side_by_side(data, mixed, test, settings)
     metrics: dict[str, Any] = {
-        "clustering": _clustering(data, clustered, seed),
-        "anomaly": _anomaly(mixed, test, scored, plan),
+        "clustering": _clustering(data, clusters, seed),
+        "anomaly": _anomaly(mixed, test, scores, settings),
         "pixels": _pixels(data, seed),
-        "settings": {
-            "data": data.name,
-            "images": len(data),
-            "seed": seed,
-            "epochs": epochs,
-            "anomaly_epochs": plan.anomaly_epochs,
-            "batch_size": BATCH_SIZE,
-            "n_init": N_INIT,
-        },
+        "settings": settings.to_dict(data),
     }
     drawn = {}
     if out is not None:
-        plan.say("drawing the figures")
-        drawn = figures.draw(data, clustered, test, scored, metrics, plan)
+        settings.say("drawing the figures")
+        drawn = figures.draw(data, clusters, test, scores, metrics, settings)
     metrics |= {
         "figures": list(drawn),
         "seconds": round(perf_counter() - started, 2),
@@ -107,20 +97,20 @@ def run_demo(
 
 
 def _side_by_side(
-    data: Dataset, mixed: Dataset, test: Dataset, plan: Plan
-) -> tuple[dict[Norm, Clustered], dict[Norm, Scored]]:
+    data: Dataset, mixed: Dataset, test: Dataset, settings: DemoSettings
+) -> tuple[dict[Norm, DemoClusters], dict[Norm, DemoScores]]:
     """Both experiments with both networks, each network on a core of its own.
 
     Steps on 64 tiny images are too short to be shared by threads, so the network without the
     constraint trains in a second process. The bars show the other one; both take as long.
     """
-    quiet = replace(plan, progress=False)
+    quiet = replace(settings, progress=False)
     with parallel_config("loky", inner_max_num_threads=1):
         work = Parallel(n_jobs=min(2, MOST), return_as="generator")
         second = work([delayed(both)("none", data, mixed, test, quiet)])
     with threads(1):
-        results: dict[Norm, tuple[Clustered, Scored]] = {
-            "l2": both("l2", data, mixed, test, plan),
+        results: dict[Norm, tuple[DemoClusters, DemoScores]] = {
+            "l2": both("l2", data, mixed, test, settings),
             "none": next(second),
         }
     second.close()
@@ -128,10 +118,10 @@ def _side_by_side(
 
 
 def _clustering(
-    data: Dataset, clustered: dict[Any, Clustered], seed: int
+    data: Dataset, clusters: dict[Any, DemoClusters], seed: int
 ) -> dict[str, dict[str, float]]:
     assert data.labels is not None  # the digits have labels
-    scores = {norm: clustering_scores(data.labels, c.labels) for norm, c in clustered.items()}
+    scores = {norm: clustering_scores(data.labels, c.labels) for norm, c in clusters.items()}
     return scores | {"chance": chance_scores(data.labels, CLASSES, rngs(seed).split)}
 
 
@@ -139,29 +129,29 @@ def _pixels(data: Dataset, seed: int) -> dict[str, float]:
     """k-means on the images themselves: what a network has to beat."""
     assert data.labels is not None
     pixels = data.images.reshape(len(data), -1)  # (N, H·W·C)
-    found = kmeans(pixels, CLASSES, n_init=N_INIT, rng=rngs(seed).kmeans)
+    found = kmeans(pixels, CLASSES, rng=rngs(seed).kmeans)
     return clustering_scores(data.labels, found.labels)
 
 
 def _anomaly(
-    train: Dataset, test: Dataset, scored: dict[Any, Scored], plan: Plan
+    train: Dataset, test: Dataset, scores: dict[Any, DemoScores], settings: DemoSettings
 ) -> dict[str, Any]:
     """AUC of the three scores; τ of Eq. 5 from the training images, which are not labelled."""
     assert train.labels is not None
     assert test.labels is not None
-    anomalous = test.labels == plan.anomaly_digit  # (N,)
-    l2 = scored["l2"]
+    anomalous = test.labels == settings.anomaly_digit  # (N,)
+    l2 = scores["l2"]
     tau = anomaly.threshold_at_contamination(l2.train_normality, FLAGGED)
     below = l2.normality.astype(np.float64) < tau  # in float32 τ would be rounded
     return {
-        **{norm: {"auc": anomaly.auc(anomalous, -s.normality)} for norm, s in scored.items()},
+        **{norm: {"auc": anomaly.auc(anomalous, -s.normality)} for norm, s in scores.items()},
         "reconstruction": {"auc": anomaly.auc(anomalous, l2.error)},
         "chance": {"auc": 0.5},
-        "digit": plan.anomaly_digit,
+        "digit": settings.anomaly_digit,
         "kept_in_training": KEEP,
         "train": {
             "images": len(train),
-            "anomalies": int((train.labels == plan.anomaly_digit).sum()),
+            "anomalies": int((train.labels == settings.anomaly_digit).sum()),
         },
         "test": {"images": len(test), "anomalies": int(anomalous.sum())},
         "prevalence": float(anomalous.mean()),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-WIDTH = 43
+from l2ae_core.tables import aligned
 
 
 def format_table(result: dict[str, Any]) -> str:
@@ -24,13 +24,11 @@ def format_table(result: dict[str, Any]) -> str:
     lines = [
         f"Clustering of {settings['images']:,} {settings['data']} into 10 groups "
         f"({settings['epochs']} epochs, seed {settings['seed']})",
-        _row("", ["ACC", "NMI", "ARI"]),
-        *(_row(name, [_number(s[k]) for k in ("acc", "nmi", "ari")]) for name, s in rows.items()),
+        *_table(rows, ("acc", "nmi", "ari")),
         "",
         f"Anomaly detection: digit {anomaly['digit']}, of which {train['anomalies']} among "
         f"{train['images']:,} training images ({settings['anomaly_epochs']} epochs)",
-        _row("", ["AUC"]),
-        *(_row(name, [_number(s["auc"])]) for name, s in scores.items()),
+        *_table(scores, ("auc",)),
         f"  (held-out test: {test['anomalies']} anomalies among {test['images']} images, "
         f"{anomaly['prevalence']:.1%}; one digit, one seed:",
         "   with other digits the order of the scores can turn around)",
@@ -41,11 +39,14 @@ def format_table(result: dict[str, Any]) -> str:
         "  l2ae fit --data mnist --epochs 50 --out runs/mnist",
         "  l2ae cluster runs/mnist --data mnist --out clusters.csv",
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
-def _row(name: str, cells: list[str]) -> str:
-    return f"  {name:<{WIDTH}}" + "".join(f"{cell:>8}" for cell in cells)
+def _table(rows: dict[str, dict[str, float]], names: tuple[str, ...]) -> list[str]:
+    """One line a row: its name and its scores, indented."""
+    header = ("", *(name.upper() for name in names))
+    cells = [(label, *(_number(scores[name]) for name in names)) for label, scores in rows.items()]
+    return [f"  {line}" for line in aligned(header, cells, right=range(1, 4)).splitlines()]
 
 
 def _number(score: float) -> str:

@@ -1,6 +1,7 @@
 """What the clusterer and the detector share: parameters, the fitted network, its codes."""
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,84 +11,63 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from l2ae_core.clustering.kmeans import kmeans
+from l2ae_core import method
 from l2ae_core.estimators import inputs, storage
 from l2ae_core.estimators.parameters import check_parameters
-from l2ae_core.networks.architectures import Architecture, build
+from l2ae_core.networks.architectures import Architecture
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.seeding import rngs
-from l2ae_core.training import loop
-from l2ae_core.training.optim import Adam
+from l2ae_core.settings import DEFAULTS
 from l2ae_kernels.arrays import Array
 
 DTYPES = (np.float64, np.float32)  # kept; every other dtype becomes the first
 
 
+@dataclass(eq=False, repr=False)  # __init__ stores the parameters, as scikit-learn wants it
 class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
     """An auto-encoder and the k-means clusters of its codes u = E_c(x) (Eq. 4).
 
     The parameters and the fitted attributes are described in `AutoEncoderClusterer`.
     """
 
-    def __init__(
-        self,
-        n_clusters: int = 10,
-        *,
-        model: str = "auto",
-        image_shape: Sequence[int] | None = None,
-        latent_dim: int = 10,
-        norm: str = "l2",
-        hidden: Sequence[int] = (500, 500, 2000),
-        slope: float = 0.3,
-        scale: str = "auto",
-        epochs: int = 100,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
-        n_init: int = 20,
-        spherical: bool = False,
-        random_state: int | RandomState | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.model = model
-        self.image_shape = image_shape
-        self.latent_dim = latent_dim
-        self.norm = norm
-        self.hidden = hidden
-        self.slope = slope
-        self.scale = scale
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.n_init = n_init
-        self.spherical = spherical
-        self.random_state = random_state
-        self.verbose = verbose
+    n_clusters: int = DEFAULTS["clusters"]
+    _: KW_ONLY
+    model: str = "auto"
+    image_shape: Sequence[int] | None = None
+    latent_dim: int = DEFAULTS["latent_dim"]
+    norm: str = DEFAULTS["norm"]
+    hidden: Sequence[int] = (500, 500, 2000)
+    slope: float = DEFAULTS["slope"]
+    scale: str = "auto"
+    epochs: int = DEFAULTS["epochs"]
+    batch_size: int = DEFAULTS["batch_size"]
+    learning_rate: float = DEFAULTS["learning_rate"]
+    n_init: int = DEFAULTS["n_init"]
+    spherical: bool = False
+    random_state: int | RandomState | None = None
+    verbose: int = 0
 
     def _fit(self, X: Any) -> None:
         """Train the network on X, encode X, and cluster the codes."""
         check_parameters(self.get_params())
         x = self._start(X)  # (N, F)
         self.seed_ = _seed(self.random_state)
-        random = rngs(self.seed_)
-        self.autoencoder_: AutoEncoder = build(self.architecture_, random.init)
-        history = loop.fit(
-            self.autoencoder_,
+        self.autoencoder_, history = method.train(
             self._to_network(x).astype(np.float32, copy=False),
+            self.architecture_,
             epochs=int(self.epochs),
             batch_size=int(self.batch_size),
-            optimizer=Adam(learning_rate=float(self.learning_rate)),
-            rng=random.shuffle,
+            learning_rate=float(self.learning_rate),
+            seed=self.seed_,
             progress=self.verbose > 0,
         )
-        history.restore_best(self.autoencoder_)
         self.history_: list[dict[str, Any]] = history.to_dicts()
-        self.embedding_ = self._encode(x)  # (N, D)
-        clustering = kmeans(
-            self.embedding_,
+        self.embedding_, clustering = method.cluster(
+            self._network(x.dtype),
+            self._to_network(x),
             int(self.n_clusters),
             n_init=int(self.n_init),
-            rng=random.kmeans,
+            rng=rngs(self.seed_).kmeans,
             spherical=bool(self.spherical),
             progress=self.verbose > 0,
         )

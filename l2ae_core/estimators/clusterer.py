@@ -10,8 +10,6 @@ from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.estimators.base import DTYPES, AutoEncoderBase
 from l2ae_kernels.arrays import Array
 
-DECODE_BATCH = 1024  # codes decoded at a time
-
 
 class AutoEncoderClusterer(
     ClusterMixin,  # type: ignore[misc]
@@ -101,9 +99,7 @@ class AutoEncoderClusterer(
                 f"inverse_transform: codes is {u.shape} but expected "
                 f"(N, {self.autoencoder_.latent_dim})"
             )
-        decoder = self._network(u.dtype).decoder
-        batches = np.split(u, range(DECODE_BATCH, len(u), DECODE_BATCH))
-        return self._from_network(np.concatenate([decoder.forward(b)[0] for b in batches]))
+        return self._from_network(self._network(u.dtype).decode(u))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return −Σ_i |u_i − c_{l_i}|², minus the inertia of X; y is ignored.

@@ -1,10 +1,9 @@
 """Anomalies by their distance from every cluster (Section III-B, Eq. 5), as a scikit-learn face."""
 
-from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.random import RandomState
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +21,7 @@ from l2ae_kernels.arrays import Array
 AUTO_CONTAMINATION = 0.05
 
 
+@dataclass(eq=False, repr=False)
 class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
     """Score samples by v = max_j u · c_j/|c_j| (Eq. 5): the cosine to the nearest cluster.
 
@@ -54,44 +54,9 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
     offset_ : float, τ of Section III-B, halfway between two scores.
     """
 
-    def __init__(
-        self,
-        n_clusters: int = 9,
-        *,
-        contamination: str | float = "auto",
-        model: str = "auto",
-        image_shape: Sequence[int] | None = None,
-        latent_dim: int = 10,
-        norm: str = "l2",
-        hidden: Sequence[int] = (500, 500, 2000),
-        slope: float = 0.3,
-        scale: str = "auto",
-        epochs: int = 100,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
-        n_init: int = 20,
-        spherical: bool = False,
-        random_state: int | RandomState | None = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            n_clusters,
-            model=model,
-            image_shape=image_shape,
-            latent_dim=latent_dim,
-            norm=norm,
-            hidden=hidden,
-            slope=slope,
-            scale=scale,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            n_init=n_init,
-            spherical=spherical,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.contamination = contamination
+    n_clusters: int = 9
+    _: KW_ONLY
+    contamination: str | float = "auto"
 
     @classmethod
     def from_clusterer(

@@ -24,8 +24,6 @@ def check_parameters(parameters: dict[str, Any]) -> None:
             raise ValueError(f"fit: {name} is {value!r} but expected one of {choices}")
     number("fit", "learning_rate", parameters["learning_rate"], positive=True)
     number("fit", "slope", parameters["slope"])
-    if parameters["norm"] == "layer" and parameters["latent_dim"] == 1:
-        raise ValueError("fit: latent_dim is 1 but norm is 'layer': every such code would be zero")
     hidden = parameters["hidden"]
     if not isinstance(hidden, tuple | list):
         raise ValueError(f"fit: hidden is {hidden!r} but expected a tuple of integers ≥ 1")

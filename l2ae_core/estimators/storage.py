@@ -9,9 +9,10 @@ import json
 import math
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from l2ae_core.array_readers import array_entry, float_group, json_entry, read_npz
 from l2ae_core.estimators.parameters import check_parameters
@@ -21,10 +22,7 @@ from l2ae_core.networks.architectures import Architecture, build, require_weight
 from l2ae_core.readers import entry, one_line
 from l2ae_core.training.history import copy_into, parse_records
 
-if TYPE_CHECKING:
-    from l2ae_core.estimators.base import AutoEncoderBase
-
-E = TypeVar("E", bound="AutoEncoderBase")
+E = TypeVar("E")
 
 FORMAT = "l2ae-estimator"
 VERSION = 1
@@ -41,7 +39,7 @@ VALUES: dict[str, tuple[type, ...]] = {
 OPTIONAL_VALUES: dict[str, tuple[type, ...]] = {"offset_": (float,), "feature_names_in_": (list,)}
 
 
-def save(path: Path, estimator: "AutoEncoderBase") -> None:
+def save(path: Path, estimator: BaseEstimator) -> None:
     """Write a fitted estimator to `path`; a crash on the way leaves an old file readable.
 
     ValueError where `path` is a file of a run directory.
@@ -93,7 +91,7 @@ def _check_format(path: Path, entries: Params, name: str) -> None:
 def _assemble(entries: Params, cls: type[E], where: str) -> E:
     values = json_entry(entries, "values", where)
     parameters = entry(values, "parameters", dict, where=where)
-    estimator = cls(**{name: _tuple(value) for name, value in parameters.items()})
+    estimator: Any = cls(**{name: _tuple(value) for name, value in parameters.items()})
     architecture = Architecture.from_dict(entry(values, "architecture", dict, where=where))
     params, state = (float_group(entries, f"{group}/", where) for group in ("params", "state"))
     require_weights(architecture, params)
@@ -106,7 +104,8 @@ def _assemble(entries: Params, cls: type[E], where: str) -> E:
     _check_shape(fitted, architecture)
     for name, value in fitted.items():
         setattr(estimator, name, value)
-    return estimator
+    made: E = estimator
+    return made
 
 
 def _fitted_arrays(entries: Params, architecture: Architecture, where: str) -> dict[str, Any]:

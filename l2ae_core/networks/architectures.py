@@ -79,6 +79,10 @@ class Architecture:
         require_counts("Architecture: filters", self.filters, 3)
         if not (math.isfinite(self.slope) and self.slope >= 0):
             raise ValueError(f"Architecture: slope is {self.slope} but expected a number ≥ 0")
+        if self.norm == "layer" and self.latent_dim == 1:
+            raise ValueError(
+                "Architecture: latent_dim is 1 but norm is 'layer': every code would be zero"
+            )
         if self.model == "cae":
             for axis, side in zip("HW", self.input_shape[:2], strict=True):
                 if side % 4 or side < 8:

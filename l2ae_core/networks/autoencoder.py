@@ -132,6 +132,10 @@ class AutoEncoder(Layer):
         """Return the codes u = E_c(I) (N, D) of images (N, H, W, C): what k-means clusters."""
         return in_batches(self._u, images, batch_size)
 
+    def decode(self, u: Array, batch_size: int = 1024) -> Array:
+        """Return D(u) (N, H, W, C) for codes u (N, D)."""
+        return in_batches(lambda part: self.decoder.forward(part)[0], u, batch_size)
+
     def reconstruct(self, images: Array, batch_size: int = 1024) -> Array:
         """Return Î = D(E_c(I)) (N, H, W, C) for images (N, H, W, C)."""
         return in_batches(lambda x: self.forward(x)[0], images, batch_size)

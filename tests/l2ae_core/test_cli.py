@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core import commands
+from l2ae_core import method
 from l2ae_core.anomaly import ROUNDING
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted, score
@@ -192,14 +192,14 @@ def test_a_run_in_training_is_read_but_not_trained_by_another(run, images, tmp_p
 def test_a_run_is_locked_until_its_clusters_are_there(images, tmp_path, monkeypatch):
     """Another resume between training and clusters would take the files apart."""
     tried = []
-    plain = commands.kmeans
+    plain = method.kmeans
 
     def clustered(*arguments, **keywords):
         with ThreadPoolExecutor(1) as other:
             tried.append(other.submit(locked(tmp_path).__enter__).exception(timeout=20))
         return plain(*arguments, **keywords)
 
-    monkeypatch.setattr(commands, "kmeans", clustered)
+    monkeypatch.setattr(method, "kmeans", clustered)
     options = ["--epochs", "1", "--out", str(tmp_path), *COMMON]
     assert main(["fit", "--data", str(images), *options]) == 0
     assert [type(error) for error in tried] == [BlockingIOError]

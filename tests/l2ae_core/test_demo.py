@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from l2ae_core import method
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import accuracy
 from l2ae_core.data import load
 from l2ae_core.demo import format_table, parts, run, run_demo
-from l2ae_core.demo.parts import Plan, Scored
+from l2ae_core.demo.parts import DemoScores, DemoSettings
 from l2ae_core.figures import embedding
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.seeding import rngs
@@ -25,7 +26,7 @@ from l2ae_core.training.history import History
 FIGURES = {
     "embedding.png", "confusion.png", "roc.png", "loss.png", "reconstructions.png", "scores.png",
 }  # fmt: skip
-PLAN = Plan(seed=0, epochs=1, anomaly_digit=1, progress=False)
+SETTINGS = DemoSettings(seed=0, epochs=1, anomaly_digit=1, progress=False)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,26 +113,26 @@ def test_labels_do_not_steer_the_clustering() -> None:
     data = load("digits").subset(slice(300))
     assert data.labels is not None
     shuffled = replace(data, labels=np.random.default_rng(0).permutation(data.labels))
-    first, second = parts.cluster("l2", data, PLAN), parts.cluster("l2", shuffled, PLAN)
+    first, second = parts.cluster("l2", data, SETTINGS), parts.cluster("l2", shuffled, SETTINGS)
     np.testing.assert_array_equal(first.codes, second.codes)
     np.testing.assert_array_equal(first.labels, second.labels)
 
 
 def test_the_constraint_is_the_only_difference() -> None:
     data = load("digits").subset(slice(300))
-    l2, none = (parts.cluster(norm, data, PLAN) for norm in parts.NAMES)
+    l2, none = (parts.cluster(norm, data, SETTINGS) for norm in parts.NAMES)
     np.testing.assert_allclose(np.linalg.norm(l2.codes, axis=1), 1, atol=1e-5)
     assert np.linalg.norm(none.codes, axis=1).std() > 0.01
     assert l2.model.params.keys() == none.model.params.keys()
-    assert len(l2.history) == len(none.history) == PLAN.epochs
+    assert len(l2.history) == len(none.history) == SETTINGS.epochs
 
 
 def test_the_scores_have_the_right_sign_and_the_threshold_needs_no_labels() -> None:
     train, test = load("digits", split="train"), load("digits", split="test")
     anomalous = (test.labels == 1).astype(float)
-    perfect = Scored(-anomalous, np.linspace(-1, 0, 101), anomalous)
-    useless = Scored(np.zeros(len(test)), np.zeros(len(train)), anomalous)
-    anomaly = run._anomaly(train, test, {"l2": perfect, "none": useless}, PLAN)
+    perfect = DemoScores(-anomalous, np.linspace(-1, 0, 101), anomalous)
+    useless = DemoScores(np.zeros(len(test)), np.zeros(len(train)), anomalous)
+    anomaly = run._anomaly(train, test, {"l2": perfect, "none": useless}, SETTINGS)
     assert [anomaly[k]["auc"] for k in ("l2", "none", "reconstruction")] == [1, 0.5, 1]
     assert anomaly["threshold"]["tau"] == pytest.approx(-0.955)  # 5 of 101 training images below
     assert anomaly["threshold"]["true_positive_rate"] == 1
@@ -139,7 +140,7 @@ def test_the_scores_have_the_right_sign_and_the_threshold_needs_no_labels() -> N
 
 
 def test_the_network_of_the_lowest_loss_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = parts.fit
+    trained = method.fit
 
     def gone_astray(model: AutoEncoder, *arguments: Any, **keywords: Any) -> History:
         history = trained(model, *arguments, **keywords)
@@ -147,15 +148,15 @@ def test_the_network_of_the_lowest_loss_is_used(monkeypatch: pytest.MonkeyPatch)
             p += 1
         return history
 
-    monkeypatch.setattr(parts, "fit", gone_astray)
-    found = parts.cluster("l2", load("digits").subset(slice(100)), PLAN)
+    monkeypatch.setattr(method, "fit", gone_astray)
+    found = parts.cluster("l2", load("digits").subset(slice(100)), SETTINGS)
     for name, p in found.model.params.items():
         np.testing.assert_array_equal(p, found.history.best.params[name])
 
 
 def test_progress_is_told_beside_the_result(capsys: pytest.CaptureFixture[str]) -> None:
-    replace(PLAN, progress=True).say("a line")
-    PLAN.say("not this one")
+    replace(SETTINGS, progress=True).say("a line")
+    SETTINGS.say("not this one")
     shown = capsys.readouterr()
     assert shown.out == ""  # stdout has the table alone
     assert shown.err == "a line\n"

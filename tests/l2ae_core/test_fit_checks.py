@@ -112,7 +112,7 @@ def test_codes_that_diverge_are_no_clusters(
 def test_norms_make_affine_a_setting(images: str, tmp_path: Path) -> None:
     for i, norms in enumerate(({"norm": "layer"}, {"hidden_norm": "batch"})):
         settings = {"data": images, **SMALL, "epochs": 1, "affine": True, **norms}
-        assert fit(tmp_path / f"{i}", settings, progress=False)["epochs"] == 1
+        assert fit(tmp_path / f"{i}", settings, progress=False).metrics["epochs"] == 1
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import isfinite
 
-from l2ae_core.text import aligned, markdown
+from l2ae_core.tables import aligned, markdown
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"learning_rate": float("inf")}, "learning_rate is inf"),
         ({"learning_rate": True}, "learning_rate is True"),
-        ({"norm": "layer", "latent_dim": 1}, "latent_dim is 1 but norm is 'layer'"),
         ({"slope": -0.1}, "slope is -0.1 but expected a number ≥ 0"),
         ({"slope": float("inf")}, "slope is inf"),
         ({"slope": "0.3"}, "slope is '0.3'"),

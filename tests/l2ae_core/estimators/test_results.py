@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from l2ae_core import method
 from l2ae_core.anomaly import ROUNDING
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
-from l2ae_core.estimators import base as estimators_base
 from l2ae_core.layers import LeakyReLU
 from l2ae_kernels.arrays import Array
 
@@ -160,13 +160,13 @@ def test_tables_are_standardized_and_decoded_in_their_own_units() -> None:
 
 def test_the_epoch_with_the_lowest_loss_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     histories = []
-    fit = estimators_base.loop.fit
+    fit = method.fit
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
         histories.append(fit(*args, **kwargs))
         return histories[-1]
 
-    monkeypatch.setattr(estimators_base.loop, "fit", recorded)
+    monkeypatch.setattr(method, "fit", recorded)
     settings: dict[str, Any] = {**TINY, "learning_rate": 0.3, "random_state": 0}
     model = AutoEncoderClusterer(3, **settings).fit(table())
     losses = [record["loss"] for record in model.history_]
@@ -182,8 +182,8 @@ def test_from_clusterer_trains_nothing_and_equals_a_detector_of_its_own(
     trained = AutoEncoderDetector(3, contamination=0.2, random_state=0, **TINY).fit(X)
     clusterer = AutoEncoderClusterer(3, random_state=0, **TINY).fit(X)
     with monkeypatch.context() as forbidden:
-        forbidden.setattr(estimators_base.loop, "fit", None)
-        forbidden.setattr(estimators_base, "kmeans", None)
+        forbidden.setattr(method, "fit", None)
+        forbidden.setattr(method, "kmeans", None)
         detector = AutoEncoderDetector.from_clusterer(clusterer, contamination=0.2)
     assert detector.autoencoder_ is clusterer.autoencoder_
     assert detector.get_params() == trained.get_params()

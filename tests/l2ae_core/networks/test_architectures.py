@@ -166,6 +166,7 @@ def test_json_round_trip() -> None:
         ({"input_shape": [28, 28]}, "input_shape is"),
         ({"input_shape": [28, 28, 0]}, "input_shape is"),
         ({"latent_dim": 0}, "latent_dim is"),
+        ({"norm": "layer", "latent_dim": 1}, "latent_dim is 1 but norm is 'layer'"),
         ({"hidden": [500, -1]}, "hidden is"),
         ({"filters": [32, 64]}, "filters is"),
         ({"slope": float("nan")}, "slope is nan but expected a number ≥ 0"),

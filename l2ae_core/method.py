@@ -1,0 +1,146 @@
+"""The paper's method, Fig. 2: train an auto-encoder, cluster its codes, score images by them.
+
+    images (N,H,W,C) ─ E → z (N,D) ─ z/|z| → u ─ D → reconstruction
+                                              ├─ k-means → labels, centers       clustering
+                                              └─ v = max_j u·c_j/|c_j|           anomaly detection
+
+Where each equation is computed:
+
+    Eq. 1  z = E(I)             AutoEncoder.latent            networks/autoencoder.py
+    Eq. 2  Î = D(u)             AutoEncoder.decode            networks/autoencoder.py
+    Eq. 3  loss Σ (Î − I)²      reconstruction_loss           training/loss.py
+    Eq. 4  u = z/|z|            L2Normalize                   layers/normalize.py
+    Eq. 5  v                    cosine_normality              anomaly.py
+    Eq. 6  ACC                  accuracy                      clustering/metrics.py
+
+`train` minimises Eq. 3 with the constraint of Eq. 4 in the one loop of training/loop.py; `cluster`
+is k-means of clustering/kmeans.py; the arithmetic of both is in kernels/l2ae_kernels.
+
+    model, history = train(images, Architecture("cae", (28, 28, 1)), epochs=50)
+    u, clustering = cluster(model, images, n_clusters=10, rng=rngs(0).kmeans)
+    v = score(model, clustering.centers, new_images).v
+
+The command line (commands.py), the estimators, the demo and the tables of the paper call these.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.random import Generator
+
+from l2ae_core.anomaly import cosine_normality, reconstruction_error
+from l2ae_core.clustering.kmeans import Clustering, kmeans
+from l2ae_core.clustering.metrics import chance_scores, clustering_scores
+from l2ae_core.networks import Architecture, AutoEncoder, build
+from l2ae_core.seeding import rngs
+from l2ae_core.settings import DEFAULTS
+from l2ae_core.training.history import History, TrainingError
+from l2ae_core.training.loop import fit
+from l2ae_core.training.loss import Reduction
+from l2ae_core.training.optim import make_optimizer
+from l2ae_kernels.arrays import Array
+
+
+class Network(Protocol):
+    """What encodes and decodes images: an AutoEncoder, on whatever device."""
+
+    def encode(self, images: Array) -> Array:
+        """Return the codes u (N, D) of images (N, H, W, C)."""
+        ...
+
+    def decode(self, u: Array) -> Array:
+        """Return images (N, H, W, C) for codes u (N, D)."""
+        ...
+
+
+class AnomalyScores(NamedTuple):
+    """How normal images are; the two scores point in opposite directions."""
+
+    u: Array  # (N, D), the codes
+    v: Array  # (N,) Eq. 5, in [−1, 1], high is normal
+    error: Array  # (N,) float64, Σ (Î − I)² of an image, high is anomalous
+
+
+def train(
+    images: Array,
+    architecture: Architecture,
+    *,
+    epochs: int = DEFAULTS["epochs"],
+    batch_size: int = DEFAULTS["batch_size"],
+    optimizer: str = DEFAULTS["optimizer"],
+    learning_rate: float = DEFAULTS["learning_rate"],
+    reduction: Reduction = DEFAULTS["reduction"],
+    seed: int = DEFAULTS["seed"],
+    weights: str = DEFAULTS["weights"],
+    run_dir: Path | None = None,
+    checkpoint_every: int = 10,
+    resume: bool = False,
+    progress: bool = False,
+) -> tuple[AutoEncoder, History]:
+    """Build the network and train it on images (N, H, W, C) float32 (Eqs. 3 and 4).
+
+    `seed` gives the first weights and the order of the batches. The model has the weights of the
+    epoch with the lowest loss, or with weights="last" those of the last one. `run_dir`, `resume`,
+    progress and errors are those of `training.loop.fit`.
+    """
+    random = rngs(seed)
+    model = build(architecture, random.init)
+    history = fit(
+        model,
+        images,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=make_optimizer(optimizer, learning_rate),
+        rng=random.shuffle,
+        reduction=reduction,
+        run_dir=run_dir,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        progress=progress,
+    )
+    if weights == "best":
+        history.restore_best(model)
+    return model, history
+
+
+def cluster(
+    model: Network,
+    images: Array,
+    n_clusters: int = DEFAULTS["clusters"],
+    *,
+    rng: Generator,
+    n_init: int = DEFAULTS["n_init"],
+    spherical: bool = False,
+    progress: bool = False,
+) -> tuple[Array, Clustering]:
+    """Encode images (N, H, W, C) and cluster the codes: return u (N, D) and k-means on it.
+
+    `rng`, of a seed `rngs(seed).kmeans`, gives the first centers of each of n_init restarts.
+    TrainingError when a code is NaN or Inf, as the last update of a training can make it;
+    ValueError as in `kmeans`.
+    """
+    u = model.encode(images)
+    if not np.isfinite(u).all():
+        raise TrainingError("cluster: codes hold NaN or Inf: a smaller learning_rate may help")
+    return u, kmeans(u, n_clusters, n_init=n_init, rng=rng, spherical=spherical, progress=progress)
+
+
+def score(model: Network, centers: Array, images: Array) -> AnomalyScores:
+    """Score images (N, H, W, C) by centers (K, D) of the codes of training images (Eq. 5).
+
+    Codes of a network without the constraint are brought to unit length for v, as cosines are.
+    """
+    u = model.encode(images)
+    return AnomalyScores(
+        u, cosine_normality(u, centers), reconstruction_error(images, model.decode(u))
+    )
+
+
+def agreement(true: Array, labels: Array, n_clusters: int, rng: Generator) -> dict[str, Any]:
+    """Return ACC (Eq. 6), NMI and ARI of labels (N,) against classes (N,), and of random labels.
+
+    The keys are "acc", "nmi", "ari" and "chance", which holds the same three. Classes are looked
+    at here alone, after training and clustering.
+    """
+    return {**clustering_scores(true, labels), "chance": chance_scores(true, n_clusters, rng)}
