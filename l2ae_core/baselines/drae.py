@@ -121,7 +121,7 @@ class DRAEStep(Step):
     def settings(self) -> dict[str, Any]:
         return {"loss": "DRAE", "trade_off": self.trade_off}
 
-    def gradients(self, x: Array) -> tuple[float, Params]:
+    def loss_and_grads(self, x: Array) -> tuple[float, Params]:
         x_hat, cache = self.model.forward(x, train=True)
         loss, dx_hat = drae_loss(x_hat, x, self.trade_off)
         return loss, weight_grads(self.model, dx_hat, cache)

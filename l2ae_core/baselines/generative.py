@@ -40,7 +40,7 @@ class Generative(ABC):
         """Return the loss of images x (N, H, W, C) at the noise (N, noise_dim), and the cache."""
 
     @abstractmethod
-    def gradients(self, cache: Cache) -> Params:
+    def weight_grads(self, cache: Cache) -> Params:
         """Return the gradients of the loss, named like `params`."""
 
     @property
@@ -118,6 +118,6 @@ class GenerativeStep(NoisyStep):
     def settings(self) -> dict[str, Any]:
         return {"loss": type(self.model).__name__}
 
-    def gradients(self, x: Array) -> tuple[float, Params]:
+    def loss_and_grads(self, x: Array) -> tuple[float, Params]:
         loss, cache = self.model.loss(x, self.noise(len(x), self.model.noise_dim))
-        return loss, self.model.gradients(cache)
+        return loss, self.model.weight_grads(cache)

@@ -138,7 +138,7 @@ class GMVAE(Generative):
         caches = (encoder_cache, prior_cache, decoder_cache, cost_cache)
         return loss, (pixels, noise_x, noise_w, inferred, output, caches)
 
-    def gradients(self, cache: Cache) -> Params:
+    def weight_grads(self, cache: Cache) -> Params:
         """Return the gradients of the loss, named like `params`.
 
         The latent x has them from the decoder and from the mixture, w from the network that makes

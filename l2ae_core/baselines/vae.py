@@ -79,7 +79,7 @@ class VAE(Generative):
         loss = (gaussian.standard_kl(mean, log_var) - log_p).mean().item()
         return loss, (pixels, noise, mean, log_var, output, encoder_cache, decoder_cache)
 
-    def gradients(self, cache: Cache) -> Params:
+    def weight_grads(self, cache: Cache) -> Params:
         """Return the gradients of the loss, named like `params`.
 
         dμ       = dz + μ / N

@@ -56,7 +56,7 @@ def contest(work: str) -> Contest:
 
     theirs = {name: TorchStep(model, name, x) for name in VARIANTS}
     agreement, allowed = 0.0, tolerance(work)
-    loss, gradients = step.gradients(x)
+    loss, gradients = step.loss_and_grads(x)
     for name, peer in theirs.items():
         their_loss, their_gradients = peer.gradients()
         agreement = max(

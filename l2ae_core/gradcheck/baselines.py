@@ -72,7 +72,7 @@ def drae(model: Literal["cae", "dense"], rng: Generator) -> Function:
 
     def gradient(network: AutoEncoder) -> Params:
         x_hat, cache = network.forward(x)
-        return network.gradients(drae_loss(x_hat, x, SHARP)[1], cache)
+        return network.weight_grads(drae_loss(x_hat, x, SHARP)[1], cache)
 
     return _of_parameters(network, loss, gradient, rng)
 
@@ -82,7 +82,7 @@ def _generative(model: Generative, rng: Generator) -> Function:
     return _of_parameters(
         model,
         lambda model: model.loss(x.astype(_dtype(model)), noise.astype(_dtype(model)))[0],
-        lambda model: model.gradients(model.loss(x, noise)[1]),
+        lambda model: model.weight_grads(model.loss(x, noise)[1]),
         rng,
     )
 

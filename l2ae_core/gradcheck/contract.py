@@ -107,7 +107,7 @@ def _backward(problem: LayerProblem, dy: Array, other_dy: Array) -> Iterator[Row
     if not same_bits(layer.backward(dy.copy(), cache), kept):
         yield _broken("backward", "two calls of backward differ: is something stored or random?")
     if not same_bits(weight_grads(layer, dy.copy(), cache), kept[1]):
-        yield _broken("gradients", "gradients(dy, cache) is not backward(dy, cache)[1]")
+        yield _broken("weight_grads", "weight_grads(dy, cache) is not backward(dy, cache)[1]")
     if not same_bits(_parameters(problem), _parameter_blocks(problem)):
         yield _broken("backward", "backward changed the parameters")
     if not same_bits(dict(layer.state), state):

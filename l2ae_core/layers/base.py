@@ -65,7 +65,7 @@ class Layer(ABC):
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
         """Return dx with the shape of x, and grads with the keys and shapes of `params`."""
 
-    def gradients(self, dy: Array, cache: Cache) -> Params:
+    def weight_grads(self, dy: Array, cache: Cache) -> Params:
         """Return grads alone: the first layer of a network needs no dx, and some save time so.
 
         `weight_grads` calls it, and `backward` where a derived class overrides that one alone.
@@ -138,15 +138,15 @@ def weight_grads(layer: Layer, dy: Array, cache: Cache) -> Params:
     """Return the grads of a layer, by the method of the two that its own class brings."""
     if overrides_backward_alone(layer):
         return layer.backward(dy, cache)[1]
-    return layer.gradients(dy, cache)
+    return layer.weight_grads(dy, cache)
 
 
 def overrides_backward_alone(layer: Layer) -> bool:
-    """Whether `gradients` belongs to the backward pass of a parent."""
+    """Whether `weight_grads` belongs to the backward pass of a parent."""
     here = vars(layer)
-    if "backward" in here or "gradients" in here:
-        return "gradients" not in here
-    return _definer(type(layer), "backward") < _definer(type(layer), "gradients")
+    if "backward" in here or "weight_grads" in here:
+        return "weight_grads" not in here
+    return _definer(type(layer), "backward") < _definer(type(layer), "weight_grads")
 
 
 def _definer(cls: type, name: str) -> int:

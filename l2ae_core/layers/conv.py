@@ -131,14 +131,14 @@ class Conv2d(_Convolution):
         return ops.correlate(x, self.W, self.b, stride=stride, padding=padding), x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        grads, size = self.gradients(dy, cache), cache.shape[1:3]
+        grads, size = self.weight_grads(dy, cache), cache.shape[1:3]
         stride, padding = self.geometry(size)
         dx = ops.correlate_adjoint_x(
             dy, self.W, None, image_size=size, stride=stride, padding=padding
         )
         return dx, grads
 
-    def gradients(self, dy: Array, cache: Cache) -> Params:
+    def weight_grads(self, dy: Array, cache: Cache) -> Params:
         x = cache
         self._require_dy(dy, x)
         stride, padding = self.geometry(x.shape[1:3])
@@ -193,12 +193,12 @@ class ConvTranspose2d(_Convolution):
         return y, x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        grads = self.gradients(dy, cache)
+        grads = self.weight_grads(dy, cache)
         stride, padding = self.geometry(dy.shape[1:3])
         dx = ops.correlate(dy, self.W, None, stride=stride, padding=padding)
         return dx, grads
 
-    def gradients(self, dy: Array, cache: Cache) -> Params:
+    def weight_grads(self, dy: Array, cache: Cache) -> Params:
         x = cache
         self._require_dy(dy, x)
         stride, padding = self.geometry(dy.shape[1:3])

@@ -60,10 +60,10 @@ class Dense(Layer):
         return ops.dense(x, self.W, self.b), x
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        grads = self.gradients(dy, cache)
+        grads = self.weight_grads(dy, cache)
         return ops.dense_adjoint_x(dy, self.W), grads
 
-    def gradients(self, dy: Array, cache: Cache) -> Params:
+    def weight_grads(self, dy: Array, cache: Cache) -> Params:
         x = cache
         require_gradient(self, dy, (len(x), *self.W.shape[1:]))
         return {"W": ops.dense_adjoint_W(x, dy), "b": ops.bias_adjoint(dy)}

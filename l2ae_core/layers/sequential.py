@@ -68,7 +68,7 @@ class Sequential(Layer):
             dy, grads[i] = self.layers[i].backward(dy, cache[i])
         return dy, _flat(grads)
 
-    def gradients(self, dy: Array, cache: Cache) -> Params:
+    def weight_grads(self, dy: Array, cache: Cache) -> Params:
         """Return grads alone; stop at the lowest layer that has parameters, without its dx."""
         grads: list[Params] = [{} for _ in self.layers]
         trained = [i for i, layer in enumerate(self.layers) if layer.params]

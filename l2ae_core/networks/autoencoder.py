@@ -98,7 +98,7 @@ class AutoEncoder(Layer):
         dx, encoder_grads = self.encoder.backward(dz, cache[0])
         return dx, named(encoder=encoder_grads, normalize=normalize_grads, decoder=decoder_grads)
 
-    def gradients(self, dy: Array, cache: Cache, latent_grad: Array | None = None) -> Params:
+    def weight_grads(self, dy: Array, cache: Cache, latent_grad: Array | None = None) -> Params:
         """Return grads; `latent_grad` (N, D) is what another loss on u adds to du."""
         dz, normalize_grads, decoder_grads = self._backward_to_z(dy, cache, latent_grad)
         encoder_grads = weight_grads(self.encoder, dz, cache[0])

@@ -64,12 +64,12 @@ class Step(ABC):
         """JSON values that name the loss: they must be equal for a training to be resumed."""
 
     @abstractmethod
-    def gradients(self, x: Array) -> tuple[float, Params]:
+    def loss_and_grads(self, x: Array) -> tuple[float, Params]:
         """Return loss and gradients, named like `model.params`; a next call may reuse them."""
 
     def __call__(self, x: Array) -> float:
         """One update; none when the loss is NaN or Inf."""
-        loss, grads = self.gradients(x)
+        loss, grads = self.loss_and_grads(x)
         if isfinite(loss):
             self.optimizer.step(self.model.params, grads)
         return loss
@@ -106,13 +106,13 @@ class ReconstructionStep(Step):
 class LayerwiseStep(ReconstructionStep):
     """A whole batch through one layer after the other: any network, any data type."""
 
-    def gradients(self, x: Array) -> tuple[float, Params]:
+    def loss_and_grads(self, x: Array) -> tuple[float, Params]:
         x_hat, cache = self.model.forward(x, train=True)  # (B, H, W, C)
         loss, dx_hat = reconstruction_loss(x_hat, x, self.reduction)
         if self.latent_grad is None:
             return loss, weight_grads(self.model, dx_hat, cache)
         du = self.latent_grad(0, self.model.code(cache))  # (B, D)
-        return loss, self.model.gradients(dx_hat, cache, du)
+        return loss, self.model.weight_grads(dx_hat, cache, du)
 
 
 @dataclass(eq=False)
@@ -122,7 +122,7 @@ class CompiledStep(ReconstructionStep):
     compiled: Compiled | None = field(default=None, init=False)
     held: list[object] = field(default_factory=list, init=False, repr=False)  # by its layers
 
-    def gradients(self, x: Array) -> tuple[float, Params]:
+    def loss_and_grads(self, x: Array) -> tuple[float, Params]:
         return self._compiled(x).gradients(np.ascontiguousarray(x), self.reduction)
 
     def __call__(self, x: Array) -> float:

@@ -89,7 +89,7 @@ class JointStep:
         if overrides_backward_alone(model):
             raise ValueError(
                 f"refine: {model} overrides backward but not "
-                "gradients(dy, cache, latent_grad), which a loss on its codes needs"
+                "weight_grads(dy, cache, latent_grad), which a loss on its codes needs"
             )
         pull = ClusterPull(assignment, 1.0 if gamma is None else gamma)
         network = None if gamma is None else make_step(model, optimizer, "mean", pull)
@@ -114,7 +114,7 @@ class JointStep:
         if not is_exactly(self.model, AutoEncoder):  # its forward pass may be another one
             x_hat, cache = self.model.forward(x, train=True)
             du = self.pull(0, self.model.code(cache))
-            grads = self.model.gradients(np.zeros_like(x_hat), cache, du)
+            grads = self.model.weight_grads(np.zeros_like(x_hat), cache, du)
             return {name: grads[name] for name in encoder_params(self.model)}
         z, encoder_cache = self.model.encoder.forward(x, train=True)  # (B, D)
         u, normalize_cache = self.model.normalize.forward(z, train=True)  # (B, D)

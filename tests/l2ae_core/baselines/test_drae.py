@@ -119,14 +119,14 @@ def test_a_step_has_the_gradient_of_its_loss(model):
     architecture = Architecture(model, (8, 8, 1), norm="none", hidden=(6,), filters=(2, 3, 4))
     network, x = build(architecture, rng, np.float64), rng.random((6, 8, 8, 1))
     step = DRAEStep(network, Adam(), 3.0)
-    loss, grads = step.gradients(x)
+    loss, grads = step.loss_and_grads(x)
     assert loss == drae_loss(network.reconstruct(x), x, 3.0)[0]
     squared = sum((g * g).sum() for g in grads.values())
     h, losses = 1e-5 / np.sqrt(squared), []
     for move in (h, -2 * h):
         for name, p in network.params.items():
             p += move * grads[name]
-        losses.append(step.gradients(x)[0])
+        losses.append(step.loss_and_grads(x)[0])
     assert (losses[0] - losses[1]) / (2 * h) == pytest.approx(squared, rel=1e-6)
 
 

@@ -169,7 +169,7 @@ def test_float32_stays_float32_and_agrees_with_float64():
     wide = model.astype(np.float64)
     expected, wide_cache = wide.loss(y.astype(np.float64), noise)
     assert loss == pytest.approx(expected, rel=1e-6)
-    grads, wide_grads = model.gradients(cache), wide.gradients(wide_cache)
+    grads, wide_grads = model.weight_grads(cache), wide.weight_grads(wide_cache)
     assert grads.keys() == model.params.keys()
     for name, g in grads.items():
         assert g.dtype == np.float32

@@ -60,13 +60,13 @@ def test_a_wrong_gradient_is_not_timed(small, monkeypatch):
 
     def wrong(model, optimizer, reduction):
         step = make_step(model, optimizer, reduction)
-        right = step.gradients
+        right = step.loss_and_grads
 
-        def gradients(x):
+        def wrong_grads(x):
             loss, grads = right(x)
             return loss, grads | {"decoder.3.b": 1.001 * grads["decoder.3.b"]}
 
-        step.gradients = gradients
+        step.loss_and_grads = wrong_grads
         return step
 
     monkeypatch.setattr(steps, "make_step", wrong)

@@ -37,11 +37,11 @@ class ConvDxPaddingOffByOne(Conv2d):
         dx = ops.correlate_adjoint_x(
             dy, self.W, None, image_size=size, stride=stride, padding=move(padding)
         )
-        return dx, self.gradients(dy, cache)
+        return dx, self.weight_grads(dy, cache)
 
 
 class ConvDWPaddingOffByOne(Conv2d):
-    def gradients(self, dy, cache):
+    def weight_grads(self, dy, cache):
         stride, padding = self.geometry(cache.shape[1:3])
         dW = ops.correlate_adjoint_W(
             cache, dy, kernel_size=self.W.shape[:2], stride=stride, padding=move(padding)
@@ -53,42 +53,42 @@ class DeconvSwappedPadding(ConvTranspose2d):
     def backward(self, dy, cache):
         stride, padding = self.geometry(dy.shape[1:3])
         swapped = tuple((after, before) for before, after in padding)
-        return ops.correlate(dy, self.W, None, stride=stride, padding=swapped), self.gradients(
+        return ops.correlate(dy, self.W, None, stride=stride, padding=swapped), self.weight_grads(
             dy, cache
         )
 
 
 class ConvBiasOfLastSample(Conv2d):
-    def gradients(self, dy, cache):
-        return {**super().gradients(dy, cache), "b": dy[-1].sum(axis=(0, 1))}
+    def weight_grads(self, dy, cache):
+        return {**super().weight_grads(dy, cache), "b": dy[-1].sum(axis=(0, 1))}
 
 
 class DenseBiasAveraged(Dense):
-    def gradients(self, dy, cache):
-        return {**super().gradients(dy, cache), "b": dy.mean(axis=0)}
+    def weight_grads(self, dy, cache):
+        return {**super().weight_grads(dy, cache), "b": dy.mean(axis=0)}
 
 
 class ConvBiasAveraged(Conv2d):
-    def gradients(self, dy, cache):
-        return {**super().gradients(dy, cache), "b": dy.mean(axis=(0, 1, 2))}
+    def weight_grads(self, dy, cache):
+        return {**super().weight_grads(dy, cache), "b": dy.mean(axis=(0, 1, 2))}
 
 
 class ConvTransposedKernel(Conv2d):
-    def gradients(self, dy, cache):
-        grads = super().gradients(dy, cache)
+    def weight_grads(self, dy, cache):
+        grads = super().weight_grads(dy, cache)
         return {**grads, "W": grads["W"].transpose(1, 0, 2, 3).copy()}
 
 
 class ConvFlippedKernel(Conv2d):
-    def gradients(self, dy, cache):
-        grads = super().gradients(dy, cache)
+    def weight_grads(self, dy, cache):
+        grads = super().weight_grads(dy, cache)
         return {**grads, "W": grads["W"][::-1, ::-1].copy()}
 
 
 class ConvDxFlippedKernel(Conv2d):
     def backward(self, dy, cache):
         flipped = Conv2d(self.W[::-1, ::-1].copy(), self.b, self.stride, self.padding)
-        return flipped.backward(dy, cache)[0], self.gradients(dy, cache)
+        return flipped.backward(dy, cache)[0], self.weight_grads(dy, cache)
 
 
 class ConvIgnoresBorder(Conv2d):
@@ -129,14 +129,14 @@ class DenseFlipsSign(Dense):
 
 
 class DenseZeroGradient(Dense):
-    def gradients(self, dy, cache):
-        grads = super().gradients(dy, cache)
+    def weight_grads(self, dy, cache):
+        grads = super().weight_grads(dy, cache)
         return {**grads, "W": np.zeros_like(grads["W"])}
 
 
 class DenseBroadcastShape(Dense):
-    def gradients(self, dy, cache):
-        grads = super().gradients(dy, cache)
+    def weight_grads(self, dy, cache):
+        grads = super().weight_grads(dy, cache)
         return {**grads, "b": grads["b"][None]}
 
 
@@ -147,8 +147,8 @@ class DenseSinglePrecision(Dense):
 
 
 class DenseOneWrongEntry(Dense):
-    def gradients(self, dy, cache):
-        grads = super().gradients(dy, cache)
+    def weight_grads(self, dy, cache):
+        grads = super().weight_grads(dy, cache)
         grads["W"][4, 1] *= 1.01
         return grads
 
@@ -156,8 +156,8 @@ class DenseOneWrongEntry(Dense):
 class DenseSlightlyOff(Dense):
     """Wrong by 1e-7: below what central differences see, far above what a complex step sees."""
 
-    def gradients(self, dy, cache):
-        grads = super().gradients(dy, cache)
+    def weight_grads(self, dy, cache):
+        grads = super().weight_grads(dy, cache)
         return {**grads, "W": grads["W"] * (1 + 1e-7)}
 
 

@@ -18,8 +18,8 @@ from l2ae_core.layers import Dense, Layer, ReLU
 class DenseAccumulates(Dense):
     total: dict[str, Any] = field(default_factory=dict)
 
-    def gradients(self, dy, cache):
-        for name, g in super().gradients(dy, cache).items():
+    def weight_grads(self, dy, cache):
+        for name, g in super().weight_grads(dy, cache).items():
             self.total[name] = self.total.get(name, 0) + g
         return dict(self.total)
 
@@ -74,10 +74,10 @@ class DenseGradientsAlone(Dense):
 
     def backward(self, dy, cache):
         dx, _ = super().backward(dy, cache)
-        return dx, super().gradients(dy, cache)
+        return dx, super().weight_grads(dy, cache)
 
-    def gradients(self, dy, cache):
-        return {name: 2 * g for name, g in super().gradients(dy, cache).items()}
+    def weight_grads(self, dy, cache):
+        return {name: 2 * g for name, g in super().weight_grads(dy, cache).items()}
 
 
 class DenseSingleOutput(Dense):
@@ -97,7 +97,7 @@ MUTANTS: list[tuple[str, type[Layer], str, str]] = [
     ("dense", DenseUpdatesItself, "backward", "backward changed the parameters"),
     ("dense", DenseForwardInPlace, "forward", "forward changed x"),
     ("relu/plain", ReLUSharedWorkspace, "forward", "changed the cache of an earlier one"),
-    ("dense", DenseGradientsAlone, "gradients", "gradients(dy, cache) is not backward"),
+    ("dense", DenseGradientsAlone, "weight_grads", "weight_grads(dy, cache) is not backward"),
 ]
 
 

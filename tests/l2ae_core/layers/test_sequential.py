@@ -39,9 +39,9 @@ class Counting(Layer):
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         self.backwards.append("dx")
-        return self.w * dy, self.gradients(dy, cache)
+        return self.w * dy, self.weight_grads(dy, cache)
 
-    def gradients(self, dy: Array, cache: Array) -> dict[str, Array]:
+    def weight_grads(self, dy: Array, cache: Array) -> dict[str, Array]:
         return {"w": (dy * cache).sum(axis=0)}
 
 
@@ -98,12 +98,12 @@ def test_gradients_leaves_out_the_dx_that_nobody_needs() -> None:
     network = Sequential([Reshape((2,)), ReLU(), first, second], (2, 1))
     x = np.array([[[1.0], [2.0]], [[3.0], [4.0]]])
     y, cache = network.forward(x)
-    grads = network.gradients(np.ones_like(y), cache)
+    grads = network.weight_grads(np.ones_like(y), cache)
     assert (first.backwards, second.backwards) == ([], ["dx"])
     np.testing.assert_array_equal(grads["2.w"], [3 * 4, 4 * 6])
     np.testing.assert_array_equal(grads["3.w"], [1 * 4, 2 * 6])
     assert list(grads) == list(network.params)
-    assert Sequential([ReLU()], (2,)).gradients(y, [y]) == {}
+    assert Sequential([ReLU()], (2,)).weight_grads(y, [y]) == {}
 
 
 def test_gates_of_all_layers_in_order() -> None:

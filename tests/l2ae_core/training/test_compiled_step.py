@@ -110,8 +110,8 @@ def test_a_rebound_parameter_and_loaded_moments_are_noticed(kind):
     step(x)
     layer = next(part for part in _flat(model) if part.params)
     layer.W = layer.W * np.float32(0.5)
-    assert step.gradients(x)[0] == pytest.approx(
-        LayerwiseStep(model, Adam(), "mean").gradients(x)[0], rel=LOSS
+    assert step.loss_and_grads(x)[0] == pytest.approx(
+        LayerwiseStep(model, Adam(), "mean").loss_and_grads(x)[0], rel=LOSS
     )
     step(x)
     step.optimizer.load_state_dict(step.optimizer.state_dict())  # other arrays from here on
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(kind):
 def test_an_interrupted_step_does_not_spoil_the_next(kind, monkeypatch):
     model = narrow(kind, (8, 8, 1))
     step, x = make_step(model, Adam()), clear_images(model, 40)
-    expected = {n: g.copy() for n, g in step.gradients(x)[1].items()}
+    expected = {n: g.copy() for n, g in step.loss_and_grads(x)[1].items()}
     module = "compiled_dense" if kind == "dense" else "compiled_conv"
     regions = 2 if kind == "dense" else 1  # forward and backward, or all micro-batches, are done
     real, calls = compiled_conv.in_ranges, []
@@ -153,8 +153,8 @@ def test_an_interrupted_step_does_not_spoil_the_next(kind, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(f"l2ae_core.training.{module}.in_ranges", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            step.gradients(x[::-1])
-    for name, g in step.gradients(x)[1].items():
+            step.loss_and_grads(x[::-1])
+    for name, g in step.loss_and_grads(x)[1].items():
         np.testing.assert_array_equal(g, expected[name], err_msg=name)
 
 
@@ -162,4 +162,4 @@ def test_batches_that_do_not_fit_are_refused():
     step = make_step(narrow("dense", (4, 4, 1)), Adam())
     for shape, dtype in (((2, 4, 4), "f4"), ((2, 4, 4, 1), "f8"), ((0, 4, 4, 1), "f4")):
         with pytest.raises(ValueError, match="expected float32"):
-            step.gradients(np.zeros(shape, dtype))
+            step.loss_and_grads(np.zeros(shape, dtype))

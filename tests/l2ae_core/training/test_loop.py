@@ -46,7 +46,7 @@ def test_one_step_of_fit_is_one_step_of_gradient_descent(small):
     before = {name: p.copy() for name, p in t.model.params.items()}
     x_hat, cache = small.start().model.forward(images, train=True)
     loss, dx_hat = reconstruction_loss(x_hat, images, "sum")
-    grads = small.start().model.gradients(dx_hat, cache)
+    grads = small.start().model.weight_grads(dx_hat, cache)
     history = fit(
         t.model, images, epochs=1, batch_size=150, optimizer=SGD(1e-3), rng=t.rng,
         reduction="sum", progress=False,

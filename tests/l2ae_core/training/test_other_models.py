@@ -66,14 +66,14 @@ def test_same_seed_same_bits_and_losses_fall(small, bits, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_of_an_epoch_is_the_mean_of_its_steps(small, kind):
     t = start(kind)
-    losses, real = [], t.step.gradients
+    losses, real = [], t.step.loss_and_grads
 
     def spy(x):
         loss, grads = real(x)
         losses.append(loss * len(x))
         return loss, grads
 
-    t.step.gradients = spy
+    t.step.loss_and_grads = spy
     history = fit(
         t.model, small.digits(), epochs=1, batch_size=32, optimizer=t.optimizer, rng=t.rng,
         step=t.step, progress=False,

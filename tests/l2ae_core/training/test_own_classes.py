@@ -45,12 +45,12 @@ def test_a_step_calls_it_and_has_the_gradient_of_what_it_computes(name):
     kind, make = OWN[name]
     model, x = make(), images()
     step = make_step(model, Adam())
-    loss, _ = step.gradients(x)
+    loss, _ = step.loss_and_grads(x)
     assert kind.count > 0
     x_hat, _ = model.forward(x, train=True)
     assert loss == pytest.approx(((x_hat - x) ** 2).mean(), rel=LOSS)
     wide, x = model.astype(np.float64), images(dtype=np.float64)
-    _, grads = make_step(wide, Adam()).gradients(x)
+    _, grads = make_step(wide, Adam()).loss_and_grads(x)
     for parameter in ("encoder.1.W", "encoder.3.0.W", "decoder.2.b"):
         expected = numeric(wide, x, parameter)
         assert grads[parameter].reshape(-1)[0] == pytest.approx(expected, rel=1e-5), parameter
@@ -76,7 +76,7 @@ def test_a_refinement_calls_it(name, gamma):
     assignment = StudentAssignment(np.eye(LATENT, dtype=np.float32))
     p = np.full((len(x), LATENT), 1 / LATENT, np.float32)
     if kind is Doubled:
-        with pytest.raises(ValueError, match="overrides backward but not gradients"):
+        with pytest.raises(ValueError, match="overrides backward but not weight_grads"):
             JointStep.make(model, assignment, SGD(0.1), SGD(0.1), gamma)
         return
     step = JointStep.make(model, assignment, SGD(0.1), SGD(0.1), gamma)
@@ -120,7 +120,7 @@ def test_a_method_replaced_on_a_layer_is_called():
 
     step = make_step(model, Adam())
     layer.forward = counted
-    loss, _ = make_step(model, Adam()).gradients(x)
+    loss, _ = make_step(model, Adam()).loss_and_grads(x)
     assert calls
     assert loss == pytest.approx(((model.reconstruct(x) - x) ** 2).mean(), rel=LOSS)
     if isinstance(step, CompiledStep):  # it was made before
@@ -136,8 +136,8 @@ def test_a_backward_pass_replaced_on_a_layer_makes_its_gradients():
     layer = model.encoder.layers[1]
     plain = layer.backward
     layer.backward = lambda dy, cache: plain(3 * dy, cache)
-    before = make_step(network(), Adam()).gradients(x)[1]["encoder.1.W"]
-    after = make_step(model, Adam()).gradients(x)[1]["encoder.1.W"]
+    before = make_step(network(), Adam()).loss_and_grads(x)[1]["encoder.1.W"]
+    after = make_step(model, Adam()).loss_and_grads(x)[1]["encoder.1.W"]
     np.testing.assert_allclose(after, 3 * before, atol=GRADIENTS * 3 * np.abs(before).max())
 
 
@@ -167,9 +167,9 @@ def test_a_network_that_changes_after_a_step_was_made_is_used_as_it_is(change):
     model, x = network(normalize=LayerNorm.create(LATENT, affine=False)), images()
     step = make_step(model, Adam())
     assert isinstance(step, CompiledStep)
-    before, _ = step.gradients(x)
+    before, _ = step.loss_and_grads(x)
     change(model)
-    loss, _ = step.gradients(x)
+    loss, _ = step.loss_and_grads(x)
     assert loss != pytest.approx(before, rel=10 * LOSS)
     assert loss == pytest.approx(((model.reconstruct(x) - x) ** 2).mean(), rel=LOSS)
 
@@ -185,8 +185,8 @@ class SignOnly(Adam):
 class Clipped(CompiledStep):
     """No entry of a gradient is larger than a bound."""
 
-    def gradients(self, x):
-        loss, grads = super().gradients(x)
+    def loss_and_grads(self, x):
+        loss, grads = super().loss_and_grads(x)
         return loss, {name: g.clip(-1e-3, 1e-3) for name, g in grads.items()}
 
 

@@ -77,8 +77,8 @@ def test_a_resume_refuses_another_optimizer_of_equal_name(tmp_path):
 class OtherLoss(DRAEStep):
     """DRAE with other gradients, and the settings of its parent."""
 
-    def gradients(self, x):
-        loss, grads = super().gradients(x)
+    def loss_and_grads(self, x):
+        loss, grads = super().loss_and_grads(x)
         return loss, {name: 2 * g for name, g in grads.items()}
 
 

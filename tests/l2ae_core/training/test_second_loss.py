@@ -39,14 +39,14 @@ def test_a_second_loss_at_the_code(kind, norm, count):
     seen, others = np.zeros(count, int), np.zeros(count, int)
     step = make_step(model, Adam(), "mean", second_loss(targets, seen))
     assert isinstance(step, CompiledStep)
-    loss, grads = step.gradients(x)
+    loss, grads = step.loss_and_grads(x)
     assert (seen == 1).all()
     layerwise = LayerwiseStep(model, Adam(), "mean", second_loss(targets, others))
-    expected_loss, expected = layerwise.gradients(x)
+    expected_loss, expected = layerwise.loss_and_grads(x)
     assert loss == pytest.approx(expected_loss, rel=LOSS)
     for name, g in expected.items():
         assert np.abs(grads[name] - g).max() < GRADIENTS * np.abs(g).max(), name
-    _, without = LayerwiseStep(model, Adam(), "mean").gradients(x)
+    _, without = LayerwiseStep(model, Adam(), "mean").loss_and_grads(x)
     first = next(iter(expected))  # of the encoder's first layer: the second loss gets there
     assert np.abs(expected[first] - without[first]).max() > 0.1 * np.abs(expected[first]).max()
 
