@@ -3,9 +3,9 @@
     device = find_device()                        a GPU; NoDevice says in one line why there is none
     device = emulate(order="shuffled", seed=1)    no GPU needed: the same text, the same launchers
 
-    x = device.to_device(points)
+    x = device.to_device(samples)
     largest = device.zeros(1, np.uint64)
-    kernel = device.kernel("survey.cu", "survey", {"REAL": "double"})
+    kernel = device.kernel("max_abs.cu", "max_abs", {"REAL": "double"})
     device.launch(kernel, grid=(8,), block=(256,), arguments=(x, np.int64(x.size), largest))
     bits = device.to_host(largest)
 

@@ -37,14 +37,14 @@ MODULES = [
     Module("assign.cu", {"D": 32}, {"assign_short": 64, "assign_tiled": 96}),
     Module("assign.cu", {"REAL": "double", "D": 16}, {"assign_short": 64, "assign_tiled": 160}),
     Module("lloyd.cu", {"D": 10, "K": 10}, {"lloyd_short": 64, "lloyd_tiled": 144}),
-    Module("lloyd.cu", {"D": 32}, {"lloyd_short": 88, "lloyd_settle": 48}),
+    Module("lloyd.cu", {"D": 32}, {"lloyd_short": 88, "lloyd_apply_assignment": 48}),
     Module("lloyd.cu", {"REAL": "double", "D": 16}, {"lloyd_short": 88, "lloyd_tiled": 168}),
     Module("resident.cu", {"D": 10, "K": 10}, {"lloyd_resident": 96}),
     Module("resident.cu", {"D": 32}, {"lloyd_resident": 104}),
     Module("resident.cu", {"REAL": "double", "D": 16}, {"lloyd_resident": 112}),
-    Module("start.cu", {}, {"start_lower": 96, "start_choose": 64, "start_draw": 64}),
-    Module("start.cu", {"REAL": "double"}, {"start_lower": 160}),
-    Module("survey.cu", {}, {"survey": 40}),
+    Module("init.cu", {}, {"init_min_sq_distances": 96, "init_choose": 64, "init_draw": 64}),
+    Module("init.cu", {"REAL": "double"}, {"init_min_sq_distances": 160}),
+    Module("max_abs.cu", {}, {"max_abs": 40}),
     Module("tensor.cu", {}, {"assign_tensor": 168, "label_distances": 56, "center_norms": 40}),
 ]
 

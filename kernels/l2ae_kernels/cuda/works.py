@@ -16,7 +16,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import network_works
 from l2ae_kernels.cuda.device import Device, Kernel, emulate
-from l2ae_kernels.cuda.kmeans import start, tensor
+from l2ae_kernels.cuda.kmeans import init, tensor
 from l2ae_kernels.cuda.kmeans.restarts import Resident
 from l2ae_kernels.emulator.errors import EmulatorError
 
@@ -70,7 +70,7 @@ def resident(device: Device) -> None:
 def starts(device: Device) -> None:
     """A greedy start of two runs."""
     draws = np.random.default_rng(0).random((2, 2, 3))
-    start.start(device.to_device(points(600, 5)), 3, np.array([1, 2]), draws)
+    init.greedy_init(device.to_device(points(600, 5)), 3, np.array([1, 2]), draws)
 
 
 def tensor_cores(device: Device) -> None:

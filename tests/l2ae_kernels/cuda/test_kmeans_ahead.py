@@ -5,7 +5,7 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import Device
-from l2ae_kernels.cuda.kmeans import resident, shapes, start
+from l2ae_kernels.cuda.kmeans import init, resident, shapes
 from l2ae_kernels.cuda.kmeans.restarts import Resident
 
 from .points import DTYPES, RTOL, blobs, starts, typed
@@ -44,7 +44,7 @@ def test_a_draw_never_takes_a_sample_of_zero_weight(
     left = np.add.reduceat(nearest, np.arange(0, nearest.size, shapes.TILE), axis=1, dtype=float)
     found, stuck = device.zeros((1, 1), np.int64), device.full(1, -1, np.int32)
     arguments = (np.array([[draws]]), left[:, None], nearest)
-    start.draw(device, 0, *map(device.to_device, arguments), found, stuck)
+    init.draw(device, 0, *map(device.to_device, arguments), found, stuck)
     assert int(device.to_host(found)[0, 0]) == place + rows
     assert int(device.to_host(stuck)[0]) == -1
 
@@ -52,7 +52,7 @@ def test_a_draw_never_takes_a_sample_of_zero_weight(
 def test_a_start_without_a_sample_to_draw_says_where(device: Device) -> None:
     x = np.repeat(blobs(2, 3, 2), 40, axis=0)
     first, draws = np.array([0, 70]), np.full((2, 3, 2), 0.5)
-    centers, stuck = start.start(device.to_device(x), 4, first, draws)
+    centers, stuck = init.greedy_init(device.to_device(x), 4, first, draws)
     np.testing.assert_array_equal(stuck, [1, 1])  # two centers cover two distinct rows
     np.testing.assert_array_equal(centers[:, :2], [[x[0], x[40]], [x[40], x[0]]])
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.kmeans import shapes, units
-from l2ae_kernels.cuda.kmeans.passes import assign_tiled, largest, settle
+from l2ae_kernels.cuda.kmeans import fixed_point, shapes
+from l2ae_kernels.cuda.kmeans.passes import apply_assignment, assign_tiled, max_abs
 from l2ae_kernels.cuda.kmeans.tensor import assign_tensor, pays
 from l2ae_kernels.reference.kmeans import check_points
 
@@ -53,10 +53,10 @@ def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
             f"update: labels span {labels.min()} to {labels.max()} but expected 0 to {k - 1}"
         )
     device = device_of(x)
-    unit = units.unit_of_sums(n, largest(device, [x]), x.dtype)
+    scale = fixed_point.scale_of_sums(n, max_abs(device, [x]), x.dtype)
     sums, counts = device.zeros((k, d), np.int64), device.zeros(k, np.int64)
     before, rest = device.full(n, -1, np.int32), device.zeros(2, np.int64)
     found = labels.astype(np.int32, copy=False)
     totals = sums, counts, rest[:1], rest[1:]
-    settle(device, x, k, 0, found, None, before, n, totals, unit, 1.0)
-    return sums.astype(np.float64) * unit, counts
+    apply_assignment(device, x, k, 0, found, None, before, n, totals, scale, 1.0)
+    return sums.astype(np.float64) * scale, counts

@@ -27,7 +27,7 @@ def assign_tiled(
     device.launch(kernel, grid, (shapes.TILE_THREADS,), arguments)
 
 
-def settle(
+def apply_assignment(
     device: Device,
     x: Array,
     k: int,
@@ -37,29 +37,29 @@ def settle(
     labels: Array,
     pitch: int,
     totals: tuple[Array, Array, Array, Array],
-    unit: float,
-    unit_of_inertia: float,
+    scale: float,
+    inertia_scale: float,
 ) -> None:
-    """Let the labels of a run be those `found`, and add what changed to its totals (lloyd_settle).
+    """Make `found` the labels of a run, and add what changed to its totals.
 
     labels: of all runs, `pitch` from one to the next, from the first sample of x on. totals: sums
     (R, k, d), counts (R, k), changed (R,) and inertia (R,), all int64.
     """
     n, d = x.shape
     shared, private = shapes.private_bytes(k, d)
-    kernel = shapes.tiled_kernel(device, "lloyd.cu", "lloyd_settle", x)
+    kernel = shapes.tiled_kernel(device, "lloyd.cu", "lloyd_apply_assignment", x)
     grid = shapes.grid_of(device, -(-n // shapes.TILE_THREADS))
     sizes = np.int64(n), np.int32(d), np.int32(k), np.int32(run)
-    scales = np.float64(1 / unit), np.float64(1 / unit_of_inertia), np.int32(private)
+    scales = np.float64(1 / scale), np.float64(1 / inertia_scale), np.int32(private)
     arguments = x, *sizes, found, distances, labels, np.int64(pitch), *totals, *scales
     device.launch(kernel, grid, (shapes.TILE_THREADS,), arguments, shared)
 
 
-def largest(device: Device, parts: Iterable[Array]) -> float:
-    """Return max |x| over parts of x; not finite where x holds NaN or infinity (survey.cu)."""
+def max_abs(device: Device, parts: Iterable[Array]) -> float:
+    """Return max |x| over parts of x; not finite where x holds NaN or infinity (max_abs.cu)."""
     bits = device.zeros(1, np.uint64)
     for x in parts:
-        kernel = shapes.tiled_kernel(device, "survey.cu", "survey", x)
+        kernel = shapes.tiled_kernel(device, "max_abs.cu", "max_abs", x)
         grid = shapes.grid_of(device, -(-x.size // 256))
         device.launch(kernel, grid, (256,), (x, np.int64(x.size), bits))
     return float(device.to_host(bits).view(np.float64)[0])

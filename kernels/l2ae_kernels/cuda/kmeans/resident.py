@@ -79,7 +79,7 @@ def run(
     samples = x, np.int64(n), np.int32(k), np.int32(plan.samples)
     state = there.centers, restarts.labels, *there.totals(), moved
     rules = np.float64(shift), np.int32(spherical)
-    scales = np.float64(restarts.unit), *there.scales()
+    scales = np.float64(restarts.scale), *there.scales()
     arguments = (
         *samples, runs, np.int32(R), limits, np.int32(most), *state, table, going, history, done,
         barrier, *rules, *scales,

@@ -16,10 +16,9 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array, moved_to
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.kmeans import resident, shapes, units
-from l2ae_kernels.cuda.kmeans import start as on_device
+from l2ae_kernels.cuda.kmeans import fixed_point, init, resident, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
-from l2ae_kernels.cuda.kmeans.passes import assign_tiled, largest, settle
+from l2ae_kernels.cuda.kmeans.passes import apply_assignment, assign_tiled, max_abs
 from l2ae_kernels.cuda.kmeans.tensor import decide, pays
 from l2ae_kernels.reference import restarts as reference
 
@@ -40,10 +39,10 @@ class Restarts(reference.Restarts):
         self.labels = self.device.full((runs, n), -1, np.int32)
         self.on_device = OnDevice(self, k)
         self._survey()
-        self.unit = units.unit_of_sums(n, self.largest, x.dtype)
+        self.scale = fixed_point.scale_of_sums(n, self.largest, x.dtype)
 
     def _survey(self) -> None:
-        self.largest = largest(self.device, (part for _, part in self.parts()))
+        self.largest = max_abs(self.device, (part for _, part in self.parts()))
 
     def parts(self) -> Iterable[tuple[int, Array]]:
         """Yield x in parts that lie on the device, each with the number of its first sample."""
@@ -66,7 +65,7 @@ class Restarts(reference.Restarts):
                 for r in which:
                     labels, nearest = there.scratch(len(part))
                     decide(self.device, part, there.centers[r], labels, nearest)
-                    there.settle(part, first, r, labels, nearest)
+                    there.apply_assignment(part, first, r, labels, nearest)
             else:
                 there.pass_tiled(part, first, which, k)
         there.end(which)
@@ -84,7 +83,7 @@ class Restarts(reference.Restarts):
         self.on_device.begin([r])
         for first, part in self.parts():
             of_part = slice(first, first + len(part))
-            self.on_device.settle(part, first, r, labels[of_part], distances[of_part])
+            self.on_device.apply_assignment(part, first, r, labels[of_part], distances[of_part])
         self.on_device.end([r])
         self.changed[:] = changed
 
@@ -101,11 +100,11 @@ class Restarts(reference.Restarts):
     def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
         """See the reference; nearest (R, n) is the device's, what is left (R, m, blocks) too."""
         self._require_start(points, nearest)
-        return on_device.lower(self.x, moved_to(self.x, points), nearest, keep)
+        return init.min_sq_distances(self.x, moved_to(self.x, points), nearest, keep)
 
     def start(self, first: Array, draws: Array) -> Array:
         """Write a greedy k-means++ start of the first runs to `centers`; see start.py."""
-        centers, stuck = on_device.start(self.x, self.centers.shape[1], first, draws)
+        centers, stuck = init.greedy_init(self.x, self.centers.shape[1], first, draws)
         self.centers[: len(first)] = centers
         return stuck
 
@@ -136,7 +135,7 @@ class OnDevice:
         self.changed = device.zeros(runs, np.int64)
         self.inertia = device.zeros(runs, np.int64)
         self._scratch: tuple[Array, Array] | None = None
-        self.unit_of_inertia = 1.0
+        self.inertia_scale = 1.0
 
     def scratch(self, n: int) -> tuple[Array, Array]:
         """Return labels (n,) and distances (n,) to write to, of the first and largest part."""
@@ -153,9 +152,9 @@ class OnDevice:
         """
         host, (n, d) = self.host, self.host.x.shape
         host.device.write(self.centers, host.centers)
-        far = units.size_of_nearest(host.centers[which])
+        far = fixed_point.bound_of_nearest(host.centers[which])
         size = host.largest + max(host.largest, far, least)  # means are no larger than samples
-        self.unit_of_inertia = units.unit_of_inertia(n, d, size, host.x.dtype)
+        self.inertia_scale = fixed_point.scale_of_inertia(n, d, size, host.x.dtype)
         for r in which:
             self.changed[r] = 0
             self.inertia[r] = 0
@@ -163,7 +162,7 @@ class OnDevice:
     def end(self, which: list[int]) -> None:
         """Copy what the host decides on back."""
         host = self.host
-        host.sums[which] = host.device.to_host(self.sums)[which] * host.unit
+        host.sums[which] = host.device.to_host(self.sums)[which] * host.scale
         host.counts[which] = host.device.to_host(self.counts)[which]
         host.changed[which] = host.device.to_host(self.changed)[which]
         host.inertia[which] = self.inertias(host.device.to_host(self.inertia)[which])
@@ -206,18 +205,22 @@ class OnDevice:
         scales = *self.scales(), np.int32(private)
         device.launch(kernel, grid, (shapes.TILE_THREADS,), (*arguments, *scales), shared)
 
-    def settle(self, x: Array, first: int, r: int, labels: Array, distances: Array) -> None:
+    def apply_assignment(
+        self, x: Array, first: int, r: int, labels: Array, distances: Array
+    ) -> None:
         """Queue labels and distances of samples x in run r that were found elsewhere."""
         found = moved_to(x, labels.astype(np.int32, copy=False))
         near = moved_to(x, distances.astype(x.dtype, copy=False))
         before, pitch = self.labels_from(first)
-        k, scales = self.counts.shape[1], (self.host.unit, self.unit_of_inertia)
-        settle(self.host.device, x, k, r, found, near, before, int(pitch), self.totals(), *scales)
+        k, scales = self.counts.shape[1], (self.host.scale, self.inertia_scale)
+        apply_assignment(
+            self.host.device, x, k, r, found, near, before, int(pitch), self.totals(), *scales
+        )
 
     def scales(self) -> tuple[Any, Any]:
         """Return what numbers are multiplied by to become whole: of the sums, of the inertia."""
-        return np.float64(1 / self.host.unit), np.float64(1 / self.unit_of_inertia)
+        return np.float64(1 / self.host.scale), np.float64(1 / self.inertia_scale)
 
     def inertias(self, whole: Array) -> Array:
         """Return sums of squared distances as numbers; infinite where one may have overflowed."""
-        return np.where(math.isinf(self.unit_of_inertia), np.inf, whole * self.unit_of_inertia)
+        return np.where(math.isinf(self.inertia_scale), np.inf, whole * self.inertia_scale)

@@ -16,7 +16,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.cuda.device import Device, device_of
-from l2ae_kernels.cuda.kmeans import restarts, shapes, start
+from l2ae_kernels.cuda.kmeans import init, restarts, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
 from l2ae_kernels.cuda.kmeans.passes import assign_tiled
 
@@ -112,7 +112,7 @@ class Restarts(restarts.Restarts):
         for first, part in self.parts():
             of_part = nearest[:, first : first + len(part)]
             near = self.device.to_device(of_part)
-            left.append(to_host(start.lower(part, there, near, keep)))
+            left.append(to_host(init.min_sq_distances(part, there, near, keep)))
             if keep:
                 of_part[...] = to_host(near)
         return np.concatenate(left, axis=2)

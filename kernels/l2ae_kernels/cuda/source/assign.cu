@@ -17,30 +17,29 @@
 // A thread reads D numbers of x and k·D of shared memory, and writes a label and a distance. A
 // warp reads 32 rows of x, which lie side by side: a whole number of memory's sectors.
 extern "C" __global__ void __launch_bounds__(128) assign_short(
-    const REAL* __restrict__ x, const REAL* __restrict__ centers, long long n, int k,
-    int* __restrict__ labels, REAL* __restrict__ nearest) {
-    extern __shared__ __align__(16) REAL center_rows[];  // (k, ROW)
+    const real* __restrict__ x, const real* __restrict__ centers, int64 n, int k,
+    int* __restrict__ labels, real* __restrict__ nearest) {
+  extern __shared__ __align__(16) real center_rows[];  // (k, ROW)
 #ifdef K
-    constexpr int clusters = K;
+  constexpr int clusters = K;
 #else
-    const int clusters = k;
+  const int clusters = k;
 #endif
-    for (int e = threadIdx.x; e < k * ROW; e += blockDim.x) {
-        int cluster = e / ROW, feature = e % ROW;
-        center_rows[e] = feature < D ? centers[cluster * D + feature] : (REAL)0;
-    }
-    __syncthreads();
-    long long step = (long long)gridDim.x * blockDim.x;
-    for (long long sample = (long long)blockIdx.x * blockDim.x + threadIdx.x; sample < n;
-         sample += step) {
-        REAL value[D];
+  for (int e = threadIdx.x; e < k * ROW; e += blockDim.x) {
+    int cluster = e / ROW, feature = e % ROW;
+    center_rows[e] = feature < D ? centers[cluster * D + feature] : (real)0;
+  }
+  __syncthreads();
+  int64 step = (int64)gridDim.x * blockDim.x;
+  for (int64 sample = (int64)blockIdx.x * blockDim.x + threadIdx.x; sample < n; sample += step) {
+    real value[D];
 #pragma unroll
-        for (int feature = 0; feature < D; ++feature) value[feature] = x[sample * D + feature];
-        REAL lowest;
-        int label = nearest_short(value, center_rows, clusters, lowest);
-        labels[sample] = label;
-        nearest[sample] = lowest;
-    }
+    for (int feature = 0; feature < D; ++feature) value[feature] = x[sample * D + feature];
+    real lowest;
+    int label = nearest_short(value, center_rows, clusters, lowest);
+    labels[sample] = label;
+    nearest[sample] = lowest;
+  }
 }
 #endif
 
@@ -50,25 +49,24 @@ extern "C" __global__ void __launch_bounds__(128) assign_short(
 // first time), and all centers; a thread writes 4 labels and 4 distances. rows lists the samples to
 // look at, `count` of them: what rung 7 could not decide. Without a list it is all n.
 extern "C" __global__ void __launch_bounds__(THREADS) assign_tiled(
-    const REAL* __restrict__ x, const REAL* __restrict__ centers, long long n, int d, int k,
-    const long long* __restrict__ rows, const unsigned long long* __restrict__ count,
-    int* __restrict__ labels, REAL* __restrict__ nearest) {
-    __shared__ Tile tile;
-    long long samples = rows == nullptr ? n : (long long)*count;
-    for (long long first = (long long)blockIdx.x * TILE; first < samples;
-         first += (long long)gridDim.x * TILE) {
-        auto row = [&](long long s) { return rows == nullptr ? first + s : rows[first + s]; };
-        auto sample = [&](int s) { return first + s < samples ? x + row(s) * d : nullptr; };
-        int label[SAMPLES];
-        REAL lowest[SAMPLES];
-        tile_nearest(tile, sample, centers, k, d, label, lowest);
+    const real* __restrict__ x, const real* __restrict__ centers, int64 n, int d, int k,
+    const int64* __restrict__ rows, const uint64* __restrict__ count, int* __restrict__ labels,
+    real* __restrict__ nearest) {
+  __shared__ Tile tile;
+  int64 samples = rows == nullptr ? n : (int64)*count;
+  for (int64 first = (int64)blockIdx.x * TILE; first < samples; first += (int64)gridDim.x * TILE) {
+    auto row = [&](int64 s) { return rows == nullptr ? first + s : rows[first + s]; };
+    auto sample = [&](int s) { return first + s < samples ? x + row(s) * d : nullptr; };
+    int label[SAMPLES];
+    real lowest[SAMPLES];
+    tile_nearest(tile, sample, centers, k, d, label, lowest);
 #pragma unroll
-        for (int i = 0; i < SAMPLES; ++i) {
-            int s = threadIdx.x + i * THREADS;
-            if (first + s < samples) {
-                labels[row(s)] = label[i];
-                nearest[row(s)] = lowest[i];
-            }
-        }
+    for (int i = 0; i < SAMPLES; ++i) {
+      int s = threadIdx.x + i * THREADS;
+      if (first + s < samples) {
+        labels[row(s)] = label[i];
+        nearest[row(s)] = lowest[i];
+      }
     }
+  }
 }

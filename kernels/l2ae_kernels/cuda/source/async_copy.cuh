@@ -23,10 +23,14 @@ __device__ __forceinline__ void async_copy_or_zero(void* shared, const void* glo
   const int read = valid ? BYTES : 0;
   if (BYTES == 16) {  // past the first-level cache: it goes to shared memory anyway
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 : : "r"(to), "l"(from), "r"(read) : "memory");
+                 :
+                 : "r"(to), "l"(from), "r"(read)
+                 : "memory");
   } else {
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
-                 : : "r"(to), "l"(from), "n"(BYTES), "r"(read) : "memory");
+                 :
+                 : "r"(to), "l"(from), "n"(BYTES), "r"(read)
+                 : "memory");
   }
 }
 
@@ -39,7 +43,8 @@ __device__ __forceinline__ void async_commit() {
   asm volatile("cp.async.commit_group;" : : : "memory");
 }
 
-template <int GROUPS_LEFT> __device__ __forceinline__ void async_wait() {
+template <int GROUPS_LEFT>
+__device__ __forceinline__ void async_wait() {
   asm volatile("cp.async.wait_group %0;" : : "n"(GROUPS_LEFT) : "memory");
 }
 

@@ -11,32 +11,31 @@
 
 #include "network.cuh"
 
-#define THREADS 256
-#define WARPS (THREADS / 32)
-#define SAMPLES (LATENT <= 16 ? 4 : 2)  // of a block: their sums fill the registers
-#define CODES (SAMPLES * LATENT)
+constexpr int THREADS = 256;
+constexpr int WARPS = THREADS / 32;
+constexpr int SAMPLES = LATENT <= 16 ? 4 : 2;  // of a block: their sums fill the registers
+constexpr int CODES = SAMPLES * LATENT;
 
 // codes[s][l] = Σ over the block's threads of sums[s][l], added in a fixed order: lanes as a tree,
 // then warps one after the other. Ends with a barrier.
 __device__ __forceinline__ void add_over_block(
-    real (&sums)[SAMPLES][LATENT], real (*parts)[CODES], real* codes)
-{
-    #pragma unroll
-    for (int s = 0; s < SAMPLES; ++s)
-        #pragma unroll
-        for (int l = 0; l < LATENT; ++l) {
-            #pragma unroll
-            for (int lanes = 16; lanes > 0; lanes /= 2)
-                sums[s][l] += __shfl_xor_sync(0xffffffffu, sums[s][l], lanes);
-            if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32][s * LATENT + l] = sums[s][l];
-        }
-    __syncthreads();
-    if (threadIdx.x < CODES) {
-        real sum = 0;
-        for (int w = 0; w < WARPS; ++w) sum += parts[w][threadIdx.x];
-        codes[threadIdx.x] = sum;
+    real (&sums)[SAMPLES][LATENT], real (*parts)[CODES], real* codes) {
+#pragma unroll
+  for (int s = 0; s < SAMPLES; ++s)
+#pragma unroll
+    for (int l = 0; l < LATENT; ++l) {
+#pragma unroll
+      for (int lanes = 16; lanes > 0; lanes /= 2)
+        sums[s][l] += __shfl_xor_sync(0xffffffffu, sums[s][l], lanes);
+      if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32][s * LATENT + l] = sums[s][l];
     }
-    __syncthreads();
+  __syncthreads();
+  if (threadIdx.x < CODES) {
+    real sum = 0;
+    for (int w = 0; w < WARPS; ++w) sum += parts[w][threadIdx.x];
+    codes[threadIdx.x] = sum;
+  }
+  __syncthreads();
 }
 
 // x → u, n, y.
@@ -47,70 +46,69 @@ __device__ __forceinline__ void add_over_block(
 // Reads x once, W1 and W2 once a block (they stay in the second-level cache); writes u, n and y.
 // z is never written. grid (⌈samples/SAMPLES⌉, 1, models).
 extern "C" __global__ void __launch_bounds__(THREADS) bottleneck(
-    const real* x, const real* W1, const real* b1, const real* W2, const real* b2,
-    real* u, real* lengths, real* y, size samples, size inputs, size outputs, size x_models,
-    real eps, real slope)
-{
-    __shared__ real parts[WARPS][CODES];
-    __shared__ real codes[CODES];
-    __shared__ real sample_lengths[SAMPLES];
-    const size model = blockIdx.z, first = (size)blockIdx.x * SAMPLES;
-    x += model * x_models;
-    W1 += model * inputs * LATENT;
-    W2 += model * LATENT * outputs;
+    const real* x, const real* W1, const real* b1, const real* W2, const real* b2, real* u,
+    real* lengths, real* y, int64 samples, int64 inputs, int64 outputs, int64 x_models, real eps,
+    real slope) {
+  __shared__ real parts[WARPS][CODES];
+  __shared__ real codes[CODES];
+  __shared__ real sample_lengths[SAMPLES];
+  const int64 model = blockIdx.z, first = (int64)blockIdx.x * SAMPLES;
+  x += model * x_models;
+  W1 += model * inputs * LATENT;
+  W2 += model * LATENT * outputs;
 
-    real sums[SAMPLES][LATENT] = {};
-    for (size input = threadIdx.x; input < inputs; input += THREADS) {
-        real weights[LATENT];
-        #pragma unroll
-        for (int l = 0; l < LATENT; ++l) weights[l] = W1[input * LATENT + l];
-        #pragma unroll
-        for (int s = 0; s < SAMPLES; ++s) {
-            const real value = first + s < samples ? x[(first + s) * inputs + input] : 0;
-            #pragma unroll
-            for (int l = 0; l < LATENT; ++l) sums[s][l] += value * weights[l];
-        }
+  real sums[SAMPLES][LATENT] = {};
+  for (int64 input = threadIdx.x; input < inputs; input += THREADS) {
+    real weights[LATENT];
+#pragma unroll
+    for (int l = 0; l < LATENT; ++l) weights[l] = W1[input * LATENT + l];
+#pragma unroll
+    for (int s = 0; s < SAMPLES; ++s) {
+      const real value = first + s < samples ? x[(first + s) * inputs + input] : 0;
+#pragma unroll
+      for (int l = 0; l < LATENT; ++l) sums[s][l] += value * weights[l];
     }
-    add_over_block(sums, parts, codes);
+  }
+  add_over_block(sums, parts, codes);
 
-    const int sample = threadIdx.x / LATENT, latent = threadIdx.x % LATENT;
-    const size row = model * samples + first + sample;  // where the thread has a code
-    if (threadIdx.x < CODES) codes[threadIdx.x] += b1[model * LATENT + latent];
-    __syncthreads();
-    if (threadIdx.x < SAMPLES) {
-        real square = eps * eps;
-        for (int l = 0; l < LATENT; ++l) {
-            const real z = codes[threadIdx.x * LATENT + l];
-            square += z * z;
-        }
-        sample_lengths[threadIdx.x] = sqrt(square);
+  const int sample = threadIdx.x / LATENT, latent = threadIdx.x % LATENT;
+  const int64 row = model * samples + first + sample;  // where the thread has a code
+  if (threadIdx.x < CODES) codes[threadIdx.x] += b1[model * LATENT + latent];
+  __syncthreads();
+  if (threadIdx.x < SAMPLES) {
+    real square = eps * eps;
+    for (int l = 0; l < LATENT; ++l) {
+      const real z = codes[threadIdx.x * LATENT + l];
+      square += z * z;
     }
-    __syncthreads();
-    if (threadIdx.x < CODES) {
-        const real n = sample_lengths[sample];
-        codes[threadIdx.x] /= n;
-        if (first + sample < samples) {
-            u[row * LATENT + latent] = codes[threadIdx.x];
-            if (latent == 0) lengths[row] = n;
-        }
+    sample_lengths[threadIdx.x] = sqrt(square);
+  }
+  __syncthreads();
+  if (threadIdx.x < CODES) {
+    const real n = sample_lengths[sample];
+    codes[threadIdx.x] /= n;
+    if (first + sample < samples) {
+      u[row * LATENT + latent] = codes[threadIdx.x];
+      if (latent == 0) lengths[row] = n;
     }
-    __syncthreads();
+  }
+  __syncthreads();
 
-    const real* model_b2 = b2 + model * outputs;
-    for (size output = threadIdx.x; output < outputs; output += THREADS) {
-        real weights[LATENT];
-        #pragma unroll
-        for (int l = 0; l < LATENT; ++l) weights[l] = W2[l * outputs + output];
-        #pragma unroll
-        for (int s = 0; s < SAMPLES; ++s) {
-            if (first + s >= samples) continue;
-            real sum = 0;
-            #pragma unroll
-            for (int l = 0; l < LATENT; ++l) sum += codes[s * LATENT + l] * weights[l];
-            const size index = (model * samples + first + s) * outputs + output;
-            y[index] = finish(sum, model_b2, output, nullptr, 0, slope);
-        }
+  const real* model_b2 = b2 + model * outputs;
+  for (int64 output = threadIdx.x; output < outputs; output += THREADS) {
+    real weights[LATENT];
+#pragma unroll
+    for (int l = 0; l < LATENT; ++l) weights[l] = W2[l * outputs + output];
+#pragma unroll
+    for (int s = 0; s < SAMPLES; ++s) {
+      if (first + s >= samples) continue;
+      real sum = 0;
+#pragma unroll
+      for (int l = 0; l < LATENT; ++l) sum += codes[s * LATENT + l] * weights[l];
+      const int64 index = (model * samples + first + s) * outputs + output;
+      y[index] = finish(sum, model_b2, output, nullptr, 0, slope);
     }
+  }
 }
 
 // dy → dz, dx. The forward pass backwards, with the same threads: a block makes du of SAMPLES
@@ -121,64 +119,63 @@ extern "C" __global__ void __launch_bounds__(THREADS) bottleneck(
 // Reads dy, y, x once, W1 and W2 once a block; writes dz and dx. grid as in the forward pass.
 extern "C" __global__ void __launch_bounds__(THREADS) bottleneck_adjoint(
     const real* dy, const real* y, const real* W1, const real* W2, const real* u,
-    const real* lengths, const real* x, real* dz, real* dx, size samples, size inputs,
-    size outputs, size x_models, real slope, real x_slope)
-{
-    __shared__ real parts[WARPS][CODES];
-    __shared__ real codes[CODES];
-    __shared__ real alongs[SAMPLES];
-    const size model = blockIdx.z, first = (size)blockIdx.x * SAMPLES;
-    W1 += model * inputs * LATENT;
-    W2 += model * LATENT * outputs;
+    const real* lengths, const real* x, real* dz, real* dx, int64 samples, int64 inputs,
+    int64 outputs, int64 x_models, real slope, real x_slope) {
+  __shared__ real parts[WARPS][CODES];
+  __shared__ real codes[CODES];
+  __shared__ real alongs[SAMPLES];
+  const int64 model = blockIdx.z, first = (int64)blockIdx.x * SAMPLES;
+  W1 += model * inputs * LATENT;
+  W2 += model * LATENT * outputs;
 
-    real sums[SAMPLES][LATENT] = {};
-    for (size output = threadIdx.x; output < outputs; output += THREADS) {
-        real weights[LATENT];
-        #pragma unroll
-        for (int l = 0; l < LATENT; ++l) weights[l] = W2[l * outputs + output];
-        #pragma unroll
-        for (int s = 0; s < SAMPLES; ++s) {
-            if (first + s >= samples) continue;
-            const size index = (model * samples + first + s) * outputs + output;
-            const real gradient = gated(dy[index], y, index, slope);
-            #pragma unroll
-            for (int l = 0; l < LATENT; ++l) sums[s][l] += gradient * weights[l];
-        }
+  real sums[SAMPLES][LATENT] = {};
+  for (int64 output = threadIdx.x; output < outputs; output += THREADS) {
+    real weights[LATENT];
+#pragma unroll
+    for (int l = 0; l < LATENT; ++l) weights[l] = W2[l * outputs + output];
+#pragma unroll
+    for (int s = 0; s < SAMPLES; ++s) {
+      if (first + s >= samples) continue;
+      const int64 index = (model * samples + first + s) * outputs + output;
+      const real gradient = gated(dy[index], y, index, slope);
+#pragma unroll
+      for (int l = 0; l < LATENT; ++l) sums[s][l] += gradient * weights[l];
     }
-    add_over_block(sums, parts, codes);  // du
+  }
+  add_over_block(sums, parts, codes);  // du
 
-    const int sample = threadIdx.x / LATENT, latent = threadIdx.x % LATENT;
-    const bool mine = threadIdx.x < CODES && first + sample < samples;
-    const size row = model * samples + first + sample;
-    if (threadIdx.x < SAMPLES && first + threadIdx.x < samples) {
-        const real* unit = u + (model * samples + first + threadIdx.x) * LATENT;
-        real along = 0;
-        for (int l = 0; l < LATENT; ++l) along += unit[l] * codes[threadIdx.x * LATENT + l];
-        alongs[threadIdx.x] = along;
-    }
-    __syncthreads();
-    if (mine) {
-        const real tangent = codes[threadIdx.x] - u[row * LATENT + latent] * alongs[sample];
-        codes[threadIdx.x] = tangent / lengths[row];
-        dz[row * LATENT + latent] = codes[threadIdx.x];
-    }
-    __syncthreads();
+  const int sample = threadIdx.x / LATENT, latent = threadIdx.x % LATENT;
+  const bool mine = threadIdx.x < CODES && first + sample < samples;
+  const int64 row = model * samples + first + sample;
+  if (threadIdx.x < SAMPLES && first + threadIdx.x < samples) {
+    const real* unit = u + (model * samples + first + threadIdx.x) * LATENT;
+    real along = 0;
+    for (int l = 0; l < LATENT; ++l) along += unit[l] * codes[threadIdx.x * LATENT + l];
+    alongs[threadIdx.x] = along;
+  }
+  __syncthreads();
+  if (mine) {
+    const real tangent = codes[threadIdx.x] - u[row * LATENT + latent] * alongs[sample];
+    codes[threadIdx.x] = tangent / lengths[row];
+    dz[row * LATENT + latent] = codes[threadIdx.x];
+  }
+  __syncthreads();
 
-    for (size input = threadIdx.x; input < inputs; input += THREADS) {
-        real weights[LATENT];
-        #pragma unroll
-        for (int l = 0; l < LATENT; ++l) weights[l] = W1[input * LATENT + l];
-        #pragma unroll
-        for (int s = 0; s < SAMPLES; ++s) {
-            if (first + s >= samples) continue;
-            real sum = 0;
-            #pragma unroll
-            for (int l = 0; l < LATENT; ++l) sum += codes[s * LATENT + l] * weights[l];
-            const size index = (first + s) * inputs + input;
-            const real* gate = x ? x + model * x_models : nullptr;
-            dx[model * samples * inputs + index] = gated(sum, gate, index, x_slope);
-        }
+  for (int64 input = threadIdx.x; input < inputs; input += THREADS) {
+    real weights[LATENT];
+#pragma unroll
+    for (int l = 0; l < LATENT; ++l) weights[l] = W1[input * LATENT + l];
+#pragma unroll
+    for (int s = 0; s < SAMPLES; ++s) {
+      if (first + s >= samples) continue;
+      real sum = 0;
+#pragma unroll
+      for (int l = 0; l < LATENT; ++l) sum += codes[s * LATENT + l] * weights[l];
+      const int64 index = (first + s) * inputs + input;
+      const real* gate = x ? x + model * x_models : nullptr;
+      dx[model * samples * inputs + index] = gated(sum, gate, index, x_slope);
     }
+  }
 }
 
 // dW1, db1, dW2, db2: sums over the samples.
@@ -189,45 +186,44 @@ extern "C" __global__ void __launch_bounds__(THREADS) bottleneck_adjoint(
 // adds those of the eight warps in order. Reads dy, y and x once, u and dz once a block; writes
 // the gradients. grid (⌈(max(inputs, outputs) + 1)/32⌉, 2 sides, models).
 extern "C" __global__ void __launch_bounds__(THREADS) bottleneck_gradients(
-    const real* x, const real* dy, const real* y, const real* u, const real* dz,
-    real* dW1, real* db1, real* dW2, real* db2, size samples, size inputs, size outputs,
-    size x_models, real slope)
-{
-    __shared__ real parts[WARPS][LATENT + 1][32];
-    const bool y_side = blockIdx.y == 0;
-    const size model = blockIdx.z, features = y_side ? outputs : inputs;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const size feature = (size)blockIdx.x * 32 + lane;
-    const real* codes = (y_side ? u : dz) + model * samples * LATENT;
+    const real* x, const real* dy, const real* y, const real* u, const real* dz, real* dW1,
+    real* db1, real* dW2, real* db2, int64 samples, int64 inputs, int64 outputs, int64 x_models,
+    real slope) {
+  __shared__ real parts[WARPS][LATENT + 1][32];
+  const bool y_side = blockIdx.y == 0;
+  const int64 model = blockIdx.z, features = y_side ? outputs : inputs;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64 feature = (int64)blockIdx.x * 32 + lane;
+  const real* codes = (y_side ? u : dz) + model * samples * LATENT;
 
-    real sums[LATENT + 1] = {};
-    for (size sample = warp; sample < samples; sample += WARPS) {
-        const size index = sample * features + feature;
-        real value = !y_side && feature == features ? 1 : 0;
-        if (feature < features && y_side) {
-            const size at = model * samples * outputs + index;
-            value = gated(dy[at], y, at, slope);
-        } else if (feature < features)
-            value = x[model * x_models + index];
-        #pragma unroll
-        for (int l = 0; l < LATENT; ++l) sums[l] += value * codes[sample * LATENT + l];
-        sums[LATENT] += value;
-    }
-    #pragma unroll
-    for (int l = 0; l <= LATENT; ++l) parts[warp][l][lane] = sums[l];
-    __syncthreads();
-    if (warp > 0 || feature > features || (y_side && feature == features)) return;
-    #pragma unroll
-    for (int l = 0; l <= LATENT; ++l) {
-        real sum = parts[0][l][lane];
-        for (int w = 1; w < WARPS; ++w) sum += parts[w][l][lane];
-        if (y_side && l < LATENT)
-            dW2[(model * LATENT + l) * outputs + feature] = sum;
-        else if (y_side)
-            db2[model * outputs + feature] = sum;
-        else if (l < LATENT && feature < features)
-            dW1[(model * inputs + feature) * LATENT + l] = sum;
-        else if (l < LATENT)
-            db1[model * LATENT + l] = sum;
-    }
+  real sums[LATENT + 1] = {};
+  for (int64 sample = warp; sample < samples; sample += WARPS) {
+    const int64 index = sample * features + feature;
+    real value = !y_side && feature == features ? 1 : 0;
+    if (feature < features && y_side) {
+      const int64 at = model * samples * outputs + index;
+      value = gated(dy[at], y, at, slope);
+    } else if (feature < features)
+      value = x[model * x_models + index];
+#pragma unroll
+    for (int l = 0; l < LATENT; ++l) sums[l] += value * codes[sample * LATENT + l];
+    sums[LATENT] += value;
+  }
+#pragma unroll
+  for (int l = 0; l <= LATENT; ++l) parts[warp][l][lane] = sums[l];
+  __syncthreads();
+  if (warp > 0 || feature > features || (y_side && feature == features)) return;
+#pragma unroll
+  for (int l = 0; l <= LATENT; ++l) {
+    real sum = parts[0][l][lane];
+    for (int w = 1; w < WARPS; ++w) sum += parts[w][l][lane];
+    if (y_side && l < LATENT)
+      dW2[(model * LATENT + l) * outputs + feature] = sum;
+    else if (y_side)
+      db2[model * outputs + feature] = sum;
+    else if (l < LATENT && feature < features)
+      dW1[(model * inputs + feature) * LATENT + l] = sum;
+    else if (l < LATENT)
+      db1[model * LATENT + l] = sum;
+  }
 }

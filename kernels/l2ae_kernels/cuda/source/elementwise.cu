@@ -10,23 +10,22 @@
 // Each thread reads one number of each part, of `below` and of the bias, and writes one; threads
 // side by side have numbers side by side. grid (blocks, 1, models).
 extern "C" __global__ void finish_sums(
-    const real* parts, real* y, size elements, size features, int count, size part_stride,
-    size parts_models, const real* bias, size bias_models, const real* below, real slope)
-{
-    const size model = blockIdx.z;
-    parts += model * parts_models;
-    const real* model_bias = bias ? bias + model * bias_models : nullptr;
-    const size threads = (size)gridDim.x * blockDim.x;
-    for (size i = (size)blockIdx.x * blockDim.x + threadIdx.x; i < elements; i += threads) {
-        real sum = parts[i];
-        for (int s = 1; s < count; ++s) sum += parts[s * part_stride + i];
-        const size feature = bias ? i % features : 0;
-        const size index = model * elements + i;
-        y[index] = finish(sum, model_bias, feature, below, index, slope);
-    }
+    const real* parts, real* y, int64 elements, int64 features, int count, int64 part_stride,
+    int64 parts_models, const real* bias, int64 bias_models, const real* below, real slope) {
+  const int64 model = blockIdx.z;
+  parts += model * parts_models;
+  const real* model_bias = bias ? bias + model * bias_models : nullptr;
+  const int64 threads = (int64)gridDim.x * blockDim.x;
+  for (int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x; i < elements; i += threads) {
+    real sum = parts[i];
+    for (int s = 1; s < count; ++s) sum += parts[s * part_stride + i];
+    const int64 feature = bias ? i % features : 0;
+    const int64 index = model * elements + i;
+    y[index] = finish(sum, model_bias, feature, below, index, slope);
+  }
 }
 
-#define THREADS 256
+constexpr int THREADS = 256;
 
 // sums[feature] = Σ over rows of dy (rows, features): the gradient of a bias, in parts.
 //
@@ -36,22 +35,21 @@ extern "C" __global__ void finish_sums(
 // the n sums from shared memory in order. Reads one number a row, writes one number a block and
 // feature; finish_sums adds the parts. grid (parts, ⌈features/256⌉, models).
 extern "C" __global__ void __launch_bounds__(THREADS) column_sums(
-    const real* dy, real* sums, size rows, size features, size rows_of_part, size dy_models)
-{
-    __shared__ real lane_sums[THREADS];
-    const size first = (size)blockIdx.y * THREADS;
-    const int width = (int)min((size)THREADS, features - first);
-    const int lanes = THREADS / width;
-    const int lane = threadIdx.x / width, feature = threadIdx.x % width;
-    const size begin = blockIdx.x * rows_of_part, end = min(rows, begin + rows_of_part);
-    const real* from = dy + blockIdx.z * dy_models + first + feature;
-    real sum = 0;
-    if (lane < lanes)
-        for (size row = begin + lane; row < end; row += lanes) sum += from[row * features];
-    lane_sums[threadIdx.x] = sum;
-    __syncthreads();
-    if (lane > 0) return;
-    for (int l = 1; l < lanes; ++l) sum += lane_sums[l * width + feature];
-    const size part_and_model = (size)blockIdx.x * gridDim.z + blockIdx.z;
-    sums[part_and_model * features + first + feature] = sum;
+    const real* dy, real* sums, int64 rows, int64 features, int64 rows_of_part, int64 dy_models) {
+  __shared__ real lane_sums[THREADS];
+  const int64 first = (int64)blockIdx.y * THREADS;
+  const int width = (int)min((int64)THREADS, features - first);
+  const int lanes = THREADS / width;
+  const int lane = threadIdx.x / width, feature = threadIdx.x % width;
+  const int64 begin = blockIdx.x * rows_of_part, end = min(rows, begin + rows_of_part);
+  const real* from = dy + blockIdx.z * dy_models + first + feature;
+  real sum = 0;
+  if (lane < lanes)
+    for (int64 row = begin + lane; row < end; row += lanes) sum += from[row * features];
+  lane_sums[threadIdx.x] = sum;
+  __syncthreads();
+  if (lane > 0) return;
+  for (int l = 1; l < lanes; ++l) sum += lane_sums[l * width + feature];
+  const int64 part_and_model = (int64)blockIdx.x * gridDim.z + blockIdx.z;
+  sums[part_and_model * features + first + feature] = sum;
 }

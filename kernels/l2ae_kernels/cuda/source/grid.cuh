@@ -21,7 +21,9 @@ __device__ __forceinline__ void grid_barrier(unsigned* counter) {
     unsigned arrived;
     do {
       asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
-                   : "=r"(arrived) : "l"(__cvta_generic_to_global(counter)) : "memory");
+                   : "=r"(arrived)
+                   : "l"(__cvta_generic_to_global(counter))
+                   : "memory");
     } while (arrived < complete);
     __threadfence();
   }

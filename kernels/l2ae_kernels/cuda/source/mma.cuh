@@ -12,7 +12,9 @@
 
 namespace mma {
 
-struct Cell { int row, column; };
+struct Cell {
+  int row, column;
+};
 
 // Where register i of a lane lies. For bf16 this is the low half of the register; its high half is
 // one column further in A, one row further in B.
@@ -50,8 +52,8 @@ __device__ __forceinline__ unsigned to_bf16(float low, float high) {
   return bits;
 }
 
-__device__ __forceinline__ void tf32(float (&d)[4], const unsigned (&a)[4],
-                                     const unsigned (&b)[2]) {
+__device__ __forceinline__ void tf32(
+    float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -59,8 +61,8 @@ __device__ __forceinline__ void tf32(float (&d)[4], const unsigned (&a)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-__device__ __forceinline__ void bf16(float (&d)[4], const unsigned (&a)[4],
-                                     const unsigned (&b)[2]) {
+__device__ __forceinline__ void bf16(
+    float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

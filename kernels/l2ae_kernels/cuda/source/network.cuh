@@ -6,16 +6,12 @@
 
 #pragma once
 
-#include "real.cuh"
-
-typedef REAL real;
-typedef long long size;  // of arrays and offsets: 70,000 images have more than 2^31 features
+#include "types.cuh"
 
 // The adjoint of an activation whose output is y: `value` where y is positive, else slope · value.
 // A null y is no activation.
-__device__ __forceinline__ real gated(real value, const real* y, size index, real slope)
-{
-    return !y || y[index] > 0 ? value : slope * value;
+__device__ __forceinline__ real gated(real value, const real* y, int64 index, real slope) {
+  return !y || y[index] > 0 ? value : slope * value;
 }
 
 // The epilogue: what becomes of a finished sum before it is written.
@@ -25,10 +21,9 @@ __device__ __forceinline__ real gated(real value, const real* y, size index, rea
 //
 // A null bias adds nothing; slope 1 is no activation, 0 is ReLU. Reads one number of `bias` and one
 // of `y`, where they are given.
-__device__ __forceinline__ real finish(
-    real sum, const real* bias, size feature, const real* y, size index, real slope)
-{
-    const real value = bias ? sum + bias[feature] : sum;
-    if (y) return gated(value, y, index, slope);
-    return value > 0 ? value : slope * value;
+__device__ __forceinline__ real
+finish(real sum, const real* bias, int64 feature, const real* y, int64 index, real slope) {
+  const real value = bias ? sum + bias[feature] : sum;
+  if (y) return gated(value, y, index, slope);
+  return value > 0 ? value : slope * value;
 }

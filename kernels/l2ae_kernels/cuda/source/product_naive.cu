@@ -15,22 +15,20 @@
 #include "network.cuh"
 
 extern "C" __global__ void product_naive(
-    const real* A, const real* B, real* C, size rows, size columns, size depth,
-    size A_models, size B_models, size C_models,
-    const real* bias, size bias_models, const real* y, real slope,
-    size A_row, size A_depth, size B_column, size B_depth)
-{
-    const size row = (size)blockIdx.x * blockDim.y + threadIdx.y;
-    const size column = (size)blockIdx.y * blockDim.x + threadIdx.x;
-    const size model = blockIdx.z;
-    if (row >= rows || column >= columns) return;
-    A += model * A_models;
-    B += model * B_models;
-    real sum = 0;
-    for (size d = 0; d < depth; ++d) {
-        sum += A[row * A_row + d * A_depth] * B[column * B_column + d * B_depth];
-    }
-    const size index = model * C_models + row * columns + column;
-    const real* model_bias = bias ? bias + model * bias_models : nullptr;
-    C[index] = finish(sum, model_bias, column, y, index, slope);
+    const real* A, const real* B, real* C, int64 rows, int64 columns, int64 depth, int64 A_models,
+    int64 B_models, int64 C_models, const real* bias, int64 bias_models, const real* y, real slope,
+    int64 A_row, int64 A_depth, int64 B_column, int64 B_depth) {
+  const int64 row = (int64)blockIdx.x * blockDim.y + threadIdx.y;
+  const int64 column = (int64)blockIdx.y * blockDim.x + threadIdx.x;
+  const int64 model = blockIdx.z;
+  if (row >= rows || column >= columns) return;
+  A += model * A_models;
+  B += model * B_models;
+  real sum = 0;
+  for (int64 d = 0; d < depth; ++d) {
+    sum += A[row * A_row + d * A_depth] * B[column * B_column + d * B_depth];
+  }
+  const int64 index = model * C_models + row * columns + column;
+  const real* model_bias = bias ? bias + model * bias_models : nullptr;
+  C[index] = finish(sum, model_bias, column, y, index, slope);
 }

@@ -16,11 +16,11 @@
 
 #include "network.cuh"
 
-#define TILE 64
-#define DEPTH 16
-#define THREADS 128
-#define ROWS 8     // of a thread
-#define COLUMNS 4  // of a thread
+constexpr int TILE = 64;
+constexpr int DEPTH = 16;
+constexpr int THREADS = 128;
+constexpr int ROWS = 8;     // of a thread
+constexpr int COLUMNS = 4;  // of a thread
 
 // On a multiprocessor: at most 128 registers a thread of float, 168 of double. Without a limit
 // sm_100 takes 167 for float, and has room for three blocks.
@@ -29,66 +29,64 @@ constexpr int BLOCKS = sizeof(real) == 4 ? 4 : 3;
 // Copy TILE lines (rows of A, columns of B) by DEPTH of an operand to tile[d][line].
 template <bool by_depth>
 __device__ __forceinline__ void load(
-    real (*tile)[TILE + 4], const real* from, size first, size lines, size d0, size end, size depth)
-{
-    #pragma unroll
-    for (int i = threadIdx.x; i < TILE * DEPTH; i += THREADS) {
-        const int line = by_depth ? i / DEPTH : i % TILE;
-        const int d = by_depth ? i % DEPTH : i / TILE;
-        const size l = first + line, k = d0 + d;
-        const size offset = by_depth ? l * depth + k : k * lines + l;
-        tile[d][line] = l < lines && k < end ? from[offset] : 0;
-    }
+    real (*tile)[TILE + 4], const real* from, int64 first, int64 lines, int64 d0, int64 end,
+    int64 depth) {
+#pragma unroll
+  for (int i = threadIdx.x; i < TILE * DEPTH; i += THREADS) {
+    const int line = by_depth ? i / DEPTH : i % TILE;
+    const int d = by_depth ? i % DEPTH : i / TILE;
+    const int64 l = first + line, k = d0 + d;
+    const int64 offset = by_depth ? l * depth + k : k * lines + l;
+    tile[d][line] = l < lines && k < end ? from[offset] : 0;
+  }
 }
 
 // Arguments as in rung 1, but for the order of the operands, which is compiled in: A_BY_DEPTH and
 // B_BY_DEPTH say whether the depths of an operand lie side by side in memory. C is (splits, models,
 // rows, columns), depth_of_split a multiple of DEPTH.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) product_tiled(
-    const real* A, const real* B, real* C, size rows, size columns, size depth,
-    size A_models, size B_models, size C_models,
-    const real* bias, size bias_models, const real* y, real slope,
-    int models, size depth_of_split)
-{
-    __shared__ __align__(16) real A_tile[DEPTH][TILE + 4];
-    __shared__ __align__(16) real B_tile[DEPTH][TILE + 4];
-    const size first_row = (size)blockIdx.x * TILE, first_column = (size)blockIdx.y * TILE;
-    const int model = blockIdx.z % models, split = blockIdx.z / models;
-    const size begin = split * depth_of_split, end = min(depth, begin + depth_of_split);
-    const int row = threadIdx.x / (TILE / COLUMNS) * ROWS;
-    const int column = threadIdx.x % (TILE / COLUMNS) * COLUMNS;
-    A += model * A_models;
-    B += model * B_models;
+    const real* A, const real* B, real* C, int64 rows, int64 columns, int64 depth, int64 A_models,
+    int64 B_models, int64 C_models, const real* bias, int64 bias_models, const real* y, real slope,
+    int models, int64 depth_of_split) {
+  __shared__ __align__(16) real A_tile[DEPTH][TILE + 4];
+  __shared__ __align__(16) real B_tile[DEPTH][TILE + 4];
+  const int64 first_row = (int64)blockIdx.x * TILE, first_column = (int64)blockIdx.y * TILE;
+  const int model = blockIdx.z % models, split = blockIdx.z / models;
+  const int64 begin = split * depth_of_split, end = min(depth, begin + depth_of_split);
+  const int row = threadIdx.x / (TILE / COLUMNS) * ROWS;
+  const int column = threadIdx.x % (TILE / COLUMNS) * COLUMNS;
+  A += model * A_models;
+  B += model * B_models;
 
-    real sums[ROWS][COLUMNS] = {};
-    for (size d0 = begin; d0 < end; d0 += DEPTH) {
-        load<A_BY_DEPTH>(A_tile, A, first_row, rows, d0, end, depth);
-        load<B_BY_DEPTH>(B_tile, B, first_column, columns, d0, end, depth);
-        __syncthreads();
-        #pragma unroll
-        for (int d = 0; d < DEPTH; ++d) {
-            real a[ROWS], b[COLUMNS];
-            #pragma unroll
-            for (int r = 0; r < ROWS; ++r) a[r] = A_tile[d][row + r];
-            #pragma unroll
-            for (int c = 0; c < COLUMNS; ++c) b[c] = B_tile[d][column + c];
-            #pragma unroll
-            for (int r = 0; r < ROWS; ++r)
-                #pragma unroll
-                for (int c = 0; c < COLUMNS; ++c) sums[r][c] += a[r] * b[c];
-        }
-        __syncthreads();
+  real sums[ROWS][COLUMNS] = {};
+  for (int64 d0 = begin; d0 < end; d0 += DEPTH) {
+    load<A_BY_DEPTH>(A_tile, A, first_row, rows, d0, end, depth);
+    load<B_BY_DEPTH>(B_tile, B, first_column, columns, d0, end, depth);
+    __syncthreads();
+#pragma unroll
+    for (int d = 0; d < DEPTH; ++d) {
+      real a[ROWS], b[COLUMNS];
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r) a[r] = A_tile[d][row + r];
+#pragma unroll
+      for (int c = 0; c < COLUMNS; ++c) b[c] = B_tile[d][column + c];
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+        for (int c = 0; c < COLUMNS; ++c) sums[r][c] += a[r] * b[c];
     }
+    __syncthreads();
+  }
 
-    const real* model_bias = bias ? bias + model * bias_models : nullptr;
-    #pragma unroll
-    for (int r = 0; r < ROWS; ++r) {
-        #pragma unroll
-        for (int c = 0; c < COLUMNS; ++c) {
-            const size i = first_row + row + r, j = first_column + column + c;
-            if (i >= rows || j >= columns) continue;
-            const size index = blockIdx.z * C_models + i * columns + j;
-            C[index] = finish(sums[r][c], model_bias, j, y, index, slope);
-        }
+  const real* model_bias = bias ? bias + model * bias_models : nullptr;
+#pragma unroll
+  for (int r = 0; r < ROWS; ++r) {
+#pragma unroll
+    for (int c = 0; c < COLUMNS; ++c) {
+      const int64 i = first_row + row + r, j = first_column + column + c;
+      if (i >= rows || j >= columns) continue;
+      const int64 index = blockIdx.z * C_models + i * columns + j;
+      C[index] = finish(sums[r][c], model_bias, j, y, index, slope);
     }
+  }
 }

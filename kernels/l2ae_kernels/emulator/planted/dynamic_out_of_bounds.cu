@@ -1,5 +1,6 @@
 // The larger of each number and its right neighbour in the block.
-extern "C" __global__ void dynamic_out_of_bounds(const float* x, float* y, unsigned* counter, int n) {
+extern "C" __global__ void dynamic_out_of_bounds(
+    const float* x, float* y, unsigned* counter, int n) {
   extern __shared__ float rows[];  // 64 numbers
   int t = threadIdx.x, i = blockIdx.x * 64 + t;
   rows[t] = x[i];

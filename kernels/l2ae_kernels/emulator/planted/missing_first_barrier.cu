@@ -1,5 +1,6 @@
 // Each block turns 64 numbers around.
-extern "C" __global__ void missing_first_barrier(const float* x, float* y, unsigned* counter, int n) {
+extern "C" __global__ void missing_first_barrier(
+    const float* x, float* y, unsigned* counter, int n) {
   __shared__ float kept[64];
   int t = threadIdx.x, i = blockIdx.x * 64 + t;
   kept[t] = x[i];

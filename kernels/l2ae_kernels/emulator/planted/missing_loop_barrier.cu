@@ -1,5 +1,6 @@
 // A block sums its 64 numbers in a tree.
-extern "C" __global__ void missing_loop_barrier(const float* x, float* y, unsigned* counter, int n) {
+extern "C" __global__ void missing_loop_barrier(
+    const float* x, float* y, unsigned* counter, int n) {
   __shared__ float sums[64];
   int t = threadIdx.x;
   sums[t] = x[blockIdx.x * 64 + t];

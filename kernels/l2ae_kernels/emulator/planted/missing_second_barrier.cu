@@ -1,5 +1,6 @@
 // Each thread adds what its neighbour read, tile by tile; y[t] is the sum over tiles.
-extern "C" __global__ void missing_second_barrier(const float* x, float* y, unsigned* counter, int n) {
+extern "C" __global__ void missing_second_barrier(
+    const float* x, float* y, unsigned* counter, int n) {
   __shared__ float tile[64];
   int t = threadIdx.x;
   float sum = 0.0f;

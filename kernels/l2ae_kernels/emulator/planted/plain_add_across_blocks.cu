@@ -1,5 +1,6 @@
 // The sum of all numbers.
-extern "C" __global__ void plain_add_across_blocks(const float* x, float* y, unsigned* counter, int n) {
+extern "C" __global__ void plain_add_across_blocks(
+    const float* x, float* y, unsigned* counter, int n) {
   int t = threadIdx.x;
   float sum = x[blockIdx.x * 64 + t];
   __shared__ float sums[64];
