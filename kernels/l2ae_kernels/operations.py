@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from l2ae_kernels.arrays import Array, Place, get_place
+from l2ae_kernels.geometry import Geometry
 
 if TYPE_CHECKING:
     from l2ae_kernels.cpu.codegen.vectors import Vectors
@@ -25,6 +26,18 @@ DTypes: TypeAlias = frozenset[np.dtype[Any]]
 REAL: DTypes = frozenset({np.dtype("float32"), np.dtype("float64")})
 F32: DTypes = frozenset({np.dtype("float32")})
 ANY: DTypes = frozenset({*REAL, np.dtype("complex128")})
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Which inputs a rung takes, of those with its dtype where it runs."""
+
+    target: str  # of a function of x and the geometry that says whether it takes them
+    words: str
+
+    def holds(self, x: Array, geometry: Geometry | None) -> bool:
+        """Whether the rung takes x with this geometry."""
+        return bool(_imported(self.target)(x, geometry))
 
 
 @dataclass(frozen=True)
@@ -37,21 +50,29 @@ class Implementation:
     emitted: bool = False  # then it is left out where there are no vectors to emit for
     on: Place | None = "cpu"  # where its arrays live; None: anywhere
     reduced_precision: bool = False  # products with fewer bits than x: taken only if named
+    limit: Limit | None = None  # which shapes it takes; None: all
 
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The function, imported at the first use."""
-        module, _, name = self.target.partition(":")
-        found: Callable[..., Any] = getattr(import_module(f"l2ae_kernels.{module}"), name)
+        found = _imported(self.target)
         return partial(found, **self.options) if self.options else found
 
-    def takes(self, x: Array) -> bool:
-        """Whether it can run on x, where x is."""
+    def takes(self, x: Array, geometry: Geometry | None = None) -> bool:
+        """Whether it can run on x, where x is; `geometry` is that of a correlation, else None."""
         return (
             x.dtype in self.dtypes
             and self.on in (None, get_place(x))
             and not (self.emitted and _vectors() is None)
+            and (self.limit is None or self.limit.holds(x, geometry))
         )
+
+
+def _imported(target: str) -> Callable[..., Any]:
+    """The function "module:attribute"."""
+    module, _, name = target.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"l2ae_kernels.{module}"), name)
+    return found
 
 
 def _vectors() -> "Vectors | None":
@@ -73,31 +94,37 @@ def _products(name: str) -> dict[str, Implementation]:
     }  # fmt: skip
 
 
+def _winograd(name: str) -> Implementation:
+    """The rung of Winograd's filtering."""
+    limit = Limit(
+        "cpu.microkernels.filtered_ops:takes",
+        "kernels of 4 to 6 taps an axis at stride 2, whole vectors of channels, whole tiles of "
+        "outputs, and images that tiles of 4 x 4 outputs cover with fewer products",
+    )
+    return Implementation(f"cpu.microkernels.filtered_ops:{name}", F32, emitted=True, limit=limit)
+
+
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "correlate": {
         "reference": Implementation("reference.conv:correlate", ANY, on=None),
         "im2col": Implementation("cpu.numba.conv:correlate", options={"tiled": False}),
         "tiled": Implementation("cpu.numba.conv:correlate"),
         "register": Implementation("cpu.microkernels.ops:correlate", F32, emitted=True),
-        "winograd": Implementation("cpu.microkernels.filtered_ops:correlate", F32, emitted=True),
+        "winograd": _winograd("correlate"),
     },
     "correlate_adjoint_x": {
         "reference": Implementation("reference.conv:correlate_adjoint_x", ANY, on=None),
         "im2col": Implementation("cpu.numba.conv:correlate_adjoint_x", options={"tiled": False}),
         "tiled": Implementation("cpu.numba.conv:correlate_adjoint_x"),
         "register": Implementation("cpu.microkernels.ops:correlate_adjoint_x", F32, emitted=True),
-        "winograd": Implementation(
-            "cpu.microkernels.filtered_ops:correlate_adjoint_x", F32, emitted=True
-        ),
+        "winograd": _winograd("correlate_adjoint_x"),
     },
     "correlate_adjoint_W": {
         "reference": Implementation("reference.conv:correlate_adjoint_W", ANY, on=None),
         "im2col": Implementation("cpu.numba.conv:correlate_adjoint_W", options={"tiled": False}),
         "tiled": Implementation("cpu.numba.conv:correlate_adjoint_W"),
         # turning sums back into dW costs more than it saves, unless once for many micro-batches
-        "winograd": Implementation(
-            "cpu.microkernels.filtered_ops:correlate_adjoint_W", F32, emitted=True
-        ),
+        "winograd": _winograd("correlate_adjoint_W"),
         "register": Implementation("cpu.microkernels.ops:correlate_adjoint_W", F32, emitted=True),
     },
     "dense": {
@@ -181,11 +208,13 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
 }
 
 
-def pick(operation: str, x: Array, impl: str | None = None) -> Callable[..., Any]:
+def pick(
+    operation: str, x: Array, impl: str | None = None, geometry: Geometry | None = None
+) -> Callable[..., Any]:
     """Return the fastest function of `operation` that takes x where it is, or the rung named.
 
-    Raises ValueError for an unknown operation or rung, and for a dtype or a place of x that it does
-    not take.
+    Raises ValueError for an unknown operation or rung, and for a dtype, a device or a geometry that
+    it does not take: a rung that is named never hands x to another.
     """
     rungs = IMPLEMENTATIONS.get(operation) if isinstance(operation, str) else None
     if rungs is None:
@@ -194,9 +223,11 @@ def pick(operation: str, x: Array, impl: str | None = None) -> Callable[..., Any
         raise ValueError(f"{operation}: implementation {impl!r} is not one of {list(rungs)}")
     for name in reversed(rungs):
         chosen = impl == name or (impl is None and not rungs[name].reduced_precision)
-        if chosen and rungs[name].takes(x):
+        if chosen and rungs[name].takes(x, geometry):
             return rungs[name].function
-    wanted = (
-        f"{operation}: no implementation {impl or 'at all'} for dtype {x.dtype} on {get_place(x)}"
-    )
-    raise ValueError(f"{wanted} and vectors {getattr(_vectors(), 'name', 'none')!r}")
+    vectors = getattr(_vectors(), "name", "none")
+    found = f"dtype {x.dtype} on {get_place(x)} and vectors {vectors!r}"
+    limit = rungs[impl].limit if impl else None
+    if limit is not None:
+        found += f" with {geometry}: it takes {limit.words}"
+    raise ValueError(f"{operation}: no implementation {impl or 'at all'} for {found}")

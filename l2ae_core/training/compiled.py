@@ -30,7 +30,7 @@ from l2ae_core.training.stages import Linear, Stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels import calls
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, Images
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.elementwise import SQUARED_ERROR
 from l2ae_kernels.cpu.microkernels.filtering import Filtering
 from l2ae_kernels.cpu.microkernels.library import library
@@ -38,6 +38,7 @@ from l2ae_kernels.cpu.microkernels.ops import address
 from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.geometry import Images
 
 ALIGNMENT = 16  # floats: a cache line
 HUGE_PAGE = 1 << 19  # floats: 2 MB

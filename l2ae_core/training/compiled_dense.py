@@ -30,7 +30,7 @@ from l2ae_core.training.stages import LatentGrad, Linear, Stage, code_stage
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.machine_code import Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, Images, sum_rows
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, sum_rows
 from l2ae_kernels.cpu.microkernels.dense_calls import (
     Gradient,
     Weights,
@@ -41,6 +41,7 @@ from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import address
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.geometry import Images
 
 SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache
 HANDS = 16  # into which panels are dealt, so that threads with equally many have equal work

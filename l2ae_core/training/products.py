@@ -14,8 +14,9 @@ from typing import Protocol
 
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels import calls, dense_calls
-from l2ae_kernels.cpu.microkernels.calls import Call, Geometry, Images
+from l2ae_kernels.cpu.microkernels.calls import Call
 from l2ae_kernels.cpu.microkernels.filtering import Filtering
+from l2ae_kernels.geometry import Geometry, Images
 
 
 class Products(Protocol):

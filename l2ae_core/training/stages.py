@@ -28,7 +28,7 @@ from l2ae_core.layers import (
 from l2ae_core.layers.base import is_exactly
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.microkernels.calls import Geometry
+from l2ae_kernels.geometry import Geometry
 
 # (first, u) -> du: what a second loss, on the codes u (n, D) of the samples first, first + 1, … of
 # a batch, adds to their gradient. A step calls it once for each sample, maybe from several threads.

@@ -3,22 +3,28 @@
 import numpy as np
 
 from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
-from l2ae_kernels.operations import IMPLEMENTATIONS
+from l2ae_kernels.geometry import Geometry
+from l2ae_kernels.operations import IMPLEMENTATIONS, Implementation
 
 # Sums of up to some thousand products of standard normals, whatever their order, and by Winograd's
 # filtering: a few hundred units in the last place of the largest result.
 TOLERANCE = {"float32": 2e-5, "float64": 2e-14}
 
 
-def rungs(operation: str, dtype: str) -> list[tuple[str, str]]:
-    """Every CPU rung above the reference that takes the data type, with the vectors to force."""
-    table = IMPLEMENTATIONS[operation].items()
+def rungs(operation: str, dtype: str, geometry: Geometry | None = None) -> list[tuple[str, str]]:
+    """Every CPU rung above the reference that takes the data, with the vectors to force."""
     return [
-        (name, vectors)
-        for name, rung in table
-        if name != "reference" and rung.on == "cpu" and np.dtype(dtype) in rung.dtypes
-        for vectors in (SETS if rung.emitted else ["none"])
+        (name, instructions)
+        for name, rung in IMPLEMENTATIONS[operation].items()
+        if name != "reference"
+        for instructions in (SETS if rung.emitted else ["none"])
+        if _takes(rung, dtype, instructions, geometry)
     ]
+
+
+def _takes(rung: Implementation, dtype: str, instructions: str, geometry: Geometry | None) -> bool:
+    with vectors(instructions):
+        return rung.takes(np.empty(0, dtype), geometry)
 
 
 def forced(function, rung, *arguments, **named):

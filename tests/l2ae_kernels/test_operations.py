@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
+from l2ae_kernels.cpu.codegen.vectors import SETS
 from l2ae_kernels.cpu.threads import MOST, WORTH_A_THREAD, threads, use_threads
+from l2ae_kernels.geometry import Geometry, output_size
 from l2ae_kernels.operations import pick
 from l2ae_kernels.reference.optim import AdamSettings
 
@@ -20,9 +22,22 @@ CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding
     (2, (4, 9), 3, 2, (2, 3), (3, 1), ((3, 4), (5, 6))),  # windows that see nothing but padding
     (2, (9, 4), 2, 2, (1, 1), (3, 2), ((0, 0), (0, 0))),  # pixels that no window sees
     (0, (6, 6), 2, 2, (3, 3), (1, 1), ((1, 1), (1, 1))),  # no samples
+    (11, (7, 8), 16, 64, (4, 5), (2, 2), ((2, 1), (1, 1))),
+    (9, (8, 7), 16, 32, (6, 5), (2, 2), ((2, 2), (1, 1))),
 ]
+WINOGRAD = {
+    CONVOLUTIONS[3]: set(SETS),
+    CONVOLUTIONS[9]: set(SETS),
+    CONVOLUTIONS[10]: {"neon", "avx2"},
+}
 PRODUCTS = [(1, 1, 1), (33, 10, 10), (257, 3, 7), (64, 65, 1), (130, 784, 50), (300, 40, 530),
             (0, 4, 3)]  # fmt: skip
+
+
+def geometry_of(case):
+    _, size, C, K, kernel, stride, padding = case
+    outputs = output_size(size, kernel, stride, padding)
+    return Geometry.of((*size, C), (*outputs, K), kernel, stride, padding)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -35,19 +50,41 @@ def test_convolutions(case, dtype, bias):
     b, b_image = (normal(rng, (K,), dtype), normal(rng, (C,), dtype)) if bias else (None, None)
     geometry = {"stride": stride, "padding": padding}
     y = ops.correlate(x, W, b, **geometry, impl="reference")
-    for rung in rungs("correlate", dtype):
+    for rung in rungs("correlate", dtype, geometry_of(case)):
         assert_agree(forced(ops.correlate, rung, x, W, b, **geometry), y)
     adjoint_x = {"image_size": size, **geometry}
     dx = ops.correlate_adjoint_x(y, W, b_image, **adjoint_x, impl="reference")
-    for rung in rungs("correlate_adjoint_x", dtype):
+    for rung in rungs("correlate_adjoint_x", dtype, geometry_of(case)):
         assert_agree(forced(ops.correlate_adjoint_x, rung, y, W, b_image, **adjoint_x), dx)
     adjoint_W = {"kernel_size": kernel, **geometry}
     dW = ops.correlate_adjoint_W(x, y, **adjoint_W, impl="reference")
-    for rung in rungs("correlate_adjoint_W", dtype):
+    for rung in rungs("correlate_adjoint_W", dtype, geometry_of(case)):
         assert_agree(forced(ops.correlate_adjoint_W, rung, x, y, **adjoint_W), dW)
 
 
-@pytest.mark.parametrize("case", CONVOLUTIONS[:-1], ids=str)
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_a_rung_runs_what_it_takes_and_refuses_the_rest_by_name(case):
+    """Every rung takes every convolution but for Winograd's, which takes those listed above."""
+    N, size, C, K, kernel, stride, padding = case
+    x, W = np.zeros((N, *size, C), "float32"), np.zeros((*kernel, C, K), "float32")
+    y = ops.correlate(x, W, stride=stride, padding=padding)
+    geometry = {"stride": stride, "padding": padding}
+    for operation, arrays, more in [
+        ("correlate", (x, W), {}),
+        ("correlate_adjoint_x", (y, W), {"image_size": size}),
+        ("correlate_adjoint_W", (x, y), {"kernel_size": kernel}),
+    ]:
+        taken = rungs(operation, "float32", geometry_of(case))
+        every = [("im2col", "none"), ("tiled", "none"), *(("register", v) for v in SETS)]
+        assert sorted(taken) == sorted(every + [("winograd", v) for v in WINOGRAD.get(case, set())])
+        for v in set(SETS) - WINOGRAD.get(case, set()):
+            with pytest.raises(
+                ValueError, match=f"^{operation}: no implementation winograd .*it takes"
+            ):
+                forced(getattr(ops, operation), ("winograd", v), *arrays, **more, **geometry)
+
+
+@pytest.mark.parametrize("case", [case for case in CONVOLUTIONS if case[0]], ids=str)
 def test_reference_correlation_is_the_sum_over_taps(case):
     """Plain loops over every index of the formula, nothing shared with the reference."""
     N, (H, width), C, K, (kh, kw), (sh, sw), ((top, bottom), (left, right)) = case
@@ -66,7 +103,7 @@ def test_reference_correlation_is_the_sum_over_taps(case):
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("case", CONVOLUTIONS[:-1], ids=str)
+@pytest.mark.parametrize("case", [case for case in CONVOLUTIONS if case[0]], ids=str)
 def test_the_three_products_are_adjoint(case):
     """⟨y, correlate(x, W)⟩ = ⟨adjoint_x(y, W), x⟩ = ⟨adjoint_W(x, y), W⟩."""
     N, size, C, K, kernel, stride, padding = case

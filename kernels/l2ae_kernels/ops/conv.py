@@ -7,7 +7,7 @@ one integer for all four.
 from typing import Any
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import Padding, Pair, output_size, require_shape
+from l2ae_kernels.geometry import Geometry, Padding, Pair, output_size, require_shape
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, output, pair, zeros
 
@@ -27,8 +27,9 @@ def correlate(
     Raises ValueError when an argument does not fit.
     """
     x, W, b = inputs("correlate", x, W, b)
-    run = pick("correlate", x, impl)
     steps, around, size = _geometry("correlate", x.shape[1:3], W.shape[:2], stride, padding)
+    g = Geometry.of(x.shape, (*size, W.shape[3]), W.shape[:2], steps, around)
+    run = pick("correlate", x, impl, g)
     y = output("correlate", out, (len(x), *size, W.shape[3]), x, W, b)
     if y.size:
         run(x, W, b, y, steps, around)
@@ -51,10 +52,11 @@ def correlate_adjoint_x(
     `image_size` is (H, W). Raises ValueError when an argument does not fit.
     """
     y, W, b = inputs("correlate_adjoint_x", y, W, b)
-    run = pick("correlate_adjoint_x", y, impl)
     image = pair("correlate_adjoint_x", "image_size", image_size)
     steps, around, size = _geometry("correlate_adjoint_x", image, W.shape[:2], stride, padding)
     require_shape("correlate_adjoint_x", "y", y.shape[1:3], size)
+    g = Geometry.of((*image, W.shape[2]), y.shape, W.shape[:2], steps, around)
+    run = pick("correlate_adjoint_x", y, impl, g)
     x = output("correlate_adjoint_x", out, (len(y), *image, W.shape[2]), y, W, b)
     if x.size:
         run(y, W, b, x, steps, around)
@@ -76,10 +78,11 @@ def correlate_adjoint_W(
     Raises ValueError when an argument does not fit.
     """
     x, y = inputs("correlate_adjoint_W", x, y)
-    run = pick("correlate_adjoint_W", x, impl)
     kernel = pair("correlate_adjoint_W", "kernel_size", kernel_size)
     steps, around, size = _geometry("correlate_adjoint_W", x.shape[1:3], kernel, stride, padding)
     require_shape("correlate_adjoint_W", "y", y.shape[1:3], size)
+    g = Geometry.of(x.shape, y.shape, kernel, steps, around)
+    run = pick("correlate_adjoint_W", x, impl, g)
     W = output("correlate_adjoint_W", out, (*kernel, x.shape[3], y.shape[3]), x, y)
     if x.size:
         run(x, y, W, steps, around)

@@ -59,7 +59,7 @@ def compile_kernels() -> None:
     for operation, rungs in IMPLEMENTATIONS.items():
         for name, rung in rungs.items():
             for dtype in rung.dtypes if rung.on == "cpu" else ():
-                arguments = {**dict(ChainMap(*fitting(operation, rng, dtype.name))), "rung": name}
+                arguments = {**dict(ChainMap(*fitting(operation, rng, dtype.name))), "impl": name}
                 for forced in SETS if rung.emitted else ["none"]:
                     with suppress(ValueError):  # chance may have left out the samples
                         Call(operation, arguments, forced, MOST, Memory(), []).make()

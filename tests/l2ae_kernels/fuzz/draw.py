@@ -34,8 +34,8 @@ def draw(rng: np.random.Generator, threads: int) -> Call:
     operation = str(rng.choice(sorted(AXES)))
     arrays, numbers = fitting(operation, rng, str(rng.choice(DTYPES)))
     rungs = IMPLEMENTATIONS[operation]
-    named = {} if rng.random() < 0.3 else {"rung": str(rng.choice(list(rungs)))}
-    rung = rungs.get(named.get("rung", list(rungs)[-1]))
+    named = {} if rng.random() < 0.3 else {"impl": str(rng.choice(list(rungs)))}
+    rung = rungs.get(named.get("impl", list(rungs)[-1]))
     if rung is not None and rung.on != "cpu" and rng.random() < 0.9:
         named = {}
     vectors = str(rng.choice([*SETS, "none"]))
@@ -143,13 +143,13 @@ def draw_numbers(rng: np.random.Generator, shape: Any, dtype: str) -> Array:
 
 def _spoil(call: Call, values: dict[str, Any], arrays: list[str], rng: np.random.Generator) -> None:
     """Change one thing."""
-    numbers = [name for name in values if name not in arrays and name != "rung"]
-    kind = rng.choice(["shape", "shape", "shape", "dtype", "no array", "rung", *["number"] * 3])
+    numbers = [name for name in values if name not in arrays and name != "impl"]
+    kind = rng.choice(["shape", "shape", "shape", "dtype", "no array", "impl", *["number"] * 3])
     name = str(rng.choice(numbers if kind == "number" and numbers else arrays))
     value = values.get(name)
     call.odd.append(f"{kind} of {name}")
-    if kind == "rung":
-        values["rung"] = RUNGS[rng.integers(len(RUNGS))]
+    if kind == "impl":
+        values["impl"] = RUNGS[rng.integers(len(RUNGS))]
     elif kind == "number" and numbers:
         values[name] = NO_NUMBERS[rng.integers(len(NO_NUMBERS))]
     elif kind == "no array":

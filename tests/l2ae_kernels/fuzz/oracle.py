@@ -22,7 +22,7 @@ LINEAR = {"correlate", "correlate_adjoint_x", "correlate_adjoint_W", "dense", "d
 def expected(operation: str, arguments: dict[str, Any]) -> list[tuple[Array, Array]]:
     """Return what has to come, and its bounds; the arrays are those of the call."""
     eps = max(np.finfo(a.dtype).eps for a in arguments.values() if _real(a))
-    wide = {name: _wide(a) for name, a in arguments.items() if name not in ("out", "rung")}
+    wide = {name: _wide(a) for name, a in arguments.items() if name not in ("out", "impl")}
     with np.errstate(all="ignore"):
         if operation in LINEAR:
             return [_linear(operation, wide, float(eps))]

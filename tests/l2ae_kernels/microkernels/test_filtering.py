@@ -5,10 +5,10 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import AVX2, SETS
-from l2ae_kernels.cpu.microkernels.calls import Geometry
 from l2ae_kernels.cpu.microkernels.filtering import Filtering
 from l2ae_kernels.cpu.microkernels.ops import ONE_AT, address, run
 from l2ae_kernels.cpu.microkernels.winograd import A_T, B_T, G
+from l2ae_kernels.geometry import Geometry
 
 # Its points 0, ±1, ±2 make sums of numbers up to eight times larger than what is left of them in
 # the end; direct sums of float32 reach 3e-7 of the norm.

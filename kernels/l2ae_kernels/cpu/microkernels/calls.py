@@ -6,15 +6,14 @@ goes from y to x, and weights are W (kh, kw, C, K) in both directions.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.correlate import CORRELATE
 from l2ae_kernels.cpu.microkernels.gradients import GRADIENT, SUM
 from l2ae_kernels.cpu.microkernels.pack import COPY, PACK, PANELS, packed_size
-from l2ae_kernels.geometry import Padding, Pair
+from l2ae_kernels.geometry import Geometry, Images, Pair
 
 FLOAT = 4  # bytes
 POSITIONS = 48  # steps of a gradient tile, at least: its sums are loaded and stored once for them
@@ -26,60 +25,6 @@ class Call(NamedTuple):
 
     kernel: str
     row: Array  # int64; changing it changes the call
-
-
-class Images(NamedTuple):
-    """Where a batch of feature maps lies: an address, and the floats between neighbours."""
-
-    address: int
-    sample: int
-    row: int
-    pixel: int
-    batch: int = 0  # from one micro-batch to the next
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """A correlation without its number of samples."""
-
-    H: int
-    W: int
-    C: int
-    OH: int
-    OW: int
-    K: int
-    kh: int
-    kw: int
-    sh: int
-    sw: int
-    top: int
-    left: int
-
-    @classmethod
-    def of(
-        cls, x: tuple[int, ...], y: tuple[int, ...], kernel: Pair, stride: Pair, padding: Padding
-    ) -> Self:
-        """Geometry of x (..., H, W, C) → y (..., OH, OW, K)."""
-        (H, W, C), (OH, OW, K) = x[-3:], y[-3:]
-        return cls(H, W, C, OH, OW, K, *kernel, *stride, padding[0][0], padding[1][0])
-
-    @property
-    def taps(self) -> int:
-        """Rows of W as a matrix (kh·kw·C, K)."""
-        return self.kh * self.kw * self.C
-
-    @property
-    def multiply_adds(self) -> int:
-        """Products of one sample, those with padding among them."""
-        return self.OH * self.OW * self.taps * self.K
-
-    def x_images(self, address: int) -> Images:
-        """Contiguous maps x at an address."""
-        return Images(address, self.H * self.W * self.C, self.W * self.C, self.C)
-
-    def y_images(self, address: int) -> Images:
-        """Contiguous maps y at an address."""
-        return Images(address, self.OH * self.OW * self.K, self.OW * self.K, self.K)
 
 
 def packed_floats(g: Geometry, vectors: Vectors) -> tuple[int, int]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, Images
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.dense import DENSE
 from l2ae_kernels.cpu.microkernels.dense_gradients import DENSE_ADAM, DENSE_GRADIENT, GROUP, TILES
-from l2ae_kernels.geometry import Pair
+from l2ae_kernels.geometry import Images, Pair
 
 MOST_INPUTS = 512  # of one call for a gradient: enough calls to keep all threads busy to the end
 

@@ -1,8 +1,8 @@
-"""Rows of the implementations table: Winograd's filtering where it pays, else the register tiles.
+"""Rows of the implementations table: Winograd's filtering, for geometries where it pays.
 
 It pays for kernels of 4 to 6 taps at stride 2 with enough channels and outputs: the large layers of
-the paper's network. `Filtering.fits` decides by geometry alone, so a geometry is always computed in
-the same way. Samples are taken CHUNK at a time, whose matrices stay in cache.
+the paper's network. `takes` decides by geometry alone, so a geometry is always computed in the same
+way. Samples are taken CHUNK at a time, whose matrices stay in cache.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,15 +11,20 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.microkernels import ops
-from l2ae_kernels.cpu.microkernels.calls import Call, Geometry, Images
+from l2ae_kernels.cpu.microkernels.calls import Call
 from l2ae_kernels.cpu.microkernels.filtering import Filtering
 from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import ONE_AT, address, bias_or_zeros, run, vectors_here
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.geometry import Padding, Pair
+from l2ae_kernels.geometry import Geometry, Images, Padding, Pair
 
 CHUNK = 8  # samples
+
+
+def takes(_: Array, g: Geometry) -> bool:
+    """Whether the transforms exist for a geometry, and save more than they cost."""
+    return Filtering.fits(g, vectors_here())
 
 
 def correlate(
@@ -27,9 +32,6 @@ def correlate(
 ) -> None:
     """Write y (N, OH, OW, K) for x (N, H, W, C) and W (kh, kw, C, K) to `out`."""
     g = Geometry.of(x.shape, out.shape, W.shape[:2], stride, padding)
-    if not Filtering.fits(g, vectors_here()):
-        ops.correlate(x, W, b, out, stride, padding)
-        return
     work, bias = _Work(g), bias_or_zeros(b, g.K)
     packed = np.empty(work.whole.packed_floats()[0], np.float32)
     run(work.vectors, work.whole.pack_correlate(address(W), address(packed)))
@@ -47,9 +49,6 @@ def correlate_adjoint_x(
 ) -> None:
     """Write x (N, H, W, C) for y (N, OH, OW, K) and W (kh, kw, C, K) to `out`."""
     g = Geometry.of(out.shape, y.shape, W.shape[:2], stride, padding)
-    if not Filtering.fits(g, vectors_here()):
-        ops.correlate_adjoint_x(y, W, b, out, stride, padding)
-        return
     work, bias = _Work(g), bias_or_zeros(b, g.C)
     packed, room = np.empty(work.whole.packed_floats()[1], np.float32), np.empty_like(W)
     run(work.vectors, work.whole.pack_adjoint_x(address(W), address(room), address(packed)))
@@ -66,9 +65,6 @@ def correlate_adjoint_x(
 def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
     """Write W (kh, kw, C, K) for x (N, H, W, C) and y (N, OH, OW, K) to `out`."""
     g = Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding)
-    if not Filtering.fits(g, vectors_here()):
-        ops.correlate_adjoint_W(x, y, out, stride, padding)
-        return
     work, N = _Work(g), len(x)
     parts = ops.parts_of(N)
     partial = np.zeros((parts, *out.shape), np.float32)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from l2ae_kernels.cpu.codegen.vectors import Vectors
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call, Geometry, Images
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.layouts import Panels, Phase, Points, phases_of
 from l2ae_kernels.cpu.microkernels.pack import COPY
 from l2ae_kernels.cpu.microkernels.point_products import MULTIPLY, MULTIPLY_ADJOINT
 from l2ae_kernels.cpu.microkernels.transforms import FILL, FILTER, INPUT, OUTPUT
 from l2ae_kernels.cpu.microkernels.winograd import OUTPUTS, POINTS, points
+from l2ae_kernels.geometry import Geometry, Images
 
 PAYS = 0.7  # products over those of the direct way, below which the transforms are worth it
 

@@ -12,12 +12,12 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import SETS, Vectors, best, get_vectors
 from l2ae_kernels.cpu.microkernels import calls
-from l2ae_kernels.cpu.microkernels.calls import Call, Geometry
+from l2ae_kernels.cpu.microkernels.calls import Call
 from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.pack import packed_size
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.geometry import Padding, Pair
+from l2ae_kernels.geometry import Geometry, Padding, Pair
 
 PARTIAL_SUMS = 8
 ONE = np.ones(1, np.float32)
