@@ -2,8 +2,8 @@
 
 import pytest
 
-from l2ae_core.bench import peers
-from l2ae_core.bench.points import POINTS, contest
+from l2ae_bench import peers
+from l2ae_bench.kmeans import POINTS, contest
 from l2ae_kernels.cpu.threads import MOST
 
 SIDES = ["ours", "sklearn-lloyd", "sklearn-elkan", "faiss"]

@@ -5,8 +5,8 @@ pytest benchmarks/bench_operations.py --benchmark-only
 
 import pytest
 
-from l2ae_core.bench import peers
-from l2ae_core.bench.operations import cases
+from l2ae_bench import peers
+from l2ae_bench.operations import cases
 from l2ae_kernels.cpu.threads import MOST
 
 CASES = {case.work: case for case in cases()}
@@ -20,4 +20,4 @@ def test_operation(benchmark, work, rung, threads):
     with peers.all_use(threads):
         case.verified(rung)
         benchmark.group = f"{work}, {threads} threads"
-        benchmark.pedantic(case.run, kwargs={"rung": rung}, rounds=9, warmup_rounds=1)
+        benchmark.pedantic(case.run, kwargs={"impl": rung}, rounds=9, warmup_rounds=1)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from l2ae_core.bench import peers
-from l2ae_core.bench.steps import NETWORKS, NORMALIZED, contest
+from l2ae_bench import peers
+from l2ae_bench.steps import NETWORKS, NORMALIZED, contest
 
 SIDES = ["ours", "torch", "torch-jit"]
 

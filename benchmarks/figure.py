@@ -32,6 +32,8 @@ def main() -> None:
     images = data.load(settings["data"], data_dir=arguments.data_dir, split=settings["split"])
     shown = np.sort(np.random.default_rng(0).choice(len(images), IMAGES, replace=False))
     part = images.subset(shown)
+    if part.labels is None:
+        parser.error(f"with_constraint: the images of {images.name} have no labels to color by")
     codes = {name: run.model.encode(part.images) for name, run in runs.items()}
     labels = {name: ops.assign(u, runs[name].clusters.centers)[0] for name, u in codes.items()}
     title = f"{images.name}, {IMAGES:,} of {len(images):,} images, seed {settings['seed']}"

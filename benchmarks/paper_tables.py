@@ -8,12 +8,14 @@ The text between the markers is what `l2ae reproduce … --show --markdown --out
 benchmarks/results/runs` prints; a test makes it again.
 """
 
-from l2ae_core.bench.machine import ROOT
+from pathlib import Path
+
 from l2ae_core.files import atomic_file
 from l2ae_core.paper import read_results
 from l2ae_core.paper.tables import paper_tables
 from l2ae_core.text import rewrite
 
+ROOT = Path(__file__).parents[1]
 RUNS, README, REGION = ROOT / "benchmarks/results/runs", ROOT / "README.md", "paper:tables"
 
 

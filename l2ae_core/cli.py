@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from l2ae_core import commands
-from l2ae_core.bench import command as bench
 from l2ae_core.demo import format_table, run_demo
 from l2ae_core.demo.parts import ANOMALY_DIGIT
 from l2ae_core.devices import DeviceName
@@ -233,12 +232,6 @@ def _parser() -> argparse.ArgumentParser:
                     "every backward pass against differences and complex steps",
                     "", "L2Normalize Conv2d")  # fmt: skip
     gradcheck.add_argument("layers", nargs="*", metavar="LAYER", help="names (default: all)")
-
-    bench.add_options(
-        add("bench", bench.main, "this machine, side by side with the peers that are installed",
-            "", "step kmeans --threads 1 --json rows.json", "operations --quick --vectors avx2",
-            "--tables    # in a checkout: writes results and README tables")
-    )  # fmt: skip
     return parser
 
 

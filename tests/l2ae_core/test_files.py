@@ -204,7 +204,6 @@ def test_the_files_of_a_run_are_no_outputs(name: str, run: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["bench", "step", "--json", "{run}/metrics.json"],
         ["demo", "--out", "{run}"],
         ["report", "{run}", "--out", "{run}/config.json"],
         ["cluster", "{run}", "--data", "nowhere", "--out", "{run}/checkpoint.npz"],

@@ -1,13 +1,15 @@
 """The numbers that the sentences of the README are made of, from the result files."""
 
+from pathlib import Path
+
 import numpy as np
 
-from l2ae_core.bench.machine import ROOT
 from l2ae_core.paper import read_results
 from l2ae_core.paper.finder import Finder
 from l2ae_core.paper.paper import DIGITS
 from l2ae_core.paper.statistics import correlation, paired_difference
 
+ROOT = Path(__file__).parents[3]
 COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 8: "eight", 9: "nine", 10: "ten"}
 
 

@@ -6,10 +6,8 @@ import runpy
 import numpy as np
 import pytest
 
-from l2ae_core.bench.machine import ROOT
-
 from . import readme_clustering, readme_detection
-from .readme_numbers import COUNTS, Numbers
+from .readme_numbers import COUNTS, ROOT, Numbers
 
 SCRIPT = ROOT / "benchmarks/paper_tables.py"
 pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="not a checkout")

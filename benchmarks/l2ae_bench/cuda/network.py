@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2ae_core.bench.cuda import network_peers
-from l2ae_core.bench.operations import BATCH, CAE_PARAMETERS, ROUNDING
-from l2ae_core.bench.rounds import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.comparison import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.cuda import network_peers
+from l2ae_bench.operations import BATCH, CAE_PARAMETERS, ROUNDING
 from l2ae_core.layers import Dense, L2Normalize, ReLU, Sequential
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array

@@ -1,19 +1,19 @@
-"""`l2ae bench [PART ...]`: time this machine beside the peers that are installed."""
+"""The command line: `python benchmarks/run.py [PART ...]`."""
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from tqdm import tqdm
 
-from l2ae_core.bench import operations, peak, peers, points, start, steps
-from l2ae_core.bench import tables as table_files
-from l2ae_core.bench.cuda import run as on_gpu
-from l2ae_core.bench.machine import ROOT, Result, describe, other_kernels
-from l2ae_core.bench.rounds import TURN, Row, compete
-from l2ae_core.bench.text import screen
+from l2ae_bench import kmeans, operations, peak, peers, start, steps
+from l2ae_bench import tables as table_files
+from l2ae_bench.comparison import TURN, Row, compete
+from l2ae_bench.cuda import run as on_gpu
+from l2ae_bench.machine import ROOT, Result, describe, other_kernels
+from l2ae_bench.text import screen
 from l2ae_core.devices import DeviceName, choose_device
 from l2ae_core.files import check_out, write_json
 from l2ae_kernels.cpu.codegen.vectors import SETS, use_vectors
@@ -21,16 +21,43 @@ from l2ae_kernels.cpu.threads import MOST
 
 ROUNDS = {"step": 15, "norms": 15, "kmeans": 7, "operations": 7}
 QUICK = 3  # rounds
+EXAMPLES = """examples:
+  python benchmarks/run.py
+  python benchmarks/run.py step kmeans --threads 1 --json rows.json
+  python benchmarks/run.py operations --quick --vectors avx2
+  python benchmarks/run.py --tables"""
 OPERATION_TURN = 0.05  # seconds: there are a hundred of them
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add the options of `l2ae bench` to a parser."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: that of the process) and return its exit status.
+
+    0 done, 1 an error, 2 a wrong command line, 130 after Ctrl-C.
+    """
+    arguments = vars(_parser().parse_args(argv))
+    on_cuda = arguments.pop("device") == "cuda"
+    try:
+        return _time_on_gpu(**arguments) if on_cuda else _time_on_cpu(**arguments)
+    except (ValueError, OSError) as error:  # a Disagreement is a ValueError
+        print(f"run.py: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nrun.py: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="run.py",
+        description="This machine, side by side with the peers that are installed.",
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART",
                         help=f"{', '.join(table_files.PARTS)} (default: all)")  # fmt: skip
     parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
                         help=f"cuda: {', '.join(on_gpu.PARTS)} (default: cpu)")  # fmt: skip
-    parser.add_argument("--threads", dest="only_threads", type=_threads, metavar="T",
+    parser.add_argument("--threads", type=_threads, metavar="T",
                         help=f"of both sides (default: 1, then all {MOST} cores)")  # fmt: skip
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the rows here")
     parser.add_argument("--quick", action="store_true",
@@ -38,32 +65,30 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--vectors", choices=[*SETS, "none"],
                         help="of the emitted kernels (default: the widest here)")  # fmt: skip
     parser.add_argument("--tables", action="store_true", help="write benchmarks/results and the "
-                        "tables of the READMEs; in a checkout, without --quick")  # fmt: skip
+                        "tables of the READMEs; not with --quick")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    return parser
 
 
-def main(
-    parts: Sequence[str] = (),
-    device: DeviceName = "cpu",
-    only_threads: int | None = None,
-    json: Path | None = None,
-    quick: bool = False,
-    vectors: str | None = None,
-    tables: bool = False,
-    quiet: bool = False,
+def _time_on_cpu(
+    parts: Sequence[str],
+    threads: int | None,
+    json: Path | None,
+    quick: bool,
+    vectors: str | None,
+    tables: bool,
+    quiet: bool,
 ) -> int:
     """Time the parts, print the table, and write what is asked for; return the exit status.
 
     Raises Disagreement, a ValueError, when two sides that should compute the same do not.
     """
-    if device == "cuda":
-        return _on_gpu(parts, json, quick, tables, quiet)
     if tables and (reason := _no_tables(quick)):
-        print(f"l2ae bench: error: argument --tables: {reason}", file=sys.stderr)
+        print(f"run.py: error: argument --tables: {reason}", file=sys.stderr)
         return 2
     if vectors is not None:
         use_vectors(vectors)
-    counts = sorted({1, MOST}) if only_threads is None else [only_threads]
+    counts = sorted({1, MOST}) if threads is None else [threads]
     machine = describe()
     print(f"{machine['processor']}, {MOST} cores, vectors {machine['vectors']}", file=sys.stderr)
     for setting in other_kernels():
@@ -91,18 +116,18 @@ def _no_tables(quick: bool) -> str | None:
     """Why the tables of the READMEs shall not come from this call; None: they may."""
     if quick:
         return "is not for --quick"
-    if not table_files.is_checkout(ROOT):
-        return f"needs a checkout, {ROOT} is none"
     others = other_kernels()
     return f"unset {others[0]}: peers would run as on another processor" if others else None
 
 
-def _on_gpu(parts: Sequence[str], json: Path | None, quick: bool, tables: bool, quiet: bool) -> int:
+def _time_on_gpu(
+    parts: Sequence[str], json: Path | None, quick: bool, tables: bool, quiet: bool, **of_cpu: Any
+) -> int:
     """Time the parts that there are on a GPU; 1, with one line, where there is no GPU."""
     wrong = [part for part in parts if part not in on_gpu.PARTS]
     if tables or wrong:
         reason = "--tables: is for the CPU" if tables else f"PART: {wrong[0]} is not for a GPU"
-        print(f"l2ae bench: error: argument {reason}", file=sys.stderr)
+        print(f"run.py: error: argument {reason}", file=sys.stderr)
         return 2
     gpu, _ = choose_device("cuda")
     assert gpu is not None  # choose_device raises where there is none
@@ -148,7 +173,7 @@ def _jobs(part: str, rounds: int, quick: bool) -> list[tuple[str, int, Job]]:
         works = steps.NETWORKS if part == "step" else steps.NORMALIZED
         return [(work, rounds + 1, _step(work, rounds)) for work in works]
     if part == "kmeans":
-        return [(work, rounds + 1, _kmeans(work, rounds)) for work in points.POINTS]
+        return [(work, rounds + 1, _kmeans(work, rounds)) for work in kmeans.POINTS]
     if part == "start":
         return [("start", 1 + start.WARM_STARTS, lambda threads, tick: start.rows(threads, tick))]
     cases = operations.cases(quick)
@@ -169,7 +194,7 @@ def _step(work: str, rounds: int) -> Job:
 
 def _kmeans(work: str, rounds: int) -> Job:
     def job(threads: int, tick: Callable[[], object]) -> list[Row]:
-        contest = points.contest(work, threads)
+        contest = kmeans.contest(work, threads)
         tick()
         return [compete(work, threads, contest, rounds, turn=TURN, done=tick)]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.bench.rounds import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.comparison import OURS, Row, Side, make_row, require_agreement, take_turns
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import output_size
@@ -231,10 +231,10 @@ def _clusters(name: str, rng: np.random.Generator) -> list[Case]:
     ]
 
 
-def _lloyd(x: Array, centers: Array, rung: str) -> Array:
+def _lloyd(x: Array, centers: Array, impl: str) -> Array:
     """Some iterations of one run of k-means; return its inertia after each assignment."""
     k = len(centers)
-    run = ops.restarts(x, k, 1, impl=rung)
+    run = ops.restarts(x, k, 1, impl=impl)
     run.centers[0] = centers
     inertia = np.zeros(PASSES)
     for i in range(PASSES):

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from l2ae_core.bench.ladder import ladder
-from l2ae_core.bench.machine import Result
-from l2ae_core.bench.rounds import Row
-from l2ae_core.bench.text import cells, fastest_first, milliseconds, sources
+from l2ae_bench.comparison import Row
+from l2ae_bench.ladder import ladder
+from l2ae_bench.machine import Result
+from l2ae_bench.text import cells, fastest_first, milliseconds, sources
 from l2ae_core.files import atomic_file, write_json
 from l2ae_core.tables import markdown
 from l2ae_core.text import rewrite
@@ -54,14 +54,6 @@ def read(root: Path) -> dict[str, Result]:
 
 def _file(root: Path, part: str) -> Path:
     return root / RESULTS / f"bench-{part}.json"
-
-
-def is_checkout(root: Path) -> bool:
-    """Whether the READMEs are there, with their markers, and the folder of the results."""
-    return (root / RESULTS).is_dir() and all(
-        (root / path).is_file() and f"<!-- {region} -->" in (root / path).read_text("utf-8")
-        for path, region in REGIONS.items()
-    )
 
 
 def readmes(root: Path) -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""`l2ae bench --device cuda`: the same code over an emulated device, at tiny sizes."""
+"""`run.py --device cuda`: the same code over an emulated device, at tiny sizes."""
 
 import json
 from dataclasses import replace
@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from l2ae_core.bench import command, peers
-from l2ae_core.bench.cuda import cluster_peers, clusters, network, network_peers, run
-from l2ae_core.bench.goals import GOALS, Goal, verdict
-from l2ae_core.bench.points import Points
-from l2ae_core.bench.rounds import Disagreement, Row
-from l2ae_core.cli import main
+from l2ae_bench import command, peers
+from l2ae_bench.command import main
+from l2ae_bench.comparison import Disagreement, Row
+from l2ae_bench.cuda import kmeans, kmeans_peers, network, network_peers, run
+from l2ae_bench.kmeans import Points
+from l2ae_bench.targets import GOALS, Goal, verdict
 from l2ae_kernels.cuda import products
 from l2ae_kernels.cuda.device import NoDevice, emulate
 
@@ -22,7 +22,7 @@ PIECES = network.pieces(8, 70)
 @pytest.fixture
 def device(monkeypatch, cxx):
     monkeypatch.setattr(network, "CALLS", 2)
-    monkeypatch.setattr(clusters, "ITERATIONS", 4)
+    monkeypatch.setattr(kmeans, "ITERATIONS", 4)
     monkeypatch.setattr(run, "ROUNDS", 1)
     monkeypatch.setattr(run, "QUICK", 1)
     return emulate()
@@ -34,7 +34,7 @@ def alone(monkeypatch):
 
 
 def test_rows_of_kmeans(device, alone):
-    whole, iteration, bits = clusters.rows("kmeans", device, 2, 0.0, FEW)
+    whole, iteration, bits = kmeans.rows("kmeans", device, 2, 0.0, FEW)
     assert [r.work for r in (whole, iteration, bits)] == [
         "kmeans-cuda", "kmeans-cuda-iteration", "kmeans-cuda-bits"
     ]  # fmt: skip
@@ -47,14 +47,14 @@ def test_rows_of_kmeans(device, alone):
 
 def test_points_that_do_not_fit_are_streamed(device, alone, monkeypatch):
     monkeypatch.setattr(device, "free_memory", lambda: 1000)
-    whole, _, bits = clusters.rows("kmeans", device, 1, 0.0, FEW)
+    whole, _, bits = kmeans.rows("kmeans", device, 1, 0.0, FEW)
     assert whole.threads == f"{device.properties.name}, streamed"
     assert bits.agreement == 0
 
 
 def test_an_iteration_of_many_bytes_stands_beside_a_copy(device, alone, monkeypatch):
-    monkeypatch.setattr(clusters, "BANDWIDTH", 1)
-    whole, iteration, _ = clusters.rows("kmeans", device, 1, 0.0, FEW)
+    monkeypatch.setattr(kmeans, "BANDWIDTH", 1)
+    whole, iteration, _ = kmeans.rows("kmeans", device, 1, 0.0, FEW)
     assert set(iteration.peers) == {"sklearn-lloyd", "copy"}
     assert "copy" not in whole.peers
 
@@ -63,29 +63,29 @@ def test_an_iteration_of_many_bytes_stands_beside_a_copy(device, alone, monkeypa
 def test_the_peers_of_kmeans_agree(device, module, monkeypatch):
     pytest.importorskip(module)
     monkeypatch.setattr(peers, "installed", lambda name: name == module)
-    rows = clusters.rows("kmeans", device, 1, 0.0, FEW)
+    rows = kmeans.rows("kmeans", device, 1, 0.0, FEW)
     assert set(rows[0].peers) == {"sklearn-lloyd", module}
 
 
 def test_other_centers_are_not_timed(device, alone, monkeypatch):
-    right = cluster_peers.sklearn_kmeans
+    right = kmeans_peers.sklearn_kmeans
 
     def wrong(x, centers, iterations, algorithm):
         found = right(x, centers, iterations, algorithm)
         found.cluster_centers_ *= np.float32(0.9)
         return found
 
-    monkeypatch.setattr(cluster_peers, "sklearn_kmeans", wrong)
+    monkeypatch.setattr(kmeans_peers, "sklearn_kmeans", wrong)
     with pytest.raises(Disagreement, match="kmeans, sklearn-lloyd: the inertias differ"):
-        clusters.rows("kmeans", device, 1, 0.0, FEW)
+        kmeans.rows("kmeans", device, 1, 0.0, FEW)
 
 
 def test_runs_that_differ_are_told(device):
-    p = clusters.problem(FEW, device)
+    p = kmeans.problem(FEW, device)
     a, b = p.run(3), p.run(3)
-    assert clusters._different(a, b) == 0
+    assert kmeans._different(a, b) == 0
     b.centers[0, 0] += 1
-    assert clusters._different(a, b) > 0
+    assert kmeans._different(a, b) > 0
 
 
 @pytest.mark.parametrize("work", PIECES)
@@ -110,8 +110,8 @@ def test_the_peers_of_a_piece_agree(work, module, device, monkeypatch):
 def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):
     right = products.dense_adjoint_W
 
-    def wrong(x, dy, out, rung):
-        right(x, dy, out, impl=rung)
+    def wrong(x, dy, out, impl):
+        right(x, dy, out, impl=impl)
         out *= 1.001
 
     monkeypatch.setattr(products, "dense_adjoint_W", wrong)
@@ -129,9 +129,9 @@ def test_a_wrong_peer_is_not_timed(device, monkeypatch):
 
 def test_the_works_are_those_of_the_goals():
     on_gpu = [work for work in GOALS if "-cuda" in work]
-    assert {work.split("-cuda")[0] for work in on_gpu} == set(clusters.WORKS)
+    assert {work.split("-cuda")[0] for work in on_gpu} == set(kmeans.WORKS)
     assert list(network.pieces()) == ["dense-784x500", "dense-500x2000", "bottleneck", "adam"]
-    for p in clusters.WORKS.values():
+    for p in kmeans.WORKS.values():
         x, centers = replace(p, n=2000).make()
         assert (x.shape, centers.shape) == ((2000, p.d), (p.k, p.d))
 
@@ -158,10 +158,10 @@ def test_verdicts():
 def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "choose_device", lambda name: (device, ""))
     monkeypatch.setattr(command, "TURN", 0.0)
-    monkeypatch.setattr(clusters, "WORKS", {"kmeans-few": FEW})
+    monkeypatch.setattr(kmeans, "WORKS", {"kmeans-few": FEW})
     monkeypatch.setattr(network, "pieces", lambda: PIECES)
     path = tmp_path / "rows.json"
-    assert main(["bench", "--device", "cuda", "--quick", "--quiet", "--json", str(path)]) == 0
+    assert main(["--device", "cuda", "--quick", "--quiet", "--json", str(path)]) == 0
     rows = [Row.from_dict(values) for values in json.loads(path.read_text())]
     assert [row.work for row in rows] == [
         "kmeans-few-cuda", "kmeans-few-cuda-iteration", "kmeans-few-cuda-bits",
@@ -174,7 +174,7 @@ def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, caps
 
 def test_points_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):
     huge = replace(FEW, n=10**12)
-    monkeypatch.setattr(clusters, "WORKS", {"kmeans-huge": huge, "kmeans-few": FEW})
+    monkeypatch.setattr(kmeans, "WORKS", {"kmeans-huge": huge, "kmeans-few": FEW})
     rows = list(run.rows("kmeans", device, progress=False, turn=0.0))
     assert {row.work.split("-cuda")[0] for row in rows} == {"kmeans-few"}
     assert "kmeans-huge is left out" in capsys.readouterr().err
@@ -187,7 +187,7 @@ def test_without_a_device_there_is_one_line(monkeypatch, capsys):
         raise NoDevice("no CUDA device: the driver is too old")
 
     monkeypatch.setattr(devices, "find_device", find_device)
-    assert main(["bench", "--device", "cuda"]) == 1
+    assert main(["--device", "cuda"]) == 1
     shown = capsys.readouterr()
     assert "no CUDA device: the driver is too old" in shown.err
     assert (len(shown.err.splitlines()), shown.out) == (1, "")
@@ -198,5 +198,5 @@ def test_without_a_device_there_is_one_line(monkeypatch, capsys):
     [(["step"], "PART: step is not for a GPU"), (["--tables"], "--tables: is for the CPU")],
 )
 def test_what_is_not_for_a_gpu(arguments, message, capsys):
-    assert main(["bench", *arguments, "--device", "cuda"]) == 2
+    assert main([*arguments, "--device", "cuda"]) == 2
     assert message in capsys.readouterr().err

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.bench import peers
-from l2ae_core.bench.rounds import OURS, Contest, Side, require_agreement
+from l2ae_bench import peers
+from l2ae_bench.comparison import OURS, Contest, Side, require_agreement
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels.arrays import Array
 

@@ -1,4 +1,4 @@
-"""`l2ae bench`: this machine, side by side with the peers that are installed.
+"""This machine, side by side with the peers that are installed: `python benchmarks/run.py`.
 
     rounds.py      both sides take turns; a row of the result
     peers.py       which peers are there, and how many threads each may use

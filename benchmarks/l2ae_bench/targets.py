@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from l2ae_core.bench.rounds import Row
+from l2ae_bench.comparison import Row
 
 
 @dataclass(frozen=True)

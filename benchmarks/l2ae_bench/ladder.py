@@ -1,9 +1,9 @@
 """The ladder of kernels/README.md: every rung at every shape, with its share of the peak."""
 
-from l2ae_core.bench.machine import Result
-from l2ae_core.bench.operations import Case, cases
-from l2ae_core.bench.rounds import Row
-from l2ae_core.bench.text import milliseconds, sources
+from l2ae_bench.comparison import Row
+from l2ae_bench.machine import Result
+from l2ae_bench.operations import Case, cases
+from l2ae_bench.text import milliseconds, sources
 from l2ae_core.tables import markdown
 
 PEAK, SGEMM, LIBRARY = "gflop-fma", "gflop-sgemm", "sgemm"

@@ -1,7 +1,7 @@
-"""`l2ae bench --device cuda`: a GPU, side by side with the peers that are installed.
+"""`python benchmarks/run.py --device cuda`: a GPU, side by side with the peers that are installed.
 
-    clusters.py   k-means whole, an iteration of it, and whether equal runs have equal bits
-    cluster_peers.py   the same in PyTorch, JAX, flash-kmeans and flashlib
+    kmeans.py     k-means whole, an iteration of it, and whether equal runs have equal bits
+    kmeans_peers.py    the same in PyTorch, JAX, flash-kmeans and flashlib
     network.py    dense, dense → l2 → dense, and Adam, compared with NumPy in float64
     network_peers.py   the same in PyTorch and JAX
     run.py        works and rows

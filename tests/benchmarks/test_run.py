@@ -1,14 +1,14 @@
-"""`l2ae bench` as a user meets it."""
+"""`python benchmarks/run.py` as a user meets it."""
 
 import json
 
 import pytest
 
-from l2ae_core.bench import command, operations, peak, peers, points, steps, tables
-from l2ae_core.bench.machine import OTHER_KERNELS
-from l2ae_core.bench.points import Points
-from l2ae_core.bench.rounds import OURS, Contest
-from l2ae_core.cli import main
+from l2ae_bench import command, kmeans, operations, peak, peers, steps, tables
+from l2ae_bench.command import main
+from l2ae_bench.comparison import OURS, Contest
+from l2ae_bench.kmeans import Points
+from l2ae_bench.machine import OTHER_KERNELS
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, get_threads
 
@@ -24,7 +24,7 @@ def instant(monkeypatch):
         return Contest({OURS: lambda: seen.append(get_threads()), "torch": lambda: None}, 1e-6)
 
     monkeypatch.setattr(steps, "contest", contest)
-    monkeypatch.setattr(points, "POINTS", {"kmeans-small": Points(500, 4, 3, groups=3, noise=0.6)})
+    monkeypatch.setattr(kmeans, "POINTS", {"kmeans-small": Points(500, 4, 3, groups=3, noise=0.6)})
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     monkeypatch.setattr(peak, "SIDE", 8)
     return seen
@@ -32,7 +32,7 @@ def instant(monkeypatch):
 
 def test_rows_are_printed_and_written(instant, tmp_path, capsys):
     path = tmp_path / "rows.json"
-    assert main(["bench", "step", "--quick", "--quiet", "--json", str(path)]) == 0
+    assert main(["step", "--quick", "--quiet", "--json", str(path)]) == 0
     rows = json.loads(path.read_text())
     assert [(row["work"], row["threads"]) for row in rows] == [
         (work, threads)
@@ -53,7 +53,7 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
     path = tmp_path / "rows.json"
     with vectors(getattr(get_vectors(), "name", "none")):  # what is forced ends with the block
         arguments = ["kmeans", "operations", "--threads", "1", "--vectors", "none", "--json"]
-        assert main(["bench", *arguments, str(path), "--quick", "--quiet"]) == 0
+        assert main([*arguments, str(path), "--quick", "--quiet"]) == 0
     rows = json.loads(path.read_text())
     assert [row["work"] for row in rows] == [
         "kmeans-small", "gflop-sgemm", "leaky_relu-14x14x32-blocked"
@@ -75,24 +75,17 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
 )
 def test_a_wrong_command_line_names_the_argument(arguments, message, capsys):
     try:
-        status = main(["bench", *arguments])
+        status = main([*arguments])
     except SystemExit as stop:
         status = stop.code
     assert status == 2
     assert message in capsys.readouterr().err
 
 
-def test_tables_need_a_checkout(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(command, "ROOT", tmp_path)
-    assert main(["bench", "step", "--tables"]) == 2
-    assert "--tables: needs a checkout" in capsys.readouterr().err
-
-
 def test_tables_are_not_made_beside_handicapped_peers(monkeypatch, capsys):
     """OPENBLAS_CORETYPE=Haswell halves the speed of NumPy's products on AVX-512."""
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    monkeypatch.setattr(tables, "is_checkout", lambda root: True)
-    assert main(["bench", "kmeans", "--tables"]) == 2
+    assert main(["kmeans", "--tables"]) == 2
     assert "--tables: unset OPENBLAS_CORETYPE=Haswell" in capsys.readouterr().err
 
 
@@ -100,12 +93,11 @@ def test_tables_are_written(monkeypatch, tmp_path):
     for name in OTHER_KERNELS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(command, "ROOT", tmp_path)
-    monkeypatch.setattr(tables, "is_checkout", lambda root: True)
     (tmp_path / "kernels").mkdir()
     (tmp_path / tables.RESULTS).mkdir(parents=True)
     for path, region in tables.REGIONS.items():
         (tmp_path / path).write_text(f"<!-- {region} -->\n<!-- /{region} -->\n", "utf-8")
-    assert main(["bench", "step", "--threads", "1", "--tables", "--quiet"]) == 0
+    assert main(["step", "--threads", "1", "--tables", "--quiet"]) == 0
     assert "| training step, dense, 28×28 | 1 |" in (tmp_path / "README.md").read_text("utf-8")
 
 
@@ -120,7 +112,7 @@ def test_ctrl_c_shows_what_there_is_and_writes_nothing(monkeypatch, tmp_path, ca
 
     monkeypatch.setattr(steps, "contest", interrupted)
     path = tmp_path / "rows.json"
-    assert main(["bench", "step", "--quiet", "--json", str(path)]) == 130
+    assert main(["step", "--quiet", "--json", str(path)]) == 130
     assert not path.exists()
     shown = capsys.readouterr()
     assert "interrupted" in shown.err
@@ -130,5 +122,5 @@ def test_ctrl_c_shows_what_there_is_and_writes_nothing(monkeypatch, tmp_path, ca
 
 def test_help_has_examples(capsys):
     with pytest.raises(SystemExit):
-        main(["bench", "--help"])
-    assert "l2ae bench step kmeans --threads 1 --json rows.json" in capsys.readouterr().out
+        main(["--help"])
+    assert "run.py step kmeans --threads 1 --json rows.json" in capsys.readouterr().out

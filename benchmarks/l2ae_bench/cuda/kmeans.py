@@ -16,9 +16,9 @@ from functools import partial
 
 import numpy as np
 
-from l2ae_core.bench.cuda.cluster_peers import runs
-from l2ae_core.bench.points import INERTIA, ITERATIONS, POINTS, Points
-from l2ae_core.bench.rounds import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.comparison import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.cuda.kmeans_peers import runs
+from l2ae_bench.kmeans import INERTIA, ITERATIONS, POINTS, Points
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, to_host

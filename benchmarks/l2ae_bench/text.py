@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from l2ae_core.bench.goals import GOALS, verdict
-from l2ae_core.bench.rounds import Row
+from l2ae_bench.comparison import Row
+from l2ae_bench.targets import GOALS, verdict
 from l2ae_core.tables import aligned
 
 HEADER = ("work", "threads", "ours ms", "peers ms", "ratio", "spread", "goal", "")
 
 
 def screen(rows: Sequence[Row]) -> str:
-    """Return the table that `l2ae bench` prints."""
+    """Return the table that `run.py` prints."""
     return aligned(HEADER, [cells(row) for row in rows], right={1, 2, 4, 5})
 
 
@@ -42,7 +42,9 @@ def sources(machines: list[tuple[str, dict[str, Any]]]) -> str:
     parts: dict[str, list[str]] = {}
     for part, machine in machines:
         parts.setdefault(_machine(machine), []).append(part)
-    sentences = [f"`l2ae bench {' '.join(names)} --tables`: {m}" for m, names in parts.items()]
+    sentences = [
+        f"`python benchmarks/run.py {' '.join(names)} --tables`: {m}" for m, names in parts.items()
+    ]
     return "\n".join(sentences)
 
 

@@ -6,8 +6,8 @@ and gradients are compared, and the losses again after steps of both optimizers.
 
 import numpy as np
 
-from l2ae_core.bench import peers
-from l2ae_core.bench.rounds import OURS, Contest, Disagreement, Side, require_agreement
+from l2ae_bench import peers
+from l2ae_bench.comparison import OURS, Contest, Disagreement, Side, require_agreement
 from l2ae_core.layers import LeakyReLU, ReLU
 from l2ae_core.layers.base import Params
 from l2ae_core.networks import Architecture, AutoEncoder, build
@@ -52,7 +52,7 @@ def contest(work: str) -> Contest:
     sides: dict[str, Side] = {OURS: lambda: step(x)}
     if not peers.installed("torch"):
         return Contest(sides)
-    from l2ae_core.bench.torch_network import VARIANTS, TorchStep
+    from l2ae_bench.torch_network import VARIANTS, TorchStep
 
     theirs = {name: TorchStep(model, name, x) for name in VARIANTS}
     agreement, allowed = 0.0, tolerance(work)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.bench import peers
+from l2ae_bench import peers
 from l2ae_kernels.arrays import Array
 
 EPS = 1e-6
@@ -40,7 +40,7 @@ class Results(dict[str, Any]):
 
 def _torch(kind: str, inputs: Arrays, on: str) -> dict[str, Peer]:
     torch = peers.load("torch")
-    from l2ae_core.bench.cuda.torch_calls import variants, wait
+    from l2ae_bench.cuda.torch_calls import variants, wait
 
     forward = FORWARD[kind]
     names = GRADIENTS[kind]
@@ -58,7 +58,7 @@ def _torch(kind: str, inputs: Arrays, on: str) -> dict[str, Peer]:
 
 def _torch_adam(inputs: Arrays, on: str) -> dict[str, Peer]:
     torch = peers.load("torch")
-    from l2ae_core.bench.cuda.torch_calls import captured, wait
+    from l2ae_bench.cuda.torch_calls import captured, wait
 
     def adam() -> tuple[Any, Call]:
         p = torch.nn.Parameter(torch.from_numpy(inputs["p"].copy()).to(on))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from l2ae_core.bench.rounds import Row
+from l2ae_bench.comparison import Row
 from l2ae_core.environment import machine, versions
 
 OTHER_KERNELS = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
@@ -26,9 +26,10 @@ class Result:
 def describe() -> dict[str, Any]:
     """Return a record of this machine that is JSON-ready."""
     found = versions(PACKAGES)
+    del found["l2ae"]  # the commit says more
     return {
         **machine(),
-        "python": found["python"],
+        "python": found.pop("python"),
         "versions": found,
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -1,4 +1,4 @@
-"""The works of a GPU, and the rows of a part of `l2ae bench --device cuda`."""
+"""The works of a GPU, and the rows of a part of `run.py --device cuda`."""
 
 import os
 import sys
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from l2ae_core.bench import peers
-from l2ae_core.bench.cuda import clusters, network
-from l2ae_core.bench.cuda.cluster_peers import PACKAGES
-from l2ae_core.bench.points import Points
-from l2ae_core.bench.rounds import TURN, Row
+from l2ae_bench import peers
+from l2ae_bench.comparison import TURN, Row
+from l2ae_bench.cuda import kmeans, network
+from l2ae_bench.cuda.kmeans_peers import PACKAGES
+from l2ae_bench.kmeans import Points
 from l2ae_kernels.cuda.device import Device
 
 PARTS = ("kmeans", "operations")
@@ -35,17 +35,17 @@ def rows(
 ) -> Iterator[Row]:
     """Yield the rows of one part; --quick leaves the largest points out."""
     rounds = QUICK if quick else ROUNDS
-    works: Sequence[str] = list(clusters.WORKS)[: 1 if quick else None]
+    works: Sequence[str] = list(kmeans.WORKS)[: 1 if quick else None]
     pieces = network.pieces() if part == "operations" else {}
     works = list(pieces) if part == "operations" else works
     with tqdm(total=len(works) * rounds, desc=f"bench {part}", disable=not progress,
               leave=False) as bar:  # fmt: skip
         for work in works:
             bar.set_postfix_str(work)
-            if part == "kmeans" and not fits(clusters.WORKS[work]):
+            if part == "kmeans" and not fits(kmeans.WORKS[work]):
                 tqdm.write(f"{work} is left out: the host has too little memory", file=sys.stderr)
                 continue
             if part == "operations":
                 yield network.rows(work, pieces[work], device, rounds, turn, bar.update)
             else:
-                yield from clusters.rows(work, device, rounds, turn, done=bar.update)
+                yield from kmeans.rows(work, device, rounds, turn, done=bar.update)

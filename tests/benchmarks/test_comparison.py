@@ -5,9 +5,8 @@ from time import perf_counter
 
 import pytest
 
-from l2ae_core.bench import rounds
-from l2ae_core.bench.goals import GOALS, verdict
-from l2ae_core.bench.rounds import (
+from l2ae_bench import comparison
+from l2ae_bench.comparison import (
     OURS,
     Contest,
     Disagreement,
@@ -17,6 +16,7 @@ from l2ae_core.bench.rounds import (
     require_agreement,
     take_turns,
 )
+from l2ae_bench.targets import GOALS, verdict
 
 FIELDS = ["work", "threads", "ours_ms", "peers", "ratio_best_peer", "ratio_spread", "agreement"]
 
@@ -65,17 +65,17 @@ def test_sides_take_turns_and_the_order_goes_back():
     assert all(len(t) == 2 for t in times.values())
 
 
-@pytest.mark.parametrize(("threads", "seconds"), [(1, 0.0), (2, rounds.PAUSE), ("a GPU", 0.0)])
+@pytest.mark.parametrize(("threads", "seconds"), [(1, 0.0), (2, comparison.PAUSE), ("a GPU", 0.0)])
 def test_threads_of_the_side_before_fall_asleep_first(monkeypatch, threads, seconds):
     done = []
-    monkeypatch.setattr(rounds, "_wait", done.append)
+    monkeypatch.setattr(comparison, "_wait", done.append)
     take_turns({name: lambda name=name: done.append(name) for name in "AB"}, 1, threads, turn=0.0)
     assert done == [*"AABB", seconds, *"AA", seconds, *"BB"]
 
 
 def test_a_wait_is_as_long_as_asked_for():
     start = perf_counter()
-    rounds._wait(0.01)
+    comparison._wait(0.01)
     assert perf_counter() - start >= 0.01
 
 

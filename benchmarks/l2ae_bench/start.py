@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from l2ae_core.bench.rounds import Row, make_row
+from l2ae_bench.comparison import Row, make_row
 from l2ae_kernels.checked_files import ENVIRONMENT as KERNELS
 from l2ae_kernels.cpu.codegen import vectors
 
 WARM_STARTS = 3
-COMMAND = (sys.executable, "-m", "l2ae_core.bench.first_step")
+COMMAND = (sys.executable, str(Path(__file__).parents[1] / "first_step.py"))
 
 
 def rows(threads: int, done: Callable[[], object] = lambda: None) -> list[Row]:

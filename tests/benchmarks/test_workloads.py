@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from l2ae_core.bench import operations, peak, peers, points, start, steps
-from l2ae_core.bench.points import Points
-from l2ae_core.bench.rounds import OURS, Disagreement, compete
+from l2ae_bench import kmeans, operations, peak, peers, start, steps
+from l2ae_bench.comparison import OURS, Disagreement, compete
+from l2ae_bench.kmeans import Points
 from l2ae_core.networks import Architecture, build
 from l2ae_core.training.step import make_step
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
@@ -99,29 +99,29 @@ def test_images_are_clear_of_every_kink():
 
 
 def test_kmeans_agrees_with_scikit_learn(no_torch):
-    contest = points.contest("kmeans", 1, FEW)
+    contest = kmeans.contest("kmeans", 1, FEW)
     assert list(contest.sides) == [OURS, "sklearn-lloyd", "sklearn-elkan"]
-    assert contest.agreement < points.INERTIA
+    assert contest.agreement < kmeans.INERTIA
     assert contest.sides[OURS]() == pytest.approx(contest.sides["sklearn-lloyd"](), rel=1e-4)
 
 
 def test_kmeans_agrees_with_faiss():
     pytest.importorskip("faiss")
-    contest = points.contest("kmeans", 1, FEW)
+    contest = kmeans.contest("kmeans", 1, FEW)
     assert "faiss" in contest.sides
 
 
 def test_another_inertia_is_not_timed(no_torch, monkeypatch):
-    right = points._sklearn_inertia
-    monkeypatch.setattr(points, "_sklearn_inertia", lambda *a: 1.01 * right(*a))
+    right = kmeans._sklearn_inertia
+    monkeypatch.setattr(kmeans, "_sklearn_inertia", lambda *a: 1.01 * right(*a))
     with pytest.raises(Disagreement, match="kmeans, sklearn-lloyd: the inertias differ by 1.0e-02"):
-        points.contest("kmeans", 1, FEW)
+        kmeans.contest("kmeans", 1, FEW)
 
 
-@pytest.mark.parametrize("work", points.POINTS)
+@pytest.mark.parametrize("work", kmeans.POINTS)
 def test_points(work):
     """Data as they are described, and iterations that are not cut short by convergence."""
-    p = replace(points.POINTS[work], n=2000)
+    p = replace(kmeans.POINTS[work], n=2000)
     x, centers = p.make()
     assert x.shape == (2000, p.d)
     assert centers.shape == (p.k, p.d)

@@ -1,7 +1,7 @@
-"""One training step in a process of its own: `python -m l2ae_core.bench.first_step THREADS`.
+"""One training step in a process of its own, which `start.py` starts: `first_step.py THREADS`.
 
-Prints one line of JSON: the clock when the interpreter had started and when the step was done, and
-the seconds that the imports took.
+Prints one line of JSON: the clock when the step was done, and the seconds that the imports and the
+step took.
 """
 
 import json
@@ -14,8 +14,7 @@ def main(threads: int) -> None:
     start = time.perf_counter()
     import numpy as np
 
-    from l2ae_core.bench.steps import BATCH, NETWORKS
-    from l2ae_core.networks import build
+    from l2ae_core.networks import Architecture, build
     from l2ae_core.training.optim import Adam
     from l2ae_core.training.step import make_step
     from l2ae_kernels.cpu.threads import use_threads
@@ -23,8 +22,8 @@ def main(threads: int) -> None:
     imported = time.perf_counter()
     use_threads(threads)
     rng = np.random.default_rng(0)
-    model = build(NETWORKS["step-cae-28"], rng)
-    x = rng.random((BATCH, *model.input_shape), dtype=np.float32)
+    model = build(Architecture("cae", (28, 28, 1)), rng)
+    x = rng.random((256, *model.input_shape), dtype=np.float32)
     make_step(model, Adam(), "mean")(x)
     now = time.perf_counter()
     print(json.dumps({"step": now - imported, "import": imported - start, "done": time.time()}))

@@ -11,7 +11,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from l2ae_core.bench.rounds import OURS, Contest, Row, Side, compete
+from l2ae_bench.comparison import OURS, Contest, Row, Side, compete
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Value
 from l2ae_kernels.cpu.codegen.machine_code import Library

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.bench import peers
-from l2ae_core.bench.points import sklearn_kmeans
+from l2ae_bench import peers
+from l2ae_bench.kmeans import sklearn_kmeans
 from l2ae_kernels.arrays import Array
 
 Run = Callable[[int], Array]  # iterations → centers (k, d)
@@ -48,7 +48,7 @@ def _scikit_learn(x: Array, centers: Array, iterations: int) -> Array:
 
 def _torch(x: Array, centers: Array, on: str) -> dict[str, Run]:
     torch = peers.load("torch")
-    from l2ae_core.bench.cuda.torch_calls import variants, wait
+    from l2ae_bench.cuda.torch_calls import variants, wait
 
     points = torch.from_numpy(x).to(on)
     start = torch.from_numpy(centers).to(on)
