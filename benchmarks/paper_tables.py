@@ -1,7 +1,5 @@
-"""Write the paper's tables into README.md, from the result files in benchmarks/results/runs.
+"""Write the paper's tables into README.md, from benchmarks/results/runs (`benchmarks/collect.py`).
 
-l2ae reproduce table1 table2 table3 table4 table5 --jobs 2 --out RESULTS    # hours
-cp RESULTS/*.json benchmarks/results/runs/
 python benchmarks/paper_tables.py
 
 The text between the markers is what `l2ae reproduce … --show --markdown --out

@@ -57,13 +57,16 @@ def read_json(path: Path) -> Any:
     return parse_json(_text(path), str(path))
 
 
-def read_json_lines(path: Path) -> list[Any]:
+def read_json_lines(path: Path, *, complete: bool = False) -> list[Any]:
     """Return the JSON values of a file with one a line.
 
     The last line may be incomplete, as in a run that is being written or was killed: it is left
-    out where it has no end of line and is no JSON. ValueError, with its number, for any other.
+    out where it has no end of line and is no JSON, unless the file has to be `complete`.
+    ValueError, with its number, for any other.
     """
     *lines, rest = _text(path).split("\n")
+    if complete and rest:
+        raise ValueError(f"{path}: ends within line {len(lines) + 1}")
     values = [parse_json(line, f"{path}: line {i}") for i, line in enumerate(lines, start=1)]
     try:
         return [*values, parse_json(rest, str(path))] if rest else values

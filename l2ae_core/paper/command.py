@@ -2,17 +2,20 @@
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from l2ae_core.files import given_path
 from l2ae_core.paper.figure1 import figure1, picture_file
-from l2ae_core.paper.paper import DIGITS, TABLES
-from l2ae_core.paper.run import Folder, Result, Run, read_results
-from l2ae_core.paper.schedule import run_missing
-from l2ae_core.paper.systems import SYSTEMS
+from l2ae_core.paper.published import DIGITS, TABLES, PaperTable, runs_of
+from l2ae_core.paper.result import Result, read_results
+from l2ae_core.paper.run import ResultsDir, Run, Task
+from l2ae_core.paper.schedule import plan, run_missing
+from l2ae_core.paper.systems import SYSTEMS, find_system
 from l2ae_core.paper.tables import paper_tables
-from l2ae_core.paper.wanted import check_systems, in_words, wanted
+from l2ae_core.text import ranges
 
 FIGURE = "figure1"
 FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200
@@ -37,12 +40,12 @@ def main(
 ) -> int:
     """Do what the command line says; arguments are those of `add_options`."""
     tables = [TABLES[name] for name in names if name in TABLES]
-    folder = Folder(out, data_dir)
+    folder = ResultsDir(out, data_dir)
     check_systems(systems or (), tables)
     runs = [
         run
         for table in tables
-        for run in wanted(table, seeds, epochs, digits=digits, data=data, systems=systems)
+        for run in runs_of(table, seeds, epochs, digits=digits, data=data, systems=systems)
     ]
     if runs and not show:
         _run(runs, folder, jobs, cluster, quiet)
@@ -59,21 +62,59 @@ def main(
     return 0
 
 
-def _run(runs: Sequence[Run], folder: Folder, jobs: int, cluster: str | None, quiet: bool) -> None:
+def check_systems(systems: Sequence[str], tables: Sequence[PaperTable]) -> None:
+    """Raise ValueError for a system that is none, or is in none of the tables."""
+    known = list(dict.fromkeys(c.system for table in tables for c in table.columns))
+    for system in systems:
+        find_system(system)
+        if system not in known:
+            names = ", ".join(table.name for table in tables) or "figure1"
+            expected = f"; expected one of {', '.join(known)}" if known else ""
+            raise ValueError(f"reproduce: {names} has no system {system!r}{expected}")
+
+
+def describe(runs: Sequence[Run], folder: ResultsDir) -> str:
+    """Return in one line how many runs are missing, and which: systems with equal gaps together."""
+    missing = [run for wave in plan(runs, folder) for run in wave]
+    total = len(set(runs) | set(missing))  # a start may be one that no table asks for
+    gaps: dict[tuple[str, str, Task], set[tuple[int, int | None]]] = defaultdict(set)
+    for run in missing:
+        gaps[run.system, run.where, run.task].add((run.seed, run.digit))
+    alike: dict[tuple[str, frozenset[tuple[int, int | None]]], list[str]] = defaultdict(list)
+    for (system, where, _), gap in gaps.items():
+        alike[where, frozenset(gap)].append(system)
+    told = [f"{', '.join(s)} on {where}, {_gap(gap)}" for (where, gap), s in alike.items()]
+    which = f": {'; '.join(told)}" if told else ""
+    return f"reproduce: {len(missing)} of {total} runs missing{which}"
+
+
+def _gap(gap: frozenset[tuple[int, int | None]]) -> str:
+    """Seeds and anomalies of some runs; their number, where it is not every pair of the two."""
+    seeds, digits = {seed for seed, _ in gap}, {digit for _, digit in gap}
+    text = f"seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}"
+    if digits != {None}:
+        anomalies = [digit for digit in digits if digit is not None]
+        text += f", anomal{'ies' if len(digits) > 1 else 'y'} {ranges(anomalies)}"
+    return text if gap == set(product(seeds, digits)) else f"{len(gap)} runs of {text}"
+
+
+def _run(
+    runs: Sequence[Run], folder: ResultsDir, jobs: int, cluster: str | None, quiet: bool
+) -> None:
     """Do the runs that are missing, having said which."""
     if not quiet:
-        print(in_words(runs, folder), file=sys.stderr)
+        print(describe(runs, folder), file=sys.stderr)
     run_missing(runs, folder, jobs=jobs, cluster=cluster, progress=not quiet)
 
 
 def hours(results: Sequence[Result]) -> str:
     """How long the trainings behind some results took, all together."""
-    seconds = sum(r.seconds["training"] for r in results)
+    seconds = sum(r.seconds.training for r in results)
     return f"{len(results)} runs, {seconds / 3600:.1f} hours of training"
 
 
 def _figure1(
-    folder: Folder, source: str, epochs: int | None, jobs: int, cluster: str | None, show: bool,
+    folder: ResultsDir, source: str, epochs: int | None, jobs: int, cluster: str | None, show: bool,
     quiet: bool,
 ) -> None:  # fmt: skip
     """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not."""

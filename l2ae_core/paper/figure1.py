@@ -32,8 +32,8 @@ from l2ae_core.layers import L2Normalize
 from l2ae_core.locks import locked
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.paper import tsne
-from l2ae_core.paper.finder import NAMES
-from l2ae_core.paper.run import Folder, Run
+from l2ae_core.paper.index import NAMES
+from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.readers import entry
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
@@ -125,7 +125,7 @@ def picture_file(folder: Path, data: str) -> Path:
 
 
 def figure1(
-    folder: Folder, data: str, seed: int, epochs: int, *, images: int = IMAGES,
+    folder: ResultsDir, data: str, seed: int, epochs: int, *, images: int = IMAGES,
     progress: bool = True,
 ) -> Path:  # fmt: skip
     """Draw Figure 1 from the networks of two runs in `folder`; return the path of the picture.
@@ -171,7 +171,7 @@ def measure(codes: Array, labels: Array) -> dict[str, float]:
     return {"purity": float(purity), "silhouette": float(silhouette_score(codes, labels))}
 
 
-def _network(folder: Folder, run: Run) -> AutoEncoder:
+def _network(folder: ResultsDir, run: Run) -> AutoEncoder:
     path = folder.training(run)
     if not folder.trained(run):
         result = folder.result(run)
@@ -184,7 +184,7 @@ def _network(folder: Folder, run: Run) -> AutoEncoder:
     return load_run(path)[0]
 
 
-def _choose(data: str, folder: Folder, images: int, seed: int) -> Dataset:
+def _choose(data: str, folder: ResultsDir, images: int, seed: int) -> Dataset:
     """Return a fixed random subset of the train split, in the order of the data set."""
     if images < 4:
         raise ValueError(f"figure1: images is {images} but expected at least 4")

@@ -12,16 +12,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from l2ae_core.data import DATASETS
-from l2ae_core.files import METRICS, write_json
-from l2ae_core.paper.result_check import Task, check_result
+from l2ae_core.files import METRICS
 from l2ae_core.paper.systems import System, find_system
-from l2ae_core.readers import entry, read_json
+from l2ae_core.typed_json import from_json
 
-FORMAT = "l2ae-result"
-VERSION = 1
+Task: TypeAlias = Literal["clustering", "detection"]
 ID_LENGTH = 12
 BATCH_SIZE = 256
 N_INIT = 20  # restarts of k-means
@@ -80,13 +78,29 @@ class Run:
             "method": system.method,
             "settings": dict(system.settings),
             "start": system.start,
-            "clean": system.clean,
+            "clean": system.normals_only,  # the key of the published runs, whose names it gives
         }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return the run of a `config`.
+
+        ValueError where an entry is missing or of another type, or the system was another than the
+        one of this name.
+        """
+        names = [field.name for field in fields(cls)]
+        run = from_json(cls, {n: config[n] for n in names if n in config}, "config")
+        if run.config != config:
+            what = [n for n, v in run.config.items() if n not in config or config[n] != v]
+            raise ValueError(
+                f"entry 'config' is not that of {run}: another {', '.join(what or ['entry'])}"
+            )
+        return run
 
     @property
     def id(self) -> str:
         """The first digits of the SHA-256 of the configuration."""
-        return _id_of(self.config)
+        return id_of(self.config)
 
     @property
     def start(self) -> "Run | None":
@@ -106,7 +120,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Folder:
+class ResultsDir:
     """A folder of results, RESULTS above, and what lies where in it. It need not exist yet.
 
     A run is done when `result(run)` is there, and only then: a training without it was stopped, and
@@ -117,10 +131,10 @@ class Folder:
     path: Path
     data_dir: str | None = None  # where the files of MNIST and USPS are, as for `l2ae_core.data`
 
-    def resolved(self) -> "Folder":
+    def resolved(self) -> "ResultsDir":
         """The same by absolute paths."""
         data_dir = None if self.data_dir is None else str(Path(self.data_dir).resolve())
-        return Folder(self.path.resolve(), data_dir)
+        return ResultsDir(self.path.resolve(), data_dir)
 
     def result(self, run: Run) -> Path:
         """The file of a finished run."""
@@ -142,80 +156,7 @@ class Folder:
         return self.path / "arrays" / f"{run_id}.npz"
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run found: the content of its file.
-
-    scores        clustering: acc, nmi, ari, and "after" with the same of the codes brought to unit
-                  length after training; detection: name of the score → auc, auprc
-    chance        the same for labels or scores that know nothing
-    details       curves and counts for the report, see clustering.py and detection.py
-    seconds       of training and of evaluation
-    environment   versions, machine, threads, date, SHA-256 of the data
-    """
-
-    config: dict[str, Any]
-    scores: dict[str, Any]
-    chance: dict[str, Any]
-    details: dict[str, Any]
-    seconds: dict[str, float]
-    environment: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        """The name of the run: the `Run.id` of the configuration."""
-        return _id_of(self.config)
-
-    def score(self, name: str) -> float | None:
-        """Return a score by its dotted name: "acc", "after.acc", "cosine.auc".
-
-        None if there is none, or if the name is that of a group of scores ("after").
-        """
-        value: Any = self.scores
-        for part in name.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                return None
-            value = value[part]
-        return None if isinstance(value, Mapping) else float(value)
-
-    def write(self, path: Path) -> None:
-        """Write the file, atomically."""
-        write_json(path, {"format": FORMAT, "version": VERSION, "id": self.id} | asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a file that `write` wrote; ValueError, naming it, when it is another."""
-        where = f"{path}: not the result of a run"
-        values = read_json(path)
-        mark = [entry(values, n, k, where=where) for n, k in (("format", str), ("version", int))]
-        if mark != [FORMAT, VERSION]:
-            raise ValueError(f"{where}: of format {mark} but expected {[FORMAT, VERSION]}")
-        found = entry(values, "id", str, where=where)
-        parts = {field.name: entry(values, field.name, dict, where=where) for field in fields(cls)}
-        unknown = values.keys() - parts.keys() - {"format", "version", "id"}
-        if unknown:
-            raise ValueError(f"{where}: unknown entries {sorted(unknown)}")
-        check_result(parts, where)
-        result = cls(**parts)
-        if result.id != found:
-            raise ValueError(f"{path}: says {found} but its configuration gives {result.id}")
-        return result
-
-
-def _id_of(config: Mapping[str, Any]) -> str:
+def id_of(config: Mapping[str, Any]) -> str:
+    """Return the name that follows from a configuration."""
     text = json.dumps(config, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
-
-
-def read_results(folder: Path) -> list[Result]:
-    """Return the results of all finished runs in a folder, in the order of their names.
-
-    None where there is no folder. Raises ValueError, naming the file, for a damaged one.
-    """
-    results = {
-        path: Result.read(path) for path in sorted(folder.glob(f"{'[0-9a-f]' * ID_LENGTH}.json"))
-    }
-    for path, result in results.items():
-        if path.stem != result.id:
-            raise ValueError(f"{path}: is the result {result.id}; expected that name")
-    return list(results.values())

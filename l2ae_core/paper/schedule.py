@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from threading import Thread
 from time import perf_counter, sleep
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -26,9 +26,10 @@ from tqdm import tqdm
 from l2ae_core.environment import machine, versions
 from l2ae_core.files import atomic_file, remove_temporary_files
 from l2ae_core.locks import locked
-from l2ae_core.paper import clustering, detection
+from l2ae_core.paper import protocols
 from l2ae_core.paper.methods import CLUSTER, SCORE
-from l2ae_core.paper.run import Folder, Result, Run
+from l2ae_core.paper.result import Environment, Machine, Result
+from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import find_system
 from l2ae_core.signals import leave_signals_to_the_parent
 from l2ae_core.training.history import TrainingError
@@ -36,12 +37,12 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.threads import MOST, get_threads, threads
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
-Attempts: TypeAlias = Callable[[list[Run], Folder], Iterator[Attempt]]  # as they end
+Attempts: TypeAlias = Callable[[list[Run], ResultsDir], Iterator[Attempt]]  # as they end
 LOOK = 1.0  # seconds between two looks at the parent
 
 
 def run_missing(
-    runs: Iterable[Run], folder: Folder, *, jobs: int = 1, cluster: str | None = None,
+    runs: Iterable[Run], folder: ResultsDir, *, jobs: int = 1, cluster: str | None = None,
     progress: bool = True,
 ) -> list[Result]:  # fmt: skip
     """Do the runs whose result is not there yet, and return the results of all, in order.
@@ -54,15 +55,15 @@ def run_missing(
     the run, when runs failed (bad data, a training that diverged, a full disk, a run that another
     process is at work on) or a result is damaged.
     """
-    wanted = list(dict.fromkeys(runs))
+    asked = list(dict.fromkeys(runs))
     if jobs < 1:
         raise ValueError(f"reproduce: jobs is {jobs} but expected at least 1")
     if cluster is not None and find_spec("distributed") is None:
         raise ValueError("reproduce: cluster needs Dask: pip install 'l2ae[dist]'")
-    for run in wanted:
+    for run in asked:
         require_method(run)
     folder.path.mkdir(parents=True, exist_ok=True)
-    waves = plan(wanted, folder)
+    waves = plan(asked, folder)
     total, failed, done = sum(map(len, waves)), [], 0
     with tqdm(total=total, desc="runs", disable=not progress) as bar:
         try:
@@ -84,10 +85,10 @@ def run_missing(
             ) from error
     if failed:
         raise ValueError(f"reproduce: {len(failed)} of {total} runs failed: {'; '.join(failed)}")
-    return [Result.read(folder.result(run)) for run in wanted]
+    return [Result.read(folder.result(run)) for run in asked]
 
 
-def plan(runs: Iterable[Run], folder: Folder) -> list[list[Run]]:
+def plan(runs: Iterable[Run], folder: ResultsDir) -> list[list[Run]]:
     """Return what is to be done, in waves: what goes on from a network comes after that network.
 
     The network of a start is needed even where nobody asked for it.
@@ -107,7 +108,7 @@ def require_method(run: Run) -> None:
         raise ValueError(f"reproduce: {run.system} does no {run.task}")
 
 
-def do(run: Run, folder: Folder, progress: bool) -> None:
+def do(run: Run, folder: ResultsDir, progress: bool) -> None:
     """Do one run, or go on with it, and write its result.
 
     BlockingIOError when another process is at work on the same run.
@@ -123,37 +124,31 @@ def do(run: Run, folder: Folder, progress: bool) -> None:
         result.write(path)
 
 
-def _measure(run: Run, folder: Folder, progress: bool) -> tuple[Result, dict[str, Array]]:
+def _measure(run: Run, folder: ResultsDir, progress: bool) -> tuple[Result, dict[str, Array]]:
     """Train and evaluate; return the result, and the images for the report."""
     started = perf_counter()
     method = find_system(run.system).method
     if run.task == "clustering":
-        dataset = clustering.load_all(run, folder)
-        clustered = CLUSTER[method](run, folder, dataset, progress)
-        result = clustering.to_result(run, dataset, clustered, environment(dataset.digest))
-        arrays = clustered.arrays
-    else:
-        images = detection.partition(run, folder)
-        scored = SCORE[method](run, folder, images, progress)
-        result = detection.to_result(run, images, scored, environment(images.train.digest))
-        arrays = scored.arrays
-    result.seconds["all"] = round(perf_counter() - started, 2)
-    return result, arrays
+        dataset = protocols.load_all(run, folder)
+        clusters = CLUSTER[method](run, folder, dataset, progress)
+        seconds = round(perf_counter() - started, 2)
+        here = environment(dataset.digest)
+        return protocols.compare_clusters(run, dataset, clusters, seconds, here), clusters.arrays
+    images = protocols.partition(run, folder)
+    scores = SCORE[method](run, folder, images, progress)
+    seconds = round(perf_counter() - started, 2)
+    here = environment(images.train.digest)
+    return protocols.measure_detection(run, images, scores, seconds, here), scores.arrays
 
 
-def environment(digest: str) -> dict[str, Any]:
-    """What the bits of a result depend on, and when it was made."""
-    return {
-        "versions": versions(),
-        "machine": machine(),
-        "threads": get_threads(),
-        "data_sha256": digest,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
+def environment(digest: str) -> Environment:
+    """Return what the bits of a result depend on, and when it was made."""
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    return Environment(versions(), Machine(**machine()), digest, today, get_threads())
 
 
 def _attempts(
-    waves: list[list[Run]], folder: Folder, jobs: int, cluster: str | None, progress: bool
+    waves: list[list[Run]], folder: ResultsDir, jobs: int, cluster: str | None, progress: bool
 ) -> Iterator[Attempt]:
     """Yield the runs as they end."""
     if jobs == 1 and cluster is None:
@@ -195,7 +190,7 @@ def _on_cluster(address: str) -> Iterator[Attempts]:
         )
 
 
-def _attempt(run: Run, folder: Folder, progress: bool) -> Attempt:
+def _attempt(run: Run, folder: ResultsDir, progress: bool) -> Attempt:
     """Do a run, or return why it failed: bad input, a training that diverged, a full disk."""
     try:
         do(run, folder, progress)
@@ -204,7 +199,7 @@ def _attempt(run: Run, folder: Folder, progress: bool) -> Attempt:
     return run, None
 
 
-def _in_process(run: Run, folder: Folder, share: int, parent: int) -> Attempt:
+def _in_process(run: Run, folder: ResultsDir, share: int, parent: int) -> Attempt:
     """Do a run in a process that ends with its parent.
 
     A killed parent would leave it training for hours, and whoever goes on would meet it in the same
@@ -222,7 +217,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _in_worker(run: Run, folder: Folder, share: int | None) -> Attempt:
+def _in_worker(run: Run, folder: ResultsDir, share: int | None) -> Attempt:
     """Do a run with its share of the cores; None: that of a thread of a Dask worker."""
     if share is None:
         from distributed import get_worker

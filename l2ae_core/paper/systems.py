@@ -21,7 +21,7 @@ class System:
     method: MethodName
     settings: Mapping[str, Any] = field(default_factory=dict)
     start: str | None = None  # the system whose trained network it goes on from
-    clean: bool = False  # detection: trained on normal images alone, as Table V has it
+    normals_only: bool = False  # detection: trained on normal images alone, as Table V has it
     trained: bool = True  # whether the number of epochs means anything
 
 
@@ -46,7 +46,7 @@ def _normalized(norm: Literal["batch", "layer"]) -> dict[str, System]:
 def _vae(latent: int, likelihood: str) -> System:
     return System(
         f"VAE, {likelihood.capitalize()}, {latent} latents", "vae",
-        {"latent_dim": latent, "likelihood": likelihood}, clean=True,
+        {"latent_dim": latent, "likelihood": likelihood}, normals_only=True,
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ SYSTEMS: dict[str, System] = {
     "dcec": System("DCEC", "refined", {"variant": "dcec"}, start="cae"),
     **{f"vae-{d}-{p}": _vae(d, p) for d in LATENT_WIDTHS for p in ("bernoulli", "gaussian")},
     "ae-clean": System(
-        "AE, normal images only", "network", {"model": "dense", "norm": "none"}, clean=True
+        "AE, normal images only", "network", {"model": "dense", "norm": "none"}, normals_only=True
     ),
     "drae": System("DRAE", "drae", {"model": "cae", "norm": "none"}),
     "gmvae": System("GMVAE", "gmvae", {"components": 14}),

@@ -1,15 +1,16 @@
 """The parts of the page that are curves: ROC, loss, latent norms, inertia of the restarts."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import TypeAlias
 
 import numpy as np
 
 from l2ae_core.figures import epoch_bands, restart_dots, roc_bands
 from l2ae_core.figures.style import line_styles
-from l2ae_core.paper.finder import NAMES
-from l2ae_core.paper.result_check import QUANTILES, Task
-from l2ae_core.paper.run import Result
+from l2ae_core.paper.index import NAMES
+from l2ae_core.paper.result import DetectionDetails, Result
+from l2ae_core.paper.run import Task
 from l2ae_core.paper.statistics import summarize
 from l2ae_core.report.evidence import (
     families,
@@ -56,7 +57,7 @@ def roc_grid(results: Sequence[Result]) -> list[Markup]:
 
 
 def _of_digit(results: Sequence[Result], digit: int) -> list[Result]:
-    return [r for r in results if r.config["digit"] == digit]
+    return [r for r in results if r.run.digit == digit]
 
 
 def _roc_panel(
@@ -66,9 +67,10 @@ def _roc_panel(
     runs, fpr = {}, None
     styles = line_styles([name for *_, name in curves])
     for system, score, name in curves:
-        found = [r.details["roc"][score] for r in _of_digit(systems[system], digit)]
+        results = _of_digit(systems[system], digit)
+        found = [r.details.roc for r in results if isinstance(r.details, DetectionDetails)]
         if found:
-            runs[name], fpr = [curve["tpr"] for curve in found], found[0]["fpr"]
+            runs[name], fpr = [roc.tpr[score] for roc in found], found[0].fpr
     if fpr is None:
         return Markup("")
     drawn = roc_bands(fpr, runs, panel=f"anomaly {digit}", styles=styles)
@@ -81,7 +83,7 @@ def _auc_table(systems: Mapping[str, list[Result]], curves: Sequence[Curve]) -> 
     for digit in range(10):
         cells, count = [], 0
         for system, score, _ in curves:
-            values = [r.scores[score]["auc"] for r in _of_digit(systems[system], digit)]
+            values = [r.scores[f"{score}.auc"] for r in _of_digit(systems[system], digit)]
             cells.append(_mean_sd(values))
             count = max(count, len(values))
         if count:
@@ -115,10 +117,11 @@ def latent_norms(results: Sequence[Result]) -> list[Markup]:
     rows = []
     for data, systems in of_task(results, "clustering").items():
         for system, group in systems.items():
-            norms = [r.details["norms"] for r in group if "norms" in r.details]
+            norms = [astuple(r.details.norms) for r in group if r.details.norms]
             if norms:
-                means = [f"{summarize([n[name] for n in norms]).mean:#.3g}"
-                         for name in QUANTILES]  # fmt: skip
+                means = [
+                    f"{summarize(quantile).mean:#.3g}" for quantile in zip(*norms, strict=True)
+                ]
                 rows.append([NAMES[data], title(system), *means, str(len(norms))])
     columns = ["data", "system", "least", "lower quarter", "median", "upper quarter", "greatest",
                "runs"]  # fmt: skip
@@ -141,7 +144,7 @@ def _epochs(results: Sequence[Result], name: str, y: str, caption: str) -> list[
 
 def _histories(results: Sequence[Result], name: str) -> list[list[float]]:
     """Return one curve of the longest runs."""
-    found = [r.details["history"][name] for r in results if name in r.details.get("history", {})]
+    found = [getattr(r.details.history, name) for r in results if r.details.history]
     longest = max(map(len, found), default=0)
     return [curve for curve in found if len(curve) == longest]
 
@@ -170,8 +173,7 @@ def restarts(results: Sequence[Result]) -> list[Markup]:
     panels, rows = [], []
     for data, systems in of_task(results, "clustering").items():
         for system, group in systems.items():
-            found = {f"seed {r.config['seed']}": r.details["inertia"]
-                     for r in group if "inertia" in r.details}  # fmt: skip
+            found = {f"seed {r.run.seed}": r.details.inertia for r in group if r.details.inertia}
             if not found:
                 continue
             rows.append([NAMES[data], title(system), *_basins(list(found.values()))])

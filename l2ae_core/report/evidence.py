@@ -4,57 +4,22 @@ Of several numbers of epochs the largest counts, as in the tables.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 
 from l2ae_core.figures.style import LINES, line_styles
 from l2ae_core.paper import tables
-from l2ae_core.paper.finder import NAMES, Finder
-from l2ae_core.paper.paper import PAIRS
-from l2ae_core.paper.result_check import SCORES, Task
-from l2ae_core.paper.run import Result, read_results
+from l2ae_core.paper.index import NAMES, ResultIndex
+from l2ae_core.paper.published import PAIRS
+from l2ae_core.paper.result import SCORES, Result
+from l2ae_core.paper.run import Task
 from l2ae_core.paper.systems import SYSTEMS
-from l2ae_core.readers import entry
 
 CLUSTERING = SCORES["clustering"]
-ENVIRONMENT: dict[str, type] = {
-    "versions": dict,
-    "date": str,
-    "data_sha256": str,
-    "machine.processor": str,
-    "machine.system": str,
-    "machine.cores": int,
-}
 PLAIN = dict(PAIRS)
-
-
-def read(path: Path) -> list[Result]:
-    """Return all results of a folder; ValueError, naming the file, for one that is damaged."""
-    results = read_results(path)
-    for result in results:
-        _check(result, f"{path / result.id}.json")
-    return results
-
-
-def _check(result: Result, where: str) -> None:
-    """Ask for what the page takes for granted beyond what the tables do."""
-    for name, known in (("system", SYSTEMS), ("data", NAMES)):
-        if result.config[name] not in known:
-            raise ValueError(f"{where}: config.{name} is {result.config[name]!r}")
-    for name, kind in ENVIRONMENT.items():
-        entry(result.environment, name, kind, where=f"{where}: environment")
-    for name in result.environment["versions"]:
-        entry(result.environment["versions"], name, str, where=f"{where}: environment.versions")
-    if result.config["task"] == "detection":
-        for score in result.scores:
-            entry(result.details, f"roc.{score}", dict, where=f"{where}: details")
-    blas = result.environment["machine"].get("blas", [])  # older results do not say
-    if not isinstance(blas, list) or not all(isinstance(name, str) for name in blas):
-        raise ValueError(f"{where}: environment.machine.blas is {blas!r} but expected names")
 
 
 def longest(results: Iterable[Result]) -> list[Result]:
     """Return the results of the longest trainings, in the order of the page."""
-    groups = Finder(results).found.values()
+    groups = ResultIndex(results).found.values()
     return in_order(r for by_epochs in groups for r in by_epochs[max(by_epochs)].values())
 
 
@@ -63,10 +28,10 @@ def in_order(results: Iterable[Result]) -> list[Result]:
     data, systems = list(NAMES), list(SYSTEMS)
 
     def place(r: Result) -> tuple[str, int, int, int, int, int]:
-        c = r.config
-        digit = -1 if c["digit"] is None else c["digit"]
-        where = c["task"], data.index(c["data"]), systems.index(c["system"])
-        return *where, digit, c["epochs"], c["seed"]
+        run = r.run
+        digit = -1 if run.digit is None else run.digit
+        where = run.task, data.index(run.data), systems.index(run.system)
+        return *where, digit, run.epochs, run.seed
 
     return sorted(results, key=place)
 
@@ -75,9 +40,9 @@ def of_task(results: Iterable[Result], task: Task) -> dict[str, dict[str, list[R
     """Return the results of a task by data set and system."""
     groups: dict[str, dict[str, list[Result]]] = {}
     for r in results:
-        if r.config["task"] == task:
-            systems = groups.setdefault(r.config["data"], {})
-            systems.setdefault(r.config["system"], []).append(r)
+        if r.run.task == task:
+            systems = groups.setdefault(r.run.data, {})
+            systems.setdefault(r.run.system, []).append(r)
     return groups
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from l2ae_core.paper.finder import NAMES, Finder
-from l2ae_core.paper.paper import DIGITS, PAIRS, TABLES
-from l2ae_core.paper.run import Result
+from l2ae_core.paper.index import NAMES, ResultIndex
+from l2ae_core.paper.published import DIGITS, PAIRS, TABLES
+from l2ae_core.paper.result import Result
 from l2ae_core.paper.statistics import summarize
 from l2ae_core.paper.tables.detection import means_by_digit
 from l2ae_core.report.evidence import PLAIN, percentage, title
@@ -17,16 +17,16 @@ def glance(results: Sequence[Result]) -> list[Markup]:
 
     Both sides have the same epochs and seeds, as in the tables of gains.
     """
-    finder = Finder(results)
-    tiles = [_accuracy_tile(data, one, finder) for data in NAMES for one, _ in PAIRS]
-    tiles += [_auc_tile(data, finder) for data in NAMES]
+    index = ResultIndex(results)
+    tiles = [_accuracy_tile(data, one, index) for data in NAMES for one, _ in PAIRS]
+    tiles += [_auc_tile(data, index) for data in NAMES]
     found = [tile for tile in tiles if tile]
     return [element("dl", *found, class_="glance")] if found else []
 
 
-def _accuracy_tile(data: str, system: str, finder: Finder) -> Markup:
+def _accuracy_tile(data: str, system: str, index: ResultIndex) -> Markup:
     """Means over the seeds that both have; empty without one."""
-    with_l2, without = finder.pairs(data, system, PLAIN[system])
+    with_l2, without = index.pairs(data, system, PLAIN[system])
     seeds = with_l2.keys() & without.keys()
     if not seeds:
         return Markup("")
@@ -49,9 +49,9 @@ def _paper(data: str, system: str) -> float | None:
     return next((c.paper[data] for c in columns if data in c.paper), None)
 
 
-def _auc_tile(data: str, finder: Finder) -> Markup:
+def _auc_tile(data: str, index: ResultIndex) -> Markup:
     """Means over digits of means over the partitions that both have; empty without one."""
-    both = {d: finder.pairs(data, "cae-l2", "cae", "detection", d) for d in DIGITS}
+    both = {d: index.pairs(data, "cae-l2", "cae", "detection", d) for d in DIGITS}
     l2, error = (means_by_digit(both, 0, f"{score}.auc") for score in ("cosine", "reconstruction"))
     plain = means_by_digit(both, 1, "cosine.auc")
     if not l2:

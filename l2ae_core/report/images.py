@@ -8,8 +8,9 @@ import numpy as np
 from l2ae_core.array_readers import read_npz
 from l2ae_core.figures import class_map
 from l2ae_core.paper.figure1 import PANELS, Figure1, maps_file
-from l2ae_core.paper.finder import NAMES
-from l2ae_core.paper.run import Folder, Result
+from l2ae_core.paper.index import NAMES
+from l2ae_core.paper.result import ClusteringDetails, Result
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.report.evidence import in_pair, of_task, percentage, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import montage, png, svg
@@ -63,19 +64,19 @@ def representatives(results: Sequence[Result]) -> list[tuple[Result, int]]:
     chosen = []
     for systems in of_task(results, "clustering").values():
         for group in systems.values():
-            ordered = sorted(group, key=lambda r: float(r.scores["acc"]))
+            ordered = sorted(group, key=lambda r: r.scores["acc"])
             chosen.append((ordered[(len(group) - 1) // 2], len(group)))
     return chosen
 
 
 def _name(result: Result) -> str:
-    c = result.config
-    return f"{NAMES[c['data']]}, {title(c['system'])}, seed {c['seed']}"
+    run = result.run
+    return f"{NAMES[run.data]}, {title(run.system)}, seed {run.seed}"
 
 
 def confusions(results: Sequence[Result]) -> list[Markup]:
     """Digits against clusters: the pairs side by side, other systems folded away."""
-    chosen = [(r, n) for r, n in representatives(results) if "confusion" in r.details]
+    chosen = representatives(results)
     if not chosen:
         return []
     intro = paragraph(
@@ -83,8 +84,8 @@ def confusions(results: Sequence[Result]) -> list[Markup]:
         "(Eq. 6) gives it, or – where there are more clusters than digits; framed cells count as "
         "right. Colour: share of the digit. Of several seeds the one of median accuracy is shown."
     )
-    paired = [_confusion(r, n) for r, n in chosen if in_pair(r.config["system"])]
-    others = [_confusion(r, n) for r, n in chosen if not in_pair(r.config["system"])]
+    paired = [_confusion(r, n) for r, n in chosen if in_pair(r.run.system)]
+    others = [_confusion(r, n) for r, n in chosen if not in_pair(r.run.system)]
     parts = [intro, grid(paired)]
     if others:
         summary = element("summary", f"{len(others)} other systems")
@@ -93,7 +94,8 @@ def confusions(results: Sequence[Result]) -> list[Markup]:
 
 
 def _confusion(result: Result, runs: int) -> Markup:
-    counts, classes = np.array(result.details["confusion"]), result.details["classes"]
+    assert isinstance(result.details, ClusteringDetails)  # as `representatives` are
+    counts, classes = np.array(result.details.confusion), result.details.classes
     more = counts.shape[1] - len(classes)  # clusters without a class come last
     matched = more >= 0  # else columns are not in the order of the classes
     names = [*map(str, classes), *["–"] * more] if matched else ["?"] * counts.shape[1]
@@ -124,12 +126,12 @@ def _kind(count: int, own: bool) -> str | None:
     return "own" if own else None if count else "zero"
 
 
-def reconstructions(results: Sequence[Result], folder: Folder) -> list[Markup]:
+def reconstructions(results: Sequence[Result], folder: ResultsDir) -> list[Markup]:
     """What the network of each pair reproduces worst and best."""
     panels = []
     for result, _ in representatives(results):
         path = folder.arrays(result.id)
-        if in_pair(result.config["system"]) and path.exists():
+        if in_pair(result.run.system) and path.exists():
             panels.append(_tiles(result, path))
     caption = (
         "Above: images; below: what the network makes of the ten numbers of their codes. The worst "

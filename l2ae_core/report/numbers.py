@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from l2ae_core.figures import paired
-from l2ae_core.paper.finder import NAMES, Finder
-from l2ae_core.paper.paper import PAIRS
-from l2ae_core.paper.run import Result
+from l2ae_core.paper.index import NAMES, ResultIndex
+from l2ae_core.paper.published import PAIRS
+from l2ae_core.paper.result import Result
 from l2ae_core.paper.statistics import paired_difference, summarize
 from l2ae_core.paper.tables import paper_tables, percent
 from l2ae_core.report.evidence import CLUSTERING, of_task, title
@@ -16,21 +16,21 @@ from l2ae_core.report.pictures import svg
 from l2ae_core.text import ranges
 
 DETECTION_SCORES = ("cosine", "euclidean", "reconstruction")  # the first is that of the paper
-AFTER = "after.acc"
+POST_HOC = "post_hoc_l2.acc"
 
 
 def what_was_run(results: Sequence[Result]) -> list[Markup]:
     """A row for each task, data set and system: seeds, epochs, digits, hours."""
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for r in results:
-        c = r.config
-        key = (c["task"], NAMES[c["data"]], title(c["system"]), c["epochs"], c["batch_size"])
+        run = r.run
+        key = (run.task, NAMES[run.data], title(run.system), run.epochs, run.batch_size)
         groups.setdefault(key, []).append(r)
     rows = []
     for (task, data, system, epochs, batch_size), group in groups.items():
-        digits = ranges(r.config["digit"] for r in group if r.config["digit"] is not None)
-        hours = sum(r.seconds["training"] for r in group) / 3600
-        rows.append([task, data, system, digits, ranges(r.config["seed"] for r in group),
+        digits = ranges(r.run.digit for r in group if r.run.digit is not None)
+        hours = sum(r.seconds.training for r in group) / 3600
+        rows.append([task, data, system, digits, ranges(r.run.seed for r in group),
                      str(len(group)), str(epochs or ""), str(batch_size if epochs else ""),
                      f"{hours:.2f}" if epochs else ""])  # fmt: skip
     columns = ["task", "data", "system", "anomalies", "seeds", "runs", "epochs", "batch",
@@ -58,11 +58,11 @@ def tables(results: Sequence[Result]) -> list[Markup]:
 def paired_gains(results: Sequence[Result]) -> list[Markup]:
     """What the constraint adds, seed by seed; of all results, as pairs may be shorter runs."""
     shown: list[Markup] = []
-    finder = Finder(results)
+    index = ResultIndex(results)
     panels, rows = [], []
     for data in of_task(results, "clustering"):
         for one, other in PAIRS:
-            pairs = Pairs(data, one, other, *finder.pairs(data, one, other))
+            pairs = Pairs(data, one, other, *index.pairs(data, one, other))
             rows += [_clustering_row(pairs, s) for s in CLUSTERING if pairs.seeds]
             panels += _slopes(pairs) if pairs.seeds else []
     if rows:
@@ -80,7 +80,7 @@ def paired_gains(results: Sequence[Result]) -> list[Markup]:
                   text_columns=3),
         ]  # fmt: skip
     for data in of_task(results, "detection"):
-        shown += _detection(data, finder)
+        shown += _detection(data, index)
     return shown
 
 
@@ -103,7 +103,7 @@ class Pairs:
 def _clustering_row(pairs: Pairs, score: str) -> list[str]:
     """One row of paired differences, in percent."""
     seeds = pairs.seeds
-    a, b = ({s: float(side[s].scores[score]) for s in seeds}
+    a, b = ({s: side[s].scores[score] for s in seeds}
             for side in (pairs.with_l2, pairs.without))  # fmt: skip
     gain = paired_difference(a, b)
     assert gain is not None  # there are seeds
@@ -119,7 +119,7 @@ def _clustering_row(pairs: Pairs, score: str) -> list[str]:
 def _slopes(pairs: Pairs) -> list[Markup]:
     """One panel: accuracy without, after training, with the constraint, a line a seed."""
     plain, with_l2 = ([side[s] for s in pairs.seeds] for side in (pairs.without, pairs.with_l2))
-    after = [r.score(AFTER) for r in plain]
+    after = [r.scores.get(POST_HOC) for r in plain]
     columns = {"no l2": [r.scores["acc"] for r in plain]}
     if None not in after:
         columns["l2 after training"] = [v for v in after if v is not None]
@@ -133,13 +133,13 @@ def _slopes(pairs: Pairs) -> list[Markup]:
     return [element("div", picture, class_="panel")]
 
 
-def _detection(data: str, finder: Finder) -> list[Markup]:
+def _detection(data: str, index: ResultIndex) -> list[Markup]:
     """Gain of CAE-l2 over CAE in AUC, digit by digit; all scores but the first folded away."""
     columns = ["anomaly", "without", "with l2", "gain", "from", "to", "partitions", "chance"]
     note = "Mean over partitions that both have at equal epochs; 95 % interval of the mean (t)."
     made = []
     for score in DETECTION_SCORES:
-        rows = [row for d in range(10) if (row := _detection_row(data, d, f"{score}.auc", finder))]
+        rows = [row for d in range(10) if (row := _detection_row(data, d, f"{score}.auc", index))]
         if rows:
             head = f"Detection on {NAMES[data]}, {score} score: AUC of CAE-l2 minus CAE"
             made.append(table(columns, rows, caption=head, note=note))
@@ -147,11 +147,11 @@ def _detection(data: str, finder: Finder) -> list[Markup]:
     return [*made[:1], others] if len(made) > 1 else made
 
 
-def _detection_row(data: str, digit: int, score: str, finder: Finder) -> list[str]:
+def _detection_row(data: str, digit: int, score: str, index: ResultIndex) -> list[str]:
     """One row of paired differences in AUC; empty without a partition that both have."""
     a, b = (
-        {seed: v for seed, r in side.items() if (v := r.score(score)) is not None}
-        for side in finder.pairs(data, "cae-l2", "cae", "detection", digit)
+        {seed: v for seed, r in side.items() if (v := r.scores.get(score)) is not None}
+        for side in index.pairs(data, "cae-l2", "cae", "detection", digit)
     )
     gain = paired_difference(a, b)
     if gain is None:
@@ -164,28 +164,27 @@ def _detection_row(data: str, digit: int, score: str, finder: Finder) -> list[st
 
 def environments(results: Sequence[Result]) -> list[Markup]:
     """Every machine and set of versions that made a result, and how many it made."""
-    groups: dict[str, tuple[dict[str, Any], list[Result]]] = {}
+    groups: dict[str, list[Result]] = {}
     for r in results:
-        e = r.environment
-        key = repr((e["versions"], e["machine"]))
-        groups.setdefault(key, (e, []))[1].append(r)
+        groups.setdefault(repr((r.environment.versions, r.environment.machine)), []).append(r)
     shown = []
-    for e, group in groups.values():
-        dates = sorted({r.environment["date"] for r in group})
-        m = e["machine"]
+    for group in groups.values():
+        e = group[0].environment
+        dates = sorted({r.environment.date for r in group})
+        m = e.machine
         pairs = {
             "runs": str(len(group)),
             "dates": dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}",
-            "machine": f"{m['processor']}, {m['system']}, cores: {m['cores']}",
-            "BLAS": ", ".join(m.get("blas", ())),  # older results do not say
-            **e["versions"],
+            "machine": f"{m.processor}, {m.system}, cores: {m.cores}",
+            "BLAS": ", ".join(m.blas or ()),
+            **e.versions,
         }
         shown.append(pairs)
     names = list(dict.fromkeys(name for pairs in shown for name in pairs))
     columns = ["", *(f"environment {i}" for i in range(1, len(shown) + 1))]
     rows = [[name, *(pairs.get(name, "") for pairs in shown)] for name in names]
-    digests = {(NAMES[r.config["data"]], r.config["task"], r.environment["data_sha256"])
-               for r in results if r.config["task"] == "clustering"}  # fmt: skip
+    digests = {(NAMES[r.run.data], r.run.task, r.environment.data_sha256)
+               for r in results if r.run.task == "clustering"}  # fmt: skip
     data = [[name, digest] for name, _, digest in sorted(digests)]
     parts = [table(columns, rows, text_columns=len(columns))]
     if data:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from l2ae_core.paper.finder import NAMES
-from l2ae_core.paper.paper import TABLES
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.index import NAMES
+from l2ae_core.paper.published import TABLES
+from l2ae_core.paper.result import read_results
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.tables import paper_tables
 from l2ae_core.report import curves, images, numbers
-from l2ae_core.report.evidence import duration, in_order, longest, read
+from l2ae_core.report.evidence import duration, in_order, longest
 from l2ae_core.report.glance import glance
 from l2ae_core.report.markup import paragraph
 from l2ae_core.report.page import Section, page
@@ -20,7 +21,7 @@ def results_page(path: Path) -> str:
 
     Raises ValueError when it has no result, or a file in it, which is named, is damaged.
     """
-    every = in_order(read(path))
+    every = in_order(read_results(path))
     results = longest(every)
 
     def reproduce(*names: str) -> str:
@@ -46,15 +47,15 @@ def results_page(path: Path) -> str:
                 curves.latent_norms(results), table2),
         Section("restarts", "Restarts of k-means", curves.restarts(results), table2),
         Section("reconstructions", "Reconstructions, worst and best",
-                images.reconstructions(results, Folder(path)), table2),
+                images.reconstructions(results, ResultsDir(path)), table2),
         Section("environment", "Environment", numbers.environments(every)),
     ]  # fmt: skip
     if present:
         absent = [t for t in TABLES.values() if not any(n.startswith(t.name) for n in present)]
         sections += [Section(t.name, t.title, [], reproduce(t.name)) for t in absent]
-    data = {r.config["data"] for r in results}
+    data = {r.run.data for r in results}
     names = " and ".join(NAMES[d] for d in NAMES if d in data)
-    spent = duration(sum(r.seconds["training"] for r in every))
+    spent = duration(sum(r.seconds.training for r in every))
     lead = [
         paragraph(
             "An auto-encoder whose code is divided by its length while it is trained, then "

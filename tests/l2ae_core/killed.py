@@ -29,7 +29,8 @@ from l2ae_core.cli import main
 from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.networks import Architecture
 from l2ae_core.paper import Run
-from l2ae_core.paper.run import Folder, Result
+from l2ae_core.paper.result import Result
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import do
 from l2ae_kernels.cpu.threads import use_threads
 
@@ -253,12 +254,12 @@ def kill_results_everywhere(folder: Path, data: Path) -> int:
     def listed(results: Path) -> list[str]:
         return sorted(p.relative_to(results).as_posix() for p in results.rglob("*"))
 
-    whole = Folder(folder / "whole")
+    whole = ResultsDir(folder / "whole")
     whole.path.mkdir()
     assert in_child(lambda: do(run, whole, progress=False)) == 0
     expected = Result.read(whole.result(run))
     for n in range(1, 100_000, 7):  # the training in it is killed everywhere above
-        results = Folder(folder / "results")
+        results = ResultsDir(folder / "results")
         results.path.mkdir()
         status = in_child(lambda: do(run, results, progress=False), Fault(n))  # noqa: B023
         if status != 0:

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from l2ae_core.data import Dataset
-from l2ae_core.paper.clustering import Clustered
-from l2ae_core.paper.detection import Partition, Scored
 from l2ae_core.paper.methods import generative, network, pixels, refined
-from l2ae_core.paper.run import Folder, Run
+from l2ae_core.paper.protocols import ClusteringResult, DetectionResult, Partition
+from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import MethodName
 
-Cluster: TypeAlias = Callable[[Run, Folder, Dataset, bool], Clustered]
-Score: TypeAlias = Callable[[Run, Folder, Partition, bool], Scored]
+Cluster: TypeAlias = Callable[[Run, ResultsDir, Dataset, bool], ClusteringResult]
+Score: TypeAlias = Callable[[Run, ResultsDir, Partition, bool], DetectionResult]
 
 CLUSTER: dict[MethodName, Cluster] = {
     "network": network.cluster,

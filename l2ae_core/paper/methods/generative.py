@@ -25,10 +25,9 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT
 from l2ae_core.networks import Architecture, AutoEncoder, build
-from l2ae_core.paper.clustering import Clustered, seeded
-from l2ae_core.paper.detection import Partition, Scored
-from l2ae_core.paper.methods.network import curves, extremes, inertias
-from l2ae_core.paper.run import CLASSES, Folder, Run
+from l2ae_core.paper.methods.network import details, extremes, inertias
+from l2ae_core.paper.protocols import ClusteringResult, DetectionResult, Partition, kmeans_rng
+from l2ae_core.paper.run import CLASSES, ResultsDir, Run
 from l2ae_core.paper.systems import find_system
 from l2ae_core.seeding import rngs
 from l2ae_core.training.history import History
@@ -39,7 +38,9 @@ from l2ae_core.training.step import Step
 SAMPLES = 10  # of the latent, for a reconstruction probability
 
 
-def train_vae(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> tuple[VAE, History]:
+def train_vae(
+    run: Run, folder: ResultsDir, dataset: Dataset, progress: bool
+) -> tuple[VAE, History]:
     """Return a VAE and how it was trained."""
     random = rngs(run.seed)
     model = build_vae(
@@ -49,32 +50,34 @@ def train_vae(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> tup
     return model, _fit(run, folder, dataset, step, random.shuffle, progress)
 
 
-def cluster_vae(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
+def cluster_vae(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> ClusteringResult:
     """VAE + k-means: k-means on the means μ of the latent."""
     model, history = train_vae(run, folder, dataset, progress)
-    found = kmeans(model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=seeded(run))
+    found = kmeans(model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=kmeans_rng(run))
     error = reconstruction_error(dataset.images, model.reconstruct(dataset.images)).mean()
     scores = {
         "inertia": found.inertia,
         "reconstruction_mse": float(error) / dataset.images[0].size,
     }
-    return Clustered(found.labels, {}, scores, curves(history) | {"inertia": inertias(found)},
-                     _seconds(history), extremes(model, dataset.images))  # fmt: skip
+    return ClusteringResult(found.labels, {}, scores, details(history, inertia=inertias(found)),
+                            _seconds(history), extremes(model, dataset.images))  # fmt: skip
 
 
-def score_vae(run: Run, folder: Folder, images: Partition, progress: bool) -> Scored:
+def score_vae(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> DetectionResult:
     """Reconstruction error of the mean image, and minus the reconstruction probability."""
     model, history = train_vae(run, folder, images.train, progress)
     x = images.test.images
-    probability = reconstruction_probability(model, x, SAMPLES, seeded(run))
+    probability = reconstruction_probability(model, x, SAMPLES, kmeans_rng(run))
     scores = {
         "reconstruction": reconstruction_error(x, model.reconstruct(x)),
         "probability": -probability,
     }
-    return Scored(scores, curves(history), _seconds(history), extremes(model, x))
+    return DetectionResult(scores, details(history), _seconds(history), extremes(model, x))
 
 
-def cluster_gmvae(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
+def cluster_gmvae(
+    run: Run, folder: ResultsDir, dataset: Dataset, progress: bool
+) -> ClusteringResult:
     """Labels of the recogniser. Its own accuracy is many-to-one: see `most_confident_member_…`."""
     random = rngs(run.seed)
     architecture = GMVAEArchitecture(_shape(dataset), **find_system(run.system).settings)
@@ -86,12 +89,14 @@ def cluster_gmvae(run: Run, folder: Folder, dataset: Dataset, progress: bool) ->
     own = most_confident_member_accuracy(dataset.labels, responsibilities)
     random_ones = np.random.default_rng(run.seed).random(responsibilities.shape)
     chance = most_confident_member_accuracy(dataset.labels, random_ones)
-    return Clustered(responsibilities.argmax(axis=1), {}, {"many_to_one": own}, curves(history),
-                     _seconds(history), extremes(model, dataset.images), model.components,
-                     {"many_to_one": chance})  # fmt: skip
+    return ClusteringResult(
+        responsibilities.argmax(axis=1), {}, {"many_to_one": own}, details(history),
+        _seconds(history), extremes(model, dataset.images), model.components,
+        {"many_to_one": chance},
+    )  # fmt: skip
 
 
-def score_drae(run: Run, folder: Folder, images: Partition, progress: bool) -> Scored:
+def score_drae(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> DetectionResult:
     """Reconstruction error of an auto-encoder that was trained to set its outliers apart."""
     random = rngs(run.seed)
     settings = find_system(run.system).settings
@@ -99,12 +104,12 @@ def score_drae(run: Run, folder: Folder, images: Partition, progress: bool) -> S
     model: AutoEncoder = build(architecture, random.init)
     history = _fit(run, folder, images.train, DRAEStep(model, Adam()), random.shuffle, progress)
     x = images.test.images
-    return Scored({"reconstruction": reconstruction_error(x, model.reconstruct(x))},
-                  curves(history), _seconds(history), extremes(model, x))  # fmt: skip
+    return DetectionResult({"reconstruction": reconstruction_error(x, model.reconstruct(x))},
+                  details(history), _seconds(history), extremes(model, x))  # fmt: skip
 
 
 def _fit(
-    run: Run, folder: Folder, dataset: Dataset, step: Step, rng: np.random.Generator,
+    run: Run, folder: ResultsDir, dataset: Dataset, step: Step, rng: np.random.Generator,
     progress: bool,
 ) -> History:  # fmt: skip
     """Train a step's model, or go on with it; it has the weights of its best epoch then."""

@@ -15,9 +15,16 @@ from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT, CONFIG
 from l2ae_core.layers import L2Normalize
 from l2ae_core.networks import AutoEncoder
-from l2ae_core.paper.clustering import Clustered, seeded
-from l2ae_core.paper.detection import CLUSTERS, Partition, Scored, keep_share
-from l2ae_core.paper.run import CLASSES, Folder, Run
+from l2ae_core.paper.protocols import (
+    CLUSTERS,
+    ClusteringResult,
+    DetectionResult,
+    Partition,
+    keep_share,
+    kmeans_rng,
+)
+from l2ae_core.paper.result import Curves, Details, Norms
+from l2ae_core.paper.run import CLASSES, ResultsDir, Run
 from l2ae_core.paper.systems import find_system
 from l2ae_core.settings import DEFAULTS
 from l2ae_core.training import checkpoint as checkpoints
@@ -29,7 +36,7 @@ EXTREMES = 8  # best and worst reconstructions that the report shows
 DIGITS = 6  # significant ones of the curves in a result file
 
 
-def train(run: Run, folder: Folder, progress: bool) -> tuple[AutoEncoder, History]:
+def train(run: Run, folder: ResultsDir, progress: bool) -> tuple[AutoEncoder, History]:
     """Return the network of a run at its lowest loss; goes on with a training that was stopped."""
     out = folder.training(run)
     settings = DEFAULTS | {
@@ -49,27 +56,27 @@ def train(run: Run, folder: Folder, progress: bool) -> tuple[AutoEncoder, Histor
     return model, checkpoints.load(out / CHECKPOINT).history
 
 
-def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
+def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> ClusteringResult:
     """k-means on the codes; without the constraint also on the codes brought to unit length."""
     model, history = train(run, folder, progress)
     u = model.encode(dataset.images)  # (N, D)
-    found = kmeans(u, CLASSES, n_init=run.n_init, rng=seeded(run), progress=progress)
+    found = kmeans(u, CLASSES, n_init=run.n_init, rng=kmeans_rng(run), progress=progress)
     best_is_last = history.best.epoch == len(history)
     others = {"last": found.labels if best_is_last else _labels_of_last(run, folder, dataset)}
     if not isinstance(model.normalize, L2Normalize):
-        after = L2Normalize().forward(u)[0]
-        others["after"] = kmeans(after, CLASSES, n_init=run.n_init, rng=seeded(run)).labels
-    return Clustered(
+        unit = L2Normalize().forward(u)[0]
+        others["post_hoc_l2"] = kmeans(unit, CLASSES, n_init=run.n_init, rng=kmeans_rng(run)).labels
+    return ClusteringResult(
         found.labels,
         others,
         {"inertia": found.inertia, "reconstruction_mse": history.best.loss},
-        curves(history) | {"inertia": inertias(found), "norms": _norms(model, dataset.images)},
+        details(history, inertia=inertias(found), norms=_norms(model, dataset.images)),
         sum(record.seconds for record in history),
         extremes(model, dataset.images),
     )
 
 
-def score(run: Run, folder: Folder, images: Partition, progress: bool) -> Scored:
+def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> DetectionResult:
     """Eq. 5 in the readings that the paper leaves open, and the reconstruction error.
 
     cosine     1 − max_j u·c_j / (|u| |c_j|), Eq. 5 for codes of any length
@@ -78,13 +85,13 @@ def score(run: Run, folder: Folder, images: Partition, progress: bool) -> Scored
     """
     model, history = train(run, folder, progress)
     train_codes, u = model.encode(images.train.images), model.encode(images.test.images)
-    found = kmeans(train_codes, CLUSTERS, n_init=run.n_init, rng=seeded(run), progress=progress)
+    found = kmeans(train_codes, CLUSTERS, n_init=run.n_init, rng=kmeans_rng(run), progress=progress)
     x = images.test.images
-    return Scored(
+    return DetectionResult(
         cluster_scores(u, found.centers)
         | {"reconstruction": reconstruction_error(x, model.reconstruct(x))},
-        curves(history) | {"inertia": inertias(found), "norms": _norms(model, x),
-                           "reconstruction_mse": history.best.loss},
+        details(history, inertia=inertias(found), norms=_norms(model, x),
+                reconstruction_mse=history.best.loss),
         sum(record.seconds for record in history),
         extremes(model, x),
     )  # fmt: skip
@@ -101,16 +108,16 @@ def cluster_scores(u: Array, centers: Array) -> dict[str, Array]:
     }
 
 
-def curves(history: History) -> dict[str, Any]:
-    """What happened epoch by epoch, rounded for a small file."""
+def details(history: History, **more: Any) -> Details:
+    """Return what happened epoch by epoch, rounded for a small file, and `more` of `Details`."""
     names = ("loss", "latent_norm_mean", "latent_norm_min")
-    found = {n: [float(f"{getattr(r, n):.{DIGITS}g}") for r in history] for n in names}
-    return {"history": found, "best_epoch": history.best.epoch}
+    curves = Curves(*([_rounded(getattr(r, name)) for r in history] for name in names))
+    return Details(history=curves, best_epoch=history.best.epoch, **more)
 
 
 def inertias(found: Clustering) -> list[float]:
     """The inertia at the end of every restart: which solutions k-means has, and how often."""
-    return [float(f"{restart[-1]:.{DIGITS}g}") for restart in found.restarts]
+    return [_rounded(restart[-1]) for restart in found.restarts]
 
 
 class Reconstructs(Protocol):
@@ -139,13 +146,18 @@ def _bytes(images: Array) -> Array:
     return shown
 
 
-def _labels_of_last(run: Run, folder: Folder, dataset: Dataset) -> Array:
+def _labels_of_last(run: Run, folder: ResultsDir, dataset: Dataset) -> Array:
     model, _ = load_run(folder.training(run), "last")
-    return kmeans(model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=seeded(run)).labels
+    return kmeans(
+        model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=kmeans_rng(run)
+    ).labels
 
 
-def _norms(model: AutoEncoder, images: Array) -> dict[str, float]:
+def _norms(model: AutoEncoder, images: Array) -> Norms:
     """Lengths |z| of the codes before the normalization."""
     lengths = np.linalg.norm(model.latent(images), axis=1)
-    quantiles = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
-    return {name: float(f"{np.quantile(lengths, q):.{DIGITS}g}") for name, q in quantiles.items()}
+    return Norms(*(_rounded(np.quantile(lengths, q)) for q in (0, 0.25, 0.5, 0.75, 1)))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

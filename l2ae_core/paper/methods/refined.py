@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from l2ae_core.baselines.dec import DecSettings, refine
 from l2ae_core.data import Dataset
-from l2ae_core.paper.clustering import Clustered, seeded
 from l2ae_core.paper.methods import network
-from l2ae_core.paper.run import CLASSES, Folder, Run
+from l2ae_core.paper.protocols import ClusteringResult, kmeans_rng
+from l2ae_core.paper.result import Details
+from l2ae_core.paper.run import CLASSES, ResultsDir, Run
 from l2ae_core.paper.systems import find_system
 from l2ae_core.training.run import load_run
 
@@ -23,7 +24,7 @@ def settings(run: Run) -> DecSettings:
     )  # fmt: skip
 
 
-def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clustered:
+def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> ClusteringResult:
     """Refine the network of the start, whose k-means labels are kept as "start".
 
     ValueError when the network of the start is not there or half trained.
@@ -33,14 +34,14 @@ def cluster(run: Run, folder: Folder, dataset: Dataset, progress: bool) -> Clust
         raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
     model, _ = load_run(folder.training(start))
     out, chosen = folder.training(run), settings(run)
-    found = refine(model, dataset.images, seeded(run), chosen, run_dir=out,
+    found = refine(model, dataset.images, kmeans_rng(run), chosen, run_dir=out,
                    resume=out.is_dir(), progress=progress)  # fmt: skip
     history = [vars(record) for record in found.history]
-    return Clustered(
+    return ClusteringResult(
         found.labels,
         {"start": found.start_labels},
         {"iterations": found.iterations},
-        {"refinement": history, "stopped": found.stopped, "settings": chosen.to_dict()},
+        Details(refinement=history, stopped=found.stopped, settings=chosen.to_dict()),
         found.seconds,
         network.extremes(model, dataset.images),
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from l2ae_core.paper.finder import Finder
-from l2ae_core.paper.paper import TABLES
-from l2ae_core.paper.run import Result
+from l2ae_core.paper.index import ResultIndex
+from l2ae_core.paper.published import TABLES
+from l2ae_core.paper.result import Result
 from l2ae_core.paper.tables.clustering import clustering, clustering_pairs
 from l2ae_core.paper.tables.detection import MEASURES, detection, detection_pairs
 from l2ae_core.paper.tables.table import Table, percent
@@ -19,14 +19,14 @@ def paper_tables(
 
     Data sets are those of the paper, others on which a network was trained, and `data`.
     """
-    finder = Finder(results, data)
+    index = ResultIndex(results, data)
     made = []
     for name in names:
         table = TABLES[name]
         if table.task == "clustering":
-            made += [clustering(table, finder), clustering_pairs(table, finder)]
+            made += [clustering(table, index), clustering_pairs(table, index)]
         else:
-            for d in finder.data_of(table):
-                made += [detection(table, finder, d, m) for m in MEASURES]
-                made.append(detection_pairs(table, finder, d))
+            for d in index.data_of(table):
+                made += [detection(table, index, d, m) for m in MEASURES]
+                made.append(detection_pairs(table, index, d))
     return [t for t in made if t.rows]

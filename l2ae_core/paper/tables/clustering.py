@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from l2ae_core.paper.finder import NAMES, Finder
-from l2ae_core.paper.paper import PAIRS, Column, PaperTable
-from l2ae_core.paper.run import Result
+from l2ae_core.paper.index import NAMES, ResultIndex
+from l2ae_core.paper.published import PAIRS, Column, PaperTable
+from l2ae_core.paper.result import ClusteringDetails, Result
 from l2ae_core.paper.statistics import (
     correlation,
     paired_difference,
@@ -20,17 +20,17 @@ CHANCE = {"acc": "chance", "many_to_one": "chance, many-to-one"}
 UNSUPERVISED = {"reconstruction_mse": "loss", "inertia": "inertia"}  # what could pick a model
 
 
-def clustering(table: PaperTable, finder: Finder) -> Table:
+def clustering(table: PaperTable, index: ResultIndex) -> Table:
     """A row a system, since what matters is its spread over seeds."""
     rows = []
-    for data in finder.data_of(table):
-        found = [finder.scores("clustering", data, c.system, c.score) for c in table.columns]
+    for data in index.data_of(table):
+        found = [index.scores("clustering", data, c.system, c.score) for c in table.columns]
         if not any(found):
             continue
         pairs = zip(table.columns, found, strict=True)
-        rows += [_clustering_row(data, column, scores, finder) for column, scores in pairs]
+        rows += [_clustering_row(data, column, scores, index) for column, scores in pairs]
         for score, name in CHANCE.items():
-            values = _chance(finder, table, data, score)
+            values = _chance(index, table, data, score)
             rows += [[NAMES[data], name, "", *_spread(values), "", ""]] if values else []
     columns = ["data", "system", "paper", "ACC", "sd", "min", "max", "NMI", "seeds", "epochs",
                "worst pair"]  # fmt: skip
@@ -42,28 +42,30 @@ def clustering(table: PaperTable, finder: Finder) -> Table:
     return Table(table.name, table.title, columns, rows, note.strip(), 2)
 
 
-def _clustering_row(data: str, column: Column, scores: dict[int, float], f: Finder) -> list[str]:
+def _clustering_row(
+    data: str, column: Column, scores: dict[int, float], f: ResultIndex
+) -> list[str]:
     paper = percent(column.paper[data]) if data in column.paper else ""
     if not scores:
         return [NAMES[data], column.title, paper, *[""] * 8]
-    # "after.acc" has "after.nmi"; the many-to-one accuracy of GMVAE has the plain one
+    # "post_hoc_l2.acc" has "post_hoc_l2.nmi"; the many-to-one accuracy of GMVAE has the plain one
     name = column.score.replace("acc", "nmi") if column.score.endswith("acc") else "nmi"
     nmi = f.scores("clustering", data, column.system, name)
     results = list(f.seeds("clustering", data, column.system, None).values())
-    epochs = results[0].config["epochs"]
+    epochs = results[0].run.epochs
     spread = _spread(scores.values(), percent(summarize(list(nmi.values())).mean) if nmi else "")
     worst = _worst_pair(results) if column.score == "acc" else ""
     return [NAMES[data], column.title, paper, *spread, str(epochs or ""), worst]
 
 
 def _worst_pair(results: Iterable[Result]) -> str:
-    """The two classes that are told apart least, and how well they are; nothing without counts."""
-    counted = [r.details for r in results if "confusion" in r.details]
-    found = worst_pair([np.array(d["confusion"]) for d in counted])
+    """The two classes that are told apart least, and how well they are."""
+    counted = [r.details for r in results if isinstance(r.details, ClusteringDetails)]
+    found = worst_pair([np.array(d.confusion) for d in counted])
     if found is None:
         return ""
     i, j, share = found
-    classes = counted[0]["classes"]
+    classes = counted[0].classes
     return f"{classes[i]}/{classes[j]}: {percent(share)}"
 
 
@@ -77,23 +79,23 @@ def _spread(values: Iterable[float], nmi: str = "") -> list[str]:
     return [percent(s.mean), *several, nmi, str(s.count)]
 
 
-def _chance(finder: Finder, table: PaperTable, data: str, score: str) -> list[float]:
+def _chance(index: ResultIndex, table: PaperTable, data: str, score: str) -> list[float]:
     """The chance level by seed, of the systems that are judged by this score."""
     systems = [c.system for c in table.columns if c.score == score]
-    every = (finder.seeds("clustering", data, system, None).values() for system in systems)
-    by_seed = {r.config["seed"]: float(r.chance[score]) for results in every for r in results}
+    every = (index.seeds("clustering", data, system, None).values() for system in systems)
+    by_seed = {r.run.seed: r.chance[score] for results in every for r in results}
     return list(by_seed.values())
 
 
-def clustering_pairs(table: PaperTable, finder: Finder) -> Table:
+def clustering_pairs(table: PaperTable, index: ResultIndex) -> Table:
     """The gain of the constraint seed by seed, and whether the loss tells the accuracy."""
     rows = []
     systems = {c.system for c in table.columns}
-    for data in finder.data_of(table):
+    for data in index.data_of(table):
         for one, other in PAIRS:
             if not {one, other} <= systems:
                 continue
-            both = finder.pairs(data, one, other)
+            both = index.pairs(data, one, other)
             d = paired_difference(*({s: r.scores["acc"] for s, r in f.items()} for f in both))
             if d is not None:
                 low, high = map(percent, d.interval) if d.interval else ("", "")

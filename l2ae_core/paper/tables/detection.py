@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from itertools import product
 from math import sqrt
 
-from l2ae_core.paper.finder import NAMES, Finder
-from l2ae_core.paper.paper import DIGITS, PAIRS, Column, PaperTable
-from l2ae_core.paper.run import Result
+from l2ae_core.paper.index import NAMES, ResultIndex
+from l2ae_core.paper.published import DIGITS, PAIRS, Column, PaperTable
+from l2ae_core.paper.result import Result
 from l2ae_core.paper.statistics import Summary, paired_difference, summarize
 from l2ae_core.paper.systems import SYSTEMS
 from l2ae_core.paper.tables.table import Table
@@ -15,7 +15,7 @@ MEASURES = {"auc": "AUC", "auprc": "AUPRC"}
 PAIRED_SCORES = ("cosine", "dot", "euclidean", "reconstruction")
 
 
-def detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Table:
+def detection(table: PaperTable, index: ResultIndex, data: str, measure: str) -> Table:
     """A row a score, a column a digit, chance last; the paper's numbers above ours.
 
     No rows without a number of ours.
@@ -26,11 +26,11 @@ def detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Tab
         if paper:
             mean = summarize(paper).mean
             rows.append([column.title, "paper", *map(_number, [*paper, mean]), "", "", ""])
-        ours = _ours(column, finder, data, measure)
+        ours = _ours(column, index, data, measure)
         if ours or paper:
             rows.append([column.title, "ours", *(ours or [""] * (len(DIGITS) + 4))])
         ran = ran or bool(ours)
-    rows.append(["chance", "", *_chance(table, finder, data, measure), "", "", ""])
+    rows.append(["chance", "", *_chance(table, index, data, measure), "", "", ""])
     title = f"{table.title}, {NAMES[data]}, {MEASURES[measure]}"
     note = (
         f"{table.note} Columns: the digit that is the anomaly. Partitions: how many random tenths "
@@ -42,7 +42,7 @@ def detection(table: PaperTable, finder: Finder, data: str, measure: str) -> Tab
     return Table(name, title, columns, rows if ran else [], note.strip(), 2)
 
 
-def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
+def _ours(column: Column, index: ResultIndex, data: str, measure: str) -> list[str]:
     """The cells of a score by digit, mean, sd, partitions and epochs; none without a number.
 
     Where digits differ in partitions, each cell has its own number in brackets. The mean is that
@@ -51,7 +51,7 @@ def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
     found = {
         digit: list(scores.values())
         for digit in DIGITS
-        if (scores := finder.scores("detection", data, column.system, f"{column.score}.{measure}",
+        if (scores := index.scores("detection", data, column.system, f"{column.score}.{measure}",
                                     digit))
     }  # fmt: skip
     if not found:
@@ -61,8 +61,8 @@ def _ours(column: Column, finder: Finder, data: str, measure: str) -> list[str]:
     cells = [_cell(summaries.get(digit), len(counts) > 1) for digit in DIGITS]
     variances = [s.sd**2 for s in summaries.values() if s.count > 1]
     sd = _number(sqrt(summarize(variances).mean)) if variances else ""
-    runs = [r for d in found for r in finder.seeds("detection", data, column.system, d).values()]
-    epochs = sorted({r.config["epochs"] for r in runs} - {0})
+    runs = [r for d in found for r in index.seeds("detection", data, column.system, d).values()]
+    epochs = sorted({r.run.epochs for r in runs} - {0})
     complete = len(found) == len(DIGITS) and len(epochs) <= 1
     mean = _number(summarize([s.mean for s in summaries.values()]).mean) if complete else ""
     partitions = str(*counts) if len(counts) == 1 else ""
@@ -80,25 +80,25 @@ def _number(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _chance(table: PaperTable, finder: Finder, data: str, measure: str) -> list[str]:
+def _chance(table: PaperTable, index: ResultIndex, data: str, measure: str) -> list[str]:
     """Chance by digit, and its mean: 0.5, and for AUPRC the share of anomalies in the test."""
     means = {}
     for digit in DIGITS:
-        found = [finder.seeds("detection", data, c.system, digit) for c in table.columns]
+        found = [index.seeds("detection", data, c.system, digit) for c in table.columns]
         if any(found):
-            values = [float(r.chance[measure]) for by_seed in found for r in by_seed.values()]
+            values = [r.chance[measure] for by_seed in found for r in by_seed.values()]
             means[digit] = summarize(values).mean
     mean = _number(summarize(list(means.values())).mean) if len(means) == len(DIGITS) else ""
     return [*(_number(means[d]) if d in means else "" for d in DIGITS), mean]
 
 
-def detection_pairs(table: PaperTable, finder: Finder, data: str) -> Table:
+def detection_pairs(table: PaperTable, index: ResultIndex, data: str) -> Table:
     """What the constraint adds: digits are the pairs."""
     rows = []
     systems = {c.system for c in table.columns}
     for one, other in PAIRS:
         for measure, score in product(MEASURES, PAIRED_SCORES):
-            found = {d: finder.pairs(data, one, other, "detection", d) for d in DIGITS}
+            found = {d: index.pairs(data, one, other, "detection", d) for d in DIGITS}
             a, b = (means_by_digit(found, side, f"{score}.{measure}") for side in (0, 1))
             gain = paired_difference(a, b)
             if gain is None or not {one, other} <= systems:
@@ -126,7 +126,7 @@ def means_by_digit(
     means = {}
     for digit, both in found.items():
         seeds = both[0].keys() & both[1].keys()
-        values = [v for seed in seeds if (v := both[side][seed].score(score)) is not None]
+        values = [v for seed in seeds if (v := both[side][seed].scores.get(score)) is not None]
         if values:
             means[digit] = summarize(values).mean
     return means

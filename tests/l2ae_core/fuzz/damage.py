@@ -97,9 +97,9 @@ def _json(content: bytes, rename: bool, rng: Generator) -> bytes:
         return TEXTS[rng.integers(len(TEXTS))](content.decode())
     value = _changed(json.loads(content), rng)
     if rename and rng.random() < 0.8 and isinstance(value, dict) and "config" in value:
-        from l2ae_core.paper.run import _id_of
+        from l2ae_core.paper.run import id_of
 
-        value["id"] = _id_of(value["config"])
+        value["id"] = id_of(value["config"])
     return json.dumps(value).encode()
 
 

@@ -21,7 +21,6 @@ from l2ae_core.data.fetch import RemoteFile
 from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.networks import Architecture, build
 from l2ae_core.paper import read_results
-from l2ae_core.report.evidence import read as read_evidence
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page
 from l2ae_core.training.history import read_history
@@ -108,7 +107,6 @@ def _refinement(path: Path) -> None:
 
 def _results(path: Path) -> None:
     read_results(path.parent)
-    read_evidence(path.parent)
 
 
 def _results_report(path: Path) -> None:

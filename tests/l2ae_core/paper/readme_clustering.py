@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l2ae_core.paper.paper import TABLES
+from l2ae_core.paper.published import TABLES
 
 from .readme_numbers import COUNTS, each, spread
 
@@ -15,7 +15,7 @@ def constraint(n):
     (least, most), (l2_least, l2_most) = (
         spread(n.acc("mnist", system)) for system in ("cae", "cae-l2")
     )
-    after = {d: n.acc(d, "cae", "after.acc").mean() - n.acc(d, "cae").mean()
+    after = {d: n.acc(d, "cae", "post_hoc_l2.acc").mean() - n.acc(d, "cae").mean()
              for d in ("usps", "mnist")}  # fmt: skip
     yield f"is worth {float(usps):.0f} points on USPS**, 95 % interval {usps_interval} over ten"
     yield f"network from {n.mean('mnist', 'cae')} to {n.mean('mnist', 'cae-l2')} %**"
@@ -28,7 +28,7 @@ def constraint(n):
 def dense(n):
     gain, interval = n.gain("mnist", "ae-l2", "ae")
     yield f"from {n.mean('mnist', 'ae')} to {n.mean('mnist', 'ae-l2')} %, {gain} points ({interval}"
-    after = n.acc("mnist", "ae", "after.acc")
+    after = n.acc("mnist", "ae", "post_hoc_l2.acc")
     yield f"after training gives {after.mean() - n.acc('mnist', 'ae').mean():.1f};"
     slope = "ae-l2-small-slope", "ae-small-slope"
     gain, interval = n.gain("mnist", *slope)
@@ -74,7 +74,7 @@ def mixture(n):
     (one,), dec, idec = (n.acc("mnist", s) for s in ("gmvae", "dec", "idec"))
     assert one > max(dec.mean(), idec.mean())
     assert ((dec > one).sum(), (idec > one).sum()) == (4, 2)
-    clusters = np.array(n.find.seeds("clustering", "mnist", "gmvae", None)[0].details["confusion"])
+    clusters = np.array(n.find.seeds("clustering", "mnist", "gmvae", None)[0].details.confusion)
     yield f"Of its 14 clusters {clusters.any(axis=0).sum()} have images"
 
 
@@ -85,7 +85,7 @@ def four_and_nine(n):
     def mixed(system):
         """Images of either in the cluster of the other, of all images: percent."""
         found = n.find.seeds("clustering", "mnist", system, None).values()
-        counts = [np.array(r.details["confusion"]) for r in found]
+        counts = [np.array(r.details.confusion) for r in found]
         return np.mean([100 * (c[4, 9] + c[9, 4]) / c.sum() for c in counts])
 
     gains = {
@@ -119,8 +119,8 @@ def four_and_nine(n):
 def zeros(n):
     """Zeros are class 0: their share in the second largest cluster that has them, run by run."""
     runs = [r for r in n.results
-            if (r.config["task"], r.config["data"]) == ("clustering", "usps")]  # fmt: skip
-    counts = [np.array(r.details["confusion"]) for r in runs]
+            if (r.run.task, r.run.data) == ("clustering", "usps")]  # fmt: skip
+    counts = [np.array(r.details.confusion) for r in runs]
     second = 100 * np.array([np.sort(c[0])[-2] / c[0].sum() for c in counts])
     acc = np.array([r.scores["acc"] for r in runs])
     low, high = acc < 0.8, acc > 0.9
@@ -140,7 +140,7 @@ def picking(n):
     least, (low, high) = acc.min(), spread(np.sort(acc)[1:])
     yield f"ends at {least:.1f} %** on USPS, the others between {low} and {high}:"
     worst = n.find.seeds("clustering", "usps", "cae-l2", None)[int(acc.argmin())]
-    restarts = np.array(worst.details["inertia"])
+    restarts = np.array(worst.details.inertia)
     best = (restarts < restarts.min() * (1 + 1e-4)).sum()  # one solution, rounded otherwise
     yield f"of all {len(restarts)} restarts, and {best} of them find it"
     loss = "reconstruction_mse"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from l2ae_core.paper.paper import DIGITS, TABLES
+from l2ae_core.paper.published import DIGITS, TABLES
 from l2ae_core.paper.statistics import correlation, paired_difference
 from l2ae_core.paper.systems import LATENT_WIDTHS
 

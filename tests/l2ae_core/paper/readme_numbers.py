@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from l2ae_core.paper import read_results
-from l2ae_core.paper.finder import Finder
-from l2ae_core.paper.paper import DIGITS
+from l2ae_core.paper.index import ResultIndex
+from l2ae_core.paper.published import DIGITS
 from l2ae_core.paper.statistics import correlation, paired_difference
 
 ROOT = Path(__file__).parents[3]
@@ -18,7 +18,7 @@ class Numbers:
 
     def __init__(self):
         self.results = read_results(ROOT / "benchmarks/results/runs")
-        self.find = Finder(self.results)
+        self.find = ResultIndex(self.results)
 
     def scores(self, data, system, score="acc"):
         found = self.find.scores("clustering", data, system, score)
@@ -51,14 +51,14 @@ class Numbers:
     def apart(self, data, system, i, j):
         """Of the images of i and j in the clusters of either, those in their own: seed by seed."""
         found = self.find.seeds("clustering", data, system, None)
-        counts = [np.array(found[seed].details["confusion"]) for seed in sorted(found)]
+        counts = [np.array(found[seed].details.confusion) for seed in sorted(found)]
         pairs = [c[np.ix_([i, j], [i, j])] for c in counts]
         return [f"{100 * np.trace(c) / c.sum():.0f}" for c in pairs]
 
     def by_digit(self, system, score, epochs=None):
         """The mean over partitions, digit by digit, of the longest runs or those of some epochs."""
-        some = [r for r in self.results if r.config["epochs"] == epochs]
-        find = self.find if epochs is None else Finder(some)
+        some = [r for r in self.results if r.run.epochs == epochs]
+        find = self.find if epochs is None else ResultIndex(some)
         found = [find.scores("detection", "mnist", system, score, d) for d in DIGITS]
         return np.array([np.mean(list(f.values())) for f in found])
 

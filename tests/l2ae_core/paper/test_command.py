@@ -9,11 +9,11 @@ import pytest
 
 from l2ae_core.cli import main
 from l2ae_core.paper import SYSTEMS, Run, command, read_results, run_missing, schedule
+from l2ae_core.paper.command import describe
 from l2ae_core.paper.methods import refined
-from l2ae_core.paper.paper import TABLES
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.published import TABLES, runs_of
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.tables import percent
-from l2ae_core.paper.wanted import in_words, wanted
 
 from .small_runs import made_up
 
@@ -66,7 +66,7 @@ def test_the_printed_numbers_are_those_of_the_results(
     lines = [cells(line) for line in out.splitlines() if line.startswith("| digits")]
     found = {line[1]: line for line in lines}
     for system, title in (("cae", "CAE, k-means"), ("pixels", "k-means on pixels")):
-        accs = [r.scores["acc"] for r in read_results(results) if r.config["system"] == system]
+        accs = [r.scores["acc"] for r in read_results(results) if r.run.system == system]
         assert len(accs) == 2
         assert found[title][3] == percent(sum(accs) / 2)
         assert found[title][5:7] == [percent(min(accs)), percent(max(accs))]
@@ -101,11 +101,11 @@ def test_detection_from_nothing(tmp_path: Path, capsys: Capture) -> None:
     for name in ("digits, AUC", "digits, AUPRC"):
         assert f"Table IV: anomaly detection with convolutional auto-encoders, {name}" in shown.out
     (pixels,) = (r for r in read_results(tmp_path)
-                 if (r.config["system"], r.config["digit"]) == ("pixels", 6))  # fmt: skip
+                 if (r.run.system, r.run.digit) == ("pixels", 6))  # fmt: skip
     lines = shown.out.splitlines()
     row, chance = (next(line for line in lines if line.startswith(name)).split()
                    for name in ("k-means on pixels", "chance"))  # fmt: skip
-    assert row[-2:] == [f"{pixels.scores['euclidean']['auc']:.3f}", "1"]  # digit 6, one partition
+    assert row[-2:] == [f"{pixels.scores['euclidean.auc']:.3f}", "1"]  # digit 6, one partition
     assert chance == ["chance", "0.500", "0.500"]
 
 
@@ -131,7 +131,7 @@ def test_figure1_is_drawn_from_the_networks_that_are_there(
 ) -> None:
     asked: list[Any] = []
 
-    def draw(folder: Folder, *how: Any, progress: bool) -> Path:
+    def draw(folder: ResultsDir, *how: Any, progress: bool) -> Path:
         asked.append(how)
         return folder.path / "figure1-digits.png"
 
@@ -186,7 +186,7 @@ def test_wrong_words_are_status_two(options: list[str], capsys: Capture) -> None
 
 
 def test_a_damaged_result_is_an_error(tmp_path: Path, no_run: None, capsys: Capture) -> None:
-    path = Folder(tmp_path).result(Run("clustering", "pixels", "digits", 0, 0))
+    path = ResultsDir(tmp_path).result(Run("clustering", "pixels", "digits", 0, 0))
     path.write_text(json.dumps({"format": "another"}))
     assert main(["reproduce", "table2", "--show", "--out", str(tmp_path)]) == 1
     assert f"{path}: not the result of a run" in capsys.readouterr().err
@@ -194,7 +194,7 @@ def test_a_damaged_result_is_an_error(tmp_path: Path, no_run: None, capsys: Capt
 
 def test_a_table_wants_every_system_of_its_columns_once() -> None:
     for table in TABLES.values():
-        runs = list(wanted(table, 2))
+        runs = list(runs_of(table, 2))
         assert len(set(runs)) == len(runs)
         columns = {c.system for c in table.columns}
         digits = range(10) if table.task == "detection" else (None,)
@@ -209,47 +209,49 @@ def test_a_table_wants_every_system_of_its_columns_once() -> None:
 
 def test_a_choice_is_kept_to() -> None:
     runs = list(
-        wanted(TABLES["table4"], 1, 3, digits=[7, 1], data=["usps"], systems=["pca", "cae"])
+        runs_of(TABLES["table4"], 1, 3, digits=[7, 1], data=["usps"], systems=["pca", "cae"])
     )
     assert {(r.system, r.data, r.digit, r.epochs) for r in runs} == {
         ("cae", "usps", 7, 3), ("pca", "usps", 7, 0), ("cae", "usps", 1, 3), ("pca", "usps", 1, 0),
     }  # fmt: skip
 
 
-def put(folder: Folder, *runs: Run) -> None:
+def put(folder: ResultsDir, *runs: Run) -> None:
     for run in runs:
         made_up(run).write(folder.result(run))
 
 
 def test_what_is_missing_in_words(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
-    runs = list(wanted(TABLES["table2"], 3, systems=["cae", "cae-l2"], data=["usps"]))
-    assert in_words(runs, folder) == (
+    folder = ResultsDir(tmp_path)
+    runs = list(runs_of(TABLES["table2"], 3, systems=["cae", "cae-l2"], data=["usps"]))
+    assert describe(runs, folder) == (
         "reproduce: 6 of 6 runs missing: cae, cae-l2 on usps, 200 epochs, seeds 0–2"
     )  # fmt: skip
     put(folder, runs[0], runs[2])
-    assert in_words(runs, folder) == (
+    assert describe(runs, folder) == (
         "reproduce: 4 of 6 runs missing: cae-l2 on usps, 200 epochs, seeds 0–2; "
         "cae on usps, 200 epochs, seed 2"
     )
     put(folder, *runs)
-    assert in_words(runs, folder) == "reproduce: 0 of 6 runs missing"
-    runs = list(wanted(TABLES["table4"], 2, digits=[1, 2, 3], systems=["pca", "cae"]))
+    assert describe(runs, folder) == "reproduce: 0 of 6 runs missing"
+    runs = list(runs_of(TABLES["table4"], 2, digits=[1, 2, 3], systems=["pca", "cae"]))
     put(folder, *(r for r in runs if r.system == "pca" and r.digit == 3 and r.seed == 1))
-    assert in_words(runs, folder) == (
+    assert describe(runs, folder) == (
         "reproduce: 11 of 12 runs missing: cae on mnist, 200 epochs, seeds 0–1, anomalies 1–3; "
         "pca on mnist, 5 runs of seeds 0–1, anomalies 1–3"
     )
     dcec = Run("clustering", "dcec", "digits", 0, 5)
-    assert in_words([dcec], folder) == (
+    assert describe([dcec], folder) == (
         "reproduce: 2 of 2 runs missing: cae, dcec on digits, 5 epochs, seed 0"
     )  # fmt: skip
 
 
 def test_runs_that_differ_by_epochs_or_task_alone_are_told_apart(tmp_path: Path) -> None:
     chosen = [TABLES["table2"], TABLES["table4"], TABLES["table5"]]
-    runs = [r for t in chosen for r in wanted(t, 1, digits=[3], systems=["cae-l2"], data=["mnist"])]
-    assert in_words(runs, Folder(tmp_path)) == (
+    runs = [
+        r for t in chosen for r in runs_of(t, 1, digits=[3], systems=["cae-l2"], data=["mnist"])
+    ]
+    assert describe(runs, ResultsDir(tmp_path)) == (
         "reproduce: 3 of 3 runs missing: cae-l2 on mnist, 200 epochs, seed 0; "
         "cae-l2 on mnist, 200 epochs, seed 0, anomaly 3; "
         "cae-l2 on mnist, 100 epochs, seed 0, anomaly 3"
@@ -273,7 +275,7 @@ def test_quiet_says_nothing_before_the_end(results: Path, no_run: None, capsys: 
 
 def test_the_command_takes_up_results_of_the_library(tmp_path: Path, capsys: Capture) -> None:
     run = Run("clustering", "pixels", "digits", 0, 0)
-    (made,) = run_missing([run], Folder(tmp_path), progress=False)
+    (made,) = run_missing([run], ResultsDir(tmp_path), progress=False)
     call = ["reproduce", "table2", "--systems", "pixels", "--data", "digits", "--out"]
     assert main([*call, str(tmp_path)]) == 0
     assert "0 of 1 runs missing" in capsys.readouterr().err

@@ -6,10 +6,19 @@ import pytest
 from l2ae_core import data
 from l2ae_core.networks import Architecture, build
 from l2ae_core.paper import Result, Run, run_missing
-from l2ae_core.paper.detection import CURVE_POINTS, Partition, Scored, partition, to_result
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.protocols import (
+    CURVE_POINTS,
+    DetectionResult,
+    Partition,
+    measure_detection,
+    partition,
+)
+from l2ae_core.paper.result import Count, DetectionDetails
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
+
+from .small_runs import made_up
 
 DIGIT = 6
 RUN = Run("detection", "cae-l2", "digits", seed=0, epochs=30, digit=DIGIT, batch_size=64, n_init=5)
@@ -17,7 +26,7 @@ RUN = Run("detection", "cae-l2", "digits", seed=0, epochs=30, digit=DIGIT, batch
 
 def of(system: str, seed: int = 0) -> Partition:
     run = Run("detection", system, "digits", seed, int(system != "pixels"), DIGIT)
-    return partition(run, Folder(path=None))
+    return partition(run, ResultsDir(path=None))
 
 
 def pixels(images: Array) -> list[bytes]:
@@ -26,7 +35,7 @@ def pixels(images: Array) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    (found,) = run_missing([RUN], Folder(tmp_path_factory.mktemp("results")), progress=False)
+    (found,) = run_missing([RUN], ResultsDir(tmp_path_factory.mktemp("results")), progress=False)
     return found
 
 
@@ -67,38 +76,44 @@ def test_a_seed_gives_the_partition() -> None:
 
 
 def scored(score: Array) -> Result:
-    return to_result(RUN, of("cae-l2"), Scored({"s": score}), {})
+    here = made_up(RUN).environment
+    return measure_detection(RUN, of("cae-l2"), DetectionResult({"s": score}), 1.0, here)
+
+
+def details(found: Result) -> DetectionDetails:
+    assert isinstance(found.details, DetectionDetails)
+    return found.details
 
 
 def test_a_perfect_detector_gets_one_and_its_opposite_nothing() -> None:
     anomalous = of("cae-l2").anomalous
     perfect, opposite = scored(anomalous.astype(float)), scored(-anomalous.astype(float))
-    assert perfect.scores["s"] == {"auc": 1.0, "auprc": 1.0}
-    assert opposite.scores["s"]["auc"] == 0
-    assert opposite.scores["s"]["auprc"] == pytest.approx(anomalous.mean())
-    assert perfect.details["roc"]["s"]["tpr"] == [1.0] * CURVE_POINTS
-    assert opposite.details["roc"]["s"]["tpr"][:-1] == [0.0] * (CURVE_POINTS - 1)
+    assert perfect.scores == {"s.auc": 1.0, "s.auprc": 1.0}
+    assert opposite.scores["s.auc"] == 0
+    assert opposite.scores["s.auprc"] == pytest.approx(anomalous.mean())
+    assert details(perfect).roc.tpr["s"] == [1.0] * CURVE_POINTS
+    assert details(opposite).roc.tpr["s"][:-1] == [0.0] * (CURVE_POINTS - 1)
 
 
 def test_auprc_is_the_mean_precision_at_every_anomaly() -> None:
     score = np.random.default_rng(0).random(len(of("cae-l2").anomalous))
     hits = of("cae-l2").anomalous[np.argsort(-score)]
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    assert scored(score).scores["s"]["auprc"] == pytest.approx(precision[hits].mean())
+    assert scored(score).scores["s.auprc"] == pytest.approx(precision[hits].mean())
 
 
 def test_auc_is_the_share_of_pairs_in_order() -> None:
     score = np.random.default_rng(0).random(len(of("cae-l2").anomalous))
     positive, negative = score[of("cae-l2").anomalous], score[~of("cae-l2").anomalous]
     above = (positive[:, None] > negative).mean()
-    assert scored(score).scores["s"]["auc"] == pytest.approx(above)
+    assert scored(score).scores["s.auc"] == pytest.approx(above)
 
 
 def test_chance_and_counts_stand_beside_the_scores() -> None:
     found, images = scored(np.zeros(355)), of("cae-l2")
     assert found.chance == {"auc": 0.5, "auprc": images.anomalous.mean()}
-    assert found.details["images"] == {"train": len(images.train), "test": 355}
-    assert found.details["anomalies"] == {"train": 14, "test": int(images.anomalous.sum())}
+    assert details(found).images == Count(len(images.train), 355)
+    assert details(found).anomalies == Count(14, int(images.anomalous.sum()))
 
 
 # Measured with seeds 0 to 3: AUC by Eq. 5 0.93 to 0.98 trained, 0.39 to 0.71 untrained; AUPRC 0.50
@@ -108,16 +123,16 @@ WORTHLESS = 0.8
 
 
 def passes(found: Result) -> bool:
-    return found.scores["s"]["auc"] > BAR
+    return found.scores["s.auc"] > BAR
 
 
 def test_trained_scores_pass_and_worthless_ones_do_not(result: Result) -> None:
     for name in ("cosine", "dot", "euclidean"):
-        assert result.scores[name]["auc"] > BAR, name
-        assert result.scores[name]["auprc"] > 3 * result.chance["auprc"], name
+        assert result.scores[f"{name}.auc"] > BAR, name
+        assert result.scores[f"{name}.auprc"] > 3 * result.chance["auprc"], name
     assert not passes(scored(np.zeros(355)))
     assert not passes(scored(np.random.default_rng(0).random(355)))
-    assert scored(np.zeros(355)).scores["s"]["auc"] == 0.5
+    assert scored(np.zeros(355)).scores["s.auc"] == 0.5
 
 
 def test_untrained_scores_do_not_pass() -> None:
@@ -128,11 +143,11 @@ def test_untrained_scores_do_not_pass() -> None:
     model = build(Architecture("cae", (8, 8, 1), norm="l2"), random.init)
     centers = kmeans(model.encode(images.train.images), 9, n_init=5, rng=random.kmeans).centers
     for score in cluster_scores(model.encode(images.test.images), centers).values():
-        assert scored(score).scores["s"]["auc"] < WORTHLESS
+        assert scored(score).scores["s.auc"] < WORTHLESS
 
 
 def test_the_three_readings_of_eq_5_rank_unit_codes_alike(result: Result) -> None:
     """Cosine and dot product are one thing for them; the distance also sees |c|."""
     s = result.scores
-    assert s["cosine"]["auc"] == pytest.approx(s["dot"]["auc"], abs=1e-3)  # but for rounding
-    assert s["cosine"] != s["euclidean"]
+    assert s["cosine.auc"] == pytest.approx(s["dot.auc"], abs=1e-3)  # but for rounding
+    assert s["cosine.auc"] != s["euclidean.auc"]

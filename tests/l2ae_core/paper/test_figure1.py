@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from l2ae_core import data
 from l2ae_core.paper import Run, run_missing, tsne
 from l2ae_core.paper.figure1 import NEIGHBOURS, PANELS, Figure1, figure1, measure
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
@@ -21,16 +21,16 @@ Draw = Callable[[Array, Array, int, Callable[[int], object]], Array]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> ResultsDir:
     """Both networks on the digits, after one epoch."""
-    folder = Folder(tmp_path_factory.mktemp("results"))
+    folder = ResultsDir(tmp_path_factory.mktemp("results"))
     runs = [Run("clustering", system, "digits", 0, 1) for system in ("cae", "cae-l2")]
     run_missing(runs, folder, progress=False)
     return folder
 
 
 @pytest.fixture
-def folder(trained: Folder) -> Folder:
+def folder(trained: ResultsDir) -> ResultsDir:
     """The same without the figure of another test."""
     for name in ("figure1-digits.npz", "figure1-digits.png"):
         (trained.path / name).unlink(missing_ok=True)
@@ -51,19 +51,19 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def make(folder: Folder, images: int = IMAGES) -> Figure1:
+def make(folder: ResultsDir, images: int = IMAGES) -> Figure1:
     path = figure1(folder, "digits", 0, 1, images=images, progress=False)
     assert path == folder.path / "figure1-digits.png"
     return Figure1.read(folder.path / "figure1-digits.npz")
 
 
-def codes_of(folder: Folder, system: str, images: Array) -> Array:
+def codes_of(folder: ResultsDir, system: str, images: Array) -> Array:
     run = Run("clustering", system, "digits", 0, 1)
     return load_run(folder.training(run))[0].encode(images)
 
 
 def test_the_three_panels_are_z_its_direction_and_u(
-    folder: Folder, drawn: list[dict[str, Any]]
+    folder: ResultsDir, drawn: list[dict[str, Any]]
 ) -> None:
     made = make(folder)
     assert made.complete
@@ -81,7 +81,7 @@ def test_the_three_panels_are_z_its_direction_and_u(
 
 
 def test_all_maps_start_from_the_same_tiny_positions(
-    folder: Folder, drawn: list[dict[str, Any]]
+    folder: ResultsDir, drawn: list[dict[str, Any]]
 ) -> None:
     make(folder)
     starts = [call["start"] for call in drawn]
@@ -92,7 +92,7 @@ def test_all_maps_start_from_the_same_tiny_positions(
 
 
 def test_a_killed_figure_goes_on_with_the_panel_it_was_at(
-    folder: Folder, drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    folder: ResultsDir, drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make(folder).maps
     (folder.path / "figure1-digits.npz").unlink()
@@ -120,14 +120,16 @@ def test_a_killed_figure_goes_on_with_the_panel_it_was_at(
     assert len(drawn) == 6
 
 
-def test_other_settings_draw_all_again(folder: Folder, drawn: list[dict[str, Any]]) -> None:
+def test_other_settings_draw_all_again(folder: ResultsDir, drawn: list[dict[str, Any]]) -> None:
     make(folder)
     made = make(folder, IMAGES - 5)
     assert len(drawn) == 6
     assert made.settings["images"] == len(made.labels) == IMAGES - 5
 
 
-def test_the_numbers_are_those_of_the_codes(folder: Folder, drawn: list[dict[str, Any]]) -> None:
+def test_the_numbers_are_those_of_the_codes(
+    folder: ResultsDir, drawn: list[dict[str, Any]]
+) -> None:
     made = make(folder)
     for name, call in zip(PANELS, drawn, strict=True):
         u, purity = call["codes"].astype(np.float64), []
@@ -152,7 +154,7 @@ def test_measures_of_apart_and_of_mixed_classes() -> None:
     assert abs(measure(mixed, labels)["silhouette"]) < 0.05
 
 
-def test_a_real_map_keeps_groups_together_and_comes_out_equal(folder: Folder) -> None:
+def test_a_real_map_keeps_groups_together_and_comes_out_equal(folder: ResultsDir) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 20)
     codes = 8 * np.eye(3, 5)[labels] + rng.standard_normal((60, 5))
@@ -165,7 +167,7 @@ def test_a_real_map_keeps_groups_together_and_comes_out_equal(folder: Folder) ->
     assert measure(maps[0], labels)["purity"] > 0.9 * measure(codes, labels)["purity"]
 
 
-def test_the_picture_is_drawn(folder: Folder, drawn: list[dict[str, Any]]) -> None:
+def test_the_picture_is_drawn(folder: ResultsDir, drawn: list[dict[str, Any]]) -> None:
     make(folder)
     assert imread(folder.path / "figure1-digits.png").std() > 0.01
 
@@ -176,7 +178,7 @@ def test_a_missing_network_is_named_with_its_command(tmp_path: Path) -> None:
         "`l2ae reproduce table2 --data digits --systems cae "
     )
     with pytest.raises(ValueError, match=message):
-        figure1(Folder(tmp_path), "digits", 3, 7, progress=False)
+        figure1(ResultsDir(tmp_path), "digits", 3, 7, progress=False)
 
 
 def test_equal_images_have_no_first_positions() -> None:
@@ -190,12 +192,12 @@ def test_equal_codes_have_a_map() -> None:
     assert np.isfinite(tsne.draw_map(np.ones((30, 4), np.float32), start, 0, lambda _: None)).all()
 
 
-def test_too_few_images_are_refused(folder: Folder) -> None:
+def test_too_few_images_are_refused(folder: ResultsDir) -> None:
     with pytest.raises(ValueError, match="images is 3 but expected at least 4"):
         figure1(folder, "digits", 0, 1, images=3, progress=False)
 
 
-def test_a_damaged_file_is_named(folder: Folder, drawn: list[dict[str, Any]]) -> None:
+def test_a_damaged_file_is_named(folder: ResultsDir, drawn: list[dict[str, Any]]) -> None:
     make(folder)
     path = folder.path / "figure1-digits.npz"
     whole = path.read_bytes()

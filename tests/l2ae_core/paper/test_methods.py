@@ -13,12 +13,12 @@ from scipy.optimize import linear_sum_assignment
 from l2ae_core import data
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import clustering_scores
-from l2ae_core.paper import SYSTEMS, Result, Run, run_missing
-from l2ae_core.paper import detection as protocol
+from l2ae_core.paper import SYSTEMS, Result, Run, protocols, run_missing
 from l2ae_core.paper.methods import CLUSTER, SCORE, pixels, refined
 from l2ae_core.paper.methods.network import cluster_scores
-from l2ae_core.paper.paper import TABLES
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.published import TABLES
+from l2ae_core.paper.result import ClusteringDetails, DetectionDetails
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.seeding import rngs
 from l2ae_core.training import loop
 from l2ae_core.training.history import History
@@ -43,9 +43,9 @@ def answering(task: str) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ResultsDir:
     """One for all: what a system goes on from is trained once."""
-    return Folder(tmp_path_factory.mktemp("results"))
+    return ResultsDir(tmp_path_factory.mktemp("results"))
 
 
 def run_of(task: Any, system: str) -> Run:
@@ -54,7 +54,7 @@ def run_of(task: Any, system: str) -> Run:
 
 
 @pytest.fixture
-def do(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Do:
+def do(folder: ResultsDir, monkeypatch: pytest.MonkeyPatch) -> Do:
     """A function that does a run of a task and system, or reads it."""
     plain = refined.settings
     monkeypatch.setattr(refined, "settings", lambda run: replace(plain(run), max_iter=ITERATIONS))
@@ -67,17 +67,18 @@ def test_a_system_clusters(system: str, do: Do) -> None:
     columns = [c for t in TABLES.values() for c in t.columns if t.task == "clustering"]
     read = {c.score for c in columns if c.system == system}
     for name in read | {"acc", "nmi", "ari"}:
-        score = found.score(name)
+        score = found.scores.get(name)
         assert score is not None, name
         assert -0.5 <= score <= 1
-    assert found.details["images"] == 1797
-    assert np.sum(found.details["confusion"]) == 1797
-    matched = linear_sum_assignment(found.details["confusion"], maximize=True)
-    counted = np.array(found.details["confusion"])[matched].sum()
+    assert isinstance(found.details, ClusteringDetails)
+    assert found.details.images == 1797
+    counts = np.array(found.details.confusion)
+    assert counts.sum() == 1797
+    counted = counts[linear_sum_assignment(counts, maximize=True)].sum()
     assert counted / 1797 == pytest.approx(found.scores["acc"])
     assert 0.1 < found.chance["acc"] < 0.15
     assert all(0.05 < found.chance[name] < 0.15 for name in read & {"many_to_one"})
-    assert (found.seconds["training"] > 0) == SYSTEMS[system].trained
+    assert (found.seconds.training > 0) == SYSTEMS[system].trained
 
 
 @pytest.mark.parametrize("system", answering("detection"))
@@ -86,34 +87,35 @@ def test_a_system_detects(system: str, do: Do) -> None:
     columns = [c for t in TABLES.values() for c in t.columns if t.task == "detection"]
     for name in {c.score for c in columns if c.system == system}:
         for measure in ("auc", "auprc"):
-            score = found.score(f"{name}.{measure}")
+            score = found.scores.get(f"{name}.{measure}")
             assert score is not None, name
             assert 0 <= score <= 1
-    assert found.details["anomalies"]["train"] == (0 if SYSTEMS[system].clean else 14)
-    assert found.details["roc"].keys() == found.scores.keys()
+    assert isinstance(found.details, DetectionDetails)
+    assert found.details.anomalies.train == (0 if SYSTEMS[system].normals_only else 14)
+    assert [*found.details.roc.tpr] == found.detectors
 
 
 @pytest.mark.parametrize(
     ("task", "system"),
     [(t, s) for t, table in TASKS.items() for s, v in SYSTEMS.items() if v.method not in table],
 )
-def test_a_system_without_an_answer_is_named(task: str, system: str, folder: Folder) -> None:
+def test_a_system_without_an_answer_is_named(task: str, system: str, folder: ResultsDir) -> None:
     before = set(folder.path.iterdir())
     with pytest.raises(ValueError, match=f"{system} does no {task}"):
         run_missing([run_of(task, system)], folder, progress=False)
     assert set(folder.path.iterdir()) == before
 
 
-def test_after_is_k_means_on_the_directions(folder: Folder, do: Do) -> None:
+def test_after_is_k_means_on_the_directions(folder: ResultsDir, do: Do) -> None:
     found, images = do("clustering", "cae"), data.load("digits")
     z = load_run(folder.training(run_of("clustering", "cae")))[0].encode(images.images)
-    for codes, name in ((z / np.linalg.norm(z, axis=1, keepdims=True), "after"), (z, "")):
+    for codes, name in ((z / np.linalg.norm(z, axis=1, keepdims=True), "post_hoc_l2."), (z, "")):
         labels = kmeans(codes, 10, n_init=2, rng=rngs(1).kmeans).labels
         expected = clustering_scores(images.labels, labels)
-        scores = found.scores["after"] if name else found.scores
-        assert {k: scores[k] for k in expected} == pytest.approx(expected, abs=2e-3)
-    assert found.scores["after"]["acc"] != found.scores["acc"]
-    assert "after" not in do("clustering", "cae-l2").scores
+        scores = {k: found.scores[f"{name}{k}"] for k in expected}
+        assert scores == pytest.approx(expected, abs=2e-3)
+    assert found.scores["post_hoc_l2.acc"] != found.scores["acc"]
+    assert "post_hoc_l2.acc" not in do("clustering", "cae-l2").scores
 
 
 def test_best_and_last_weights_are_told_apart(
@@ -127,24 +129,25 @@ def test_best_and_last_weights_are_told_apart(
         return lambda x: float(next(losses)) + 0 * step(x)
 
     monkeypatch.setattr(loop, "make_step", rising)
-    run, folder = replace(run_of("clustering", "cae-l2"), epochs=2), Folder(tmp_path)
+    run, folder = replace(run_of("clustering", "cae-l2"), epochs=2), ResultsDir(tmp_path)
     (found,) = run_missing([run], folder, progress=False)
-    assert found.details["best_epoch"] == 1
+    assert found.details.best_epoch == 1
     images = data.load("digits")
-    for which, scores in (("best", found.scores), ("last", found.scores["last"])):
+    for which, name in (("best", ""), ("last", "last.")):
         u = load_run(folder.training(run), which)[0].encode(images.images)
         labels = kmeans(u, 10, n_init=2, rng=rngs(1).kmeans).labels
         expected = clustering_scores(images.labels, labels)
-        assert {k: scores[k] for k in expected} == expected
-    assert found.scores["last"]["acc"] != found.scores["acc"]
+        assert {k: found.scores[f"{name}{k}"] for k in expected} == expected
+    assert found.scores["last.acc"] != found.scores["acc"]
 
 
 def test_a_refinement_starts_from_the_clusters_of_its_start(do: Do) -> None:
     for system, start in (("dec", "ae"), ("idec", "ae"), ("dcec", "cae")):
         found, before = do("clustering", system), do("clustering", start)
-        assert found.scores["start"] == {k: before.scores[k] for k in ("acc", "nmi", "ari")}
+        for name in ("acc", "nmi", "ari"):
+            assert found.scores[f"start.{name}"] == before.scores[name]
         assert found.scores["iterations"] == ITERATIONS
-        assert found.details["settings"]["method"] == system
+        assert (found.details.settings or {})["method"] == system
 
 
 def test_a_refinement_without_its_start_is_refused(tmp_path: Path, do: Do) -> None:
@@ -153,11 +156,11 @@ def test_a_refinement_without_its_start_is_refused(tmp_path: Path, do: Do) -> No
     with pytest.raises(
         ValueError, match="goes on from cae on digits, .*, seed 1, which is not fini"
     ):
-        refined.cluster(run, Folder(tmp_path), data.load("digits"), progress=False)
+        refined.cluster(run, ResultsDir(tmp_path), data.load("digits"), progress=False)
 
 
 def test_networks_are_those_of_the_lowest_loss(
-    folder: Folder, do: Do, monkeypatch: pytest.MonkeyPatch
+    folder: ResultsDir, do: Do, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restored = []
     monkeypatch.setattr(History, "restore_best", lambda h, model: restored.append(model))
@@ -192,18 +195,20 @@ def test_for_unit_codes_cosine_and_dot_rank_alike() -> None:
     assert order["cosine"] != order["dot"]
 
 
-def test_a_reconstruction_score_is_the_error_of_the_networks_images(folder: Folder, do: Do) -> None:
+def test_a_reconstruction_score_is_the_error_of_the_networks_images(
+    folder: ResultsDir, do: Do
+) -> None:
     found, run = do("detection", "ae-clean"), run_of("detection", "ae-clean")
-    images = protocol.partition(run, folder)
+    images = protocols.partition(run, folder)
     model, _ = load_run(folder.training(run))
     x = images.test.images
     error = ((x - model.reconstruct(x)) ** 2).sum(axis=(1, 2, 3), dtype=np.float64)
-    expected = protocol.auc(images.anomalous, error)
-    assert found.scores["reconstruction"]["auc"] == pytest.approx(expected, abs=1e-3)
+    expected = protocols.auc(images.anomalous, error)
+    assert found.scores["reconstruction.auc"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_controls_of_pixels_score_as_their_name_says(folder: Folder) -> None:
-    images = protocol.partition(run_of("detection", "pixels"), folder)
+def test_controls_of_pixels_score_as_their_name_says(folder: ResultsDir) -> None:
+    images = protocols.partition(run_of("detection", "pixels"), folder)
     x, train = (d.images.reshape(len(d), -1) for d in (images.test, images.train))
     far = np.sort(((x[:20, None] - train[None]) ** 2).sum(axis=2), axis=1)[:, 4] ** 0.5
     found = pixels.score_neighbours(run_of("detection", "neighbours"), folder, images, False)

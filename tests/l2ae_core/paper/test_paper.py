@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.paper import SYSTEMS
-from l2ae_core.paper.paper import DIGITS, PAIRS, TABLES, Column
+from l2ae_core.paper.published import DIGITS, PAIRS, TABLES, Column
 
 CLUSTERING = {  # percent
     "table1": """
@@ -127,4 +127,4 @@ def test_pairs_differ_by_the_constraint_alone() -> None:
         a, b = SYSTEMS[one], SYSTEMS[other]
         assert a.settings | {"norm": "none"} == b.settings
         assert a.settings["norm"] == "l2"
-        assert (a.method, a.clean, a.start) == (b.method, b.clean, b.start)
+        assert (a.method, a.normals_only, a.start) == (b.method, b.normals_only, b.start)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from l2ae_core.paper import Run, schedule
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import plan
 from l2ae_kernels.cpu.threads import MOST
 
@@ -28,21 +28,21 @@ def test_two_jobs_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.Monkey
     runs = [SHORT, replace(SHORT, system="cae"), PIXELS, DETECTION]
     alone = do_all(runs, tmp_path / "alone")
     monkeypatch.chdir(tmp_path)
-    bad = Folder(tmp_path / "two").training(runs[1])  # a file where a folder has to be
+    bad = ResultsDir(tmp_path / "two").training(runs[1])  # a file where a folder has to be
     bad.parent.mkdir(parents=True)
     bad.touch()
     with pytest.raises(ValueError, match="1 of 4 runs failed: cae on digits, .*, seed 0: .*xist"):
         do_all(runs, Path("two"), jobs=2)
-    assert plan(runs, Folder(tmp_path / "two")) == [[runs[1]]]
+    assert plan(runs, ResultsDir(tmp_path / "two")) == [[runs[1]]]
     bad.unlink()
     together = do_all(runs, Path("two"), jobs=2)
     assert [found(r) for r in together] == [found(r) for r in alone]
     share = max(1, MOST // 2)
-    assert {r.environment["threads"] for r in together} == {share}
-    assert {r.environment["threads"] for r in alone} == {MOST}
-    machines = [r.environment["machine"] for r in alone + together]
-    assert len({m["cores"] for m in machines}) == 1
-    assert all(m["blas"] for m in machines)
+    assert {r.environment.threads for r in together} == {share}
+    assert {r.environment.threads for r in alone} == {MOST}
+    machines = [r.environment.machine for r in alone + together]
+    assert len({m.cores for m in machines}) == 1
+    assert all(m.blas for m in machines)
 
 
 LONG = replace(SHORT, epochs=30)
@@ -51,9 +51,9 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from l2ae_core.paper import Run, run_missing
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.run import ResultsDir
 runs = [Run(**values) for values in {runs}]
-run_missing(runs, Folder(Path({path!r})), jobs={jobs}, progress=False)
+run_missing(runs, ResultsDir(Path({path!r})), jobs={jobs}, progress=False)
 """
 
 
@@ -91,7 +91,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signa
 
 @posix
 def test_a_killed_process_is_gone_on_with_to_the_same_result(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "killed")
+    folder = ResultsDir(tmp_path / "killed")
     process = start([LONG], folder.path)
     wait_for(folder.training(LONG) / "history.jsonl", process, lines=11)
     stop(process, signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_a_killed_process_is_gone_on_with_to_the_same_result(tmp_path: Path) -> 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_in_a_terminal(jobs: int, tmp_path: Path) -> None:
     """All processes end, and the result of the finished run is there."""
-    folder = Folder(tmp_path)
+    folder = ResultsDir(tmp_path)
     process = start([PIXELS, ENDLESS], tmp_path, jobs)
     wait_for(folder.result(PIXELS), process)
     wait_for(folder.training(ENDLESS) / "history.jsonl", process, lines=12)
@@ -132,7 +132,7 @@ def test_ctrl_c_in_a_terminal(jobs: int, tmp_path: Path) -> None:
 def test_a_signal_that_reaches_a_worker_first_is_handled_by_the_parent(
     name: str, tmp_path: Path
 ) -> None:
-    folder, others = Folder(tmp_path), replace(ENDLESS, seed=1)
+    folder, others = ResultsDir(tmp_path), replace(ENDLESS, seed=1)
     process = start([ENDLESS, others], tmp_path, jobs=2)
     history = folder.training(ENDLESS) / "history.jsonl"
     wait_for(history, process, lines=3)
@@ -149,7 +149,7 @@ def test_a_signal_that_reaches_a_worker_first_is_handled_by_the_parent(
 @pytest.mark.slow
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     """The signal reaches the parent alone; its workers notice, and nobody goes on training."""
-    folder, others = Folder(tmp_path), replace(ENDLESS, seed=1)
+    folder, others = ResultsDir(tmp_path), replace(ENDLESS, seed=1)
     process = start([ENDLESS, others], tmp_path, jobs=2)
     histories = [folder.training(run) / "history.jsonl" for run in (ENDLESS, others)]
     for history in histories:
@@ -192,9 +192,9 @@ def test_a_cluster_finds_what_one_process_finds(scheduler: str, tmp_path: Path) 
     there = do_all(runs, tmp_path / "cluster", cluster=scheduler)
     here = do_all(runs, tmp_path / "here")
     assert [found(r) for r in there] == [found(r) for r in here]
-    assert {r.environment["threads"] for r in there} == {MOST}
+    assert {r.environment.threads for r in there} == {MOST}
     bad = replace(SHORT, seed=1)
-    training = Folder(tmp_path / "cluster").training(bad)
+    training = ResultsDir(tmp_path / "cluster").training(bad)
     training.touch()
     with pytest.raises(ValueError, match="1 of 1 runs failed: cae-l2 on digits, .*, seed 1"):
         do_all([bad, PIXELS], tmp_path / "cluster", cluster=scheduler)

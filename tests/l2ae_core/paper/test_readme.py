@@ -30,7 +30,7 @@ def claims(n):
     yield f"{small} with dense layers; l2 is ahead in all {len(ahead)} pairs"
     assert np.all(ahead)
     plain = ("usps", "cae"), ("mnist", "ae"), ("mnist", "ae-small-slope"), ("mnist", "cae")
-    after = [n.acc(*of, "after.acc") - n.acc(*of) for of in plain]
+    after = [n.acc(*of, "post_hoc_l2.acc") - n.acc(*of) for of in plain]
     usps, *both, conv = (gain.mean() for gain in after)
     yield f"{usps:.1f} points on USPS (ahead for all {COUNTS[len(after[0])]} seeds)"
     dense = np.concatenate(after[1:3])

@@ -11,7 +11,7 @@ import pytest
 from l2ae_core.locks import locked
 from l2ae_core.paper import Run, run_missing, schedule
 from l2ae_core.paper.methods import refined
-from l2ae_core.paper.run import Folder
+from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import plan
 from l2ae_core.training.history import TrainingError
 
@@ -25,7 +25,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Done:
     """The runs that were done, in order; nothing is trained, but results and files are there."""
     calls: Done = []
 
-    def do(run: Run, folder: Folder, progress: bool) -> None:
+    def do(run: Run, folder: ResultsDir, progress: bool) -> None:
         calls.append(run)
         folder.training(run).mkdir(parents=True, exist_ok=True)
         (folder.training(run) / "metrics.json").touch()
@@ -64,7 +64,7 @@ def test_a_start_that_is_trained_is_not_trained_again(done: Done, tmp_path: Path
 
 
 def test_a_start_without_its_network_is_trained_again(done: Done, tmp_path: Path) -> None:
-    ae, dec, folder = clustering("ae"), clustering("dec"), Folder(tmp_path)
+    ae, dec, folder = clustering("ae"), clustering("dec"), ResultsDir(tmp_path)
     do_all([ae], tmp_path)
     (folder.training(ae) / "metrics.json").unlink()
     assert plan([ae], folder) == []
@@ -80,9 +80,9 @@ def test_nothing_goes_on_from_a_half_trained_network_beside_an_old_result(tmp_pa
     """A result copied without its network: the network is trained anew, and stopped half-way."""
     dec, ae = clustering("dec"), clustering("ae")
     do_all([ae], tmp_path / "whole")
-    folder = Folder(tmp_path / "copied")
+    folder = ResultsDir(tmp_path / "copied")
     folder.path.mkdir()
-    result = Folder(tmp_path / "whole").result(ae).read_bytes()
+    result = ResultsDir(tmp_path / "whole").result(ae).read_bytes()
     folder.result(ae).write_bytes(result)
     do_all([replace(ae, epochs=1)], folder.path)  # as far as it came
     folder.training(replace(ae, epochs=1)).rename(folder.training(ae))
@@ -98,16 +98,16 @@ def test_nothing_goes_on_from_a_half_trained_network_beside_an_old_result(tmp_pa
 def test_a_folder_without_an_end_of_a_training_is_gone_on_with(tmp_path: Path) -> None:
     """The result is what says that a run is done, not its training."""
     (result,) = do_all([SHORT], tmp_path)
-    Folder(tmp_path).result(SHORT).unlink()
+    ResultsDir(tmp_path).result(SHORT).unlink()
     (again,) = do_all([SHORT], tmp_path)
     assert found(again) == found(result)
-    assert again.seconds["training"] == result.seconds["training"]  # nothing was trained
+    assert again.seconds.training == result.seconds.training  # nothing was trained
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, which: Run) -> None:
     plain = schedule.do
 
-    def do(run: Run, folder: Folder, progress: bool) -> None:
+    def do(run: Run, folder: ResultsDir, progress: bool) -> None:
         if run == which:
             raise error
         plain(run, folder, progress)
@@ -137,7 +137,7 @@ def test_an_error_of_a_start_is_not_one_of_chance_for_what_follows(
 
 def test_a_run_that_another_process_is_at_work_on_is_left_to_it(tmp_path: Path) -> None:
     detection = Run("detection", "pixels", "digits", 0, 0, 6, n_init=2)
-    path = Folder(tmp_path).result(PIXELS)
+    path = ResultsDir(tmp_path).result(PIXELS)
     (tmp_path / f".{path.name}.0123abcd.tmp").touch()  # what a killed process left
     with ThreadPoolExecutor(1) as other:
         lock = locked(path)
@@ -145,7 +145,7 @@ def test_a_run_that_another_process_is_at_work_on_is_left_to_it(tmp_path: Path) 
         with pytest.raises(ValueError, match=rf"1 of 2 runs failed: {PIXELS}: .*in use by process"):
             do_all([PIXELS, detection], tmp_path)
         other.submit(lock.__exit__, None, None, None).result(timeout=20)
-    assert plan([PIXELS, detection], Folder(tmp_path)) == [[PIXELS]]
+    assert plan([PIXELS, detection], ResultsDir(tmp_path)) == [[PIXELS]]
     do_all([PIXELS, detection], tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {f"{r.id}.json" for r in (PIXELS, detection)}
 
@@ -168,7 +168,7 @@ def test_ctrl_c_keeps_what_had_finished_and_says_how_to_go_on(
     assert caught.value.__notes__ == [
         "stopped after 1 of 2 missing runs; the same command goes on"
     ]  # fmt: skip
-    assert plan([cae, l2], Folder(tmp_path)) == [[l2]]
+    assert plan([cae, l2], ResultsDir(tmp_path)) == [[l2]]
 
 
 def test_ctrl_c_says_that_a_cluster_works_on(
@@ -176,7 +176,7 @@ def test_ctrl_c_says_that_a_cluster_works_on(
 ) -> None:
     @contextmanager
     def cluster(address: str) -> Iterator[object]:
-        def attempt_all(runs: list[Run], folder: Folder) -> Iterator[object]:
+        def attempt_all(runs: list[Run], folder: ResultsDir) -> Iterator[object]:
             raise KeyboardInterrupt
             yield
 
@@ -195,7 +195,7 @@ def test_ctrl_c_says_that_a_cluster_works_on(
 def test_the_bar_counts_runs_and_says_what_ended(
     done: Done, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_missing([clustering("cae"), clustering("cae-l2")], Folder(tmp_path))
+    run_missing([clustering("cae"), clustering("cae-l2")], ResultsDir(tmp_path))
     shown = capsys.readouterr().err
     assert "2/2" in shown
     assert "done: cae-l2 on digits, 2 epochs, seed 0" in shown
@@ -215,7 +215,7 @@ def test_a_cluster_without_dask_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_damaged_result_is_not_run_over(tmp_path: Path) -> None:
-    path = Folder(tmp_path).result(PIXELS)
+    path = ResultsDir(tmp_path).result(PIXELS)
     path.write_text("{}")
     with pytest.raises(ValueError, match=f"{path.name}: not the result of a run"):
         do_all([PIXELS], tmp_path)
@@ -228,7 +228,7 @@ def test_a_real_refinement_goes_on_from_its_start(
 ) -> None:
     """It reads the files of its start, as others may at the same time, and writes none of them."""
     runs = [Run("clustering", s, "digits", 0, 1, n_init=2) for s in ("idec", "dec")]
-    folder, clustering_start = Folder(tmp_path), replace(runs[0], system="ae")
+    folder, clustering_start = ResultsDir(tmp_path), replace(runs[0], system="ae")
     assert {run.start for run in runs} == {clustering_start}
     do_all([clustering_start], tmp_path)
     training = folder.training(clustering_start)

@@ -7,30 +7,43 @@ import numpy as np
 import pytest
 
 from l2ae_core.paper import Result, Run
-from l2ae_core.paper.finder import Finder
-from l2ae_core.paper.paper import DIGITS, TABLES
+from l2ae_core.paper.index import ResultIndex
+from l2ae_core.paper.published import DIGITS, TABLES
+from l2ae_core.paper.result import ClusteringDetails, Count, DetectionDetails, Roc
 from l2ae_core.paper.tables import Table, paper_tables, percent
+
+from .small_runs import made_up
 
 EPOCHS = 7
 CHANCE = {"acc": 0.1234, "nmi": 0.0021, "ari": -1e-6}
 
 
+def counted(confusion: list[list[int]], classes: list[int]) -> ClusteringDetails:
+    return ClusteringDetails(images=10, confusion=confusion, classes=classes)
+
+
+UNCOUNTED = counted([[5], [5]], [0, 1])  # fewer clusters than classes: no worst pair
+
+
 def clustering(
     system: str, seed: int, acc: float, data: str = "usps", epochs: int = EPOCHS, **scores: Any
 ) -> Result:
-    found = {"acc": acc, "nmi": acc / 2, "ari": acc / 3, "reconstruction_mse": (1 - acc) / 10,
-             "inertia": 100 + acc}  # fmt: skip
+    found: dict[str, float] = {"acc": acc, "nmi": acc / 2, "ari": acc / 3, "inertia": 100 + acc}
+    found["reconstruction_mse"] = (1 - acc) / 10
     run = Run("clustering", system, data, seed, 0 if system == "pixels" else epochs)
-    return Result(run.config, found | scores, CHANCE, {}, {"training": 1.0}, {})
+    return replace(made_up(run), scores=found | scores, chance=CHANCE, details=UNCOUNTED)
 
 
 def detection(
     system: str, digit: int, seed: int, aucs: dict[str, float], data: str = "mnist"
 ) -> Result:
-    scores = {name: {"auc": auc, "auprc": auc / 2} for name, auc in aucs.items()}
+    scores = {f"{name}.auc": auc for name, auc in aucs.items()}
+    scores |= {f"{name}.auprc": auc / 2 for name, auc in aucs.items()}
     run = Run("detection", system, data, seed, EPOCHS, digit)
     chance = {"auc": 0.5, "auprc": 0.09 + digit / 1000}
-    return Result(run.config, scores, chance, {}, {"training": 1.0}, {})
+    roc = Roc([0.0, 1.0], {name: [0.0, 1.0] for name in aucs})
+    details = DetectionDetails(images=Count(9, 8), anomalies=Count(0, 1), roc=roc)
+    return replace(made_up(run), scores=scores, chance=chance, details=details)
 
 
 def named(results: list[Result], name: str) -> Table:
@@ -48,8 +61,11 @@ def row(table: Table, **cells: str) -> dict[str, str]:
 
 
 ACCS = {"cae": (0.71, 0.7433, 0.7512), "cae-l2": (0.91, 0.8877, 0.9259)}
-SOME = [clustering(s, seed, a, after={"acc": a - 0.05, "nmi": a / 4}) for s, accs in ACCS.items()
-        for seed, a in enumerate(accs)]  # fmt: skip
+SOME = [
+    clustering(s, seed, a, **{"post_hoc_l2.acc": a - 0.05, "post_hoc_l2.nmi": a / 4})
+    for s, accs in ACCS.items()
+    for seed, a in enumerate(accs)
+]
 
 
 def test_a_row_has_mean_spread_and_nmi_of_its_seeds() -> None:
@@ -111,8 +127,9 @@ def test_of_several_trainings_the_longest_counts() -> None:
 
 
 def test_many_to_one_accuracy_does_not_stand_as_nmi() -> None:
-    made = clustering("gmvae", 0, 0.5, "mnist", many_to_one=0.875)
-    table = named([replace(made, chance=CHANCE | {"many_to_one": 0.25})], "table1")
+    made = clustering("gmvae", 0, 0.5, "mnist")
+    scores, chance = made.scores | {"many_to_one": 0.875}, CHANCE | {"many_to_one": 0.25}
+    table = named([replace(made, scores=scores, chance=chance)], "table1")
     found = row(table, system="GMVAE, its own many-to-one accuracy")
     assert (found["ACC"], found["NMI"]) == ("87.50", "25.00")
     assert row(table, system="chance, many-to-one")["ACC"] == "25.00"
@@ -121,7 +138,7 @@ def test_many_to_one_accuracy_does_not_stand_as_nmi() -> None:
 
 def test_the_worst_pair_of_the_seeds_stands_under_the_names_of_its_classes() -> None:
     counts = [[[9, 0, 0], [0, 8, 2], [0, 4, 6]], [[9, 0, 0], [0, 9, 1], [0, 3, 7]]]
-    results = [replace(r, details={"confusion": c, "classes": [3, 5, 8]})
+    results = [replace(r, details=counted(c, [3, 5, 8]))
                for r, c in zip(SOME[3:], counts, strict=False)]  # fmt: skip
     table = named([*SOME[:3], *results], "table2")
     assert row(table, system="CAE-l2, k-means")["worst pair"] == "5/8: 75.00"  # of 14/20, 16/20
@@ -130,7 +147,7 @@ def test_the_worst_pair_of_the_seeds_stands_under_the_names_of_its_classes() -> 
 
 
 def test_a_row_of_other_clusters_has_no_worst_pair() -> None:
-    counts = {"confusion": [[5, 5], [0, 9]], "classes": [0, 1]}
+    counts = counted([[5, 5], [0, 9]], [0, 1])
     table = named([replace(r, details=counts) for r in SOME], "table2")
     after = row(table, system="CAE, brought to unit length after training, k-means")
     assert after["worst pair"] == ""
@@ -204,8 +221,8 @@ def test_a_digit_has_the_mean_over_its_partitions() -> None:
 
 def test_digits_of_unequal_partitions_or_epochs_are_told_and_not_averaged() -> None:
     longer = Run("detection", "cae-l2", "mnist", 0, EPOCHS + 1, 5)
-    some = [replace(r, config=longer.config) if r.config == replace(longer, epochs=EPOCHS).config
-            else r for r in DETECTED]  # fmt: skip
+    some = [replace(r, run=longer) if r.run == replace(longer, epochs=EPOCHS) else r
+            for r in DETECTED]  # fmt: skip
     found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
     assert (found["3"], found["5"]) == ("0.918 (2)", "0.915 (1)")
     assert (found["partitions"], found["epochs"], found["mean"]) == ("", "7, 8", "")
@@ -226,7 +243,7 @@ def test_the_mean_over_digits_needs_all_of_them() -> None:
     paper = [row(table, score=name, by="paper")["mean"] for name in
              ("CAE-l2, cluster", "CAE, cluster", "CAE-l2, reconstruction")]  # fmt: skip
     assert paper == ["0.907", "0.789", "0.672"]  # .90750, .78914, .67173
-    table = named([r for r in DETECTED if r.config["digit"] != 4], "table4-auc")
+    table = named([r for r in DETECTED if r.run.digit != 4], "table4-auc")
     found = row(table, score="CAE-l2, cluster", by="ours")
     assert (found["mean"], found["4"]) == ("", "")
     chance = row(table, score="chance")
@@ -235,7 +252,7 @@ def test_the_mean_over_digits_needs_all_of_them() -> None:
 
 
 def test_what_was_not_run_is_empty_below_the_paper() -> None:
-    table = named([r for r in DETECTED if r.config["system"] == "cae-l2"], "table4-auc")
+    table = named([r for r in DETECTED if r.run.system == "cae-l2"], "table4-auc")
     found = row(table, score="CAE, cluster", by="ours")
     assert {v for k, v in found.items() if k not in ("score", "by")} == {""}
     assert row(table, score="CAE, cluster", by="paper")["mean"] == "0.789"
@@ -284,12 +301,12 @@ def test_no_result_makes_no_table() -> None:
 
 def test_results_that_no_table_tells_apart_are_refused() -> None:
     run = Run("clustering", "cae", "usps", 0, EPOCHS, n_init=5)
-    other = replace(SOME[0], config=run.config)
+    other = replace(SOME[0], run=run)
     with pytest.raises(ValueError, match=r"cae on usps, seed 0, but have n_init 20 and 5") as e:
-        Finder([*SOME, other])
+        ResultIndex([*SOME, other])
     assert other.id in str(e.value)
     assert SOME[0].id in str(e.value)
-    Finder([*SOME, SOME[0]])
+    ResultIndex([*SOME, SOME[0]])
 
 
 @pytest.mark.parametrize("made", [paper_tables([*SOME, *DETECTED])])

@@ -7,16 +7,26 @@ from typing import Any
 import numpy as np
 
 from l2ae_core.paper.figure1 import PANELS, Figure1
-from l2ae_core.paper.run import Folder, Result, Run
+from l2ae_core.paper.result import (
+    ClusteringDetails,
+    Count,
+    Curves,
+    DetectionDetails,
+    Environment,
+    Machine,
+    Norms,
+    Result,
+    Roc,
+    Seconds,
+)
+from l2ae_core.paper.run import ResultsDir, Run
 
 VOID = {"img", "meta", "link", "br", "input", "hr"}
 EPOCHS = 6
-ENVIRONMENT = {
-    "versions": {"l2ae": "0.1.0", "numpy": "2.3.4"},
-    "machine": {"processor": "<a processor & more>", "system": "Linux", "cores": 2},
-    "data_sha256": "ab" * 32,
-    "date": "2026-01-02",
-}
+ENVIRONMENT = Environment(
+    {"l2ae": "0.1.0", "numpy": "2.3.4"}, Machine("<a processor & more>", "Linux", 2), "ab" * 32,
+    "2026-01-02",
+)  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -77,38 +87,39 @@ class Page(HTMLParser):
 
 
 def clustering(
-    system: str, seed: int, acc: float, data: str = "usps", epochs: int = EPOCHS
-) -> Result:
+    system: str, seed: int, acc: float, data: str = "usps", epochs: int = EPOCHS,
+    confusion: list[list[int]] | None = None,
+) -> Result:  # fmt: skip
     """A result of Tables I–III."""
-    epochs = 0 if system == "pixels" else epochs
-    scores: dict[str, Any] = {"acc": acc, "nmi": acc - 0.1, "ari": acc - 0.2}
-    details: dict[str, Any] = {
-        "inertia": [10.0, 10.0, 10.5, 12.0],
-        "confusion": (np.eye(10, dtype=int) * 50 + 1).tolist(),
-        "classes": list(range(10)),
-    }
-    if epochs:
-        scores |= {"reconstruction_mse": 0.02 - acc / 100, "after": {"acc": acc - 0.05}}
-        losses = [0.5 / (i + 1) for i in range(epochs)]
-        details |= {
-            "history": {"loss": losses, "latent_norm_mean": [v + seed + 1 for v in losses]},
-            "norms": {"min": 1.0, "q25": 2.0, "median": 3.0, "q75": 4.0, "max": 5.0},
+    run = Run("clustering", system, data, seed, 0 if system == "pixels" else epochs)
+    scores = {"acc": acc, "nmi": acc - 0.1, "ari": acc - 0.2}
+    told: dict[str, Any] = {"inertia": [10.0, 10.0, 10.5, 12.0]}
+    if run.epochs:
+        scores |= {"reconstruction_mse": 0.02 - acc / 100, "post_hoc_l2.acc": acc - 0.05}
+        loss = [0.5 / (i + 1) for i in range(epochs)]
+        told |= {
+            "history": Curves(loss, [v + seed + 1 for v in loss], loss),
+            "norms": Norms(1.0, 2.0, 3.0, 4.0, 5.0),
             "best_epoch": epochs,
         }
+    counts = confusion or (np.eye(10, dtype=int) * 50 + 1).tolist()
+    details = ClusteringDetails(images=600, confusion=counts, classes=list(range(10)), **told)
     chance = {"acc": 0.113, "nmi": 0.002, "ari": -1e-6}
-    run = Run("clustering", system, data, seed, epochs)
-    return Result(run.config, scores, chance, details, {"training": 90.0}, ENVIRONMENT)
+    return Result(run, scores, chance, details, Seconds(90.0), ENVIRONMENT)
 
 
 def detection(system: str, digit: int, seed: int, auc: float, epochs: int = EPOCHS) -> Result:
     """A result of Tables IV and V, on MNIST."""
     grid = np.linspace(0, 1, 11).tolist()
     names = ("cosine", "euclidean", "reconstruction")
-    scores = {name: {"auc": auc - 0.1 * i, "auprc": auc / 2} for i, name in enumerate(names)}
-    details = {"roc": {n: {"fpr": grid, "tpr": np.power(grid, 0.5).tolist()} for n in names}}
+    scores = {f"{name}.auc": auc - 0.1 * i for i, name in enumerate(names)}
+    scores |= {f"{name}.auprc": auc / 2 for name in names}
+    details = DetectionDetails(
+        images=Count(90, 20), anomalies=Count(1, 2),
+        roc=Roc(grid, {name: np.power(grid, 0.5).tolist() for name in names}),
+    )  # fmt: skip
     run = Run("detection", system, "mnist", seed, epochs, digit)
-    return Result(run.config, scores, {"auc": 0.5, "auprc": 0.1}, details, {"training": 60.0},
-                  ENVIRONMENT)  # fmt: skip
+    return Result(run, scores, {"auc": 0.5, "auprc": 0.1}, details, Seconds(60.0), ENVIRONMENT)
 
 
 def some_clustering() -> list[Result]:
@@ -139,7 +150,7 @@ def write_images(folder: Path, result: Result) -> None:
     rng = np.random.default_rng(0)
     names = ("best", "worst", "best_reconstructions", "worst_reconstructions")
     images = {n: rng.integers(0, 256, (8, 16, 16, 1), np.uint8) for n in names}
-    path = Folder(folder).arrays(result.id)
+    path = ResultsDir(folder).arrays(result.id)
     path.parent.mkdir(exist_ok=True)
     np.savez(path, allow_pickle=False, **images)
 

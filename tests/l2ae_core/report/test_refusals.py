@@ -23,13 +23,13 @@ def test_a_damaged_result_is_named(
 ) -> None:
     (full / "report.html").write_text("an older page")
     task = "detection" if damage == "no roc" else "clustering"
-    result = next(r for r in read_results(full) if r.config["task"] == task)
+    result = next(r for r in read_results(full) if r.run.task == task)
     file = full / f"{result.id}.json"
     values = json.loads(file.read_text())
     if damage == "no chance":
         del values["chance"]["acc"]
     elif damage == "no roc":
-        del values["details"]["roc"]["cosine"]
+        del values["details"]["roc"]["tpr"]["cosine"]
     elif damage == "no least length":
         values["details"]["norms"] = {"max": 1.0}
     text = json.dumps(values)
@@ -42,7 +42,7 @@ def test_a_damaged_result_is_named(
 @pytest.mark.parametrize("name", ["figure1-usps.npz", "arrays"])
 def test_damaged_arrays_are_named(full: Path, name: str) -> None:
     file = full / name if name.endswith("npz") else next(
-        f for r in some_clustering() if r.config["system"] == "cae-l2" and r.config["seed"] == 1
+        f for r in some_clustering() if r.run.system == "cae-l2" and r.run.seed == 1
         for f in [full / "arrays" / f"{r.id}.npz"]
     )  # fmt: skip
     file.write_bytes(file.read_bytes()[:-40])
@@ -52,7 +52,7 @@ def test_damaged_arrays_are_named(full: Path, name: str) -> None:
 
 def test_images_of_other_shapes_are_refused(full: Path) -> None:
     for r in some_clustering():
-        if r.config["system"] == "cae-l2":
+        if r.run.system == "cae-l2":
             np.savez(full / "arrays" / f"{r.id}.npz", worst=np.zeros((8, 4, 4, 1), np.uint8))
     with pytest.raises(ValueError, match="worst_reconstructions"):
         results_page(full)

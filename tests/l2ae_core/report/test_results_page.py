@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.paper import read_results
-from l2ae_core.paper.paper import PAIRS
+from l2ae_core.paper.published import PAIRS
 from l2ae_core.report.results_page import results_page
 
 from .made_up import (
@@ -60,9 +60,9 @@ def check_gains(page: Page, folder: Path) -> None:
     """AssertionError when a number of the paired gains is not that of the files."""
     by_seed = {
         s: {
-            r.config["seed"]: r
+            r.run.seed: r
             for r in read_results(folder)
-            if r.config["system"] == s and r.config["task"] == "clustering"
+            if r.run.system == s and r.run.task == "clustering"
         }
         for s in PAIRS[1]
     }
@@ -110,7 +110,7 @@ def test_a_digit_counts_once_at_a_glance_however_many_partitions_it_has(tmp_path
 
 def check_auc(page: Page, folder: Path) -> None:
     """AssertionError when an AUC below the ROC curves is not that of the files."""
-    found = [r for r in read_results(folder) if r.config["task"] == "detection"]
+    found = [r for r in read_results(folder) if r.run.task == "detection"]
     head, *rows = page.tables["Area under these curves"]
     for row in rows:
         cells = dict(zip(head, row, strict=True))
@@ -120,8 +120,8 @@ def check_auc(page: Page, folder: Path) -> None:
             ("CAE-l2, reconstruction", "cae-l2", "reconstruction"),
         ):
             key = system, int(row[0])
-            auc = [r.scores[score]["auc"] for r in found
-                   if (r.config["system"], r.config["digit"]) == key]  # fmt: skip
+            auc = [r.scores[f"{score}.auc"] for r in found
+                   if (r.run.system, r.run.digit) == key]  # fmt: skip
             assert cells[title] == f"{np.mean(auc):.3f} ± {np.std(auc, ddof=1):.3f}"
         assert cells["chance"] == "0.500"
 
@@ -154,15 +154,15 @@ def test_a_wrong_number_on_the_page_is_found(
 
 
 def test_gains_of_detection_are_those_of_the_files(html: str, whole: Path) -> None:
-    found = [r for r in read_results(whole) if r.config["task"] == "detection"]
+    found = [r for r in read_results(whole) if r.run.task == "detection"]
     tables = Page(html).tables
     for score in ("cosine", "euclidean", "reconstruction"):
         rows = tables[f"Detection on MNIST, {score} score: AUC of CAE-l2 minus CAE"][1:]
         assert [row[0] for row in rows] == ["0", "1"]
         for row in rows:
             means = [
-                np.mean([r.scores[score]["auc"] for r in found
-                         if (r.config["system"], r.config["digit"]) == (system, int(row[0]))])
+                np.mean([r.scores[f"{score}.auc"] for r in found
+                         if (r.run.system, r.run.digit) == (system, int(row[0]))])
                 for system in ("cae", "cae-l2")
             ]  # fmt: skip
             expected = (*means, means[1] - means[0])
@@ -195,10 +195,9 @@ def test_what_was_run_is_counted(html: str) -> None:
 
 
 def test_a_confusion_matrix_is_that_of_the_median_run(tmp_path: Path) -> None:
-    results = [clustering("cae-l2", seed, acc) for seed, acc in enumerate((0.7, 0.9, 0.8))]
-    for seed, result in enumerate(results):
-        result.details["confusion"][0][0] = 1000 + seed
-    write(tmp_path, results)
+    for seed, acc in enumerate((0.7, 0.9, 0.8)):
+        counts = np.eye(10, dtype=int) * (1000 + seed)
+        write(tmp_path, [clustering("cae-l2", seed, acc, confusion=counts.tolist())])
     page = Page(results_page(tmp_path))
     caption, rows = next(t for t in page.tables.items() if "accuracy 80.00" in t[0])
     assert "seed 2 (median of 3)" in caption
@@ -207,10 +206,8 @@ def test_a_confusion_matrix_is_that_of_the_median_run(tmp_path: Path) -> None:
 
 
 def test_surplus_clusters_have_no_digit_and_the_others_keep_theirs(tmp_path: Path) -> None:
-    result = clustering("gmvae", 0, 0.7, "mnist")
-    counts = np.hstack([np.eye(10, dtype=int) * 50, np.full((10, 2), 7)])
-    result.details["confusion"] = counts.tolist()
-    write(tmp_path, [result])
+    counts = np.hstack([np.eye(10, dtype=int) * 50, np.full((10, 2), 7)]).tolist()
+    write(tmp_path, [clustering("gmvae", 0, 0.7, "mnist", confusion=counts)])
     html = results_page(tmp_path)
     head = next(rows[0] for rows in Page(html).tables.values() if rows[0][:2] == ["", "0"])
     assert head == ["", *map(str, range(10)), "–", "–"]
@@ -255,9 +252,7 @@ def test_only_detection_is_a_page_too(tmp_path: Path) -> None:
 
 
 def test_of_several_numbers_of_epochs_the_largest_counts(tmp_path: Path) -> None:
-    short = clustering("cae-l2", 0, 0.5)
-    short.config["epochs"] = 1
-    write(tmp_path, [short, clustering("cae-l2", 0, 0.9)])
+    write(tmp_path, [clustering("cae-l2", 0, 0.5, epochs=1), clustering("cae-l2", 0, 0.9)])
     text = Page(results_page(tmp_path)).text
     assert "accuracy 90.00 %" in text
     assert "accuracy 50.00 %" not in text

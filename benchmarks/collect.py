@@ -1,0 +1,44 @@
+"""Collect finished runs into benchmarks/results: one line a run, one file a task, data and method.
+
+    l2ae reproduce table1 table2 table3 table4 table5 --jobs 2 --out RESULTS    # hours
+    python benchmarks/collect.py RESULTS
+
+A run that is there already, by its name, is replaced. The trainings of Table IV over its 200 epochs
+stand in benchmarks/results/table4-200-epochs.jsonl (`--into` that file), outside of the folder that
+the tables are made from, until all ten digits are there: a table shows the longest trainings of a
+digit, and means over digits of unequal epochs are no means.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+from l2ae_core.paper import Result, read_results
+from l2ae_core.paper.result import write_results
+from l2ae_core.paper.systems import SYSTEMS
+
+RUNS = Path(__file__).parent / "results" / "runs"
+
+
+def collect(source: Path, into: Path) -> list[Path]:
+    """Add the results of `source` to those of `into`, a folder or a .jsonl file."""
+    new = read_results(source)
+    if not new:
+        raise ValueError(f"collect: {source} has no result")
+    results = {r.id: r for r in [*(read_results(into) if into.exists() else []), *new]}
+    files: dict[Path, list[Result]] = defaultdict(list)
+    for r in results.values():
+        name = f"{r.run.task}-{r.run.data}-{SYSTEMS[r.run.system].method}.jsonl"
+        files[into if into.suffix == ".jsonl" else into / name].append(r)
+    for path, some in files.items():
+        write_results(path, some)
+    return sorted(files)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("results", type=Path, help="a folder of `l2ae reproduce`")
+    parser.add_argument("--into", type=Path, default=RUNS, help="a folder, or one .jsonl file")
+    arguments = parser.parse_args()
+    for path in collect(arguments.results, arguments.into):
+        print(path)
