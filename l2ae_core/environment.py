@@ -1,6 +1,8 @@
 """What the bits of a result depend on: versions, and the machine."""
 
+import os
 import platform
+import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,18 +25,23 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Return processor, system, cores of this process, vectors of the kernels, BLAS; JSON-ready."""
-    from numba import config
-
     from l2ae_kernels.cpu.codegen.vectors import get_vectors
 
     vectors = get_vectors()
     return {
         "processor": processor(),
         "system": platform.system(),
-        "cores": config.NUMBA_DEFAULT_NUM_THREADS,  # type: ignore[attr-defined]
+        "cores": cores(),
         "vectors": "none" if vectors is None else vectors.name,
         "blas": blas(),
     }
+
+
+def cores() -> int:
+    """Return the cores that this process may use, as Numba counts them."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from l2ae_core import figures
 from l2ae_core.data import Dataset
-from l2ae_core.demo.parts import NAMES, DemoClusters, DemoScores, DemoSettings
+from l2ae_core.demo.experiments import NAMES, DemoClusters, DemoScores, DemoSettings
 from l2ae_core.files import METRICS
 
 

@@ -14,7 +14,7 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.data import Dataset, load
 from l2ae_core.demo import figures
-from l2ae_core.demo.parts import (
+from l2ae_core.demo.experiments import (
     ANOMALY_DIGIT,
     CLASSES,
     EPOCHS,

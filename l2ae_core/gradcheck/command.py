@@ -1,6 +1,7 @@
 """`l2ae gradcheck [LAYER...]`: run the suite, print one ranked table, exit 1 on a failure."""
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from tqdm import tqdm
@@ -10,6 +11,11 @@ from l2ae_core.gradcheck.suite import Outcome, run_suite, select
 
 HEADER = ("verdict", "layer", "worst block", "method", "rel.err", "checks", "kinks", "ms")
 ALIGN = "<<<<>>>>"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Give the parser of `l2ae gradcheck` its options."""
+    parser.add_argument("names", nargs="*", metavar="LAYER", help="names (default: all)")
 
 
 def main(names: Sequence[str]) -> int:

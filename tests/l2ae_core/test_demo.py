@@ -16,8 +16,10 @@ from l2ae_core import method
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import accuracy
 from l2ae_core.data import load
-from l2ae_core.demo import format_table, parts, run, run_demo
-from l2ae_core.demo.parts import DemoScores, DemoSettings
+from l2ae_core.demo import experiments, run
+from l2ae_core.demo.experiments import DemoScores, DemoSettings
+from l2ae_core.demo.run import run_demo
+from l2ae_core.demo.table import format_table
 from l2ae_core.figures import embedding
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.seeding import rngs
@@ -113,14 +115,17 @@ def test_labels_do_not_steer_the_clustering() -> None:
     data = load("digits").subset(slice(300))
     assert data.labels is not None
     shuffled = replace(data, labels=np.random.default_rng(0).permutation(data.labels))
-    first, second = parts.cluster("l2", data, SETTINGS), parts.cluster("l2", shuffled, SETTINGS)
+    first, second = (
+        experiments.cluster("l2", data, SETTINGS),
+        experiments.cluster("l2", shuffled, SETTINGS),
+    )
     np.testing.assert_array_equal(first.codes, second.codes)
     np.testing.assert_array_equal(first.labels, second.labels)
 
 
 def test_the_constraint_is_the_only_difference() -> None:
     data = load("digits").subset(slice(300))
-    l2, none = (parts.cluster(norm, data, SETTINGS) for norm in parts.NAMES)
+    l2, none = (experiments.cluster(norm, data, SETTINGS) for norm in experiments.NAMES)
     np.testing.assert_allclose(np.linalg.norm(l2.codes, axis=1), 1, atol=1e-5)
     assert np.linalg.norm(none.codes, axis=1).std() > 0.01
     assert l2.model.params.keys() == none.model.params.keys()
@@ -149,7 +154,7 @@ def test_the_network_of_the_lowest_loss_is_used(monkeypatch: pytest.MonkeyPatch)
         return history
 
     monkeypatch.setattr(method, "fit", gone_astray)
-    found = parts.cluster("l2", load("digits").subset(slice(100)), SETTINGS)
+    found = experiments.cluster("l2", load("digits").subset(slice(100)), SETTINGS)
     for name, p in found.model.params.items():
         np.testing.assert_array_equal(p, found.history.best.params[name])
 

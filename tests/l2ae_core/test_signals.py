@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from l2ae_core import cli
 from l2ae_core.cli import main
+from l2ae_core.gradcheck import command as gradcheck
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGHUP")
 PATIENCE = 90.0
@@ -25,7 +25,7 @@ def test_a_command_ends_with_its_note_and_a_status(
 ) -> None:
     handlers = {n: signal.getsignal(n) for n in ENDINGS}
 
-    def interrupted(layers: list[str]) -> int:
+    def interrupted(names: list[str]) -> int:
         try:
             signal.raise_signal(number)
         except KeyboardInterrupt as interrupt:
@@ -33,7 +33,7 @@ def test_a_command_ends_with_its_note_and_a_status(
             raise
         return 0
 
-    monkeypatch.setattr(cli, "run_gradcheck", interrupted)
+    monkeypatch.setattr(gradcheck, "main", interrupted)
     assert main(["gradcheck"]) == ENDINGS[number]
     assert capsys.readouterr().err == "\nl2ae: stopped after 3 whole epochs\n"
     assert {n: signal.getsignal(n) for n in ENDINGS} == handlers
@@ -41,7 +41,7 @@ def test_a_command_ends_with_its_note_and_a_status(
 
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `nohup` starts a command."""
-    monkeypatch.setattr(cli, "run_gradcheck", lambda layers: signal.raise_signal(signal.SIGHUP))
+    monkeypatch.setattr(gradcheck, "main", lambda names: signal.raise_signal(signal.SIGHUP))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert main(["gradcheck"]) is None  # what the replacement returns
@@ -51,7 +51,7 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_command_runs_in_another_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "run_gradcheck", lambda layers: 5)
+    monkeypatch.setattr(gradcheck, "main", lambda names: 5)
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(main(["gradcheck"])))
     thread.start()

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -149,6 +150,22 @@ def test_versions_are_those_of_a_report(capsys: pytest.CaptureFixture[str]) -> N
     for name, version in (("Python", sys.version.split()[0]), ("numpy", np.__version__)):
         assert f"{name} {version}" in shown
     assert "vectors" in shown
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_versions_and_help_import_no_kernel_and_no_figure(option: str) -> None:
+    code = """import sys
+from l2ae_core.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sys.modules, file=sys.stderr)"""
+    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True)
+    assert done.returncode == 0
+    loaded = {name.split(".")[0] for name in done.stderr.split()}
+    assert "argparse" in loaded
+    assert not loaded & {"matplotlib", "numba", "PIL", "pooch", "scipy", "sklearn", "tqdm"}
+    assert ("llvmlite" in loaded) == ("numpy" in loaded) == (option == "--version")
 
 
 def test_several_files_after_data_are_one_short_sentence(

@@ -1,0 +1,157 @@
+"""The `l2ae` command: argparse in front of the library.
+
+Each command is a module with `add_options(parser)` and `main(**arguments)`, which returns the exit
+status; COMMANDS names it. Only the module of the command that is called is imported, so that
+`l2ae --help` and `l2ae --version` need neither the kernels nor the figures.
+
+Exit status: 0 done, 1 an error or a failed check, 2 a wrong command line, 130 after Ctrl-C, 143
+after SIGTERM, 129 after SIGHUP: all three end a training with its history and checkpoint whole; 141
+when the reader of a pipe went away (`l2ae cluster ... | head`).
+"""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from l2ae_core.cli.terminal import Version, discard_output, write_any_text
+from l2ae_core.signals import exit_status, raised_signals
+
+
+class Command(NamedTuple):
+    """What `l2ae --help` tells of a command, and where it is."""
+
+    module: str
+    help: str
+    examples: tuple[str, ...]
+
+
+COMMANDS = {
+    "demo": Command(
+        "l2ae_core.cli.demo",
+        "the whole method on the embedded digits in about a minute",
+        ("", "--out demo"),
+    ),
+    "fit": Command(
+        "l2ae_core.cli.fit",
+        "train on images, then cluster their codes",
+        (
+            "--data mnist --model cae --norm l2 --epochs 50 --out runs/mnist",
+            "--data photos/ --model dense --clusters 5 --out runs/photos",
+            "--resume --out runs/mnist",
+            "--resume --epochs 100 --out runs/mnist",
+        ),
+    ),
+    "cluster": Command(
+        "l2ae_core.cli.cluster",
+        "the cluster of every image, by the centers of a run",
+        ("runs/mnist --data mnist --split test --out labels.csv",),
+    ),
+    "score": Command(
+        "l2ae_core.cli.score",
+        "how normal every image is (Eq. 5), and which are anomalous",
+        (
+            "runs/mnist --data mnist --split test --fpr 0.01 --out scores.csv",
+            "runs/photos --data one.png",
+        ),
+    ),
+    "reproduce": Command(
+        "l2ae_core.paper.command",
+        "the paper's tables and Figure 1, beside our own runs",
+        (
+            "table2 --data usps --seeds 3 --jobs 2 --out results",
+            "table4 --digits 1 7 --epochs 20 --out results",
+            "table1 table2 table3 --show --out results",
+            "table4 --seeds 10 --cluster tcp://127.0.0.1:8786 --out /shared/results",
+        ),
+    ),
+    "report": Command(
+        "l2ae_core.report.command",
+        "one HTML page of a run or of a folder of results",
+        ("runs/mnist", "results --out report.html"),
+    ),
+    "gradcheck": Command(
+        "l2ae_core.gradcheck.command",
+        "every backward pass against differences and complex steps",
+        ("", "L2Normalize Conv2d"),
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: that of the process) and return its exit status."""
+    write_any_text()
+    arguments = _parsed(sys.argv[1:] if argv is None else argv)  # --help and --version end here
+    command: Callable[..., int] = arguments.pop("run_command")
+    threads = arguments.pop("threads", None)
+    from l2ae_core.training.history import TrainingError
+
+    try:
+        with raised_signals():
+            if threads is not None:
+                from l2ae_kernels.cpu.threads import use_threads
+
+                use_threads(threads)
+            status = command(**arguments)
+            if sys.stdout is not None:  # it is None for a process without one
+                sys.stdout.flush()
+            return status
+    except BrokenPipeError:
+        discard_output()
+        return 141
+    except (ValueError, OSError, TrainingError) as error:  # bad input or a failed training
+        print(f"l2ae: error: {error}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"l2ae: error: not enough memory: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print("\nl2ae:", *getattr(interrupt, "__notes__", ["interrupted"]), file=sys.stderr)
+        return exit_status(interrupt)
+
+
+def _parsed(argv: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of the command line; without any, print the help and exit with 2."""
+    parser = _parser(next((argument for argument in argv if argument in COMMANDS), None))
+    if not argv:
+        parser.print_help()
+        parser.exit(2)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        shown = " ".join(unknown[:3]) + f" and {len(unknown) - 3} more" * (len(unknown) > 3)
+        many = any(Path(argument).exists() for argument in unknown) and "--data" in argv
+        hint = "; --data takes one file or folder: name the folder of the images" if many else ""
+        parser.error(f"unrecognized arguments: {shown}{hint}")
+    return vars(arguments)
+
+
+def _parser(called: str | None) -> ArgumentParser:
+    """Return the parser of all commands; only the one that is called has its options."""
+    parser = ArgumentParser(
+        prog="l2ae",
+        description="Clusters and outliers of unlabelled images, by an auto-encoder whose code "
+        "lies on the unit sphere.",
+        epilog="l2ae COMMAND --help has the options and examples of a command.",
+    )
+    parser.add_argument("--version", action=Version, help="show versions and exit")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        examples = [f"  l2ae {name} {example}".rstrip() for example in command.examples]
+        added = subparsers.add_parser(
+            name,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+            epilog="\n".join(["examples:", *examples]),
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        if name == called:
+            module = import_module(command.module)
+            module.add_options(added)
+            added.set_defaults(run_command=module.main)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

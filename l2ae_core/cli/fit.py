@@ -1,0 +1,85 @@
+"""`l2ae fit`: train on images, then cluster their codes."""
+
+from argparse import SUPPRESS, ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from l2ae_core import commands
+from l2ae_core.cli.options import DATA_HELP, add_common, add_data_dir, describe_scores
+from l2ae_core.files import given_path
+from l2ae_core.settings import CHOICES, DEFAULTS
+
+SETTINGS: dict[str, tuple[type, str, str | None]] = {  # option: type, help, name of its value
+    "split": (str, "part of a named data set to train on", None),
+    "model": (str, "the paper's networks", None),
+    "norm": (str, "of the code", None),
+    "hidden-norm": (str, "of every hidden layer", None),
+    "affine": (bool, "trained scale and shift in batch and layer norm", None),
+    "slope": (float, "of LeakyReLU, dense network only", None),
+    "latent-dim": (int, "length of the code", None),
+    "epochs": (int, "passes over the images, all in all", None),
+    "batch-size": (int, "images in a step", None),
+    "optimizer": (str, "rule of the updates", None),
+    "learning-rate": (float, "size of the updates", None),
+    "reduction": (str, "of the squared error over pixels", None),
+    "seed": (int, "of weights, shuffles and k-means", None),
+    "clusters": (int, "K of k-means", None),
+    "n-init": (int, "restarts of k-means", None),
+    "weights": (str, "of the epoch with the lowest loss, or the last", None),
+    "anomaly-class": (
+        str, "name, or number where labels are numbers, of the class of which only a share is "
+        "kept, as in Section IV-B", "CLASS",
+    ),
+    "keep": (float, "that share", None),
+}  # fmt: skip
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Give the parser of `l2ae fit` its options.
+
+    A setting that is not given does not occur among the arguments, so that --resume can tell.
+    """
+    parser.add_argument(
+        "--out", type=given_path, required=True, metavar="RUN", help="the run directory"
+    )
+    parser.add_argument(
+        "--data", default=SUPPRESS, help=f"{DATA_HELP} (default {DEFAULTS['data']})"
+    )
+    add_data_dir(parser)
+    for option, (kind, help, metavar) in SETTINGS.items():
+        name = option.replace("-", "_")
+        how: dict[str, Any] = {"type": kind, "choices": CHOICES.get(name), "metavar": metavar}
+        if kind is bool:
+            how = {"action": "store_true"}
+        help = f"{help} (default {DEFAULTS[name]})"
+        parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=10, metavar="N", help="epochs (default 10)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its "
+                        "settings are kept, but --epochs may be larger, and --clusters, --n-init "
+                        "and --weights others")  # fmt: skip
+    add_common(parser)
+
+
+def main(
+    out: Path, data_dir: str | None, resume: bool, checkpoint_every: int, quiet: bool, **given: Any
+) -> int:
+    """Do what the command line says."""
+    metrics = commands.fit(
+        out,
+        given,
+        data_dir=data_dir,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        progress=not quiet,
+    ).metrics
+    minutes = metrics["seconds"] / 60
+    print(
+        f"{out}: {metrics['epochs']} epochs of {metrics['images']} images in {minutes:.1f} minutes"
+    )
+    for weights in ("best", "last"):
+        mse = metrics["reconstruction_mse"][weights]
+        scores = describe_scores(metrics[weights])
+        print(f"{weights} weights: reconstruction MSE {mse:.5f}{scores}")
+    return 0

@@ -1,0 +1,65 @@
+"""Options that several commands share, and what `cluster` and `score` print alike."""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any, get_args
+
+from l2ae_core.devices import DeviceName
+from l2ae_core.files import given_path
+from l2ae_core.tables import to_csv, write_table
+
+DATA_HELP = "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a folder of images"
+
+
+def add_common(parser: ArgumentParser) -> None:
+    """Add --threads and --quiet."""
+    parser.add_argument("--threads", type=int, help="threads of the kernels (default: all cores)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_data_dir(parser: ArgumentParser) -> None:
+    """Add --data-dir."""
+    parser.add_argument("--data-dir", help="folder with the MNIST or USPS files (default: "
+                        "L2AE_DATA, else the cache, else a download)")  # fmt: skip
+
+
+def add_run_and_images(parser: ArgumentParser) -> None:
+    """Add the run, the images, where the network runs, and where the table goes."""
+    parser.add_argument(
+        "run", type=given_path, metavar="RUN", help="a run directory that `l2ae fit` made"
+    )
+    parser.add_argument("--data", dest="source", required=True, help=DATA_HELP)
+    parser.add_argument("--split", choices=("all", "train", "test"), default="all")
+    parser.add_argument(
+        "--out", type=given_path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
+    )
+    add_common(parser)
+    parser.add_argument("--device", choices=get_args(DeviceName),
+                        help="of the network (default: a GPU, if there is one)")  # fmt: skip
+    add_data_dir(parser)
+
+
+def write_columns(columns: dict[str, Any], out: Path | None) -> None:
+    """Write a table to a file, or to the screen."""
+    if out is None:
+        print(to_csv(columns), end="")
+    else:
+        write_table(columns, out)
+
+
+def print_note(result: dict[str, Any]) -> None:
+    """Say in one line where the network ran, if that was left open."""
+    if result["note"]:
+        print(f"l2ae: {result['note']}", file=sys.stderr)
+
+
+def describe_scores(scores: dict[str, Any]) -> str:
+    """Return ACC, NMI and ARI, each beside its chance level; "" where there are no labels."""
+    if "acc" not in scores:
+        return ""
+    parts = [
+        f"{k.upper()} {scores[k]:.4f} (chance {scores['chance'][k]:.3f})"
+        for k in ("acc", "nmi", "ari")
+    ]
+    return ", " + ", ".join(parts)
