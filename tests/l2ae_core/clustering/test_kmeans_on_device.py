@@ -14,7 +14,10 @@ from l2ae_kernels.cuda.kmeans import stream
 pytestmark = pytest.mark.usefixtures("cxx")
 
 
-@pytest.fixture(scope="module", params=["ascending", "descending", "shuffled"])
+SLOW = [pytest.param(order, marks=pytest.mark.slow) for order in ("ascending", "descending")]
+
+
+@pytest.fixture(scope="module", params=["shuffled", *SLOW])
 def device(request) -> Device:
     return emulate(order=request.param, seed=4)
 

@@ -8,8 +8,10 @@ import pytest
 from l2ae_core.gradcheck import check_function, check_layer
 from l2ae_core.layers import BatchNorm, Dense, Layer, ReLU, Sequential
 
+from .mutants import row_of
 
-def test_units_near_their_kink_are_counted_and_left_out(row_of, rng) -> None:
+
+def test_units_near_their_kink_are_counted_and_left_out(rng) -> None:
     x = rng.uniform(0.5, 1, (3, 4)) * rng.choice([-1, 1], (3, 4))
     x[0] = [0.0, 4e-6, -4e-6, 2.0]
     report = check_layer(ReLU(), x)
@@ -28,7 +30,7 @@ def test_a_block_with_nothing_but_kinks_does_not_pass(mode) -> None:
     assert "crosses a kink" in str(report)
 
 
-def test_directions_across_a_kink_are_drawn_again(row_of, rng) -> None:
+def test_directions_across_a_kink_are_drawn_again(rng) -> None:
     x = rng.standard_normal((40, 50))
     x[0, 0] = 1.5e-6  # crossed by those directions that move this entry by more
     report = check_layer(ReLU(), x, eps=2e-5, methods=["central"], directions=4)
@@ -38,7 +40,7 @@ def test_directions_across_a_kink_are_drawn_again(row_of, rng) -> None:
     assert row.kinks > 0
 
 
-def test_most_entries_on_kinks_is_said(row_of, rng) -> None:
+def test_most_entries_on_kinks_is_said(rng) -> None:
     x = np.zeros((2, 5))
     x[0, :3] = [1, -1, 2]
     assert "only 3 of 10 entries" in row_of(check_layer(ReLU(), x), "x", "central").hint
@@ -55,7 +57,7 @@ def test_a_layer_that_hides_its_kinks_fails() -> None:
     assert not check_layer(ReLUWithoutGates(), x, methods=["central"]).ok
 
 
-def test_a_function_has_its_kinks_found_by_their_slopes(row_of) -> None:
+def test_a_function_has_its_kinks_found_by_their_slopes() -> None:
     x = np.array([1.0, 4e-6, -2.0, 0.0, 0.5])
     report = check_function(lambda x: np.maximum(x, 0).sum(), lambda x: (x > 0) * 1.0, x)
     row = row_of(report, "x", "central")
@@ -78,7 +80,7 @@ def test_a_wrong_gradient_at_a_strongly_curved_point_is_not_taken_for_a_kink() -
     assert (wrong.ok, wrong.kinks) == (False, 0)
 
 
-def test_a_zero_gradient_has_to_be_declared(row_of, rng) -> None:
+def test_a_zero_gradient_has_to_be_declared(rng) -> None:
     network = Sequential([Dense.glorot(4, 3, rng), BatchNorm.create(3, affine=False)], (4,))
     x = rng.standard_normal((6, 4))
     report = check_layer(network, x, train=True)
@@ -87,7 +89,7 @@ def test_a_zero_gradient_has_to_be_declared(row_of, rng) -> None:
     check_layer(network, x, train=True, expect_zero=["0.b"]).raise_if_bad()
 
 
-def test_a_block_declared_zero_that_is_not_fails(row_of, rng) -> None:
+def test_a_block_declared_zero_that_is_not_fails(rng) -> None:
     report = check_layer(Dense.glorot(4, 3, rng), rng.standard_normal((6, 4)), expect_zero=["b"])
     assert row_of(report, "b", "central").verdict == "WRONG"
 
@@ -134,7 +136,7 @@ class CastsToFloat(NormByAbs):
         (CastsToFloat(), "does not take complex numbers"),
     ],
 )
-def test_the_complex_step_is_skipped_with_its_reason(row_of, layer, reason, rng) -> None:
+def test_the_complex_step_is_skipped_with_its_reason(layer, reason, rng) -> None:
     report = check_layer(layer, rng.standard_normal((3, 4)))
     row = row_of(report, "x", "complex")
     assert (row.verdict, report.ok) == ("skipped", True)
@@ -149,6 +151,6 @@ class NormByAbsWrong(NormByAbs):
         return dy / cache[1], {}
 
 
-def test_a_function_that_is_not_analytic_still_fails_when_wrong(row_of, rng) -> None:
+def test_a_function_that_is_not_analytic_still_fails_when_wrong(rng) -> None:
     report = check_layer(NormByAbsWrong(), rng.standard_normal((3, 4)))
     assert row_of(report, "x", "central").verdict == "WRONG"

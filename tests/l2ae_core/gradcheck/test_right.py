@@ -10,6 +10,8 @@ from l2ae_core.gradcheck import check_function, check_layer
 from l2ae_core.layers import Layer
 from l2ae_kernels.arrays import Array
 
+from .mutants import row_of
+
 
 def test_a_function_of_one_number() -> None:
     right = check_function(lambda x: x**2, lambda x: 2 * x, np.array(3.0))
@@ -75,7 +77,7 @@ EDGE = np.array([1e-6, 0.4, 0.6])
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("mode", ["entries", "directions"])
-def test_near_the_edge_of_a_domain_the_difference_is_unclear(mode, row_of) -> None:
+def test_near_the_edge_of_a_domain_the_difference_is_unclear(mode) -> None:
     report = check_function(entropy, entropy_gradient, EDGE, mode=mode)
     central = row_of(report, "x", "central")
     assert central.verdict == "UNCLEAR"
@@ -95,7 +97,7 @@ def test_near_the_edge_of_a_domain_the_difference_is_unclear(mode, row_of) -> No
     ],
     ids=["sqrt", "log", "overflow"],
 )  # fmt: skip
-def test_an_error_beyond_the_edge_is_unclear_too(f, gradient, x, row_of) -> None:
+def test_an_error_beyond_the_edge_is_unclear_too(f, gradient, x) -> None:
     report = check_function(f, gradient, np.array([x, 2.0]), methods=["central"])
     row = row_of(report, "x", "central")
     assert row.verdict == "UNCLEAR"
@@ -103,7 +105,7 @@ def test_an_error_beyond_the_edge_is_unclear_too(f, gradient, x, row_of) -> None
 
 
 @pytest.mark.parametrize("mode", ["entries", "directions"])
-def test_a_wrong_or_missing_number_at_the_edge_is_still_wrong(mode, row_of) -> None:
+def test_a_wrong_or_missing_number_at_the_edge_is_still_wrong(mode) -> None:
     def wrong(p):
         return entropy_gradient(p) * [1, 1, 2]
 
@@ -136,7 +138,7 @@ class Logit(Layer):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_layer_that_is_not_defined_everywhere(strict, rng, row_of) -> None:
+def test_a_layer_that_is_not_defined_everywhere(strict, rng) -> None:
     x = rng.uniform(0.2, 0.8, (4, 3))
     check_layer(Logit(strict), x).raise_if_bad()
     x[2, 1] = 1e-6
@@ -171,7 +173,7 @@ class RealOnly(Layer):
     [TypeError, ValueError, RuntimeError, AttributeError, AssertionError, NotImplementedError,
      KeyError, IndexError, FloatingPointError],
 )  # fmt: skip
-def test_code_for_real_numbers_alone_is_checked_by_differences(error, rng, row_of) -> None:
+def test_code_for_real_numbers_alone_is_checked_by_differences(error, rng) -> None:
     x, W = rng.standard_normal((4, 3)), rng.standard_normal((3, 2))
     report = check_layer(RealOnly(W, error), x)
     report.raise_if_bad()
@@ -186,7 +188,7 @@ def test_code_for_real_numbers_alone_is_checked_by_differences(error, rng, row_o
     check_function(f, lambda x: 2 * x, x).raise_if_bad()
 
 
-def test_one_block_may_be_real_alone(rng, row_of) -> None:
+def test_one_block_may_be_real_alone(rng) -> None:
     def f(d):
         if np.iscomplexobj(d["b"]):
             raise RuntimeError("expected Double")

@@ -10,6 +10,8 @@ import pytest
 from l2ae_core.layers import BatchNorm, L2Normalize, Layer, LayerNorm, LeakyReLU, ReLU
 from l2ae_kernels import ops
 
+from .mutants import assert_caught
+
 
 class L2WithoutProjection(L2Normalize):
     def backward(self, dy, cache):
@@ -148,5 +150,5 @@ MUTANTS: list[tuple[str, type[Layer], str, str]] = [
 @pytest.mark.parametrize(
     ("name", "mutant", "block", "text"), MUTANTS, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_a_wrong_backward_is_caught(assert_caught, name, mutant, block, text) -> None:
+def test_a_wrong_backward_is_caught(name, mutant, block, text) -> None:
     assert_caught(name, mutant, block, text)

@@ -25,6 +25,8 @@ from l2ae_core.layers import (
 )
 from l2ae_kernels import ops
 
+from .mutants import assert_caught, layer_case, mutate
+
 
 def move(padding: Any) -> Any:
     return tuple((before + 1, after - 1) for before, after in padding)
@@ -198,30 +200,30 @@ MUTANTS: list[tuple[str, type[Layer], str, str]] = [
 @pytest.mark.parametrize(
     ("name", "mutant", "block", "text"), MUTANTS, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_a_wrong_backward_is_caught(assert_caught, name, mutant, block, text) -> None:
+def test_a_wrong_backward_is_caught(name, mutant, block, text) -> None:
     assert_caught(name, mutant, block, text)
 
 
-def test_only_the_complex_step_sees_a_tiny_factor(case, mutated) -> None:
-    right = case("dense")
-    report = check_layer(mutated(right.layer, DenseSlightlyOff), right.x)
+def test_only_the_complex_step_sees_a_tiny_factor() -> None:
+    right = layer_case("dense")
+    report = check_layer(mutate(right.layer, DenseSlightlyOff), right.x)
     verdicts = {row.method: row.verdict for row in report.rows if row.block == "W"}
     assert verdicts == {"central": "ok", "complex": "WRONG"}
 
 
-def test_a_cotangent_of_ones_would_let_a_wrong_backward_pass(case, mutated, monkeypatch) -> None:
-    right = case("dense")
-    wrong = mutated(right.layer, DenseMeanOverOutputs)
+def test_a_cotangent_of_ones_would_let_a_wrong_backward_pass(monkeypatch) -> None:
+    right = layer_case("dense")
+    wrong = mutate(right.layer, DenseMeanOverOutputs)
     assert not check_layer(wrong, right.x).ok
     monkeypatch.setattr(check_module, "cotangents", lambda rng, shape: np.ones((2, *shape)))
     monkeypatch.setattr(check_module, "OUTPUTS", 0)
     assert check_layer(wrong, right.x).ok
 
 
-def test_a_wrong_backward_inside_a_network_names_its_block(mutated) -> None:
+def test_a_wrong_backward_inside_a_network_names_its_block() -> None:
     rng = np.random.default_rng(3)
     layers = [Dense.glorot(60, 8, rng), LeakyReLU(), Dense.glorot(8, 5, rng)]
-    layers[2] = mutated(layers[2], DenseOneWrongEntry)
+    layers[2] = mutate(layers[2], DenseOneWrongEntry)
     network = case_of(Sequential([*layers, L2Normalize(0.1)], (60,)), (6, 60), rng)
     report = check_layer(network.layer, network.x)
     assert {row.block for row in report.rows if not row.passed} == {"2.W"}

@@ -13,6 +13,8 @@ import pytest
 from l2ae_core.gradcheck import check_layer
 from l2ae_core.layers import Dense, Layer, ReLU
 
+from .mutants import assert_caught, layer_case, mutate
+
 
 @dataclass(eq=False)
 class DenseAccumulates(Dense):
@@ -101,9 +103,9 @@ MUTANTS: list[tuple[str, type[Layer], str, str]] = [
 ]
 
 
-def test_the_full_jacobian_looks_at_every_output(case, mutated) -> None:
-    right = case("dense")
-    report = check_layer(mutated(right.layer, DenseSingleOutput), right.x)
+def test_the_full_jacobian_looks_at_every_output() -> None:
+    right = layer_case("dense")
+    report = check_layer(mutate(right.layer, DenseSingleOutput), right.x)
     assert {row.block for row in report.rows if not row.passed} == {"x"}
     assert report.worst.output is not None
     assert report.worst.over == right.x.size
@@ -112,5 +114,5 @@ def test_the_full_jacobian_looks_at_every_output(case, mutated) -> None:
 @pytest.mark.parametrize(
     ("name", "mutant", "block", "text"), MUTANTS, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_a_wrong_backward_is_caught(assert_caught, name, mutant, block, text) -> None:
+def test_a_wrong_backward_is_caught(name, mutant, block, text) -> None:
     assert_caught(name, mutant, block, text)
