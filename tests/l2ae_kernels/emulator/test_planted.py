@@ -6,9 +6,9 @@ import pytest
 
 from l2ae_kernels.emulator import sanitized
 from l2ae_kernels.emulator.module import ORDERS
-from l2ae_kernels.emulator.planted import check
-from l2ae_kernels.emulator.planted.cases import CASES, TOOLS
-from l2ae_kernels.emulator.planted.check import found_by, table
+
+from . import planted
+from .planted import CASES, TOOLS, found_by, table
 
 
 def judge(tool):
@@ -22,14 +22,14 @@ def judge(tool):
 @pytest.mark.parametrize("orders", [ORDERS, ("shuffled",)], ids=len)
 def test_orders(orders, monkeypatch):
     """Everyday tests of the kernels take the shuffled order alone: it finds what all three find."""
-    monkeypatch.setattr(check, "ORDERS", orders)
+    monkeypatch.setattr(planted, "ORDERS", orders)
     judge("orders")
 
 
 @pytest.mark.slow
 def test_address_sanitizer_names_the_line_and_the_thread():
     report = judge("address")["global_out_of_bounds"]
-    assert "global_out_of_bounds.cu:9" in report
+    assert "global_out_of_bounds.cu:10" in report
     assert "block (3,0,0), thread (10,0,0)" in report
 
 

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from l2ae_kernels import emulator
-from l2ae_kernels.emulator.planted.check import expected, table
+
+from .planted import expected, table
 
 README = Path(emulator.__file__).with_name("README.md").read_text()
 

@@ -1,15 +1,15 @@
-"""The gates that the CUDA kernels pass on a machine without a GPU, as a table in Markdown.
+"""What the CUDA kernels pass on a machine without a GPU, as a table in Markdown.
 
-    python -m l2ae_kernels.cuda.gates [--quick]
+    python tests/l2ae_kernels/cuda/build_checks.py [--quick]
 
 * **compiled** for every architecture of ARCHITECTURES with warnings as errors, no spilled register,
   and no more registers than the budget of the kernel: one block fewer on a multiprocessor is a
   regression that no test of results would see. NVRTC compiles, from the extra `cuda-check`; else
   nvcc, where it is on the path.
-* **run** in the emulator, on works of a few hundred samples; and, unless --quick, once more under
-  AddressSanitizer and ThreadSanitizer.
+* **run** in the emulator, on workloads of a few hundred samples (workloads.py); and, unless
+  --quick, once more under AddressSanitizer and ThreadSanitizer.
 
-What no gate here can show is speed.
+What no check here can show is speed.
 """
 
 import argparse
@@ -20,19 +20,33 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from l2ae_kernels.cuda import network_modules as network
-from l2ae_kernels.cuda.module import Module
-from l2ae_kernels.cuda.text import SOURCE, options, read_source
+from l2ae_kernels.cuda.text import SOURCE, Defines, options, read_source
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 
+
+class Module(NamedTuple):
+    """A file with its defines, and the registers that each kernel of it may take."""
+
+    file_name: str
+    defines: Defines
+    budget: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """The file and its defines, to be read."""
+        defines = " ".join(f"{name}={value}" for name, value in self.defines.items())
+        return f"{self.file_name} {defines}".strip()
+
+
 # Budgets hold on every architecture; a module without D is what the one with D has besides.
-MODULES = [
+KMEANS = [
     Module("assign.cu", {"D": 10, "K": 10}, {"assign_short": 40, "assign_tiled": 96}),
     Module("assign.cu", {"D": 32}, {"assign_short": 64, "assign_tiled": 96}),
     Module("assign.cu", {"REAL": "double", "D": 16}, {"assign_short": 64, "assign_tiled": 160}),
@@ -47,6 +61,49 @@ MODULES = [
     Module("max_abs.cu", {}, {"max_abs": 40}),
     Module("tensor.cu", {}, {"assign_tensor": 168, "label_distances": 56, "center_norms": 40}),
 ]
+
+# 64 K registers are shared by the threads of a multiprocessor. 128 leave four blocks of 128 threads
+# of a product, or two of 256 of the bottleneck; 40 leave all 1,536 threads (sm_80: of 2,048) to
+# kernels that wait for memory. float64 is for checks: it may take more.
+MEMORY_BOUND = 40
+SMALL = {
+    "product_naive.cu": ("product_naive",),
+    "elementwise.cu": ("finish_sums", "column_sums"),
+    "adam.cu": ("adam_step",),
+}
+BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
+ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
+
+
+def _product(kernel: str, defines: Defines, budget: int) -> list[Module]:
+    return [
+        Module(f"{kernel}.cu", {**defines, "A_BY_DEPTH": a, "B_BY_DEPTH": b}, {kernel: budget})
+        for a, b in ORDERS
+    ]
+
+
+def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) -> list[Module]:
+    """The modules of one data type, with the budgets of a product and of the bottleneck."""
+    return [
+        *(
+            Module(file, {"REAL": real}, dict.fromkeys(kernels, MEMORY_BOUND))
+            for file, kernels in SMALL.items()
+        ),
+        *(
+            Module(
+                "bottleneck.cu", {"REAL": real, "LATENT": D}, dict.fromkeys(BOTTLENECK, bottleneck)
+            )
+            for D in latent
+        ),
+        *_product("product_tiled", {"REAL": real}, product),
+    ]
+
+
+TENSOR = [m for terms in (1, 3) for m in _product("product_mma", {"TERMS": terms}, 128)]
+FLOAT = _network("float", (1, 10, 32), product=128, bottleneck=128)
+NETWORK = [*TENSOR, *FLOAT, *_network("double", (1, 10, 16), product=168, bottleneck=200)]
+# The small ones, the bottleneck of 10 features, a product in float32 and one on tensor cores.
+QUICK = [*FLOAT[:3], FLOAT[4], FLOAT[6], TENSOR[3]]
 
 
 class Usage(NamedTuple):
@@ -127,66 +184,66 @@ def _nvcc(module: Module, architecture: str) -> str:
 
 
 def emulated(tool: str | None) -> dict[str, float | str]:
-    """Run the works in a process of its own; the seconds of each kernel, or what was reported."""
-    command = [sys.executable, "-m", "l2ae_kernels.cuda.works"]
+    """Run the workloads in a process of its own; seconds of each kernel, or its report."""
+    command = [sys.executable, str(Path(__file__).with_name("workloads.py"))]
     if tool is not None:
         command = [
             sys.executable, "-m", "l2ae_kernels.emulator.sanitized", "--tool", tool, "--", *command
         ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"works, {tool or 'no sanitizer'}: {done.stderr}")
+        raise RuntimeError(f"workloads, {tool or 'no sanitizer'}: {done.stderr}")
     found: dict[str, float | str] = json.loads(done.stdout)
     return found
 
 
 def table(quick: bool) -> tuple[str, bool]:
-    """Return the table, and whether every gate is passed."""
+    """Return the table, and whether every check is passed."""
     compiler = find_compiler()
-    seconds = emulated(None)
     tools = () if quick else ("address", "thread")
-    watched = tqdm(tools, desc="sanitizers", unit="tool", leave=False, disable=quick)
-    sanitized = {tool: emulated(tool) for tool in watched}
+    watched = tqdm((None, *tools), desc="workloads", leave=False)
+    results = {tool: emulated(tool) for tool in watched}
     heads = ["kernel", "of", *(f"registers {a}" for a in ARCHITECTURES), "budget", "shared"]
-    heads += ["emulator", *sanitized]
-    lines = [heads, ["---"] * len(heads)]
-    good = True
-    modules = [*MODULES, *(network.EVERY_DAY if quick else network.MODULES)]
+    heads += ["emulator", *tools]
+    lines, good = [heads, ["---"] * len(heads)], True
+    modules = [*KMEANS, *(QUICK if quick else NETWORK)]
     for module in tqdm(modules, desc="compile", unit="module", leave=False):
         usages = [compile_module(module, a, compiler) for a in ARCHITECTURES]
         for kernel, budget in module.budget.items():
             used = [usage[kernel] for usage in usages]
+            found = {tool: result.get(kernel, "not run") for tool, result in results.items()}
             good &= all(u.registers <= budget and not u.spilled for u in used)
-            words = [
-                f"{u.registers}" + (f", spills {u.spilled} B" if u.spilled else "") for u in used
-            ]
-            row = [f"`{kernel}`", f"`{module.name}`", *words, str(budget), f"{used[0].shared} B"]
-            row.append(_seconds(seconds.get(kernel)))
-            for found in sanitized.values():
-                clean = isinstance(found.get(kernel), float)
-                good &= clean
-                row.append("clean" if clean else str(found.get(kernel, "not run")))
-            good &= isinstance(seconds.get(kernel), float)
-            lines.append(row)
+            good &= all(isinstance(seconds, float) for seconds in found.values())
+            lines.append([
+                f"`{kernel}`", f"`{module.name}`", *map(_registers, used), str(budget),
+                f"{used[0].shared} B", *(_shown(*one) for one in found.items()),
+            ])  # fmt: skip
     return "\n".join("| " + " | ".join(row) + " |" for row in lines), good
 
 
-def _seconds(found: float | str | None) -> str:
-    return f"{1e3 * found:.1f} ms" if isinstance(found, float) else str(found or "not run")
+def _registers(usage: Usage) -> str:
+    return f"{usage.registers}" + f", spills {usage.spilled} B" * bool(usage.spilled)
+
+
+def _shown(tool: str | None, found: float | str) -> str:
+    """Seconds without a sanitizer, "clean" with one, or the report."""
+    if isinstance(found, str):
+        return found
+    return f"{1e3 * found:.1f} ms" if tool is None else "clean"
 
 
 def main() -> int:
-    """Print the table; 1 where a gate is not passed, 2 without a compiler."""
-    parser = argparse.ArgumentParser(description="The gates of the CUDA kernels, without a GPU.")
+    """Print the table; 1 where a check fails, 2 without a compiler."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="leave the sanitizers out")
     try:
         text, good = table(parser.parse_args().quick)
     except NoCompiler as error:
-        print(f"gates: {error}", file=sys.stderr)
+        print(f"build_checks: {error}", file=sys.stderr)
         return 2
     print(text)
     return 0 if good else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""Faults planted in small kernels, to show which tool catches which; see cases.py."""

@@ -1,0 +1,146 @@
+"""Small workloads that launch every kernel once, for the build checks: seconds of each, as JSON.
+
+    python tests/l2ae_kernels/cuda/workloads.py
+
+A workload that fails, as it does under a sanitizer that reports something, stands for its kernels.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda import elementwise, optim, products
+from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
+from l2ae_kernels.cuda.device import Device, Kernel, emulate
+from l2ae_kernels.cuda.kmeans import init, tensor
+from l2ae_kernels.cuda.kmeans.restarts import Resident
+from l2ae_kernels.emulator.errors import EmulatorError
+from l2ae_kernels.reference.optim import AdamSettings
+
+
+class Timed:
+    """A device that says how long each kernel took, and which one a workload ended in."""
+
+    def __init__(self, device: Device) -> None:
+        self.seconds: dict[str, float | str] = {}
+        self._launch = device.launch
+        device.launch = self.launch  # type: ignore[method-assign]
+
+    def launch(self, kernel: Kernel, *arguments: Any, **named: Any) -> None:
+        """Launch a kernel and take its time, or its error."""
+        began = time.perf_counter()
+        try:
+            self._launch(kernel, *arguments, **named)
+        except EmulatorError as error:
+            self.seconds[kernel.name] = str(error).splitlines()[0]
+            raise
+        taken = time.perf_counter() - began
+        before = self.seconds.get(kernel.name, 0.0)
+        if not isinstance(before, str):
+            self.seconds[kernel.name] = before + taken
+
+
+def samples(n: int, d: int) -> Array:
+    """Return samples (n, d) float32."""
+    return np.random.default_rng(n).normal(size=(n, d)).astype(np.float32)
+
+
+def passes(device: Device, n: int, d: int, k: int) -> None:
+    """Assign, update, a pass of two runs, an adopted assignment."""
+    x = device.to_device(samples(n, d))
+    labels, distances = ops.assign(x, x[:k], impl="cuda-registers")
+    ops.update(x, labels, k)
+    restarts = ops.restarts(x, k, 2)
+    restarts.centers[:] = samples(n, d)[:k]
+    restarts.assign([0, 1])
+    restarts.adopt(1, labels, distances)
+
+
+def resident(device: Device) -> None:
+    """Runs to their end in one launch."""
+    restarts = Resident(device.to_device(samples(150, 3)), 7, 2)
+    restarts.centers[:] = samples(150, 3)[:7]
+    restarts.assign([0, 1])
+    restarts.run_ahead([0, 1], [4, 2], 0.0, False)
+
+
+def starts(device: Device) -> None:
+    """A greedy start of two runs."""
+    draws = np.random.default_rng(0).random((2, 2, 3))
+    init.greedy_init(device.to_device(samples(600, 5)), 3, np.array([1, 2]), draws)
+
+
+def tensor_cores(device: Device) -> None:
+    """An assignment by tensor cores."""
+    tensor.assign_tensor(device.to_device(samples(70, 40)), device.to_device(samples(66, 40)))
+
+
+def _normal(device: Device, *shape: int) -> Array:
+    random = np.random.default_rng(sum(shape))
+    return device.to_device(random.standard_normal(shape).astype(np.float32))
+
+
+def dense(device: Device) -> None:
+    """Both adjoints and the product on the rungs with a barrier, ragged, one cut into parts."""
+    x, W, b, dy = (_normal(device, *s) for s in ((3, 260), (260, 5), (5,), (3, 5)))
+    for impl in products.RUNGS:
+        products.dense(x, W, b, device.empty((3, 5), np.float32), slope=0.3, impl=impl)
+    for impl in ("tiled", "tensor"):
+        dx, dW = (device.empty(s, np.float32) for s in ((3, 260), (260, 5)))
+        products.dense_adjoint_x(dy, W, dx, y_below=x, slope=0.3, impl=impl)
+        products.dense_adjoint_W(x, dy, dW, impl=impl)
+
+
+def bias(device: Device) -> None:
+    """The gradient of a bias of three features, in one part."""
+    elementwise.bias_adjoint(_normal(device, 300, 3), device.empty(3, np.float32))
+
+
+def adam(device: Device) -> None:
+    """One step of 300 parameters."""
+    p, g = _normal(device, 300), _normal(device, 300)
+    m, v = device.zeros(300, np.float32), device.zeros(300, np.float32)
+    optim.adam_step(p, m, v, g, AdamSettings(), step=1)
+
+
+def bottleneck(device: Device) -> None:
+    """Two models of five samples, forward and backward."""
+    sizes = Sizes(2, 5, 40, 10, 33)
+    params = {name: _normal(device, 2, *shape) for name, shape in sizes.weights().items()}
+    fused = Bottleneck(device, sizes, slope=0.3, slope_below=0.3)
+    x = _normal(device, 5, 40)
+    fused.backward(fused.forward(x, params), x, params)
+
+
+WORKLOADS: list[Callable[[Device], None]] = [
+    lambda device: passes(device, 150, 3, 7),
+    lambda device: passes(device, 150, 40, 3),
+    resident,
+    starts,
+    tensor_cores,
+    dense,
+    bias,
+    adam,
+    bottleneck,
+]
+
+
+def run() -> dict[str, float | str]:
+    """Run every workload in the emulator; seconds of each kernel, or its error."""
+    device = emulate(order="shuffled", seed=1)
+    timed = Timed(device)
+    for workload in WORKLOADS:
+        try:
+            workload(device)
+        except EmulatorError:
+            continue  # it is in the table, under the kernel's name
+    return timed.seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(run()))
