@@ -20,7 +20,7 @@ import numpy as np
 from l2ae_bench.comparison import OURS, Row, Side, make_row, require_agreement, take_turns
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import output_size
+from l2ae_kernels.geometry import Geometry, output_size
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.reference.optim import AdamSettings
 
@@ -52,6 +52,7 @@ class Case:
     bytes: float = 0.0  # read and written by an elementwise one
     product: tuple[int, int, int] | None = None  # (m, k, n) of the same product of matrices
     changes: tuple[Array, ...] = ()  # arrays that `run` changes in place: they are the result
+    geometry: Geometry | None = None  # of a correlation
 
     @property
     def work(self) -> str:
@@ -60,8 +61,8 @@ class Case:
 
     def rungs(self) -> list[str]:
         """Names of the rungs that can run here, slowest first."""
-        x = np.empty(0, np.float32)
-        return [name for name, rung in IMPLEMENTATIONS[self.operation].items() if rung.takes(x)]
+        x, table = np.empty(0, np.float32), IMPLEMENTATIONS[self.operation]
+        return [name for name, rung in table.items() if rung.takes(x, self.geometry)]
 
     def verified(self, rung: str) -> float:
         """Return how far a rung is from the reference; Disagreement when too far."""
@@ -144,20 +145,21 @@ def _convolution(name: str, rng: np.random.Generator) -> list[Case]:
     x, y = _random(rng, BATCH, H, W, C), _random(rng, BATCH, OH, OW, K)
     w, b, b_x = _random(rng, *kernel, C, K), _random(rng, K), _random(rng, C)
     m, k = BATCH * OH * OW, math.prod(kernel) * C
-    geometry: dict[str, Any] = {"stride": STRIDE, "padding": padding}
+    how: dict[str, Any] = {"stride": STRIDE, "padding": padding}
+    geometry = Geometry.of(x.shape, y.shape, kernel, STRIDE, padding)
     runs = {
-        "correlate": (partial(ops.correlate, x, w, b, out=np.empty_like(y), **geometry), (m, k, K)),
+        "correlate": (partial(ops.correlate, x, w, b, out=np.empty_like(y), **how), (m, k, K)),
         "correlate_adjoint_x": (
             partial(ops.correlate_adjoint_x, y, w, b_x, image_size=(H, W), out=np.empty_like(x),
-                    **geometry), (m, K, k),
+                    **how), (m, K, k),
         ),
         "correlate_adjoint_W": (
             partial(ops.correlate_adjoint_W, x, y, kernel_size=kernel, out=np.empty_like(w),
-                    **geometry), (k, m, K),
+                    **how), (k, m, K),
         ),
     }  # fmt: skip
     return [
-        Case(operation, name, run, flop=2.0 * m * k * K, product=sizes)
+        Case(operation, name, run, flop=2.0 * m * k * K, product=sizes, geometry=geometry)
         for operation, (run, sizes) in runs.items()
     ]
 

@@ -139,6 +139,18 @@ def test_every_operation_of_the_table_has_a_case():
     assert {case.operation for case in operations.cases(quick=True)} == set(IMPLEMENTATIONS)
 
 
+def test_every_rung_of_every_case_is_verified(monkeypatch):
+    monkeypatch.setattr(operations, "BATCH", 3)
+    monkeypatch.setattr(operations, "POINTS", {"70x10-k10": (70, 10, 10)})
+    rungs = {case.work: case.rungs() for case in operations.cases()}
+    for case in operations.cases():
+        assert all(case.verified(rung) < operations.ROUNDING for rung in case.rungs())
+    assert "restarts-70x10-k10" in rungs
+    if get_vectors() is not None:  # winograd has no transforms for 3×3 at stride 2
+        assert "winograd" in rungs["correlate-conv2"]
+        assert "winograd" not in rungs["correlate-conv3"]
+
+
 def test_rows_of_an_operation():
     case = next(case for case in operations.cases() if case.work == "dense-784x500")
     rows = operations.rows(case, 1, 2, 0.001, lambda: None)
