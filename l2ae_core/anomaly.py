@@ -16,7 +16,6 @@ change sides by that. It can only where the two scores are no farther apart than
 """
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from l2ae_kernels.arrays import Array
 
@@ -87,6 +86,8 @@ def roc(anomalous: Array, anomaly_score: Array) -> tuple[Array, Array, Array]:
     from (0, 0), at a threshold of infinity, to (1, 1).
     ValueError when only one of the two kinds occurs, or a score is not finite.
     """
+    from sklearn.metrics import roc_curve
+
     fpr, tpr, thresholds = roc_curve(*_scored("roc", anomalous, anomaly_score))
     return fpr, tpr, thresholds
 
@@ -96,6 +97,8 @@ def auc(anomalous: Array, anomaly_score: Array) -> float:
 
     0.5 is chance, and what a constant score gets. Arguments and errors are those of `roc`.
     """
+    from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(*_scored("auc", anomalous, anomaly_score)))
 
 
@@ -104,6 +107,8 @@ def auprc(anomalous: Array, anomaly_score: Array) -> float:
 
     Chance is the share of anomalies, not 0.5. Arguments and errors are those of `roc`.
     """
+    from sklearn.metrics import average_precision_score
+
     return float(average_precision_score(*_scored("auprc", anomalous, anomaly_score)))
 
 

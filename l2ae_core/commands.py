@@ -18,7 +18,7 @@ from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
-from l2ae_core.devices import DeviceName, OnDevice, choose_device
+from l2ae_core.devices import DeviceName, DeviceNetwork, choose_device
 from l2ae_core.files import CLUSTERS, METRICS
 from l2ae_core.locks import locked
 from l2ae_core.networks import Architecture, AutoEncoder
@@ -55,7 +55,7 @@ class TrainedRun:
 class LoadedRun:
     """The network of a run on a device, its clusters and its settings, for new images."""
 
-    model: AutoEncoder | OnDevice
+    model: AutoEncoder | DeviceNetwork
     clusters: SavedClusters
     settings: dict[str, Any]
     note: str = ""  # where it runs, if the caller left that open
@@ -214,7 +214,7 @@ def load_fitted(run: Path, device: DeviceName | None = "cpu") -> LoadedRun:
     chosen, note = choose_device(device)
     if chosen is None:
         return LoadedRun(model, clusters, settings, note)
-    return LoadedRun(OnDevice.move(model, chosen), clusters, settings, note)
+    return LoadedRun(DeviceNetwork.move(model, chosen), clusters, settings, note)
 
 
 def cluster(

@@ -1,7 +1,7 @@
 """Where a trained network runs: on the CPU, or on a GPU if there is one.
 
 The caller picks the device by moving the data. `choose_device` is that choice for the command line,
-and `OnDevice` the move: it takes images of the host and returns codes to it.
+and `DeviceNetwork` the move: it takes images of the host and returns codes to it.
 """
 
 import ctypes
@@ -53,14 +53,14 @@ def has_nvidia_gpu() -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class OnDevice:
+class DeviceNetwork:
     """A copy of a trained network on a device, for images and codes of the host."""
 
     model: AutoEncoder  # its arrays are on the device
     device: Device
 
     @classmethod
-    def move(cls, model: AutoEncoder, device: Device) -> "OnDevice":
+    def move(cls, model: AutoEncoder, device: Device) -> "DeviceNetwork":
         """Copy the network to the device."""
         return cls(model.with_arrays(device.to_device), device)
 

@@ -151,7 +151,3 @@ def _parser(called: str | None) -> ArgumentParser:
             module.add_options(added)
             added.set_defaults(run_command=module.main)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from l2ae_kernels.arrays import Array
 
@@ -33,7 +31,7 @@ def accuracy(true: Array, predicted: Array) -> float:
     ValueError when they are not of one length, are empty, or hold NaN, None or a masked entry.
     """
     counts, _, _ = _contingency(true, predicted)
-    rows, columns = linear_sum_assignment(counts, maximize=True)
+    rows, columns = _matched(counts)
     return float(counts[rows, columns].sum() / counts.sum())
 
 
@@ -46,7 +44,7 @@ def matching(true: Array, predicted: Array) -> dict[Any, Any]:
     counts, classes, clusters = _contingency(true, predicted)
     keys, values = clusters.tolist(), classes.tolist()
     m: dict[Any, Any] = dict.fromkeys(keys)
-    for row, column in zip(*linear_sum_assignment(counts, maximize=True), strict=True):
+    for row, column in zip(*_matched(counts), strict=True):
         m[keys[column]] = values[row]
     return m
 
@@ -59,19 +57,23 @@ def confusion(true: Array, predicted: Array) -> Confusion:
     without a cluster are left out. Clusters without a class come last.
     """
     counts, classes, clusters = _contingency(true, predicted)
-    _, matched = linear_sum_assignment(counts, maximize=True)  # in the order of the rows
+    _, matched = _matched(counts)  # in the order of the rows
     order = np.concatenate([matched, np.setdiff1d(np.arange(len(clusters)), matched)])
     return Confusion(counts[:, order], classes, clusters[order])
 
 
 def nmi(true: Array, predicted: Array) -> float:
     """Return the mutual information over the arithmetic mean of both entropies, in [0, 1]."""
+    from sklearn.metrics import normalized_mutual_info_score
+
     _, row, _, column = _encode(true, predicted)
     return float(normalized_mutual_info_score(row, column))
 
 
 def ari(true: Array, predicted: Array) -> float:
     """Return the adjusted Rand index: 1 for equal partitions, 0 on average for random ones."""
+    from sklearn.metrics import adjusted_rand_score
+
     _, row, _, column = _encode(true, predicted)
     return float(adjusted_rand_score(row, column))
 
@@ -175,3 +177,11 @@ def _contingency(true: Array, predicted: Array) -> tuple[Array, Array, Array]:
     shape = (len(classes), len(clusters))
     cells = np.bincount(np.ravel_multi_index((row, column), shape), minlength=shape[0] * shape[1])
     return cells.reshape(shape), classes, clusters
+
+
+def _matched(counts: Array) -> tuple[Array, Array]:
+    """Return rows and columns of the one-to-one mapping with the largest sum of counts."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    return rows, columns

@@ -133,6 +133,8 @@ def test_labels_that_are_numbers_stay_numbers(
     columns, result = score(out, str(data))
     expected = auc(np.repeat([False, True, False], 10), -columns["normality"])
     assert result["auc"]["normality"] == expected
+    assert main(["score", str(out), "--data", str(data)]) == 0
+    assert "class 7 as anomaly (33.3% of images): AUC" in capsys.readouterr().err
     for wanted in (7, "7"):
         assert score(out, str(data), anomaly_class=wanted)[1]["auc"] == result["auc"]
     assert cluster(out, str(data))[0]["label"].tolist() == [3] * 10 + [7] * 10 + [11] * 10

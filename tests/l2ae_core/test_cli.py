@@ -147,15 +147,6 @@ def test_an_image_alone_and_in_company_is_on_the_same_side(tmp_path):
     assert compared >= 2
 
 
-def test_anomaly_class_is_left_out_of_training_and_scored(images, tmp_path, capsys):
-    out = tmp_path / "run"
-    options = ["--anomaly-class", "2", "--keep", "0.25", "--epochs", "2"]
-    assert main(["fit", "--data", str(images), *options, "--out", str(out), *COMMON]) == 0
-    assert json.loads((out / "metrics.json").read_text())["images"] == 32 + 4
-    assert main(["score", str(out), "--data", str(images)]) == 0
-    assert "class 2 as anomaly (33.3% of images): AUC" in capsys.readouterr().err
-
-
 def test_resume_with_more_epochs_ends_as_one_long_run(images, tmp_path):
     start = ["fit", "--data", str(images), *COMMON]
     assert main([*start, "--epochs", "4", "--out", str(tmp_path / "long")]) == 0
@@ -203,13 +194,6 @@ def test_a_run_is_locked_until_its_clusters_are_there(images, tmp_path, monkeypa
     options = ["--epochs", "1", "--out", str(tmp_path), *COMMON]
     assert main(["fit", "--data", str(images), *options]) == 0
     assert [type(error) for error in tried] == [BlockingIOError]
-
-
-def test_resume_with_fewer_epochs_than_there_are_is_refused(run, capsys):
-    before = (run / "config.json").read_bytes()
-    assert main(["fit", "--resume", "--epochs", "2", "--out", str(run), "--quiet"]) == 1
-    assert "epochs is 2 but" in capsys.readouterr().err
-    assert (run / "config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -272,12 +256,6 @@ def test_a_wrong_command_line_is_status_two(capsys):
         main(["fit", "--norm", "l3", "--out", "x"])
     assert stopped.value.code == 2
     assert "invalid choice: 'l3'" in capsys.readouterr().err
-
-
-def test_gradcheck_tells_right_from_unknown(capsys):
-    assert main(["gradcheck", "l2normalize"]) == 0
-    assert "ok" in capsys.readouterr().out
-    assert main(["gradcheck", "no-such-layer"]) == 2
 
 
 def test_ctrl_c_says_how_to_go_on(images, tmp_path):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from l2ae_core import method
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import accuracy
 from l2ae_core.data import load
@@ -21,9 +20,8 @@ from l2ae_core.demo.experiments import DemoScores, DemoSettings
 from l2ae_core.demo.run import run_demo
 from l2ae_core.demo.table import format_table
 from l2ae_core.figures import embedding
-from l2ae_core.networks import Architecture, AutoEncoder, build
+from l2ae_core.networks import Architecture, build
 from l2ae_core.seeding import rngs
-from l2ae_core.training.history import History
 
 FIGURES = {
     "embedding.png", "confusion.png", "roc.png", "loss.png", "reconstructions.png", "scores.png",
@@ -143,41 +141,6 @@ def test_the_scores_have_the_right_sign_and_the_threshold_needs_no_labels() -> N
     assert anomaly["threshold"]["tau"] == pytest.approx(-0.955)  # 5 of 101 training images below
     assert anomaly["threshold"]["true_positive_rate"] == 1
     assert anomaly["threshold"]["false_positive_rate"] == 0
-
-
-def test_the_network_of_the_lowest_loss_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = method.fit
-
-    def gone_astray(model: AutoEncoder, *arguments: Any, **keywords: Any) -> History:
-        history = trained(model, *arguments, **keywords)
-        for p in model.params.values():
-            p += 1
-        return history
-
-    monkeypatch.setattr(method, "fit", gone_astray)
-    found = experiments.cluster("l2", load("digits").subset(slice(100)), SETTINGS)
-    for name, p in found.model.params.items():
-        np.testing.assert_array_equal(p, found.history.best.params[name])
-
-
-def test_progress_is_told_beside_the_result(capsys: pytest.CaptureFixture[str]) -> None:
-    replace(SETTINGS, progress=True).say("a line")
-    SETTINGS.say("not this one")
-    shown = capsys.readouterr()
-    assert shown.out == ""  # stdout has the table alone
-    assert shown.err == "a line\n"
-
-
-def test_interrupted_trainings_leave_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "_side_by_side", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_demo(tmp_path, epochs=1, progress=False)
-    assert not list(tmp_path.iterdir())
 
 
 def test_interrupted_writing_leaves_whole_files_and_no_metrics(

@@ -6,7 +6,7 @@ import pytest
 from l2ae_core import devices
 from l2ae_core.cli import main
 from l2ae_core.commands import cluster, score
-from l2ae_core.devices import OnDevice, choose_device
+from l2ae_core.devices import DeviceNetwork, choose_device
 from l2ae_core.networks import Architecture, build
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import get_place
@@ -56,7 +56,7 @@ def test_codes_and_images_are_those_of_the_cpu(model, norm, emulated):
     rng = np.random.default_rng(1)
     host = build(architecture, rng)
     images = rng.random((5, 8, 8, 1), np.float32)
-    moved = OnDevice.move(host, emulated)
+    moved = DeviceNetwork.move(host, emulated)
     assert {get_place(p) for p in moved.model.params.values()} == {"cuda"}
     assert {get_place(p) for p in host.params.values()} == {"cpu"}
     for name, x in {"encode": images, "decode": host.encode(images)}.items():
@@ -69,9 +69,9 @@ def test_codes_and_images_are_those_of_the_cpu(model, norm, emulated):
 def test_images_go_to_the_device_in_pieces(emulated, monkeypatch):
     host = build(Architecture("dense", (4, 4, 1), hidden=(3, 4, 5)), np.random.default_rng(2))
     images = np.random.default_rng(3).random((7, 4, 4, 1), np.float32)
-    whole = OnDevice.move(host, emulated).encode(images)
+    whole = DeviceNetwork.move(host, emulated).encode(images)
     monkeypatch.setattr(devices, "IMAGES_AT_ONCE", 3)
-    np.testing.assert_array_equal(OnDevice.move(host, emulated).encode(images), whole)
+    np.testing.assert_array_equal(DeviceNetwork.move(host, emulated).encode(images), whole)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])

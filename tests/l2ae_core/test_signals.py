@@ -65,7 +65,7 @@ def end(command: list[str], number: int, folder: Path, histories: int) -> tuple[
     Then so many histories below `folder` have two lines.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "l2ae_core.cli", *command], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "l2ae_core", *command], stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             deadline = time.monotonic() + PATIENCE

@@ -10,9 +10,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
 from l2ae_core.estimators.base import AutoEncoderBase
-from l2ae_kernels.arrays import Array
 
-TINY: dict[str, Any] = {"hidden": (32,), "epochs": 20, "n_init": 2, "latent_dim": 4}
+from .small import TINY, table
 
 # Checks of scikit-learn that fail, by estimator, with the reason. There are none.
 EXPECTED_FAILED: dict[str, dict[str, str]] = {
@@ -31,10 +30,6 @@ def expected_failed(estimator: AutoEncoderBase) -> dict[str, str]:
 )
 def test_scikit_learn_contract(estimator: AutoEncoderBase, check: Any) -> None:
     check(estimator)
-
-
-def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(3.0, 2.0, size=(n, features))
 
 
 def test_works_in_a_pipeline_and_a_grid_search() -> None:

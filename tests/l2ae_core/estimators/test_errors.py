@@ -8,13 +8,8 @@ from sklearn.exceptions import NotFittedError
 
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
-from l2ae_kernels.arrays import Array
 
-TINY: dict[str, Any] = {"hidden": (32,), "epochs": 20, "n_init": 2, "latent_dim": 4}
-
-
-def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(3.0, 2.0, size=(n, features))
+from .small import ONE_EPOCH, TINY, table
 
 
 @pytest.mark.parametrize(
@@ -55,24 +50,23 @@ def test_fit_names_the_bad_parameter(parameters: dict[str, Any], message: str) -
 def test_bad_contamination_is_named_before_any_training(contamination: Any) -> None:
     with pytest.raises(ValueError, match="contamination is .* but expected 'auto'"):
         AutoEncoderDetector(2, contamination=contamination, epochs=10**9).fit(table())
-    fitted = AutoEncoderClusterer(2, random_state=0, **{**TINY, "epochs": 1}).fit(table())
+    fitted = AutoEncoderClusterer(2, **ONE_EPOCH).fit(table())
     with pytest.raises(ValueError, match="contamination is .* but expected 'auto'"):
         AutoEncoderDetector.from_clusterer(fitted, contamination=contamination)
 
 
 def test_images_that_do_not_fit_are_refused() -> None:
     images = load("digits", split="test").images
-    settings: dict[str, Any] = {**TINY, "epochs": 1, "random_state": 0}
     with pytest.raises(ValueError, match=r"image_shape is \(4, 16, 1\) but the images of X"):
-        AutoEncoderClusterer(2, image_shape=(4, 16), **settings).fit(images)
+        AutoEncoderClusterer(2, image_shape=(4, 16), **ONE_EPOCH).fit(images)
     with pytest.raises(ValueError, match=r"from 0.0 to 255.0 but .* x / 255") as told:
-        AutoEncoderClusterer(2, **settings).fit((images * 255).astype(np.uint8))
+        AutoEncoderClusterer(2, **ONE_EPOCH).fit((images * 255).astype(np.uint8))
     assert "scale='none'" not in str(told.value), "that would train on 0 … 255"
     with pytest.raises(ValueError, match=r"from 0.0 to 1.0000001.* np.clip\(x, 0, 1\)"):
-        AutoEncoderClusterer(2, **settings).fit(images.astype(np.float64) * 1.0000001)
+        AutoEncoderClusterer(2, **ONE_EPOCH).fit(images.astype(np.float64) * 1.0000001)
     with pytest.raises(ValueError, match="multiples of 4"):
-        AutoEncoderClusterer(2, model="cae", **settings).fit(images[:, :6])
-    model = AutoEncoderClusterer(2, **settings).fit(images)
+        AutoEncoderClusterer(2, model="cae", **ONE_EPOCH).fit(images[:, :6])
+    model = AutoEncoderClusterer(2, **ONE_EPOCH).fit(images)
     with pytest.raises(ValueError, match=r"predict: X has values from 0.0 to 255"):
         model.predict(images * 255)
     with pytest.raises(ValueError, match=r"predict: X is .* fitted to images of shape \(8, 8, 1\)"):
@@ -82,7 +76,7 @@ def test_images_that_do_not_fit_are_refused() -> None:
             model.predict(one)
     with pytest.raises(ValueError, match=r"inverse_transform: codes is \(1, 3\)"):
         model.inverse_transform(np.zeros((1, 3)))
-    tabular = AutoEncoderClusterer(2, **settings).fit(images.reshape(-1, 64))
+    tabular = AutoEncoderClusterer(2, **ONE_EPOCH).fit(images.reshape(-1, 64))
     with pytest.raises(ValueError, match=r"transform: X is .* fitted to a table"):
         tabular.transform(images)
 
@@ -90,16 +84,15 @@ def test_images_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 8, 12)])
 def test_channels_first_are_refused_unless_the_shape_is_named(shape: tuple[int, int, int]) -> None:
     X = np.random.default_rng(0).random((20, *shape), np.float32)
-    settings: dict[str, Any] = {**TINY, "epochs": 1, "random_state": 0}
     for estimator in (AutoEncoderClusterer, AutoEncoderDetector):
         with pytest.raises(ValueError, match=r"fit: .* looks like \(N, C, H, W\)") as told:
-            estimator(2, **settings).fit(X)
+            estimator(2, **ONE_EPOCH).fit(X)
     assert "transpose(0, 2, 3, 1)" in str(told.value)
-    fitted = AutoEncoderClusterer(2, **settings).fit(X.transpose(0, 2, 3, 1))
+    fitted = AutoEncoderClusterer(2, **ONE_EPOCH).fit(X.transpose(0, 2, 3, 1))
     assert fitted.image_shape_ == (*shape[1:], shape[0])
     with pytest.raises(ValueError, match=r"predict: X is .* fitted to images of shape"):
         fitted.predict(X)
-    named = AutoEncoderClusterer(2, image_shape=shape, **settings).fit(X)
+    named = AutoEncoderClusterer(2, image_shape=shape, **ONE_EPOCH).fit(X)
     assert named.image_shape_ == shape
 
 

@@ -7,17 +7,12 @@ import pytest
 from sklearn.base import clone
 
 from l2ae_core import method
-from l2ae_core.anomaly import ROUNDING
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
 from l2ae_core.layers import LeakyReLU
 from l2ae_kernels.arrays import Array
 
-TINY: dict[str, Any] = {"hidden": (32,), "epochs": 20, "n_init": 2, "latent_dim": 4}
-
-
-def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(3.0, 2.0, size=(n, features))
+from .small import ONE_EPOCH, TINY, table
 
 
 def nearest(u: Array, centers: Array) -> Array:
@@ -62,29 +57,6 @@ def test_threshold_follows_contamination_and_calibration() -> None:
     np.testing.assert_array_equal(model.decision_function(normal), v - model.offset_)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_sample_alone_and_in_company_is_on_the_same_side(dtype: type) -> None:
-    """Where the scores on both sides of the threshold differ by more than rounding."""
-    X = load("digits", split="test").images.astype(dtype)
-    model = AutoEncoderDetector(3, random_state=0, **{**TINY, "epochs": 1}).fit(X)
-    v, compared = model.score_samples(X), 0
-    thresholds = [(model.offset_, 0.05)]
-    thresholds += [(model.calibrate(X, fpr).offset_, fpr) for fpr in (0.01, 0.02, 0.05, 0.1, 0.2)]
-    for model.offset_, share in thresholds:
-        above, below = (
-            np.where(v > model.offset_, v, 2).argmin(),
-            np.where(v < model.offset_, v, -2).argmax(),
-        )
-        assert v[below] < model.offset_ < v[above]
-        assert (v <= v[below]).mean() <= share < (v <= v[above]).mean()
-        if v[above] - v[below] > 2 * ROUNDING:
-            assert model.offset_ == pytest.approx((v[above] + v[below]) / 2, abs=1e-12)
-            for k in (above, below):
-                assert model.predict(X[k : k + 1])[0] == model.predict(X)[k]
-            compared += 1
-    assert compared >= 2
-
-
 def test_equal_random_state_gives_equal_bits_and_another_one_does_not() -> None:
     X = table()
     first, second, other = (
@@ -101,10 +73,9 @@ def test_equal_random_state_gives_equal_bits_and_another_one_does_not() -> None:
 def test_images_flat_grey_or_with_a_channel_axis_are_the_same() -> None:
     images = load("digits", split="test").images  # (N, 8, 8, 1)
     flat = images.reshape(len(images), 64)
-    settings: dict[str, Any] = {**TINY, "epochs": 1, "random_state": 0}
-    with_channel = AutoEncoderClusterer(3, **settings).fit(images)
-    grey = AutoEncoderClusterer(3, **settings).fit(images[..., 0])
-    named = AutoEncoderClusterer(3, image_shape=(8, 8), **settings).fit(flat)
+    with_channel = AutoEncoderClusterer(3, **ONE_EPOCH).fit(images)
+    grey = AutoEncoderClusterer(3, **ONE_EPOCH).fit(images[..., 0])
+    named = AutoEncoderClusterer(3, image_shape=(8, 8), **ONE_EPOCH).fit(flat)
     for model in (grey, named):
         np.testing.assert_array_equal(model.embedding_, with_channel.embedding_)
         np.testing.assert_array_equal(model.predict(images), with_channel.predict(flat))
@@ -115,18 +86,18 @@ def test_images_flat_grey_or_with_a_channel_axis_are_the_same() -> None:
 
 def test_auto_takes_convolutions_only_where_the_sides_fit() -> None:
     rng = np.random.default_rng(0)
-    settings: dict[str, Any] = {**TINY, "epochs": 1, "random_state": 0}
     for shape, expected in (((8, 12, 2), "cae"), ((8, 10, 1), "dense")):
-        model = AutoEncoderClusterer(2, **settings).fit(rng.random((6, *shape)))
+        model = AutoEncoderClusterer(2, **ONE_EPOCH).fit(rng.random((6, *shape)))
         assert model.architecture_.model == expected
         assert model.image_shape_ == shape
-    assert AutoEncoderClusterer(2, **settings).fit(table()).architecture_.model == "dense"
+    assert AutoEncoderClusterer(2, **ONE_EPOCH).fit(table()).architecture_.model == "dense"
 
 
 @pytest.mark.parametrize("estimator_class", [AutoEncoderClusterer, AutoEncoderDetector])
 def test_the_slope_is_that_of_every_activation(estimator_class: type[Any]) -> None:
-    settings: dict[str, Any] = {**TINY, "hidden": (16, 8), "epochs": 1}
-    network = estimator_class(2, slope=0.25, **settings).fit(table()).autoencoder_
+    network = (
+        estimator_class(2, slope=0.25, **{**ONE_EPOCH, "hidden": (16, 8)}).fit(table()).autoencoder_
+    )
     layers = (*network.encoder.layers, *network.decoder.layers)
     assert [a.slope for a in layers if isinstance(a, LeakyReLU)] == [0.25] * 4
 
@@ -156,23 +127,6 @@ def test_tables_are_standardized_and_decoded_in_their_own_units() -> None:
     np.testing.assert_allclose(same, model.embedding_, atol=1e-4)  # float32 training
     error = ((decoded - X) / model.scale_).var(axis=0)[:4]
     assert (error < 0.9).all(), "twenty epochs explain something of every column"
-
-
-def test_the_epoch_with_the_lowest_loss_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    histories = []
-    fit = method.fit
-
-    def recorded(*args: Any, **kwargs: Any) -> Any:
-        histories.append(fit(*args, **kwargs))
-        return histories[-1]
-
-    monkeypatch.setattr(method, "fit", recorded)
-    settings: dict[str, Any] = {**TINY, "learning_rate": 0.3, "random_state": 0}
-    model = AutoEncoderClusterer(3, **settings).fit(table())
-    losses = [record["loss"] for record in model.history_]
-    assert losses[-1] > min(losses), "this learning rate must overshoot for the test to mean much"
-    for name, best in histories[0].best.params.items():
-        np.testing.assert_array_equal(model.autoencoder_.params[name], best)
 
 
 def test_from_clusterer_trains_nothing_and_equals_a_detector_of_its_own(

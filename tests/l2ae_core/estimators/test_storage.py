@@ -9,13 +9,8 @@ import pytest
 
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
-from l2ae_kernels.arrays import Array
 
-TINY: dict[str, Any] = {"hidden": (32,), "epochs": 20, "n_init": 2, "latent_dim": 4}
-
-
-def table(n: int = 60, features: int = 5, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).normal(3.0, 2.0, size=(n, features))
+from .small import ONE_EPOCH, TINY, table
 
 
 @pytest.mark.parametrize("estimator_class", [AutoEncoderClusterer, AutoEncoderDetector])
@@ -60,8 +55,7 @@ def test_a_file_from_before_the_slope_was_a_parameter_is_read(tmp_path: Path) ->
 
 def test_loaded_image_model_knows_its_images(tmp_path: Path) -> None:
     images = load("digits", split="test").images
-    settings: dict[str, Any] = {**TINY, "epochs": 1}
-    model = AutoEncoderClusterer(3, image_shape=(8, 8), random_state=0, **settings).fit(images)
+    model = AutoEncoderClusterer(3, image_shape=(8, 8), **ONE_EPOCH).fit(images)
     model.save(str(tmp_path / "model.npz"))
     loaded = AutoEncoderClusterer.load(str(tmp_path / "model.npz"))
     assert loaded.image_shape_ == (8, 8, 1)
@@ -103,7 +97,7 @@ def test_foreign_damaged_and_newer_files_are_refused_by_name(tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fitted") / "good.npz"
-    AutoEncoderClusterer(2, random_state=0, **{**TINY, "epochs": 1}).fit(table()).save(path)
+    AutoEncoderClusterer(2, **ONE_EPOCH).fit(table()).save(path)
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from l2ae_core.baselines.dec import StudentAssignment
 from l2ae_core.baselines.dec.step import JointStep
-from l2ae_core.devices import OnDevice
+from l2ae_core.devices import DeviceNetwork
 from l2ae_core.layers import Identity, Layer, LayerNorm
 from l2ae_core.layers.describe import describe
 from l2ae_core.training.loop import fit
@@ -102,7 +102,7 @@ def test_a_device_calls_it(name, cxx):
     kind, make = OWN[name]
     model, x = make(), images()
     expected = model.reconstruct(x)
-    moved = OnDevice.move(model, emulate())
+    moved = DeviceNetwork.move(model, emulate())
     kind.count = 0
     np.testing.assert_allclose(moved.reconstruct(x), expected, rtol=1e-4, atol=1e-5)
     assert kind.count > 0
@@ -126,7 +126,7 @@ def test_a_method_replaced_on_a_layer_is_called():
     if isinstance(step, CompiledStep):  # it was made before
         with pytest.raises(ValueError, match="make a new step"):
             step(x)
-    for copy in (lambda: model.astype(np.float64), lambda: OnDevice.move(model, emulate())):
+    for copy in (lambda: model.astype(np.float64), lambda: DeviceNetwork.move(model, emulate())):
         with pytest.raises(ValueError, match="forward is replaced on the object"):
             copy()
 
