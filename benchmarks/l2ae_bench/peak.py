@@ -13,7 +13,7 @@ import numpy as np
 
 from l2ae_bench.comparison import OURS, Contest, Row, Side, compete
 from l2ae_kernels.cpu.codegen.emitter import Module
-from l2ae_kernels.cpu.codegen.integer import Value
+from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.codegen.machine_code import Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors, get_vectors
 from l2ae_kernels.cpu.threads import WORTH_A_THREAD, in_ranges
@@ -58,11 +58,11 @@ def fma_loop(vectors: Vectors) -> Callable[[int, int, int], None]:
     with module.function("fma_loop", 3) as (e, address, first, last):
         half, out = e.constant(0.5), e.pointer(address)
 
-        def step(_: Value, sums: list[Value]) -> list[Value]:
+        def step(_: Integer, sums: list[Value]) -> list[Value]:
             return [e.fma(half, s, half) for s in sums]
 
         start = [e.constant(float(i)) for i in range(CHAINS)]
-        for i, s in enumerate(e.loop(0, e.mul(e.sub(last, first), STEPS), start, step)):
+        for i, s in enumerate(e.loop(0, (last - first) * STEPS, start, step)):
             e.store(s, out, i * e.lanes)
     function: Callable[[int, int, int], None] = Library(str(module.ir)).function("fma_loop", 3)
     return function

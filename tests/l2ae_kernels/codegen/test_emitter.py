@@ -35,7 +35,7 @@ def test_vectors_with_a_masked_rest_touch_nothing_else(vectors, count):
         a, x, y = map(e.pointer, (a, x, y))
 
         def vector(i, _, mask=None):
-            e.store(e.fma(e.spread(a), e.load(x, i, mask), e.load(y, i, mask)), y, i, mask)
+            e.store(e.fma(e.broadcast(a), e.load(x, i, mask), e.load(y, i, mask)), y, i, mask)
             return []
 
         e.over_vectors(n, [], vector)
@@ -68,9 +68,9 @@ def test_integers_calculate_as_in_python(vectors):
     cases = [(7, 3), (3, 7), (12, 4), (0, 5)]
 
     def calculate(e, a, b, out):
-        a, b, out = e.index(a), e.index(b), e.pointer(out)
+        a, b, out = a, b, e.pointer(out)
         results = [
-            a + b, a - b, 2 - a, a * b, a // b, a % b, a.least(b), a.most(b),
+            a + b, a - b, 2 - a, a * b, a // b, a % b, a.min(b), a.max(b),
             a.unless(a > b, 99), a.unless(a.equals(b), 98),
         ]  # fmt: skip
         for i, result in enumerate(results):

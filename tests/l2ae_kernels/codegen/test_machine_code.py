@@ -102,7 +102,7 @@ def test_a_library_of_sources_is_not_written_as_ir_again(cache, compiled):
         written.append(vectors.name)
         module = Module(vectors)
         with module.function("f", 1) as (e, out):
-            e.b.store(e.integer(vectors.lanes), e.pointer(out))
+            e.b.store(e.index(vectors.lanes).value, e.pointer(out))
         return module
 
     out = np.zeros(1, np.int64)

@@ -4,7 +4,7 @@
     with module.function("saxpy", 4) as (e, n, *addresses):      # y += a · x
         a, x, y = map(e.pointer, addresses)
         with e.each(0, n, e.lanes) as i:                         # n a multiple of the lanes
-            e.store(e.fma(e.spread(a), e.load(x, i), e.load(y, i)), y, i)
+            e.store(e.fma(e.broadcast(a), e.load(x, i), e.load(y, i)), y, i)
     saxpy = Library(str(module.ir)).function("saxpy", 4)         # of machine_code.py
 
 Python's own loops unroll, `Emitter.each` and `Emitter.loop` loop at run time. Values that `loop`
@@ -21,7 +21,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from l2ae_kernels.cpu.codegen.integer import I64, Integer, Offset, Value
+from l2ae_kernels.cpu.codegen.integer import I64, Integer, Offset, Value, i64
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 
 F32, F64, I32 = ir.FloatType(), ir.DoubleType(), ir.IntType(32)
@@ -39,7 +39,7 @@ class Module:
     def function(
         self, name: str, arguments: int, exported: bool = True
     ) -> Iterator[tuple[Any, ...]]:
-        """Yield an Emitter for the body of a new function, and its i64 arguments.
+        """Yield an Emitter for the body of a new function, and its arguments, integers.
 
         `exported` functions can be called from Python, others only from this module.
         """
@@ -48,7 +48,7 @@ class Module:
         if not exported:
             function.linkage = "internal"
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        yield Emitter(self, builder), *function.args
+        yield Emitter(self, builder), *(Integer(builder, a) for a in function.args)
         builder.ret_void()
 
     def has(self, name: str) -> bool:
@@ -68,54 +68,17 @@ class Emitter:
 
     # integers and pointers
 
-    def integer(self, value: Offset) -> Value:
-        """Return an i64, `value` itself when it is one already."""
-        if isinstance(value, Integer):
-            return value.value
-        return ir.Constant(I64, value) if isinstance(value, int) else value
+    def index(self, number: Offset) -> Integer:
+        """Return an integer to calculate with: index(4) * i + 1."""
+        return Integer(self.b, i64(number))
 
-    def index(self, value: Offset) -> Integer:
-        """Return an integer to calculate with: index(i) * 4 + 1."""
-        return Integer(self, self.integer(value))
-
-    def add(self, *terms: Offset) -> Value:
-        """Return the sum of integers."""
-        known = sum(t for t in terms if isinstance(t, int))
-        total = self.integer(known)
-        for t in terms:
-            if not isinstance(t, int):
-                total = self.b.add(total, t)
-        return total
-
-    def mul(self, a: Offset, b: Offset) -> Value:
-        """Return the product of two integers."""
-        return self.b.mul(self.integer(a), self.integer(b))
-
-    def ratio(self, a: Offset, b: Offset) -> Value:
-        """Return ⌊a / b⌋ of integers that are not negative."""
-        return self.b.sdiv(self.integer(a), self.integer(b))
-
-    def sub(self, a: Offset, b: Offset) -> Value:
-        """Return the difference of two integers."""
-        return self.b.sub(self.integer(a), self.integer(b))
-
-    def least(self, a: Offset, b: Offset) -> Value:
-        """Return the lower of two integers."""
-        a, b = self.integer(a), self.integer(b)
-        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
-
-    def most(self, a: Offset, b: Offset) -> Value:
-        """Return the higher of two integers."""
-        a, b = self.integer(a), self.integer(b)
-        return self.b.select(self.b.icmp_signed(">", a, b), a, b)
-
-    def pointer(self, address: Value) -> Value:
-        """Return the pointer to an address (i64)."""
-        return self.b.inttoptr(address, POINTER)
+    def pointer(self, address: Offset) -> Value:
+        """Return the pointer to an address."""
+        return self.b.inttoptr(i64(address), POINTER)
 
     def at(self, pointer: Value, offset: Offset) -> Value:
         """Return the pointer `offset` floats further."""
-        return self.b.gep(pointer, [self.integer(offset)], source_etype=F32)
+        return self.b.gep(pointer, [i64(offset)], source_etype=F32)
 
     # vectors
 
@@ -140,10 +103,14 @@ class Emitter:
         else:
             self._intrinsic("masked.store", ir.VoidType(), value, p, I32(4), mask)
 
-    def first(self, count: Offset) -> Value:
+    def mask_first(self, count: Offset) -> Value:
         """Return the mask of the first `count` lanes."""
         numbers = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
-        return self.b.icmp_signed("<", numbers, self.everywhere(self.integer(count)))
+        return self.b.icmp_signed("<", numbers, self.splat(i64(count)))
+
+    def masks(self, vectors: int, lanes: Offset, masked: bool) -> list[Value | None]:
+        """Return the masks of so many vectors: the last has `lanes` lanes if `masked`, else all."""
+        return [None] * (vectors - 1) + [self.mask_first(lanes) if masked else None]
 
     def load_one(self, pointer: Value, offset: Offset = 0) -> Value:
         """Load one float."""
@@ -153,11 +120,11 @@ class Emitter:
         """Store one float."""
         self.b.store(value, self.at(pointer, offset), align=4)
 
-    def spread(self, pointer: Value, offset: Offset = 0) -> Value:
+    def broadcast(self, pointer: Value, offset: Offset = 0) -> Value:
         """Load one float into every lane."""
-        return self.everywhere(self.load_one(pointer, offset))
+        return self.splat(self.load_one(pointer, offset))
 
-    def everywhere(self, value: Value) -> Value:
+    def splat(self, value: Value) -> Value:
         """Return a vector of which every lane is the scalar `value`."""
         vector = ir.VectorType(value.type, self.lanes)
         none = ir.Constant(vector, ir.Undefined)
@@ -174,7 +141,7 @@ class Emitter:
         """Return a · b + c, rounded once where the machine can."""
         return self._intrinsic("fmuladd", a.type, a, b, c)
 
-    def turn(self, rows: Sequence[Value]) -> list[Value]:
+    def transpose(self, rows: Sequence[Value]) -> list[Value]:
         """Return the columns of a square matrix of `lanes` vectors, lanes a power of two.
 
         Halves of blocks change places across the diagonal: single lanes first, then pairs, …
@@ -216,12 +183,12 @@ class Emitter:
         start: Offset,
         stop: Offset,
         carried: Sequence[Value],
-        body: Callable[[Value, list[Value]], Sequence[Value]],
+        body: Callable[[Integer, list[Value]], Sequence[Value]],
         step: int = 1,
     ) -> list[Value]:
         """Run `body(i, values) -> values` for i from start to stop, and return the last values."""
         b = self.b
-        start, stop = self.integer(start), self.integer(stop)
+        start, stop = i64(start), i64(stop)
         before = b.block
         head, inside, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
         b.branch(head)
@@ -235,7 +202,7 @@ class Emitter:
             values.append(phi)
         b.cbranch(b.icmp_signed("<", i, stop), inside, after)
         b.position_at_end(inside)
-        results = body(i, list(values))
+        results = body(Integer(b, i), list(values))
         following = b.add(i, I64(step))
         end = b.block
         b.branch(head)
@@ -249,29 +216,28 @@ class Emitter:
         self, count: Offset, carried: Sequence[Value], body: Callable[..., Sequence[Value]]
     ) -> list[Value]:
         """Run `body(i, values)` over `count` floats by vectors, at last `body(i, values, mask)`."""
-        whole = self.mul(self.ratio(count, self.lanes), self.lanes)
+        whole = count // self.lanes * self.lanes
         values = self.loop(0, whole, carried, body, step=self.lanes)
-        mask = self.first(self.sub(count, whole))
-        rest = self.integer(count)
-        return self.loop(whole, rest, values, lambda i, v: body(i, v, mask), step=self.lanes)
+        mask = self.mask_first(count - whole)
+        return self.loop(whole, count, values, lambda i, v: body(i, v, mask), step=self.lanes)
 
     @contextmanager
     def each(self, start: Offset, stop: Offset, step: Offset = 1) -> Iterator[Integer]:
         """`with e.each(0, n) as i:` runs the block for i from start to stop at run time."""
         b = self.b
         i = self._variable()
-        b.store(self.integer(start), i)
+        b.store(i64(start), i)
         head, inside, after = (b.append_basic_block(name) for name in ("head", "body", "after"))
         b.branch(head)
         b.position_at_end(head)
-        b.cbranch(b.icmp_signed("<", b.load(i, typ=I64), self.integer(stop)), inside, after)
+        b.cbranch(b.icmp_signed("<", b.load(i, typ=I64), i64(stop)), inside, after)
         b.position_at_end(inside)
-        yield Integer(self, b.load(i, typ=I64))
-        b.store(b.add(b.load(i, typ=I64), self.integer(step)), i)
+        yield Integer(b, b.load(i, typ=I64))
+        b.store(b.add(b.load(i, typ=I64), i64(step)), i)
         b.branch(head)
         b.position_at_end(after)
 
-    def room(self, floats: int) -> Value:
+    def workspace(self, floats: int) -> Integer:
         """Return the address of that many floats on the stack, at the start of a cache line."""
         with self.b.goto_entry_block():
             memory = self.b.alloca(F32, size=floats)
@@ -294,7 +260,7 @@ class Emitter:
         self.b.call(self.module.ir.globals[name], [self._address(a) for a in arguments])
 
     def _address(self, value: Offset) -> Value:
-        value = self.integer(value)
+        value = i64(value)
         return self.b.ptrtoint(value, I64) if isinstance(value.type, ir.PointerType) else value
 
     def _intrinsic(self, name: str, result: Any, *arguments: Value, fastmath: Any = ()) -> Value:

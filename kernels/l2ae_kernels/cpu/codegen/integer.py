@@ -2,12 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from llvmlite import ir
-
-if TYPE_CHECKING:
-    from l2ae_kernels.cpu.codegen.emitter import Emitter
 
 Value: TypeAlias = Any  # an LLVM value; llvmlite has no types for mypy
 Offset: TypeAlias = Any  # an int, an Integer or a Value (i64)
@@ -15,53 +12,62 @@ Offset: TypeAlias = Any  # an int, an Integer or a Value (i64)
 I64 = ir.IntType(64)
 
 
+def i64(number: Offset) -> Value:
+    """Return an integer as a value, `number` itself where it is one already."""
+    if isinstance(number, Integer):
+        return number.value
+    return ir.Constant(I64, number) if isinstance(number, int) else number
+
+
 @dataclass(frozen=True, eq=False)
 class Integer:
     """An integer of the kernel, with Python's operators; comparisons make conditions for `when`."""
 
-    e: "Emitter"
+    b: ir.IRBuilder
     value: Value
 
     def _make(self, instruction: Callable[[Value, Value], Value], other: Offset) -> "Integer":
-        return Integer(self.e, instruction(self.value, self.e.integer(other)))
+        return Integer(self.b, instruction(self.value, i64(other)))
 
     def __add__(self, other: Offset) -> "Integer":
-        return self._make(self.e.b.add, other)
+        return self._make(self.b.add, other)
 
     def __sub__(self, other: Offset) -> "Integer":
-        return self._make(self.e.b.sub, other)
+        return self._make(self.b.sub, other)
 
     def __mul__(self, other: Offset) -> "Integer":
-        return self._make(self.e.b.mul, other)
+        return self._make(self.b.mul, other)
 
     def __floordiv__(self, other: Offset) -> "Integer":
         """Rounds towards zero: both must not be negative."""
-        return self._make(self.e.b.sdiv, other)
+        return self._make(self.b.sdiv, other)
 
     def __mod__(self, other: Offset) -> "Integer":
         """Takes the sign of the first: both must not be negative."""
-        return self._make(self.e.b.srem, other)
+        return self._make(self.b.srem, other)
 
     def __rsub__(self, other: Offset) -> "Integer":
-        return self.e.index(other) - self
+        return Integer(self.b, i64(other)) - self
 
     __radd__, __rmul__ = __add__, __mul__
 
     def __gt__(self, other: Offset) -> Value:
-        return self.e.b.icmp_signed(">", self.value, self.e.integer(other))
+        return self.b.icmp_signed(">", self.value, i64(other))
 
     def equals(self, other: Offset) -> Value:
         """Return whether both are equal, as a condition."""
-        return self.e.b.icmp_signed("==", self.value, self.e.integer(other))
+        return self.b.icmp_signed("==", self.value, i64(other))
 
     def unless(self, condition: Value, other: Offset) -> "Integer":
         """Return this one, or `other` where the condition (i1) holds."""
-        return Integer(self.e, self.e.b.select(condition, self.e.integer(other), self.value))
+        return Integer(self.b, self.b.select(condition, i64(other), self.value))
 
-    def least(self, other: Offset) -> "Integer":
+    def min(self, other: Offset) -> "Integer":
         """Return the lower of both."""
-        return Integer(self.e, self.e.least(self, other))
+        lower = self.b.icmp_signed("<", self.value, i64(other))
+        return Integer(self.b, self.b.select(lower, self.value, i64(other)))
 
-    def most(self, other: Offset) -> "Integer":
+    def max(self, other: Offset) -> "Integer":
         """Return the higher of both."""
-        return Integer(self.e, self.e.most(self, other))
+        higher = self.b.icmp_signed(">", self.value, i64(other))
+        return Integer(self.b, self.b.select(higher, self.value, i64(other)))

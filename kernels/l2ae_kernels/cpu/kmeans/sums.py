@@ -20,7 +20,7 @@ from llvmlite import ir
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.emitter import F32, F64, I32, Emitter, Module
-from l2ae_kernels.cpu.codegen.integer import I64, Value
+from l2ae_kernels.cpu.codegen.integer import I64, Integer, Value
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.call import call, trailing_zeros
 
@@ -81,45 +81,45 @@ def add_move(module: Module) -> None:
         C = e.b.load(constant, typ=F64)
         C = e.b.insert_element(ir.Constant(doubles, ir.Undefined), C, I32(0))
         C = e.b.shuffle_vector(C, C, ir.Constant(ir.VectorType(I32, WIDTH), None))
-        row = e.mul(e.ratio(e.add(d, WIDTH - 1), WIDTH), WIDTH)
-        whole = e.mul(e.ratio(d, WIDTH), WIDTH)
+        row = (d + (WIDTH - 1)) // WIDTH * WIDTH
+        whole = d // WIDTH * WIDTH
 
         with e.each(0, count) as i:  # short rows, far apart: fetched together, not one by one
-            point = e.b.sext(e.b.load(e.at(points, i.value), align=4, typ=I32), I64)
-            e.prefetch(e.at(x, e.mul(point, d)))
+            point = e.b.sext(e.b.load(e.at(points, i), align=4, typ=I32), I64)
+            e.prefetch(e.at(x, d * point))
         with e.each(0, count) as i:
             point, old, new = (
-                e.b.sext(e.b.load(e.at(a, i.value), align=4, typ=I32), I64)
+                e.b.sext(e.b.load(e.at(a, i), align=4, typ=I32), I64)
                 for a in (points, before, after)
             )
-            row_x = e.at(x, e.mul(point, d))
+            row_x = e.at(x, d * point)
             leaves, joins = (
-                e.b.gep(sums, [e.mul(cluster, row)], source_etype=F64) for cluster in (old, new)
+                e.b.gep(sums, [(row * cluster).value], source_etype=F64) for cluster in (old, new)
             )
 
-            def part(j: Value, rest: Value | None) -> list[Value]:
+            def part(j: Integer, rest: Integer | None) -> list[Value]:
                 v = e.b.fpext(_load(e, row_x, j, rest), doubles)
                 v = e.b.fsub(e.b.fadd(v, C), C)
                 for start, change in ((joins, e.b.fadd), (leaves, e.b.fsub)):
-                    at = e.b.gep(start, [j], source_etype=F64)
+                    at = e.b.gep(start, [j.value], source_etype=F64)
                     e.b.store(change(e.b.load(at, align=8, typ=doubles), v), at, align=8)
                 return []
 
             e.loop(0, whole, [], lambda j, _: part(j, None), step=WIDTH)
-            with e.when(e.index(d) > whole):
-                part(whole, e.sub(d, whole))
+            with e.when(d > whole):
+                part(whole, d - whole)
 
 
-def _load(e: Emitter, point: Value, j: Value, count: Value | None) -> Value:
+def _load(e: Emitter, point: Value, j: Integer, count: Integer | None) -> Value:
     """Load 4 floats from feature j on, or the first `count` of them and zeros."""
     floats = ir.VectorType(F32, WIDTH)
     if count is None:
         return e.b.load(e.at(point, j), align=4, typ=floats)
     v = ir.Constant(floats, None)
     numbers = ir.Constant(ir.VectorType(I64, WIDTH), list(range(WIDTH)))
-    spread = e.b.insert_element(ir.Constant(numbers.type, ir.Undefined), count, I32(0))
-    spread = e.b.shuffle_vector(spread, spread, ir.Constant(ir.VectorType(I32, WIDTH), None))
-    mask = e.b.icmp_signed("<", numbers, spread)
+    lanes = e.b.insert_element(ir.Constant(numbers.type, ir.Undefined), count.value, I32(0))
+    lanes = e.b.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(I32, WIDTH), None))
+    mask = e.b.icmp_signed("<", numbers, lanes)
     return e._intrinsic("masked.load", floats, e.at(point, j), I32(4), mask, v)
 
 

@@ -1,7 +1,7 @@
 """Squared distances in registers: some rows × 16 columns at a time.
 
 A step of the tile takes one feature: 16 packed values, one a lane, and one value of each row that
-is spread over all lanes:
+is broadcast over all lanes:
 
     for j:  c_0 … c_V−1 = packed[j]               V loads, 16 columns
             for p:  a = row_p[j]                  P loads of one float
@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 from llvmlite import ir
 
 from l2ae_kernels.cpu.codegen.emitter import I32, Emitter, Module
-from l2ae_kernels.cpu.codegen.integer import I64, Value
+from l2ae_kernels.cpu.codegen.integer import I64, Integer, Value
 
 COLUMNS = 16  # of a tile; a multiple of the lanes of every set of vectors
 PADDING = float("inf")  # a coordinate of centers that do not exist: they are infinitely far
@@ -45,20 +45,20 @@ def _squared_distances(
     """
     V = COLUMNS // e.lanes
 
-    def step(j: Value, sums: list[Value]) -> list[Value]:
-        columns = [e.load(packed, e.add(e.mul(j, COLUMNS), v * e.lanes)) for v in range(V)]
+    def step(j: Integer, sums: list[Value]) -> list[Value]:
+        columns = [e.load(packed, j * COLUMNS + v * e.lanes) for v in range(V)]
         new = []
         for p, row in enumerate(rows):
-            value = e.spread(row, j)
+            value = e.broadcast(row, j)
             for v, column in enumerate(columns):
                 difference = e.b.fsub(column, value)  # a broadcast operand costs no load of its own
                 new.append(e.fma(difference, difference, sums[p * V + v]))
         return new
 
-    def line(j: Value, sums: list[Value]) -> list[Value]:
+    def line(j: Integer, sums: list[Value]) -> list[Value]:
         for row in coming:
             e.prefetch(row, j)
-        return e.loop(j, e.least(e.add(j, LINE), d), sums, step)
+        return e.loop(j, (j + LINE).min(d), sums, step)
 
     zeros = [e.zero] * (len(rows) * V)
     sums = e.loop(0, d, zeros, line, step=LINE) if coming else e.loop(0, d, zeros, step)
@@ -79,29 +79,29 @@ def add_short(module: Module) -> None:
         V = COLUMNS // e.lanes
         integers = ir.VectorType(I32, e.lanes)
 
-        def panel(t: Value, _: list[Value]) -> list[Value]:
-            points = e.at(panels, e.mul(t, e.mul(d, COLUMNS)))
+        def panel(t: Integer, _: list[Value]) -> list[Value]:
+            points = e.at(panels, t * (d * COLUMNS))
 
-            def compare(q: Value, rows: int, state: list[Value]) -> list[Value]:
+            def compare(q: Integer, rows: int, state: list[Value]) -> list[Value]:
                 nearest, label, number = state[:V], state[V : 2 * V], state[-1]
-                pointers = [e.at(centers, e.mul(e.add(q, p), d)) for p in range(rows)]
+                pointers = [e.at(centers, (q + p) * d) for p in range(rows)]
                 tile = _squared_distances(e, pointers, points, d)
-                numbers = [e.b.add(number, _everywhere(integers, p)) for p in range(rows)]
+                numbers = [e.b.add(number, _splat(integers, p)) for p in range(rows)]
                 for v in range(V):
                     found = [(sums[v], n) for sums, n in zip(tile, numbers, strict=True)]
                     so_far = nearest[v], label[v]
                     nearest[v], label[v] = _nearer(e, so_far, _first_least(e, found))
-                return [*nearest, *label, e.b.add(number, _everywhere(integers, rows))]
+                return [*nearest, *label, e.b.add(number, _splat(integers, rows))]
 
             start = [e.constant(INFINITY)] * V + [ir.Constant(integers, None)] * (V + 1)
             state = _over_rows(e, k, start, compare)
-            at = [e.add(e.mul(t, COLUMNS), v * e.lanes) for v in range(V)]
+            at = [t * COLUMNS + v * e.lanes for v in range(V)]
             for v in range(V):
                 e.store(state[V + v], e.pointer(labels), at[v])
-            with e.when(e.index(distances) > 0):
+            with e.when(distances > 0):
                 for v in range(V):
                     e.store(state[v], e.pointer(distances), at[v])
-            with e.when(e.index(before) > 0):
+            with e.when(before > 0):
                 new = _unequal(e, state[V : 2 * V], [e.at(e.pointer(before), i) for i in at])
                 e.store_one(new, e.pointer(different), t)
             return []
@@ -130,7 +130,7 @@ def _nearer(e: Emitter, first: Numbered, second: Numbered) -> Numbered:
     return e.b.select(nearer, second[0], first[0]), e.b.select(nearer, second[1], first[1])
 
 
-def _everywhere(integers: ir.VectorType, value: int) -> Value:
+def _splat(integers: ir.VectorType, value: int) -> Value:
     return ir.Constant(integers, [value] * integers.count)
 
 
@@ -149,15 +149,15 @@ def add_short_all(module: Module) -> None:
     with module.function("short_all", 6) as (e, panels, count, d, centers, k, out):
         panels, centers, out = map(e.pointer, (panels, centers, out))
 
-        def panel(t: Value, _: list[Value]) -> list[Value]:
-            points = e.at(panels, e.mul(t, e.mul(d, COLUMNS)))
+        def panel(t: Integer, _: list[Value]) -> list[Value]:
+            points = e.at(panels, t * (d * COLUMNS))
 
-            def write(q: Value, rows: int, state: list[Value]) -> list[Value]:
-                pointers = [e.at(centers, e.mul(e.add(q, p), d)) for p in range(rows)]
+            def write(q: Integer, rows: int, state: list[Value]) -> list[Value]:
+                pointers = [e.at(centers, (q + p) * d) for p in range(rows)]
                 for p, sums in enumerate(_squared_distances(e, pointers, points, d)):
                     for v, s in enumerate(sums):
-                        row = e.mul(e.mul(e.add(q, p), count), COLUMNS)
-                        e.store(s, out, e.add(row, e.mul(t, COLUMNS), v * e.lanes))
+                        row = (q + p) * count * COLUMNS
+                        e.store(s, out, row + v * e.lanes + t * COLUMNS)
                 return state
 
             _over_rows(e, k, [], write)
@@ -166,22 +166,21 @@ def add_short_all(module: Module) -> None:
         e.loop(0, count, [], panel)
 
 
-def _over_rows(e: Emitter, count: Value, state: list[Value], body: Any) -> list[Value]:
+def _over_rows(e: Emitter, count: Integer, state: list[Value], body: Any) -> list[Value]:
     """Emit `state = body(first, rows, state)` for tiles that cover rows 0 … count − 1.
 
     The tiles are as equal as can be, the larger ones first: 6 rows are 3 and 3, not 5 and 1.
     """
     most = ROWS[e.module.vectors.name]
-    count = e.index(count)
     tiles = (count + (most - 1)) // most
-    least, larger = count // tiles.most(1), count % tiles.most(1)
+    least, larger = count // tiles.max(1), count % tiles.max(1)
     first = e.index(0)
     for rows in range(most, 0, -1):
         here = e.index(0).unless(least.equals(rows), tiles - larger)
         here = here.unless((least + 1).equals(rows), larger)
 
-        def tile(t: Value, state: list[Value], rows: int = rows, first: Any = first) -> Any:
-            return body((first + e.index(t) * rows).value, rows, state)
+        def tile(t: Integer, state: list[Value], rows: int = rows, first: Any = first) -> Any:
+            return body(first + t * rows, rows, state)
 
         state = e.loop(0, here, state, tile)
         first = first + here * rows
@@ -201,16 +200,16 @@ def add_long(module: Module) -> None:
         nearest, second, labels = map(e.pointer, (nearest, second, labels))
         most = ROWS[e.module.vectors.name]
 
-        def tile(i: Value, _: list[Value]) -> list[Value]:
-            rows = [_row(e, x, d, points, e.add(i, p)) for p in range(most)]
-            after = e.least(e.add(i, most), e.sub(count, most))
-            coming = tuple(_row(e, x, d, points, e.add(after, p)) for p in range(most))
+        def tile(i: Integer, _: list[Value]) -> list[Value]:
+            rows = [_row(e, x, d, points, i + p) for p in range(most)]
+            after = (i + most).min(count - most)
+            coming = tuple(_row(e, x, d, points, after + p) for p in range(most))
             for p, sums in enumerate(_squared_distances(e, rows, packed, d, coming)):
                 sums = [_lower(e, s, e.constant(INFINITY)) for s in sums]  # NaN is not lower
                 low, next_low = _two_lowest(e, sums)
-                e.store_one(low, nearest, e.add(i, p))
-                e.store_one(next_low, second, e.add(i, p))
-                e.store_one(_first_equal(e, sums, low), labels, e.add(i, p))
+                e.store_one(low, nearest, i + p)
+                e.store_one(next_low, second, i + p)
+                e.store_one(_first_equal(e, sums, low), labels, i + p)
             return []
 
         e.loop(0, count, [], tile, step=most)
@@ -222,11 +221,11 @@ def add_long_all(module: Module) -> None:
         x, points, packed, out = map(e.pointer, (x, points, packed, out))
         most = ROWS[e.module.vectors.name]
 
-        def tile(i: Value, _: list[Value]) -> list[Value]:
-            rows = [_row(e, x, d, points, e.add(i, p)) for p in range(most)]
+        def tile(i: Integer, _: list[Value]) -> list[Value]:
+            rows = [_row(e, x, d, points, i + p) for p in range(most)]
             for p, sums in enumerate(_squared_distances(e, rows, packed, d)):
                 for v, s in enumerate(sums):
-                    e.store(s, out, e.add(e.mul(e.add(i, p), COLUMNS), v * e.lanes))
+                    e.store(s, out, (i + p) * COLUMNS + v * e.lanes)
             return []
 
         e.loop(0, count, [], tile, step=most)
@@ -235,7 +234,7 @@ def add_long_all(module: Module) -> None:
 def _row(e: Emitter, x: Value, d: Value, points: Value, i: Value) -> Value:
     """Return the pointer to row points[i] of x; the list is int32."""
     number = e.b.load(e.at(points, i), align=4, typ=I32)
-    return e.at(x, e.mul(e.b.sext(number, I64), d))
+    return e.at(x, d * e.b.sext(number, I64))
 
 
 def _two_lowest(e: Emitter, sums: list[Value]) -> tuple[Value, Value]:
@@ -258,7 +257,7 @@ def _two_lowest(e: Emitter, sums: list[Value]) -> tuple[Value, Value]:
 
 def _first_equal(e: Emitter, sums: list[Value], value: Value) -> Value:
     """Return the first column (i32) that has this value, which is there."""
-    wanted, found = e.everywhere(value), I32(0)
+    wanted, found = e.splat(value), I32(0)
     for v, s in enumerate(sums):
         equal = e.b.bitcast(e.b.fcmp_ordered("==", s, wanted), ir.IntType(e.lanes))
         bits = e.b.zext(equal, I32)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
-from l2ae_kernels.cpu.codegen.integer import Offset, Value
+from l2ae_kernels.cpu.codegen.integer import Integer, Offset, Value
 from l2ae_kernels.cpu.microkernels.arguments import Arguments
 
 # parts (count, part): gradients to add up, of which `size` floats from `first` on are those of p
@@ -28,12 +28,12 @@ class Moments(NamedTuple):
 
 
 class Adam:
-    """The numbers of a step, spread over vectors; emitted once at the start of a kernel."""
+    """The numbers of a step, broadcast over vectors; emitted once at the start of a kernel."""
 
     def __init__(self, e: Emitter, numbers: Value) -> None:
         self.e = e
-        spread = (e.spread(numbers, i) for i in range(7))
-        self.beta1, self.rest1, self.beta2, self.rest2, self.rate, self.scale, self.eps = spread
+        broadcast = (e.broadcast(numbers, i) for i in range(7))
+        self.beta1, self.rest1, self.beta2, self.rest2, self.rate, self.scale, self.eps = broadcast
 
     def apply(self, g: Value, to: Moments, offset: Offset, mask: Value | None = None) -> None:
         """Emit the update of one vector of parameters."""
@@ -54,13 +54,13 @@ def add_reduce_adam(module: Module) -> None:
     """
     with module.function("reduce_adam", 2) as (e, address, _):
         a = REDUCE_ADAM.read(e, address)
-        parts = e.pointer(a.parts.value)
-        to = Moments(*(e.pointer(array.value) for array in (a.p, a.m, a.v)))
-        adam = Adam(e, e.pointer(a.numbers.value))
+        parts = e.pointer(a.parts)
+        to = Moments(*(e.pointer(array) for array in (a.p, a.m, a.v)))
+        adam = Adam(e, e.pointer(a.numbers))
 
-        def vector(i: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
+        def vector(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
             def add_part(part: Value, sums: Sequence[Value]) -> list[Value]:
-                offset = e.index(part) * a.part + a.first + e.index(i)
+                offset = part * a.part + a.first + i
                 value = e.load(parts, offset, mask)
                 e.store(e.zero, parts, offset, mask)
                 return [e.b.fadd(sums[0], value)]

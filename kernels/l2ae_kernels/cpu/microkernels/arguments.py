@@ -30,7 +30,7 @@ class Arguments:
         """Emit the loads of a row; its numbers are attributes."""
         row, b = e.pointer(address), e.b
         numbers = {
-            name: Integer(e, b.load(b.gep(row, [I64(i)], source_etype=I64), typ=I64))
+            name: Integer(b, b.load(b.gep(row, [I64(i)], source_etype=I64), typ=I64))
             for i, name in enumerate(self.names)
         }
         return SimpleNamespace(**numbers)

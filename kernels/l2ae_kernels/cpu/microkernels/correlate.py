@@ -32,7 +32,7 @@ def add_correlate(module: Module, gated: bool) -> None:
     """Emit correlate(arguments, m), or correlate_gated."""
     with module.function(f"correlate{'_gated' * gated}", 2) as (e, address, m):
         a = CORRELATE.read(e, address)
-        x, y, gate = (a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4, a.gate)
+        x, y, gate = (a.x + m * a.x_batch * 4, a.y + m * a.y_batch * 4, a.gate)
         for P, s in sample_tiles(e, a.samples):
             for panel in column_panels(e, a.K, a.kh * a.kw * a.C):
                 tile = product_tile(module, P, panel.vectors, panel.masked, gated)
@@ -57,7 +57,7 @@ def add_correlate_dot(module: Module, gated: bool) -> None:
     """
     with module.function(f"correlate_dot{'_gated' * gated}", 2) as (e, address, m):
         a = CORRELATE.read(e, address)
-        x, y = a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4
+        x, y = a.x + m * a.x_batch * 4, a.y + m * a.y_batch * 4
         for P, s in sample_tiles(e, a.samples):
             tile = dot_tile(module, P, gated)
             with e.each(0, a.OH) as oh, e.each(0, a.OW) as ow:
@@ -77,6 +77,6 @@ def _window(
 ) -> tuple[Integer, Integer, Integer]:
     """Where the window of output o begins inside the image, at which tap, and how many taps."""
     start = o * stride - before
-    first = (0 - start).most(0).least(taps)
-    last = taps.least(size - start)
-    return start + first, first, (last - first).most(0)
+    first = (0 - start).max(0).min(taps)
+    last = taps.min(size - start)
+    return start + first, first, (last - first).max(0)

@@ -35,9 +35,9 @@ def blocks(e: Emitter, count: Integer) -> Iterator[tuple[Integer, Integer]]:
     """For code to fill, which runs for every block of rows: its first row, and how many."""
     most = block_rows(e)
     size = (count + (most - 1)) // most
-    size = (count + (size - 1)) // size.most(1)
+    size = (count + (size - 1)) // size.max(1)
     with e.each(0, count, size) as first:
-        yield first, size.least(count - first)
+        yield first, size.min(count - first)
 
 
 def group_room(e: Emitter, columns: int) -> int:
@@ -57,11 +57,11 @@ def add_dense(module: Module, gated: bool) -> None:
     """
     with module.function(f"dense{'_gated' * gated}", 2) as (e, address, m):
         a = DENSE.read(e, address)
-        a.x, a.y = a.x + e.index(m) * a.x_batch * 4, a.y + e.index(m) * a.y_batch * 4
-        packed = e.room(group_room(e, GROUP))
+        a.x, a.y = a.x + m * a.x_batch * 4, a.y + m * a.y_batch * 4
+        packed = e.workspace(group_room(e, GROUP))
         for i, inputs in blocks(e, a.I):
             with e.each(0, a.O, GROUP) as column:
-                columns = (a.O - column).least(GROUP)
+                columns = (a.O - column).min(GROUP)
                 for p in column_panels(e, columns, e.index(0)):
                     _pack(module, e, a, p, column + p.column, i, inputs, packed)
                 for p in column_panels(e, columns, e.index(0)):

@@ -39,7 +39,7 @@ def add_tiles(module: Module) -> None:
     """
     with module.function("tiles", 2) as (e, address, _):
         a = TILES.read(e, address)
-        source, tiles = e.pointer(a.source.value), e.pointer(a.tiles.value)
+        source, tiles = e.pointer(a.source), e.pointer(a.tiles)
         for R, c in sample_tiles(e, a.columns):
             with e.each(0, a.rows) as n:
                 to = c * a.height + (a.first + n) * R
@@ -56,7 +56,10 @@ def add_dense_gradient(module: Module, adam: bool) -> None:
     """
     with module.function("dense_adam" if adam else "dense_gradient", 2) as (e, address, _):
         a = (DENSE_ADAM if adam else DENSE_GRADIENT).read(e, address)
-        a.packed, a.sums = e.room(group_room(e, GROUP)), e.room(e.module.vectors.rows * GROUP)
+        a.packed, a.sums = (
+            e.workspace(group_room(e, GROUP)),
+            e.workspace(e.module.vectors.rows * GROUP),
+        )
         for n, samples in blocks(e, a.samples):
             for p in column_panels(e, a.columns, e.index(0)):
                 source = a.dy + 4 * (n * a.O + p.column)
@@ -83,7 +86,7 @@ def _row_of_tiles(
         here = 4 * p.column
         e.call(
             weight_tile(module, R, p.vectors, p.masked, adam=adam),
-            *x, a.packed + panel_start(p, e), samples, n.least(1), known + here, a.O,
+            *x, a.packed + panel_start(p, e), samples, n.min(1), known + here, a.O,
             target + here, row, p.lanes, *(moment + here for moment in moments),
         )  # fmt: skip
     if adam:
@@ -100,9 +103,9 @@ def _adam_rows(module: Module, R: int) -> str:
         sums, to = e.pointer(sums), Moments(*map(e.pointer, (p, m, v)))
         adam = Adam(e, e.pointer(numbers))
         for r in range(R):
-            g, here = e.at(sums, r * GROUP), Moments(*(e.at(q, e.mul(r, row)) for q in to))
+            g, here = e.at(sums, r * GROUP), Moments(*(e.at(q, r * row) for q in to))
 
-            def vector(i: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
+            def vector(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
                 adam.apply(e.load(g, i, mask), here, i, mask)  # noqa: B023
                 return []
 

@@ -19,11 +19,11 @@ def add_normalize(module: Module) -> None:
     """Emit normalize(arguments, m): n = √(|z|² + ε²), u = z / n."""
     with module.function("normalize", 2) as (e, address, _):
         a = NORMALIZE.read(e, address)
-        z, u, inverse = (e.pointer(p.value) for p in (a.z, a.u, a.inverse))
+        z, u, inverse = (e.pointer(p) for p in (a.z, a.u, a.inverse))
         with e.each(0, a.samples) as n:
             row = n * a.D
             square = _dot(e, a.D, e.at(z, row), e.at(z, row))
-            root = e.sqrt(e.b.fadd(square, e.load_one(e.pointer(a.eps2.value))))
+            root = e.sqrt(e.b.fadd(square, e.load_one(e.pointer(a.eps2))))
             factor = e.b.fdiv(F32(1.0), root)
             e.store_one(factor, inverse, n)
             with e.each(0, a.D) as j:
@@ -34,7 +34,7 @@ def add_normalize_adjoint(module: Module) -> None:
     """Emit normalize_adjoint(arguments, m): dz = (du − u ⟨u, du⟩) / n."""
     with module.function("normalize_adjoint", 2) as (e, address, _):
         a = NORMALIZE_ADJOINT.read(e, address)
-        u, inverse, du, dz = (e.pointer(p.value) for p in (a.u, a.inverse, a.du, a.dz))
+        u, inverse, du, dz = (e.pointer(p) for p in (a.u, a.inverse, a.du, a.dz))
         with e.each(0, a.samples) as n:
             row = n * a.D
             inner = _dot(e, a.D, e.at(u, row), e.at(du, row))
@@ -53,23 +53,23 @@ def add_squared_error(module: Module) -> None:
     """
     with module.function("squared_error", 2) as (e, address, m):
         a = SQUARED_ERROR.read(e, address)
-        y, x, d, scale = (e.pointer(p.value) for p in (a.y, a.x, a.d, a.scale))
-        exist = a.total - e.index(m) * a.samples
+        y, x, d, scale = (e.pointer(p) for p in (a.y, a.x, a.d, a.scale))
+        exist = a.total - m * a.samples
         with e.each(0, a.samples) as n, e.each(0, a.rows) as r:
-            factor = e.everywhere(e.b.select(exist > n, e.load_one(scale), F32(0.0)))
-            keep = e.everywhere(e.b.select(exist > n, F32(1.0), F32(0.0)))
+            factor = e.splat(e.b.select(exist > n, e.load_one(scale), F32(0.0)))
+            keep = e.splat(e.b.select(exist > n, F32(1.0), F32(0.0)))
             y_row = e.at(y, (n * a.rows + r) * a.columns)
             x_row = e.at(x, n * a.x_sample + r * a.x_row)
             d_row = e.at(d, n * a.d_sample + r * a.d_row)
 
-            def vector(i: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:
+            def vector(i: Integer, sums: list[Value], mask: Value | None = None) -> list[Value]:
                 residual = e.b.fsub(e.load(y_row, i, mask), e.load(x_row, i, mask))
                 e.store(e.b.fmul(factor, residual), d_row, i, mask)
                 return [e.fma(e.b.fmul(keep, residual), residual, sums[0])]
 
             sums = e.over_vectors(a.columns, [e.zero], vector)
             row_sum = e.b.fpext(e.sum_of_lanes(sums[0]), F64)
-            loss = e.pointer((a.loss + n * a.loss_sample * 8).value)
+            loss = e.pointer(a.loss + n * a.loss_sample * 8)
             e.b.store(e.b.fadd(e.b.load(loss, typ=F64), row_sum), loss)
 
 
@@ -77,15 +77,15 @@ def add_reduce(module: Module) -> None:
     """Emit reduce(arguments, m): chunk m of sum = Σ over parts, in order; parts become 0."""
     with module.function("reduce", 2) as (e, address, m):
         a = REDUCE.read(e, address)
-        parts, out = e.pointer(a.parts.value), e.pointer(a.sum.value)
-        first = e.index(m) * a.chunk
-        length = a.chunk.least(a.part - first)
+        parts, out = e.pointer(a.parts), e.pointer(a.sum)
+        first = m * a.chunk
+        length = a.chunk.min(a.part - first)
 
-        def vector(i: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
-            at = first + e.index(i)
+        def vector(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
+            at = first + i
 
-            def add_part(p: Value, sums: list[Value]) -> list[Value]:
-                offset = e.index(p) * a.part + at
+            def add_part(p: Integer, sums: list[Value]) -> list[Value]:
+                offset = p * a.part + at
                 value = e.load(parts, offset, mask)
                 e.store(e.zero, parts, offset, mask)
                 return [e.b.fadd(sums[0], value)]
@@ -99,7 +99,7 @@ def add_reduce(module: Module) -> None:
 def _dot(e: Emitter, length: Integer, a: Value, b: Value) -> Value:
     """Emit ⟨a, b⟩ of two runs of `length` floats, as a scalar."""
 
-    def vector(i: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:
+    def vector(i: Integer, sums: list[Value], mask: Value | None = None) -> list[Value]:
         return [e.fma(e.load(a, i, mask), e.load(b, i, mask), sums[0])]
 
     return e.sum_of_lanes(e.over_vectors(length, [e.zero], vector)[0])

@@ -27,9 +27,9 @@ def add_gradient(module: Module) -> None:
     """Emit gradient(arguments, m): dW (kh, kw, C, K) += Σ x dy."""
     with module.function("gradient", 2) as (e, address, m):
         a = GRADIENT.read(e, address)
-        x, positions = a.x + e.index(m) * a.x_batch * 4, a.OH * a.OW
+        x, positions = a.x + m * a.x_batch * 4, a.OH * a.OW
         with e.each(0, a.samples, a.chunk) as n:
-            samples = a.chunk.least(a.samples - n)
+            samples = a.chunk.min(a.samples - n)
             for R, c in sample_tiles(e, a.C):
                 for panel in column_panels(e, a.K, a.samples * positions):
                     tile = gradient_tile(module, R, panel.vectors, panel.masked)
@@ -57,14 +57,14 @@ def add_sum(module: Module) -> None:
     """Emit sum(arguments, m): db (columns,) += Σ dy (rows, columns)."""
     with module.function("sum", 2) as (e, address, m):
         a = SUM.read(e, address)
-        dy, db = e.pointer((a.dy + e.index(m) * a.dy_batch * 4).value), e.pointer(a.db.value)
+        dy, db = e.pointer(a.dy + m * a.dy_batch * 4), e.pointer(a.db)
         for panel in column_panels(e, a.columns, e.index(0)):
             vectors = range(panel.vectors)
-            masks = [None] * (panel.vectors - 1) + [e.first(panel.lanes) if panel.masked else None]
+            masks = e.masks(panel.vectors, panel.lanes, panel.masked)
             at = [panel.column + v * e.lanes for v in vectors]
 
-            def add_row(r: Value, sums: list[Value]) -> list[Value]:
-                row = [e.load(dy, e.index(r) * a.columns + at[v], masks[v]) for v in vectors]  # noqa: B023
+            def add_row(r: Integer, sums: list[Value]) -> list[Value]:
+                row = [e.load(dy, r * a.columns + at[v], masks[v]) for v in vectors]  # noqa: B023
                 return [e.b.fadd(s, d) for s, d in zip(sums, row, strict=True)]
 
             start = [e.load(db, at[v], masks[v]) for v in vectors]
@@ -77,6 +77,6 @@ def _positions(
 ) -> tuple[Integer, Integer]:
     """First output whose window has `tap` inside the image, and how many there are."""
     # o·stride + tap − before lies in [0, size): both quotients below are of numbers ≥ 0
-    first = (before - tap + (stride - 1)).most(0) // stride
-    last = (size - 1 + before - tap + stride).most(0) // stride
-    return first, (last.least(outputs) - first).most(0)
+    first = (before - tap + (stride - 1)).max(0) // stride
+    last = (size - 1 + before - tap + stride).max(0) // stride
+    return first, (last.min(outputs) - first).max(0)

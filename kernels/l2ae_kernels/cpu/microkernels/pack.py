@@ -6,7 +6,7 @@ not exist are 0. The same step turns W around for the adjoints.
 """
 
 from l2ae_kernels.cpu.codegen.emitter import Module
-from l2ae_kernels.cpu.codegen.integer import Value
+from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.microkernels.arguments import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels
 
@@ -26,9 +26,9 @@ def add_pack(module: Module) -> None:
     """Emit pack(arguments, m): `rows` rows of packed weights from a matrix, or its transpose."""
     with module.function("pack", 2) as (e, address, _):
         a = PACK.read(e, address)
-        source, packed = e.pointer(a.source.value), e.pointer(a.packed.value)
+        source, packed = e.pointer(a.source), e.pointer(a.packed)
         for panel in column_panels(e, a.columns, a.height):
-            columns = (a.columns - panel.column).least(panel.width)
+            columns = (a.columns - panel.column).min(panel.width)
             with e.each(0, a.rows) as r:
                 to = panel.start + (a.first + r) * panel.width
                 for v in range(panel.vectors):
@@ -42,10 +42,10 @@ def add_panels(module: Module) -> None:
     """Emit panels(arguments, m): a matrix (rows, columns), packed; whole vectors at a time."""
     with module.function("panels", 2) as (e, address, m):
         a = PANELS.read(e, address)
-        source = e.pointer((a.source + e.index(m) * a.source_batch * 4).value)
-        packed = e.pointer(a.packed.value)
+        source = e.pointer(a.source + m * a.source_batch * 4)
+        packed = e.pointer(a.packed)
         for panel in column_panels(e, a.columns, a.rows):
-            masks = [None] * (panel.vectors - 1) + [e.first(panel.lanes) if panel.masked else None]
+            masks = e.masks(panel.vectors, panel.lanes, panel.masked)
             with e.each(0, a.rows) as r:
                 for v, mask in enumerate(masks):
                     row = e.load(source, r * a.columns + panel.column + v * e.lanes, mask)
@@ -56,10 +56,9 @@ def add_copy(module: Module) -> None:
     """Emit copy(arguments, m): micro-batch m of images to its place, or a matrix turned around."""
     with module.function("copy", 2) as (e, address, m):
         a = COPY.read(e, address)
-        m = e.index(m)
-        source = e.pointer((a.source + m * a.source_batch * 4).value)
-        target = e.pointer(a.target.value)
-        samples = a.samples.least(a.total - m * a.samples)
+        source = e.pointer(a.source + m * a.source_batch * 4)
+        target = e.pointer(a.target)
+        samples = a.samples.min(a.total - m * a.samples)
         with e.each(0, samples) as n, e.each(0, a.rows) as r, e.each(0, a.columns) as c:
             value = e.load_one(source, n * a.source_sample + r * a.source_row + c * a.source_column)
             to = n * a.target_sample + r * a.target_row + c * a.target_column
@@ -73,7 +72,7 @@ def panel(module: Module, vectors: int, masked: bool) -> str:
         return name
     with module.function(name, 5, exported=False) as (e, source, stride, rows, lanes, packed):
         source, packed = e.pointer(source), e.pointer(packed)
-        masks = [None] * (vectors - 1) + [e.first(lanes) if masked else None]
+        masks = e.masks(vectors, lanes, masked)
         with e.each(0, rows) as r:
             for v, mask in enumerate(masks):
                 row = e.load(source, r * stride + v * e.lanes, mask)
@@ -93,14 +92,14 @@ def turned_panel(module: Module, vectors: int) -> str:
         return name
     with module.function(name, 5, exported=False) as (e, source, stride, rows, lanes, packed):
         source, packed = e.pointer(source), e.pointer(packed)
-        last = e.index(lanes) + ((vectors - 1) * e.lanes - 1)
+        last = lanes + ((vectors - 1) * e.lanes - 1)
 
-        def turn(r: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
+        def turn(r: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
             for v in range(vectors):
-                columns = [last.least(v * e.lanes + c) for c in range(e.lanes)]
+                columns = [last.min(v * e.lanes + c) for c in range(e.lanes)]
                 square = [e.load(source, k * stride + r, mask) for k in columns]
-                for c, row in enumerate(e.turn(square)):
-                    e.store(row, packed, ((e.index(r) + c) * vectors + v) * e.lanes)
+                for c, row in enumerate(e.transpose(square)):
+                    e.store(row, packed, ((r + c) * vectors + v) * e.lanes)
             return []
 
         e.over_vectors(rows, [], turn)

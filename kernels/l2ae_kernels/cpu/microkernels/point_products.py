@@ -12,7 +12,7 @@ once for every few inputs, from the first-level cache, x once, and reads and wri
 from collections.abc import Iterable, Iterator
 
 from l2ae_kernels.cpu.codegen.emitter import Module
-from l2ae_kernels.cpu.codegen.integer import Value
+from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.microkernels.arguments import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels, sample_tiles
 
@@ -70,19 +70,21 @@ def _product_tile(module: Module, rows: int, vectors: int) -> str:
         return name
     with module.function(name, 7, exported=False) as (e, x, x_row, inputs, w, y, y_row, ahead):
         (w, y, ahead), width = map(e.pointer, (w, y, ahead)), panel_width(module)
-        x_rows = [e.at(e.pointer(x), e.mul(p, x_row)) for p in range(rows)]
+        x_rows = [e.at(e.pointer(x), p * x_row) for p in range(rows)]
 
-        def step(k: Value, sums: list[Value]) -> list[Value]:
+        def step(k: Integer, sums: list[Value]) -> list[Value]:
             for line in range(0, vectors * e.lanes, LINE):
-                e.prefetch(ahead, e.add(e.mul(k, width), line))
-            w_k = [e.load(w, e.add(e.mul(k, width), v * e.lanes)) for v in range(vectors)]
-            spread = (e.spread(row, k) for row in x_rows)
-            return [e.fma(a, w_v, s) for (a, w_v), s in zip(_pairs(spread, w_k), sums, strict=True)]
+                e.prefetch(ahead, k * width + line)
+            w_k = [e.load(w, k * width + v * e.lanes) for v in range(vectors)]
+            broadcast = (e.broadcast(row, k) for row in x_rows)
+            return [
+                e.fma(a, w_v, s) for (a, w_v), s in zip(_pairs(broadcast, w_k), sums, strict=True)
+            ]
 
         sums = iter(e.loop(0, inputs, [e.zero] * (rows * vectors), step))
         for p in range(rows):
             for v in range(vectors):
-                e.store(next(sums), y, e.add(e.mul(p, y_row), v * e.lanes))
+                e.store(next(sums), y, p * y_row + v * e.lanes)
     return name
 
 
@@ -97,11 +99,13 @@ def _gradient_tile(module: Module, inputs: int, vectors: int) -> str:
     with module.function(name, 6, exported=False) as (e, x, x_row, rows, dy, dy_row, dw):
         x, dy, dw = map(e.pointer, (x, dy, dw))
 
-        def step(k: Value, sums: list[Value]) -> list[Value]:
-            x_k, dy_k = e.at(x, e.mul(k, x_row)), e.at(dy, e.mul(k, dy_row))
+        def step(k: Integer, sums: list[Value]) -> list[Value]:
+            x_k, dy_k = e.at(x, k * x_row), e.at(dy, k * dy_row)
             columns = [e.load(dy_k, v * e.lanes) for v in range(vectors)]
-            spread = (e.spread(x_k, r) for r in range(inputs))
-            return [e.fma(a, d, s) for (a, d), s in zip(_pairs(spread, columns), sums, strict=True)]
+            broadcast = (e.broadcast(x_k, r) for r in range(inputs))
+            return [
+                e.fma(a, d, s) for (a, d), s in zip(_pairs(broadcast, columns), sums, strict=True)
+            ]
 
         offsets = [i * e.lanes for i in range(inputs * vectors)]
         for line in range(0, inputs * vectors * e.lanes, LINE):
@@ -112,6 +116,6 @@ def _gradient_tile(module: Module, inputs: int, vectors: int) -> str:
     return name
 
 
-def _pairs(spread: Iterable[Value], columns: list[Value]) -> Iterator[tuple[Value, Value]]:
-    """All pairs, in the order of a tile's sums; a value is spread where it is first needed."""
-    return ((a, column) for a in spread for column in columns)
+def _pairs(broadcast: Iterable[Value], columns: list[Value]) -> Iterator[tuple[Value, Value]]:
+    """All pairs, in the order of a tile's sums; a value is broadcast where it is first needed."""
+    return ((a, column) for a in broadcast for column in columns)

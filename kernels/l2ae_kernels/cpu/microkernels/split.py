@@ -15,9 +15,9 @@ def sample_tiles(e: Emitter, count: Integer) -> Iterator[tuple[int, Integer]]:
     """
     most = e.module.vectors.rows
     tiles = (count + (most - 1)) // most
-    least, longer = count // tiles.most(1), count % tiles.most(1)
+    least, longer = count // tiles.max(1), count % tiles.max(1)
     with e.each(0, tiles) as t:
-        first, size = t * least + t.least(longer), least + (longer - t).most(0).least(1)
+        first, size = t * least + t.min(longer), least + (longer - t).max(0).min(1)
         for P in range(1, most + 1):
             with e.when(size.equals(P)):
                 yield P, first

@@ -20,19 +20,19 @@ def add_standardize(module: Module) -> None:
     """Emit standardize(arguments, m): y, μ and 1/σ."""
     with module.function("standardize", 2) as (e, address, _):
         a = STANDARDIZE.read(e, address)
-        x, y, gamma, beta = (e.pointer(p.value) for p in (a.x, a.y, a.gamma, a.beta))
-        mean, inverse = (e.pointer(p.value) for p in (a.mean, a.inverse))
-        eps, slope = e.load_one(e.pointer(a.eps.value)), e.spread(e.pointer(a.slope.value))
+        x, y, gamma, beta = (e.pointer(p) for p in (a.x, a.y, a.gamma, a.beta))
+        mean, inverse = (e.pointer(p) for p in (a.mean, a.inverse))
+        eps, slope = e.load_one(e.pointer(a.eps)), e.broadcast(e.pointer(a.slope))
         with e.each(0, a.rows) as r:
             x_row, y_row = e.at(x, r * a.D), e.at(y, r * a.D)
 
-            def total(i: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:
+            def total(i: Integer, sums: list[Value], mask: Value | None = None) -> list[Value]:
                 return [e.b.fadd(sums[0], e.load(x_row, i, mask))]
 
             mu = _share(e, e.over_vectors(a.D, [e.zero], total)[0], a.D)
-            center = e.everywhere(mu)
+            center = e.splat(mu)
 
-            def square(i: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:
+            def square(i: Integer, sums: list[Value], mask: Value | None = None) -> list[Value]:
                 d = _inside(e, e.b.fsub(e.load(x_row, i, mask), center), mask)
                 return [e.fma(d, d, sums[0])]
 
@@ -40,9 +40,9 @@ def add_standardize(module: Module) -> None:
             factor = e.b.fdiv(F32(1.0), e.sqrt(e.b.fadd(variance, eps)))
             e.store_one(mu, mean, r)
             e.store_one(factor, inverse, r)
-            scale = e.everywhere(factor)
+            scale = e.splat(factor)
 
-            def result(i: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
+            def result(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
                 x_hat = e.b.fmul(e.b.fsub(e.load(x_row, i, mask), center), scale)
                 v = e.fma(e.load(gamma, i, mask), x_hat, e.load(beta, i, mask))
                 e.store(e.where_positive(v, v, e.b.fmul(slope, v)), y_row, i, mask)
@@ -56,11 +56,11 @@ def add_standardize_adjoint(module: Module, affine: bool) -> None:
     name = "standardize_adjoint" + "_affine" * affine
     with module.function(name, 2) as (e, address, _):
         a = STANDARDIZE_ADJOINT.read(e, address)
-        x, dy, dx, gamma = (e.pointer(p.value) for p in (a.x, a.dy, a.dx, a.gamma))
-        dgamma, dbeta = (e.pointer(p.value) for p in (a.dgamma, a.dbeta))
+        x, dy, dx, gamma = (e.pointer(p) for p in (a.x, a.dy, a.dx, a.gamma))
+        dgamma, dbeta = (e.pointer(p) for p in (a.dgamma, a.dbeta))
         with e.each(0, a.rows) as r:
             x_row, dy_row, dx_row = (e.at(p, r * a.D) for p in (x, dy, dx))
-            center, scale = (e.spread(e.pointer(p.value), r) for p in (a.mean, a.inverse))
+            center, scale = (e.broadcast(e.pointer(p), r) for p in (a.mean, a.inverse))
 
             def x_hat(i: Value, mask: Value | None) -> Value:
                 return e.b.fmul(e.b.fsub(e.load(x_row, i, mask), center), scale)
@@ -70,9 +70,9 @@ def add_standardize_adjoint(module: Module, affine: bool) -> None:
                 return [e.b.fadd(total[0], d), e.fma(d, x_hat(i, mask), total[1])]
 
             found = e.over_vectors(a.D, [e.zero, e.zero], sums)
-            shift, along = (e.everywhere(_share(e, total, a.D)) for total in found)
+            shift, along = (e.splat(_share(e, total, a.D)) for total in found)
 
-            def result(i: Value, _: list[Value], mask: Value | None = None) -> list[Value]:
+            def result(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
                 here, g = x_hat(i, mask), e.load(dy_row, i, mask)
                 across = e.b.fsub(e.b.fmul(e.load(gamma, i, mask), g), shift)
                 across = e.b.fsub(across, e.b.fmul(here, along))

@@ -1,7 +1,7 @@
 """The innermost loops. A tile of sums, rows × columns vectors, stays in registers all the while.
 
 A step of `product_tile` loads one row of vectors of w and, for each row of the tile, one value of x
-that is spread over all lanes:
+that is broadcast over all lanes:
 
     for k:  w_0 … w_V−1 = w[k]                    V loads, 64 bytes with AVX2
             for p:  a = x[p, k]                   P loads of one float
@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from l2ae_kernels.cpu.codegen.emitter import F32, Emitter, Module
-from l2ae_kernels.cpu.codegen.integer import Value
+from l2ae_kernels.cpu.codegen.integer import Integer, Value
 
 F32_ZERO = ir.Constant(F32, 0.0)
 
@@ -46,17 +46,17 @@ def product_tile(
         x, x_sample, runs, x_run, run, w, w_run = numbers[:7]
         start, start_sample, y, y_sample, gate, slope, lanes = numbers[7:]
         x, w, start, y, gate, slope = map(e.pointer, (x, w, start, y, gate, slope))
-        masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
-        at = [e.mul(p, x_sample) for p in range(P)]  # first value of every sample
+        masks = e.masks(V, lanes, masked)
+        at = [p * x_sample for p in range(P)]  # first value of every sample
 
-        def one_run(i: Value, sums: list[Value]) -> list[Value]:
-            x_i, w_i = e.at(x, e.mul(i, x_run)), e.at(w, e.mul(i, w_run))
+        def one_run(i: Integer, sums: list[Value]) -> list[Value]:
+            x_i, w_i = e.at(x, i * x_run), e.at(w, i * w_run)
             samples = [e.at(x_i, at[p]) for p in range(P)]
 
-            def step(k: Value, sums: list[Value]) -> list[Value]:
-                w_k = [e.load(w_i, e.add(e.mul(k, V * e.lanes), v * e.lanes)) for v in range(V)]
-                spread = (e.spread(samples[p], k) for p in range(P))
-                products = ((a, w) for a in spread for w in w_k)
+            def step(k: Integer, sums: list[Value]) -> list[Value]:
+                w_k = [e.load(w_i, k * (V * e.lanes) + v * e.lanes) for v in range(V)]
+                broadcast = (e.broadcast(samples[p], k) for p in range(P))
+                products = ((a, w) for a in broadcast for w in w_k)
                 return [e.fma(a, w, s) for (a, w), s in zip(products, sums, strict=True)]
 
             return e.loop(0, run, sums, step)
@@ -64,20 +64,20 @@ def product_tile(
         offsets = [(p, v * e.lanes, masks[v]) for p in range(P) for v in range(V)]
 
         def load_start() -> list[Value]:
-            return [e.load(start, e.add(e.mul(p, start_sample), c), mask) for p, c, mask in offsets]
+            return [e.load(start, p * start_sample + c, mask) for p, c, mask in offsets]
 
         if far:
             for pointer in (y, gate) if gated else (y,):
                 for p in range(P):
-                    e.prefetch(pointer, e.mul(p, y_sample))
-                    e.prefetch(pointer, e.add(e.mul(p, y_sample), (V - 1) * e.lanes, lanes, -1))
+                    e.prefetch(pointer, p * y_sample)
+                    e.prefetch(pointer, p * y_sample + ((V - 1) * e.lanes - 1) + lanes)
             sums = e.loop(0, runs, [e.zero] * len(offsets), one_run)
             sums = [e.b.fadd(s, first) for s, first in zip(sums, load_start(), strict=True)]
         else:
             sums = e.loop(0, runs, load_start(), one_run)
-        factor = e.spread(slope)
+        factor = e.broadcast(slope)
         for s, (p, c, mask) in zip(sums, offsets, strict=True):
-            offset = e.add(e.mul(p, y_sample), c)
+            offset = p * y_sample + c
             sign = e.load(gate, offset, mask) if gated else s
             e.store(e.where_positive(sign, s, e.b.fmul(factor, s)), y, offset, mask)
     return name
@@ -87,7 +87,7 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
     """Emit dW += Σ x dy for `rows` inputs and `vectors` · lanes outputs, over many positions.
 
     The sums are a tile of dW. A step takes one position: a row of vectors of dy, and `rows` values
-    of x that lie side by side, each spread over all lanes. Positions lie on three axes (samples,
+    of x that lie side by side, each broadcast over all lanes. Positions lie on three axes (samples,
     heights, widths, in any order), each with a length and its strides in x and in dy, which is
     packed.
     """
@@ -99,26 +99,26 @@ def gradient_tile(module: Module, rows: int, vectors: int, masked: bool) -> str:
     with module.function(name, 14, exported=False) as (e, x, dy, *numbers):
         axes, (dW, dW_row, lanes) = (numbers[0:3], numbers[3:6], numbers[6:9]), numbers[9:]
         dW = e.pointer(dW)
-        masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
+        masks = e.masks(V, lanes, masked)
 
         def over(axes: Any, x: Value, dy: Value, sums: list[Value]) -> list[Value]:
             if not axes:
                 return position(x, dy, sums)
             (length, x_step, dy_step), *inner = axes
 
-            def body(i: Value, sums: list[Value]) -> list[Value]:
-                return over(inner, e.at(x, e.mul(i, x_step)), e.at(dy, e.mul(i, dy_step)), sums)
+            def body(i: Integer, sums: list[Value]) -> list[Value]:
+                return over(inner, e.at(x, i * x_step), e.at(dy, i * dy_step), sums)
 
             return e.loop(0, length, sums, body)
 
         def position(x: Value, dy: Value, sums: list[Value]) -> list[Value]:
             dy_v = [e.load(dy, v * e.lanes) for v in range(V)]
-            spread = (e.spread(x, r) for r in range(R))
-            products = ((a, d) for a in spread for d in dy_v)
+            broadcast = (e.broadcast(x, r) for r in range(R))
+            products = ((a, d) for a in broadcast for d in dy_v)
             return [e.fma(a, d, s) for (a, d), s in zip(products, sums, strict=True)]
 
         tile = [(r, v) for r in range(R) for v in range(V)]
-        offsets = [(e.add(e.mul(r, dW_row), v * e.lanes), masks[v]) for r, v in tile]
+        offsets = [(r * dW_row + v * e.lanes, masks[v]) for r, v in tile]
         for offset, _ in offsets:  # dW comes from far away: it is fetched while the sums are made
             e.prefetch(dW, offset, write=True)
         sums = over(axes, e.pointer(x), e.pointer(dy), [e.zero] * len(tile))
@@ -142,23 +142,23 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
     with module.function(name, 13 if adam else 10, exported=False) as (e, *numbers):
         x, x_step, dy, samples, seen, start, row, g, g_row, lanes, *moments = numbers
         x, dy, start, g = map(e.pointer, (x, dy, start, g))
-        masks = [None] * (V - 1) + [e.first(lanes) if masked else None]
-        known = [e.first(e.mul(seen, e.lanes))] * (V - 1) + [e.first(e.mul(seen, lanes))]
+        masks = e.masks(V, lanes, masked)
+        known = [e.mask_first(seen * e.lanes)] * (V - 1) + [e.mask_first(seen * lanes)]
         for moment in moments:
             for r in range(R):
-                e.prefetch(e.pointer(moment), e.mul(r, row))
+                e.prefetch(e.pointer(moment), r * row)
 
-        def sample(n: Value, sums: list[Value]) -> list[Value]:
-            dy_n = [e.load(dy, e.add(e.mul(n, V * e.lanes), v * e.lanes)) for v in range(V)]
-            x_n = e.at(x, e.mul(n, x_step))
-            spread = (e.spread(x_n, r) for r in range(R))
-            products = ((a, d) for a in spread for d in dy_n)
+        def sample(n: Integer, sums: list[Value]) -> list[Value]:
+            dy_n = [e.load(dy, n * (V * e.lanes) + v * e.lanes) for v in range(V)]
+            x_n = e.at(x, n * x_step)
+            broadcast = (e.broadcast(x_n, r) for r in range(R))
+            products = ((a, d) for a in broadcast for d in dy_n)
             return [e.fma(a, d, s) for (a, d), s in zip(products, sums, strict=True)]
 
         tile = [(r, v) for r in range(R) for v in range(V)]
-        sums = [e.load(start, e.add(e.mul(r, row), v * e.lanes), known[v]) for r, v in tile]
+        sums = [e.load(start, r * row + v * e.lanes, known[v]) for r, v in tile]
         for s, (r, v) in zip(e.loop(0, samples, sums, sample), tile, strict=True):
-            e.store(s, g, e.add(e.mul(r, g_row), v * e.lanes), masks[v])
+            e.store(s, g, r * g_row + v * e.lanes, masks[v])
     return name
 
 
@@ -176,15 +176,15 @@ def dot_tile(module: Module, rows: int, gated: bool) -> str:
     with module.function(name, 12, exported=False) as (e, *numbers):
         x, x_sample, runs, x_run, run, w, w_run, b, y, y_sample, gate, slope = numbers
         x, w, b, y, gate, slope = map(e.pointer, (x, w, b, y, gate, slope))
-        at = [e.mul(p, x_sample) for p in range(P)]
-        whole = e.mul(e.ratio(run, e.lanes), e.lanes)
-        rest = e.first(e.sub(run, whole))
+        at = [p * x_sample for p in range(P)]
+        whole = run // e.lanes * e.lanes
+        rest = e.mask_first(run - whole)
 
-        def one_run(i: Value, sums: list[Value]) -> list[Value]:
-            x_i, w_i = e.at(x, e.mul(i, x_run)), e.at(w, e.mul(i, w_run))
+        def one_run(i: Integer, sums: list[Value]) -> list[Value]:
+            x_i, w_i = e.at(x, i * x_run), e.at(w, i * w_run)
             samples = [e.at(x_i, at[p]) for p in range(P)]
 
-            def step(k: Value, sums: list[Value], mask: Value | None = None) -> list[Value]:
+            def step(k: Integer, sums: list[Value], mask: Value | None = None) -> list[Value]:
                 w_k = e.load(w_i, k, mask)
                 return [e.fma(e.load(samples[p], k, mask), w_k, sums[p]) for p in range(P)]
 
@@ -195,7 +195,7 @@ def dot_tile(module: Module, rows: int, gated: bool) -> str:
         for p, s in enumerate(sums):
             total = e.b.fadd(e.load_one(b), e.sum_of_lanes(s))
             scaled = e.b.fmul(e.load_one(slope), total)
-            offset = e.mul(p, y_sample)
+            offset = p * y_sample
             sign = e.load_one(gate, offset) if gated else total
             positive = e.b.fcmp_ordered(">", sign, F32_ZERO)
             e.store_one(e.b.select(positive, total, scaled), y, offset)

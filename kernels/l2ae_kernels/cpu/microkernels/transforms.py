@@ -78,16 +78,16 @@ def _add_input(
     """
     with module.function(name, 2) as (e, address, m):
         a = INPUT.read(e, address)
-        x = a.x + e.index(m) * a.x_batch * 4
+        x = a.x + m * a.x_batch * 4
         half = [[_room(e) for _ in range(width)] for _ in matrix_h]
         for n, ty, tx, tile in _tiles(e, a):
             rows = []
             for i in range(height):
                 h = (ty * OUTPUTS + i) * a.step_h + a.base_h
                 row = (x + 4 * (n * a.x_sample + h * a.x_row)).unless(_outside(e, h, a.H), a.zeros)
-                rows.append(e.pointer(row.value))
+                rows.append(e.pointer(row))
             w = [(tx * OUTPUTS + j) * a.step_w + a.base_w for j in range(width)]
-            V = e.pointer((a.V + 4 * tile * a.row).value)
+            V = e.pointer(a.V + 4 * tile * a.row)
             with e.each(0, a.C, e.lanes) as c:
                 for j in range(width):
                     for line in half:
@@ -111,16 +111,16 @@ def _add_output(module: Module, taps_h: int, taps_w: int, gated: bool) -> None:
     name = f"winograd_output_{taps_h}{taps_w}{'_gated' * gated}"
     with module.function(name, 2) as (e, address, m):
         a = OUTPUT.read(e, address)
-        rows, columns, b = points(taps_h), points(taps_w), e.pointer(a.b.value)
+        rows, columns, b = points(taps_h), points(taps_w), e.pointer(a.b)
         A_h, A_w = ([r[: len(k)] for r in A_T] for k in (rows, columns))
-        factor = e.spread(e.pointer(a.slope.value))
+        factor = e.broadcast(e.pointer(a.slope))
         half = [[_room(e) for _ in columns] for _ in range(OUTPUTS)]
         for n, ty, tx, tile in _tiles(e, a):
             h, w, height, width = ty * OUTPUTS, tx * OUTPUTS, a.H, a.W
             at = 4 * (n * a.y_sample + h * a.y_row + w * a.y_pixel)
-            y = e.pointer((a.y + e.index(m) * a.y_batch * 4 + at).value)
-            gate = e.pointer((a.gate + at).value)
-            M = e.pointer((a.M + 4 * tile * a.row).value)
+            y = e.pointer(a.y + m * a.y_batch * 4 + at)
+            gate = e.pointer(a.gate + at)
+            M = e.pointer(a.M + 4 * tile * a.row)
             with e.each(0, a.C, e.lanes) as c:
                 for j in columns:
                     column = [e.load(M, _point(a, i, j) + c) for i in rows]
@@ -166,7 +166,7 @@ def _add_fill(module: Module) -> None:
     """Emit fill(arguments, m): `count` floats of 0, a multiple of the lanes."""
     with module.function("fill", 2) as (e, address, _):
         a = FILL.read(e, address)
-        target = e.pointer(a.address.value)
+        target = e.pointer(a.address)
         with e.each(0, a.count, e.lanes) as i:
             e.store(e.zero, target, i)
 
@@ -195,8 +195,8 @@ def _filters(e: Emitter, a: SimpleNamespace) -> Iterator[tuple[Value, list[Value
         places = []
         for row, column in ((a.row + c, a.column + k), (a.last_row + c, a.last_column + k)):
             at = column // width * a.panel + row * width + column % width
-            places.append(e.pointer((a.U + 4 * at).value))
-        W = e.pointer((a.W + 4 * (c * a.K + k)).value)
+            places.append(e.pointer(a.U + 4 * at))
+        W = e.pointer(a.W + 4 * (c * a.K + k))
         yield W, [places[j == POINTS - 1] for j in range(POINTS)]
 
 
