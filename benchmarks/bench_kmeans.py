@@ -3,24 +3,24 @@
 import pytest
 
 from l2ae_bench import peers
-from l2ae_bench.kmeans import POINTS, contest
+from l2ae_bench.kmeans import WORKLOADS, comparison
 from l2ae_kernels.cpu.threads import MOST
 
-SIDES = ["ours", "sklearn-lloyd", "sklearn-elkan", "faiss"]
+CONTENDERS = ["ours", "sklearn-lloyd", "sklearn-elkan", "faiss"]
 
 
-@pytest.fixture(scope="module", params=POINTS)
-def work(request):
-    """A data set, and its sides: they were found to agree."""
+@pytest.fixture(scope="module", params=WORKLOADS)
+def workload(request):
+    """A data set, and its contenders: they were found to agree."""
     with peers.all_use(MOST, "faiss"):
-        return request.param, contest(request.param, MOST).sides
+        return request.param, comparison(request.param, MOST).contenders
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_kmeans(benchmark, work, side):
-    name, sides = work
-    if side not in sides:
+@pytest.mark.parametrize("contender", CONTENDERS)
+def test_kmeans(benchmark, workload, contender):
+    name, contenders = workload
+    if contender not in contenders:
         pytest.skip("faiss is not installed")
     benchmark.group = name
     with peers.all_use(MOST, "faiss"):
-        benchmark.pedantic(sides[side], rounds=3, warmup_rounds=1)
+        benchmark.pedantic(contenders[contender], rounds=3, warmup_rounds=1)

@@ -9,15 +9,15 @@ from l2ae_bench import peers
 from l2ae_bench.operations import cases
 from l2ae_kernels.cpu.threads import MOST
 
-CASES = {case.work: case for case in cases()}
-RUNGS = [(work, rung) for work, case in CASES.items() for rung in case.rungs()]
+CASES = {case.workload: case for case in cases()}
+RUNGS = [(workload, rung) for workload, case in CASES.items() for rung in case.rungs()]
 
 
 @pytest.mark.parametrize("threads", sorted({1, MOST}))
-@pytest.mark.parametrize(("work", "rung"), RUNGS)
-def test_operation(benchmark, work, rung, threads):
-    case = CASES[work]
+@pytest.mark.parametrize(("workload", "rung"), RUNGS)
+def test_operation(benchmark, workload, rung, threads):
+    case = CASES[workload]
     with peers.all_use(threads):
         case.verified(rung)
-        benchmark.group = f"{work}, {threads} threads"
+        benchmark.group = f"{workload}, {threads} threads"
         benchmark.pedantic(case.run, kwargs={"impl": rung}, rounds=9, warmup_rounds=1)

@@ -3,22 +3,22 @@
 import pytest
 
 from l2ae_bench import peers
-from l2ae_bench.steps import NETWORKS, NORMALIZED, contest
+from l2ae_bench.steps import NETWORKS, NORMALIZED, comparison
 
-SIDES = ["ours", "torch", "torch-jit"]
+CONTENDERS = ["ours", "torch", "torch-jit"]
 
 
 @pytest.fixture(scope="module", params=[*NETWORKS, *NORMALIZED])
-def work(request):
-    """A network, and its sides: they were found to agree."""
-    return request.param, contest(request.param).sides
+def workload(request):
+    """A network, and its contenders: they were found to agree."""
+    return request.param, comparison(request.param).contenders
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_step(benchmark, work, side):
-    name, sides = work
-    if side not in sides:
+@pytest.mark.parametrize("contender", CONTENDERS)
+def test_step(benchmark, workload, contender):
+    name, contenders = workload
+    if contender not in contenders:
         pytest.skip("torch is not installed")
     benchmark.group = name
     with peers.all_use(1, "torch"):
-        benchmark(sides[side])
+        benchmark(contenders[contender])

@@ -1,4 +1,4 @@
-"""Time this machine side by side with the peers that are installed: `run.py --help`."""
+"""Time this machine contender by contender with the peers that are installed: `run.py --help`."""
 
 import sys
 

@@ -10,23 +10,23 @@ from tqdm import tqdm
 
 from l2ae_bench import kmeans, operations, peak, peers, start, steps
 from l2ae_bench import tables as table_files
-from l2ae_bench.comparison import TURN, Row, compete
+from l2ae_bench.comparison import SECONDS, Measurement, compare
 from l2ae_bench.cuda import run as on_gpu
-from l2ae_bench.machine import ROOT, Result, describe, other_kernels
+from l2ae_bench.machine import ROOT, Measurements, describe, other_kernels
 from l2ae_bench.text import screen
 from l2ae_core.devices import DeviceName, choose_device
 from l2ae_core.files import check_out, write_json
 from l2ae_kernels.cpu.codegen.vectors import SETS, use_vectors
 from l2ae_kernels.cpu.threads import MOST
 
-ROUNDS = {"step": 15, "norms": 15, "kmeans": 7, "operations": 7}
-QUICK = 3  # rounds
+REPEATS = {"step": 15, "norms": 15, "kmeans": 7, "operations": 7}
+QUICK = 3  # repeats
 EXAMPLES = """examples:
   python benchmarks/run.py
   python benchmarks/run.py step kmeans --threads 1 --json rows.json
   python benchmarks/run.py operations --quick --vectors avx2
   python benchmarks/run.py --tables"""
-OPERATION_TURN = 0.05  # seconds: there are a hundred of them
+OPERATION_SECONDS = 0.05  # in a repeat: there are a hundred operations
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="run.py",
-        description="This machine, side by side with the peers that are installed.",
+        description="This machine beside the peers that are installed.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -58,10 +58,10 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
                         help=f"cuda: {', '.join(on_gpu.PARTS)} (default: cpu)")  # fmt: skip
     parser.add_argument("--threads", type=_threads, metavar="T",
-                        help=f"of both sides (default: 1, then all {MOST} cores)")  # fmt: skip
+                        help=f"of every contender (default: 1, then all {MOST} cores)")  # fmt: skip
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the rows here")
     parser.add_argument("--quick", action="store_true",
-                        help="few rounds, one shape an operation: an impression")  # fmt: skip
+                        help="few repeats, one shape an operation: an impression")  # fmt: skip
     parser.add_argument("--vectors", choices=[*SETS, "none"],
                         help="of the emitted kernels (default: the widest here)")  # fmt: skip
     parser.add_argument("--tables", action="store_true", help="write benchmarks/results and the "
@@ -81,7 +81,7 @@ def _time_on_cpu(
 ) -> int:
     """Time the parts, print the table, and write what is asked for; return the exit status.
 
-    Raises Disagreement, a ValueError, when two sides that should compute the same do not.
+    Raises Disagreement, a ValueError, when contenders that should compute the same do not.
     """
     if tables and (reason := _no_tables(quick)):
         print(f"run.py: error: argument --tables: {reason}", file=sys.stderr)
@@ -92,8 +92,8 @@ def _time_on_cpu(
     machine = describe()
     print(f"{machine['processor']}, {MOST} cores, vectors {machine['vectors']}", file=sys.stderr)
     for setting in other_kernels():
-        print(f"{setting} is set: peers may run as on another processor", file=sys.stderr)
-    found: dict[str, list[Row]] = {part: [] for part in parts or table_files.PARTS}
+        print(f"{setting} is set: a peer may take kernels of another processor", file=sys.stderr)
+    found: dict[str, list[Measurement]] = {part: [] for part in parts or table_files.PARTS}
     try:
         for part, rows in found.items():
             if (line := peers.missing_peer(part)) is not None:
@@ -101,7 +101,7 @@ def _time_on_cpu(
             for row in run(part, counts, quick=quick, progress=not quiet):
                 rows.append(row)
             if tables:  # what is whole is not lost when the next part is stopped
-                table_files.save(ROOT, part, Result(machine, rows))
+                table_files.save(ROOT, part, Measurements(machine, rows))
     finally:  # after Ctrl-C, what there is; files hold a whole result or are not written
         done = [row for rows in found.values() for row in rows]
         print(screen(done))
@@ -117,7 +117,7 @@ def _no_tables(quick: bool) -> str | None:
     if quick:
         return "is not for --quick"
     others = other_kernels()
-    return f"unset {others[0]}: peers would run as on another processor" if others else None
+    return f"unset {others[0]}: a peer would take kernels of another processor" if others else None
 
 
 def _time_on_gpu(
@@ -134,10 +134,10 @@ def _time_on_gpu(
     print(gpu.properties.name, file=sys.stderr)
     if line := on_gpu.missing():
         print(line, file=sys.stderr)
-    done: list[Row] = []
+    done: list[Measurement] = []
     try:
         for part in parts or on_gpu.PARTS:
-            for row in on_gpu.rows(part, gpu, quick=quick, progress=not quiet, turn=TURN):
+            for row in on_gpu.rows(part, gpu, quick=quick, progress=not quiet, seconds=SECONDS):
                 done.append(row)
     finally:
         print(screen(done))
@@ -148,62 +148,64 @@ def _time_on_gpu(
 
 def run(
     part: str, counts: Sequence[int], *, quick: bool = False, progress: bool = True
-) -> Iterator[Row]:
+) -> Iterator[Measurement]:
     """Yield the rows of one part for each number of threads."""
-    rounds = QUICK if quick else ROUNDS.get(part, 1)
-    jobs = _jobs(part, rounds, quick)
+    repeats = QUICK if quick else REPEATS.get(part, 1)
+    jobs = _jobs(part, repeats, quick)
     used = peers.OF_PART.get(part)
     ticks = len(counts) * sum(ticks for _, ticks, _ in jobs)
     with tqdm(total=ticks, desc=f"bench {part}", disable=not progress, leave=False) as bar:
-        for work, ticks, job in jobs:
+        for workload, ticks, job in jobs:
             for threads in counts:
-                bar.set_postfix_str(f"{work}, {threads} thread{'s' * (threads > 1)}")
+                bar.set_postfix_str(f"{workload}, {threads} thread{'s' * (threads > 1)}")
                 before = bar.n
                 with peers.all_use(threads, *([used] if used else [])):
                     yield from job(threads, bar.update)
                 bar.update(before + ticks - bar.n)
 
 
-Job = Callable[[int, Callable[[], object]], list[Row]]
+Job = Callable[[int, Callable[[], object]], list[Measurement]]
 
 
-def _jobs(part: str, rounds: int, quick: bool) -> list[tuple[str, int, Job]]:
-    """Return name, ticks of the progress bar and function of each work of a part."""
+def _jobs(part: str, repeats: int, quick: bool) -> list[tuple[str, int, Job]]:
+    """Return name, ticks of the progress bar and function of each workload of a part."""
     if part in ("step", "norms"):
-        works = steps.NETWORKS if part == "step" else steps.NORMALIZED
-        return [(work, rounds + 1, _step(work, rounds)) for work in works]
+        workloads = steps.NETWORKS if part == "step" else steps.NORMALIZED
+        return [(workload, repeats + 1, _step(workload, repeats)) for workload in workloads]
     if part == "kmeans":
-        return [(work, rounds + 1, _kmeans(work, rounds)) for work in kmeans.POINTS]
+        return [
+            (workload, repeats + 1, _kmeans(workload, repeats)) for workload in kmeans.WORKLOADS
+        ]
     if part == "start":
         return [("start", 1 + start.WARM_STARTS, lambda threads, tick: start.rows(threads, tick))]
     cases = operations.cases(quick)
     return [
-        ("peak", 1, lambda threads, _: peak.rows(threads, rounds)),
-        *((case.work, rounds, _operation(case, rounds)) for case in cases),
+        ("peak", 1, lambda threads, _: peak.rows(threads, repeats)),
+        *((case.workload, repeats, _operation(case, repeats)) for case in cases),
     ]
 
 
-def _step(work: str, rounds: int) -> Job:
-    def job(threads: int, tick: Callable[[], object]) -> list[Row]:
-        contest = steps.contest(work)
+def _step(workload: str, repeats: int) -> Job:
+    def job(threads: int, tick: Callable[[], object]) -> list[Measurement]:
+        comparison = steps.comparison(workload)
         tick()
-        return [compete(work, threads, contest, rounds, turn=TURN, done=tick)]
+        return [compare(workload, threads, comparison, repeats, seconds=SECONDS, done=tick)]
 
     return job
 
 
-def _kmeans(work: str, rounds: int) -> Job:
-    def job(threads: int, tick: Callable[[], object]) -> list[Row]:
-        contest = kmeans.contest(work, threads)
+def _kmeans(workload: str, repeats: int) -> Job:
+    def job(threads: int, tick: Callable[[], object]) -> list[Measurement]:
+        comparison = kmeans.comparison(workload, threads)
         tick()
-        return [compete(work, threads, contest, rounds, turn=TURN, done=tick)]
+        return [compare(workload, threads, comparison, repeats, seconds=SECONDS, done=tick)]
 
     return job
 
 
-def _operation(case: operations.Case, rounds: int) -> Job:
-    def job(threads: int, tick: Callable[[], object]) -> list[Row]:
-        return operations.rows(case, threads, rounds, OPERATION_TURN, tick)
+def _operation(case: operations.Case, repeats: int) -> Job:
+    def job(threads: int, tick: Callable[[], object]) -> list[Measurement]:
+        return operations.rows(case, threads, repeats, OPERATION_SECONDS, tick)
 
     return job
 

@@ -1,12 +1,12 @@
-"""Two or more sides take turns in one process, so that whatever else the machine does hits all.
+"""Contenders are timed in turn in one process, so that whatever else the machine does hits all.
 
-    A A A  B B B  C C C    C C C  B B B  A A A    A A A ...      every other round backwards
+    A A A  B B B  C C C    C C C  B B B  A A A    A A A ...    every other repeat in reverse order
 
-A turn is a call that is not timed, for caches to fill, then as many timed calls as fit `TURN`
-seconds; the time of a side in a round is their median. With several threads it begins with PAUSE
-seconds in which those of the side before fall asleep. The ratio to a peer is taken round by round,
-and the median over the rounds is reported: a slow minute of the machine falls out of a ratio, and a
-slow moment out of the median. The best peer is the one of the lowest ratio.
+In a repeat a contender is called once untimed, which fills the caches, then as often as fits
+SECONDS; its time in the repeat is the median. With several threads PAUSE seconds come first, in
+which the threads of the contender before become idle. The ratio to a peer is taken within a repeat,
+and the median over the repeats is reported: a slow minute of the machine cancels in the ratio, a
+slow moment in the median. The best peer is the one of the lowest ratio.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,39 +16,39 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-Side: TypeAlias = Callable[[], object]
+Contender: TypeAlias = Callable[[], object]
 OURS = "ours"
-TURN = 0.4  # seconds of timed calls of one side before the next is on
-PAUSE = 0.15  # seconds; OpenBLAS's threads keep a core busy for up to 0.1 after their last work
+SECONDS = 0.4  # of timed calls of a contender in a repeat
+PAUSE = 0.15  # seconds; OpenBLAS's threads keep a core busy for up to 0.1 after their last product
 LONG = 0.2  # seconds; a call this long needs no call before it that is not timed
-MOST_CALLS = 50  # in a turn: more tell nothing new
+MOST_CALLS = 50  # in a repeat: the median of more is no sharper
 
 
 class Disagreement(ValueError):
-    """Two sides that should compute the same do not."""
+    """Two contenders that should compute the same do not."""
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Sides that were found to compute the same, "ours" among them.
+class Comparison:
+    """Contenders that were found to compute the same, "ours" among them.
 
     `agreement` is the largest difference that was found, relative; None without a peer.
     """
 
-    sides: dict[str, Side]
+    contenders: dict[str, Contender]
     agreement: float | None = None
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One line of the result, and of the JSON file; a ratio above 1 says that ours is faster."""
 
-    work: str
+    workload: str
     threads: int | str  # a name for a GPU
     ours_ms: float
     peers: dict[str, float]  # ms
     ratio_best_peer: float | None = None  # None without a peer
-    ratio_spread: tuple[float, float] | None = None  # quartiles of the ratio over the rounds
+    ratio_spread: tuple[float, float] | None = None  # quartiles of the ratio over the repeats
     agreement: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,92 +70,92 @@ class Row:
         return min(self.peers, key=lambda name: self.peers[name], default=None)
 
 
-def require_agreement(work: str, what: str, difference: float, tolerance: float) -> float:
+def require_agreement(workload: str, what: str, difference: float, tolerance: float) -> float:
     """Return `difference`, or raise Disagreement when it is larger than `tolerance` or NaN."""
     if not difference <= tolerance:
         raise Disagreement(
-            f"{work}: {what} differ by {difference:.1e}, more than {tolerance:.0e}: not timed"
+            f"{workload}: {what} differ by {difference:.1e}, more than {tolerance:.0e}: not timed"
         )
     return difference
 
 
-def compete(
-    work: str,
+def compare(
+    workload: str,
     threads: int | str,
-    contest: Contest,
-    rounds: int,
+    comparison: Comparison,
+    repeats: int,
     *,
-    turn: float = TURN,
+    seconds: float = SECONDS,
     done: Callable[[], object] = lambda: None,
-) -> Row:
-    """Time the sides of a contest; the arguments are those of `take_turns`."""
-    times = take_turns(contest.sides, rounds, threads, turn=turn, done=done)
-    return make_row(work, threads, times, contest.agreement)
+) -> Measurement:
+    """Time the contenders of a comparison; the arguments are those of `measure`."""
+    times = measure(comparison.contenders, repeats, threads, seconds=seconds, done=done)
+    return make_row(workload, threads, times, comparison.agreement)
 
 
-def take_turns(
-    sides: dict[str, Side],
-    rounds: int,
+def measure(
+    contenders: dict[str, Contender],
+    repeats: int,
     threads: int | str,
     *,
-    turn: float = TURN,
+    seconds: float = SECONDS,
     done: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Return the seconds of each side in each of `rounds` rounds; `done` is called after each."""
+    """Return the seconds of each contender, one number a repeat; `done` is called after each."""
     pause = PAUSE if isinstance(threads, int) and threads > 1 else 0.0
-    calls = {name: _calls(side, turn) for name, side in sides.items()}
-    order = list(sides)
+    calls = {name: _calls(contender, seconds) for name, contender in contenders.items()}
+    order = list(contenders)
     times: dict[str, list[float]] = {name: [] for name in order}
-    for _ in range(rounds):
+    for _ in range(repeats):
         for name in order:
-            times[name].append(_take_turn(sides[name], calls[name], pause))
+            times[name].append(_measure_once(contenders[name], calls[name], pause))
         order.reverse()
         done()
     return times
 
 
 def make_row(
-    work: str, threads: int | str, times: dict[str, list[float]], agreement: float | None
-) -> Row:
-    """Return the row for the seconds of each side, one number a round."""
+    workload: str, threads: int | str, times: dict[str, list[float]], agreement: float | None
+) -> Measurement:
+    """Return the row for the seconds of each contender, one number a repeat."""
     ours = np.asarray(times[OURS])
     peers = {name: np.asarray(t) for name, t in times.items() if name != OURS}
     ms = {name: _ms(t) for name, t in peers.items()}
     if not peers:
-        return Row(work, threads, _ms(ours), {}, agreement=agreement)
+        return Measurement(workload, threads, _ms(ours), {}, agreement=agreement)
     ratios = {name: t / ours for name, t in peers.items()}
     best = min(ratios, key=lambda name: float(np.median(ratios[name])))
     low, middle, high = (float(q) for q in np.quantile(ratios[best], (0.25, 0.5, 0.75)))
-    return Row(work, threads, _ms(ours), ms, round(middle, 4), (round(low, 4), round(high, 4)),
-               agreement)  # fmt: skip
+    spread = round(low, 4), round(high, 4)
+    return Measurement(workload, threads, _ms(ours), ms, round(middle, 4), spread, agreement)
 
 
-def _calls(side: Side, turn: float) -> int:
-    """How many calls fit a turn; the calls that tell also warm up what the side needs."""
-    seconds = _seconds(side)
-    if seconds < LONG:
-        seconds = _seconds(side)
-    return int(np.clip(turn / max(seconds, 1e-9), 1, MOST_CALLS))
+def _calls(contender: Contender, seconds: float) -> int:
+    """Return how many calls fit; one call or two tell, and compile what the contender needs."""
+    taken = _seconds(contender)
+    if taken < LONG:
+        taken = _seconds(contender)
+    return int(np.clip(seconds / max(taken, 1e-9), 1, MOST_CALLS))
 
 
 def _wait(seconds: float) -> None:
-    """Do nothing, awake: a thread that slept may wake up on the core of one that it works with."""
+    """Wait in a loop: after a sleep this thread may share a core with one that it works with."""
     start = perf_counter()
     while perf_counter() - start < seconds:
         pass
 
 
-def _take_turn(side: Side, calls: int, pause: float) -> float:
+def _measure_once(contender: Contender, calls: int, pause: float) -> float:
     _wait(pause)
-    first = _seconds(side)
+    first = _seconds(contender)
     if calls == 1 and first >= LONG:
         return first
-    return float(np.median([_seconds(side) for _ in range(calls)]))
+    return float(np.median([_seconds(contender) for _ in range(calls)]))
 
 
-def _seconds(side: Side) -> float:
+def _seconds(contender: Contender) -> float:
     start = perf_counter()
-    side()
+    contender()
     return perf_counter() - start
 
 

@@ -1,11 +1,11 @@
 """k-means from given centers for a given number of iterations; ours beside scikit-learn and faiss.
 
-Everybody starts from the same centers, makes the same number of updates and ends on an assignment,
-so that labels, centers and inertia belong together; the inertias are compared before anything is
-timed. Nobody has converged by then: an early end would win time for another result. faiss trains on
-all points, not on its sample of 256 a cluster, and its last assignment counts, as the others' does.
+Every contender starts from the same centers, makes the same number of updates and ends on an
+assignment, so that labels, centers and inertia belong together; the inertias are compared before
+anything is timed. The number is below that of convergence: an early end would win time for another
+result. faiss trains on all samples, not on 256 a cluster, and its last assignment is timed too.
 
-The data are made, nothing is downloaded:
+The data are made:
 
     70000x10     ten groups of unit vectors, as the codes of an auto-encoder are
     70000x784    images as sparse as MNIST's: in each of ten groups the same 150 of 784 pixels are
@@ -14,6 +14,7 @@ The data are made, nothing is downloaded:
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_bench import peers
-from l2ae_bench.comparison import OURS, Contest, Side, require_agreement
+from l2ae_bench.comparison import OURS, Comparison, require_agreement
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels.arrays import Array
 
@@ -30,8 +31,8 @@ INERTIA = 1e-3  # relative; the same path from the same centers, up to ties and 
 
 
 @dataclass(frozen=True)
-class Points:
-    """n points of d features for k clusters, in `groups` groups."""
+class SampleSet:
+    """n samples of d features for k clusters, in `groups` groups."""
 
     n: int
     d: int
@@ -41,7 +42,7 @@ class Points:
     images: bool = False
 
     def make(self) -> tuple[Array, Array]:
-        """Return the points float32 (n, d) and k of them as the first centers."""
+        """Return the samples float32 (n, d) and k of them as the first centers."""
         rng = np.random.default_rng(0)
         group = rng.integers(self.groups, size=self.n)
         x = self._images(group, rng) if self.images else self._vectors(group, rng)
@@ -67,19 +68,19 @@ class Points:
         return np.clip(x, 0, 1, out=x)
 
 
-POINTS = {
-    "kmeans-70000x10-k10": Points(70_000, 10, 10, groups=10, noise=0.3),
-    "kmeans-70000x784-k10": Points(70_000, 784, 10, groups=10, noise=0.5, images=True),
-    "kmeans-200000x64-k256": Points(200_000, 64, 256, groups=256, noise=0.15),
+WORKLOADS = {
+    "kmeans-70000x10-k10": SampleSet(70_000, 10, 10, groups=10, noise=0.3),
+    "kmeans-70000x784-k10": SampleSet(70_000, 784, 10, groups=10, noise=0.5, images=True),
+    "kmeans-200000x64-k256": SampleSet(200_000, 64, 256, groups=256, noise=0.15),
 }
 
 
-def contest(work: str, threads: int, points: Points | None = None) -> Contest:
-    """Return the sides of one work, compared; faiss is left out where it is not installed."""
-    p = POINTS[work] if points is None else points
+def comparison(workload: str, threads: int, samples: SampleSet | None = None) -> Comparison:
+    """Return the contenders of a workload, compared; without faiss where it is not installed."""
+    p = WORKLOADS[workload] if samples is None else samples
     x, centers = p.make()
     iterations = _iterations(x, centers)
-    runs = {
+    runs: dict[str, Callable[[], float]] = {
         OURS: partial(_ours, x, centers, iterations),
         "sklearn-lloyd": partial(_sklearn_inertia, x, centers, iterations, "lloyd"),
         "sklearn-elkan": partial(_sklearn_inertia, x, centers, iterations, "elkan"),
@@ -88,16 +89,15 @@ def contest(work: str, threads: int, points: Points | None = None) -> Contest:
         runs["faiss"] = partial(_faiss, x, centers, iterations, threads)
     inertia = {name: run() for name, run in runs.items()}
     agreement = max(
-        require_agreement(f"{work}, {name}", "the inertias",
+        require_agreement(f"{workload}, {name}", "the inertias",
                           abs(found - inertia[OURS]) / inertia[OURS], INERTIA)
         for name, found in inertia.items()
     )  # fmt: skip
-    sides: dict[str, Side] = dict(runs)
-    return Contest(sides, agreement)
+    return Comparison(dict(runs), agreement)
 
 
 def _iterations(x: Array, centers: Array) -> int:
-    """Return how many updates everybody makes: before the labels come to rest."""
+    """Return how many updates every contender makes: fewer than until the labels stay."""
     found = kmeans(x, len(centers), init=centers, max_iter=ITERATIONS, tol=0,
                    rng=np.random.default_rng(0))  # fmt: skip
     return ITERATIONS if found.n_iter == ITERATIONS else max(1, found.n_iter - 1)
@@ -121,7 +121,7 @@ def sklearn_kmeans(x: Array, centers: Array, iterations: int, algorithm: str) ->
     peer = KMeans(len(centers), init=centers, n_init=1, max_iter=iterations, tol=0.0,
                   algorithm=algorithm)  # fmt: skip
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is meant to stop before
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is to stop before
         return peer.fit(x)
 
 

@@ -1,7 +1,7 @@
 """The ladder of kernels/README.md: every rung at every shape, with its share of the peak."""
 
-from l2ae_bench.comparison import Row
-from l2ae_bench.machine import Result
+from l2ae_bench.comparison import Measurement
+from l2ae_bench.machine import Measurements
 from l2ae_bench.operations import Case, cases
 from l2ae_bench.text import milliseconds, sources
 from l2ae_core.tables import markdown
@@ -9,11 +9,11 @@ from l2ae_core.tables import markdown
 PEAK, SGEMM, LIBRARY = "gflop-fma", "gflop-sgemm", "sgemm"
 
 
-def ladder(result: Result | None) -> str:
+def ladder(result: Measurements | None) -> str:
     """Return the table, one line a shape and number of threads; "" without a result."""
     if result is None:
         return ""
-    rows = {(row.work, int(row.threads)): row for row in result.rows}
+    rows = {(row.workload, int(row.threads)): row for row in result.rows}
     counts = sorted({int(row.threads) for row in result.rows})
     peaks = {t: 1e3 / rows[PEAK, t].ours_ms for t in counts if (PEAK, t) in rows}
     found = [
@@ -34,12 +34,12 @@ def ladder(result: Result | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _times(case: Case, threads: int, rows: dict[tuple[str, int], Row]) -> dict[str, float]:
+def _times(case: Case, threads: int, rows: dict[tuple[str, int], Measurement]) -> dict[str, float]:
     """Milliseconds of the reference, of every rung, and of the library's product of that size."""
     times: dict[str, float] = {}
-    for (work, t), row in rows.items():
-        name, _, rung = work.rpartition("-")
-        if name == case.work and t == threads:
+    for (workload, t), row in rows.items():
+        name, _, rung = workload.rpartition("-")
+        if name == case.workload and t == threads:
             times = row.peers | times | {rung: row.ours_ms}
     return times
 
@@ -55,11 +55,11 @@ def _rate(case: Case, ms: float | None, peak: float | None) -> str:
     )
 
 
-def _ceilings(counts: list[int], rows: dict[tuple[str, int], Row]) -> str:
+def _ceilings(counts: list[int], rows: dict[tuple[str, int], Measurement]) -> str:
     """What the cells mean, and what the machine can do."""
     reached = []
-    for work, name in ((PEAK, "multiply-adds in registers"), (SGEMM, "one sgemm of 1536³")):
-        rates = [f"{1e3 / rows[work, t].ours_ms:.0f}" for t in counts if (work, t) in rows]
+    for workload, name in ((PEAK, "multiply-adds in registers"), (SGEMM, "one sgemm of 1536³")):
+        rates = [f"{1e3 / rows[workload, t].ours_ms:.0f}" for t in counts if (workload, t) in rows]
         if rates:
             reached.append(f"{name} {' and '.join(rates)}")
     text = (

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from l2ae_bench.comparison import Row
+from l2ae_bench.comparison import Measurement
 from l2ae_core.environment import machine, versions
 
 OTHER_KERNELS = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[2]  # of the checkout, when there is one
 
 
 @dataclass(frozen=True)
-class Result:
+class Measurements:
     """The rows of one part, and the machine that they were measured on."""
 
     machine: dict[str, Any]
-    rows: list[Row]
+    rows: list[Measurement]
 
 
 def describe() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_bench.comparison import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import Geometry, output_size
@@ -35,8 +35,8 @@ CONVOLUTIONS = {  # (H, W, C), K, kernel, padding; all of stride 2
     "conv3": ((7, 7, 64), 128, (3, 3), VALID),
 }
 DENSE = {"784x500": (784, 500), "500x2000": (500, 2000)}
-POINTS = {"70000x10-k10": (70_000, 10, 10), "20000x64-k256": (20_000, 64, 256)}
-PASSES = 5  # of the points in a run of k-means: a rung may know from one pass to the next
+SAMPLES = {"70000x10-k10": (70_000, 10, 10), "20000x64-k256": (20_000, 64, 256)}
+PASSES = 5  # of the samples in a run of k-means: a rung may keep what it knows from pass to pass
 CAE_PARAMETERS = 275_979
 STRIDE = (2, 2)
 
@@ -55,7 +55,7 @@ class Case:
     geometry: Geometry | None = None  # of a correlation
 
     @property
-    def work(self) -> str:
+    def workload(self) -> str:
         """Name of the operation at this shape."""
         return f"{self.operation}-{self.shape}"
 
@@ -72,7 +72,7 @@ class Case:
             for a, b in zip(found, expected, strict=True)
         )
         what = "the rung and the reference"
-        return require_agreement(f"{self.work}-{rung}", what, difference, ROUNDING)
+        return require_agreement(f"{self.workload}-{rung}", what, difference, ROUNDING)
 
     def _result(self, rung: str) -> list[Array]:
         """Copies of what a rung computes.
@@ -87,23 +87,23 @@ class Case:
             a[...] = b
         return copies
 
-    def sides(self) -> dict[str, Side]:
+    def contenders(self) -> dict[str, Contender]:
         """Return every rung, and the library's product where there is one."""
-        sides: dict[str, Side] = {rung: partial(self.run, impl=rung) for rung in self.rungs()}
-        return sides if self.product is None else sides | {"sgemm": _sgemm(*self.product)}
+        found: dict[str, Contender] = {r: partial(self.run, impl=r) for r in self.rungs()}
+        return found if self.product is None else found | {"sgemm": _sgemm(*self.product)}
 
 
 def rows(
-    case: Case, threads: int, rounds: int, turn: float, done: Callable[[], object]
-) -> list[Row]:
-    """Return a row for each rung but the reference; `done` is called after each round."""
+    case: Case, threads: int, repeats: int, seconds: float, done: Callable[[], object]
+) -> list[Measurement]:
+    """Return a row for each rung but the reference; `done` is called after each repeat."""
     rungs = case.rungs()
     agreement = {rung: case.verified(rung) for rung in rungs}
-    times = take_turns(case.sides(), rounds, threads, turn=turn, done=done)
+    times = measure(case.contenders(), repeats, threads, seconds=seconds, done=done)
     library = {name: t for name, t in times.items() if name == "sgemm"}
     return [
         make_row(
-            f"{case.work}-{rung}",
+            f"{case.workload}-{rung}",
             threads,
             {OURS: times[rung], **{r: times[r] for r in rungs[:i]}, **library},
             agreement[rung],
@@ -113,7 +113,7 @@ def rows(
     ]
 
 
-def _sgemm(m: int, k: int, n: int) -> Side:
+def _sgemm(m: int, k: int, n: int) -> Contender:
     rng = np.random.default_rng(1)
     A, B = (rng.random(s, dtype=np.float32) for s in ((m, k), (k, n)))
     return partial(np.matmul, A, B, out=np.empty((m, n), np.float32))
@@ -127,7 +127,7 @@ def cases(quick: bool = False) -> list[Case]:
         *(case for name in DENSE for case in _dense(name, rng)),
         *_elementwise(rng),
         *_normalizations(rng),
-        *(case for name in POINTS for case in _clusters(name, rng)),
+        *(case for name in SAMPLES for case in _clusters(name, rng)),
     ]
     if not quick:
         return found
@@ -223,7 +223,7 @@ def _normalizations(rng: np.random.Generator) -> list[Case]:
 
 
 def _clusters(name: str, rng: np.random.Generator) -> list[Case]:
-    n, d, k = POINTS[name]
+    n, d, k = SAMPLES[name]
     x = _random(rng, n, d)
     centers, labels = x[:k].copy(), rng.integers(k, size=n).astype(np.int32)
     return [

@@ -11,7 +11,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from l2ae_bench.comparison import OURS, Contest, Row, Side, compete
+from l2ae_bench.comparison import OURS, Comparison, Contender, Measurement, compare
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.codegen.machine_code import Library
@@ -24,20 +24,20 @@ ITEMS = 64  # that the threads share
 SIDE = 1536  # of the square matrices
 
 
-def rows(threads: int, rounds: int) -> list[Row]:
+def rows(threads: int, repeats: int) -> list[Measurement]:
     """Time both; no FMA loop where there are no vectors to emit for."""
     found = []
-    for work, (side, flop) in sides().items():
-        row = compete(work, threads, Contest({OURS: side}), rounds)
-        found.append(Row(work, threads, round(row.ours_ms * 1e9 / flop, 6), {}))
+    for workload, (contender, flop) in contenders().items():
+        row = compare(workload, threads, Comparison({OURS: contender}), repeats)
+        found.append(Measurement(workload, threads, round(row.ours_ms * 1e9 / flop, 6), {}))
     return found
 
 
-def sides() -> dict[str, tuple[Side, float]]:
+def contenders() -> dict[str, tuple[Contender, float]]:
     """Return what to time, and how many floating-point operations it makes."""
     rng = np.random.default_rng(0)
     A, B = (rng.random((SIDE, SIDE), dtype=np.float32) for _ in range(2))
-    found: dict[str, tuple[Side, float]] = {}
+    found: dict[str, tuple[Contender, float]] = {}
     vectors = get_vectors()
     if vectors is not None:
         sums = np.empty(CHAINS * vectors.lanes, np.float32)

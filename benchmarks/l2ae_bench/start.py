@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from l2ae_bench.comparison import Row, make_row
+from l2ae_bench.comparison import Measurement, make_row
 from l2ae_kernels.checked_files import ENVIRONMENT as KERNELS
 from l2ae_kernels.cpu.codegen import vectors
 
@@ -22,7 +22,7 @@ WARM_STARTS = 3
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "first_step.py"))
 
 
-def rows(threads: int, done: Callable[[], object] = lambda: None) -> list[Row]:
+def rows(threads: int, done: Callable[[], object] = lambda: None) -> list[Measurement]:
     """Start processes with an empty cache and with a full one; `done` is called after each."""
     with tempfile.TemporaryDirectory(prefix="l2ae-bench-") as folder:
         found = []

@@ -1,13 +1,13 @@
 """Whole training steps of a batch of 256: forward, loss, backward, Adam; ours beside PyTorch's.
 
-Both sides start from the same weights, on the same images. Before anything is timed their losses
-and gradients are compared, and the losses again after steps of both optimizers.
+All start from the same weights, on the same images. Before anything is timed losses and gradients
+are compared, and the losses again after steps of the optimizers.
 """
 
 import numpy as np
 
 from l2ae_bench import peers
-from l2ae_bench.comparison import OURS, Contest, Disagreement, Side, require_agreement
+from l2ae_bench.comparison import OURS, Comparison, Contender, Disagreement, require_agreement
 from l2ae_core.layers import LeakyReLU, ReLU
 from l2ae_core.layers.base import Params
 from l2ae_core.networks import Architecture, AutoEncoder, build
@@ -33,7 +33,7 @@ BATCH = 256
 DISTINCT = 4  # images in a batch, see clear_images
 TRIES = 1000
 # A float32 sum of some hundred products is off by about 1e-6 of its scale. Where a unit is nearer
-# to zero than this its gate may be open on one side and closed on the other, and both are right.
+# to zero than this its gate may be open for one contender and closed for another: both are right.
 CLEAR = 1e-5
 # Largest difference of two float32 gradients over their largest entry, with all gates equal.
 GRADIENTS = 5e-5
@@ -43,41 +43,43 @@ BATCH_NORM_GRADIENTS = 1e-4
 STEPS, LOSSES = 3, 1e-3
 
 
-def contest(work: str) -> Contest:
-    """Return the sides of one work, compared; peers that are not installed are left out."""
+def comparison(workload: str) -> Comparison:
+    """Return the contenders of a workload, compared; without PyTorch where it is not installed."""
     rng = np.random.default_rng(0)
-    model = build((NETWORKS | NORMALIZED)[work], rng)
+    model = build((NETWORKS | NORMALIZED)[workload], rng)
     x = clear_images(model, rng, BATCH)
     step = make_step(model, Adam(variant="torch"), "mean")
-    sides: dict[str, Side] = {OURS: lambda: step(x)}
+    contenders: dict[str, Contender] = {OURS: lambda: step(x)}
     if not peers.installed("torch"):
-        return Contest(sides)
+        return Comparison(contenders)
     from l2ae_bench.torch_network import VARIANTS, TorchStep
 
     theirs = {name: TorchStep(model, name, x) for name in VARIANTS}
-    agreement, allowed = 0.0, tolerance(work)
+    agreement, allowed = 0.0, tolerance(workload)
     loss, gradients = step.loss_and_grads(x)
     for name, peer in theirs.items():
         their_loss, their_gradients = peer.gradients()
         agreement = max(
             agreement,
-            compare_gradients(f"{work}, {name}", gradients, their_gradients, allowed),
-            _compare_losses(f"{work}, {name}", loss, their_loss),
+            compare_gradients(f"{workload}, {name}", gradients, their_gradients, allowed),
+            _compare_losses(f"{workload}, {name}", loss, their_loss),
         )
     losses = [float(step(x)) for _ in range(STEPS)]
     for name, peer in theirs.items():
         for ours, their in zip(losses, [peer.step() for _ in range(STEPS)], strict=True):
-            _compare_losses(f"{work}, {name}, steps of Adam", ours, their)
-    return Contest(sides | {name: peer.step for name, peer in theirs.items()}, agreement)
+            _compare_losses(f"{workload}, {name}, steps of Adam", ours, their)
+    return Comparison(contenders | {name: peer.step for name, peer in theirs.items()}, agreement)
 
 
-def tolerance(work: str) -> float:
+def tolerance(workload: str) -> float:
     """How far gradients may be from the peer's."""
-    of_batch = (NETWORKS | NORMALIZED)[work].norm == "batch"
+    of_batch = (NETWORKS | NORMALIZED)[workload].norm == "batch"
     return BATCH_NORM_GRADIENTS if of_batch else GRADIENTS
 
 
-def compare_gradients(work: str, ours: Params, theirs: Params, allowed: float = GRADIENTS) -> float:
+def compare_gradients(
+    workload: str, ours: Params, theirs: Params, allowed: float = GRADIENTS
+) -> float:
     """Return the largest difference, each relative to the largest entry of its array.
 
     Raises Disagreement, naming the parameter, when it is too large, or all entries are zero.
@@ -86,15 +88,15 @@ def compare_gradients(work: str, ours: Params, theirs: Params, allowed: float = 
     for name, g in theirs.items():
         largest = np.abs(g).max()
         if largest == 0:
-            raise Disagreement(f"{work}: the gradient of {name} is zero, which tells nothing")
+            raise Disagreement(f"{workload}: the gradient of {name} is zero, which tells nothing")
         difference = float(np.abs(ours[name] - g).max() / largest)
         what = f"the gradients of {name}"
-        worst = max(worst, require_agreement(work, what, difference, allowed))
+        worst = max(worst, require_agreement(workload, what, difference, allowed))
     return worst
 
 
-def _compare_losses(work: str, ours: float, theirs: float) -> float:
-    return require_agreement(work, "the losses", abs(ours - theirs) / abs(theirs), LOSSES)
+def _compare_losses(workload: str, ours: float, theirs: float) -> float:
+    return require_agreement(workload, "the losses", abs(ours - theirs) / abs(theirs), LOSSES)
 
 
 def clear_images(model: AutoEncoder, rng: np.random.Generator, count: int) -> Array:

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from l2ae_bench.comparison import Row
+from l2ae_bench.comparison import Measurement
 from l2ae_bench.ladder import ladder
-from l2ae_bench.machine import Result
+from l2ae_bench.machine import Measurements
 from l2ae_bench.text import cells, fastest_first, milliseconds, sources
 from l2ae_core.files import atomic_file, write_json
 from l2ae_core.tables import markdown
@@ -35,20 +35,20 @@ NAMES = {
 }
 
 
-def save(root: Path, part: str, result: Result) -> None:
+def save(root: Path, part: str, result: Measurements) -> None:
     """Write the result of one part below the root of a checkout."""
     rows = [row.to_dict() for row in result.rows]
     write_json(_file(root, part), {"machine": result.machine, "rows": rows})
 
 
-def read(root: Path) -> dict[str, Result]:
+def read(root: Path) -> dict[str, Measurements]:
     """Return the results that there are below the root of a checkout."""
     found = {}
     for part in PARTS:
         if _file(root, part).exists():
             value = json.loads(_file(root, part).read_text(encoding="utf-8"))
-            rows = [Row.from_dict(row) for row in value["rows"]]
-            found[part] = Result(value["machine"], rows)
+            rows = [Measurement.from_dict(row) for row in value["rows"]]
+            found[part] = Measurements(value["machine"], rows)
     return found
 
 
@@ -73,23 +73,23 @@ def write_readmes(root: Path) -> None:
             file.write(text.encode())
 
 
-def speed(results: dict[str, Result]) -> str:
+def speed(results: dict[str, Measurements]) -> str:
     """Return the table of steps, k-means and start beside the peers, "" without results."""
     lines: list[list[str]] = []
     machines: list[tuple[str, dict[str, Any]]] = []
     for part in ("step", "norms", "kmeans", "start"):
         if part in results:
             machines.append((part, results[part].machine))
-            shown = [row for row in results[part].rows if row.work in NAMES]
+            shown = [row for row in results[part].rows if row.workload in NAMES]
             lines += [_speed_line(row) for row in shown]
     if not lines:
         return ""
-    header = ("work", "threads", "ours", "peers", "times as fast (quartiles)", "goal", "")
+    header = ("workload", "threads", "ours", "peers", "times as fast (quartiles)", "target", "")
     return f"{markdown(header, lines, {1, 2})}\n\n{sources(machines)}"
 
 
-def _speed_line(row: Row) -> list[str]:
-    _, threads, ours, _, ratio, spread, goal, verdict = cells(row)
+def _speed_line(row: Measurement) -> list[str]:
+    _, threads, ours, _, ratio, spread, target, verdict = cells(row)
     peers = ", ".join(f"{name} {milliseconds(t)} ms" for name, t in fastest_first(row.peers))
     times = f"**{ratio}** ({spread})" if ratio else ""
-    return [NAMES[row.work], threads, f"{ours} ms", peers, times, goal, verdict]
+    return [NAMES[row.workload], threads, f"{ours} ms", peers, times, target, verdict]

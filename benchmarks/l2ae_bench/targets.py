@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from l2ae_bench.comparison import Row
+from l2ae_bench.comparison import Measurement
 
 
 @dataclass(frozen=True)
-class Goal:
+class Target:
     """`ratio`: to the best peer, or to `peer`, at least. `seconds`, `agreement`: at most."""
 
     ratio: float | None = None
@@ -21,8 +21,8 @@ class Goal:
             return "equal bits"
         return f"≤ {self.seconds:g} s" if self.seconds >= 1e-3 else f"≤ {1e6 * self.seconds:g} µs"
 
-    def met(self, row: Row) -> bool | None:
-        """Whether the row reaches the goal; None when it has no peer to say so."""
+    def met(self, row: Measurement) -> bool | None:
+        """Whether the row reaches the target; None when it has no peer to say so."""
         if self.seconds is not None:
             return row.ours_ms <= 1e3 * self.seconds
         if self.agreement is not None:
@@ -33,30 +33,30 @@ class Goal:
         return None if ratio is None or self.ratio is None else ratio >= self.ratio
 
 
-GOALS = {
-    "step-cae-28": Goal(ratio=2.5),
-    "step-cae-16": Goal(ratio=2.5),
-    "step-dense": Goal(ratio=1.3),
-    "step-cae-28-layer-norm-embedding": Goal(ratio=1),
-    "step-cae-28-layer-norm": Goal(ratio=1),
-    "step-cae-28-batch-norm": Goal(ratio=1),
-    "kmeans-70000x10-k10": Goal(ratio=5),
-    "kmeans-70000x784-k10": Goal(ratio=3),
-    "kmeans-200000x64-k256": Goal(ratio=2),
-    "start-cold": Goal(seconds=20),
-    "start-warm": Goal(seconds=1),
-    "kmeans-70000x10-k10-cuda": Goal(ratio=20, peer="flash-kmeans"),
-    "kmeans-70000x10-k10-cuda-iteration": Goal(seconds=5e-6),
-    "kmeans-1000000x128-k1024-cuda": Goal(ratio=1.1),
-    "kmeans-100000000x10-k10-cuda-iteration": Goal(ratio=0.8, peer="copy"),
-    "kmeans-70000x10-k10-cuda-bits": Goal(agreement=0),
-    "kmeans-1000000x128-k1024-cuda-bits": Goal(agreement=0),
-    "kmeans-100000000x10-k10-cuda-bits": Goal(agreement=0),
+TARGETS = {
+    "step-cae-28": Target(ratio=2.5),
+    "step-cae-16": Target(ratio=2.5),
+    "step-dense": Target(ratio=1.3),
+    "step-cae-28-layer-norm-embedding": Target(ratio=1),
+    "step-cae-28-layer-norm": Target(ratio=1),
+    "step-cae-28-batch-norm": Target(ratio=1),
+    "kmeans-70000x10-k10": Target(ratio=5),
+    "kmeans-70000x784-k10": Target(ratio=3),
+    "kmeans-200000x64-k256": Target(ratio=2),
+    "start-cold": Target(seconds=20),
+    "start-warm": Target(seconds=1),
+    "kmeans-70000x10-k10-cuda": Target(ratio=20, peer="flash-kmeans"),
+    "kmeans-70000x10-k10-cuda-iteration": Target(seconds=5e-6),
+    "kmeans-1000000x128-k1024-cuda": Target(ratio=1.1),
+    "kmeans-100000000x10-k10-cuda-iteration": Target(ratio=0.8, peer="copy"),
+    "kmeans-70000x10-k10-cuda-bits": Target(agreement=0),
+    "kmeans-1000000x128-k1024-cuda-bits": Target(agreement=0),
+    "kmeans-100000000x10-k10-cuda-bits": Target(agreement=0),
 }
 
 
-def verdict(row: Row) -> str:
-    """Return "met" or "missed", or nothing where there is no goal or no peer."""
-    goal = GOALS.get(row.work)
-    met = None if goal is None else goal.met(row)
+def verdict(row: Measurement) -> str:
+    """Return "met" or "missed", or nothing where there is no target or no peer."""
+    target = TARGETS.get(row.workload)
+    met = None if target is None else target.met(row)
     return "" if met is None else "met" if met else "missed"

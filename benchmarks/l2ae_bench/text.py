@@ -3,28 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
-from l2ae_bench.comparison import Row
-from l2ae_bench.targets import GOALS, verdict
+from l2ae_bench.comparison import Measurement
+from l2ae_bench.targets import TARGETS, verdict
 from l2ae_core.tables import aligned
 
-HEADER = ("work", "threads", "ours ms", "peers ms", "ratio", "spread", "goal", "")
+HEADER = ("workload", "threads", "ours ms", "peers ms", "ratio", "spread", "target", "")
 
 
-def screen(rows: Sequence[Row]) -> str:
+def screen(rows: Sequence[Measurement]) -> str:
     """Return the table that `run.py` prints."""
     return aligned(HEADER, [cells(row) for row in rows], right={1, 2, 4, 5})
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: Measurement) -> tuple[str, ...]:
     """Return the row as text, a cell for each column of HEADER."""
-    goal = GOALS.get(row.work)
+    target = TARGETS.get(row.workload)
     peers = ", ".join(f"{name} {milliseconds(t)}" for name, t in fastest_first(row.peers))
     ratio, spread = "", ""
     if row.ratio_best_peer is not None and row.ratio_spread is not None:
         ratio = f"{row.ratio_best_peer:.2f}"
         spread = "{:.2f}–{:.2f}".format(*row.ratio_spread)
-    return (row.work, str(row.threads), milliseconds(row.ours_ms), peers, ratio, spread,
-            "" if goal is None else str(goal), verdict(row))  # fmt: skip
+    return (row.workload, str(row.threads), milliseconds(row.ours_ms), peers, ratio, spread,
+            "" if target is None else str(target), verdict(row))  # fmt: skip
 
 
 def fastest_first(peers: dict[str, float]) -> list[tuple[str, float]]:

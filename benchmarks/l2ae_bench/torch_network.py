@@ -126,10 +126,10 @@ class TorchStep:
 
     def _parameter(self, name: str) -> Any:
         """The tensor that stands for our parameter `name`."""
-        module = self.modules[self._place(name)]
+        module = self.modules[self._index(name)]
         return module.weight if name.endswith(("W", "gamma")) else module.bias
 
-    def _place(self, name: str) -> int:
+    def _index(self, name: str) -> int:
         return [link.name for link in self.links].index(name.rpartition(".")[0])
 
     def _theirs(self, name: str, array: Array) -> Any:
@@ -149,7 +149,7 @@ class TorchStep:
         in another order; one whose output becomes a map has columns and bias to reorder, and so has
         a normalization in between.
         """
-        i = self._place(name)
+        i = self._index(name)
         if array.ndim == 4:
             return array[::-1, ::-1]
         source = self.links[i - 1]

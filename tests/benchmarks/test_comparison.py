@@ -1,4 +1,4 @@
-"""Turns, ratios and the row."""
+"""Repeats, ratios and measurements."""
 
 import json
 from time import perf_counter
@@ -8,23 +8,23 @@ import pytest
 from l2ae_bench import comparison
 from l2ae_bench.comparison import (
     OURS,
-    Contest,
+    Comparison,
     Disagreement,
-    Row,
-    compete,
+    Measurement,
+    compare,
     make_row,
+    measure,
     require_agreement,
-    take_turns,
 )
-from l2ae_bench.targets import GOALS, verdict
+from l2ae_bench.targets import TARGETS, verdict
 
-FIELDS = ["work", "threads", "ours_ms", "peers", "ratio_best_peer", "ratio_spread", "agreement"]
+FIELDS = ["workload", "threads", "ours_ms", "peers", "ratio_best_peer", "ratio_spread", "agreement"]
 
 
-def test_a_ratio_is_taken_round_by_round():
-    """The machine is ten times slower in one round: times change, the ratio does not."""
+def test_a_ratio_is_taken_within_a_repeat():
+    """The machine is ten times slower in one repeat: times change, the ratio does not."""
     times = {OURS: [1.0, 10.0, 1.0], "fast": [3.0, 30.0, 3.0], "slow": [4.0, 50.0, 4.0]}
-    row = make_row("work", 2, times, 1e-6)
+    row = make_row("workload", 2, times, 1e-6)
     assert row.ratio_best_peer == 3.0
     assert row.ratio_spread == (3.0, 3.0)
     assert row.peers == {"fast": 3000.0, "slow": 4000.0}
@@ -33,43 +33,43 @@ def test_a_ratio_is_taken_round_by_round():
 
 def test_the_spread_holds_the_quartiles():
     times = {OURS: [1.0] * 5, "peer": [1.0, 2.0, 3.0, 4.0, 5.0]}
-    row = make_row("work", 1, times, 0.0)
+    row = make_row("workload", 1, times, 0.0)
     assert (row.ratio_best_peer, row.ratio_spread) == (3.0, (2.0, 4.0))
 
 
 def test_a_row_is_what_the_json_file_holds():
-    row = make_row("work", 1, {OURS: [0.002], "peer": [0.003]}, 1e-7)
+    row = make_row("workload", 1, {OURS: [0.002], "peer": [0.003]}, 1e-7)
     value = json.loads(json.dumps(row.to_dict()))
     assert list(value) == FIELDS
     assert value == {
-        "work": "work", "threads": 1, "ours_ms": 2.0, "peers": {"peer": 3.0},
+        "workload": "workload", "threads": 1, "ours_ms": 2.0, "peers": {"peer": 3.0},
         "ratio_best_peer": 1.5, "ratio_spread": [1.5, 1.5], "agreement": 1e-7,
     }  # fmt: skip
-    assert Row.from_dict(value) == row
+    assert Measurement.from_dict(value) == row
 
 
 def test_a_row_without_a_peer_has_no_ratio():
-    value = make_row("work", 1, {OURS: [0.002]}, None).to_dict()
+    value = make_row("workload", 1, {OURS: [0.002]}, None).to_dict()
     assert value["peers"] == {}
     assert value["ratio_best_peer"] is value["ratio_spread"] is value["agreement"] is None
 
 
-def test_sides_take_turns_and_the_order_goes_back():
+def test_every_other_repeat_is_in_reverse_order():
     calls = []
-    sides = {name: (lambda name=name: calls.append(name)) for name in "ABC"}
+    contenders = {name: (lambda name=name: calls.append(name)) for name in "ABC"}
     ticks = []
-    times = take_turns(sides, 2, 1, turn=0.0, done=lambda: ticks.append(1))
-    # two calls to see how many fit a turn; then one for the caches and one that counts
+    times = measure(contenders, 2, 1, seconds=0.0, done=lambda: ticks.append(1))
+    # two calls to see how many fit; then one for the caches and one that counts
     assert "".join(calls) == "AABBCC" + "AABBCC" + "CCBBAA"
     assert len(ticks) == 2
     assert all(len(t) == 2 for t in times.values())
 
 
 @pytest.mark.parametrize(("threads", "seconds"), [(1, 0.0), (2, comparison.PAUSE), ("a GPU", 0.0)])
-def test_threads_of_the_side_before_fall_asleep_first(monkeypatch, threads, seconds):
+def test_a_pause_lets_threads_become_idle_first(monkeypatch, threads, seconds):
     done = []
     monkeypatch.setattr(comparison, "_wait", done.append)
-    take_turns({name: lambda name=name: done.append(name) for name in "AB"}, 1, threads, turn=0.0)
+    measure({name: lambda name=name: done.append(name) for name in "AB"}, 1, threads, seconds=0.0)
     assert done == [*"AABB", seconds, *"AA", seconds, *"BB"]
 
 
@@ -80,21 +80,23 @@ def test_a_wait_is_as_long_as_asked_for():
 
 
 def test_a_slower_peer_gives_a_ratio_above_one():
-    sides = {OURS: lambda: sum(range(1000)), "peer": lambda: sum(range(20_000))}
-    row = compete("work", 1, Contest(sides, 0.0), 3, turn=0.002)
+    contenders = {OURS: lambda: sum(range(1000)), "peer": lambda: sum(range(20_000))}
+    row = compare("workload", 1, Comparison(contenders, 0.0), 3, seconds=0.002)
     assert row.ratio_best_peer > 2
 
 
 @pytest.mark.parametrize("difference", [2e-3, float("nan"), float("inf")])
 def test_a_difference_stops_the_benchmark(difference):
-    assert require_agreement("work", "the results", 1e-4, 1e-3) == 1e-4
-    with pytest.raises(Disagreement, match="work: the results differ by .*: not timed"):
-        require_agreement("work", "the results", difference, 1e-3)
+    assert require_agreement("workload", "the results", 1e-4, 1e-3) == 1e-4
+    with pytest.raises(Disagreement, match="workload: the results differ by .*: not timed"):
+        require_agreement("workload", "the results", difference, 1e-3)
 
 
-def test_goals():
-    def row(work, ratio, ms=1.0):
-        return Row(work, 1, ms, {} if ratio is None else {"peer": 1.0}, ratio, (1.0, 1.0))
+def test_targets():
+    def row(workload, ratio, ms=1.0):
+        return Measurement(
+            workload, 1, ms, {} if ratio is None else {"peer": 1.0}, ratio, (1.0, 1.0)
+        )
 
     assert verdict(row("step-cae-28", 2.6)) == "met"
     assert verdict(row("step-cae-28", 2.4)) == "missed"
@@ -102,4 +104,4 @@ def test_goals():
     assert verdict(row("start-cold", None, ms=19_000)) == "met"
     assert verdict(row("start-warm", None, ms=1_100)) == "missed"
     assert verdict(row("dense-784x500-blocked", 0.1)) == ""
-    assert str(GOALS["step-dense"]) == "≥ 1.3×"
+    assert str(TARGETS["step-dense"]) == "≥ 1.3×"

@@ -8,14 +8,14 @@ import pytest
 
 from l2ae_bench import command, peers
 from l2ae_bench.command import main
-from l2ae_bench.comparison import Disagreement, Row
+from l2ae_bench.comparison import Disagreement, Measurement
 from l2ae_bench.cuda import kmeans, kmeans_peers, network, network_peers, run
-from l2ae_bench.kmeans import Points
-from l2ae_bench.targets import GOALS, Goal, verdict
+from l2ae_bench.kmeans import SampleSet
+from l2ae_bench.targets import TARGETS, Target, verdict
 from l2ae_kernels.cuda import products
 from l2ae_kernels.cuda.device import NoDevice, emulate
 
-FEW = Points(300, 10, 10, groups=5, noise=0.6)
+FEW = SampleSet(300, 10, 10, groups=5, noise=0.6)
 PIECES = network.pieces(8, 70)
 
 
@@ -23,7 +23,7 @@ PIECES = network.pieces(8, 70)
 def device(monkeypatch, cxx):
     monkeypatch.setattr(network, "CALLS", 2)
     monkeypatch.setattr(kmeans, "ITERATIONS", 4)
-    monkeypatch.setattr(run, "ROUNDS", 1)
+    monkeypatch.setattr(run, "REPEATS", 1)
     monkeypatch.setattr(run, "QUICK", 1)
     return emulate()
 
@@ -35,7 +35,7 @@ def alone(monkeypatch):
 
 def test_rows_of_kmeans(device, alone):
     whole, iteration, bits = kmeans.rows("kmeans", device, 2, 0.0, FEW)
-    assert [r.work for r in (whole, iteration, bits)] == [
+    assert [r.workload for r in (whole, iteration, bits)] == [
         "kmeans-cuda", "kmeans-cuda-iteration", "kmeans-cuda-bits"
     ]  # fmt: skip
     assert {r.threads for r in (whole, iteration, bits)} == {device.properties.name}
@@ -45,7 +45,7 @@ def test_rows_of_kmeans(device, alone):
     assert bits.agreement == 0
 
 
-def test_points_that_do_not_fit_are_streamed(device, alone, monkeypatch):
+def test_samples_that_do_not_fit_are_streamed(device, alone, monkeypatch):
     monkeypatch.setattr(device, "free_memory", lambda: 1000)
     whole, _, bits = kmeans.rows("kmeans", device, 1, 0.0, FEW)
     assert whole.threads == f"{device.properties.name}, streamed"
@@ -81,29 +81,29 @@ def test_other_centers_are_not_timed(device, alone, monkeypatch):
 
 
 def test_runs_that_differ_are_told(device):
-    p = kmeans.problem(FEW, device)
+    p = kmeans.prepare(FEW, device)
     a, b = p.run(3), p.run(3)
     assert kmeans._different(a, b) == 0
     b.centers[0, 0] += 1
     assert kmeans._different(a, b) > 0
 
 
-@pytest.mark.parametrize("work", PIECES)
-def test_a_piece_of_the_network(work, device, alone):
-    row = network.rows(work, PIECES[work], device, 1, 0.0)
-    assert row.work == f"{work}-cuda"
+@pytest.mark.parametrize("workload", PIECES)
+def test_a_piece_of_the_network(workload, device, alone):
+    row = network.rows(workload, PIECES[workload], device, 1, 0.0)
+    assert row.workload == f"{workload}-cuda"
     assert row.threads == device.properties.name
     assert row.peers == {}
     assert 0 < row.agreement < network.ROUNDING
 
 
 @pytest.mark.parametrize("module", ["torch", "jax"])
-@pytest.mark.parametrize("work", PIECES)
-def test_the_peers_of_a_piece_agree(work, module, device, monkeypatch):
+@pytest.mark.parametrize("workload", PIECES)
+def test_the_peers_of_a_piece_agree(workload, module, device, monkeypatch):
     pytest.importorskip(module)
     monkeypatch.setattr(peers, "installed", lambda name: name == module)
-    row = network.rows(work, PIECES[work], device, 1, 0.0)
-    assert set(row.peers) == (set() if (work, module) == ("adam", "jax") else {module})
+    row = network.rows(workload, PIECES[workload], device, 1, 0.0)
+    assert set(row.peers) == (set() if (workload, module) == ("adam", "jax") else {module})
     assert 0 < row.agreement < network.ROUNDING
 
 
@@ -127,29 +127,31 @@ def test_a_wrong_peer_is_not_timed(device, monkeypatch):
         network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
 
 
-def test_the_works_are_those_of_the_goals():
-    on_gpu = [work for work in GOALS if "-cuda" in work]
-    assert {work.split("-cuda")[0] for work in on_gpu} == set(kmeans.WORKS)
+def test_the_workloads_are_those_of_the_targets():
+    on_gpu = [workload for workload in TARGETS if "-cuda" in workload]
+    assert {workload.split("-cuda")[0] for workload in on_gpu} == set(kmeans.WORKLOADS)
     assert list(network.pieces()) == ["dense-784x500", "dense-500x2000", "bottleneck", "adam"]
-    for p in kmeans.WORKS.values():
+    for p in kmeans.WORKLOADS.values():
         x, centers = replace(p, n=2000).make()
         assert (x.shape, centers.shape) == ((2000, p.d), (p.k, p.d))
 
 
 def test_verdicts():
-    row = Row("kmeans-70000x10-k10-cuda", "a GPU", 1.0, {"torch": 5.0, "flash-kmeans": 30.0}, 5.0)
+    row = Measurement(
+        "kmeans-70000x10-k10-cuda", "a GPU", 1.0, {"torch": 5.0, "flash-kmeans": 30.0}, 5.0
+    )
     assert verdict(row) == "met"
     assert verdict(replace(row, ours_ms=2.0)) == "missed"
     assert verdict(replace(row, peers={"torch": 5.0})) == ""
-    bits = Row("kmeans-70000x10-k10-cuda-bits", "a GPU", 1.0, {}, agreement=0.0)
+    bits = Measurement("kmeans-70000x10-k10-cuda-bits", "a GPU", 1.0, {}, agreement=0.0)
     assert verdict(bits) == "met"
     assert verdict(replace(bits, agreement=1e-6)) == "missed"
-    iteration = Row("kmeans-70000x10-k10-cuda-iteration", "a GPU", 0.004, {})
+    iteration = Measurement("kmeans-70000x10-k10-cuda-iteration", "a GPU", 0.004, {})
     assert verdict(iteration) == "met"
     assert verdict(replace(iteration, ours_ms=0.006)) == "missed"
-    assert str(Goal(seconds=5e-6)) == "≤ 5 µs"
-    assert str(Goal(ratio=0.8, peer="copy")) == "≥ 0.8× copy"
-    assert str(Goal(agreement=0)) == "equal bits"
+    assert str(Target(seconds=5e-6)) == "≤ 5 µs"
+    assert str(Target(ratio=0.8, peer="copy")) == "≥ 0.8× copy"
+    assert str(Target(agreement=0)) == "equal bits"
 
 
 # --- the command
@@ -157,26 +159,26 @@ def test_verdicts():
 
 def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "choose_device", lambda name: (device, ""))
-    monkeypatch.setattr(command, "TURN", 0.0)
-    monkeypatch.setattr(kmeans, "WORKS", {"kmeans-few": FEW})
+    monkeypatch.setattr(command, "SECONDS", 0.0)
+    monkeypatch.setattr(kmeans, "WORKLOADS", {"kmeans-few": FEW})
     monkeypatch.setattr(network, "pieces", lambda: PIECES)
     path = tmp_path / "rows.json"
     assert main(["--device", "cuda", "--quick", "--quiet", "--json", str(path)]) == 0
-    rows = [Row.from_dict(values) for values in json.loads(path.read_text())]
-    assert [row.work for row in rows] == [
+    rows = [Measurement.from_dict(values) for values in json.loads(path.read_text())]
+    assert [row.workload for row in rows] == [
         "kmeans-few-cuda", "kmeans-few-cuda-iteration", "kmeans-few-cuda-bits",
-        *(f"{work}-cuda" for work in PIECES),
+        *(f"{workload}-cuda" for workload in PIECES),
     ]  # fmt: skip
     shown = capsys.readouterr()
-    assert all(row.work in shown.out for row in rows)
+    assert all(row.workload in shown.out for row in rows)
     assert "not installed: torch, jax, flash-kmeans, flashlib" in shown.err
 
 
-def test_points_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):
+def test_samples_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):
     huge = replace(FEW, n=10**12)
-    monkeypatch.setattr(kmeans, "WORKS", {"kmeans-huge": huge, "kmeans-few": FEW})
-    rows = list(run.rows("kmeans", device, progress=False, turn=0.0))
-    assert {row.work.split("-cuda")[0] for row in rows} == {"kmeans-few"}
+    monkeypatch.setattr(kmeans, "WORKLOADS", {"kmeans-huge": huge, "kmeans-few": FEW})
+    rows = list(run.rows("kmeans", device, progress=False, seconds=0.0))
+    assert {row.workload.split("-cuda")[0] for row in rows} == {"kmeans-few"}
     assert "kmeans-huge is left out" in capsys.readouterr().err
 
 

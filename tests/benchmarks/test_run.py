@@ -6,8 +6,8 @@ import pytest
 
 from l2ae_bench import command, kmeans, operations, peak, peers, steps, tables
 from l2ae_bench.command import main
-from l2ae_bench.comparison import OURS, Contest
-from l2ae_bench.kmeans import Points
+from l2ae_bench.comparison import OURS, Comparison
+from l2ae_bench.kmeans import SampleSet
 from l2ae_bench.machine import OTHER_KERNELS
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, get_threads
@@ -15,16 +15,18 @@ from l2ae_kernels.cpu.threads import MOST, get_threads
 
 @pytest.fixture(autouse=True)
 def instant(monkeypatch):
-    """Turns of no length, and works that take no time to prepare."""
-    monkeypatch.setattr(command, "TURN", 0.0)
-    monkeypatch.setattr(command, "OPERATION_TURN", 0.0)
+    """Repeats of no length, and workloads that take no time to prepare."""
+    monkeypatch.setattr(command, "SECONDS", 0.0)
+    monkeypatch.setattr(command, "OPERATION_SECONDS", 0.0)
     seen = []
 
-    def contest(work):
-        return Contest({OURS: lambda: seen.append(get_threads()), "torch": lambda: None}, 1e-6)
+    def comparison(workload):
+        return Comparison({OURS: lambda: seen.append(get_threads()), "torch": lambda: None}, 1e-6)
 
-    monkeypatch.setattr(steps, "contest", contest)
-    monkeypatch.setattr(kmeans, "POINTS", {"kmeans-small": Points(500, 4, 3, groups=3, noise=0.6)})
+    monkeypatch.setattr(steps, "comparison", comparison)
+    monkeypatch.setattr(
+        kmeans, "WORKLOADS", {"kmeans-small": SampleSet(500, 4, 3, groups=3, noise=0.6)}
+    )
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     monkeypatch.setattr(peak, "SIDE", 8)
     return seen
@@ -34,16 +36,16 @@ def test_rows_are_printed_and_written(instant, tmp_path, capsys):
     path = tmp_path / "rows.json"
     assert main(["step", "--quick", "--quiet", "--json", str(path)]) == 0
     rows = json.loads(path.read_text())
-    assert [(row["work"], row["threads"]) for row in rows] == [
-        (work, threads)
-        for work in ("step-cae-28", "step-cae-16", "step-dense")
+    assert [(row["workload"], row["threads"]) for row in rows] == [
+        (workload, threads)
+        for workload in ("step-cae-28", "step-cae-16", "step-dense")
         for threads in sorted({1, MOST})
     ]
     assert set(instant) == {1, MOST}
     shown = capsys.readouterr()
     assert "torch is not installed" in shown.err
-    assert all(row["work"] in shown.out for row in rows)
-    assert list(rows[0]) == ["work", "threads", "ours_ms", "peers", "ratio_best_peer",
+    assert all(row["workload"] in shown.out for row in rows)
+    assert list(rows[0]) == ["workload", "threads", "ours_ms", "peers", "ratio_best_peer",
                              "ratio_spread", "agreement"]  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
         arguments = ["kmeans", "operations", "--threads", "1", "--vectors", "none", "--json"]
         assert main([*arguments, str(path), "--quick", "--quiet"]) == 0
     rows = json.loads(path.read_text())
-    assert [row["work"] for row in rows] == [
+    assert [row["workload"] for row in rows] == [
         "kmeans-small", "gflop-sgemm", "leaky_relu-14x14x32-blocked"
     ]  # fmt: skip
     assert set(rows[0]["peers"]) == {"sklearn-lloyd", "sklearn-elkan"}
@@ -82,7 +84,7 @@ def test_a_wrong_command_line_names_the_argument(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_tables_are_not_made_beside_handicapped_peers(monkeypatch, capsys):
+def test_tables_are_not_made_where_a_peer_is_slowed_down(monkeypatch, capsys):
     """OPENBLAS_CORETYPE=Haswell halves the speed of NumPy's products on AVX-512."""
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     assert main(["kmeans", "--tables"]) == 2
@@ -103,14 +105,14 @@ def test_tables_are_written(monkeypatch, tmp_path):
 
 @pytest.mark.slow  # seconds until the command times something
 def test_ctrl_c_shows_what_there_is_and_writes_nothing(monkeypatch, tmp_path, capsys):
-    right = steps.contest
+    right = steps.comparison
 
-    def interrupted(work):
-        if work == "step-dense":
+    def interrupted(workload):
+        if workload == "step-dense":
             raise KeyboardInterrupt
-        return right(work)
+        return right(workload)
 
-    monkeypatch.setattr(steps, "contest", interrupted)
+    monkeypatch.setattr(steps, "comparison", interrupted)
     path = tmp_path / "rows.json"
     assert main(["step", "--quiet", "--json", str(path)]) == 130
     assert not path.exists()

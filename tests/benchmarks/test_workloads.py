@@ -1,4 +1,4 @@
-"""What is timed was found right before; a wrong side is not timed."""
+"""Results are compared before anything is timed; a wrong contender is not timed."""
 
 import sys
 from dataclasses import replace
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from l2ae_bench import kmeans, operations, peak, peers, start, steps
-from l2ae_bench.comparison import OURS, Disagreement, compete
-from l2ae_bench.kmeans import Points
+from l2ae_bench.comparison import OURS, Disagreement, compare
+from l2ae_bench.kmeans import SampleSet
 from l2ae_core.networks import Architecture, build
 from l2ae_core.training.step import make_step
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
 from l2ae_kernels.operations import IMPLEMENTATIONS, Implementation
 from l2ae_kernels.reference import dense
 
-FEW = Points(3000, 10, 5, groups=5, noise=0.6)
+FEW = SampleSet(3000, 10, 5, groups=5, noise=0.6)
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def no_torch(monkeypatch):
 
 
 def test_without_torch_ours_stands_alone(small, no_torch):
-    contest = steps.contest("step-cae-28")
-    assert list(contest.sides) == [OURS]
-    row = compete("step-cae-28", 1, contest, 2, turn=0.001)
+    comparison = steps.comparison("step-cae-28")
+    assert list(comparison.contenders) == [OURS]
+    row = compare("step-cae-28", 1, comparison, 2, seconds=0.001)
     assert (row.peers, row.ratio_best_peer) == ({}, None)
     assert row.ours_ms > 0
     assert "torch is not installed" in peers.missing_peer("step")
@@ -50,9 +50,9 @@ def test_without_torch_ours_stands_alone(small, no_torch):
 def test_torch_agrees_and_its_steps_too(network, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(steps, "BATCH", 16)
-    contest = steps.contest(network)
-    assert list(contest.sides) == [OURS, "torch", "torch-jit"]
-    assert 0 < contest.agreement < steps.tolerance(network)
+    comparison = steps.comparison(network)
+    assert list(comparison.contenders) == [OURS, "torch", "torch-jit"]
+    assert 0 < comparison.agreement < steps.tolerance(network)
 
 
 def test_a_wrong_gradient_is_not_timed(small, monkeypatch):
@@ -72,18 +72,18 @@ def test_a_wrong_gradient_is_not_timed(small, monkeypatch):
     monkeypatch.setattr(steps, "make_step", wrong)
     monkeypatch.setattr(steps, "GRADIENTS", 1e-4)
     with pytest.raises(Disagreement, match=r"step-cae-28, torch: the gradients of decoder.3.b"):
-        steps.contest("step-cae-28")
+        steps.comparison("step-cae-28")
 
 
 def test_gradients_are_compared_array_by_array():
     rng = np.random.default_rng(0)
     right = {"a": rng.random((3, 4)), "b": 1e-6 * rng.random(5)}
-    assert steps.compare_gradients("work", right, right) == 0
+    assert steps.compare_gradients("workload", right, right) == 0
     wrong = right | {"b": right["b"] * 1.001}  # 1e-9 in absolute terms
-    with pytest.raises(Disagreement, match="work: the gradients of b differ by 1.0e-03"):
-        steps.compare_gradients("work", wrong, right)
-    with pytest.raises(Disagreement, match="work: the gradient of b is zero"):
-        steps.compare_gradients("work", right, right | {"b": 0 * right["b"]})
+    with pytest.raises(Disagreement, match="workload: the gradients of b differ by 1.0e-03"):
+        steps.compare_gradients("workload", wrong, right)
+    with pytest.raises(Disagreement, match="workload: the gradient of b is zero"):
+        steps.compare_gradients("workload", right, right | {"b": 0 * right["b"]})
 
 
 def test_images_are_clear_of_every_kink():
@@ -99,29 +99,31 @@ def test_images_are_clear_of_every_kink():
 
 
 def test_kmeans_agrees_with_scikit_learn(no_torch):
-    contest = kmeans.contest("kmeans", 1, FEW)
-    assert list(contest.sides) == [OURS, "sklearn-lloyd", "sklearn-elkan"]
-    assert contest.agreement < kmeans.INERTIA
-    assert contest.sides[OURS]() == pytest.approx(contest.sides["sklearn-lloyd"](), rel=1e-4)
+    comparison = kmeans.comparison("kmeans", 1, FEW)
+    assert list(comparison.contenders) == [OURS, "sklearn-lloyd", "sklearn-elkan"]
+    assert comparison.agreement < kmeans.INERTIA
+    assert comparison.contenders[OURS]() == pytest.approx(
+        comparison.contenders["sklearn-lloyd"](), rel=1e-4
+    )
 
 
 def test_kmeans_agrees_with_faiss():
     pytest.importorskip("faiss")
-    contest = kmeans.contest("kmeans", 1, FEW)
-    assert "faiss" in contest.sides
+    comparison = kmeans.comparison("kmeans", 1, FEW)
+    assert "faiss" in comparison.contenders
 
 
 def test_another_inertia_is_not_timed(no_torch, monkeypatch):
     right = kmeans._sklearn_inertia
     monkeypatch.setattr(kmeans, "_sklearn_inertia", lambda *a: 1.01 * right(*a))
     with pytest.raises(Disagreement, match="kmeans, sklearn-lloyd: the inertias differ by 1.0e-02"):
-        kmeans.contest("kmeans", 1, FEW)
+        kmeans.comparison("kmeans", 1, FEW)
 
 
-@pytest.mark.parametrize("work", kmeans.POINTS)
-def test_points(work):
+@pytest.mark.parametrize("workload", kmeans.WORKLOADS)
+def test_samples(workload):
     """Data as they are described, and iterations that are not cut short by convergence."""
-    p = replace(kmeans.POINTS[work], n=2000)
+    p = replace(kmeans.WORKLOADS[workload], n=2000)
     x, centers = p.make()
     assert x.shape == (2000, p.d)
     assert centers.shape == (p.k, p.d)
@@ -141,8 +143,8 @@ def test_every_operation_of_the_table_has_a_case():
 
 def test_every_rung_of_every_case_is_verified(monkeypatch):
     monkeypatch.setattr(operations, "BATCH", 3)
-    monkeypatch.setattr(operations, "POINTS", {"70x10-k10": (70, 10, 10)})
-    rungs = {case.work: case.rungs() for case in operations.cases()}
+    monkeypatch.setattr(operations, "SAMPLES", {"70x10-k10": (70, 10, 10)})
+    rungs = {case.workload: case.rungs() for case in operations.cases()}
     for case in operations.cases():
         assert all(case.verified(rung) < operations.ROUNDING for rung in case.rungs())
     assert "restarts-70x10-k10" in rungs
@@ -152,9 +154,9 @@ def test_every_rung_of_every_case_is_verified(monkeypatch):
 
 
 def test_rows_of_an_operation():
-    case = next(case for case in operations.cases() if case.work == "dense-784x500")
+    case = next(case for case in operations.cases() if case.workload == "dense-784x500")
     rows = operations.rows(case, 1, 2, 0.001, lambda: None)
-    assert [row.work for row in rows] == [f"dense-784x500-{r}" for r in case.rungs()[1:]]
+    assert [row.workload for row in rows] == [f"dense-784x500-{r}" for r in case.rungs()[1:]]
     for row, rungs in zip(rows, (case.rungs()[:i] for i in range(1, 9)), strict=False):
         assert list(row.peers) == [*rungs, "sgemm"]
         assert row.agreement < operations.ROUNDING
@@ -174,9 +176,9 @@ def test_a_wrong_rung_is_not_timed(operation, monkeypatch):
         IMPLEMENTATIONS[operation], "wrong", Implementation("reference.dense:wrong")
     )
     monkeypatch.setattr(dense, "wrong", wrong, raising=False)
-    monkeypatch.setattr(operations, "POINTS", {"700x10-k10": (700, 10, 10)})
+    monkeypatch.setattr(operations, "SAMPLES", {"700x10-k10": (700, 10, 10)})
     case = next(case for case in operations.cases() if case.operation == operation)
-    with pytest.raises(Disagreement, match=f"{case.work}-wrong: the rung and the reference"):
+    with pytest.raises(Disagreement, match=f"{case.workload}-wrong: the rung and the reference"):
         operations.rows(case, 1, 1, 0.0, lambda: None)
     assert case.verified("reference") == 0  # arrays that a rung changes are put back
 
@@ -190,7 +192,7 @@ def test_the_peak_loop_makes_its_steps(monkeypatch):
     peak.fma_loop.__wrapped__(vectors)(out.ctypes.data, 3, 4)
     chains = np.repeat(np.arange(peak.CHAINS), vectors.lanes)
     np.testing.assert_array_equal(out, ((chains + 1) / 2 + 1) / 2)
-    assert list(peak.sides()) == ["gflop-fma", "gflop-sgemm"]
+    assert list(peak.contenders()) == ["gflop-fma", "gflop-sgemm"]
 
 
 def test_start_measures_a_process(monkeypatch, tmp_path):
@@ -201,7 +203,7 @@ def test_start_measures_a_process(monkeypatch, tmp_path):
         "print(json.dumps({'step': 0.25, 'import': 0.5, 'done': time.time()}))"
     )))  # fmt: skip
     ticks = []
-    rows = {row.work: row for row in start.rows(1, lambda: ticks.append(1))}
+    rows = {row.workload: row for row in start.rows(1, lambda: ticks.append(1))}
     assert list(rows) == ["start-cold", "start-cold-with-import", "start-warm",
                           "start-warm-with-import"]  # fmt: skip
     assert rows["start-cold"].ours_ms == 250

@@ -1,8 +1,8 @@
 """k-means on a device: whole runs, an iteration of them, and equal runs.
 
-    NAME-cuda            as many updates from given centers as in `points.py`, and an assignment
-    NAME-cuda-iteration  (seconds of that − seconds of one update) / (updates − 1), for every side:
-                         what a call costs once falls out
+    NAME-cuda            as many updates from given centers as in `../kmeans.py`, and an assignment
+    NAME-cuda-iteration  (seconds of that − seconds of one update) / (updates − 1):
+                         what a call costs once cancels
     NAME-cuda-bits       ours alone; its agreement is the share of bytes of the centers and labels
                          that differ between two runs
 
@@ -16,9 +16,10 @@ from functools import partial
 
 import numpy as np
 
-from l2ae_bench.comparison import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_bench.cuda.kmeans_peers import runs
-from l2ae_bench.kmeans import INERTIA, ITERATIONS, POINTS, Points
+from l2ae_bench.kmeans import INERTIA, ITERATIONS, SampleSet
+from l2ae_bench.kmeans import WORKLOADS as ON_CPU
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, to_host
@@ -26,16 +27,16 @@ from l2ae_kernels.cuda.device import Device
 
 BANDWIDTH = 1 << 30  # bytes of x from which on an iteration is measured beside a copy
 ONCE = ", one update"
-WORKS = {
-    "kmeans-70000x10-k10": POINTS["kmeans-70000x10-k10"],
-    "kmeans-1000000x128-k1024": Points(1_000_000, 128, 1024, groups=1024, noise=0.1),
-    "kmeans-100000000x10-k10": Points(100_000_000, 10, 10, groups=10, noise=0.3),
+WORKLOADS = {
+    "kmeans-70000x10-k10": ON_CPU["kmeans-70000x10-k10"],
+    "kmeans-1000000x128-k1024": SampleSet(1_000_000, 128, 1024, groups=1024, noise=0.1),
+    "kmeans-100000000x10-k10": SampleSet(100_000_000, 10, 10, groups=10, noise=0.3),
 }
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Points of the host and of a device (or streamed through it), and where they start."""
+class Workload:
+    """Samples of the host and of a device (or streamed through it), and the first centers."""
 
     host: Array
     x: Array
@@ -56,45 +57,45 @@ class Problem:
         return float(to_host(distances).sum(dtype=np.float64))
 
 
-def problem(points: Points, device: Device) -> Problem:
-    """Make the points, and move them to the device if half of its free memory holds them."""
-    host, centers = points.make()
+def prepare(samples: SampleSet, device: Device) -> Workload:
+    """Make the samples, and move them to the device if half of its free memory holds them."""
+    host, centers = samples.make()
     resident = 2 * host.nbytes < device.free_memory()
     x = device.to_device(host) if resident else device.stream(host)
-    return Problem(host, x, centers, device, resident)
+    return Workload(host, x, centers, device, resident)
 
 
 def rows(
-    work: str,
+    workload: str,
     device: Device,
-    rounds: int,
-    turn: float,
-    points: Points | None = None,
+    repeats: int,
+    seconds: float,
+    samples: SampleSet | None = None,
     done: Callable[[], object] = lambda: None,
-) -> list[Row]:
-    """Return the rows of one work, after all sides were found to reach our inertia."""
-    p = problem(WORKS[work] if points is None else points, device)
+) -> list[Measurement]:
+    """Return the rows of one workload, after all contenders were found to reach our inertia."""
+    p = prepare(WORKLOADS[workload] if samples is None else samples, device)
     most = p.run(ITERATIONS).n_iter
-    iterations = most if most == ITERATIONS else max(2, most - 1)  # nobody has converged
+    iterations = most if most == ITERATIONS else max(2, most - 1)  # none has converged
     peers = runs(p.host, p.centers, "cpu" if device.emulated else "cuda", p.resident)
     first = p.run(iterations)
     expected = p.inertia(to_host(first.centers))
     agreement = max(
         (
-            require_agreement(f"{work}, {name}", "the inertias",
+            require_agreement(f"{workload}, {name}", "the inertias",
                               abs(p.inertia(run(iterations)) - expected) / expected, INERTIA)
             for name, run in peers.items()
         ),
         default=None,
     )  # fmt: skip
-    sides: dict[str, Side] = {}
+    contenders: dict[str, Contender] = {}
     for name, run in {OURS: p.run, **peers}.items():
-        sides[name] = partial(run, iterations)
-        sides[name + ONCE] = partial(run, 1)
+        contenders[name] = partial(run, iterations)
+        contenders[name + ONCE] = partial(run, 1)
     copy = p.resident and p.host.nbytes >= BANDWIDTH
     if copy:
-        sides["copy"] = _copy(p)
-    times = take_turns(sides, rounds, device.properties.name, turn=turn, done=done)
+        contenders["copy"] = _copy(p)
+    times = measure(contenders, repeats, device.properties.name, seconds=seconds, done=done)
     whole = {name: t for name, t in times.items() if not name.endswith(ONCE) and name != "copy"}
     single = {
         name: [max(a - b, 1e-9) / (iterations - 1)
@@ -104,13 +105,13 @@ def rows(
     where = device.properties.name + ("" if p.resident else ", streamed")
     bits = _different(first, p.run(iterations))
     return [
-        make_row(f"{work}-cuda", where, whole, agreement),
-        make_row(f"{work}-cuda-iteration", where, single, agreement),
-        make_row(f"{work}-cuda-bits", where, {OURS: whole[OURS]}, bits),
+        make_row(f"{workload}-cuda", where, whole, agreement),
+        make_row(f"{workload}-cuda-iteration", where, single, agreement),
+        make_row(f"{workload}-cuda-bits", where, {OURS: whole[OURS]}, bits),
     ]
 
 
-def _copy(p: Problem) -> Side:
+def _copy(p: Workload) -> Contender:
     """Copy half of x to other memory of the device: as many bytes move as x has."""
     half = p.x[: len(p.x) // 2]
     other = p.device.empty(half.shape, half.dtype)

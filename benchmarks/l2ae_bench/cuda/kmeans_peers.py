@@ -1,7 +1,7 @@
 """Lloyd's iteration as the users of PyTorch, JAX, flash-kmeans and flashlib have it.
 
 A peer is a call that makes a number of updates from given centers and returns the centers, of the
-host. Ours ends on an assignment to them, which most peers leave out; nobody is charged for it.
+host. Ours ends on an assignment to them, which most peers leave out.
 """
 
 from collections.abc import Callable
@@ -50,15 +50,15 @@ def _torch(x: Array, centers: Array, on: str) -> dict[str, Run]:
     torch = peers.load("torch")
     from l2ae_bench.cuda.torch_calls import variants, wait
 
-    points = torch.from_numpy(x).to(on)
+    samples = torch.from_numpy(x).to(on)
     start = torch.from_numpy(centers).to(on)
     moving = start.clone()
-    ones = torch.ones(len(points), device=on)
+    ones = torch.ones(len(samples), device=on)
 
     def update(c: Any) -> Any:
-        distances = (c * c).sum(1) - 2 * points @ c.T
+        distances = (c * c).sum(1) - 2 * samples @ c.T
         labels = distances.argmin(1)
-        sums = torch.zeros_like(c).index_add_(0, labels, points)
+        sums = torch.zeros_like(c).index_add_(0, labels, samples)
         counts = torch.zeros(len(c), device=on).index_add_(0, labels, ones)
         return torch.where(counts[:, None] > 0, sums / counts[:, None].clamp(min=1), c)
 
@@ -80,12 +80,12 @@ def _torch(x: Array, centers: Array, on: str) -> dict[str, Run]:
 def _jax(x: Array, centers: Array) -> Run:
     jax = peers.load("jax")
     jnp = jax.numpy
-    points, start = jax.device_put(x), jax.device_put(centers)
+    samples, start = jax.device_put(x), jax.device_put(centers)
 
     def update(_: int, c: Any) -> Any:
-        labels = ((c * c).sum(1) - 2 * jnp.matmul(points, c.T, precision="highest")).argmin(1)
-        sums = jax.ops.segment_sum(points, labels, len(c))
-        counts = jax.ops.segment_sum(jnp.ones(len(points)), labels, len(c))
+        labels = ((c * c).sum(1) - 2 * jnp.matmul(samples, c.T, precision="highest")).argmin(1)
+        sums = jax.ops.segment_sum(samples, labels, len(c))
+        counts = jax.ops.segment_sum(jnp.ones(len(samples)), labels, len(c))
         return jnp.where(counts[:, None] > 0, sums / jnp.maximum(counts, 1)[:, None], c)
 
     loop = jax.jit(lambda c, iterations: jax.lax.fori_loop(0, iterations, update, c))
@@ -97,11 +97,11 @@ def _flash(name: str, x: Array, centers: Array) -> Run:
     module = peers.load({"flash-kmeans": "flash_kmeans", "flashlib": "flashlib.primitives.kmeans"}[
         name
     ])  # fmt: skip
-    points, start = (torch.from_numpy(a[None]).to("cuda") for a in (x, centers))
+    samples, start = (torch.from_numpy(a[None]).to("cuda") for a in (x, centers))
 
     def run(iterations: int) -> Array:
         found = module.batch_kmeans_Euclid(
-            points, len(centers), max_iters=iterations, tol=0.0, init_centroids=start.clone()
+            samples, len(centers), max_iters=iterations, tol=0.0, init_centroids=start.clone()
         )
         torch.cuda.synchronize()
         moved: Array = found[1][0].cpu().numpy()

@@ -4,8 +4,8 @@
     bottleneck    y = relu(l2(x W1 + b1) W2 + b2), dx and gradients   1152 → 10 → 1152
     adam          one step of the 275,979 parameters of the network for 28×28
 
-Batch 256, float32. Ours and the peers' results are compared with NumPy's in float64 first. A side
-makes CALLS calls and waits once, for these take microseconds; the rows are of one call.
+Batch 256, float32. Ours and the peers' results are compared with NumPy's in float64 first. A
+contender makes CALLS calls and waits once, for these take microseconds; times are of one call.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2ae_bench.comparison import OURS, Row, Side, make_row, require_agreement, take_turns
+from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_bench.cuda import network_peers
 from l2ae_bench.operations import BATCH, CAE_PARAMETERS, ROUNDING
 from l2ae_core.layers import Dense, L2Normalize, ReLU, Sequential
@@ -42,40 +42,40 @@ class Piece:
 
 
 def pieces(batch: int = BATCH, parameters: int = CAE_PARAMETERS) -> dict[str, Piece]:
-    """Return every work; smaller ones for tests."""
+    """Return every workload; smaller ones for tests."""
     small = batch < BATCH
     shapes = [(7, 5)] if small else [(784, 500), (500, 2000)]
     found = {f"dense-{I}x{O}": _dense(batch, I, O) for I, O in shapes}
-    side = 12 if small else 1152
-    found["bottleneck"] = _bottleneck(batch, side, 10)
+    width = 12 if small else 1152
+    found["bottleneck"] = _bottleneck(batch, width, 10)
     found["adam"] = _adam(parameters)
     return found
 
 
 def rows(
-    work: str,
+    workload: str,
     piece: Piece,
     device: Device,
-    rounds: int,
-    turn: float,
+    repeats: int,
+    seconds: float,
     done: Callable[[], object] = lambda: None,
-) -> Row:
-    """Return the row of a piece, after all sides were found to compute what NumPy does."""
+) -> Measurement:
+    """Return the row of a piece, after all contenders were found to compute what NumPy does."""
     on = "cpu" if device.emulated else "cuda"
     ours = piece.ours(device, piece.inputs)
     calls = network_peers.calls(piece.kind, piece.inputs, on)
     expected = piece.expected({name: a.astype(np.float64) for name, a in piece.inputs.items()})
     found = {name: call() for name, (call, _) in calls.items()}
     found[OURS] = {name: device.to_host(a) for name, a in ours().items()}
-    agreement = max(_agree(f"{work}, {name}", a, expected) for name, a in found.items())
-    sides: dict[str, Side] = {OURS: _often(ours, lambda _: device.synchronize())}
-    sides |= {name: _often(call, wait) for name, (call, wait) in calls.items()}
-    times = take_turns(sides, rounds, device.properties.name, turn=turn, done=done)
+    agreement = max(_agree(f"{workload}, {name}", a, expected) for name, a in found.items())
+    contenders: dict[str, Contender] = {OURS: _often(ours, lambda _: device.synchronize())}
+    contenders |= {name: _often(call, wait) for name, (call, wait) in calls.items()}
+    times = measure(contenders, repeats, device.properties.name, seconds=seconds, done=done)
     single = {name: [seconds / CALLS for seconds in t] for name, t in times.items()}
-    return make_row(f"{work}-cuda", device.properties.name, single, agreement)
+    return make_row(f"{workload}-cuda", device.properties.name, single, agreement)
 
 
-def _often(call: Call, wait: Callable[[Arrays], object]) -> Side:
+def _often(call: Call, wait: Callable[[Arrays], object]) -> Contender:
     """Make CALLS calls, and wait for the last."""
 
     def often() -> None:
@@ -86,11 +86,11 @@ def _often(call: Call, wait: Callable[[Arrays], object]) -> Side:
     return often
 
 
-def _agree(work: str, found: Arrays, expected: Arrays) -> float:
+def _agree(workload: str, found: Arrays, expected: Arrays) -> float:
     """Return the largest difference, each relative to the largest entry of its array."""
     return max(
         require_agreement(
-            work, name, float(np.abs(found[name] - right).max() / np.abs(right).max()), ROUNDING
+            workload, name, float(np.abs(found[name] - right).max() / np.abs(right).max()), ROUNDING
         )
         for name, right in expected.items()
     )

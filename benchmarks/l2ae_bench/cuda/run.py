@@ -1,4 +1,4 @@
-"""The works of a GPU, and the rows of a part of `run.py --device cuda`."""
+"""The workloads of a GPU, and the rows of a part of `run.py --device cuda`."""
 
 import os
 import sys
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 
 from l2ae_bench import peers
-from l2ae_bench.comparison import TURN, Row
+from l2ae_bench.comparison import SECONDS, Measurement
 from l2ae_bench.cuda import kmeans, network
 from l2ae_bench.cuda.kmeans_peers import PACKAGES
-from l2ae_bench.kmeans import Points
+from l2ae_bench.kmeans import SampleSet
 from l2ae_kernels.cuda.device import Device
 
 PARTS = ("kmeans", "operations")
-ROUNDS, QUICK = 7, 3
+REPEATS, QUICK = 7, 3
 
 
 def missing() -> str:
@@ -23,29 +23,36 @@ def missing() -> str:
     return f"not installed: {', '.join(names)}; the others stand beside ours" if names else ""
 
 
-def fits(points: Points) -> bool:
-    """Whether the host has the memory to make the points: five times what they take."""
+def fits(samples: SampleSet) -> bool:
+    """Whether the host has the memory to make the samples: five times what they take."""
     if not hasattr(os, "sysconf"):
         return True  # Windows does not say
-    return 20 * points.n * points.d < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return 20 * samples.n * samples.d < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def rows(
-    part: str, device: Device, *, quick: bool = False, progress: bool = True, turn: float = TURN
-) -> Iterator[Row]:
-    """Yield the rows of one part; --quick leaves the largest points out."""
-    rounds = QUICK if quick else ROUNDS
-    works: Sequence[str] = list(kmeans.WORKS)[: 1 if quick else None]
+    part: str,
+    device: Device,
+    *,
+    quick: bool = False,
+    progress: bool = True,
+    seconds: float = SECONDS,
+) -> Iterator[Measurement]:
+    """Yield the rows of one part; --quick leaves the largest samples out."""
+    repeats = QUICK if quick else REPEATS
+    workloads: Sequence[str] = list(kmeans.WORKLOADS)[: 1 if quick else None]
     pieces = network.pieces() if part == "operations" else {}
-    works = list(pieces) if part == "operations" else works
-    with tqdm(total=len(works) * rounds, desc=f"bench {part}", disable=not progress,
+    workloads = list(pieces) if part == "operations" else workloads
+    with tqdm(total=len(workloads) * repeats, desc=f"bench {part}", disable=not progress,
               leave=False) as bar:  # fmt: skip
-        for work in works:
-            bar.set_postfix_str(work)
-            if part == "kmeans" and not fits(kmeans.WORKS[work]):
-                tqdm.write(f"{work} is left out: the host has too little memory", file=sys.stderr)
+        for workload in workloads:
+            bar.set_postfix_str(workload)
+            if part == "kmeans" and not fits(kmeans.WORKLOADS[workload]):
+                tqdm.write(
+                    f"{workload} is left out: the host has too little memory", file=sys.stderr
+                )
                 continue
             if part == "operations":
-                yield network.rows(work, pieces[work], device, rounds, turn, bar.update)
+                yield network.rows(workload, pieces[workload], device, repeats, seconds, bar.update)
             else:
-                yield from kmeans.rows(work, device, rounds, turn, done=bar.update)
+                yield from kmeans.rows(workload, device, repeats, seconds, done=bar.update)

@@ -31,7 +31,7 @@ from l2ae_kernels.cuda.text import SOURCE, Defines, options, read_source
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 
 
-class Module(NamedTuple):
+class Variant(NamedTuple):
     """A file with its defines, and the registers that each kernel of it may take."""
 
     file_name: str
@@ -45,21 +45,21 @@ class Module(NamedTuple):
         return f"{self.file_name} {defines}".strip()
 
 
-# Budgets hold on every architecture; a module without D is what the one with D has besides.
+# Budgets hold on every architecture; a variant without D is what the one with D has besides.
 KMEANS = [
-    Module("assign.cu", {"D": 10, "K": 10}, {"assign_short": 40, "assign_tiled": 96}),
-    Module("assign.cu", {"D": 32}, {"assign_short": 64, "assign_tiled": 96}),
-    Module("assign.cu", {"REAL": "double", "D": 16}, {"assign_short": 64, "assign_tiled": 160}),
-    Module("lloyd.cu", {"D": 10, "K": 10}, {"lloyd_short": 64, "lloyd_tiled": 144}),
-    Module("lloyd.cu", {"D": 32}, {"lloyd_short": 88, "lloyd_apply_assignment": 48}),
-    Module("lloyd.cu", {"REAL": "double", "D": 16}, {"lloyd_short": 88, "lloyd_tiled": 168}),
-    Module("resident.cu", {"D": 10, "K": 10}, {"lloyd_resident": 96}),
-    Module("resident.cu", {"D": 32}, {"lloyd_resident": 104}),
-    Module("resident.cu", {"REAL": "double", "D": 16}, {"lloyd_resident": 112}),
-    Module("init.cu", {}, {"init_min_sq_distances": 96, "init_choose": 64, "init_draw": 64}),
-    Module("init.cu", {"REAL": "double"}, {"init_min_sq_distances": 160}),
-    Module("max_abs.cu", {}, {"max_abs": 40}),
-    Module("tensor.cu", {}, {"assign_tensor": 168, "label_distances": 56, "center_norms": 40}),
+    Variant("assign.cu", {"D": 10, "K": 10}, {"assign_short": 40, "assign_tiled": 96}),
+    Variant("assign.cu", {"D": 32}, {"assign_short": 64, "assign_tiled": 96}),
+    Variant("assign.cu", {"REAL": "double", "D": 16}, {"assign_short": 64, "assign_tiled": 160}),
+    Variant("lloyd.cu", {"D": 10, "K": 10}, {"lloyd_short": 64, "lloyd_tiled": 144}),
+    Variant("lloyd.cu", {"D": 32}, {"lloyd_short": 88, "lloyd_apply_assignment": 48}),
+    Variant("lloyd.cu", {"REAL": "double", "D": 16}, {"lloyd_short": 88, "lloyd_tiled": 168}),
+    Variant("resident.cu", {"D": 10, "K": 10}, {"lloyd_resident": 96}),
+    Variant("resident.cu", {"D": 32}, {"lloyd_resident": 104}),
+    Variant("resident.cu", {"REAL": "double", "D": 16}, {"lloyd_resident": 112}),
+    Variant("init.cu", {}, {"init_min_sq_distances": 96, "init_choose": 64, "init_draw": 64}),
+    Variant("init.cu", {"REAL": "double"}, {"init_min_sq_distances": 160}),
+    Variant("max_abs.cu", {}, {"max_abs": 40}),
+    Variant("tensor.cu", {}, {"assign_tensor": 168, "label_distances": 56, "center_norms": 40}),
 ]
 
 # 64 K registers are shared by the threads of a multiprocessor. 128 leave four blocks of 128 threads
@@ -75,22 +75,22 @@ BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
 
 
-def _product(kernel: str, defines: Defines, budget: int) -> list[Module]:
+def _product(kernel: str, defines: Defines, budget: int) -> list[Variant]:
     return [
-        Module(f"{kernel}.cu", {**defines, "A_BY_DEPTH": a, "B_BY_DEPTH": b}, {kernel: budget})
+        Variant(f"{kernel}.cu", {**defines, "A_BY_DEPTH": a, "B_BY_DEPTH": b}, {kernel: budget})
         for a, b in ORDERS
     ]
 
 
-def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) -> list[Module]:
-    """The modules of one data type, with the budgets of a product and of the bottleneck."""
+def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) -> list[Variant]:
+    """The variants of one data type, with the budgets of a product and of the bottleneck."""
     return [
         *(
-            Module(file, {"REAL": real}, dict.fromkeys(kernels, MEMORY_BOUND))
+            Variant(file, {"REAL": real}, dict.fromkeys(kernels, MEMORY_BOUND))
             for file, kernels in SMALL.items()
         ),
         *(
-            Module(
+            Variant(
                 "bottleneck.cu", {"REAL": real, "LATENT": D}, dict.fromkeys(BOTTLENECK, bottleneck)
             )
             for D in latent
@@ -131,14 +131,14 @@ def find_compiler() -> str:
     return "nvrtc"
 
 
-def compile_module(module: Module, architecture: str, compiler: str) -> dict[str, Usage]:
-    """Compile a module and return what each of its kernels takes.
+def compile_variant(variant: Variant, architecture: str, compiler: str) -> dict[str, Usage]:
+    """Compile a variant and return what each of its kernels takes.
 
     RuntimeError with the compiler's words for an error or a warning.
     """
-    log = (_nvrtc if compiler == "nvrtc" else _nvcc)(module, architecture)
+    log = (_nvrtc if compiler == "nvrtc" else _nvcc)(variant, architecture)
     if re.search(r"\bwarning\b", log):
-        raise RuntimeError(f"{module.name} for {architecture}: {log}")
+        raise RuntimeError(f"{variant.name} for {architecture}: {log}")
     return read_usage(log)
 
 
@@ -153,33 +153,33 @@ def read_usage(log: str) -> dict[str, Usage]:
     return found
 
 
-def _nvrtc(module: Module, architecture: str) -> str:
+def _nvrtc(variant: Variant, architecture: str) -> str:
     from cuda.core import Program, ProgramOptions
 
     settings = ProgramOptions(
         std="c++17",
         arch=architecture,
         include_path=[str(SOURCE)],
-        define_macro=[(name, str(value)) for name, value in module.defines.items()] or None,
+        define_macro=[(name, str(value)) for name, value in variant.defines.items()] or None,
         ptxas_options=["-v"],
         device_as_default_execution_space=True,
         ftz=True,  # as CuPy compiles
     )
     log = io.StringIO()
-    Program(read_source(module.file_name), "c++", settings).compile("cubin", logs=log)
+    Program(read_source(variant.file_name), "c++", settings).compile("cubin", logs=log)
     return log.getvalue()
 
 
-def _nvcc(module: Module, architecture: str) -> str:
+def _nvcc(variant: Variant, architecture: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        text = Path(folder) / module.file_name
-        text.write_text(read_source(module.file_name), encoding="utf-8")
+        text = Path(folder) / variant.file_name
+        text.write_text(read_source(variant.file_name), encoding="utf-8")
         command = ["nvcc", f"-arch={architecture}", "-cubin", "-Xptxas", "-v"]
-        command += ["-Werror", "all-warnings", "-ftz=true", *options(module.defines)]
+        command += ["-Werror", "all-warnings", "-ftz=true", *options(variant.defines)]
         command += [str(text), "-o", str(text.with_suffix(".cubin"))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{module.name} for {architecture}: {done.stderr}")
+        raise RuntimeError(f"{variant.name} for {architecture}: {done.stderr}")
     return done.stderr
 
 
@@ -206,16 +206,16 @@ def table(quick: bool) -> tuple[str, bool]:
     heads = ["kernel", "of", *(f"registers {a}" for a in ARCHITECTURES), "budget", "shared"]
     heads += ["emulator", *tools]
     lines, good = [heads, ["---"] * len(heads)], True
-    modules = [*KMEANS, *(QUICK if quick else NETWORK)]
-    for module in tqdm(modules, desc="compile", unit="module", leave=False):
-        usages = [compile_module(module, a, compiler) for a in ARCHITECTURES]
-        for kernel, budget in module.budget.items():
+    variants = [*KMEANS, *(QUICK if quick else NETWORK)]
+    for variant in tqdm(variants, desc="compile", unit="variant", leave=False):
+        usages = [compile_variant(variant, a, compiler) for a in ARCHITECTURES]
+        for kernel, budget in variant.budget.items():
             used = [usage[kernel] for usage in usages]
             found = {tool: result.get(kernel, "not run") for tool, result in results.items()}
             good &= all(u.registers <= budget and not u.spilled for u in used)
             good &= all(isinstance(seconds, float) for seconds in found.values())
             lines.append([
-                f"`{kernel}`", f"`{module.name}`", *map(_registers, used), str(budget),
+                f"`{kernel}`", f"`{variant.name}`", *map(_registers, used), str(budget),
                 f"{used[0].shared} B", *(_shown(*one) for one in found.items()),
             ])  # fmt: skip
     return "\n".join("| " + " | ".join(row) + " |" for row in lines), good

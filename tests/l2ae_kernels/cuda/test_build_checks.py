@@ -7,7 +7,7 @@ import pytest
 from l2ae_kernels.cuda.text import SOURCE
 
 from . import build_checks, workloads
-from .build_checks import KMEANS, NETWORK, Module, Usage, read_usage
+from .build_checks import KMEANS, NETWORK, Usage, Variant, read_usage
 
 EVERY = [*KMEANS, *NETWORK]
 
@@ -28,12 +28,12 @@ def test_a_warning_and_a_spill_are_seen(compiler: str, monkeypatch: pytest.Monke
         'extern "C" __global__ void __launch_bounds__(1024, 2) f(float* from, int n) {'
         f"float {values}; for (int i = 0; i < n; ++i) {{ __syncthreads(); {uses} }} }}"
     )
-    module = Module("planted.cu", {}, {"f": 255})
+    variant = Variant("planted.cu", {}, {"f": 255})
     monkeypatch.setattr(build_checks, "read_source", lambda _: unused)
     with pytest.raises(RuntimeError, match="declared but never"):
-        build_checks.compile_module(module, "sm_90", compiler)
+        build_checks.compile_variant(variant, "sm_90", compiler)
     monkeypatch.setattr(build_checks, "read_source", lambda _: spilling)
-    assert build_checks.compile_module(module, "sm_90", compiler)["f"].spilled > 0
+    assert build_checks.compile_variant(variant, "sm_90", compiler)["f"].spilled > 0
 
 
 def test_what_ptxas_says_is_read() -> None:
@@ -53,7 +53,7 @@ ptxas info    : Used 40 registers
 def test_every_kernel_has_a_budget_and_a_workload() -> None:
     seconds = workloads.run()
     assert all(isinstance(taken, float) for taken in seconds.values())
-    assert set(seconds) == {kernel for module in EVERY for kernel in module.budget}
+    assert set(seconds) == {kernel for variant in EVERY for kernel in variant.budget}
 
 
 @pytest.mark.parametrize("file", sorted({m.file_name for m in NETWORK}))
@@ -61,6 +61,6 @@ def test_every_kernel_of_a_file_of_the_network_has_a_budget(file: str) -> None:
     text = (SOURCE / file).read_text(encoding="utf-8")
     kernels = re.findall(r"__global__ void (?:__launch_bounds__\([\w, ]+\) )?(\w+)\(", text)
     assert kernels
-    for module in NETWORK:
-        if module.file_name == file:
-            assert module.budget.keys() == set(kernels)
+    for variant in NETWORK:
+        if variant.file_name == file:
+            assert variant.budget.keys() == set(kernels)

@@ -27,7 +27,7 @@ from l2ae_kernels.emulator.module import ORDERS
 TOOLS = ("orders", "address", "thread")
 WORKER = "--inside"  # a process in which the sanitizer is already
 BLOCK = 64
-Found = dict[str, dict[str, str]]  # "fault" or "twin" → name of the case → what was found, or ""
+Found = dict[str, dict[str, str]]  # "fault" or "twin" → name → what was found, or ""
 Numbers = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -78,18 +78,18 @@ def _swapped(x: Numbers) -> Numbers:
 
 
 @dataclass(frozen=True)
-class Case:
+class Fault:
     """A fault: its kernel, what it should compute, and which tools have to catch it."""
 
     name: str
-    fault: str
+    description: str
     caught_by: str  # names of TOOLS
     result: Callable[[Numbers], Numbers]  # of the correct twin
     numbers: int = 4 * BLOCK
     blocks: int = 4
     shared_mem: int = 0
     cooperative: bool = False
-    count_type: type[np.integer[Any]] = np.int32  # of n where the fault is planted
+    count_type: type[np.integer[Any]] = np.int32  # of n with the fault
 
     def run(self, faulty: bool, order: str = "ascending", seed: int = 0) -> str:
         """Launch the kernel; return what is wrong with its result, or "". May raise."""
@@ -116,36 +116,36 @@ def source() -> str:
     return "\n".join(f'#line 1 "{path.name}"\n{path.read_text()}' for path in files)
 
 
-CASES = (
-    Case("missing_first_barrier", "no barrier between write and read", "orders thread", _reversed),
-    Case("missing_second_barrier", "no barrier between read and overwrite", "orders thread",
+FAULTS = (
+    Fault("missing_first_barrier", "no barrier between write and read", "orders thread", _reversed),
+    Fault("missing_second_barrier", "no barrier between read and overwrite", "orders thread",
          lambda x: np.roll(x.reshape(-1, BLOCK).sum(0), -1), blocks=1),
-    Case("missing_loop_barrier", "no barrier in a loop", "orders thread",
+    Fault("missing_loop_barrier", "no barrier in a loop", "orders thread",
          lambda x: x.reshape(-1, BLOCK).sum(1)),
-    Case("divergent_barrier", "barrier in a branch", "orders", _first_turned),
-    Case("early_return", "return before a barrier", "orders", _ragged, numbers=3 * BLOCK + 10),
-    Case("plain_add_in_shared", "+= in shared memory", "thread", _residues),
-    Case("plain_add_across_blocks", "+= across blocks", "thread", lambda x: x.sum(keepdims=True)),
-    Case("missing_fence", "no fence around a ticket", "thread", _last_block),
-    Case("missing_syncwarp", "no __syncwarp", "orders thread", _turned_warps),
-    Case("shared_out_of_bounds", "write behind static shared memory", "orders address", _shifted),
-    Case("dynamic_out_of_bounds", "read behind dynamic shared memory", "address", _larger,
+    Fault("divergent_barrier", "barrier in a branch", "orders", _first_turned),
+    Fault("early_return", "return before a barrier", "orders", _ragged, numbers=3 * BLOCK + 10),
+    Fault("plain_add_in_shared", "+= in shared memory", "thread", _residues),
+    Fault("plain_add_across_blocks", "+= across blocks", "thread", lambda x: x.sum(keepdims=True)),
+    Fault("missing_fence", "no fence around a ticket", "thread", _last_block),
+    Fault("missing_syncwarp", "no __syncwarp", "orders thread", _turned_warps),
+    Fault("shared_out_of_bounds", "write behind static shared memory", "orders address", _shifted),
+    Fault("dynamic_out_of_bounds", "read behind dynamic shared memory", "address", _larger,
          shared_mem=4 * BLOCK),
-    Case("global_out_of_bounds", "write behind an array", "address", lambda x: 2 * x,
+    Fault("global_out_of_bounds", "write behind an array", "address", lambda x: 2 * x,
          numbers=3 * BLOCK + 10),
-    Case("unset_shared", "shared memory not set", "orders", _residues),
-    Case("inactive_lane", "shuffle reads a lane that is not in the mask", "orders",
+    Fault("unset_shared", "shared memory not set", "orders", _residues),
+    Fault("inactive_lane", "shuffle reads a lane that is not in the mask", "orders",
          lambda x: x.reshape(-1, BLOCK)[:, :16].sum(1)),
-    Case("divergent_shuffle", "mask names lanes that do not come", "orders", _swapped),
-    Case("wrong_width", "8 bytes for an int", "orders", lambda x: 2 * x, count_type=np.int64),
-    Case("missing_wait", "no wait for an asynchronous copy", "orders", _reversed),
-    Case("missing_grid_barrier", "no barrier of the grid", "orders thread",
+    Fault("divergent_shuffle", "mask names lanes that do not come", "orders", _swapped),
+    Fault("wrong_width", "8 bytes for an int", "orders", lambda x: 2 * x, count_type=np.int64),
+    Fault("missing_wait", "no wait for an asynchronous copy", "orders", _reversed),
+    Fault("missing_grid_barrier", "no barrier of the grid", "orders thread",
          lambda x: np.concatenate([x, np.roll(x, -BLOCK)]), cooperative=True),
 )  # fmt: skip
 
 
 def found_by(tool: str) -> Found:
-    """Return what `tool` finds in every case, with its fault and in its correct twin."""
+    """Return what `tool` finds in every kernel, with its fault and as the correct twin."""
     if tool == "orders":
         return _all(_in_orders)
     command = [sys.executable, __file__, WORKER]
@@ -156,17 +156,17 @@ def found_by(tool: str) -> Found:
     return found
 
 
-def _all(check: Callable[[Case, bool], str]) -> Found:
+def _all(check: Callable[[Fault, bool], str]) -> Found:
     return {
-        kind: {case.name: check(case, faulty) for case in CASES}
+        kind: {fault.name: check(fault, faulty) for fault in FAULTS}
         for kind, faulty in (("fault", True), ("twin", False))
     }
 
 
-def _in_orders(case: Case, faulty: bool) -> str:
+def _in_orders(fault: Fault, faulty: bool) -> str:
     for order in ORDERS:
         try:
-            problem = case.run(faulty, order)
+            problem = fault.run(faulty, order)
         except (EmulatorError, ValueError) as error:
             problem = str(error)
         if problem:
@@ -174,9 +174,9 @@ def _in_orders(case: Case, faulty: bool) -> str:
     return ""
 
 
-def _reported(case: Case, faulty: bool) -> str:
+def _reported(fault: Fault, faulty: bool) -> str:
     try:
-        case.run(faulty)
+        fault.run(faulty)
     except SanitizerError as error:
         return str(error)
     except (EmulatorError, ValueError):
@@ -188,8 +188,8 @@ def expected() -> dict[str, Found]:
     """What the tools have to find; its table is that of the README."""
     return {
         tool: {
-            "fault": {case.name: tool if tool in case.caught_by else "" for case in CASES},
-            "twin": {case.name: "" for case in CASES},
+            "fault": {fault.name: tool if tool in fault.caught_by else "" for fault in FAULTS},
+            "twin": {fault.name: "" for fault in FAULTS},
         }
         for tool in TOOLS
     }
@@ -198,18 +198,18 @@ def expected() -> dict[str, Found]:
 def table(found: dict[str, Found]) -> str:
     """Return the Markdown table of faults and tools."""
     lines = ["| fault | kernel | " + " | ".join(TOOLS) + " |", "|---|---|---|---|---|"]
-    for case in CASES:
-        marks = [_mark(case, tool, found[tool]) for tool in TOOLS]
-        lines.append(f"| {case.fault} | `{case.name}` | {' | '.join(marks)} |")
+    for fault in FAULTS:
+        marks = [_mark(fault, tool, found[tool]) for tool in TOOLS]
+        lines.append(f"| {fault.description} | `{fault.name}` | {' | '.join(marks)} |")
     return "\n".join(lines)
 
 
-def _mark(case: Case, tool: str, found: Found) -> str:
-    if found["twin"][case.name]:
+def _mark(fault: Fault, tool: str, found: Found) -> str:
+    if found["twin"][fault.name]:
         return "FALSE ALARM"
-    if found["fault"][case.name]:
+    if found["fault"][fault.name]:
         return "caught"
-    return "MISSED" if tool in case.caught_by else ""
+    return "MISSED" if tool in fault.caught_by else ""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,12 +8,12 @@ from l2ae_kernels.emulator import sanitized
 from l2ae_kernels.emulator.module import ORDERS
 
 from . import planted
-from .planted import CASES, TOOLS, found_by, table
+from .planted import FAULTS, TOOLS, found_by, table
 
 
 def judge(tool):
     found = found_by(tool)
-    must = {case.name for case in CASES if tool in case.caught_by}
+    must = {fault.name for fault in FAULTS if tool in fault.caught_by}
     assert {name for name, problem in found["fault"].items() if problem} == must
     assert not any(found["twin"].values())
     return found["fault"]
@@ -41,11 +41,11 @@ def test_thread_sanitizer_names_the_line_and_the_threads():
 
 
 def test_every_fault_is_caught_by_something():
-    assert all(case.caught_by for case in CASES)
+    assert all(fault.caught_by for fault in FAULTS)
 
 
 def test_table_tells_what_is_missed_and_who_is_accused():
-    nothing = {case.name: "" for case in CASES}
+    nothing = {fault.name: "" for fault in FAULTS}
     found = {tool: {"fault": dict(nothing), "twin": dict(nothing)} for tool in TOOLS}
     found["orders"]["fault"]["early_return"] = "wrong"
     found["address"]["twin"]["early_return"] = "wrong"
