@@ -46,5 +46,8 @@ def moved_to(x: Array, a: Array) -> Array:
 
 
 def to_host(a: Array) -> Array:
-    """Return a in the memory of the host: a itself where it is there, else a copy."""
-    return a.get() if get_place(a) == "cuda" else a  # type: ignore[attr-defined]
+    """Return a in the memory of the host: a itself, or a view, where it is there, else a copy."""
+    place = get_place(a)
+    if place == "cuda":
+        return a.get()  # type: ignore[attr-defined, no-any-return]
+    return a.view(np.ndarray) if place == "streamed" else a

@@ -1,14 +1,33 @@
-"""What k-means takes, and what it says about it."""
+"""What k-means takes: arguments, samples, the centers it begins from, and where zero lies.
+
+A number of size |μ| is stored with an error of ε |μ| / 2. Around the mean μ of the samples, with
+spread σ² = mean |x_i − μ|², centers that are rounded so cost up to N (ε |μ| / 2)² of inertia, and
+clusters that lie nearer to each other than that cannot be told apart. Counted from an origin near μ
+centers have size σ. The samples themselves lose nothing: the difference of two numbers that are
+within a factor of 2 of each other is exact.
+
+Where ε |μ|² ≤ σ², the rounding of centers costs less than that of one distance, ε σ², and nothing
+is changed: no code of unit length with a spread of more than 4e-4 is in float32.
+"""
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, array_module, get_place, to_host
-from l2ae_kernels.ops.checks import count, number, require_array
+from l2ae_kernels.arrays import Array, array_module, moved_to, to_host
+from l2ae_kernels.ops.checks import count, number, readable, require_array
 
-ROWS = 4096  # that are compared with each other at a time
+ROWS = 4096  # that are compared with each other at a time, or tell where the samples lie
+
+
+@dataclass(frozen=True, eq=False)
+class Recentered:
+    """Centers counted from an origin."""
+
+    origin: Array  # (D,), of the host, in the dtype of the samples
+    centers: Array  # (K, D), what is added to it
 
 
 def unit_rows(function: str, x: Array) -> Array:
@@ -21,16 +40,29 @@ def unit_rows(function: str, x: Array) -> Array:
     return unit
 
 
-def as_points(function: str, x: Array) -> Array:
+def as_samples(function: str, x: Array) -> Array:
     """Return x as C-contiguous float32 or float64 (N, D), where it is; integers as float64."""
-    points = np.ascontiguousarray(x) if get_place(x) == "cpu" else x
-    if not points.flags.c_contiguous:
-        points = points.copy(order="C")
-    if points.dtype.kind in "iub" or points.dtype == np.float16:
-        points = points.astype(np.float64)
-    if points.ndim != 2 or points.dtype not in (np.float32, np.float64):
-        raise ValueError(f"{function}: x is {points.shape} {points.dtype} but expected real (N, D)")
-    return points
+    samples = readable(x)
+    if samples.dtype.kind in "iub" or samples.dtype == np.float16:
+        samples = samples.astype(np.float64)
+    if samples.ndim != 2 or samples.dtype not in (np.float32, np.float64):
+        found = f"{samples.shape} {samples.dtype}"
+        raise ValueError(f"{function}: x is {found} but expected real (N, D)")
+    return samples
+
+
+def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Array:
+    """Return the samples that kmeans clusters; ValueError where x does not fit.
+
+    NaN is looked for where something is computed from x here; else the kernels see it.
+    """
+    samples = as_samples("kmeans", x)
+    if spherical or tol > 0:
+        require_finite("kmeans", samples)
+    if len(samples) < n_clusters:
+        rows = f"{len(samples)} rows but expected at least {n_clusters} clusters"
+        raise ValueError(f"kmeans: x has {rows}")
+    return unit_rows("kmeans", samples) if spherical else samples
 
 
 def require_finite(function: str, x: Array) -> None:
@@ -51,6 +83,8 @@ def check_arguments(
     for name, value in counts.items():
         count("kmeans", name, value)
     number("kmeans", "tol", tol)
+    if isinstance(init, str) and init != "k-means++":
+        raise ValueError(f'kmeans: init is {init!r} but expected "k-means++" or an array (K, D)')
     if not isinstance(init, str):
         require_array("kmeans", "init", init)
         if init.dtype.kind not in "fiu":
@@ -62,9 +96,11 @@ def check_arguments(
 
 
 def given_centers(
-    init: Array, x: Array, n_clusters: int, spherical: bool, origin: Array | None
-) -> Array:
-    """Return the centers that kmeans starts from, (K, D) of the host, counted from `origin`."""
+    init: str | Array, x: Array, n_clusters: int, spherical: bool, origin: Array | None
+) -> Array | None:
+    """Return init as centers (K, D) of the host, counted from `origin`; None for "k-means++"."""
+    if isinstance(init, str):
+        return None
     centers = np.array(to_host(init), dtype=x.dtype if origin is None else np.float64, order="C")
     if centers.shape != (n_clusters, x.shape[1]) or not np.isfinite(centers).all():
         raise ValueError(
@@ -76,7 +112,7 @@ def given_centers(
 
 
 def warn_if_empty(labels: Array, n_clusters: int, x: Array) -> None:
-    """Warn, for the caller of kmeans, of clusters without points."""
+    """Warn, for the caller of kmeans, of clusters without samples."""
     used = len(np.unique(to_host(labels)))
     if used < n_clusters:
         distinct = _has_distinct_rows(x, n_clusters)
@@ -99,3 +135,25 @@ def _has_distinct_rows(x: Array, count: int) -> bool:
         if len(seen) >= count:
             return True
     return False
+
+
+def origin_of(x: Array) -> Array | None:
+    """Return an origin (D,) amid the rows of x (N, D), None where zero does as well.
+
+    None, too, for NaN and infinity, which another check names.
+    """
+    rows = to_host(x[:: -(-len(x) // ROWS) or 1]).view(np.ndarray).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = rows.mean(axis=0) if len(rows) else np.zeros(x.shape[1])
+        spread = np.square(rows - mean).sum() / max(len(rows), 1)
+        far = spread < np.finfo(x.dtype).eps * np.square(mean).sum() < np.inf
+    if not far or (rows == rows[0]).all():  # equal rows: there is nothing to tell apart
+        return None
+    origin: Array = mean.astype(x.dtype)
+    return origin
+
+
+def recenter(x: Array, origin: Array) -> Array:
+    """Return x − origin (N, D), a copy in the dtype and the memory of x."""
+    recentered: Array = x - moved_to(x, origin)
+    return recentered

@@ -61,31 +61,29 @@ def iterated(rung, x, centers, at_once):
     runs, k, _ = centers.shape
     restarts = ops.restarts(x, k, runs, impl=rung)
     restarts.centers[:] = centers
-    restarts.forget()
+    restarts.reset()
     restarts.assign(list(range(runs)))
-    rows, left = [], 12
-    while left:
-        inertias = iterate(restarts, [0, 2], min(left, at_once))
-        assert 1 <= len(inertias) <= min(left, at_once)
+    rows, remaining = [], 12
+    while remaining:
+        inertias = iterate(restarts, [0, 2], min(remaining, at_once))
+        assert 1 <= len(inertias) <= min(remaining, at_once)
         rows.append(inertias)
-        left -= len(inertias)
+        remaining -= len(inertias)
         np.testing.assert_array_equal(inertias[-1], restarts.inertia[[0, 2]])
     return np.concatenate(rows), restarts
 
 
-def iterate(restarts, which, most):
-    """Inertias (iterations, runs) of a step of the rung, or of one as k-means does it."""
-    before = restarts.centers[which].copy()
-    ahead = restarts.run_ahead(which, [most] * len(which), 0.0, False)
-    if ahead is None:
-        for r in which:
-            restarts.centers[r] = restarts.sums[r] / restarts.counts[r][:, None]
-        restarts.assign(which)
-        return restarts.inertia[which][None].copy()
-    if len(ahead[0][0]) == 1:
-        moved = ((restarts.centers[which].astype(float) - before) ** 2).sum(axis=(1, 2))
-        np.testing.assert_allclose([distance for _, distance in ahead], moved, rtol=1e-12)
-    return np.array([inertias for inertias, _ in ahead]).T
+def iterate(restarts, active, most):
+    """Inertias (iterations, runs) of a call of `iterate`."""
+    before = restarts.centers[active].copy()
+    found = restarts.iterate(active, [most] * len(active), 0.0, False)
+    if len(found[0].inertias) == 1:
+        alone = getattr(restarts, "short", False)  # the threads move the centers, in float64
+        wide = float if alone else before.dtype
+        moved = (restarts.centers[active].astype(wide) - before).astype(float)
+        squares = (moved**2).sum(axis=(1, 2))
+        np.testing.assert_allclose([run.moved for run in found], squares, rtol=1e-12)
+    return np.array([run.inertias for run in found]).T
 
 
 @pytest.mark.skipif(get_vectors() is None, reason="no emitted kernels here")

@@ -243,12 +243,14 @@ def test_restarts_that_do_not_exist(
             restarts.assign(which)
     for bad in (labels + 2, labels - 1, labels[:3], labels.astype("int64")):
         with pytest.raises(ValueError, match="Restarts: labels"):
-            restarts.adopt(0, bad, distances)
+            restarts.apply_assignment(0, bad, distances)
     with pytest.raises(ValueError, match="Restarts: runs"):
-        restarts.adopt(2, labels, distances)
-    for points in (x[:2, :2], x[:2].astype("float64"), x[0]):
-        with pytest.raises(ValueError, match="Restarts: points"):
-            restarts.distances(points)
-    for points, nearest in ((x[:2], x[:2, :1]), (x[None, :2], np.zeros((2, 40), "float32"))):
-        with pytest.raises(ValueError, match="Restarts: (points|nearest)"):
-            restarts.lower(points, nearest, keep=True)
+        restarts.apply_assignment(2, labels, distances)
+    for candidates, nearest in (
+        (x[:2], x[:2, :1]),
+        (x[None, :2, :2], x[None, :, 0]),
+        (x[None, :2].astype("float64"), x[None, :, 0]),
+        (x[None, :2], np.zeros((2, 40), "float32")),
+    ):
+        with pytest.raises(ValueError, match="Restarts: (candidates|nearest)"):
+            restarts.min_sq_distances(candidates, nearest, keep=True)

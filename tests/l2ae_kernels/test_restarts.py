@@ -8,10 +8,10 @@ from l2ae_kernels.cpu.codegen.vectors import SETS, get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 from l2ae_kernels.reference.restarts import BLOCK
 
-from .cuda.points import blobs, move_to_means, starts
+from .cuda.samples import blobs, move_to_means, starts
 
 RUNGS = [("blocked", "none"), *(("register", name) for name in SETS)]
-SHAPES = [  # n, d, k: short points; long points, whose centers are one group or several
+SHAPES = [  # n, d, k: short samples; long samples, whose centers are one group or several
     (1, 1, 1),
     (700, 3, 5),
     (1033, 16, 37),
@@ -47,7 +47,7 @@ def test_every_pass_is_that_of_the_reference(rung: tuple[str, str], n: int, d: i
 @pytest.mark.parametrize("name", SETS)
 def test_bounds_and_steps_do_not_change_a_bit(name: str, n: int, d: int, k: int) -> None:
     """After many passes: the labels of a pass without bounds, and sums that only they decide."""
-    x = blobs(n, d, k, spread=1.5)  # close clusters: many points are nearly as near to another
+    x = blobs(n, d, k, spread=1.5)  # close clusters: many samples are nearly as near to another
     with vectors(name):
         restarts = ops.restarts(x, k, 1, impl="register")
         restarts.centers[:] = starts(x, k, 1)
@@ -56,7 +56,7 @@ def test_bounds_and_steps_do_not_change_a_bit(name: str, n: int, d: int, k: int)
             labels, distances = ops.assign(x, restarts.centers[0])
             np.testing.assert_array_equal(restarts.labels[0], labels)
             fresh = ops.restarts(x, k, 1, impl="register")
-            fresh.adopt(0, labels, distances)
+            fresh.apply_assignment(0, labels, distances)
             assert fresh.sums.tobytes() == restarts.sums.tobytes()
             assert fresh.counts.tobytes() == restarts.counts.tobytes()
             move_to_means(restarts, [0])
@@ -72,13 +72,13 @@ def test_sums_do_not_depend_on_the_way_there(d: int) -> None:
     for _ in range(20):
         restarts.centers[0] = x[rng.choice(3000, 15)]
         restarts.assign([0])
-    fresh.adopt(0, restarts.labels[0], np.zeros(3000, np.float32))
+    fresh.apply_assignment(0, restarts.labels[0], np.zeros(3000, np.float32))
     assert fresh.sums.tobytes() == restarts.sums.tobytes()
 
 
 @needs_vectors
 @pytest.mark.parametrize("k", [9, 45])
-def test_points_that_are_safe_are_not_read(k: int) -> None:
+def test_samples_that_are_safe_are_not_read(k: int) -> None:
     x = blobs(600, 130, k, spread=0.1)
     restarts = ops.restarts(x, k, 1, impl="register")
     restarts.centers[0] = starts(x, k, 1)
@@ -88,10 +88,10 @@ def test_points_that_are_safe_are_not_read(k: int) -> None:
             break
         move_to_means(restarts, [0])
     before = restarts.labels.copy()
-    x[:] = 1e3  # nobody would keep such a label; the array was not copied
+    x[:] = 1e3  # no bound would keep such a label; the array was not copied
     restarts.assign([0])
     assert (restarts.labels == before).mean() > 0.9
-    restarts.forget()
+    restarts.reset()
     restarts.assign([0])
     assert (restarts.labels == restarts.labels[0, 0]).all()
 
@@ -109,7 +109,7 @@ def test_adopted_labels_are_where_the_next_pass_starts(
         for restarts in (slow, fast):
             restarts.centers[:] = starts(x, k, 1)
             restarts.assign([0])
-            restarts.adopt(0, labels, np.ones(n, np.float32))
+            restarts.apply_assignment(0, labels, np.ones(n, np.float32))
             np.testing.assert_array_equal(restarts.counts[0], np.bincount(labels, minlength=k))
             assert restarts.inertia[0] == n
             restarts.assign([0])
@@ -118,38 +118,24 @@ def test_adopted_labels_are_where_the_next_pass_starts(
     np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("m", [1, 4, 23])
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize("rung", RUNGS, ids="-".join)
-def test_distances(rung: tuple[str, str], n: int, d: int, k: int, m: int) -> None:
+def test_potentials_of_candidates(rung: tuple[str, str], n: int, d: int, k: int) -> None:
     x = blobs(n, d, k)
-    rows = x[np.arange(m) % n]
-    exact = ((x[None].astype(np.float64) - rows[:, None]) ** 2).sum(axis=2)
-    with vectors(rung[1]):
-        distances = ops.restarts(x, k, 1, impl=rung[0]).distances(rows)
-    assert distances.dtype == x.dtype
-    np.testing.assert_allclose(distances, exact, rtol=1e-5)
-    assert (distances[np.arange(m), np.arange(m) % n] == 0).all()
-
-
-@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
-@pytest.mark.parametrize("rung", RUNGS, ids="-".join)
-def test_what_a_start_leaves(rung: tuple[str, str], n: int, d: int, k: int) -> None:
-    x = blobs(n, d, k)
-    points = x[np.arange(6).reshape(2, 3) % n]
+    candidates = x[np.arange(6).reshape(2, 3) % n]
     nearest = np.random.default_rng(0).uniform(0, d, (2, n)).astype(np.float32)
     nearest[1] = np.inf  # before the first center
-    exact = ((x.astype(np.float64) - points[:, :, None]) ** 2).sum(axis=3)
+    exact = ((x.astype(np.float64) - candidates[:, :, None]) ** 2).sum(axis=3)
     expected = np.minimum(exact, nearest[:, None])
-    starts = np.arange(0, n, BLOCK)
+    blocks = np.arange(0, n, BLOCK)
     with vectors(rung[1]):
         restarts = ops.restarts(x, k, 2, impl=rung[0])
         before = nearest.copy()
-        left = restarts.lower(points, nearest, keep=False)
+        potentials = restarts.min_sq_distances(candidates, nearest, keep=False)
         np.testing.assert_array_equal(nearest, before)
-        kept = restarts.lower(points[:, :1], nearest, keep=True)
-    np.testing.assert_allclose(left, np.add.reduceat(expected, starts, axis=2), rtol=1e-5)
-    np.testing.assert_array_equal(kept, left[:, :1])
+        kept = restarts.min_sq_distances(candidates[:, :1], nearest, keep=True)
+    np.testing.assert_allclose(potentials, np.add.reduceat(expected, blocks, axis=2), rtol=1e-5)
+    np.testing.assert_array_equal(kept, potentials[:, :1])
     np.testing.assert_allclose(nearest, expected[:, 0], rtol=1e-5)
 
 
@@ -159,7 +145,7 @@ def test_what_a_start_leaves(rung: tuple[str, str], n: int, d: int, k: int) -> N
 def test_the_largest_number_and_one_that_is_none(rung: str, x: float) -> None:
     points = np.full((3000, 5), 0.5, np.float32)
     points[2345, 1] = x
-    largest = ops.restarts(points, 2, 1, impl=rung).largest
+    largest = ops.restarts(points, 2, 1, impl=rung).max_abs
     assert largest == abs(x) if np.isfinite(x) else not np.isfinite(largest)
 
 
@@ -194,9 +180,9 @@ def test_bits_do_not_depend_on_the_number_of_threads(d: int, k: int) -> None:
             for _ in range(5):
                 restarts.assign([0, 1])
                 move_to_means(restarts, [0, 1])
-            results.append(
-                [restarts.labels, restarts.sums, restarts.inertia, restarts.distances(x[:9])]
-            )
+            nearest = np.full((1, len(x)), np.inf, x.dtype)
+            potentials = restarts.min_sq_distances(x[None, :9], nearest, keep=True)
+            results.append([restarts.labels, restarts.sums, restarts.inertia, nearest, potentials])
     for one, two in zip(*results, strict=True):
         assert one.tobytes() == two.tobytes()
 

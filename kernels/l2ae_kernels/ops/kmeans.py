@@ -8,10 +8,10 @@ from l2ae_kernels.reference.restarts import Restarts
 
 
 def assign(x: Array, centers: Array, *, impl: str | None = None) -> tuple[Array, Array]:
-    """Nearest centre of each point: labels int32 (n,), squared distances (n,); ties take the first.
+    """Nearest center of a sample: labels int32 (n,), squared distances (n,); ties take the first.
 
     x (n, d), centers (k, d). A distance that is NaN counts as infinite: no center is nearest by
-    it, and a point with no other has label 0 and an infinite distance. Raises ValueError when an
+    it, and a sample with no other has label 0 and an infinite distance. Raises ValueError when an
     argument does not fit.
     """
     x, centers = inputs("assign", x, centers)
@@ -20,7 +20,7 @@ def assign(x: Array, centers: Array, *, impl: str | None = None) -> tuple[Array,
 
 
 def update(x: Array, labels: Array, k: int, *, impl: str | None = None) -> tuple[Array, Array]:
-    """Sums of the points of each cluster, float64 (k, d), and their counts, int64 (k,).
+    """Sums of the samples of each cluster, float64 (k, d), and their counts, int64 (k,).
 
     Raises ValueError when an argument does not fit, or a label is not one of 0 … k − 1.
     """
@@ -36,7 +36,7 @@ def update(x: Array, labels: Array, k: int, *, impl: str | None = None) -> tuple
 
 
 def restarts(x: Array, k: int, runs: int, *, impl: str | None = None) -> Restarts:
-    """Several Lloyd runs over the points x (n, d) with k centers each, see `Restarts`.
+    """Several Lloyd runs over the samples x (n, d) with k centers each, see `Restarts`.
 
     Raises ValueError when an argument does not fit.
     """

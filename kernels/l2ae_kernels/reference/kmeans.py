@@ -1,10 +1,10 @@
 """The two halves of a k-means iteration, in plain NumPy.
 
-    assign   a_i = argmin_j |x_i − c_j|²                          the nearest center of each point
+    assign   a_i = argmin_j |x_i − c_j|²                          the nearest center of each sample
     update   s_j = Σ_{i: a_i = j} x_i,   n_j = |{i: a_i = j}|     the new centers are s_j / n_j
 
 These functions are the specification of every faster rung. Distances come from differences, never
-from |x|² − 2x·c + |c|²: the expansion cancels when the points lie far from the origin, and
+from |x|² − 2x·c + |c|²: the expansion cancels when the samples lie far from the origin, and
 duplicates would no longer be at distance 0. Sums are float64 and counts are integers.
 """
 
@@ -18,15 +18,15 @@ from l2ae_kernels.arrays import Array
 def assign(
     x: Array, centers: Array, out_labels: Array | None = None, out_distances: Array | None = None
 ) -> tuple[Array, Array]:
-    """Return the label of the nearest center and the squared distance to it, for each point.
+    """Return the label of the nearest center and the squared distance to it, for each sample.
 
     x (n, d) and centers (k, d) are float32 or float64, of one dtype. labels (n,) are int32 in
     [0, k), equal distances go to the lowest index; distances (n,) are squared Euclidean, in the
-    dtype of x. A distance that is NaN counts as infinite: a center with NaN is nearest to no point,
-    a point with NaN has label 0 and an infinite distance.
+    dtype of x. A distance that is NaN counts as infinite: a center with NaN is nearest to no
+    sample, a sample with NaN has label 0 and an infinite distance.
     ValueError when shapes or dtypes do not fit.
     """
-    check_points(x, centers)
+    check_samples(x, centers)
     labels, distances = output_buffers(x, out_labels, out_distances)
     all_distances = np.stack([((x - c) ** 2).sum(axis=1) for c in centers], axis=1)  # (n, k)
     all_distances[np.isnan(all_distances)] = np.inf
@@ -36,7 +36,7 @@ def assign(
 
 
 def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
-    """Return the sum of the points of each cluster and their number.
+    """Return the sum of the samples of each cluster and their number.
 
     x (n, d) float32 or float64, labels (n,) integers in [0, k). sums (k, d) are float64, counts
     (k,) int64; both are zero for an empty cluster. The centers are sums / counts.
@@ -49,7 +49,7 @@ def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
     return sums, np.bincount(labels, minlength=k).astype(np.int64)
 
 
-def check_points(x: Array, centers: Array) -> None:
+def check_samples(x: Array, centers: Array) -> None:
     """Raise ValueError unless x (n, d) and centers (k, d) fit each other."""
     if x.ndim != 2 or centers.ndim != 2 or x.shape[1] != centers.shape[1] or len(centers) == 0:
         raise ValueError(
@@ -64,7 +64,7 @@ def check_points(x: Array, centers: Array) -> None:
 
 
 def check_labels(x: Array, labels: Array, k: int) -> None:
-    """Raise ValueError unless labels (n,) name clusters of [0, k) for the points x (n, d)."""
+    """Raise ValueError unless labels (n,) name clusters of [0, k) for the samples x (n, d)."""
     if x.ndim != 2 or labels.shape != (len(x),) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"update: x is {x.shape} and labels are {labels.shape} {labels.dtype} "

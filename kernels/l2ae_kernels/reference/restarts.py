@@ -1,37 +1,45 @@
-"""Several Lloyd runs over the same points, one assignment at a time: the specification.
+"""Several Lloyd runs over the same samples, one assignment at a time: the specification.
 
-Who owns what: the caller writes `centers`, the kernels write the rest. What the faster rungs may
-keep between two assignments (packed points, bounds, sums that only change with a label) is their
-own business: the numbers are those of this file.
+Every rung has these arrays and methods, and each method does its work on every rung. The caller
+writes `centers` and decides what becomes of a run; the kernels write the rest. What a faster rung
+keeps between two assignments (packed samples, bounds, sums that only change with a label) is not
+part of the interface: the numbers are those of this file.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.reference import kmeans
 
-BLOCK = 512  # points that are summed up apart in the start of a run
+BLOCK = 512  # samples whose squared distances are summed up apart by `min_sq_distances`
+
+
+class Iterated(NamedTuple):
+    """What `iterate` did with a run."""
+
+    inertias: list[float]  # after each iteration, at least one
+    moved: float  # Σ_j |c_j' − c_j|² of the last
 
 
 class Restarts:
-    """R runs over points x (n, d) with k centers each.
+    """R runs over samples x (n, d) with k centers each.
 
     centers (R, k, d) are the caller's, in the dtype of x. An assignment writes, for its runs:
     labels (R, n) int32, −1 before the first; sums (R, k, d) float64 and counts (R, k) int64 of the
-    points of each cluster; inertia (R,) float64; changed (R,), how many labels are new. `largest`
+    samples of each cluster; inertia (R,) float64; changed (R,), how many labels are new. `max_abs`
     is max |x|, and not finite where x holds NaN or infinity: then no number has a meaning.
 
     Every method raises ValueError for runs that do not exist and for arrays that do not fit. The
     arrays above stay where they are: write to them, never bind others.
     """
 
-    largest: float
+    max_abs: float
 
-    nearest: ClassVar[Callable[..., tuple[Array, Array]]] = staticmethod(kmeans.assign)
-    total = staticmethod(kmeans.update)
+    nearest_centers: ClassVar[Callable[..., tuple[Array, Array]]] = staticmethod(kmeans.assign)
+    update = staticmethod(kmeans.update)
 
     def __init__(self, x: Array, k: int, runs: int) -> None:
         n, d = x.shape
@@ -42,80 +50,118 @@ class Restarts:
         self.counts = np.zeros((runs, k), np.int64)
         self.inertia = np.zeros(runs)
         self.changed = np.zeros(runs, np.int64)
-        self._survey()
+        self._find_max_abs()
 
-    def _survey(self) -> None:
-        self.largest = float(np.maximum(self.x.max(initial=0), -self.x.min(initial=0)))
+    def _find_max_abs(self) -> None:
+        self.max_abs = float(np.maximum(self.x.max(initial=0), -self.x.min(initial=0)))
 
     @staticmethod
     def bytes_per_run(n: int, k: int) -> int:
-        """Return how much memory a run takes for n points, about."""
+        """Return how much memory a run takes for n samples, about."""
         return 4 * n
 
-    def assign(self, which: list[int]) -> None:
-        """Assign every point to its nearest center, in the runs `which`; ties take the first."""
-        self._require_runs(which)
-        for r in which:
-            labels, distances = self.nearest(self.x, self.centers[r])
-            self.changed[r] = np.count_nonzero(labels != self.labels[r])
-            self.adopt(r, labels, distances)
-
-    def run_ahead(
-        self, which: list[int], at_most: list[int], shift: float, spherical: bool
-    ) -> list[tuple[list[float], float]] | None:
-        """Iterate the runs `which` without the caller; None: this one cannot, the caller does.
-
-        A run ends where k-means ends it: after an iteration that changes no label, that moves the
-        centers by Σ_j |c_j' − c_j|² <= shift, or that is its at_most-th; and where a cluster is
-        empty. It may come back sooner, after one iteration or more. Returns the inertia of each
-        iteration and how far the last moved, for each run; the rest is written as an assignment
-        does, and the centers.
-        """
-        return None
-
-    def forget(self) -> None:
-        """Let every run start anew, from other centers."""
+    def reset(self) -> None:
+        """Let every run begin anew, from other centers."""
         self.labels[:] = -1
 
-    def adopt(self, r: int, labels: Array, distances: Array) -> None:
-        """Take labels (n,) and squared distances (n,) of an assignment of run r made elsewhere."""
+    def init_centers(self, first: Array, draws: Array) -> Array:
+        """Write the centers of greedy k-means++ to the first len(first) runs.
+
+        Center 0 of run r is row first[r] of x. For center j + 1 each number of draws[r, j], of
+        draws (len(first), k − 1, m) in [0, 1), draws a candidate: row i in proportion to D²_i, D_i
+        the distance to the nearest center so far. The candidate that leaves the lowest Σ D², the
+        potential, becomes the center; the first of equals.
+
+        Returns stuck (len(first),): j where all samples lie on centers 0 … j, so that none can be
+        drawn, and the centers from j + 1 on mean nothing; −1 where that did not happen.
+        """
+        runs, k = np.arange(len(first)), self.centers.shape[1]
+        nearest = np.full((len(first), len(self.x)), np.inf, self.x.dtype)  # D² of each run
+        stuck = np.full(len(first), -1)
+        rows = first[:, None]  # of the candidates
+        for j in range(k):
+            potentials = self.min_sq_distances(self.x[rows], nearest, keep=False)
+            best = potentials.sum(axis=2).argmin(axis=1)
+            self.centers[runs, j] = self.x[rows[runs, best]]
+            if j + 1 < k:
+                potentials = potentials[runs, best]  # (runs, blocks)
+                self.min_sq_distances(self.centers[runs, j : j + 1], nearest, keep=True)
+                stuck[(potentials.sum(axis=1) == 0) & (stuck < 0)] = j
+                pairs = zip(nearest, potentials, draws[:, j], strict=True)
+                rows = np.stack([draw_rows(*pair) for pair in pairs])
+        return stuck
+
+    def min_sq_distances(self, candidates: Array, nearest: Array, keep: bool) -> Array:
+        """Return the potentials of m candidates (R, m, d) beside squared distances nearest (R, n).
+
+        They are Σ_i min(nearest_i, |x_i − candidate|²) over blocks of BLOCK samples of x:
+        (R, m, ⌈n / BLOCK⌉) float64. `nearest` only changes if `keep`: to its minimum with the
+        squared distances to candidate 0.
+        """
+        R, m, d = self._require_candidates(candidates, nearest)
+        lower = self._sq_distances(candidates.reshape(R * m, d)).reshape(R, m, -1)
+        np.minimum(lower, nearest[:, None], out=lower)
+        if keep:
+            nearest[:] = lower[:, 0]
+        blocks = np.arange(0, lower.shape[2], BLOCK)
+        potentials: Array = np.add.reduceat(lower, blocks, axis=2, dtype=np.float64)
+        return potentials
+
+    def assign(self, active: list[int]) -> None:
+        """Assign every sample to its nearest center, in the active runs; ties take the first."""
+        self._require_runs(active)
+        for r in active:
+            labels, distances = self.nearest_centers(self.x, self.centers[r])
+            self.changed[r] = np.count_nonzero(labels != self.labels[r])
+            self.apply_assignment(r, labels, distances)
+
+    def iterate(
+        self, active: list[int], remaining: list[int], shift: float, spherical: bool
+    ) -> list[Iterated]:
+        """Move the centers of the active runs to the means and assign, once or more.
+
+        A faster rung may go on with a run until an iteration that ends it: one that changes no
+        label, moves the centers by Σ_j |c_j' − c_j|² <= shift, or is the last of `remaining`; or
+        one that leaves a cluster empty. It may return sooner. This one returns after one.
+        spherical: means are brought to unit length.
+        """
+        moved = [self._move_to_means(r, spherical) for r in active]
+        self.assign(active)
+        return [
+            Iterated([float(self.inertia[r])], distance)
+            for r, distance in zip(active, moved, strict=True)
+        ]
+
+    def apply_assignment(self, r: int, labels: Array, distances: Array) -> None:
+        """Make labels (n,) and squared distances (n,) those of run r, as if it had found them."""
         self._require_assignment(r, labels, distances)
         self.labels[r] = labels
-        self.sums[r], self.counts[r] = self.total(self.x, labels, len(self.centers[r]))
+        self.sums[r], self.counts[r] = self.update(self.x, labels, len(self.centers[r]))
         self.inertia[r] = distances.sum(dtype=np.float64)
 
-    def distances(self, points: Array) -> Array:
-        """Return the squared distances (m, n) of m points (m, d) to all of x, in the dtype of x."""
-        self._require("points", points, (len(points), self.x.shape[1]), self.x.dtype)
-        out = np.empty((len(points), len(self.x)), self.x.dtype)
-        for row, point in zip(out, points, strict=True):
-            row[:] = self.nearest(self.x, point[None])[1]
-        return out
+    def _move_to_means(self, r: int, spherical: bool) -> float:
+        """Move the centers of run r to the means of their samples; return Σ_j |c_j' − c_j|².
 
-    def start(self, first: Array, draws: Array) -> Array:
-        """Write starts to `centers` from what the host drew: of a device, see cuda/kmeans."""
-        raise NotImplementedError
-
-    def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
-        """Lower the squared distances `nearest` (R, n) of R runs to those of m points (R, m, d).
-
-        Returns what would be left by each point, as sums over blocks of BLOCK points of x:
-        (R, m, ⌈n / BLOCK⌉) float64. `nearest` only changes if `keep`, and becomes that of point 0.
+        A cluster without samples keeps its center, and so does, when spherical, one whose samples
+        cancel: their mean has no direction.
         """
-        R, m, d = self._require_start(points, nearest)
-        left = self.distances(points.reshape(R * m, d)).reshape(R, m, -1)
-        np.minimum(left, nearest[:, None], out=left)
-        if keep:
-            nearest[:] = left[:, 0]
-        starts = np.arange(0, left.shape[2], BLOCK)
-        sums: Array = np.add.reduceat(left, starts, axis=2, dtype=np.float64)
-        return sums
+        sums, counts, centers = self.sums[r], self.counts[r], self.centers[r]
+        size = (np.linalg.norm(sums, axis=1) if spherical else counts)[:, None]  # (k, 1)
+        means = np.where(size > 0, sums / np.where(size > 0, size, 1), centers)
+        means = means.astype(centers.dtype)
+        difference = (means - centers).astype(np.float64)
+        centers[:] = means
+        return float((difference * difference).sum())  # no BLAS: its threads would spin for a while
 
-    def _require_runs(self, which: Sequence[int]) -> None:
+    def _sq_distances(self, candidates: Array) -> Array:
+        """Return the squared distances (m, n) of candidates (m, d) to all of x."""
+        return np.stack([self.nearest_centers(self.x, c[None])[1] for c in candidates])
+
+    def _require_runs(self, active: Sequence[int]) -> None:
         runs = len(self.centers)
-        if not 0 < len(set(which)) == len(which) or min(which) < 0 or max(which) >= runs:
+        if not 0 < len(set(active)) == len(active) or min(active) < 0 or max(active) >= runs:
             raise ValueError(
-                f"Restarts: runs {which} but expected different ones of 0 … {runs - 1}"
+                f"Restarts: runs {active} but expected different ones of 0 … {runs - 1}"
             )
 
     def _require_assignment(self, r: int, labels: Array, distances: Array) -> None:
@@ -127,11 +173,11 @@ class Restarts:
             found = f"{labels.min()} to {labels.max()}"
             raise ValueError(f"Restarts: labels span {found} but expected 0 to {k - 1}")
 
-    def _require_start(self, points: Array, nearest: Array) -> tuple[int, int, int]:
-        """Return (R, m, d) of points."""
+    def _require_candidates(self, candidates: Array, nearest: Array) -> tuple[int, int, int]:
+        """Return (R, m, d) of the candidates."""
         n, d = self.x.shape
-        R, m = (*points.shape, 0, 0)[:2]
-        self._require("points", points, (R, max(m, 1), d), self.x.dtype)
+        R, m = (*candidates.shape, 0, 0)[:2]
+        self._require("candidates", candidates, (R, max(m, 1), d), self.x.dtype)
         self._require("nearest", nearest, (R, n), self.x.dtype)
         return R, m, d
 
@@ -141,3 +187,33 @@ class Restarts:
             raise ValueError(
                 f"Restarts: {name} is {a.shape} {a.dtype} but expected {shape} {dtype}"
             )
+
+
+def draw_rows(weights: Array, sums: Array, draws: Array) -> Array:
+    """Return for each of draws (m,) in [0, 1) an index of weights (n,), drawn in their proportion.
+
+    sums are those of blocks of BLOCK weights: only the blocks that are hit are looked at. Zeros
+    where all sums are zero.
+    """
+    cumulative = np.cumsum(sums)
+    rows = np.zeros(len(draws), np.int64)
+    if cumulative[-1] == 0:
+        return rows
+    targets = draws * cumulative[-1]
+    blocks = _find(cumulative, targets)
+    targets -= cumulative[blocks] - sums[blocks]
+    for i, block in enumerate(blocks):
+        first = block * BLOCK
+        inside = np.cumsum(weights[first : first + BLOCK], dtype=np.float64)
+        rows[i] = first + _find(inside, targets[i : i + 1])[0]
+    return rows
+
+
+def _find(cumulative: Array, targets: Array) -> Array:
+    """Return where the targets lie; never in a step of height 0, for side="right" skips these.
+
+    A target that rounding took to the end or past it belongs to the last step that has a height.
+    """
+    last = np.searchsorted(cumulative, cumulative[-1])
+    found: Array = np.minimum(np.searchsorted(cumulative, targets, side="right"), last)
+    return found

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from l2ae_core.clustering.kmeans import Clustering, assign_and_fill, kmeans
+from l2ae_core.clustering.kmeans import Clustering, fill_empty, kmeans
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
@@ -96,7 +96,7 @@ def test_a_seed_gives_the_same_bits() -> None:
 
 @pytest.mark.skipif(MOST < 2, reason="one thread only")
 @pytest.mark.parametrize("spherical", [False, True])
-@pytest.mark.parametrize("d", [10, 120])  # short and long points of the emitted kernels
+@pytest.mark.parametrize("d", [10, 120])  # short and long samples of the emitted kernels
 def test_the_number_of_threads_does_not_change_a_bit(d: int, spherical: bool) -> None:
     x = blobs(20_001, d, 12, spread=1.0).astype(np.float32)
     found = []
@@ -117,7 +117,7 @@ def test_every_path_finds_the_same_clusters(d: int, k: int, instructions: str) -
     with vectors(instructions):
         fast = kmeans(x, k, n_init=1, rng=rng(), init=x[:k])
     np.testing.assert_allclose(fast.inertia, slow.inertia, rtol=1e-5)
-    assert (fast.labels == slow.labels).mean() > 0.999  # float32 means move a few points
+    assert (fast.labels == slow.labels).mean() > 0.999  # float32 means move a few samples
     belongs_together(x, fast, rtol=1e-5)
 
 
@@ -143,10 +143,10 @@ def test_tol_is_relative_to_the_variance_and_stops_sooner() -> None:
 # --- empty clusters and duplicates
 
 
-def test_a_far_start_moves_to_the_worst_served_point() -> None:
+def test_an_empty_cluster_moves_to_the_farthest_sample() -> None:
     x = np.array([[0.0], [1.0], [2.0], [9.0]])
     found = kmeans(x, 2, rng=rng(), init=np.array([[1.0], [1e6]]), max_iter=1)
-    # Cluster 1 is empty; 9 is the worst served, 64 away: the first inertia is 1 + 0 + 1 + 0.
+    # Cluster 1 is empty; 9 is the farthest, 64 away: the first inertia is 1 + 0 + 1 + 0.
     assert found.restarts[0][0] == 2.0
     np.testing.assert_array_equal(found.labels, [0, 0, 0, 1])
     np.testing.assert_array_equal(found.centers, [[1.0], [9.0]])
@@ -160,13 +160,14 @@ def test_ties_with_a_moved_cluster_go_to_the_lowest_index(
 ) -> None:
     restarts = ops.restarts(np.array([[0.0], [2.0], [4.0]]), 2, 1)
     restarts.centers[0] = start
-    assign_and_fill(restarts, [0])  # 4 is the worst served
+    restarts.assign([0])
+    fill_empty(restarts, [0])  # 4 lies farthest from its center
     np.testing.assert_array_equal(restarts.labels[0], labels)
     assert restarts.inertia[0] == 4.0
 
 
-def test_several_empty_clusters_do_not_land_on_copies_of_one_point() -> None:
-    # The two worst-served rows are equal: moving both clusters there would leave one empty.
+def test_several_empty_clusters_do_not_move_to_copies_of_one_sample() -> None:
+    # The two farthest rows are equal: moving both clusters there would leave one empty.
     x = np.array([[0.0], [0.2], [5.0], [9.0], [9.0], [9.0]])
     found = kmeans(x, 3, rng=rng(), init=np.array([[0.0], [1e6], [2e6]]))
     np.testing.assert_array_equal(found.labels, [0, 0, 2, 1, 1, 1])
@@ -198,7 +199,7 @@ def test_fewer_distinct_rows_than_clusters(init: str | Array, dtype: type) -> No
     assert np.isfinite(found.centers).all()
 
 
-def test_as_many_clusters_as_points_and_one_cluster() -> None:
+def test_as_many_clusters_as_samples_and_one_cluster() -> None:
     x = blobs(9, 2, 3)
     assert kmeans(x, 9, n_init=1, rng=rng()).inertia == 0
     one = kmeans(x, 1, n_init=1, rng=rng())
@@ -219,7 +220,7 @@ def test_dtype_is_kept_integers_become_float64_and_x_is_not_changed() -> None:
     np.testing.assert_array_equal(x, before)
 
 
-def test_predict_new_points_and_single_rows() -> None:
+def test_predict_new_samples_and_single_rows() -> None:
     x = blobs(400, 5, 4)
     found = kmeans(x, 4, n_init=2, rng=rng())
     new = blobs(100, 5, 4, seed=9)

@@ -1,12 +1,12 @@
-"""k-means where the points are: on an emulated GPU, and streamed through one, against the CPU."""
+"""k-means where the samples are: on an emulated GPU, and streamed through one, against the CPU."""
 
 import warnings
 
 import numpy as np
 import pytest
 
+from l2ae_core.clustering.init import kmeans_plus_plus
 from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.clustering.start import kmeans_plus_plus
 from l2ae_kernels.arrays import Array, get_place
 from l2ae_kernels.cuda.device import Device, emulate
 from l2ae_kernels.cuda.kmeans import stream
@@ -88,7 +88,7 @@ def test_restart_r_does_not_depend_on_the_number_of_restarts(device: Device) -> 
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_empty_clusters_move_to_the_worst_served_points(device: Device, streamed: bool) -> None:
+def test_empty_clusters_move_to_the_farthest_samples(device: Device, streamed: bool) -> None:
     x = np.array([[0.0], [0.2], [5.0], [9.0], [9.0], [9.0]])
     start = np.array([[0.0], [1e6], [2e6]])
     found = kmeans(device.stream(x) if streamed else device.to_device(x), 3, rng=rng(), init=start)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from l2ae_core.clustering.inputs import origin_of
 from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.clustering.origin import origin_of
 from l2ae_kernels.arrays import Array, get_place, to_host
 from l2ae_kernels.cuda.device import emulate
 
@@ -95,7 +95,7 @@ def test_codes_of_unit_length_are_counted_from_zero(spread: float) -> None:
     z = np.full(10, 1 / np.sqrt(10)) + spread * rng().normal(size=(500, 10))
     u = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
     assert origin_of(u) is None
-    assert kmeans(u, 4, n_init=1, rng=rng()).moved is None
+    assert kmeans(u, 4, n_init=1, rng=rng()).recentered is None
     for row in u[:20]:  # equal codes: nothing to tell apart
         assert origin_of(np.full((31, 10), row)) is None
 

@@ -8,7 +8,7 @@ from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import shapes
 from l2ae_kernels.reference import kmeans as reference
 
-from .points import ASSIGN, SHAPES, assert_nearest, blobs, move_to_means, starts, typed
+from .samples import ASSIGN, SHAPES, assert_nearest, blobs, move_to_means, starts, typed
 
 
 @typed(SHAPES)
@@ -75,7 +75,7 @@ def test_every_pass_is_that_of_the_reference(
     x = blobs(n, d, k, dtype)
     slow = ops.restarts(x, k, 3, impl="reference")
     fast = ops.restarts(device.to_device(x), k, 3)
-    assert fast.largest == slow.largest
+    assert fast.max_abs == slow.max_abs
     fast.centers[:] = starts(x, k, 3)
     for step in range(4):
         which = [0, 1, 2] if step < 2 else [0, 2]  # run 1 has ended
@@ -142,14 +142,14 @@ def test_adopted_labels_are_where_the_next_pass_starts(
         put = device.to_device if restarts is fast else np.asarray
         restarts.centers[:] = starts(x, k, 2)
         restarts.assign([1])
-        restarts.adopt(1, put(labels), put(np.ones(n, np.float32)))
+        restarts.apply_assignment(1, put(labels), put(np.ones(n, np.float32)))
         np.testing.assert_array_equal(restarts.counts[1], np.bincount(labels, minlength=k))
         assert restarts.inertia[1] == n
         restarts.assign([1])
     np.testing.assert_array_equal(device.to_host(fast.labels), slow.labels)
     np.testing.assert_array_equal(fast.changed, slow.changed)
     np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
-    fast.forget()
+    fast.reset()
     fast.assign([1])
     assert fast.changed[1] == n
     np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)

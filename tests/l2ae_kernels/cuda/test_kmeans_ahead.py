@@ -8,29 +8,26 @@ from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import init, resident, shapes
 from l2ae_kernels.cuda.kmeans.restarts import Resident
 
-from .points import DTYPES, RTOL, blobs, starts, typed
+from .samples import DTYPES, RTOL, blobs, starts, typed
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("m", "n", "d"), [(1, 1, 1), (4, 513, 10), (11, 1100, 40)])
-def test_what_a_start_leaves(device: Device, m: int, n: int, d: int, dtype: type) -> None:
+def test_potentials_of_candidates(device: Device, m: int, n: int, d: int, dtype: type) -> None:
     x = blobs(n, d, 5, dtype)
-    points = x[np.arange(2 * m).reshape(2, m) % n]
+    candidates = x[np.arange(2 * m).reshape(2, m) % n]
     nearest = np.random.default_rng(0).uniform(0, d, (2, n)).astype(dtype)
     nearest[1] = np.inf  # before the first center
     slow = ops.restarts(x, 2, 2, impl="reference")
     fast = ops.restarts(device.to_device(x), 2, 2)
     there = device.to_device(nearest)
-    left = fast.lower(device.to_device(points), there, keep=False)
+    potentials = fast.min_sq_distances(device.to_device(candidates), there, keep=False)
     np.testing.assert_array_equal(device.to_host(there), nearest)
-    expected = slow.lower(points, nearest, keep=False)
-    np.testing.assert_allclose(device.to_host(left), expected, rtol=RTOL[dtype])
-    fast.lower(device.to_device(points[:, :1]), there, keep=True)
-    slow.lower(points[:, :1], nearest, keep=True)
+    expected = slow.min_sq_distances(candidates, nearest, keep=False)
+    np.testing.assert_allclose(device.to_host(potentials), expected, rtol=RTOL[dtype])
+    fast.min_sq_distances(device.to_device(candidates[:, :1]), there, keep=True)
+    slow.min_sq_distances(candidates[:, :1], nearest, keep=True)
     np.testing.assert_allclose(device.to_host(there), nearest, rtol=RTOL[dtype], atol=0)
-    if m <= 4:
-        distances = device.to_host(fast.distances(device.to_device(points[0])))
-        np.testing.assert_allclose(distances, slow.distances(points[0]), rtol=RTOL[dtype])
 
 
 @pytest.mark.parametrize(("draws", "rows"), [(0.0, 1), (0.24, 1), (0.25, 3), (0.99, 3), (1.0, 3)])
@@ -41,9 +38,11 @@ def test_a_draw_never_takes_a_sample_of_zero_weight(
     # 1.0 stands for a product that rounds up to the total
     nearest = np.zeros((1, 41 * shapes.TILE + 7), np.float32)
     nearest[0, place : place + 5] = [0, 1, 0, 3, 0]
-    left = np.add.reduceat(nearest, np.arange(0, nearest.size, shapes.TILE), axis=1, dtype=float)
+    potentials = np.add.reduceat(
+        nearest, np.arange(0, nearest.size, shapes.TILE), axis=1, dtype=float
+    )
     found, stuck = device.zeros((1, 1), np.int64), device.full(1, -1, np.int32)
-    arguments = (np.array([[draws]]), left[:, None], nearest)
+    arguments = (np.array([[draws]]), potentials[:, None], nearest)
     init.draw(device, 0, *map(device.to_device, arguments), found, stuck)
     assert int(device.to_host(found)[0, 0]) == place + rows
     assert int(device.to_host(stuck)[0]) == -1
@@ -74,11 +73,11 @@ def test_runs_ahead_end_where_those_of_single_passes_end(
         restarts.centers[:] = starts(x, k, 4)
         restarts.assign([0, 1, 2, 3])
     most = [50, 50, 2]  # the last run is cut
-    found = ahead.run_ahead([0, 1, 3], most, 0.0, spherical)
+    found = ahead.iterate([0, 1, 3], most, 0.0, spherical)
     for r, at_most, (inertias, moved) in zip([0, 1, 3], most, found, strict=True):
         history = []
         for _ in range(at_most):
-            ((inertia,), distance) = by_one.run_ahead([r], [1], 0.0, spherical)[0]
+            ((inertia,), distance) = by_one.iterate([r], [1], 0.0, spherical)[0]
             history.append(inertia)
             if not by_one.changed[r] or distance == 0 or by_one.counts[r].min() == 0:
                 break
@@ -94,7 +93,7 @@ def test_a_run_ends_at_an_empty_cluster_and_at_a_small_step(device: Device) -> N
     restarts = ops.restarts(device.to_device(x), 2, 2, impl="cuda-resident")
     restarts.centers[:] = [[[1.0], [1e6]], [[0.0], [1.0]]]
     restarts.assign([0, 1])
-    empty, small = restarts.run_ahead([0, 1], [9, 9], 100.0, False)
+    empty, small = restarts.iterate([0, 1], [9, 9], 100.0, False)
     assert len(empty[0]) == 1
     assert restarts.counts[0].min() == 0
     # {0} {1, 10, 12}: the second center moves from 1 to 23/3, and takes no sample of the first.
@@ -103,10 +102,18 @@ def test_a_run_ends_at_an_empty_cluster_and_at_a_small_step(device: Device) -> N
     assert restarts.changed[1] == 1
 
 
-def test_what_does_not_fit_the_chip_is_not_run_ahead(device: Device) -> None:
+def test_what_does_not_fit_the_chip_takes_one_iteration(device: Device) -> None:
     x = device.to_device(blobs(64, 10, 3))
-    assert resident.plan(device, x, 3, 2) is not None
-    assert resident.plan(device, x, 3000, 2) is None
+    assert resident.plan_grid(device, x, 3, 2) is not None
+    assert resident.plan_grid(device, x, 3000, 2) is None
     long = device.to_device(blobs(64, 40, 3))
-    assert resident.plan(device, long, 3, 2) is None
-    assert Resident(long, 3, 1).run_ahead([0], [1], 0.0, False) is None
+    assert resident.plan_grid(device, long, 3, 2) is None
+    restarts, expected = Resident(long, 3, 1), ops.restarts(device.to_host(long), 3, 1)
+    for runs in (restarts, expected):
+        runs.centers[:] = expected.x[:3]
+        runs.assign([0])
+        ((found, moved),) = runs.iterate([0], [9], 0.0, False)
+        assert len(found) == 1
+        assert moved > 0
+    np.testing.assert_allclose(restarts.centers, expected.centers, rtol=1e-6)
+    np.testing.assert_allclose(restarts.inertia, expected.inertia, rtol=1e-6)

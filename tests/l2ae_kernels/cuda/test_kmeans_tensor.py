@@ -8,7 +8,7 @@ from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import tensor
 from l2ae_kernels.operations import IMPLEMENTATIONS
 
-from .points import blobs
+from .samples import blobs
 
 
 @pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (33, 10, 10), (257, 3, 7), (150, 70, 129)])

@@ -58,7 +58,7 @@ def passes(device: Device, n: int, d: int, k: int) -> None:
     restarts = ops.restarts(x, k, 2)
     restarts.centers[:] = samples(n, d)[:k]
     restarts.assign([0, 1])
-    restarts.adopt(1, labels, distances)
+    restarts.apply_assignment(1, labels, distances)
 
 
 def resident(device: Device) -> None:
@@ -66,7 +66,7 @@ def resident(device: Device) -> None:
     restarts = Resident(device.to_device(samples(150, 3)), 7, 2)
     restarts.centers[:] = samples(150, 3)[:7]
     restarts.assign([0, 1])
-    restarts.run_ahead([0, 1], [4, 2], 0.0, False)
+    restarts.iterate([0, 1], [4, 2], 0.0, False)
 
 
 def starts(device: Device) -> None:

@@ -4,7 +4,7 @@ tiles.py     squared distances of some rows × 16 packed columns, in registers; 
 library.py   their machine code, and how a Numba function calls it
 assign.py    one assignment
 sums.py      sums of clusters that do not depend on the order of additions
-short.py     a pass over short points: every distance, lanes are points
-bounds.py    a pass over long points: only the distances that can matter, lanes are centers
-restarts.py  the state of several Lloyd runs over the same points
+short.py     a pass over short samples: every distance, lanes are samples
+bounds.py    a pass over long samples: only the distances that can matter, lanes are centers
+restarts.py  the state of several Lloyd runs over the same samples
 """

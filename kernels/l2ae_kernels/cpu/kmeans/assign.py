@@ -1,30 +1,30 @@
 """assign, rung `register`: emitted tiles of distances, the running minimum in registers.
 
-What changed against the Numba rung: five centers (points) by sixteen points (centers) are summed
+What changed against the Numba rung: five centers (samples) by sixteen samples (centers) are summed
 up at a time, so a number that is loaded is used five or sixteen times, and the sums never leave
 their registers; there each step loads two numbers for one multiply-add.
 
-Reads and writes per point: d floats, which are turned around in cache where points are short; a
-label and a distance. The centers stay in cache; where points are long they are packed once a call.
+Reads and writes per sample: d floats, which are turned around in cache where samples are short; a
+label and a distance. The centers stay in cache; where samples are long they are packed once a call.
 """
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.kmeans.bounds import assign_long, chunk_points, group_count, pack_groups
+from l2ae_kernels.cpu.kmeans.bounds import assign_long, chunk_samples, group_count, pack_groups
 from l2ae_kernels.cpu.kmeans.library import kernels
 from l2ae_kernels.cpu.kmeans.short import PANELS, assign_short
 from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.cpu.numba.kmeans import read_only
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.reference.kmeans import check_points, output_buffers
+from l2ae_kernels.reference.kmeans import check_samples, output_buffers
 
-SHORT = 16  # features: up to here lanes that are points always win
+SHORT = 16  # features: up to here lanes that are samples always win
 FEW = 1024  # features × centers: up to here a pass over all distances is cheaper than bounds
 
 
 def is_short(d: int, k: int) -> bool:
-    """Whether lanes are points for k centers of d features."""
+    """Whether lanes are samples for k centers of d features."""
     return d <= SHORT or d * k <= FEW
 
 
@@ -32,7 +32,7 @@ def assign(
     x: Array, centers: Array, out_labels: Array | None = None, out_distances: Array | None = None
 ) -> tuple[Array, Array]:
     """Return labels int32 (n,) and squared distances (n,); see the reference of the same name."""
-    check_points(x, centers)
+    check_samples(x, centers)
     labels, distances = output_buffers(x, out_labels, out_distances)
     k, d = centers.shape
     work, emitted = 2 * x.size * k, kernels()
@@ -43,13 +43,13 @@ def assign(
     else:
         packed = np.empty((group_count(k), d, COLUMNS), x.dtype)
         pack_groups(centers, packed)
-        chunk = chunk_points(d, len(packed), emitted.rows)
+        chunk = chunk_samples(d, len(packed), emitted.rows)
         arguments = emitted.long, emitted.rows, chunk, x, packed, labels, distances
         in_ranges(assign_long, -(-len(x) // chunk), work, *arguments)
     return labels, distances
 
 
 def _infinite_where_nan(centers: Array) -> Array:
-    """Return the centers with NaN replaced by infinity: they are nearest to no point."""
+    """Return the centers with NaN replaced by infinity: they are nearest to no sample."""
     none = np.isnan(centers)
     return np.where(none, centers.dtype.type(np.inf), centers) if none.any() else centers

@@ -1,6 +1,6 @@
-"""A pass over long points: only the distances that can matter, by kernels whose lanes are centers.
+"""A pass over long samples: only the distances that can matter, by kernels whose lanes are centers.
 
-Centers come in groups of 16, the columns of a tile. Each point i keeps
+Centers come in groups of 16, the columns of a tile. Each sample i keeps
 
     u_i      no less than its distance to its own center
     l_ig     no more than its distance to any other center of group g
@@ -9,15 +9,15 @@ and when the centers move, by δ_j, the triangle inequality says what is left of
 
     u_i += δ of its own center,   l_ig −= the largest δ of the others in group g
 
-If u_i < l_ig for every g the label cannot change, and the point is not even read (Hamerly 2010,
+If u_i < l_ig for every g the label cannot change, and the sample is not even read (Hamerly 2010,
 who has one bound for all centers; groups are from Ding and others, 2015). Else u_i becomes the
 true distance, and only the groups with l_ig <= u_i are compared, by the tiles.
 
-The bounds leave room for the rounding of float32, twice over: a point that is skipped would have
+The bounds leave room for the rounding of float32, twice over: a sample that is skipped would have
 got the same label, so the labels are those of a pass without bounds, bit for bit.
 
-Reads and writes per point and restart: 1 + G bounds and a label; d floats unless it is skipped;
-and, for a point that changed its cluster, 2·d sums.
+Reads and writes per sample and restart: 1 + G bounds and a label; d floats unless it is skipped;
+and, for a sample that changed its cluster, 2·d sums.
 """
 
 from typing import Any, NamedTuple
@@ -28,17 +28,17 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.call import call
 from l2ae_kernels.cpu.kmeans.library import Kernels
-from l2ae_kernels.cpu.kmeans.sums import Differences, settle
+from l2ae_kernels.cpu.kmeans.sums import Differences, apply_assignment
 from l2ae_kernels.cpu.kmeans.tiles import COLUMNS, PADDING
 
-MOST_POINTS = 512  # in a chunk
+MOST_SAMPLES = 512  # in a chunk
 CHUNK_BYTES = 1 << 17  # of a chunk that several groups read: it stays in the second cache
 TINY = np.float32(1e-19)  # more than a distance whose square is nothing in float32
 SHIFT = COLUMNS.bit_length() - 1  # label >> SHIFT is its group
 STEP = 2.0**-23  # no less than the relative rounding of one float32 operation, twice
 
 
-class Moved(NamedTuple):
+class CenterMoves(NamedTuple):
     """The centers of R runs, packed, and how far they moved since the bounds were made."""
 
     centers: Array  # (R, k, d)
@@ -50,19 +50,19 @@ class Moved(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What R runs remember of their n points; of label −1 there are no bounds."""
+    """What R runs remember of their n samples; of label −1 there are no bounds."""
 
     labels: Array  # (R, n or more) int32
     upper: Array  # (R, n)
     lower: Array  # (R, n, G)
 
 
-def moved_centers(centers: Array, before: Array, packed: Array, which: Array) -> Moved:
-    """Pack the centers of the runs `which`; `before`, where they were, becomes what they are."""
+def moved_centers(centers: Array, before: Array, packed: Array, active: Array) -> CenterMoves:
+    """Pack the centers of the runs `active`; `before`, where they were, becomes what they are."""
     R, k, _ = centers.shape
     G = packed.shape[1]
     own = np.zeros((R, G * COLUMNS), np.float32)
-    for r in which:
+    for r in active:
         difference = centers[r].astype(np.float64) - before[r]
         own[r, :k] = np.sqrt((difference**2).sum(axis=1)) * (1 + STEP)  # rounded up
         pack_groups(centers[r], packed[r])
@@ -72,7 +72,7 @@ def moved_centers(centers: Array, before: Array, packed: Array, which: Array) ->
     most = groups.max(axis=2)
     np.put_along_axis(groups, mover[:, :, None], 0, axis=2)
     mover += np.arange(G) * COLUMNS
-    return Moved(centers, packed, own, most, mover, groups.max(axis=2))
+    return CenterMoves(centers, packed, own, most, mover, groups.max(axis=2))
 
 
 def group_count(k: int) -> int:
@@ -88,12 +88,12 @@ def pack_groups(centers: Array, packed: Array) -> None:
     packed[:] = padded.reshape(G, COLUMNS, d).transpose(0, 2, 1)
 
 
-def chunk_points(d: int, groups: int, rows: int) -> int:
-    """Points in a chunk, a multiple of the rows of a tile.
+def chunk_samples(d: int, groups: int, rows: int) -> int:
+    """Samples in a chunk, a multiple of the rows of a tile.
 
-    One group reads a point once: then chunks are large, for each may end in a tile half full.
+    One group reads a sample once: then chunks are large, for each may end in a tile half full.
     """
-    most = MOST_POINTS if groups == 1 else min(MOST_POINTS, CHUNK_BYTES // (4 * d))
+    most = MOST_SAMPLES if groups == 1 else min(MOST_SAMPLES, CHUNK_BYTES // (4 * d))
     return max(1, most // rows) * rows
 
 
@@ -122,12 +122,12 @@ def assign_long(
 
 @jit()
 def pass_long(
-    kernels: Kernels, chunk: int, x: Array, which: Array, moved: Moved, bounds: Bounds,
+    kernels: Kernels, chunk: int, x: Array, active: Array, moved: CenterMoves, bounds: Bounds,
     to: Differences, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Assign the points of slots first … last − 1 to the centers that moved, of runs `which`.
+    """Assign the samples of slots first … last − 1 to the centers that moved, of runs `active`.
 
-    The bounds change with the labels. Slots and differences: as in a pass over short points.
+    The bounds change with the labels. Slots and differences: as in a pass over short samples.
     """
     n, d = x.shape
     # Of a distance: half the relative rounding of its square, but twice over.
@@ -136,23 +136,23 @@ def pass_long(
     new, moves = np.empty(chunk, np.int32), np.empty((3, chunk), np.int32)
     chunks, slots = (n + chunk - 1) // chunk, len(to.sums)
     for slot in range(first, last):
-        for r in which:
+        for r in active:
             to.sums[slot, r], to.counts[slot, r], to.changed[slot, r] = 0, 0, 0
         for c in range(chunks * slot // slots, chunks * (slot + 1) // slots):
             start, stop = c * chunk, min(n, (c + 1) * chunk)
-            points = x[start:stop]
-            for r in which:
+            samples = x[start:stop]
+            for r in active:
                 labels, upper = bounds.labels[r, start:stop], bounds.upper[r, start:stop]
                 here = labels, upper, bounds.lower[r, start:stop]
-                _select(points, moved, r, margin, *here, work)
-                _compare(kernels.long, rows, points, moved.packed[r], *work)
+                _select(samples, moved, r, margin, *here, work)
+                _compare(kernels.long, rows, samples, moved.packed[r], *work)
                 _take_bounds(margin, *here, new, work)
-                settle(kernels.move, points, new, labels, moves, to, slot, r)
+                apply_assignment(kernels.move, samples, new, labels, moves, to, slot, r)
 
 
 @jit()
 def _workspace(chunk: int, rows: int, G: int) -> Any:
-    """Return for each group: the list of its points, its size, and what comes out for them."""
+    """Return for each group: the list of its samples, its size, and what comes out for them."""
     shape = (G, chunk + rows)
     return (
         np.zeros(shape, np.int32), np.zeros(G, np.int64),
@@ -171,10 +171,10 @@ def _distance(a: Array, b: Array) -> Any:
 
 @jit()
 def _select(
-    x: Array, moved: Moved, r: int, margin: float, labels: Array, upper: Array, lower: Array,
+    x: Array, moved: CenterMoves, r: int, margin: float, labels: Array, upper: Array, lower: Array,
     work: Any,
 ) -> None:  # fmt: skip
-    """List for every group the points of the chunk that have to be compared with its centers."""
+    """List for every group the samples of the chunk that have to be compared with its centers."""
     lists, sizes = work[0], work[1]
     sizes[:] = 0
     G = sizes.size
@@ -208,13 +208,13 @@ def _compare(
     kernel: int, rows: int, x: Array, packed: Array,
     lists: Array, sizes: Array, nearest: Array, second: Array, columns: Array,
 ) -> None:  # fmt: skip
-    """Compare the points of each list with the centers of its group."""
+    """Compare the samples of each list with the centers of its group."""
     for g in range(sizes.size):
         size = sizes[g]
         if size == 0:
             continue
         whole = (size + rows - 1) // rows * rows
-        lists[g, size:whole] = lists[g, size - 1]  # the last tile is filled up with one point
+        lists[g, size:whole] = lists[g, size - 1]  # the last tile is filled up with one sample
         call(
             kernel,
             (
@@ -228,7 +228,7 @@ def _compare(
 def _take_bounds(
     margin: float, labels: Array, upper: Array, lower: Array, new: Array, work: Any
 ) -> None:
-    """Write the new labels of the points of a chunk, and the bounds of those compared."""
+    """Write the new labels of the samples of a chunk, and the bounds of those compared."""
     lists, sizes, nearest, second, columns = work
     n = len(labels)
     inverse = np.float32(1) / margin
@@ -263,12 +263,12 @@ def distances_long(
     for c in range(first, last):
         start, stop = c * chunk, min(len(x), (c + 1) * chunk)
         list_[:] = np.minimum(np.arange(chunk), stop - start - 1)
-        points = x.ctypes.data + start * x.shape[1] * x.itemsize
+        samples = x.ctypes.data + start * x.shape[1] * x.itemsize
         for g in range(len(packed)):
             call(
                 kernel,
                 (
-                    points, x.shape[1], list_.ctypes.data, chunk,
+                    samples, x.shape[1], list_.ctypes.data, chunk,
                     packed[g].ctypes.data, block.ctypes.data,
                 ),
             )  # fmt: skip

@@ -1,6 +1,6 @@
 """What Numba lacks here: to call an emitted kernel, by address, and to find the lowest bit set.
 
-So a whole pass over the points, with the bookkeeping of every block, runs without the GIL and
+So a whole pass over the samples, with the bookkeeping of every block, runs without the GIL and
 without a step in Python. An address is an argument, never a constant: Numba may keep the compiled
 caller on disk. Where NUMBA_DISABLE_JIT=1 leaves the callers in Python, these are in Python, too.
 """

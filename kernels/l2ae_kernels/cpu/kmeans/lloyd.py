@@ -1,6 +1,6 @@
-"""Lloyd's iterations over short points without a step in Python, by a thread team.
+"""Lloyd's iterations over short samples without a step in Python, by a thread team.
 
-What changed against a call a pass: a pass over 70,000 points of 10 features takes 40 µs on two
+What changed against a call a pass: a pass over 70,000 samples of 10 features takes 40 µs on two
 cores, and to come back to Python, to move ten centers there and to hand the next pass over takes
 longer than that. So a team runs many iterations. Between two passes one of its threads adds up
 the sums and moves the centers to the means, while the others wait at a barrier (barrier.py).
@@ -24,14 +24,14 @@ from l2ae_kernels.cpu.kmeans.sums import Differences, add_up, inertia_around
 
 
 class Runs(NamedTuple):
-    """What the runs of a `Restarts` hold, and where the points are measured from."""
+    """What the runs of a `Restarts` hold, and where the samples are measured from."""
 
     centers: Array  # (R, k, d)
     labels: Array  # (R, n or more) int32
     sums: Array  # (R, k, d) float64
     counts: Array  # (R, k) int64
     changed: Array  # (R,) int64
-    middle: Array  # (d,) float64, amid the points
+    middle: Array  # (d,) float64, amid the samples
     scatter: float  # Σ |x_i − middle|²
     cancelled: float  # an inertia below this has lost too many digits
 
@@ -52,24 +52,24 @@ class Iterations(NamedTuple):
 
 @jit()
 def iterate_short(
-    kernels: Kernels, x: Array, panels: Array, which: Array, runs: Runs, to: Differences,
+    kernels: Kernels, x: Array, panels: Array, active: Array, runs: Runs, to: Differences,
     found: Iterations, barrier: Barrier, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Slots first … last − 1, in a team: iterations of the runs `which` until one has to end."""
+    """Slots first … last − 1, in a team: iterations of the runs `active` until one has to end."""
     most, leads = len(found.inertias), first == 0
     for iteration in range(most):
         if leads:
-            for i, r in enumerate(which):
+            for i, r in enumerate(active):
                 found.moved[i] = _move_to_means(runs.centers[r], runs.sums[r], runs.counts[r])
         if not wait(barrier):
             return
-        pass_short(kernels, x, panels, which, runs.centers, runs.labels, to, first, last)
+        pass_short(kernels, x, panels, active, runs.centers, runs.labels, to, first, last)
         if not wait(barrier):
             return
         if leads:
-            add_up(which, to, runs.sums, runs.counts, runs.changed)
+            add_up(active, to, runs.sums, runs.counts, runs.changed)
             found.made[0] = iteration + 1
-            if _needs_a_decision(which, runs, found.inertias[iteration]) or iteration + 1 == most:
+            if _needs_a_decision(active, runs, found.inertias[iteration]) or iteration + 1 == most:
                 found.made[1] = 1
         if not wait(barrier) or found.made[1]:
             return
@@ -89,10 +89,10 @@ def _move_to_means(centers: Array, sums: Array, counts: Array) -> float:
 
 
 @jit()
-def _needs_a_decision(which: Array, runs: Runs, inertias: Array) -> bool:
+def _needs_a_decision(active: Array, runs: Runs, inertias: Array) -> bool:
     """Write the inertia of every run, and tell whether the caller has to look at one of them."""
     decide = False
-    for i, r in enumerate(which):
+    for i, r in enumerate(active):
         around = inertia_around(runs.middle, runs.centers[r], runs.sums[r], runs.counts[r])
         inertias[i] = runs.scatter + around
         decide |= runs.changed[r] == 0 or runs.counts[r].min() == 0

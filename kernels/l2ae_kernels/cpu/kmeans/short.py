@@ -1,11 +1,11 @@
-"""A pass over short points: all distances, by kernels whose lanes are points.
+"""A pass over short samples: all distances, by kernels whose lanes are samples.
 
-The points are packed once, 16 side by side, feature by feature. A block of them, some ten
+The samples are packed once, 16 side by side, feature by feature. A block of them, some ten
 kilobytes, stays in the first-level cache while the centers of every restart pass by. The kernel
-compares the new labels with the old ones, a bit for each, and a point that changed goes from one
+compares the new labels with the old ones, a bit for each, and a sample that changed goes from one
 sum to another; a panel where nothing changed is not looked at again.
 
-Reads and writes per point and restart: d floats from cache, a label twice; and, for a point
+Reads and writes per sample and restart: d floats from cache, a label twice; and, for a sample
 that changed its cluster, d floats and 2·d sums.
 """
 
@@ -15,7 +15,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.call import call
 from l2ae_kernels.cpu.kmeans.library import Kernels
-from l2ae_kernels.cpu.kmeans.sums import Differences, settle_panels
+from l2ae_kernels.cpu.kmeans.sums import Differences, apply_assignment_panels
 from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.reference.restarts import BLOCK
 
@@ -24,15 +24,15 @@ PANELS = BLOCK // COLUMNS  # in a block
 
 @jit()
 def pack_panels(x: Array, panels: Array, first: int, last: int) -> None:
-    """Write points of x (n, d) to panels first … last − 1 of (⌈n/16⌉, d, 16), and zeros."""
+    """Write samples of x (n, d) to panels first … last − 1 of (⌈n/16⌉, d, 16), and zeros."""
     d = x.shape[1]
     for t in range(first, last):
-        points = x[t * COLUMNS : (t + 1) * COLUMNS]
-        if len(points) < COLUMNS:
+        samples = x[t * COLUMNS : (t + 1) * COLUMNS]
+        if len(samples) < COLUMNS:
             panels[t] = 0
         for j in range(d):
-            for p in range(len(points)):
-                panels[t, j, p] = points[p, j]
+            for p in range(len(samples)):
+                panels[t, j, p] = samples[p, j]
 
 
 @jit()
@@ -61,12 +61,12 @@ def assign_short(
 
 @jit()
 def pass_short(
-    kernels: Kernels, x: Array, panels: Array, which: Array, centers: Array, labels: Array,
+    kernels: Kernels, x: Array, panels: Array, active: Array, centers: Array, labels: Array,
     to: Differences, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Assign the points of slots first … last − 1 to the centers (R, k, d) of restarts `which`.
+    """Assign the samples of slots first … last − 1 to the centers (R, k, d) of restarts `active`.
 
-    labels (R, 16 · panels) change. The slots cut the points into equal parts, and the differences
+    labels (R, 16 · panels) change. The slots cut the samples into equal parts, and the differences
     `to` have a place for each.
     """
     n, d = x.shape
@@ -74,55 +74,38 @@ def pass_short(
     new, moves = np.empty(PANELS * COLUMNS, np.int32), np.empty((3, PANELS * COLUMNS), np.int32)
     different = np.empty(PANELS, np.int32)
     for slot in range(first, last):
-        for r in which:
+        for r in active:
             to.sums[slot, r], to.counts[slot, r], to.changed[slot, r] = 0, 0, 0
         for block in range(blocks * slot // slots, blocks * (slot + 1) // slots):
             start, stop = block * len(new), min(n, (block + 1) * len(new))
             count = (stop - start + COLUMNS - 1) // COLUMNS
-            points = panels.ctypes.data + panels[0].nbytes * PANELS * block
-            for r in which:
+            samples = panels.ctypes.data + panels[0].nbytes * PANELS * block
+            for r in active:
                 center, before = centers[r], labels[r, start:]
                 call(
                     kernels.short,
                     (
-                        points, count, d, center.ctypes.data, len(center),
+                        samples, count, d, center.ctypes.data, len(center),
                         before.ctypes.data, new.ctypes.data, different.ctypes.data, 0,
                     ),
                 )  # fmt: skip
-                settle_panels(
+                apply_assignment_panels(
                     kernels.move, x[start:stop], new, different, before, moves, to, slot, r
                 )
 
 
 @jit()
-def distances_short(
-    kernel: int, panels: Array, centers: Array, out: Array, first: int, last: int
-) -> None:
-    """Write squared distances of panels first … last − 1 to centers (m, d): out (m, n)."""
-    d = panels.shape[1]
-    block = np.empty((len(centers), PANELS * COLUMNS), out.dtype)
-    for start in range(first, last, PANELS):
-        count = min(PANELS, last - start)
-        points = panels.ctypes.data + panels[0].nbytes * start
-        call(kernel, (points, count, d, centers.ctypes.data, len(centers), block.ctypes.data))
-        flat = block.ravel()
-        here = min(out.shape[1] - start * COLUMNS, count * COLUMNS)
-        for c in range(len(centers)):
-            row = flat[c * count * COLUMNS : c * count * COLUMNS + here]
-            out[c, start * COLUMNS : start * COLUMNS + here] = row
-
-
-@jit()
-def lower_short(
-    kernel: int, panels: Array, points: Array, nearest: Array, left: Array, keep: bool,
+def min_sq_distances(
+    kernel: int, panels: Array, candidates: Array, nearest: Array, potentials: Array, keep: bool,
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Lower distances `nearest` (R, n) of blocks first … last − 1 to those of points (R, m, d).
+    """Write potentials (R, m, blocks) of candidates (R, m, d) for blocks first … last − 1.
 
-    left (R, m, blocks) are the sums of what each point leaves; `keep`: nearest is that of point 0.
+    They are sums of the lower of a distance and `nearest` (R, n); `keep`: nearest becomes the lower
+    one for candidate 0.
     """
     d, n = panels.shape[1], nearest.shape[1]
-    R, m, _ = points.shape
+    R, m, _ = candidates.shape
     memory = np.empty((m, PANELS * COLUMNS), nearest.dtype)
     for block in range(first, last):
         start, stop = block * PANELS * COLUMNS, min(n, (block + 1) * PANELS * COLUMNS)
@@ -130,10 +113,10 @@ def lower_short(
         here = panels.ctypes.data + panels[0].nbytes * PANELS * block
         distances = memory.ravel()[: m * count * COLUMNS].reshape(m, count * COLUMNS)
         for r in range(R):
-            call(kernel, (here, count, d, points[r].ctypes.data, m, distances.ctypes.data))
+            call(kernel, (here, count, d, candidates[r].ctypes.data, m, distances.ctypes.data))
             limit = nearest[r, start:stop]
             for c in range(m):
-                left[r, c, block] = _sum_of_lower(distances[c], limit)
+                potentials[r, c, block] = _sum_of_lower(distances[c], limit)
             if keep:
                 limit[:] = np.minimum(distances[0, : limit.size], limit)
 

@@ -1,15 +1,15 @@
-"""Sums of the points of each cluster that do not depend on the order of the additions.
+"""Sums of the samples of each cluster that do not depend on the order of the additions.
 
     s_j = Σ_{i: label i = j} round(x_i),   round to a multiple of u
 
 u is a power of two so large that no sum of multiples of u ever needs more than the 53 bits of a
-float64: every addition is exact. So a pass may add and subtract only the points whose label
+float64: every addition is exact. So a pass may add and subtract only the samples whose label
 changed, in any order, on any number of threads, for any number of iterations: the sums are a
 function of the labels, bit for bit. Plain float64 sums are not, and a table of partial sums for
-fixed blocks of points would have to be added up in every iteration.
+fixed blocks of samples would have to be added up in every iteration.
 
 Rounding moves a mean by at most u / 2 <= max|x| · n · 2^-51, about 1e-10 of the largest value for
-a hundred thousand points; a float32 center holds 6e-8.
+a hundred thousand samples; a float32 center holds 6e-8.
 """
 
 import math
@@ -25,16 +25,16 @@ from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.call import call, trailing_zeros
 
 EXACT = 2.0**51  # multiples of u that a sum may reach
-BLOCK = 1024  # points
+BLOCK = 1024  # samples
 WIDTH = 4  # features that are added at a time
 LOOK = 16  # labels that are compared at a time; bits of a panel
 FINITE = 0x7FFFFFFF  # the bits of a float32 without its sign: they are ordered as its size is
 
 
 class Differences(NamedTuple):
-    """What the labels that changed in a pass add to the sums, for each slot (part of the points).
+    """What the labels that changed in a pass add to the sums, for each slot (part of the samples).
 
-    A sum has a row in front, number −1: there go the points that come from nowhere.
+    A sum has a row in front, number −1, of the samples that had no label.
     """
 
     constant: Array  # (1,) that rounds, see above
@@ -43,22 +43,22 @@ class Differences(NamedTuple):
     changed: Array  # (slots, R) int64
 
 
-def differences(x: Array, k: int, runs: int, slots: int, largest: float) -> Differences:
-    """Return room for the differences of points x (n, d), no larger than `largest`."""
+def differences(x: Array, k: int, runs: int, slots: int, max_abs: float) -> Differences:
+    """Return zeros for the differences of samples x (n, d), |x| <= max_abs."""
     n, d = x.shape
     return Differences(
-        _rounding_constant(n, largest),
+        _rounding_constant(n, max_abs),
         np.zeros((slots, runs, 1 + k, padded(d))),
         np.zeros((slots, runs, k), np.int64),
         np.zeros((slots, runs), np.int64),
     )
 
 
-def _rounding_constant(n: int, largest: float) -> Array:
-    """Return C (1,): (v + C) − C is v rounded to a multiple of u; n points, |v| <= largest."""
-    if largest == 0 or not math.isfinite(largest):
+def _rounding_constant(n: int, max_abs: float) -> Array:
+    """Return C (1,): (v + C) − C is v rounded to a multiple of u; n samples, |v| <= max_abs."""
+    if max_abs == 0 or not math.isfinite(max_abs):
         return np.zeros(1)
-    u = 2.0 ** math.ceil(math.log2(n * largest)) / EXACT
+    u = 2.0 ** math.ceil(math.log2(n * max_abs)) / EXACT
     return np.full(1, 1.5 * 2.0**52 * u)  # the last bit of C is u
 
 
@@ -68,14 +68,14 @@ def padded(d: int) -> int:
 
 
 def add_move(module: Module) -> None:
-    """Emit move(x, d, points, before, after, count, constant, sums), a point after the other.
+    """Emit move(x, d, samples, before, after, count, constant, sums), a sample after the other.
 
-    For each of `count` entries (int32): point x[points] leaves the sum `before` and joins the sum
+    For each of `count` entries (int32): sample x[samples] leaves the sum `before` and joins the sum
     `after`. sums (k, padded(d)) float64 has a row −1. Reads d floats, changes 2·d sums.
     """
-    with module.function("move", 8) as (e, x, d, points, before, after, count, constant, sums):
-        x, points, before, after, constant, sums = map(
-            e.pointer, (x, points, before, after, constant, sums)
+    with module.function("move", 8) as (e, x, d, samples, before, after, count, constant, sums):
+        x, samples, before, after, constant, sums = map(
+            e.pointer, (x, samples, before, after, constant, sums)
         )
         doubles = ir.VectorType(F64, WIDTH)
         C = e.b.load(constant, typ=F64)
@@ -85,14 +85,14 @@ def add_move(module: Module) -> None:
         whole = d // WIDTH * WIDTH
 
         with e.each(0, count) as i:  # short rows, far apart: fetched together, not one by one
-            point = e.b.sext(e.b.load(e.at(points, i), align=4, typ=I32), I64)
-            e.prefetch(e.at(x, d * point))
+            sample = e.b.sext(e.b.load(e.at(samples, i), align=4, typ=I32), I64)
+            e.prefetch(e.at(x, d * sample))
         with e.each(0, count) as i:
-            point, old, new = (
+            sample, old, new = (
                 e.b.sext(e.b.load(e.at(a, i), align=4, typ=I32), I64)
-                for a in (points, before, after)
+                for a in (samples, before, after)
             )
-            row_x = e.at(x, d * point)
+            row_x = e.at(x, d * sample)
             leaves, joins = (
                 e.b.gep(sums, [(row * cluster).value], source_etype=F64) for cluster in (old, new)
             )
@@ -110,28 +110,28 @@ def add_move(module: Module) -> None:
                 part(whole, d - whole)
 
 
-def _load(e: Emitter, point: Value, j: Integer, count: Integer | None) -> Value:
+def _load(e: Emitter, sample: Value, j: Integer, count: Integer | None) -> Value:
     """Load 4 floats from feature j on, or the first `count` of them and zeros."""
     floats = ir.VectorType(F32, WIDTH)
     if count is None:
-        return e.b.load(e.at(point, j), align=4, typ=floats)
+        return e.b.load(e.at(sample, j), align=4, typ=floats)
     v = ir.Constant(floats, None)
     numbers = ir.Constant(ir.VectorType(I64, WIDTH), list(range(WIDTH)))
     lanes = e.b.insert_element(ir.Constant(numbers.type, ir.Undefined), count.value, I32(0))
     lanes = e.b.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(I32, WIDTH), None))
     mask = e.b.icmp_signed("<", numbers, lanes)
-    return e._intrinsic("masked.load", floats, e.at(point, j), I32(4), mask, v)
+    return e._intrinsic("masked.load", floats, e.at(sample, j), I32(4), mask, v)
 
 
 @jit()
-def settle(
+def apply_assignment(
     kernel: int, x: Array, new: Array, labels: Array, moves: Array, to: Differences, slot: int,
     r: int,
 ) -> None:  # fmt: skip
-    """Let the labels (m,) of points x (m, d) in run r be the new ones.
+    """Make the labels (m,) of samples x (m, d) in run r the new ones.
 
-    The differences of the slot take what changed. moves (3, m) int32 is for work: which points go,
-    from where, and where to.
+    What changed is added to the differences of the slot. moves (3, m) int32 is for work: samples,
+    their old labels and their new ones.
     """
     changed = 0
     for start in range(0, len(x), LOOK):
@@ -148,11 +148,11 @@ def settle(
 
 
 @jit()
-def settle_panels(
+def apply_assignment_panels(
     kernel: int, x: Array, new: Array, different: Array, labels: Array, moves: Array,
     to: Differences, slot: int, r: int,
 ) -> None:  # fmt: skip
-    """As settle; different (⌈m/16⌉,) has a bit for each new label, so others are not looked at."""
+    """As apply_assignment; different (⌈m/16⌉,) has a bit for each new label: others are skipped."""
     changed = 0
     for t in range((len(x) + LOOK - 1) // LOOK):
         start, bits = t * LOOK, np.int64(different[t])
@@ -171,7 +171,7 @@ def settle_panels(
 def _move(
     kernel: int, x: Array, moves: Array, changed: int, to: Differences, slot: int, r: int
 ) -> None:
-    """Take the first `changed` moves to the differences."""
+    """Add the first `changed` moves to the differences."""
     counts, sums = to.counts[slot, r], to.sums[slot, r]
     to.changed[slot, r] += changed
     for m in range(changed):
@@ -189,10 +189,10 @@ def _move(
 
 
 @jit()
-def add_up(which: Array, to: Differences, sums: Array, counts: Array, changed: Array) -> None:
+def add_up(active: Array, to: Differences, sums: Array, counts: Array, changed: Array) -> None:
     """Add the differences of all slots to sums (R, k, d) and counts (R, k); every sum is exact."""
     _, k, d = sums.shape
-    for r in which:
+    for r in active:
         changed[r] = to.changed[:, r].sum()
         for slot in range(len(to.sums)):
             for j in range(k):
@@ -213,24 +213,25 @@ def inertia_around(middle: Array, centers: Array, sums: Array, counts: Array) ->
 
 
 @jit()
-def survey_blocks(
-    x: Array, bits: Array, middles: Array, largest: Array, scatter: Array, first: int, last: int
+def max_abs_blocks(
+    x: Array, bits: Array, middles: Array, max_abs: Array, scatter: Array, first: int, last: int
 ) -> None:
-    """For blocks first … last − 1 of points: the bits of max |x|, and Σ |x_i − m|².
+    """For blocks first … last − 1 of samples: the bits of max |x|, and Σ |x_i − m|².
 
-    middles: m over and over, so that short points make long loops; bits: x as int32.
+    middles: m over and over, so that short samples make long loops; bits: x as int32.
     """
     flat, flat_bits, size = x.ravel(), bits.ravel(), middles.size
     for block in range(first, last):
         stop = min(flat.size, (block + 1) * BLOCK * x.shape[1])
         for i in range(block * BLOCK * x.shape[1], stop, size):
-            most, total = _survey(flat[i : min(stop, i + size)], flat_bits[i:], middles)
-            largest[block] = max(largest[block], most)
+            part = flat[i : min(stop, i + size)]
+            most, total = _max_abs_and_scatter(part, flat_bits[i:], middles)
+            max_abs[block] = max(max_abs[block], most)
             scatter[block] += total
 
 
 @jit(fastmath={"contract", "reassoc"})  # reassoc: partial sums, one a lane
-def _survey(x: Array, bits: Array, middles: Array) -> Any:
+def _max_abs_and_scatter(x: Array, bits: Array, middles: Array) -> Any:
     most, total = np.int32(0), 0.0
     for i in range(x.size):
         difference = np.float64(x[i]) - middles[i]

@@ -7,9 +7,9 @@ is broadcast over all lanes:
             for p:  a = row_p[j]                  P loads of one float
                     s[p, v] += (a − c_v)²         P·V subtractions, P·V multiply-adds
 
-Where points are short, the lanes are points and the rows are centers: the nearest center is kept in
-each lane, and nothing is ever compared across lanes. Where points are long, the lanes are centers
-and the rows are points: a row is read where it lies, and one comparison across lanes is little
+Where samples are short, lanes are samples and rows are centers: the nearest center is kept in each
+lane, and nothing is ever compared across lanes. Where samples are long, the lanes are centers
+and the rows are samples: a row is read where it lies, and one comparison across lanes is little
 beside its d steps.
 
 Differences, not |c|² − 2 x·c: nothing cancels, the label needs no second look and the distance
@@ -68,9 +68,9 @@ def _squared_distances(
 def add_short(module: Module) -> None:
     """Emit short(panels, count, d, centers, k, before, labels, different, distances).
 
-    Lanes are points. panels (count, d, 16), centers (k, d) → labels (count · 16,) int32, and either
-    squared distances (count · 16,) or, for labels `before`, different (count,) int32: bit p is
-    set where label p is a new one. The other two are missing (0).
+    Lanes are samples. panels (count, d, 16), centers (k, d) → labels (count · 16,) int32, and
+    either squared distances (count · 16,) or, for labels `before`, different (count,) int32: bit p
+    is set where label p is a new one. The other two are missing (0).
     Per panel: reads 16·d + k·d floats and 16 labels, writes 16 labels and the bits.
     """
     with module.function("short", 9) as (e, panels, count, d, centers, k, *outputs):
@@ -80,12 +80,12 @@ def add_short(module: Module) -> None:
         integers = ir.VectorType(I32, e.lanes)
 
         def panel(t: Integer, _: list[Value]) -> list[Value]:
-            points = e.at(panels, t * (d * COLUMNS))
+            samples = e.at(panels, t * (d * COLUMNS))
 
             def compare(q: Integer, rows: int, state: list[Value]) -> list[Value]:
                 nearest, label, number = state[:V], state[V : 2 * V], state[-1]
                 pointers = [e.at(centers, (q + p) * d) for p in range(rows)]
-                tile = _squared_distances(e, pointers, points, d)
+                tile = _squared_distances(e, pointers, samples, d)
                 numbers = [e.b.add(number, _splat(integers, p)) for p in range(rows)]
                 for v in range(V):
                     found = [(sums[v], n) for sums, n in zip(tile, numbers, strict=True)]
@@ -150,11 +150,11 @@ def add_short_all(module: Module) -> None:
         panels, centers, out = map(e.pointer, (panels, centers, out))
 
         def panel(t: Integer, _: list[Value]) -> list[Value]:
-            points = e.at(panels, t * (d * COLUMNS))
+            samples = e.at(panels, t * (d * COLUMNS))
 
             def write(q: Integer, rows: int, state: list[Value]) -> list[Value]:
                 pointers = [e.at(centers, (q + p) * d) for p in range(rows)]
-                for p, sums in enumerate(_squared_distances(e, pointers, points, d)):
+                for p, sums in enumerate(_squared_distances(e, pointers, samples, d)):
                     for v, s in enumerate(sums):
                         row = (q + p) * count * COLUMNS
                         e.store(s, out, row + v * e.lanes + t * COLUMNS)
@@ -190,20 +190,20 @@ def _over_rows(e: Emitter, count: Integer, state: list[Value], body: Any) -> lis
 def add_long(module: Module) -> None:
     """Emit long(x, d, list, count, packed, nearest, second, labels), lanes are 16 centers.
 
-    For the points x[list[0 … count − 1]], where count is a multiple of the rows of a tile: the
+    For the samples x[list[0 … count − 1]], where count is a multiple of the rows of a tile: the
     two lowest squared distances to the centers packed (d, 16), and the column of the lowest, int32;
     NaN counts as infinite.
-    Per point: reads d floats, per tile 16·d of the centers; writes 3 numbers.
+    Per sample: reads d floats, per tile 16·d of the centers; writes 3 numbers.
     """
-    with module.function("long", 8) as (e, x, d, points, count, packed, nearest, second, labels):
-        x, points, packed = map(e.pointer, (x, points, packed))
+    with module.function("long", 8) as (e, x, d, samples, count, packed, nearest, second, labels):
+        x, samples, packed = map(e.pointer, (x, samples, packed))
         nearest, second, labels = map(e.pointer, (nearest, second, labels))
         most = ROWS[e.module.vectors.name]
 
         def tile(i: Integer, _: list[Value]) -> list[Value]:
-            rows = [_row(e, x, d, points, i + p) for p in range(most)]
+            rows = [_row(e, x, d, samples, i + p) for p in range(most)]
             after = (i + most).min(count - most)
-            coming = tuple(_row(e, x, d, points, after + p) for p in range(most))
+            coming = tuple(_row(e, x, d, samples, after + p) for p in range(most))
             for p, sums in enumerate(_squared_distances(e, rows, packed, d, coming)):
                 sums = [_lower(e, s, e.constant(INFINITY)) for s in sums]  # NaN is not lower
                 low, next_low = _two_lowest(e, sums)
@@ -217,12 +217,12 @@ def add_long(module: Module) -> None:
 
 def add_long_all(module: Module) -> None:
     """Emit long_all(x, d, list, count, packed, out): all distances, out (count, 16)."""
-    with module.function("long_all", 6) as (e, x, d, points, count, packed, out):
-        x, points, packed, out = map(e.pointer, (x, points, packed, out))
+    with module.function("long_all", 6) as (e, x, d, samples, count, packed, out):
+        x, samples, packed, out = map(e.pointer, (x, samples, packed, out))
         most = ROWS[e.module.vectors.name]
 
         def tile(i: Integer, _: list[Value]) -> list[Value]:
-            rows = [_row(e, x, d, points, i + p) for p in range(most)]
+            rows = [_row(e, x, d, samples, i + p) for p in range(most)]
             for p, sums in enumerate(_squared_distances(e, rows, packed, d)):
                 for v, s in enumerate(sums):
                     e.store(s, out, (i + p) * COLUMNS + v * e.lanes)
@@ -231,9 +231,9 @@ def add_long_all(module: Module) -> None:
         e.loop(0, count, [], tile, step=most)
 
 
-def _row(e: Emitter, x: Value, d: Value, points: Value, i: Value) -> Value:
-    """Return the pointer to row points[i] of x; the list is int32."""
-    number = e.b.load(e.at(points, i), align=4, typ=I32)
+def _row(e: Emitter, x: Value, d: Value, samples: Value, i: Value) -> Value:
+    """Return the pointer to row samples[i] of x; the list is int32."""
+    number = e.b.load(e.at(samples, i), align=4, typ=I32)
     return e.at(x, d * e.b.sext(number, I64))
 
 

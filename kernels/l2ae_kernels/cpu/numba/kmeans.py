@@ -1,14 +1,14 @@
 """k-means on the CPU: assign and update with Numba.
 
-What changed against the reference: a block of points stays in the first-level cache while all
+What changed against the reference: a block of samples stays in the first-level cache while all
 centers pass by, so x is read once and no (n, k) or (n, d) array is ever written. Vector lanes are
-points where a point is short, and features where it is long.
+samples where a sample is short, and features where it is long.
 
-Reads and writes per point: assign reads d floats and writes a label and a distance; update reads d
+Reads and writes per sample: assign reads d floats and writes a label and a distance; update reads d
 floats and a label and adds d float64 to the sums of its block.
 
-Every result is bit-equal whatever the number of threads: the distances of a point depend on that
-point and the centers alone, and update adds up fixed blocks of points in a fixed order.
+Every result is bit-equal whatever the number of threads: the distances of a sample depend on that
+sample and the centers alone, and update adds up fixed blocks of samples in a fixed order.
 """
 
 from typing import Any
@@ -19,11 +19,11 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.reference import restarts as reference
-from l2ae_kernels.reference.kmeans import check_labels, check_points, output_buffers
+from l2ae_kernels.reference.kmeans import check_labels, check_samples, output_buffers
 
-SHORT = 16  # features: up to here lanes that are points win, measured with k = 10
-POINTS = 256  # in one block of assign: 16 KB of short float32 points, in the first-level cache
-BLOCK_POINTS = 1024  # in one block of update, at least: fewer do not pay for private sums
+SHORT = 16  # features: up to here lanes that are samples win, measured with k = 10
+SAMPLES = 256  # in one block of assign: 16 KB of short float32 samples, in the first-level cache
+BLOCK_SAMPLES = 1024  # in one block of update, at least: fewer do not pay for private sums
 MAX_BLOCKS = 32  # of private sums; more threads than this do not help update
 
 
@@ -31,10 +31,10 @@ def assign(
     x: Array, centers: Array, out_labels: Array | None = None, out_distances: Array | None = None
 ) -> tuple[Array, Array]:
     """Return labels int32 (n,) and squared distances (n,); see the reference of the same name."""
-    check_points(x, centers)
+    check_samples(x, centers)
     labels, distances = output_buffers(x, out_labels, out_distances)
     kernel = _assign_short if x.shape[1] <= SHORT else _assign_long
-    blocks, work = -(-len(x) // POINTS), 2 * x.size * len(centers)
+    blocks, work = -(-len(x) // SAMPLES), 2 * x.size * len(centers)
     in_ranges(kernel, blocks, work, read_only(x), read_only(centers), labels, distances)
     return labels, distances
 
@@ -43,7 +43,7 @@ def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
     """Return sums float64 (k, d) and counts int64 (k,); see the reference of the same name."""
     check_labels(x, labels, k)
     # With at most n / k blocks the private sums hold no more numbers than x does.
-    blocks = max(1, min(MAX_BLOCKS, len(x) // BLOCK_POINTS, len(x) // k))
+    blocks = max(1, min(MAX_BLOCKS, len(x) // BLOCK_SAMPLES, len(x) // k))
     sums = np.zeros((blocks, k, x.shape[1]), np.float64)
     counts = np.zeros((blocks, k), np.int64)
     labels = read_only(labels.astype(np.int32, copy=False))
@@ -52,10 +52,10 @@ def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
 
 
 class Restarts(reference.Restarts):
-    """Several Lloyd runs over the same points, one after the other; see the reference."""
+    """Several Lloyd runs over the same samples, one after the other; see the reference."""
 
-    nearest = staticmethod(assign)
-    total = staticmethod(update)
+    nearest_centers = staticmethod(assign)
+    update = staticmethod(update)
 
 
 def read_only(x: Array) -> Array:
@@ -69,13 +69,13 @@ def read_only(x: Array) -> Array:
 def _assign_short(
     x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
 ) -> None:
-    """Lanes are points: the block is transposed, and each center passes by all its points."""
+    """Lanes are samples: the block is transposed, and each center passes by all its samples."""
     n, d = x.shape
     for block in range(first, last):
-        start, stop = block * POINTS, min(n, (block + 1) * POINTS)
-        points = stop - start
-        features, candidate = np.empty((d, points), x.dtype), np.empty(points, x.dtype)
-        for p in range(points):
+        start, stop = block * SAMPLES, min(n, (block + 1) * SAMPLES)
+        samples = stop - start
+        features, candidate = np.empty((d, samples), x.dtype), np.empty(samples, x.dtype)
+        for p in range(samples):
             for j in range(d):
                 features[j, p] = x[start + p, j]
         distances[start:stop] = np.inf
@@ -106,8 +106,8 @@ def _keep_nearer(label: np.int32, candidate: Array, labels: Array, distances: Ar
 def _assign_long(
     x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
 ) -> None:
-    """Lanes are features: a point stays in cache, and all centers pass by."""
-    for i in range(first * POINTS, min(len(x), last * POINTS)):
+    """Lanes are features: a sample stays in cache, and all centers pass by."""
+    for i in range(first * SAMPLES, min(len(x), last * SAMPLES)):
         label = 0
         nearest = x.dtype.type(np.inf)  # no NaN is lower
         for j in range(len(centers)):

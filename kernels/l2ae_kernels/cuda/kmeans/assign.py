@@ -11,12 +11,12 @@ from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.kmeans import fixed_point, shapes
 from l2ae_kernels.cuda.kmeans.passes import apply_assignment, assign_tiled, max_abs
 from l2ae_kernels.cuda.kmeans.tensor import assign_tensor, pays
-from l2ae_kernels.reference.kmeans import check_points
+from l2ae_kernels.reference.kmeans import check_samples
 
 
 def assign_registers(x: Array, centers: Array) -> tuple[Array, Array]:
     """Return labels int32 (n,) and squared distances (n,), on the device of x (n, d)."""
-    check_points(x, centers)
+    check_samples(x, centers)
     device = device_of(x)
     labels, nearest = device.empty(len(x), np.int32), device.empty(len(x), x.dtype)
     n, k = np.int64(len(x)), len(centers)
@@ -33,7 +33,7 @@ def assign_registers(x: Array, centers: Array) -> tuple[Array, Array]:
 def assign_best(x: Array, centers: Array) -> tuple[Array, Array]:
     """As `assign_registers`, by tensor cores where their products pay."""
     if pays(device_of(x), x, len(centers)):
-        check_points(x, centers)
+        check_samples(x, centers)
         return assign_tensor(x, centers)
     return assign_registers(x, centers)
 

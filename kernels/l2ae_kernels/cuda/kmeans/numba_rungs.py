@@ -8,7 +8,7 @@ of them runs, and they are compiled for the types that come.
 import numpy as np
 
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.reference.kmeans import check_points
+from l2ae_kernels.reference.kmeans import check_samples
 
 THREADS = 128  # of a block
 
@@ -24,7 +24,7 @@ def assign_shared(x: Array, centers: Array) -> tuple[Array, Array]:
 
 
 def _assign(impl: str, x: Array, centers: Array) -> tuple[Array, Array]:
-    check_points(x, centers)
+    check_samples(x, centers)
     from l2ae_kernels.cuda.kmeans.numba_kernels import kernels, simulated
 
     if isinstance(x, np.ndarray) and not simulated():

@@ -7,6 +7,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import shapes
+from l2ae_kernels.reference.restarts import Iterated
 
 if TYPE_CHECKING:
     from l2ae_kernels.cuda.kmeans.restarts import Restarts
@@ -15,7 +16,7 @@ LEAST_SLICE = 128  # samples of a block: fewer do not fill its threads
 MOST_THREADS = 512
 
 
-class Plan(NamedTuple):
+class GridPlan(NamedTuple):
     """How samples and runs are laid over the blocks; all of them run at the same time."""
 
     slices: int
@@ -25,7 +26,7 @@ class Plan(NamedTuple):
     shared: int  # bytes
 
 
-def plan(device: Device, x: Array, k: int, runs: int) -> Plan | None:
+def plan_grid(device: Device, x: Array, k: int, runs: int) -> GridPlan | None:
     """Return a plan for the samples x (n, d) and that many runs; None where they do not fit.
 
     One block on each multiprocessor, at most: so all blocks run at once, which a barrier of the
@@ -42,7 +43,7 @@ def plan(device: Device, x: Array, k: int, runs: int) -> Plan | None:
     shared = slice_bytes(x, samples) + -(-runs // groups) * state_bytes(x, k)
     if shared > device.properties.shared_per_block:
         return None
-    return Plan(slices, groups, samples, threads, shared)
+    return GridPlan(slices, groups, samples, threads, shared)
 
 
 def slice_bytes(x: Array, samples: int) -> int:
@@ -57,25 +58,25 @@ def state_bytes(x: Array, k: int) -> int:
     return 4 * (2 * (2 * k + 2 * k * d) + centers + halves + shapes.padded(k) + 4)
 
 
-def run(
+def iterate(
     restarts: "Restarts",
-    plan: Plan,
-    which: list[int],
-    at_most: list[int],
+    plan: GridPlan,
+    active: list[int],
+    remaining: list[int],
     shift: float,
     spherical: bool,
-) -> list[tuple[list[float], float]]:
-    """Iterate the runs `which`; return the inertia of each iteration and how far the last moved."""
+) -> list[Iterated]:
+    """Iterate the active runs to their ends, see the reference."""
     device, x, there = restarts.device, restarts.x, restarts.on_device
-    (n, d), k, R = x.shape, restarts.centers.shape[1], len(which)
-    there.begin(which, 1.0 if spherical else 0.0)
-    most = max(at_most)
+    (n, d), k, R = x.shape, restarts.centers.shape[1], len(active)
+    there.begin(active, 1.0 if spherical else 0.0)
+    most = max(remaining)
     table = device.zeros((3, R, k * d + k + 2), np.int64)
     going, barrier = device.zeros(3, np.uint32), device.zeros(4, np.uint32)
     history, done = device.zeros((R, most), np.int64), device.zeros(R, np.int32)
     moved = device.zeros(len(restarts.centers), np.float64)
-    runs = device.to_device(np.array(which, np.int32))
-    limits = device.to_device(np.array(at_most, np.int32))
+    runs = device.to_device(np.array(active, np.int32))
+    limits = device.to_device(np.array(remaining, np.int32))
     samples = x, np.int64(n), np.int32(k), np.int32(plan.samples)
     state = there.centers, restarts.labels, *there.totals(), moved
     rules = np.float64(shift), np.int32(spherical)
@@ -86,8 +87,8 @@ def run(
     )  # fmt: skip
     kernel = device.kernel("resident.cu", "lloyd_resident", shapes.defines(x, k), cooperative=True)
     device.launch(kernel, (plan.slices, plan.groups), (plan.threads,), arguments, plan.shared)
-    there.end(which)
-    restarts.centers[which] = device.to_host(there.centers)[which]
+    there.end(active)
+    restarts.centers[active] = device.to_host(there.centers)[active]
     counts, inertias = device.to_host(done), there.inertias(device.to_host(history))
-    distances = device.to_host(moved)[which]
-    return [(inertias[i, : counts[i]].tolist(), float(distances[i])) for i in range(R)]
+    distances = device.to_host(moved)[active]
+    return [Iterated(inertias[i, : counts[i]].tolist(), float(distances[i])) for i in range(R)]

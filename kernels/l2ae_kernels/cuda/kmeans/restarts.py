@@ -18,11 +18,10 @@ from l2ae_kernels.arrays import Array, moved_to
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.kmeans import fixed_point, init, resident, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
-from l2ae_kernels.cuda.kmeans.passes import apply_assignment, assign_tiled, max_abs
+from l2ae_kernels.cuda.kmeans.passes import apply_assignment, max_abs
 from l2ae_kernels.cuda.kmeans.tensor import decide, pays
 from l2ae_kernels.reference import restarts as reference
-
-Ahead = list[tuple[list[float], float]]
+from l2ae_kernels.reference.restarts import Iterated
 
 
 class Restarts(reference.Restarts):
@@ -37,47 +36,47 @@ class Restarts(reference.Restarts):
         self.inertia = np.zeros(runs)
         self.changed = np.zeros(runs, np.int64)
         self.labels = self.device.full((runs, n), -1, np.int32)
-        self.on_device = OnDevice(self, k)
-        self._survey()
-        self.scale = fixed_point.scale_of_sums(n, self.largest, x.dtype)
+        self.on_device = DeviceRuns(self, k)
+        self._find_max_abs()
+        self.scale = fixed_point.scale_of_sums(n, self.max_abs, x.dtype)
 
-    def _survey(self) -> None:
-        self.largest = max_abs(self.device, (part for _, part in self.parts()))
+    def _find_max_abs(self) -> None:
+        self.max_abs = max_abs(self.device, (part for _, part in self.parts()))
 
     def parts(self) -> Iterable[tuple[int, Array]]:
         """Yield x in parts that lie on the device, each with the number of its first sample."""
         yield 0, self.x
 
     @staticmethod
-    def nearest(x: Array, centers: Array) -> tuple[Array, Array]:
+    def nearest_centers(x: Array, centers: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, on the device; centers may be the host's."""
         return assign_best(x, moved_to(x, centers))
 
-    def assign(self, which: list[int]) -> None:
-        """Assign every sample to its nearest center, in the runs `which`; ties take the first."""
-        self._require_runs(which)
+    def assign(self, active: list[int]) -> None:
+        """Assign every sample to its nearest center, in the active runs; ties take the first."""
+        self._require_runs(active)
         there, x, k = self.on_device, self.x, self.centers.shape[1]
-        there.begin(which)
+        there.begin(active)
         for first, part in self.parts():
             if shapes.is_short(x) and there.runs_a_block(k):
-                there.pass_short(part, first, which, k)
+                there.pass_short(part, first, active, k)
             elif pays(self.device, x, k):
-                for r in which:
+                for r in active:
                     labels, nearest = there.scratch(len(part))
                     decide(self.device, part, there.centers[r], labels, nearest)
                     there.apply_assignment(part, first, r, labels, nearest)
             else:
-                there.pass_tiled(part, first, which, k)
-        there.end(which)
+                there.pass_tiled(part, first, active, k)
+        there.end(active)
 
-    def forget(self) -> None:
-        """Let every run start anew, from other centers."""
+    def reset(self) -> None:
+        """Let every run begin anew, from other centers."""
         self.labels[...] = -1
         self.on_device.sums[...] = 0
         self.on_device.counts[...] = 0
 
-    def adopt(self, r: int, labels: Array, distances: Array) -> None:
-        """Take labels (n,) and squared distances (n,) of an assignment of run r made elsewhere."""
+    def apply_assignment(self, r: int, labels: Array, distances: Array) -> None:
+        """Make labels (n,) and squared distances (n,) those of run r, as if it had found them."""
         self._require_assignment(r, labels, distances)
         changed = self.changed.copy()  # it counts the labels of an assignment
         self.on_device.begin([r])
@@ -87,43 +86,33 @@ class Restarts(reference.Restarts):
         self.on_device.end([r])
         self.changed[:] = changed
 
-    def distances(self, points: Array) -> Array:
-        """Return the squared distances (m, n) of m points (m, d) to all of x, on the device."""
-        self._require("points", points, (len(points), self.x.shape[1]), self.x.dtype)
-        points = moved_to(self.x, points)
-        out = self.device.empty((len(points), len(self.x)), self.x.dtype)
-        labels = self.device.empty(len(self.x), np.int32)
-        for row, point in zip(out, points, strict=True):
-            assign_tiled(self.device, self.x, point[None], labels, row)
-        return out
-
-    def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
-        """See the reference; nearest (R, n) is the device's, what is left (R, m, blocks) too."""
-        self._require_start(points, nearest)
-        return init.min_sq_distances(self.x, moved_to(self.x, points), nearest, keep)
-
-    def start(self, first: Array, draws: Array) -> Array:
-        """Write a greedy k-means++ start of the first runs to `centers`; see start.py."""
+    def init_centers(self, first: Array, draws: Array) -> Array:
+        """See the reference; no distance returns to the host (init.py)."""
         centers, stuck = init.greedy_init(self.x, self.centers.shape[1], first, draws)
         self.centers[: len(first)] = centers
         return stuck
+
+    def min_sq_distances(self, candidates: Array, nearest: Array, keep: bool) -> Array:
+        """See the reference; nearest (R, n) and the potentials are the device's."""
+        self._require_candidates(candidates, nearest)
+        return init.min_sq_distances(self.x, moved_to(self.x, candidates), nearest, keep)
 
 
 class Resident(Restarts):
     """Rung 5: as rung 4, and many iterations in one launch where x fits on the chip."""
 
-    def run_ahead(
-        self, which: list[int], at_most: list[int], shift: float, spherical: bool
-    ) -> Ahead | None:
-        """Iterate the runs `which` to their ends, see the reference; None where x does not fit."""
-        self._require_runs(which)
-        plan = resident.plan(self.device, self.x, self.centers.shape[1], len(which))
+    def iterate(
+        self, active: list[int], remaining: list[int], shift: float, spherical: bool
+    ) -> list[Iterated]:
+        """See the reference: to the end of every run, or one iteration where x does not fit."""
+        self._require_runs(active)
+        plan = resident.plan_grid(self.device, self.x, self.centers.shape[1], len(active))
         if plan is None:
-            return None
-        return resident.run(self, plan, which, at_most, shift, spherical)
+            return super().iterate(active, remaining, shift, spherical)
+        return resident.iterate(self, plan, active, remaining, shift, spherical)
 
 
-class OnDevice:
+class DeviceRuns:
     """What a set of runs keeps on the device, and the launches that change it."""
 
     def __init__(self, host: Restarts, k: int) -> None:
@@ -145,27 +134,27 @@ class OnDevice:
         labels, distances = self._scratch
         return labels[:n], distances[:n]
 
-    def begin(self, which: list[int], least: float = 0.0) -> None:
+    def begin(self, active: list[int], least: float = 0.0) -> None:
         """Copy the centers to the device, and let the runs count from zero.
 
         least: how large a number of a center may become that is not a mean of samples.
         """
         host, (n, d) = self.host, self.host.x.shape
         host.device.write(self.centers, host.centers)
-        far = fixed_point.bound_of_nearest(host.centers[which])
-        size = host.largest + max(host.largest, far, least)  # means are no larger than samples
+        far = fixed_point.bound_of_nearest(host.centers[active])
+        size = host.max_abs + max(host.max_abs, far, least)  # means are no larger than samples
         self.inertia_scale = fixed_point.scale_of_inertia(n, d, size, host.x.dtype)
-        for r in which:
+        for r in active:
             self.changed[r] = 0
             self.inertia[r] = 0
 
-    def end(self, which: list[int]) -> None:
+    def end(self, active: list[int]) -> None:
         """Copy what the host decides on back."""
         host = self.host
-        host.sums[which] = host.device.to_host(self.sums)[which] * host.scale
-        host.counts[which] = host.device.to_host(self.counts)[which]
-        host.changed[which] = host.device.to_host(self.changed)[which]
-        host.inertia[which] = self.inertias(host.device.to_host(self.inertia)[which])
+        host.sums[active] = host.device.to_host(self.sums)[active] * host.scale
+        host.counts[active] = host.device.to_host(self.counts)[active]
+        host.changed[active] = host.device.to_host(self.changed)[active]
+        host.inertia[active] = self.inertias(host.device.to_host(self.inertia)[active])
 
     def totals(self) -> tuple[Array, Array, Array, Array]:
         """Return sums, counts, changed and inertia, as kernels take them."""
@@ -180,26 +169,26 @@ class OnDevice:
         """Return the labels of all runs from sample `first` on, and from one run to the next."""
         return self.host.labels.reshape(-1)[first:], np.int64(self.host.labels.shape[1])
 
-    def pass_short(self, x: Array, first: int, which: list[int], k: int) -> None:
+    def pass_short(self, x: Array, first: int, active: list[int], k: int) -> None:
         """Queue rung 4 for short samples x, the first of which is number `first` of all."""
-        device, share = self.host.device, min(self.runs_a_block(k), len(which))
+        device, share = self.host.device, min(self.runs_a_block(k), len(active))
         kernel = shapes.short_kernel(device, "lloyd.cu", "lloyd_short", x, k)
-        pieces, groups = -(-len(x) // shapes.BLOCK), -(-len(which) // share)
+        pieces, groups = -(-len(x) // shapes.BLOCK), -(-len(active) // share)
         grid = shapes.grid_of(device, pieces, groups)
-        runs = device.to_device(np.array(which, np.int32))
-        sizes = np.int64(len(x)), np.int32(k), runs, np.int32(len(which)), np.int32(share)
+        runs = device.to_device(np.array(active, np.int32))
+        sizes = np.int64(len(x)), np.int32(k), runs, np.int32(len(active)), np.int32(share)
         arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
         shared = share * shapes.run_bytes(x, k)
         device.launch(kernel, grid, (shapes.BLOCK,), (*arguments, *self.scales()), shared)
 
-    def pass_tiled(self, x: Array, first: int, which: list[int], k: int) -> None:
+    def pass_tiled(self, x: Array, first: int, active: list[int], k: int) -> None:
         """Queue rung 4 for any samples x, the first of which is number `first` of all."""
         device = self.host.device
         n, d = x.shape
         shared, private = shapes.private_bytes(k, d)
         kernel = shapes.tiled_kernel(device, "lloyd.cu", "lloyd_tiled", x)
-        grid = shapes.grid_of(device, -(-n // shapes.TILE), len(which))
-        runs = device.to_device(np.array(which, np.int32))
+        grid = shapes.grid_of(device, -(-n // shapes.TILE), len(active))
+        runs = device.to_device(np.array(active, np.int32))
         sizes = np.int64(n), np.int32(d), np.int32(k), runs
         arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
         scales = *self.scales(), np.int32(private)

@@ -18,7 +18,7 @@ from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.kmeans import init, restarts, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
-from l2ae_kernels.cuda.kmeans.passes import assign_tiled
+from l2ae_kernels.reference import restarts as reference
 
 PIECE = 1 << 26  # bytes of x: a few milliseconds of copying, thousands of blocks
 SLOTS = 2
@@ -87,35 +87,25 @@ class Restarts(restarts.Restarts):
         return pieces(self.device, self.x, self.piece)
 
     @staticmethod
-    def nearest(x: Array, centers: Array) -> tuple[Array, Array]:
+    def nearest_centers(x: Array, centers: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, on the host."""
         return assign(x, centers)
 
-    def distances(self, points: Array) -> Array:
-        """Return the squared distances (m, n) of m points (m, d) to all of x, on the host."""
-        self._require("points", points, (len(points), self.x.shape[1]), self.x.dtype)
-        out = np.empty((len(points), len(self.x)), self.x.dtype)
-        there = self.device.to_device(np.asarray(points))
-        for first, part in self.parts():
-            labels = self.device.empty(len(part), np.int32)
-            row = self.device.empty(len(part), out.dtype)
-            for j in range(len(points)):
-                assign_tiled(self.device, part, there[j : j + 1], labels, row)
-                out[j, first : first + len(part)] = to_host(row)
-        return out
+    # Squared distances of all samples do not fit the device: the host keeps them, and draws.
+    init_centers = reference.Restarts.init_centers
 
-    def lower(self, points: Array, nearest: Array, keep: bool) -> Array:
-        """See the reference: nearest and what is left are the host's."""
-        self._require_start(points, nearest)
-        there = self.device.to_device(np.asarray(points))
-        left = []
+    def min_sq_distances(self, candidates: Array, nearest: Array, keep: bool) -> Array:
+        """See the reference: nearest and the potentials are the host's."""
+        self._require_candidates(candidates, nearest)
+        there = self.device.to_device(np.asarray(candidates))
+        potentials = []
         for first, part in self.parts():
             of_part = nearest[:, first : first + len(part)]
             near = self.device.to_device(of_part)
-            left.append(to_host(init.min_sq_distances(part, there, near, keep)))
+            potentials.append(to_host(init.min_sq_distances(part, there, near, keep)))
             if keep:
                 of_part[...] = to_host(near)
-        return np.concatenate(left, axis=2)
+        return np.concatenate(potentials, axis=2)
 
 
 def assign(x: Array, centers: Array) -> tuple[Array, Array]:

@@ -1,16 +1,16 @@
-"""k-means++: which points it takes."""
+"""k-means++: which samples it takes."""
 
 import numpy as np
 import pytest
 
-from l2ae_core.clustering.start import _draw, kmeans_plus_plus
+from l2ae_core.clustering.init import kmeans_plus_plus
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.reference.restarts import BLOCK
+from l2ae_kernels.reference.restarts import BLOCK, draw_rows
 
 from .made_up import blobs, rng
 
 
-def test_start_takes_distinct_rows_of_x() -> None:
+def test_init_takes_distinct_rows_of_x() -> None:
     x = np.repeat(blobs(12, 3, 4), 50, axis=0)
     for seed in range(20):
         centers = kmeans_plus_plus(x, 12, rng(seed))
@@ -18,34 +18,24 @@ def test_start_takes_distinct_rows_of_x() -> None:
         assert all((x == center).all(axis=1).any() for center in centers)
 
 
-def test_start_is_greedy() -> None:
+def test_init_is_greedy() -> None:
     # Over 20 seeds one candidate a center hits 17.2 of these 20 clusters on average, four hit 19.2.
     x = blobs(2000, 3, 20, spread=0.1)
     hits = [len(set(assigned_cluster(x, kmeans_plus_plus(x, 20, rng(s))))) for s in range(20)]
     assert np.mean(hits) > 18.5
 
 
-class Fixed(np.random.Generator):
-    """A generator whose `random` gives one number."""
-
-    def __init__(self, number: float) -> None:
-        super().__init__(np.random.PCG64(0))
-        self.number = number
-
-    def random(self, size: int) -> Array:
-        return np.full(size, self.number)
-
-
 @pytest.mark.parametrize(("number", "row"), [(0.0, 1), (0.24, 1), (0.25, 3), (0.99, 3), (1.0, 3)])
-def test_start_never_draws_a_row_of_zero_weight(number: float, row: int) -> None:
+def test_init_never_draws_a_row_of_zero_weight(number: float, row: int) -> None:
     # 1.0 stands for a product that rounds up to the total
     weights = np.array([0.0, 1.0, 0.0, 3.0, 0.0])
-    np.testing.assert_array_equal(_draw(weights, np.array([4.0]), 2, Fixed(number)), [row, row])
+    draws = np.full(2, number)
+    np.testing.assert_array_equal(draw_rows(weights, np.array([4.0]), draws), [row, row])
     # the same in the third of five blocks, of which the others weigh nothing
     blocks = np.zeros(4 * BLOCK + 7)
     blocks[2 * BLOCK : 2 * BLOCK + 5] = weights
     sums = np.array([0.0, 0.0, 4.0, 0.0, 0.0])
-    found = _draw(blocks, sums, 2, Fixed(number))
+    found = draw_rows(blocks, sums, draws)
     np.testing.assert_array_equal(found, 2 * BLOCK + np.array([row, row]))
 
 
