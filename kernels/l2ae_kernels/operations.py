@@ -8,7 +8,7 @@ A function of the table writes its result to arrays that it is given; `ops` chec
 before, so a function that is called without it has to be given what fits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module
@@ -18,6 +18,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array, Place, get_place
 from l2ae_kernels.geometry import Geometry
+from l2ae_kernels.stages import Stage
 
 if TYPE_CHECKING:
     from l2ae_kernels.cpu.codegen.vectors import Vectors
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
 REAL: DTypes = frozenset({np.dtype("float32"), np.dtype("float64")})
 F32: DTypes = frozenset({np.dtype("float32")})
+Shapes: TypeAlias = Geometry | Sequence[Stage]  # of a correlation, or of a training step
 ANY: DTypes = frozenset({*REAL, np.dtype("complex128")})
 
 
@@ -35,7 +37,7 @@ class Limit:
     target: str  # of a function of x and the geometry that says whether it takes them
     words: str
 
-    def holds(self, x: Array, geometry: Geometry | None) -> bool:
+    def holds(self, x: Array, geometry: Shapes | None) -> bool:
         """Whether the rung takes x with this geometry."""
         return bool(_imported(self.target)(x, geometry))
 
@@ -58,8 +60,8 @@ class Implementation:
         found = _imported(self.target)
         return partial(found, **self.options) if self.options else found
 
-    def takes(self, x: Array, geometry: Geometry | None = None) -> bool:
-        """Whether it can run on x, where x is; `geometry` is that of a correlation, else None."""
+    def takes(self, x: Array, geometry: Shapes | None = None) -> bool:
+        """Whether it can run on x, where x is; `geometry`: see Shapes, else None."""
         return (
             x.dtype in self.dtypes
             and self.on in (None, get_place(x))
@@ -182,6 +184,19 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "fused": Implementation("cpu.numba.optim:adam_step"),
         "cuda-flat": Implementation("cuda.optim:adam_step", on="cuda"),
     },
+    "training_step": {
+        "reference": Implementation("reference.step:ReferenceStep"),
+        "compiled": Implementation(
+            "cpu.step:training_step",
+            F32,
+            emitted=True,
+            limit=Limit(
+                "cpu.step:takes",
+                "stages that begin and end with a linear one, without an activation before a "
+                "normalization, the code or the loss, and no affine layer_norm in a dense network",
+            ),
+        ),
+    },
     "assign": {
         "reference": Implementation("reference.kmeans:assign"),
         "blocked": Implementation("cpu.numba.kmeans:assign"),
@@ -209,7 +224,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
 
 
 def pick(
-    operation: str, x: Array, impl: str | None = None, geometry: Geometry | None = None
+    operation: str, x: Array, impl: str | None = None, geometry: Shapes | None = None
 ) -> Callable[..., Any]:
     """Return the fastest function of `operation` that takes x where it is, or the rung named.
 

@@ -1,13 +1,12 @@
 """The reconstruction loss, Eq. 3 of the paper, and its gradient."""
 
 from math import prod
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-
-Reduction: TypeAlias = Literal["mean", "sum"]
+from l2ae_kernels.stages import Reduction as Reduction  # of this loss, for all of the core
 
 
 def reconstruction_loss(

@@ -4,28 +4,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from l2ae_core.layers.base import Params, is_exactly
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.cpu.numba.optim import AdamNumbers, adam_numbers
 from l2ae_kernels.reference.optim import AdamSettings, AdamVariant
 
 
-@dataclass(frozen=True)
-class AdamUpdate:
-    """What a kernel needs to do a step of Adam itself, see l2ae_kernels.cpu.microkernels.adam."""
+class AdamUpdate(NamedTuple):
+    """What a kernel needs to do a step of Adam itself: `adam` of a training_step takes it."""
 
     m: Params
     v: Params
-    numbers: AdamNumbers
-
-    def same_arrays(self, other: "AdamUpdate") -> bool:
-        """Whether the moments are the same arrays as those of another update."""
-        return all(self.m[n] is other.m[n] and self.v[n] is other.v[n] for n in self.m)
+    settings: AdamSettings
+    step: int
 
 
 class Optimizer(ABC):
@@ -113,7 +108,7 @@ class Adam(Optimizer):
         if not is_exactly(self, Adam):
             return None
         self._begin(params)
-        return AdamUpdate(self.m, self.v, adam_numbers(self.settings, self.steps))
+        return AdamUpdate(self.m, self.v, self.settings, self.steps)
 
     def _begin(self, params: Params) -> None:
         """Check the memory, make it in the first step, and count."""

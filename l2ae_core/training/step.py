@@ -8,30 +8,21 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from math import isfinite
 from operator import is_
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.layers import Dense, Params, Shape
+from l2ae_core.layers import Params, Shape
 from l2ae_core.layers.base import HasArrays, is_exactly, weight_grads
 from l2ae_core.networks.autoencoder import AutoEncoder
-from l2ae_core.training.compiled_conv import CompiledConvolutional
-from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.loss import Reduction, reconstruction_loss
+from l2ae_core.training.lower import attributes_within, lower
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.stages import (
-    LatentGrad,
-    Linear,
-    Standardize,
-    attributes_within,
-    code_stage,
-    stages_of,
-)
+from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.codegen.vectors import get_vectors
-
-Compiled: TypeAlias = CompiledConvolutional | CompiledDense
+from l2ae_kernels.operations import IMPLEMENTATIONS
+from l2ae_kernels.stages import LatentGrad, Stage, TrainingStep, code_stage
 
 
 class Model(HasArrays, Protocol):
@@ -117,36 +108,46 @@ class LayerwiseStep(ReconstructionStep):
 
 @dataclass(eq=False)
 class CompiledStep(ReconstructionStep):
-    """Kernels that were made for this network, see `compiled_conv` and `compiled_dense`."""
+    """Kernels that are made for this network: `compiled` of the operation training_step."""
 
-    compiled: Compiled | None = field(default=None, init=False)
+    kernels: TrainingStep | None = field(default=None, init=False)
     held: list[object] = field(default_factory=list, init=False, repr=False)  # by its layers
 
     def loss_and_grads(self, x: Array) -> tuple[float, Params]:
-        return self._compiled(x).gradients(np.ascontiguousarray(x), self.reduction)
+        kernels = self._kernels(x)
+        return kernels.loss(np.ascontiguousarray(x), self.reduction), kernels.grads()
 
     def __call__(self, x: Array) -> float:
         if not is_exactly(self, CompiledStep):  # it may have other gradients
             return super().__call__(x)
-        return self._compiled(x).step(np.ascontiguousarray(x), self.reduction, self.optimizer)
+        kernels = self._kernels(x)
+        loss = kernels.loss(np.ascontiguousarray(x), self.reduction)
+        if not isfinite(loss):
+            return loss
+        update = self.optimizer.fused(kernels.params)
+        if update is None:
+            self.optimizer.step(kernels.params, kernels.grads())
+        else:
+            kernels.adam(*update)
+        return loss
 
-    def _compiled(self, x: Array) -> Compiled:
+    def _kernels(self, x: Array) -> TrainingStep:
         """Check x, and compile anew when a layer, or what one holds, is another object."""
         held = attributes_within(self.model)
-        if self.compiled is None or not (
-            len(held) == len(self.held) and all(map(is_, held, self.held))
-        ):
-            self.compiled, self.held = (
-                _compile(self.model, self.model.params, self.latent_grad),
-                held,
-            )
-            if self.compiled is None:
+        same = len(held) == len(self.held) and all(map(is_, held, self.held))
+        if self.kernels is None or not same:
+            stages = compiled_stages(self.model, self.latent_grad)
+            if stages is None:
                 raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
+            self.kernels = ops.training_step(
+                stages, self.model.params, self.model.input_shape, self.latent_grad, impl="compiled"
+            )
+            self.held = held
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):
             raise ValueError(
                 f"step: x is {x.shape} {x.dtype}, expected float32 (B, *{self.model.input_shape})"
             )
-        return self.compiled
+        return self.kernels
 
 
 def make_step(
@@ -158,23 +159,18 @@ def make_step(
     """Return the fastest step for an AutoEncoder: compiled where all its layers allow it.
 
     Both give the same result up to the rounding of float32. The compiled step takes float32, wants
-    emitted kernels (l2ae_kernels.cpu.codegen.vectors), and layers that `stages.stages_of` knows.
-    Classes that override something are called, layer by layer.
+    emitted kernels (l2ae_kernels.cpu.codegen.vectors), and layers that `lower` knows. Classes that
+    override something are called, layer by layer.
     """
-    if _compile(model, model.params, latent_grad) is None:
-        return LayerwiseStep(model, optimizer, reduction, latent_grad)
-    return CompiledStep(model, optimizer, reduction, latent_grad)
+    compiled = compiled_stages(model, latent_grad) is not None
+    kind = CompiledStep if compiled else LayerwiseStep
+    return kind(model, optimizer, reduction, latent_grad)
 
 
-def _compile(model: AutoEncoder, params: Params, latent_grad: LatentGrad | None) -> Compiled | None:
-    vectors, stages = get_vectors(), stages_of(model)
-    single = all(p.dtype == np.float32 and p.flags.c_contiguous for p in params.values())
-    if vectors is None or stages is None or not single:
+def compiled_stages(model: AutoEncoder, latent_grad: LatentGrad | None) -> list[Stage] | None:
+    """Return the stages of a network that the compiled training_step takes, None for others."""
+    stages, rung = lower(model), IMPLEMENTATIONS["training_step"]["compiled"]
+    if stages is None or (latent_grad is not None and code_stage(stages) is None):
         return None
-    if latent_grad is not None and code_stage(stages) is None:
-        return None
-    dense = all(isinstance(s.layer, Dense) for s in stages if isinstance(s, Linear))
-    if dense and any(isinstance(s, Standardize) and s.affine for s in stages):
-        return None  # its threads take ranges of samples, and have no gradients of their own
-    kind = CompiledDense if dense else CompiledConvolutional
-    return kind(stages, params, model.input_shape, vectors, latent_grad)
+    takes = all(rung.takes(p, stages) and p.flags.c_contiguous for p in model.params.values())
+    return stages if takes else None

@@ -30,6 +30,7 @@ from l2ae_kernels.ops.normalize import (
     moments,
 )
 from l2ae_kernels.ops.optim import adam_step
+from l2ae_kernels.ops.step import training_step
 
 __all__ = [
     "adam_step",
@@ -50,5 +51,6 @@ __all__ = [
     "moments",
     "restarts",
     "restarts_class",
+    "training_step",
     "update",
 ]

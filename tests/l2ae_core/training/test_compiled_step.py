@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from l2ae_core.networks import Architecture, build
-from l2ae_core.training import compiled_conv
-from l2ae_core.training.compiled_conv import CompiledConvolutional
-from l2ae_core.training.compiled_dense import CompiledDense
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import LayerwiseStep, make_step
 from l2ae_kernels.cpu.codegen.vectors import vectors
+from l2ae_kernels.cpu.step import convolutional
+from l2ae_kernels.cpu.step.convolutional import ConvolutionalStep
+from l2ae_kernels.cpu.step.dense import DenseStep
 from l2ae_kernels.cpu.threads import MOST, threads
 
 from .stacks import GRADIENTS, LOSS, _flat, assert_equal_steps, clear_images, narrow
@@ -27,7 +27,7 @@ def test_equal_to_layer_by_layer(kind, shape, norm):
     model = narrow(kind, shape, norm)
     for count in (1, 7, 40):
         step = assert_equal_steps(model, clear_images(model, count))
-    assert isinstance(step.compiled, CompiledDense if kind == "dense" else CompiledConvolutional)
+    assert isinstance(step.kernels, DenseStep if kind == "dense" else ConvolutionalStep)
 
 
 @pytest.mark.parametrize("kind", ["dense", "cae"])
@@ -140,9 +140,9 @@ def test_an_interrupted_step_does_not_spoil_the_next(kind, monkeypatch):
     model = narrow(kind, (8, 8, 1))
     step, x = make_step(model, Adam()), clear_images(model, 40)
     expected = {n: g.copy() for n, g in step.loss_and_grads(x)[1].items()}
-    module = "compiled_dense" if kind == "dense" else "compiled_conv"
+    module = "dense" if kind == "dense" else "convolutional"
     regions = 2 if kind == "dense" else 1  # forward and backward, or all micro-batches, are done
-    real, calls = compiled_conv.in_ranges, []
+    real, calls = convolutional.in_ranges, []
 
     def interrupted(*arguments):
         real(*arguments)
@@ -151,7 +151,7 @@ def test_an_interrupted_step_does_not_spoil_the_next(kind, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"l2ae_core.training.{module}.in_ranges", interrupted)
+        patch.setattr(f"l2ae_kernels.cpu.step.{module}.in_ranges", interrupted)
         with pytest.raises(KeyboardInterrupt):
             step.loss_and_grads(x[::-1])
     for name, g in step.loss_and_grads(x)[1].items():

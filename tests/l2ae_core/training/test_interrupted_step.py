@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from l2ae_core.training import compiled, compiled_conv, compiled_dense
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import make_step
 from l2ae_kernels.cpu import team
 from l2ae_kernels.cpu import threads as threads_module
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
 from l2ae_kernels.cpu.microkernels import program
+from l2ae_kernels.cpu.step import convolutional, dense, memory, micro_batch
 
 from .stacks import clear_images, narrow
 
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(get_vectors() is None, reason="no kernels are emitted here"),
 ]
-MODULES = (compiled, compiled_conv, compiled_dense, program, team, threads_module)
+MODULES = (convolutional, dense, memory, micro_batch, program, team, threads_module)
 SOURCES = {module.__file__ for module in MODULES}
 TRIES = 12
 

@@ -27,6 +27,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
 from l2ae_kernels.cpu.threads import MOST
 from l2ae_kernels.operations import IMPLEMENTATIONS
+from l2ae_kernels.ops.checks import AXES
 
 SECONDS = 20  # that a call may take
 BYTES = 2 << 30  # that the process may take
@@ -56,8 +57,8 @@ def main(seed: int, first: int, last: int, file: str) -> None:
 def compile_kernels() -> None:
     """Call every rung once, so that no later call has to wait for a compiler."""
     rng = np.random.default_rng(0)
-    for operation, rungs in IMPLEMENTATIONS.items():
-        for name, rung in rungs.items():
+    for operation in AXES:
+        for name, rung in IMPLEMENTATIONS[operation].items():
             for dtype in rung.dtypes if rung.on == "cpu" else ():
                 arguments = {**dict(ChainMap(*fitting(operation, rng, dtype.name))), "impl": name}
                 for forced in SETS if rung.emitted else ["none"]:

@@ -15,8 +15,8 @@ from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Offset, Value
 from l2ae_kernels.cpu.microkernels.arguments import Arguments
 
-# parts (count, part): gradients to add up, of which `size` floats from `first` on are those of p
-REDUCE_ADAM = Arguments("parts part count first size p m v numbers")
+# shards (count, shard): gradients to add up, of which `size` floats from `first` on are those of p
+REDUCE_ADAM = Arguments("shards shard count first size p m v numbers")
 
 
 class Moments(NamedTuple):
@@ -48,24 +48,24 @@ class Adam:
 
 
 def add_reduce_adam(module: Module) -> None:
-    """Emit reduce_adam(arguments, m): g = Σ over parts, in order; parts ← 0; Adam with g.
+    """Emit reduce_adam(arguments, m): g = Σ over shards, in order; shards ← 0; Adam with g.
 
-    Reads the parts and p, m, v once, writes them once; g itself stays in a register.
+    Reads the shards and p, m, v once, writes them once; g itself stays in a register.
     """
     with module.function("reduce_adam", 2) as (e, address, _):
         a = REDUCE_ADAM.read(e, address)
-        parts = e.pointer(a.parts)
+        shards = e.pointer(a.shards)
         to = Moments(*(e.pointer(array) for array in (a.p, a.m, a.v)))
         adam = Adam(e, e.pointer(a.numbers))
 
         def vector(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
-            def add_part(part: Value, sums: Sequence[Value]) -> list[Value]:
-                offset = part * a.part + a.first + i
-                value = e.load(parts, offset, mask)
-                e.store(e.zero, parts, offset, mask)
+            def add_shard(shard: Value, sums: Sequence[Value]) -> list[Value]:
+                offset = shard * a.shard + a.first + i
+                value = e.load(shards, offset, mask)
+                e.store(e.zero, shards, offset, mask)
                 return [e.b.fadd(sums[0], value)]
 
-            adam.apply(e.loop(0, a.count, [e.zero], add_part)[0], to, i, mask)
+            adam.apply(e.loop(0, a.count, [e.zero], add_shard)[0], to, i, mask)
             return []
 
         e.over_vectors(a.size, [], vector)

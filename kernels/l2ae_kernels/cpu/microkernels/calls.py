@@ -11,6 +11,7 @@ from typing import NamedTuple
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.correlate import CORRELATE
+from l2ae_kernels.cpu.microkernels.dense import DENSE
 from l2ae_kernels.cpu.microkernels.gradients import GRADIENT, SUM
 from l2ae_kernels.cpu.microkernels.pack import COPY, PACK, PANELS, packed_size
 from l2ae_kernels.geometry import Geometry, Images, Pair
@@ -156,6 +157,20 @@ def adjoint_W(
         x=x.address, x_sample=x.sample, x_row=x.row, x_tap=x.pixel, x_batch=x.batch, H=g.H, W=g.W,
         C=g.C, dy=packed, dW=dW, samples=samples, OH=g.OH, OW=g.OW, K=g.K, kh=g.kh, kw=g.kw,
         sh=g.sh, sw=g.sw, top=g.top, left=g.left, chunk=chunk, inside=int(inside),
+    ))  # fmt: skip
+
+
+def dense(
+    samples: int, inputs: int, outputs: int, x: int, w: int, b: int, y: int,
+    *, transposed: bool, one: int, slope: int, gate: int = 0,
+) -> Call:  # fmt: skip
+    """y = finish(x w + b) for x (samples, inputs); a `gate` lies like y.
+
+    w is a matrix (inputs, outputs), or, `transposed`, the transpose of one (outputs, inputs).
+    """
+    return Call("dense_gated" if gate else "dense", DENSE.row(
+        x=x, x_sample=inputs, x_batch=0, I=inputs, w=w, transposed=int(transposed), b=b, one=one,
+        slope=slope, gate=gate, y=y, y_sample=outputs, y_batch=0, samples=samples, O=outputs,
     ))  # fmt: skip
 
 

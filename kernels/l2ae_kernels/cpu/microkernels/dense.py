@@ -15,12 +15,12 @@ from types import SimpleNamespace
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer
 from l2ae_kernels.cpu.microkernels.arguments import Arguments
-from l2ae_kernels.cpu.microkernels.pack import panel, turned_panel
+from l2ae_kernels.cpu.microkernels.pack import panel, transposed_panel
 from l2ae_kernels.cpu.microkernels.split import Panel, column_panels, sample_tiles
 from l2ae_kernels.cpu.microkernels.tiles import product_tile
 
-# x (samples, I), y and gate (samples, O); w is (I, O), or with `turned` (O, I); b (O,)
-DENSE = Arguments("x x_sample x_batch I w turned b one slope gate y y_sample y_batch samples O")
+# x (samples, I), y and gate (samples, O); w is (I, O), or with `transposed` (O, I); b (O,)
+DENSE = Arguments("x x_sample x_batch I w transposed b one slope gate y y_sample y_batch samples O")
 PANEL_FLOATS = 1 << 12  # 16 KB: half of a first-level cache
 LEAST_BLOCK = 128  # rows of a panel, so that a tile's sums are not loaded and stored too often
 GROUP = 64  # columns that are packed together
@@ -75,12 +75,12 @@ def _pack(
 ) -> None:  # fmt: skip
     """Pack rows i … i + inputs − 1 of a panel of w, or of its transpose."""
     target = packed + panel_start(p, e)
-    with e.when(a.turned.equals(0)):
+    with e.when(a.transposed.equals(0)):
         source = a.w + 4 * (i * a.O + column)
         e.call(panel(module, p.vectors, p.masked), source, a.O, inputs, p.lanes, target)
-    with e.when(a.turned.equals(1)):
+    with e.when(a.transposed.equals(1)):
         source = a.w + 4 * (column * a.I + i)
-        e.call(turned_panel(module, p.vectors), source, a.I, inputs, p.lanes, target)
+        e.call(transposed_panel(module, p.vectors), source, a.I, inputs, p.lanes, target)
 
 
 def _product(

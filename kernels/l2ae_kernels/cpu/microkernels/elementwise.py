@@ -1,4 +1,4 @@
-"""What a training step does between its products: Eq. 4 and its adjoint, Eq. 3, sums of parts."""
+"""What a training step does between its products: Eq. 4 and its adjoint, Eq. 3, sums of shards."""
 
 from l2ae_kernels.cpu.codegen.emitter import F32, F64, Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
@@ -12,7 +12,7 @@ NORMALIZE_ADJOINT = Arguments("u inverse du dz samples D")
 SQUARED_ERROR = Arguments(
     "y x x_sample x_row d d_sample d_row samples rows columns total scale loss loss_sample"
 )
-REDUCE = Arguments("parts part count sum chunk")
+REDUCE = Arguments("shards shard count sum chunk")
 
 
 def add_normalize(module: Module) -> None:
@@ -74,23 +74,23 @@ def add_squared_error(module: Module) -> None:
 
 
 def add_reduce(module: Module) -> None:
-    """Emit reduce(arguments, m): chunk m of sum = Σ over parts, in order; parts become 0."""
+    """Emit reduce(arguments, m): chunk m of sum = Σ over shards, in order; shards become 0."""
     with module.function("reduce", 2) as (e, address, m):
         a = REDUCE.read(e, address)
-        parts, out = e.pointer(a.parts), e.pointer(a.sum)
+        shards, out = e.pointer(a.shards), e.pointer(a.sum)
         first = m * a.chunk
-        length = a.chunk.min(a.part - first)
+        length = a.chunk.min(a.shard - first)
 
         def vector(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
             at = first + i
 
-            def add_part(p: Integer, sums: list[Value]) -> list[Value]:
-                offset = p * a.part + at
-                value = e.load(parts, offset, mask)
-                e.store(e.zero, parts, offset, mask)
+            def add_shard(k: Integer, sums: list[Value]) -> list[Value]:
+                offset = k * a.shard + at
+                value = e.load(shards, offset, mask)
+                e.store(e.zero, shards, offset, mask)
                 return [e.b.fadd(sums[0], value)]
 
-            e.store(e.loop(0, a.count, [e.zero], add_part)[0], out, at, mask)
+            e.store(e.loop(0, a.count, [e.zero], add_shard)[0], out, at, mask)
             return []
 
         e.over_vectors(length, [], vector)

@@ -2,7 +2,7 @@
 
 A product walks down the rows of a panel of w, as wide as a tile. Packed, a panel is one run of
 memory: every byte that is fetched is used, and the hardware sees what comes next. Columns that do
-not exist are 0. The same step turns W around for the adjoints.
+not exist are 0. The same step transposes W for the adjoints.
 """
 
 from l2ae_kernels.cpu.codegen.emitter import Module
@@ -53,7 +53,7 @@ def add_panels(module: Module) -> None:
 
 
 def add_copy(module: Module) -> None:
-    """Emit copy(arguments, m): micro-batch m of images to its place, or a matrix turned around."""
+    """Emit copy(arguments, m): micro-batch m of images, or the transpose of a matrix."""
     with module.function("copy", 2) as (e, address, m):
         a = COPY.read(e, address)
         source = e.pointer(a.source + m * a.source_batch * 4)
@@ -80,14 +80,14 @@ def panel(module: Module, vectors: int, masked: bool) -> str:
     return name
 
 
-def turned_panel(module: Module, vectors: int) -> str:
+def transposed_panel(module: Module, vectors: int) -> str:
     """Emit the packing of one panel of a transpose: its columns are rows of the matrix.
 
-    Squares of lanes × lanes are turned in registers. Where only `lanes` columns exist in the last
-    vector, the last of them stands in the others too, and nobody looks at it. Whole squares are
-    written: a few rows more than `rows`.
+    Squares of lanes × lanes are transposed in registers. Where only `lanes` columns exist in the
+    last vector, the others repeat the last of them and are never read. Whole squares are written: a
+    few rows more than `rows`.
     """
-    name = f"turned_panel_{vectors}"
+    name = f"transposed_panel_{vectors}"
     if module.has(name):
         return name
     with module.function(name, 5, exported=False) as (e, source, stride, rows, lanes, packed):

@@ -1,39 +1,26 @@
-"""What to call for a dense layer: kernels by name, with their rows of arguments; see calls.py."""
+"""What to call for the gradients of a dense layer and for Adam on them.
+
+dW = xᵀ dy takes all samples at once, a few outputs a call: see microkernels/dense_gradients.py.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
-from l2ae_kernels.cpu.microkernels.dense import DENSE
 from l2ae_kernels.cpu.microkernels.dense_gradients import DENSE_ADAM, DENSE_GRADIENT, GROUP, TILES
-from l2ae_kernels.geometry import Images, Pair
+from l2ae_kernels.geometry import Pair
 
-MOST_INPUTS = 512  # of one call for a gradient: enough calls to keep all threads busy to the end
-
-
-def dense(
-    samples: int, inputs: int, outputs: int, x: Images, w: int, b: int, y: Images,
-    *, turned: bool, one: int, slope: int, gate: int = 0,
-) -> Call:  # fmt: skip
-    """y = finish(x w + b) for x (samples, inputs); a `gate` lies like y.
-
-    w is a matrix (inputs, outputs), or, `turned`, the transpose of one (outputs, inputs).
-    """
-    return Call("dense_gated" if gate else "dense", DENSE.row(
-        x=x.address, x_sample=x.sample, x_batch=x.batch, I=inputs, w=w, turned=int(turned), b=b,
-        one=one, slope=slope, gate=gate, y=y.address, y_sample=y.sample, y_batch=y.batch,
-        samples=samples, O=outputs,
-    ))  # fmt: skip
+MAX_INPUTS = 512  # of one call for a gradient: enough calls to keep all threads busy to the end
 
 
-class Weights(NamedTuple):
-    """Addresses of what lies like W (I, O) and b (O,) of a layer: gradients, moments, …"""
+class Addresses(NamedTuple):
+    """Of what lies like W (I, O) and b (O,) of a layer: gradients, moments, …"""
 
     W: int
     b: int
 
 
-class Gradient(NamedTuple):
+class WeightGradient(NamedTuple):
     """dW = xᵀ dy and db = Σ dy of a layer: x in tiles, dy (samples, O), `one` 1.0."""
 
     x: int
@@ -51,27 +38,27 @@ class Gradient(NamedTuple):
                 tiles=self._tiles(i), height=self.samples, first=first,
             ))  # fmt: skip
 
-    def calls(self, d: Weights) -> Iterator[Call]:
+    def calls(self, d: Addresses) -> Iterator[Call]:
         """Write dW and db, GROUP outputs a call."""
-        for numbers, _ in self._units(d):
+        for numbers, _ in self._outputs(d):
             yield Call("dense_gradient", DENSE_GRADIENT.row(**numbers))
 
     def adam_calls(
-        self, d: Weights, to: Weights, m: Weights, v: Weights, numbers: int
+        self, d: Addresses, to: Addresses, m: Addresses, v: Addresses, numbers: int
     ) -> Iterator[Call]:
-        """Apply the gradients to W, b and their moments; `d` is room for partial sums."""
-        for unit, (W, b) in self._units(d):
+        """Apply the gradients to W, b and their moments; `d` is workspace for partial sums."""
+        for part, (W, b) in self._outputs(d):
             yield Call("dense_adam", DENSE_ADAM.row(
-                **unit, numbers=numbers, W=to.W + W, b=to.b + b, W_m=m.W + W, b_m=m.b + b,
+                **part, numbers=numbers, W=to.W + W, b=to.b + b, W_m=m.W + W, b_m=m.b + b,
                 W_v=v.W + W, b_v=v.b + b,
             ))  # fmt: skip
 
-    def _units(self, d: Weights) -> Iterator[tuple[dict[str, int], Pair]]:
+    def _outputs(self, d: Addresses) -> Iterator[tuple[dict[str, int], Pair]]:
         """Arguments for some inputs and some outputs; where they begin in W and b, in bytes."""
         for i, inputs in self._ranges_of_inputs():
             for o in range(0, self.O, GROUP):
                 W, b = (i * self.O + o) * FLOAT, o * FLOAT
-                unit = {
+                part = {
                     "tiles": self._tiles(i),
                     "rows": inputs,
                     "dy": self.dy + b,
@@ -83,11 +70,11 @@ class Gradient(NamedTuple):
                     "dW": d.W + W,
                     "db": d.b + b,
                 }
-                yield unit, (W, b)
+                yield part, (W, b)
 
     def _ranges_of_inputs(self) -> Iterator[Pair]:
         """Cut the inputs into equal ranges: first input and how many."""
-        count = -(-self.I // MOST_INPUTS)
+        count = -(-self.I // MAX_INPUTS)
         for k in range(count):
             first, end = self.I * k // count, self.I * (k + 1) // count
             yield first, end - first

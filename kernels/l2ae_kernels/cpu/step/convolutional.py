@@ -1,0 +1,164 @@
+"""The compiled step of a network with convolutions: two parallel regions for all micro-batches.
+
+    prepare   pack all weights, once for the step                                    all threads
+    micro     for each micro-batch: forward, loss, backward, with private sums       all threads
+    reduce    add the private sums, in order, and apply them (Adam)                  all threads
+
+Convolutions have few weights and large activations: 0.3 million and 26 for a batch of 256 of the
+network in the paper. So each thread takes micro-batches (micro_batch.py) and adds to gradients of
+its own, and what it reads and writes stays in its second-level cache.
+
+A second loss at the code (stages.LatentGrad) cuts the pass of a micro-batch in two; in between,
+Python reads the code.
+
+The samples are cut into SHARDS fixed ranges with a gradient each, added in order: a result does not
+depend on the number of threads.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.vectors import Vectors
+from l2ae_kernels.cpu.microkernels.adam import REDUCE_ADAM
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
+from l2ae_kernels.cpu.microkernels.elementwise import REDUCE, SQUARED_ERROR
+from l2ae_kernels.cpu.microkernels.library import library
+from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.pack import COPY
+from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, aligned
+from l2ae_kernels.cpu.step.micro_batch import MicroBatch, PackedWeights, Programs
+from l2ae_kernels.cpu.step.products import geometry
+from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import (
+    LatentGrad,
+    Params,
+    Reduction,
+    Shape,
+    Stage,
+    TrainingStep,
+    code_stage,
+)
+
+SHARDS = 8  # ranges of samples with a gradient of their own, and so the most threads
+SAMPLES = 16  # of a micro-batch
+REDUCE_CHUNK = 1 << 14  # floats that a thread adds up at a time
+ADAM_WORK = 32  # a value costs about as much as 32 multiply-adds: a root, a division
+
+
+class ConvolutionalStep(TrainingStep):
+    """Loss and gradients of a batch, or a step of Adam, for one network and one set of arrays."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        params: Params,
+        input_shape: Shape,
+        latent_grad: LatentGrad | None,
+        vectors: Vectors,
+    ) -> None:
+        self.params, self.library, self.input_shape = params, library(vectors), input_shape
+        self.latent_grad = latent_grad
+        code = code_stage(stages) if latent_grad else None
+        self.weights = PackedWeights(stages, params, vectors, SAMPLES)
+        self.micro = MicroBatch(stages, input_shape, SAMPLES, self.weights, code)
+        arena = Arena()
+        self.offsets = {name: arena.take(p.size) for name, p in params.items()}
+        self.flat = np.zeros(arena.size, np.float32)
+        self.shards = np.zeros((SHARDS, arena.size), np.float32)
+        self.sums = {
+            name: self.flat[at : at + params[name].size].reshape(params[name].shape)
+            for name, at in self.offsets.items()
+        }
+        self.losses = np.zeros(SHARDS)
+        self.chunks = -(-arena.size // REDUCE_CHUNK)
+        self.reduce = Program(self.library, [Call("reduce", REDUCE.row(
+            shards=address(self.shards), shard=arena.size, count=SHARDS, sum=address(self.flat),
+            chunk=REDUCE_CHUNK,
+        ))])  # fmt: skip
+        self.apply = AdamProgram()
+        self.memory: dict[int, Array] = {}
+        self.programs: dict[tuple[int, int], Programs] = {}
+        self.work = sum(geometry(s).multiply_adds for s in stages if s.linear)
+        self.zeroed = True  # whether `shards` is 0; an interrupted step leaves its sums there
+
+    def loss(self, x: Array, reduction: Reduction = "mean") -> float:
+        """Forward and backward of all micro-batches; their gradients are in `shards` then."""
+        count = len(x) * (prod(self.input_shape) if reduction == "mean" else 1)
+        self.weights.scale[0] = 2.0 / count
+        if not self.zeroed:
+            self.shards[:] = 0
+        self.zeroed = False
+        self.losses[:] = 0
+        micro_batches = -(-len(x) // SAMPLES)
+
+        def shards(first: int, last: int) -> None:
+            for k in range(first, last):
+                programs = self._programs(first, k)
+                for row in programs.micro_batch[0].rows("copy")[:1]:
+                    row[COPY.names.index("source")] = address(x)
+                    row[COPY.names.index("total")] = len(x)
+                for row in programs.micro_batch[-1].rows("squared_error"):
+                    row[SQUARED_ERROR.names.index("total")] = len(x)
+                programs.begin.run(0, 1)
+                batches = range(k * micro_batches // SHARDS, (k + 1) * micro_batches // SHARDS)
+                self._run(programs.micro_batch, first, batches, len(x))
+                programs.end.run(0, 1)
+
+        self.weights.pack()
+        in_ranges(shards, SHARDS, 3 * self.work * len(x))
+        return float(self.losses.sum()) / count
+
+    def grads(self) -> Params:
+        in_ranges(self.reduce.run, self.chunks, self.shards.size)
+        self.zeroed = True
+        return self.sums
+
+    def adam(
+        self, m: Mapping[str, Array], v: Mapping[str, Array], settings: AdamSettings, step: int
+    ) -> None:
+        program = self.apply.program(self.library, self._adam_calls, m, v, settings, step)
+        in_ranges(program.run_calls, len(program.calls), self.flat.size * ADAM_WORK)
+        self.zeroed = True
+
+    def _run(self, programs: list[Program], slot: int, batches: range, total: int) -> None:
+        """Run micro-batches; with a second loss at the code one by one, and stop there for it."""
+        if self.latent_grad is None:
+            programs[0].run(batches.start, batches.stop)
+            return
+        micro, memory = self.micro, self.memory[slot]
+        u, du = (memory[at : at + micro.codes].reshape(SAMPLES, -1) for at in (micro.u, micro.du))
+        for m in batches:
+            programs[0].run(m, m + 1)
+            count = min(SAMPLES, total - m * SAMPLES)
+            du[:count], du[count:] = self.latent_grad(m * SAMPLES, u[:count]), 0
+            programs[1].run(m, m + 1)
+
+    def _programs(self, slot: int, k: int) -> Programs:
+        """The programs of shard k in the memory of one slot; no two threads have the same slot."""
+        if (slot, k) not in self.programs:
+            if slot not in self.memory:
+                self.memory[slot] = aligned(self.micro.size)
+            shard = {name: address(self.shards[k, at:]) for name, at in self.offsets.items()}
+            self.programs[slot, k] = self.micro.programs(
+                address(self.memory[slot]), shard, address(self.losses[k:])
+            )
+        return self.programs[slot, k]
+
+    def _adam_calls(
+        self, m: Mapping[str, Array], v: Mapping[str, Array], numbers: int
+    ) -> Iterator[Call]:
+        """One call for each chunk of a parameter."""
+        for name, p in self.params.items():
+            for first in range(0, p.size, REDUCE_CHUNK):
+                here = first * FLOAT
+                yield Call("reduce_adam", REDUCE_ADAM.row(
+                    shards=address(self.shards), shard=self.shards.shape[1], count=SHARDS,
+                    first=self.offsets[name] + first, size=min(REDUCE_CHUNK, p.size - first),
+                    p=address(p) + here, m=address(m[name]) + here, v=address(v[name]) + here,
+                    numbers=numbers,
+                ))  # fmt: skip

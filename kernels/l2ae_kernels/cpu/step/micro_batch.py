@@ -1,0 +1,225 @@
+"""A micro-batch that goes through a network with convolutions: its memory and its programs.
+
+What changes against layer by layer, where a whole batch passes one layer after the other and every
+activation travels to main memory and back: activations of a micro-batch stay in the second-level
+cache. Bias, activation and its mask are applied to sums that are still in registers. All memory is
+set aside when the step is made.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import NamedTuple
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.vectors import Vectors
+from l2ae_kernels.cpu.microkernels import calls
+from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
+from l2ae_kernels.cpu.microkernels.filtering import Filtering
+from l2ae_kernels.cpu.microkernels.library import library
+from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
+from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.step.memory import Arena, Constants, aligned
+from l2ae_kernels.cpu.step.passes import Buffers, Passes, norm_rows, squared_error
+from l2ae_kernels.cpu.step.products import (
+    DenseProduct,
+    Padded,
+    Product,
+    TiledProduct,
+    WinogradProduct,
+    geometry,
+)
+from l2ae_kernels.cpu.threads import in_ranges
+from l2ae_kernels.geometry import Images
+from l2ae_kernels.stages import Params, Shape, Stage
+
+
+class PackedWeights(Constants):
+    """What all threads read, packed weights too; `samples` go through a stage together."""
+
+    def __init__(
+        self, stages: Sequence[Stage], params: Params, vectors: Vectors, samples: int
+    ) -> None:
+        super().__init__(stages, params)
+        self.vectors, self.floats = vectors, 0
+        self.workspaces: list[Array] = []  # that packing needs
+        self.winograd = [self._winograd(s, samples) for s in stages]
+        self.packed: list[tuple[int, int]] = []  # for the correlation, for its adjoint
+        self.arrays: list[Array] = []  # which hold them
+        self.prepare: list[Program] = []  # each packs the weights of one stage
+        for s, f in zip(stages, self.winograd, strict=True):
+            if s.kind not in ("conv", "conv_transpose"):  # dense kernels pack for themselves
+                W = self.parameter(s, "W") if s.linear else 0
+                self.packed.append((W, W))
+                continue
+            sizes = f.packed_floats() if f else calls.packed_floats(geometry(s), vectors)
+            arrays = [aligned(floats) for floats in sizes]
+            self.arrays += arrays
+            self.floats += sum(sizes)
+            self.packed.append((address(arrays[0]), address(arrays[1])))
+            self.prepare.append(Program(library(vectors), self._pack(s, f, *self.packed[-1])))
+
+    def _winograd(self, s: Stage, samples: int) -> Filtering | None:
+        """Winograd's way of doing a stage, where it has one and it pays."""
+        if not s.linear or s.kind == "dense" or not Filtering.fits(geometry(s), self.vectors):
+            return None
+        zeros, one = address(self.zeros), address(self.ones)
+        return Filtering(geometry(s), samples, self.vectors, zeros, one)
+
+    def _pack(self, s: Stage, f: Filtering | None, forward: int, adjoint: int) -> Iterator[Call]:
+        W = self.parameter(s, "W")
+        if f is None:
+            yield from calls.pack_correlate(geometry(s), W, forward, self.vectors)
+            yield from calls.pack_adjoint_x(geometry(s), W, adjoint, self.vectors)
+        else:
+            workspace = aligned(self.params[f"{s.name}.W"].size)
+            self.workspaces.append(workspace)
+            yield from f.pack_correlate(W, forward)
+            yield from f.pack_adjoint_x(W, address(workspace), adjoint)
+
+    def pack(self) -> None:
+        """Pack all weights, as they are now."""
+
+        def stages(first: int, last: int) -> None:
+            for program in self.prepare[first:last]:
+                program.run(0, 1)
+
+        in_ranges(stages, len(self.prepare), self.floats * 4)
+
+
+class Programs(NamedTuple):
+    """What one thread runs for one shard of the gradients."""
+
+    begin: Program
+    micro_batch: list[Program]  # one, or with a second loss two: up to the code, and the rest
+    end: Program
+
+
+class MicroBatch:
+    """The layout of the buffers of `samples` samples, and the programs that use them."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        input_shape: Shape,
+        samples: int,
+        weights: PackedWeights,
+        code: int | None,
+    ) -> None:
+        self.stages, self.samples, self.weights, self.code = stages, samples, weights, code
+        self.image = input_shape
+        lanes, first, last = weights.vectors.lanes, stages[0], stages[-1]
+        few = 2 * input_shape[2] <= lanes
+        self.x_padded = self.d_padded = None
+        if few and first.kind == "conv" and first.input_shape == input_shape:
+            self.x_padded = Padded(geometry(first), samples)
+        if few and last.kind == "conv_transpose" and last.output_shape == input_shape:
+            self.d_padded = Padded(geometry(last), samples)
+        sizes = [samples * prod(s.output_shape) for s in stages]
+        arena = Arena()
+        image = samples * prod(input_shape)
+        self.x = arena.take(self.x_padded.floats if self.x_padded else image)
+        self.values = [arena.take(size) for size in sizes]
+        self.gradients = [arena.take(size) for size in sizes[:-1]]
+        self.gradients.append(arena.take(self.d_padded.floats if self.d_padded else image))
+        rows = [samples * norm_rows(s) for s in stages]
+        self.inverses, self.means = ([arena.take(n) for n in rows] for _ in range(2))
+        self.u, self.codes = (self.values[code - 1], sizes[code - 1]) if code else (0, 0)
+        self.du = arena.take(self.codes)  # of the second loss
+        linear = [geometry(s) for s in stages if s.linear]
+        self.panels = arena.take(
+            max(packed_size(samples * g.OH * g.OW, g.K, lanes) for g in linear)
+        )
+        transform = [f.sizes() if f else (0, 0, 0) for f in weights.winograd]
+        self.x_transform, self.y_transform = (
+            arena.take(max(f[k] for f in transform)) for k in (0, 1)
+        )
+        self.dU = [arena.take(sizes[2]) for sizes in transform]
+        self.size = arena.size
+
+    def programs(self, memory: int, shard: dict[str, int], loss: int) -> Programs:
+        """Return the programs in `memory`; `shard` has the address of each gradient."""
+        at, products = self._buffers(memory), self._products(memory, shard)
+        passes = Passes(self.stages, products, at, self.weights)
+        cut = self.code or 0
+        encode = [self._load(at.values[0]), *passes.forward(0, cut)]
+        rest = [
+            *passes.forward(cut, len(self.stages)),
+            self._loss(at, loss),
+            *passes.backward(self.code, shard),
+        ]
+        todo = [encode + rest] if self.code is None else [encode, rest]
+        code = library(self.weights.vectors)
+        return Programs(
+            Program(code, (call for p in products.values() for call in p.begin())),
+            [Program(code, calls) for calls in todo],
+            Program(code, (call for p in products.values() for call in p.end())),
+        )
+
+    def _buffers(self, memory: int) -> Buffers:
+        values, gradients, inverses, means = (
+            [memory + at * FLOAT for at in offsets]
+            for offsets in ([self.x, *self.values], self.gradients, self.inverses, self.means)
+        )
+        du = memory + self.du * FLOAT
+        return Buffers(self.samples, values, [0, *gradients], inverses, means, du)
+
+    def _products(self, memory: int, shard: dict[str, int]) -> dict[int, Product]:
+        """The kernels that suit each linear stage."""
+        products: dict[int, Product] = {}
+        weights, panels = self.weights, memory + self.panels * FLOAT
+        ends = {0: self.x_padded, len(self.stages) - 1: self.d_padded}
+        for i, s in enumerate(self.stages):
+            if not s.linear:
+                continue
+            dW, db = shard[f"{s.name}.W"], shard[f"{s.name}.b"]
+            common = (
+                geometry(s), s.kind == "conv_transpose", self.samples, *weights.packed[i],
+                address(weights.zeros), address(weights.ones), dW, db,
+            )  # fmt: skip
+            winograd = weights.winograd[i]
+            if s.kind == "dense":
+                products[i] = DenseProduct(*common, panels)
+            elif winograd is None:
+                products[i] = TiledProduct(
+                    *common, vectors=weights.vectors, panels=panels, padded=ends.get(i)
+                )
+            else:
+                x, y, dU = (
+                    memory + offset * FLOAT
+                    for offset in (self.x_transform, self.y_transform, self.dU[i])
+                )
+                products[i] = WinogradProduct(
+                    *common, winograd=winograd, x_transform=x, y_transform=y, dU=dU
+                )
+        return products
+
+    def _load(self, x: int) -> Call:
+        """Copy the micro-batch from the batch, whose address and length are set in every step."""
+        image, (rows, columns) = self._images(x, self.x_padded), self._rows
+        return Call("copy", COPY.row(
+            source=0, source_sample=rows * columns, source_row=columns, source_column=1,
+            source_batch=self.samples * rows * columns, target=image.address,
+            target_sample=image.sample, target_row=image.row, target_column=1,
+            samples=self.samples, rows=rows, columns=columns, total=0,
+        ))  # fmt: skip
+
+    def _loss(self, at: Buffers, loss: int) -> Call:
+        x = self._images(at.values[0], self.x_padded)
+        d = self._images(at.gradients[-1], self.d_padded)
+        return squared_error(
+            at.values[-1], x, d, self.image, self.samples, 0, self.weights, loss, 0
+        )
+
+    @property
+    def _rows(self) -> tuple[int, int]:
+        """Rows of an image and the numbers in each."""
+        return self.image[0], prod(self.image[1:])
+
+    def _images(self, address: int, padded: Padded | None) -> Images:
+        """Where the images themselves lie, inside their padding if they have one."""
+        if padded is None:
+            rows, columns = self._rows
+            return Images(address, rows * columns, columns, 0)
+        inside = address + padded.inside * FLOAT
+        return padded.geometry.x_images(address)._replace(address=inside)

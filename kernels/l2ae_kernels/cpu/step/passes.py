@@ -1,0 +1,117 @@
+"""The two passes of some samples through all stages, and the loss between them, as calls.
+
+Forward leaves the input of every stage; backward turns the gradient of each output into that of the
+input. What suits a linear stage are its `Product`s; the normalizations are here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import NamedTuple
+
+from l2ae_kernels.cpu.microkernels.calls import Call, sum_rows
+from l2ae_kernels.cpu.microkernels.elementwise import NORMALIZE, NORMALIZE_ADJOINT, SQUARED_ERROR
+from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
+from l2ae_kernels.cpu.step.memory import Constants
+from l2ae_kernels.cpu.step.products import Product
+from l2ae_kernels.geometry import Images
+from l2ae_kernels.stages import Shape, Stage
+
+
+class Buffers(NamedTuple):
+    """Addresses of what `samples` samples have at each stage."""
+
+    samples: int
+    values: list[int]  # the input of each stage, and the last output
+    gradients: list[int]  # of these; that of the images is not made
+    inverses: list[int]  # 1/n or 1/σ of each row of a normalization
+    means: list[int]
+    du: int  # of the second loss
+
+
+def norm_rows(s: Stage) -> int:
+    """Rows of a sample that a stage normalizes, 0 for a linear one."""
+    return 0 if s.linear else prod(s.input_shape[:-1])
+
+
+class Passes(NamedTuple):
+    """The calls for one set of buffers."""
+
+    stages: Sequence[Stage]
+    products: Mapping[int, Product]  # of the linear stages
+    at: Buffers
+    constants: Constants
+
+    def forward(self, first: int, last: int) -> Iterator[Call]:
+        """Stages first … last − 1."""
+        x, constants = self.at.values, self.constants
+        for i in range(first, last):
+            s = self.stages[i]
+            if s.linear:
+                b, slope = constants.parameter(s, "b"), address(constants.slopes[i:])
+                yield from self.products[i].forward(x[i], x[i + 1], b, slope)
+            else:
+                yield self._normalize(i, s)
+
+    def backward(self, code: int | None, shard: Mapping[str, int]) -> Iterator[Call]:
+        """All stages; du is added at the input of stage `code`, dγ and dβ to those of `shard`."""
+        at, constants = self.at, self.constants
+        for i, s in reversed(list(enumerate(self.stages))):
+            x, dy, dx = at.values[i], at.gradients[i + 1], at.gradients[i]
+            if not s.linear:
+                yield self._normalize_adjoint(i, s, dy, dx, shard)
+                continue
+            yield from self.products[i].gradient(x, dy)
+            if i:
+                gate = x if self.stages[i - 1].slope != 1.0 else 0  # what the activation made
+                slope = address(constants.slopes[i - 1 :])
+                yield from self.products[i].backward(dy, dx, slope, gate)
+            if i == code:
+                yield sum_rows(at.du, 1, at.samples * prod(s.input_shape), dx)
+
+    def _normalize(self, i: int, s: Stage) -> Call:
+        at, constants = self.at, self.constants
+        x, y, D = at.values[i], at.values[i + 1], s.input_shape[-1]
+        guard = address(constants.guards[i:])
+        if s.kind == "l2_normalize":
+            return Call("normalize", NORMALIZE.row(
+                z=x, u=y, inverse=at.inverses[i], samples=at.samples * norm_rows(s), D=D,
+                eps2=guard,
+            ))  # fmt: skip
+        gamma, beta = address(constants.ones), address(constants.zeros)
+        if s.affine:
+            gamma, beta = (constants.parameter(s, name) for name in ("gamma", "beta"))
+        return Call("standardize", STANDARDIZE.row(
+            x=x, y=y, mean=at.means[i], inverse=at.inverses[i], gamma=gamma, beta=beta, eps=guard,
+            slope=address(constants.slopes[i:]), rows=at.samples * norm_rows(s), D=D,
+        ))  # fmt: skip
+
+    def _normalize_adjoint(
+        self, i: int, s: Stage, dy: int, dx: int, shard: Mapping[str, int]
+    ) -> Call:
+        at, D = self.at, s.input_shape[-1]
+        if s.kind == "l2_normalize":
+            return Call("normalize_adjoint", NORMALIZE_ADJOINT.row(
+                u=at.values[i + 1], inverse=at.inverses[i], du=dy, dz=dx,
+                samples=at.samples * norm_rows(s), D=D,
+            ))  # fmt: skip
+        gamma, dgamma, dbeta = address(self.constants.ones), 0, 0
+        if s.affine:
+            gamma = self.constants.parameter(s, "gamma")
+            dgamma, dbeta = (shard[f"{s.name}.{name}"] for name in ("gamma", "beta"))
+        return Call("standardize_adjoint" + "_affine" * s.affine, STANDARDIZE_ADJOINT.row(
+            x=at.values[i], dy=dy, dx=dx, mean=at.means[i], inverse=at.inverses[i], gamma=gamma,
+            dgamma=dgamma, dbeta=dbeta, rows=at.samples * norm_rows(s), D=D,
+        ))  # fmt: skip
+
+
+def squared_error(
+    y: int, x: Images, d: Images, image: Shape, samples: int, total: int, constants: Constants,
+    loss: int, loss_sample: int,
+) -> Call:  # fmt: skip
+    """Eq. 3 and its gradient d, of images and reconstructions y; see SQUARED_ERROR."""
+    return Call("squared_error", SQUARED_ERROR.row(
+        y=y, x=x.address, x_sample=x.sample, x_row=x.row, d=d.address, d_sample=d.sample,
+        d_row=d.row, samples=samples, rows=image[0], columns=prod(image[1:]), total=total,
+        scale=address(constants.scale), loss=loss, loss_sample=loss_sample,
+    ))  # fmt: skip

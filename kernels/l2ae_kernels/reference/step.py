@@ -1,0 +1,114 @@
+"""A training step over plain stages in NumPy, one stage after the other: the specification."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.reference import conv, dense, normalize, optim
+from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import LatentGrad, Params, Reduction, Shape, Stage, TrainingStep
+
+
+class ReferenceStep(TrainingStep):
+    """Forward, Eq. 3, backward: v_{i+1} = act(f_i(v_i)),  dv_i = (∂f_i/∂v_i)ᵀ (act' · dv_{i+1})."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        params: Params,
+        input_shape: Shape,
+        latent_grad: LatentGrad | None,
+    ) -> None:
+        self.stages, self.params, self.latent_grad = stages, params, latent_grad
+        self.sums = {name: np.zeros_like(p) for name, p in params.items()}
+
+    def loss(self, x: Array, reduction: Reduction = "mean") -> float:
+        values = [x]  # the input of each stage, and the reconstruction
+        for s in self.stages:
+            values[-1] = values[-1].reshape(len(x), *s.input_shape)
+            values.append(self._forward(s, values[-1]))
+        residual = values[-1] - x.reshape(values[-1].shape)
+        count = x.size if reduction == "mean" else len(x)
+        dy = residual * (2.0 / count)
+        for i, s in reversed(list(enumerate(self.stages))):
+            dy = self._backward(s, values[i], values[i + 1], dy.reshape(values[i + 1].shape))
+            if s.code and self.latent_grad is not None:
+                dy = dy + self.latent_grad(0, values[i])
+        return float((residual * residual).sum(dtype=np.float64)) / count
+
+    def grads(self) -> Params:
+        return self.sums
+
+    def adam(
+        self, m: Mapping[str, Array], v: Mapping[str, Array], settings: AdamSettings, step: int
+    ) -> None:
+        for name, p in self.params.items():
+            optim.adam_step(p, m[name], v[name], self.sums[name], settings, step=step)
+
+    def _forward(self, s: Stage, x: Array) -> Array:
+        y = np.empty((len(x), *s.output_shape), x.dtype)
+        if s.kind == "dense":
+            dense.dense(x, *self._weights(s), y)
+        elif s.kind == "conv":
+            conv.correlate(x, *self._weights(s), y, s.stride, s.padding)
+        elif s.kind == "conv_transpose":
+            conv.correlate_adjoint_x(x, *self._weights(s), y, s.stride, s.padding)
+        elif s.kind == "l2_normalize":
+            y[...] = x / _lengths(x, s.eps)
+        else:
+            gamma, beta = self._scales(s)
+            normalize.layer_norm(_rows(x), gamma, beta, s.eps, _rows(y))
+        dense.leaky_relu(y, s.slope, y)
+        return y
+
+    def _backward(self, s: Stage, x: Array, y: Array, dy: Array) -> Array:
+        """Return dx and write the gradients of the parameters to `sums`."""
+        dx, du = np.empty_like(x), np.empty_like(y)
+        dense.leaky_relu_adjoint(dy, y, s.slope, du)
+        if s.kind == "l2_normalize":  # it has no activation: y is u
+            dx[...] = (du - y * (y * du).sum(axis=-1, keepdims=True)) / _lengths(x, s.eps)
+            return dx
+        if s.kind == "layer_norm":
+            dgamma, dbeta = (self._sum(s, name, x) for name in ("gamma", "beta"))
+            gamma, _ = self._scales(s)
+            normalize.layer_norm_adjoint(
+                _rows(du), _rows(x), gamma, s.eps, _rows(dx), dgamma, dbeta
+            )
+            return dx
+        W, dW = (arrays[f"{s.name}.W"] for arrays in (self.params, self.sums))
+        dense.bias_adjoint(_rows(du), self.sums[f"{s.name}.b"])
+        if s.kind == "dense":
+            dense.dense_adjoint_W(x, du, dW)
+            dense.dense_adjoint_x(du, W, dx)
+        elif s.kind == "conv":
+            conv.correlate_adjoint_W(x, du, dW, s.stride, s.padding)
+            conv.correlate_adjoint_x(du, W, None, dx, s.stride, s.padding)
+        else:
+            conv.correlate_adjoint_W(du, x, dW, s.stride, s.padding)
+            conv.correlate(du, W, None, dx, s.stride, s.padding)
+        return dx
+
+    def _weights(self, s: Stage) -> tuple[Array, Array]:
+        return self.params[f"{s.name}.W"], self.params[f"{s.name}.b"]
+
+    def _scales(self, s: Stage) -> tuple[Array, Array]:
+        """γ and β, 1 and 0 where there are none."""
+        if s.affine:
+            return self.params[f"{s.name}.gamma"], self.params[f"{s.name}.beta"]
+        return np.ones(s.input_shape[-1]), np.zeros(s.input_shape[-1])
+
+    def _sum(self, s: Stage, name: str, x: Array) -> Array:
+        """Where the gradient of γ or β goes; an array of no use where there is none."""
+        return self.sums[f"{s.name}.{name}"] if s.affine else np.empty_like(x, shape=x.shape[-1])
+
+
+def _lengths(z: Array, eps: float) -> Array:
+    """n = √(|z|² + ε²) (..., 1), see Eq. 4."""
+    lengths: Array = np.sqrt((z * z).sum(axis=-1, keepdims=True) + eps**2)
+    return lengths
+
+
+def _rows(x: Array) -> Array:
+    """The rows (R, C) of x (..., C)."""
+    return x.reshape(-1, x.shape[-1])

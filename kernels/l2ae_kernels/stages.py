@@ -1,0 +1,90 @@
+"""A network as plain stages, and what a training step over them offers.
+
+    images ─stage 0→ v_1 ─stage 1→ v_2 … ─stage L−1→ reconstruction        loss: Eq. 3 or 4
+
+A stage is a linear map or a normalization, with the activation after it. It names its parameters;
+their arrays stand beside the stages, in one dict. Memory is C-contiguous, so that a reshape between
+two stages is none of its own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.geometry import Padding, Pair
+from l2ae_kernels.reference.optim import AdamSettings
+
+Shape: TypeAlias = tuple[int, ...]  # of one sample, without the batch axis N
+Params: TypeAlias = dict[str, Array]
+Kind: TypeAlias = Literal["dense", "conv", "conv_transpose", "l2_normalize", "layer_norm"]
+Reduction: TypeAlias = Literal["mean", "sum"]
+
+# (first, u) -> du: what a second loss, on the codes u (n, D) of the samples first, first + 1, … of
+# a batch, adds to their gradient. A step calls it once for each sample, maybe from several threads.
+LatentGrad: TypeAlias = Callable[[int, Array], Array]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One map of a sample, and x ↦ x where x > 0, slope · x elsewhere.
+
+    dense            y = x W + b                         W (I, O), b (O,)
+    conv             y = correlate(x, W) + b             W (kh, kw, C, K), b (K,)
+    conv_transpose   y = its adjoint in x (x, W) + b     W (kh, kw, C, K), b (C,)
+    l2_normalize     u = z / √(|z|² + ε²)                no parameters                     Eq. 4
+    layer_norm       y = γ (x − μ)/√(v + ε) + β          gamma, beta (D,) if `affine`
+    """
+
+    kind: Kind
+    name: str  # of its parameters: params["encoder.3.W"] for "encoder.3"
+    input_shape: Shape
+    output_shape: Shape
+    slope: float = 1.0  # 1: no activation
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))  # of the correlation, for both directions
+    eps: float = 0.0
+    affine: bool = False
+    code: bool = False  # whether its input is the code u, at which a second loss acts
+
+    @property
+    def linear(self) -> bool:
+        """Whether it has W and b."""
+        return self.kind in ("dense", "conv", "conv_transpose")
+
+
+def code_stage(stages: Sequence[Stage]) -> int | None:
+    """Return the stage whose input is the code u, None when no stage says so."""
+    return next((i for i, s in enumerate(stages) if s.code), None)
+
+
+class TrainingStep(ABC):
+    """Loss and gradients of batches: of one list of stages and one dict of arrays.
+
+    A call of `loss`, then at most one of `grads` and `adam`, which use what it left.
+    """
+
+    params: Params
+
+    @abstractmethod
+    def loss(self, x: Array, reduction: Reduction = "mean") -> float:
+        """Return the loss of x (N, *input_shape), C-contiguous, in the dtype of the parameters.
+
+        "sum":   1/N     Σᵢ |x̂ᵢ − xᵢ|²                                         (Eq. 3)
+        "mean":  1/(N P) Σᵢ |x̂ᵢ − xᵢ|²      for P numbers in an image
+        """
+
+    @abstractmethod
+    def grads(self) -> Params:
+        """Return the gradients, named like the parameters; the next call may overwrite them."""
+
+    @abstractmethod
+    def adam(
+        self, m: Mapping[str, Array], v: Mapping[str, Array], settings: AdamSettings, step: int
+    ) -> None:
+        """Make step `step` of Adam: parameters and moments m, v, named like them, change in place.
+
+        The gradients are used up.
+        """
