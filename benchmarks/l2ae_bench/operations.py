@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
+from l2ae_core.networks import Architecture, build
+from l2ae_core.training.lower import lower
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import Geometry, output_size
-from l2ae_kernels.operations import IMPLEMENTATIONS
+from l2ae_kernels.operations import IMPLEMENTATIONS, Shapes
 from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import TrainingStep
 
 BATCH = 256
 # float32 sums of up to 50,000 products in another order, over the largest entry.
@@ -52,7 +55,7 @@ class Case:
     bytes: float = 0.0  # read and written by an elementwise one
     product: tuple[int, int, int] | None = None  # (m, k, n) of the same product of matrices
     changes: tuple[Array, ...] = ()  # arrays that `run` changes in place: they are the result
-    geometry: Geometry | None = None  # of a correlation
+    geometry: Shapes | None = None  # of a correlation, or of a training step
 
     @property
     def workload(self) -> str:
@@ -127,6 +130,7 @@ def cases(quick: bool = False) -> list[Case]:
         *(case for name in DENSE for case in _dense(name, rng)),
         *_elementwise(rng),
         *_normalizations(rng),
+        _training_step(rng),
         *(case for name in SAMPLES for case in _clusters(name, rng)),
     ]
     if not quick:
@@ -220,6 +224,22 @@ def _normalizations(rng: np.random.Generator) -> list[Case]:
         Case(operation, "14x14x32", run, bytes=float(arrays * x.nbytes))
         for operation, (arrays, run) in runs.items()
     ]
+
+
+def _training_step(rng: np.random.Generator) -> Case:
+    """Loss and gradients of the convolutional network, whose parameters stay as they are."""
+    model = build(Architecture("cae", (28, 28, 1)), rng)
+    stages, x = lower(model), rng.random((BATCH, 28, 28, 1), dtype=np.float32)
+    assert stages is not None
+    made: dict[str | None, TrainingStep] = {}
+
+    def run(impl: str | None = None) -> tuple[Array, ...]:
+        if impl not in made:
+            made[impl] = ops.training_step(stages, model.params, model.input_shape, impl=impl)
+        loss = made[impl].loss(x)
+        return np.array([loss]), *made[impl].grads().values()
+
+    return Case("training_step", "cae", run, geometry=stages)
 
 
 def _clusters(name: str, rng: np.random.Generator) -> list[Case]:

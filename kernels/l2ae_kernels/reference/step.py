@@ -32,7 +32,8 @@ class ReferenceStep(TrainingStep):
         count = x.size if reduction == "mean" else len(x)
         dy = residual * (2.0 / count)
         for i, s in reversed(list(enumerate(self.stages))):
-            dy = self._backward(s, values[i], values[i + 1], dy.reshape(values[i + 1].shape))
+            y, dy = (a.reshape(len(x), *s.output_shape) for a in (values[i + 1], dy))
+            dy = self._backward(s, values[i], y, dy)
             if s.code and self.latent_grad is not None:
                 dy = dy + self.latent_grad(0, values[i])
         return float((residual * residual).sum(dtype=np.float64)) / count

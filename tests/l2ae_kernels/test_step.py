@@ -1,0 +1,149 @@
+"""The rungs of training_step: against each other, against differences, and what they refuse."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from l2ae_kernels import ops
+from l2ae_kernels.cpu.codegen.vectors import SETS, best, vectors
+from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import Stage
+
+IMAGE = 6, 5, 2
+STRIDES = {"kernel": (3, 3), "stride": (2, 1), "padding": ((1, 1), (1, 0))}
+CONVOLUTIONAL = [
+    Stage("conv", "a", IMAGE, (3, 4, 9), **STRIDES),
+    Stage("layer_norm", "b", (3, 4, 9), (3, 4, 9), 0.1, eps=1e-3, affine=True),
+    Stage("dense", "c", (108,), (5,)),
+    Stage("l2_normalize", "d", (5,), (5,), eps=0.5),
+    Stage("dense", "e", (5,), (108,), 0.0, code=True),
+    Stage("conv_transpose", "f", (3, 4, 9), IMAGE, **STRIDES),
+]
+DENSE = [
+    Stage("dense", "a", (60,), (7,)),
+    Stage("layer_norm", "b", (7,), (7,), 0.3, eps=1e-3),
+    Stage("dense", "c", (7,), (4,)),
+    Stage("l2_normalize", "d", (2, 2), (2, 2), eps=0.5),
+    Stage("dense", "e", (4,), (60,), code=True),
+]
+STACKS = {"convolutional": CONVOLUTIONAL, "dense": DENSE}
+
+
+def parameters(stages, dtype=np.float32):
+    rng, params = np.random.default_rng(0), {}
+    for s in stages:
+        inputs, outputs = s.input_shape[-1], s.output_shape[-1]
+        shapes = {
+            "dense": {"W": (inputs, outputs), "b": (outputs,)},
+            "conv": {"W": (*s.kernel, inputs, outputs), "b": (outputs,)},
+            "conv_transpose": {"W": (*s.kernel, outputs, inputs), "b": (outputs,)},
+        }.get(s.kind, {"gamma": (inputs,), "beta": (inputs,)} if s.affine else {})
+        for name, shape in shapes.items():
+            params[f"{s.name}.{name}"] = (0.3 * rng.standard_normal(shape)).astype(dtype)
+    return params
+
+
+def images(count, dtype=np.float32):
+    return np.random.default_rng(1).random((count, *IMAGE)).astype(dtype)
+
+
+def pull(first, u):
+    """Of a second loss Σ (first + n + 1) |u|² / 2 at the codes."""
+    return np.arange(first + 1, first + len(u) + 1, dtype=u.dtype)[:, None] * u
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("name", STACKS)
+def test_the_reference_has_the_derivatives_of_its_loss(name, reduction):
+    stages, params, x = STACKS[name], parameters(STACKS[name], np.float64), images(3, np.float64)
+    step = ops.training_step(stages, params, IMAGE, impl="reference")
+    loss = step.loss(x, reduction)
+    grads = {name: g.copy() for name, g in step.grads().items()}
+    assert loss > 0
+    assert grads.keys() == params.keys()
+    rng, eps = np.random.default_rng(2), 1e-6
+    for name, p in params.items():
+        direction = rng.standard_normal(p.shape)
+        values = []
+        for sign in (1, -1):
+            p += sign * eps * direction
+            values.append(step.loss(x, reduction))
+            p -= sign * eps * direction
+        slope = (values[0] - values[1]) / (2 * eps)
+        assert np.vdot(grads[name], direction) == pytest.approx(slope, rel=1e-6, abs=1e-8), name
+
+
+@pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
+@pytest.mark.parametrize("lanes", SETS)
+@pytest.mark.parametrize("second_loss", [None, pull], ids=["Eq. 3", "a second loss"])
+@pytest.mark.parametrize("name", STACKS)
+def test_the_compiled_step_is_the_reference(name, second_loss, lanes):
+    """In loss, every gradient, and what Adam makes of them."""
+    stages, settings = STACKS[name], AdamSettings(eps=1e-2)
+    with vectors(lanes):
+        sides = [
+            ops.training_step(stages, parameters(stages), IMAGE, second_loss, impl=impl)
+            for impl in ("reference", "compiled")
+        ]
+    for count in (1, 17, 40):
+        x = images(count)
+        expected, found = (side.loss(x) for side in sides)
+        assert found == pytest.approx(expected, rel=1e-6)
+        expected, found = (side.grads() for side in sides)
+        assert_close(found, expected, 2e-5)
+    zeros = {name: np.zeros_like(p) for name, p in parameters(stages).items()}
+    moments = [[{n: a.copy() for n, a in zeros.items()} for _ in "mv"] for _ in sides]
+    for t in (1, 2):
+        for side, (m, v) in zip(sides, moments, strict=True):
+            side.loss(images(20))
+            side.adam(m, v, settings, t)
+    for expected, found in zip(*moments, strict=True):
+        assert_close(found, expected, 1e-4)
+    assert_close(sides[1].params, sides[0].params, 1e-4)
+
+
+def assert_close(found, expected, tolerance):
+    """Relative to the largest entry of an array."""
+    assert found.keys() == expected.keys()
+    for name, a in expected.items():
+        assert np.abs(found[name] - a).max() <= tolerance * np.abs(a).max(), name
+
+
+AFFINE = [replace(s, affine=s.kind == "layer_norm") for s in DENSE]
+GATED = [replace(s, slope=0.5) if s.name == "c" else s for s in DENSE]
+REFUSED = {
+    "it begins with a normalization": [Stage("layer_norm", "n", IMAGE, IMAGE), *DENSE],
+    "an activation before the loss": [*DENSE[:-1], replace(DENSE[-1], slope=0.0)],
+    "an activation before a normalization": GATED,
+    "affine layer_norm in a dense network": AFFINE,
+}
+
+
+@pytest.mark.needs_vectors
+@pytest.mark.parametrize("name", REFUSED)
+def test_stages_that_the_kernels_do_not_cover_take_the_reference(name):
+    """By name they are refused."""
+    stages = REFUSED[name]
+    params = parameters(stages)
+    with pytest.raises(ValueError, match="no implementation compiled"):
+        ops.training_step(stages, params, IMAGE, impl="compiled")
+    assert type(ops.training_step(stages, params, IMAGE)).__name__ == "ReferenceStep"
+    assert type(ops.training_step(DENSE, parameters(DENSE), IMAGE)).__name__ == "DenseStep"
+
+
+def test_errors_name_what_does_not_fit():
+    params = parameters(DENSE)
+    for stages, given, second, match in [
+        ([], params, None, "stages is empty"),
+        (DENSE[1:], params, None, "expected a chain from 60 to 60"),
+        ([replace(DENSE[0], output_shape=(7, 1)), *DENSE[1:]], params, None, "do not fit"),
+        ([replace(CONVOLUTIONAL[0], stride=(1, 1)), *CONVOLUTIONAL[1:]], {}, None, "do not fit"),
+        (DENSE, params | {"z.W": params["a.W"]}, None, "the unknown array 'z.W'"),
+        (DENSE, {n: p for n, p in params.items() if n != "c.b"}, None, "no array 'c.b'"),
+        (DENSE, params | {"a.W": params["a.W"].T}, None, "a.W has shape"),
+        (DENSE, params | {"a.b": np.zeros(7)}, None, "a.b must be C-contiguous float32"),
+        ([replace(s, code=False) for s in DENSE], params, pull, "no stage has `code`"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            ops.training_step(stages, given, IMAGE, second)
