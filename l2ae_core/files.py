@@ -19,10 +19,9 @@ CONFIG = "config.json"
 HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint.npz"
 METRICS = "metrics.json"
-REFINEMENT = "refinement.npz"
 CLUSTERS = "clusters.npz"
 TOKEN = 8  # hexadecimal digits in the name of a temporary file
-RUN_FILES = (CONFIG, HISTORY, CHECKPOINT, CLUSTERS, METRICS, REFINEMENT)
+RUN_FILES = (CONFIG, HISTORY, CHECKPOINT, CLUSTERS, METRICS)
 
 
 @contextmanager

@@ -2,14 +2,15 @@
 
 Entries of the file: `format` (a name and a version), `epoch`, the arrays `params/NAME`,
 `state/NAME` (BatchNorm's running statistics), `optimizer/NAME`, `best_params/NAME`,
-`best_state/NAME`, the scalars `best_epoch` and `best_loss`, and four JSON texts: `rng` (the state
-of the shuffle's generator), `history` (a list of records), `settings`, and `entries`, the sorted
-names of all other entries: damage to the directory of a zip file can hide some of them without a
-wrong checksum. No entry is a pickle, and none is read as one.
+`best_state/NAME`, `hooks/NAME` (the memory of training/hooks.py), the scalars `best_epoch` and
+`best_loss`, and four JSON texts: `rng` (the state of the shuffle's generator), `history` (a list of
+records), `settings`, and `entries`, the sorted names of all other entries: damage to the directory
+of a zip file can hide some of them without a wrong checksum. No entry is a pickle, and none is read
+as one.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Checkpoint:
     rng: dict[str, Any]  # Generator.bit_generator.state
     history: History
     settings: dict[str, Any]  # of JSON values: what must be equal to go on
+    hooks: Params = field(default_factory=dict)  # Hooks.state_dict()
 
     @property
     def epoch(self) -> int:
@@ -77,6 +79,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "optimizer": checkpoint.optimizer,
         "best_params": best.params,
         "best_state": best.state,
+        "hooks": checkpoint.hooks,
     }
     entries: Params = {
         "format": np.array([FORMAT, str(VERSION)]),
@@ -84,7 +87,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "best_epoch": np.array(best.epoch),
         "best_loss": np.array(best.loss),
         "rng": _json_array(checkpoint.rng),
-        "history": _json_array([asdict(record) for record in checkpoint.history]),
+        "history": _json_array(checkpoint.history.to_dicts()),
         "settings": _json_array(checkpoint.settings),
     }
     for group, arrays in groups.items():
@@ -156,6 +159,7 @@ def _assemble(entries: Params, where: str) -> Checkpoint:
         rng=entry(values, "rng", dict, where=where),
         history=History(records, best),
         settings=entry(values, "settings", dict, where=where),
+        hooks=array_group(entries, "hooks/"),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from l2ae_core.files import HISTORY
@@ -30,6 +31,13 @@ class EpochRecord:
     images_per_second: float
     latent_norm_mean: float  # of `model.latent`: before `normalize`
     latent_norm_min: float
+    extra: dict[str, Any] = field(default_factory=dict)  # what the hooks record: numbers or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all entries as one dict, for JSON."""
+        values = asdict(self)
+        extra: dict[str, Any] = values.pop("extra")
+        return values | extra
 
 
 @dataclass(eq=False)
@@ -66,7 +74,7 @@ class History:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The records as plain dicts, for JSON."""
-        return [asdict(record) for record in self.records]
+        return [record.to_dict() for record in self.records]
 
     def add(self, record: EpochRecord, model: HasArrays) -> None:
         """Append a record; keep copies of the model's arrays when its loss is the lowest so far."""
@@ -85,21 +93,30 @@ class History:
         copy_into(model.state, self.best.state, "best state")
 
 
-def parse_records(values: Any, where: str) -> list[EpochRecord]:
-    """Return JSON values as the records of epochs 1, 2, …; ValueError, naming the entry."""
-    if not isinstance(values, list):
-        raise ValueError(f"{where}: the history is a {type(values).__name__} but expected a list")
-    names = {field.name: field.type for field in fields(EpochRecord)}
-    for epoch, record in enumerate(values, start=1):
+def parse_records(found: Any, where: str) -> list[EpochRecord]:
+    """Return JSON values as the records of epochs 1, 2, …; ValueError, naming the entry.
+
+    What hooks recorded are further numbers, or null, of the same names in all records.
+    """
+    if not isinstance(found, list):
+        raise ValueError(f"{where}: the history is a {type(found).__name__} but expected a list")
+    kinds = {f.name: int if f.type is int else float for f in fields(EpochRecord)}
+    del kinds["extra"]
+    records: list[EpochRecord] = []
+    for epoch, values in enumerate(found, start=1):
         here = f"{where}: record {epoch}"
-        for name, kind in names.items():
-            value = entry(record, name, int if kind is int else float, where=here)
-            require_numbers(value, name, where=here)
-        if record.keys() != names.keys():
-            raise ValueError(f"{here}: has entries {sorted(record)} but expected {sorted(names)}")
-        if record["epoch"] != epoch:
-            raise ValueError(f"{here}: is that of epoch {record['epoch']}")
-    return [EpochRecord(**record) for record in values]
+        for name, kind in kinds.items():
+            require_numbers(entry(values, name, kind, where=here), name, where=here)
+        extra = {name: value for name, value in values.items() if name not in kinds}
+        for name in extra:
+            if entry(values, name, float, NoneType, where=here) is not None:
+                require_numbers(values[name], name, where=here)
+        if values["epoch"] != epoch:
+            raise ValueError(f"{here}: is that of epoch {values['epoch']}")
+        if records and extra.keys() != records[0].extra.keys():
+            raise ValueError(f"{here}: has entries {sorted(values)}, others than the first")
+        records.append(EpochRecord(**{name: values[name] for name in kinds}, extra=extra))
+    return records
 
 
 def read_history(run_dir: Path) -> list[EpochRecord]:

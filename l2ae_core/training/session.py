@@ -23,6 +23,7 @@ from l2ae_core.locks import locked
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
 from l2ae_core.training.history import EpochRecord, History, TrainingError
+from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.step import Model
 
@@ -30,23 +31,23 @@ MINUTE = 60.0  # seconds of training that a signal or a kill may cost, beside th
 
 
 @contextmanager
-def open_run(function: str, run_dir: Path | None, name: str, resume: bool) -> Iterator[Path | None]:
-    """Make and lock a run directory for the block; give it the file `name` to go on from, or None.
+def open_run(run_dir: Path | None, resume: bool) -> Iterator[Path | None]:
+    """Make and lock a run directory for the block; give it the checkpoint to go on from, or None.
 
-    Raises CheckpointError when that file stands in the way, or when there is no run to resume,
+    Raises CheckpointError when a checkpoint stands in the way, or when there is no run to resume,
     ValueError when `resume` is True without a run directory, BlockingIOError when another process
     trains there.
     """
     if run_dir is None:
         if resume:
-            raise ValueError(f"{function}: resume is True but run_dir is None: nothing to resume")
+            raise ValueError("fit: resume is True but run_dir is None: nothing to resume")
         yield None
         return
     if resume and not run_dir.is_dir():
         raise CheckpointError(f"{run_dir}: there is no run to resume")
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir):
-        path = run_dir / name
+        path = run_dir / CHECKPOINT
         if path.exists() and not resume:
             raise CheckpointError(f"{path}: already exists: resume it or choose another folder")
         remove_temporary_files(run_dir)
@@ -64,6 +65,7 @@ class Session:
     model: Model
     optimizer: Optimizer
     rng: Generator
+    hooks: Hooks
     run_dir: Path | None
     settings: dict[str, Any]
     history: History = field(default_factory=History)
@@ -76,12 +78,17 @@ class Session:
         Raises what `open_run` raises, CheckpointError when the checkpoint cannot be used, and
         ValueError when its settings are others.
         """
-        with open_run("fit", self.run_dir, CHECKPOINT, resume) as path:
+        with open_run(self.run_dir, resume) as path:
             if path is not None:
                 self._load(path)
             if self.run_dir is not None:
                 write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
             yield
+
+    @property
+    def ended(self) -> bool:
+        """Whether the hooks want no epoch after those of the history."""
+        return len(self.history) > 0 and self.hooks.is_last(self.history.records[-1])
 
     def begin(self) -> None:
         """Remove what a shorter training found: it does not belong to the network to come."""
@@ -125,7 +132,12 @@ class Session:
         The last update of an epoch can break an array that no loss has seen yet; without this
         the checkpoint would hold it.
         """
-        arrays = {**self.model.params, **self.model.state, **self.optimizer.state_dict()}
+        arrays = {
+            **self.model.params,
+            **self.model.state,
+            **self.optimizer.state_dict(),
+            **self.hooks.state_dict(),
+        }
         for name, a in arrays.items():
             if not np.isfinite(a).all():
                 raise self.diverged(f"NaN or Inf in the array {name!r}", epoch, step)
@@ -139,8 +151,9 @@ class Session:
         try:
             self.rng.bit_generator.state = checkpoint.rng
             self.optimizer.load_state_dict(checkpoint.optimizer)
+            self.hooks.load_state_dict(checkpoint.hooks)
         except (TypeError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path}: rng or optimizer does not fit: {error}") from error
+            raise CheckpointError(f"{path}: rng, optimizer or hooks do not fit: {error}") from error
         checkpoint.restore(self.model)
         self.history = checkpoint.history
 
@@ -152,6 +165,7 @@ class Session:
             rng=dict(self.rng.bit_generator.state),
             history=self.history,
             settings=self.settings,
+            hooks=self.hooks.state_dict(),
         )
         checkpoints.save(path, checkpoint)
 

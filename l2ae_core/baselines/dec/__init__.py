@@ -1,9 +1,8 @@
 """DEC, IDEC and DCEC, the baselines of Tables I and II."""
 
 from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence, target_distribution
-from l2ae_core.baselines.dec.refinement import Refined, refine
+from l2ae_core.baselines.dec.refinement import Refined, UpdateRecord, refine
 from l2ae_core.baselines.dec.settings import DecSettings, Method
-from l2ae_core.baselines.dec.state import UpdateRecord
 
 __all__ = [
     "DecSettings",

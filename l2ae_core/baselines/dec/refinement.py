@@ -1,39 +1,56 @@
 """DEC, IDEC and DCEC: a trained auto-encoder goes on, pulled towards cluster centers.
 
     start     centers μ by k-means on the codes u of all images
-    renew     every `update_interval` iterations: q of all images, labels = argmax_j q_ij, p of q;
+    update    every `update_interval` iterations: q of all images, labels = argmax_j q_ij, p of q;
               end when fewer than `tol` of the labels changed
     iterate   one batch: loss = mse + gamma · KL(P‖Q), or KL alone; network and centers move
 
-Batches are taken in the order of the images, as in the authors' code, never shuffled: the last of
-a pass holds what is left. Nothing is random after k-means.
+It is a step (step.py) with hooks in the one training loop, whose epochs are the iterations between
+two updates of the target p. Batches are taken in the order of the images, as in the authors' code,
+never shuffled: the last of a pass holds what is left. Nothing is random after k-means.
 
 Sources: DEC, Xie et al. 2016; IDEC, Guo, Gao, Liu, Yin, IJCAI 2017; DCEC, Guo, Liu, Zhu, Yin,
 ICONIP 2017. Of the reference code we leave out Keras's clipping of p and q to [1e-7, 1].
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.baselines.dec.assignment import StudentAssignment
-from l2ae_core.baselines.dec.iterate import run
+from l2ae_core.array_readers import array_group
+from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence, target_distribution
 from l2ae_core.baselines.dec.settings import DecSettings
-from l2ae_core.baselines.dec.state import State, Stopped, UpdateRecord
+from l2ae_core.baselines.dec.step import JointStep
 from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.files import REFINEMENT
 from l2ae_core.layers import Conv2d, Layer, Sequential
+from l2ae_core.layers.base import Params
 from l2ae_core.networks.autoencoder import AutoEncoder
-from l2ae_core.training.session import open_run
+from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.history import EpochRecord, History, check_memory, copy_into
+from l2ae_core.training.hooks import Hooks
+from l2ae_core.training.loop import fit
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.ops.checks import count
 
-CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
+Stopped: TypeAlias = Literal["tol", "max_iter"]
+
+OF_THE_STEP = ("optimizer", "learning_rate", "momentum", "batch_size")  # settings, named by `fit`
+OLD_FILE = "refinement.npz"
+
+
+@dataclass(frozen=True)
+class UpdateRecord:
+    """One update of the target p; the first, at iteration 0, describes the start."""
+
+    iteration: int  # updates of the parameters before it
+    label_change: float  # share of all labels that changed since the update before
+    kl: float  # KL(P‖Q) a sample, over all the data, of the new p
+    reconstruction: float | None  # mse, mean over the batches since the update before
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +63,7 @@ class Refined:
     stopped: Stopped  # "tol": hardly a label changed; "max_iter"
     start_labels: Array  # (N,) int32, those of the first centers
     alpha: float
-    seconds: float  # k-means and iterations, of all sittings
+    seconds: float  # k-means and iterations, of all sessions
 
     @property
     def iterations(self) -> int:
@@ -57,6 +74,98 @@ class Refined:
         """Return q (N, K) of codes u (N, D)."""
         q: Array = np.exp(StudentAssignment(self.centers, self.alpha).log_q(u))
         return q
+
+
+@dataclass(eq=False)
+class Refinement(Hooks):
+    """The hooks of a refinement: the target, the labels, and when they hardly change any more."""
+
+    step: JointStep
+    chosen: DecSettings
+    rng: Generator | None  # of k-means; None where the first centers are given
+    origin: str | int  # of the first centers: "k-means", or their checksum
+    labels: Array  # (N,) int32
+    start_labels: Array  # (N,) int32
+    progress: bool
+    begin: Array = field(default_factory=lambda: np.zeros(2))  # KL of the first centers, seconds
+    p: Array = field(default_factory=lambda: np.zeros((0, 0)), init=False)  # (N, K), the target
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        chosen = {k: v for k, v in self.chosen.to_dict().items() if k not in OF_THE_STEP}
+        return {**chosen, "start": self.origin}
+
+    def start(self, images: Array, resumed: bool) -> None:
+        if resumed:
+            self.update_target(images)
+            return
+        begun, s = perf_counter(), self.chosen
+        if self.rng is not None:
+            u = self.step.model.encode(images)  # (N, D)
+            found = kmeans(u, s.n_clusters, n_init=s.n_init, rng=self.rng, progress=self.progress)
+            self.step.loss.assignment.centers[...] = found.centers
+        self.begin[:] = self.update_target(images), perf_counter() - begun
+        self.start_labels[...] = self.labels
+
+    def batches(self, epoch: int, count: int, batch_size: int, rng: Generator) -> list[Array]:
+        interval, end = self.chosen.update_interval, self.chosen.max_iter
+        in_order = np.split(np.arange(count), range(batch_size, count, batch_size))
+        iterations = range((epoch - 1) * interval, min(epoch * interval, end))
+        return [in_order[i % len(in_order)] for i in iterations]
+
+    def before_step(self, batch: Array, x: Array) -> Array:
+        self.step.loss.set_target(self.p[batch])
+        return x
+
+    def after_epoch(self, images: Array) -> dict[str, Any]:
+        before = self.labels.copy()
+        kl = self.update_target(images)
+        return {
+            "label_change": float((self.labels != before).mean()),
+            "kl": kl,
+            "reconstruction": self.step.take_reconstruction(),
+        }
+
+    def is_last(self, record: EpochRecord) -> bool:
+        return bool(record.extra["label_change"] < self.chosen.tol)
+
+    def update_target(self, images: Array) -> float:
+        """Set labels and target by the codes of all images as they are; return KL(P‖Q)."""
+        log_q = self.step.loss.assignment.log_q(self.step.model.encode(images))  # (N, K)
+        self.p = target_distribution(np.exp(log_q))
+        self.labels[...] = log_q.argmax(axis=1)
+        return kl_divergence(log_q, self.p)[0]
+
+    def state_dict(self) -> Params:
+        memory = self.step.center_optimizer.state_dict()
+        return self._arrays() | {f"center_optimizer.{name}": a for name, a in memory.items()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        memory = array_group(state, "center_optimizer.")
+        check_memory(memory, self.step.loss.assignment.params)
+        own = {k: a for k, a in state.items() if not k.startswith("center_optimizer.")}
+        copy_into(self._arrays(), own, "hooks")
+        self.step.center_optimizer.load_state_dict(memory)
+
+    def _arrays(self) -> Params:
+        """What a checkpoint holds of this, live."""
+        return {
+            "centers": self.step.loss.assignment.centers,
+            "labels": self.labels,
+            "start_labels": self.start_labels,
+            "begin": self.begin,
+        }
+
+    def result(self, history: History) -> Refined:
+        """Return what was found, after the training with this history."""
+        start = UpdateRecord(0, 0.0, float(self.begin[0]), None)
+        interval, end = self.chosen.update_interval, self.chosen.max_iter
+        updates = [UpdateRecord(min(r.epoch * interval, end), **r.extra) for r in history]
+        return Refined(
+            self.labels, self.step.loss.assignment.centers, [start, *updates],
+            "tol" if self.is_last(history.records[-1]) else "max_iter", self.start_labels,
+            self.chosen.alpha, float(self.begin[1]) + sum(r.seconds for r in history),
+        )  # fmt: skip
 
 
 def refine(
@@ -76,68 +185,46 @@ def refine(
     centers (K, D). The codes are u = E_c(I): z itself in the networks of these methods, which have
     no normalization. `images` have the dtype of the model's parameters.
 
-    With `run_dir`, a folder made when missing, `refinement.npz` is replaced every
-    `checkpoint_every` renewals of the target, at the end, and at the renewal at which it became a
-    minute old. `resume=True` goes on from there, given model, images and start as before, and ends
-    with the bits of a refinement that never stopped; one that was at its end returns at once.
-    Ctrl-C (KeyboardInterrupt) is raised on, with a note that says how to resume. One thread of one
-    process at a time may use a run directory: another gets a BlockingIOError.
-
-    Raises ValueError for bad arguments and for settings or images other than those of the file;
-    CheckpointError when the file cannot be used, or is there although `resume` is False;
-    TrainingError when a loss or an array becomes NaN or Inf.
+    Run directory, checkpoints, resume, Ctrl-C and errors are those of `training.loop.fit`; an epoch
+    is what lies between two updates of the target. A refinement that was at its end returns at
+    once when it is resumed. Raises ValueError for a network of another method and centers that do
+    not fit, CheckpointError where `run_dir` holds a refinement in a format of before.
     """
     images, run_dir = np.asarray(images), None if run_dir is None else Path(run_dir)
-    count("refine", "checkpoint_every", checkpoint_every)
     _check_method(model, settings)
-    by_kmeans = isinstance(start, Generator)
-    fixed = {
-        **settings.to_dict(),
-        "images": _checked(images, model),
-        "layers": model.describe(),
-        "start": "k-means" if by_kmeans else crc32(np.ascontiguousarray(start).data),
-    }
-    with open_run("refine", run_dir, REFINEMENT, resume) as path:
-        begun = perf_counter()
-        state = _blank(model, images, start, settings, path is not None, progress)
-        if path is not None:
-            state.load(path, fixed)
-        state.begun = begun - state.seconds
-        if not state.stopped:
-            run(state, images, settings, run_dir, checkpoint_every, fixed, progress)
-    return Refined(
-        state.labels, state.assignment.centers, state.history, state.stopped, state.start_labels,
-        settings.alpha, state.seconds,
+    if run_dir is not None and (run_dir / OLD_FILE).exists():
+        raise CheckpointError(
+            f"{run_dir / OLD_FILE}: of a version that cannot be resumed any more: remove it to "
+            "start again, or choose another folder"
+        )
+    centers = _first_centers(model, start, settings)
+    optimizer, center_optimizer = settings.make_optimizer(), settings.make_optimizer()
+    gamma = None if settings.method == "dec" else settings.gamma
+    assignment = StudentAssignment(centers, settings.alpha)
+    step = JointStep.make(model, assignment, optimizer, center_optimizer, gamma)
+    rng = start if isinstance(start, Generator) else None
+    origin = crc32(centers.tobytes()) if rng is None else "k-means"
+    labels = np.zeros((2, len(images)), np.int32)
+    hooks = Refinement(step, settings, rng, origin, labels[0], labels[1], progress)
+    history = fit(
+        model, images, epochs=-(-settings.max_iter // settings.update_interval),
+        batch_size=settings.batch_size, optimizer=optimizer, step=step, hooks=hooks,
+        rng=np.random.default_rng(0) if rng is None else rng, run_dir=run_dir,
+        checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
+    return hooks.result(history)
 
 
-def _blank(
-    model: AutoEncoder,
-    images: Array,
-    start: Array | Generator,
-    settings: DecSettings,
-    resumed: bool,
-    progress: bool,
-) -> State:
-    """The state before the first iteration; where a file is about to be read, with any centers."""
+def _first_centers(model: AutoEncoder, start: Array | Generator, settings: DecSettings) -> Array:
+    """Return the given centers as the network's type; zeros where k-means will find them."""
     shape = settings.n_clusters, model.latent_dim
     dtype = next(iter(model.params.values())).dtype
-    if not isinstance(start, Generator):
-        centers = np.array(start, dtype, order="C")
-        if centers.shape != shape or not np.isfinite(centers).all():
-            raise ValueError(f"refine: start is {centers.shape} but expected finite {shape}")
-    elif resumed:
-        centers = np.zeros(shape, dtype)
-    else:
-        u = model.encode(images)  # (N, D)
-        clusters = kmeans(
-            u, settings.n_clusters, n_init=settings.n_init, rng=start, progress=progress
-        )
-        centers = clusters.centers
-    none = np.empty(0, np.int32)
-    optimizer, center_optimizer = settings.make_optimizer(), settings.make_optimizer()
-    assignment = StudentAssignment(centers, settings.alpha)
-    return State(model, assignment, optimizer, center_optimizer, none, none)
+    if isinstance(start, Generator):
+        return np.zeros(shape, dtype)
+    centers = np.array(start, dtype, order="C")
+    if centers.shape != shape or not np.isfinite(centers).all():
+        raise ValueError(f"refine: start is {centers.shape} but expected finite {shape}")
+    return centers
 
 
 def _check_method(model: AutoEncoder, settings: DecSettings) -> None:
@@ -155,20 +242,3 @@ def _has_convolution(layer: Layer) -> bool:
     if isinstance(layer, Sequential):
         return any(map(_has_convolution, layer.layers))
     return isinstance(layer, Conv2d)
-
-
-def _checked(images: Array, model: AutoEncoder) -> dict[str, Any]:
-    """Raise ValueError unless the images fit the model and are finite; return their fingerprint."""
-    dtype = next(iter(model.params.values())).dtype
-    if not len(images) or images.shape[1:] != model.input_shape or images.dtype != dtype:
-        raise ValueError(
-            f"refine: images is {images.shape} {images.dtype} but the model takes "
-            f"(N, {str(model.input_shape)[1:]} {dtype}"
-        )
-    checksum = 0
-    for first in range(0, len(images), CHUNK):
-        chunk = np.ascontiguousarray(images[first : first + CHUNK])
-        if not np.isfinite(chunk).all():
-            raise ValueError(f"refine: images {first} to {first + len(chunk) - 1} hold NaN or Inf")
-        checksum = crc32(chunk.data, checksum)
-    return {"shape": list(images.shape), "dtype": dtype.name, "crc32": checksum}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import NamedTuple
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,15 +14,8 @@ from l2ae_core.training.step import Step, make_step
 from l2ae_kernels.arrays import Array
 
 
-class Losses(NamedTuple):
-    """Of a batch, before its update; each a mean over the samples."""
-
-    reconstruction: float  # mse; 0 for "dec", which reconstructs nothing
-    kl: float  # without its weight gamma
-
-
 @dataclass(eq=False)
-class ClusterPull:
+class ClusteringLoss:
     """weight · KL(P‖Q) as a loss at the codes, see `stages.LatentGrad`.
 
     The sums over samples, KL and dμ, are kept a range each and added in order of the ranges.
@@ -33,14 +26,14 @@ class ClusterPull:
     p: Array | None = field(default=None, init=False)  # (B, K), the target of the batch
     ranges: dict[int, tuple[float, Array]] = field(default_factory=dict, init=False)
 
-    def aim(self, p: Array) -> None:
+    def set_target(self, p: Array) -> None:
         """Set the target p (B, K) of the next batch."""
         self.p = p
         self.ranges.clear()
 
     def __call__(self, first: int, u: Array) -> Array:
         """Return du (n, D) of the samples first … first + n − 1 of the batch."""
-        assert self.p is not None, "aim comes first"
+        assert self.p is not None, "set_target comes first"
         share = len(u) / len(self.p)  # turns means over the range into parts of one over the batch
         with np.errstate(over="ignore", invalid="ignore"):  # in the thread that this runs in
             log_q, cache = self.assignment.forward(u)  # (n, K)
@@ -59,19 +52,20 @@ class ClusterPull:
 
 
 @dataclass(eq=False)
-class JointStep:
-    """losses = step(x, p) updates the network and the centers on images x with targets p.
+class JointStep(Step):
+    """A training step on mse + gamma · KL(P‖Q), or KL alone, of the network and the centers.
 
     `network` is None for DEC: then KL alone acts, on the encoder. The centers have an optimizer of
     their own with the same settings; since all rules act on each number alone, that is the same as
-    one optimizer for all.
+    one optimizer for all. `loss.set_target(p)` comes before each step.
     """
 
     model: AutoEncoder
-    pull: ClusterPull
-    optimizer: Optimizer
+    loss: ClusteringLoss
     center_optimizer: Optimizer
     network: Step | None
+    mse_sum: float = field(default=0.0, init=False)
+    samples: int = field(default=0, init=False)
 
     @classmethod
     def make(
@@ -81,8 +75,8 @@ class JointStep:
         optimizer: Optimizer,
         center_optimizer: Optimizer,
         gamma: float | None,
-    ) -> "JointStep":
-        """Return the step of loss = mse + gamma · KL, or, when gamma is None, of KL alone.
+    ) -> Self:
+        """Return the step; of KL alone when gamma is None.
 
         ValueError for a model with a backward pass of its own that no loss on the codes enters.
         """
@@ -91,34 +85,51 @@ class JointStep:
                 f"refine: {model} overrides backward but not "
                 "weight_grads(dy, cache, latent_grad), which a loss on its codes needs"
             )
-        pull = ClusterPull(assignment, 1.0 if gamma is None else gamma)
-        network = None if gamma is None else make_step(model, optimizer, "mean", pull)
-        return cls(model, pull, optimizer, center_optimizer, network)
+        loss = ClusteringLoss(assignment, 1.0 if gamma is None else gamma)
+        network = None if gamma is None else make_step(model, optimizer, "mean", loss)
+        return cls(model, optimizer, loss, center_optimizer, network)
 
-    def __call__(self, x: Array, p: Array) -> Losses:
-        """One update on x (B, H, W, C) and p (B, K); when a loss is NaN or Inf, of no use."""
-        self.pull.aim(p)
-        reconstruction = 0.0
-        if self.network is not None:
-            reconstruction = self.network(x)
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"loss": "KL" if self.network is None else "mse + gamma KL"}
+
+    def __call__(self, x: Array) -> float:
+        """One update of the network; one of the centers unless the loss is NaN or Inf."""
+        mse = 0.0
+        if self.network is None:
+            self.optimizer.step(encoder_params(self.model), self.encoder_grads(x))
         else:
-            grads = self.encoder_gradients(x)
-            self.optimizer.step(encoder_params(self.model), grads)
-        kl, grads = self.pull.sums()
-        if isfinite(reconstruction) and isfinite(kl):
-            self.center_optimizer.step(self.pull.assignment.params, grads)
-        return Losses(reconstruction, kl)
+            mse = self.network(x)
+        kl, grads = self.loss.sums()
+        if isfinite(mse) and isfinite(kl):
+            self.center_optimizer.step(self.loss.assignment.params, grads)
+        self.mse_sum, self.samples = self.mse_sum + mse * len(x), self.samples + len(x)
+        return mse + self.loss.weight * kl
 
-    def encoder_gradients(self, x: Array) -> Params:
+    def loss_and_grads(self, x: Array) -> tuple[float, Params]:
+        """See `Step.loss_and_grads`; the gradient of the centers is in `loss.sums()` then."""
+        if self.network is None:
+            mse, grads = 0.0, self.encoder_grads(x)
+        else:
+            mse, grads = self.network.loss_and_grads(x)
+        return mse + self.loss.weight * self.loss.sums()[0], grads
+
+    def take_reconstruction(self) -> float | None:
+        """Return mse, the mean over the samples since the last call; None for DEC, without one."""
+        mean = None if self.network is None else self.mse_sum / self.samples
+        self.mse_sum, self.samples = 0.0, 0
+        return mean
+
+    def encoder_grads(self, x: Array) -> Params:
         """Return the gradients of KL alone, named like `encoder_params`."""
         if not is_exactly(self.model, AutoEncoder):  # its forward pass may be another one
             x_hat, cache = self.model.forward(x, train=True)
-            du = self.pull(0, self.model.code(cache))
+            du = self.loss(0, self.model.code(cache))
             grads = self.model.weight_grads(np.zeros_like(x_hat), cache, du)
             return {name: grads[name] for name in encoder_params(self.model)}
         z, encoder_cache = self.model.encoder.forward(x, train=True)  # (B, D)
         u, normalize_cache = self.model.normalize.forward(z, train=True)  # (B, D)
-        dz, normalize_grads = self.model.normalize.backward(self.pull(0, u), normalize_cache)
+        dz, normalize_grads = self.model.normalize.backward(self.loss(0, u), normalize_cache)
         encoder_grads = weight_grads(self.model.encoder, dz, encoder_cache)
         return {
             **{f"encoder.{name}": g for name, g in encoder_grads.items()},

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from l2ae_core.baselines.dec import DecSettings, refine
 from l2ae_core.data import Dataset
+from l2ae_core.files import CHECKPOINT
 from l2ae_core.paper.methods import network
 from l2ae_core.paper.protocols import ClusteringResult, kmeans_rng
 from l2ae_core.paper.result import Details
@@ -35,7 +36,7 @@ def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> C
     model, _ = load_run(folder.training(start))
     out, chosen = folder.training(run), settings(run)
     found = refine(model, dataset.images, kmeans_rng(run), chosen, run_dir=out,
-                   resume=out.is_dir(), progress=progress)  # fmt: skip
+                   resume=(out / CHECKPOINT).exists(), progress=progress)  # fmt: skip
     history = [vars(record) for record in found.history]
     return ClusteringResult(
         found.labels,

@@ -16,7 +16,7 @@ SETTINGS = {
     "idec": DecSettings("idec", **SMALL),
     "dcec": DecSettings("dcec", **SMALL),
 }
-STARTS = [0, 4, 8, 12, 16, 20, 22]  # iterations at which the target is renewed
+STARTS = [0, 4, 8, 12, 16, 20, 22]  # iterations at which the target is updated
 
 
 def images(count=N):
@@ -48,10 +48,10 @@ def interrupt(monkeypatch, after):
     """Let step number `after`, counted from 0, be a Ctrl-C."""
     real, calls = JointStep.__call__, []
 
-    def interrupted(step, x, p):
+    def interrupted(step, x):
         calls.append(None)
         if len(calls) == after + 1:
             raise KeyboardInterrupt
-        return real(step, x, p)
+        return real(step, x)
 
     monkeypatch.setattr(JointStep, "__call__", interrupted)

@@ -11,7 +11,7 @@ from l2ae_core.baselines.dec import (
     kl_divergence,
     target_distribution,
 )
-from l2ae_core.baselines.dec.step import ClusterPull, JointStep, encoder_params
+from l2ae_core.baselines.dec.step import ClusteringLoss, JointStep, encoder_params
 from l2ae_core.gradcheck import check_function
 from l2ae_core.networks import Architecture, build
 from l2ae_core.training.loss import reconstruction_loss
@@ -145,6 +145,12 @@ def joint_step(model, centers, gamma):
     return JointStep.make(model, StudentAssignment(centers), SGD(0.1), SGD(0.1), gamma)
 
 
+def take(step, x, p):
+    """One step with the target p; returns the loss."""
+    step.loss.set_target(p)
+    return step(x)
+
+
 def batch(model, N=9, K=4):
     rng = np.random.default_rng(2)
     dtype = next(iter(model.params.values())).dtype
@@ -171,8 +177,8 @@ def test_gradients_of_the_whole_loss(kind, norm, gamma):
         loss(arrays)
         step = joint_step(model, arrays["centers"].copy(), gamma)
         before = {**{k: a.copy() for k, a in model.params.items()}, "centers": arrays["centers"]}
-        step(x, p)
-        after = {**model.params, "centers": step.pull.assignment.centers}
+        take(step, x, p)
+        after = {**model.params, "centers": step.loss.assignment.centers}
         return {name: (before[name] - after[name]) / 0.1 for name in arrays}
 
     params = model.params if gamma is not None else encoder_params(model)
@@ -185,8 +191,10 @@ def test_dec_leaves_the_decoder_alone():
     model = network()
     x, p, centers = batch(model)
     before = {name: a.copy() for name, a in model.params.items()}
-    losses = joint_step(model, centers, None)(x, p)
-    assert losses.reconstruction == 0
+    step = joint_step(model, centers, None)
+    loss = take(step, x, p)
+    assert step.take_reconstruction() is None
+    assert loss == step.loss.sums()[0] > 0
     for name, a in model.params.items():
         assert np.array_equal(a, before[name]) == name.startswith("decoder."), name
 
@@ -201,7 +209,7 @@ def test_compiled_and_layer_by_layer_agree(kind):
         with vectors(name):
             step = joint_step(model, centers, 0.5)
             assert isinstance(step.network, LayerwiseStep if name == "none" else CompiledStep)
-            losses = [step(x, p) for _ in range(5)]
+            losses = [take(step, x, p) for _ in range(5)]
         ends.append((np.array(losses), {**model.params, "centers": centers}))
     np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-5)
     for name, a in ends[1][1].items():
@@ -211,17 +219,17 @@ def test_compiled_and_layer_by_layer_agree(kind):
 def test_ranges_of_a_batch_add_up_to_the_batch():
     z, centers = points(N=10)
     p = target_distribution(soft(z[::-1], centers))
-    whole, parts = (ClusterPull(StudentAssignment(centers), 0.3) for _ in range(2))
-    whole.aim(p)
-    parts.aim(p)
+    whole, parts = (ClusteringLoss(StudentAssignment(centers), 0.3) for _ in range(2))
+    whole.set_target(p)
+    parts.set_target(p)
     expected = whole(0, z)
     du = np.concatenate([parts(6, z[6:]), parts(0, z[:6])])[[4, 5, 6, 7, 8, 9, 0, 1, 2, 3]]
     np.testing.assert_allclose(du, expected, rtol=EXACT)
     (kl, grads), (expected_kl, expected_grads) = parts.sums(), whole.sums()
     assert kl == pytest.approx(expected_kl, rel=EXACT)
     np.testing.assert_allclose(grads["centers"], expected_grads["centers"], rtol=1e-10)
-    parts.aim(p[:3])  # a smaller batch has fewer ranges
-    whole.aim(p[:3])
+    parts.set_target(p[:3])  # a smaller batch has fewer ranges
+    whole.set_target(p[:3])
     np.testing.assert_array_equal(parts(0, z[:3]), whole(0, z[:3]))
     assert parts.sums()[0] == whole.sums()[0]
 

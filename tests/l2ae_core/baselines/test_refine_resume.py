@@ -1,17 +1,17 @@
 """A refinement that was stopped, and files that do not fit."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from l2ae_core.array_readers import read_npz
 from l2ae_core.baselines.dec.step import JointStep
 from l2ae_core.locks import locked
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.history import TrainingError
 
-from .refinements import SETTINGS, bits, interrupt, network, run
+from .refinements import SETTINGS, STARTS, bits, interrupt, network, run
 
 
 @pytest.mark.parametrize("method", SETTINGS)
@@ -22,13 +22,13 @@ def test_an_interrupted_refinement_resumes_with_equal_bits(tmp_path, monkeypatch
         interrupt(patch, after)
         with pytest.raises(KeyboardInterrupt) as caught:
             run(method, run_dir=tmp_path, checkpoint_every=2)
-    assert "resume=True goes on from" in caught.value.__notes__[0]
-    assert str(tmp_path / "refinement.npz") in caught.value.__notes__[0]
-    resumed = run(method, model=network(method, seed=9), run_dir=tmp_path, resume=True)
+    seed, kept = (9, tmp_path / "checkpoint.npz") if after >= 8 else (0, "the start")
+    assert f"goes on from {kept}" in caught.value.__notes__[0]
+    resumed = run(method, model=network(method, seed=seed), run_dir=tmp_path, resume=True)
     assert bits(*resumed) == expected
 
 
-def test_seconds_are_those_of_all_sittings(tmp_path, monkeypatch):
+def test_seconds_are_those_of_all_sessions(tmp_path, monkeypatch):
     now = 0.0
 
     def clock():
@@ -36,18 +36,15 @@ def test_seconds_are_those_of_all_sittings(tmp_path, monkeypatch):
         now += 1.0
         return now
 
-    for module in ("refinement", "iterate"):
-        monkeypatch.setattr(f"l2ae_core.baselines.dec.{module}.perf_counter", clock)
+    monkeypatch.setattr("l2ae_core.baselines.dec.refinement.perf_counter", clock)
+    monkeypatch.setattr("l2ae_core.training.loop.perf_counter", clock)
     with monkeypatch.context() as patch:
         interrupt(patch, 10)
         with pytest.raises(KeyboardInterrupt):
             run(run_dir=tmp_path, checkpoint_every=1)
-    saved = float(np.load(tmp_path / "refinement.npz")["seconds"].item())
-    assert saved >= 1
     now += 1000  # nobody at work
     _, resumed = run(model=network(seed=9), run_dir=tmp_path, resume=True)
-    renewals = sum(r.iteration >= 10 for r in resumed.history)
-    assert saved < resumed.seconds <= saved + renewals + 1
+    assert resumed.seconds == len(STARTS)  # k-means and six epochs, of a second each
     _, again = run(model=network(seed=9), run_dir=tmp_path, resume=True)
     assert again.seconds == resumed.seconds
 
@@ -74,16 +71,15 @@ def test_batch_norm_statistics_are_resumed_too(tmp_path, monkeypatch):
 
 
 def test_a_file_is_due_when_the_last_is_a_minute_old(tmp_path, monkeypatch):
-    """The clock goes by 25 seconds a look; there is one look at each renewal that is not due."""
+    """The clock goes by 25 seconds a look; there is one look at each update that is not due."""
     now = iter(range(0, 10**6, 25))
     with monkeypatch.context() as patch:
-        patch.setattr("l2ae_core.baselines.dec.iterate.monotonic", lambda: float(next(now)))
+        patch.setattr("l2ae_core.training.session.monotonic", lambda: float(next(now)))
         interrupt(patch, 18)
         with pytest.raises(KeyboardInterrupt):
             run(run_dir=tmp_path, checkpoint_every=100)
-    with np.load(tmp_path / "refinement.npz") as file:
-        saved = json.loads(str(file["history"]))[-1]["iteration"]
-    assert saved == 12  # renewals at 0, 4, 8, 12, 16
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        assert file["epoch"] == 3  # at 75 seconds
     assert bits(*run(run_dir=tmp_path, resume=True)) == bits(*run())
 
 
@@ -98,17 +94,17 @@ def test_a_refinement_that_another_thread_does_is_left_alone(tmp_path):
 
 
 def test_nothing_on_disk_yet_starts_again(tmp_path):
-    (tmp_path / ".refinement.npz.0123abcd.tmp").write_bytes(b"half")  # killed while saving
+    (tmp_path / ".checkpoint.npz.0123abcd.tmp").write_bytes(b"half")  # killed while saving
     assert bits(*run(run_dir=tmp_path, resume=True)) == bits(*run())
-    assert [path.name for path in tmp_path.iterdir()] == ["refinement.npz"]
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.npz", "history.jsonl"}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gamma": 0.2}, "gamma is 0.2 but .*refinement.npz was started with 0.1"),
+        ({"gamma": 0.2}, "gamma is 0.2 but .*checkpoint.npz was trained with 0.1"),
         ({"update_interval": 5}, "update_interval is 5 but"),
-        ({"learning_rate": 0.1}, "learning_rate is 0.1 but"),
+        ({"learning_rate": 0.1}, r"optimizer is Adam\(learning_rate=0.1"),
         ({"start": np.ones((10, 4), np.float32)}, "start is [0-9]+ but .* with k-means"),
         ({"model": network("idec", "l2")}, "layers is .*L2Normalize"),
     ],
@@ -120,44 +116,40 @@ def test_other_settings_are_refused(tmp_path, change, message):
 
 
 def test_files_that_cannot_be_used(tmp_path):
-    with pytest.raises(CheckpointError, match="no run to resume"):
-        run(run_dir=tmp_path / "nothing", resume=True)
-    with pytest.raises(ValueError, match="run_dir is None"):
-        run(resume=True)
     run(run_dir=tmp_path, max_iter=4)
-    file = tmp_path / "refinement.npz"
-    whole = file.read_bytes()
-    with pytest.raises(CheckpointError, match="already exists"):
-        run(run_dir=tmp_path, max_iter=4)
-    assert file.read_bytes() == whole
-    damaged = bytearray(whole)
-    damaged[len(whole) // 2] ^= 0xFF
-    for content in (whole[:-100], bytes(damaged), b""):
-        file.write_bytes(content)
-        with pytest.raises(CheckpointError, match="refinement.npz"):
+    file = tmp_path / "checkpoint.npz"
+    entries = read_npz(file)
+    for name, a in {
+        "hooks/centers": np.zeros((9, 4), np.float32),
+        "hooks/labels": entries["hooks/labels"][1:],
+        "hooks/center_optimizer.m.centers": np.zeros((10, 3), np.float32),
+    }.items():
+        np.savez(file, **{**entries, name: a})
+        with pytest.raises(CheckpointError, match=f"hooks do not fit: .*{name[-6:]}"):
             run(run_dir=tmp_path, resume=True, max_iter=4)
-    np.savez(file, format=np.array("something else"))
-    with pytest.raises(CheckpointError, match="something else"):
-        run(run_dir=tmp_path, resume=True, max_iter=4)
-    entries = {"format": np.array("l2ae-refinement 2"), "settings": np.array("{}")}
-    np.savez(file, **entries)
-    with pytest.raises(ValueError, match="was started with None"):
-        run(run_dir=tmp_path, resume=True, max_iter=4)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_of_a_version_before_is_refused_and_kept(tmp_path, resume):
+    (tmp_path / "refinement.npz").write_bytes(b"old")
+    with pytest.raises(CheckpointError, match="refinement.npz: of a version that cannot be resum"):
+        run(run_dir=tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["refinement.npz"]
 
 
 def test_what_no_loss_has_seen_yet_is_not_saved(tmp_path, monkeypatch):
-    """The update right before a renewal breaks an array that the codes do not depend on."""
+    """The last step of an epoch breaks an array that the codes do not depend on."""
     real, calls = JointStep.__call__, []
 
-    def breaking(step, x, p):
-        losses = real(step, x, p)
+    def breaking(step, x):
+        loss = real(step, x)
         calls.append(None)
         if len(calls) == 8:
             step.model.params["decoder.0.W"][0, 0] = np.nan
-        return losses
+        return loss
 
     monkeypatch.setattr(JointStep, "__call__", breaking)
-    with pytest.raises(TrainingError, match=r"NaN or Inf in params decoder.0.W"):
+    with pytest.raises(TrainingError, match=r"NaN or Inf in the array 'decoder.0.W' at epoch 2"):
         run(run_dir=tmp_path, checkpoint_every=1)
-    with np.load(tmp_path / "refinement.npz") as file:
+    with np.load(tmp_path / "checkpoint.npz") as file:
         assert np.isfinite(file["params/decoder.0.W"]).all()

@@ -213,7 +213,7 @@ def _write_run(folder: Path) -> list[Original]:
         Original("run/metrics.json", "json", _run_report, slow=True),
         Original("run/history.jsonl", "jsonl", _run_report, slow=True),
         Original("estimator.npz", "npz", _estimator, checksums=True),
-        Original("refined/refinement.npz", "npz", _refinement),
+        Original("refined/checkpoint.npz", "npz", _refinement),
     ]
 
 

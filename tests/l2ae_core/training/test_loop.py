@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from l2ae_core.networks import Architecture
-from l2ae_core.training.history import Best, EpochRecord, History, TrainingError
-from l2ae_core.training.loop import batches, fit
+from l2ae_core.training.history import (
+    Best,
+    EpochRecord,
+    History,
+    TrainingError,
+    read_history,
+)
+from l2ae_core.training.hooks import Hooks
+from l2ae_core.training.loop import fit
 from l2ae_core.training.loss import reconstruction_loss
 from l2ae_core.training.optim import SGD
 from l2ae_kernels.cpu.threads import MOST, threads
@@ -17,7 +24,7 @@ WHOLE_RUN = "history.jsonl"
 
 @pytest.mark.parametrize(("count", "size"), [(10, 3), (9, 3), (2, 5), (1, 1)])
 def test_batches_cover_every_image_once(count, size):
-    found = list(batches(count, size, np.random.default_rng(0)))
+    found = Hooks().batches(1, count, size, np.random.default_rng(0))
     assert sorted(np.concatenate(found)) == list(range(count))
     assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
     assert len(found[-1]) == count - size * (len(found) - 1) > 0
@@ -228,3 +235,40 @@ def test_history_is_json(small, tmp_path):
     t = small.train(3, tmp_path)
     lines = (tmp_path / WHOLE_RUN).read_text().splitlines()
     assert [json.loads(line) for line in lines] == t.history.to_dicts()
+
+
+class Falling(Hooks):
+    """Warps every batch a little less each epoch, and ends after the third epoch."""
+
+    def __init__(self):
+        self.share = np.ones(1)
+
+    def before_step(self, batch, x):
+        return x + np.float32(self.share[0]) * x[:, ::-1]
+
+    def after_epoch(self, images):
+        self.share /= 2
+        return {"share": float(self.share[0]), "nothing": None}
+
+    def is_last(self, record):
+        return record.epoch == 3
+
+    def state_dict(self):
+        return {"share": self.share}
+
+    def load_state_dict(self, state):
+        self.share = state["share"]
+
+
+def test_hooks_change_what_a_step_takes_and_are_resumed(small, bits, tmp_path):
+    whole = small.train(9, hooks=Falling())
+    assert [record.extra["share"] for record in whole.history] == [0.5, 0.25, 0.125]
+    assert bits(whole) != bits(small.train(3))
+    small.train(2, tmp_path, hooks=Falling())
+    with pytest.raises(ValueError, match=r"hooks is None but .* was trained with .*Falling"):
+        small.train(9, tmp_path, resume=True)
+    assert bits(small.train(9, tmp_path, hooks=Falling(), resume=True)) == bits(whole)
+    assert [r.extra for r in read_history(tmp_path)] == [r.extra for r in whole.history]
+    ended = Falling()
+    assert bits(small.train(99, tmp_path, hooks=ended, resume=True)) == bits(whole)
+    assert ended.share == 0.125

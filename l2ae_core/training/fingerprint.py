@@ -1,0 +1,109 @@
+"""The fingerprint of a training: what must be equal for it to be resumed with equal bits."""
+
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.random import Generator
+
+from l2ae_core.layers.describe import class_name, is_ours
+from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.training.hooks import Hooks
+from l2ae_core.training.loss import Reduction
+from l2ae_core.training.optim import Optimizer
+from l2ae_core.training.step import Model, NoisyStep, Step
+from l2ae_kernels.arrays import Array
+
+CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
+
+
+def fingerprint(
+    model: Model,
+    images: Array,
+    batch_size: int,
+    optimizer: Optimizer,
+    rng: Generator,
+    reduction: Reduction,
+    step: Step | None,
+    hooks: Hooks,
+) -> dict[str, Any]:
+    """Return JSON values that name model, images, loss, optimizer and hooks.
+
+    Raises ValueError for images that do not fit the model or hold NaN or Inf, and for what cannot
+    be resumed: a step of other objects than those that a checkpoint saves, a model without a loss,
+    an optimizer without a text.
+    """
+    return {
+        "batch_size": batch_size,
+        **_loss(step, model, optimizer, rng, reduction),
+        **_of_class("hooks", hooks),
+        "optimizer": _described(optimizer),
+        "images": _checked(images, model),
+        "layers": model.describe(),
+    }
+
+
+def autoencoder(model: Model) -> AutoEncoder:
+    """Return the model; ValueError when it is no AutoEncoder, which needs no step for its loss."""
+    if not isinstance(model, AutoEncoder):
+        raise ValueError(f"fit: step is None but {model} is not an AutoEncoder: it needs its own")
+    return model
+
+
+def _loss(
+    step: Step | None, model: Model, optimizer: Optimizer, rng: Generator, reduction: Reduction
+) -> dict[str, Any]:
+    """Return what names the loss; ValueError when a step uses what `fit` does not save."""
+    if step is None:
+        autoencoder(model)
+        return {"reduction": reduction}
+    noise = step.rng if isinstance(step, NoisyStep) else rng
+    pairs = {
+        "model": (step.model, model),
+        "optimizer": (step.optimizer, optimizer),
+        "rng": (noise, rng),
+    }
+    for name, (has, expected) in pairs.items():
+        if has is not expected:
+            raise ValueError(f"fit: step has another {name} than fit but expected the same object")
+    if reduction != "mean":
+        raise ValueError(f"fit: reduction is {reduction!r} but a step has its own loss")
+    return _of_class("step", step)
+
+
+def _of_class(name: str, thing: Step | Hooks) -> dict[str, Any]:
+    """Its settings; with the name of its class where that is not ours and brings none itself."""
+    named = is_ours(thing) or "settings" in vars(type(thing))
+    return thing.settings if named else {**thing.settings, name: class_name(type(thing))}
+
+
+def _described(optimizer: Optimizer) -> str:
+    """Its `repr`; with the name of its module where it is not of this package."""
+    if is_ours(optimizer):
+        return repr(optimizer)
+    if type(optimizer).__repr__ is object.__repr__:
+        raise ValueError(
+            f"fit: optimizer {type(optimizer).__qualname__} has no __repr__ but expected one that "
+            "gives its settings"
+        )
+    return f"{type(optimizer).__module__}.{optimizer!r}"
+
+
+def _checked(images: Array, model: Model) -> dict[str, Any]:
+    """Raise ValueError unless the images fit the model and are finite; return their fingerprint."""
+    dtype = next(iter(model.params.values())).dtype
+    if not len(images) or images.shape[1:] != model.input_shape:
+        raise ValueError(
+            f"fit: images is {images.shape} but the model takes (N, {str(model.input_shape)[1:]}"
+        )
+    if images.dtype != dtype:
+        raise ValueError(f"fit: images is {images.dtype} but the model's parameters are {dtype}")
+    checksum = 0
+    for start in range(0, len(images), CHUNK):
+        chunk = np.ascontiguousarray(images[start : start + CHUNK])
+        finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
+        if not finite.all():
+            first = start + int(finite.argmin())
+            raise ValueError(f"fit: images holds NaN or Inf, first in image {first}")
+        checksum = crc32(chunk.data, checksum)
+    return {"shape": list(images.shape), "dtype": dtype.name, "crc32": checksum}
