@@ -12,13 +12,16 @@ from l2ae_kernels.arrays import Array
 
 
 def aligned(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[int] = (),
+    gap: str = "  ",
 ) -> str:
     """Return a table for a screen: cells padded to columns, the columns `right` to the right."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(
+        gap.join(
             cell.rjust(width) if i in right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()

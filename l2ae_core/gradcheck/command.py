@@ -10,7 +10,7 @@ from l2ae_core.gradcheck.report import RANK, Row, table
 from l2ae_core.gradcheck.suite import Outcome, run_suite, select
 
 HEADER = ("verdict", "layer", "worst block", "method", "rel.err", "checks", "kinks", "ms")
-ALIGN = "<<<<>>>>"
+RIGHT = range(4, 8)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def main(names: Sequence[str]) -> int:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """Return the ranked table, one line a case, worst first, and a line of totals."""
     ranked = sorted(outcomes, key=lambda outcome: (outcome.report.ok, _key(outcome)))
-    lines = table(HEADER, [_cells(outcome) for outcome in ranked], ALIGN)
+    lines = table(HEADER, [_cells(outcome) for outcome in ranked], RIGHT)
     bad = sum(not outcome.report.ok for outcome in outcomes)
     kinks = sum(outcome.report.kinks for outcome in outcomes)
     checks = sum(row.checked for outcome in outcomes for row in outcome.report.rows)

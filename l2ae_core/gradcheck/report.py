@@ -1,8 +1,11 @@
 """What a gradient check found: `Row` (one block by one method) and `Report` (ranked rows)."""
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from l2ae_core.tables import aligned
 
 Index: TypeAlias = tuple[int, ...]
 Verdict: TypeAlias = Literal["WRONG", "VACUOUS", "UNCLEAR", "ok", "skipped"]
@@ -13,7 +16,7 @@ HEADER = (
     "verdict", "block", "method", "checked", "over", "kinks",
     "worst at", "analytic", "numeric", "rel.err", "abs.err",
 )  # fmt: skip
-ALIGN = "<<<>>><>>>>"
+RIGHT = (3, 4, 5, 7, 8, 9, 10)  # columns aligned to the right
 
 
 class GradientError(AssertionError):
@@ -111,7 +114,7 @@ class Report:
         head = f"{self.name}: {'ok' if self.ok else 'NOT OK'}"
         if not self.ok and all(row.passed for row in self.rows):
             head += " (some block was compared by no method)"
-        lines = table(HEADER, [row.cells() for row in self.rows], ALIGN)
+        lines = table(HEADER, [row.cells() for row in self.rows], RIGHT)
         out = [head, *lines[:2]]
         said = ""
         for row, line in zip(self.rows, lines[2:], strict=True):
@@ -121,14 +124,12 @@ class Report:
         return "\n".join(out)
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]], align: str) -> list[str]:
-    """Return header, rule and rows as aligned lines; `align` holds "<" or ">" for each column."""
-    widths = [max(len(cells[i]) for cells in [header, *rows]) for i in range(len(header))]
-    lines = [
-        " ".join(f"{cell:{a}{w}}" for cell, a, w in zip(cells, align, widths, strict=True)).rstrip()
-        for cells in [header, *rows]
-    ]
-    return [lines[0], "-" * min(WIDTH, sum(widths) + len(widths) - 1), *lines[1:]]
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int]
+) -> list[str]:
+    """Return header, rule and rows as aligned lines, the columns `right` to the right."""
+    head, *lines = aligned(header, rows, right, gap=" ").splitlines()
+    return [head, "-" * min(WIDTH, max(map(len, [head, *lines]))), *lines]
 
 
 def _wrap(hint: str) -> list[str]:
