@@ -110,7 +110,7 @@ x = rng.integers(-9, 9, (300, 5))
 print(round(kmeans(x.astype("f"), 4, n_init=2, rng=np.random.default_rng(0)).inertia, 3))
 images, W = rng.integers(-9, 9, (4, 8, 8, 2)), rng.integers(-9, 9, (3, 3, 2, 4))
 for rung in ("tiled", None):
-    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "rung": rung}
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "impl": rung}
     print(ops.correlate(images.astype("f"), W.astype("f"), **geometry).sum())
 """
 
