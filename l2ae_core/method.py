@@ -43,15 +43,10 @@ from l2ae_kernels.arrays import Array
 
 
 class Network(Protocol):
-    """What encodes and decodes images: an AutoEncoder, on whatever device."""
+    """Encodes images (N, H, W, C) to codes u (N, D) and decodes these: on whatever device."""
 
-    def encode(self, images: Array) -> Array:
-        """Return the codes u (N, D) of images (N, H, W, C)."""
-        ...
-
-    def decode(self, u: Array) -> Array:
-        """Return images (N, H, W, C) for codes u (N, D)."""
-        ...
+    def encode(self, images: Array) -> Array: ...
+    def decode(self, u: Array) -> Array: ...
 
 
 class AnomalyScores(NamedTuple):

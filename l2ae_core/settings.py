@@ -1,7 +1,7 @@
 """The settings of `l2ae fit`: defaults, what each may be, and those that a run was started with."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,21 +60,31 @@ def check_settings(
     """
     for name in given.keys() - DEFAULTS.keys():
         raise ValueError(f"fit: there is no setting {name!r}; expected {', '.join(DEFAULTS)}")
-    for name, choices in CHOICES.items():
-        if settings[name] not in choices:
-            raise ValueError(f"fit: {name} is {settings[name]!r} but expected one of {choices}")
-    for name in COUNTS:
-        count("fit", name, settings[name], most=sys.maxsize)  # as memory allows
+    check_values(settings, COUNTS, CHOICES)
     count("fit", "seed", settings["seed"], least=0, most=(1 << 64) - 1)
     count("fit", "checkpoint_every", checkpoint_every)
-    number("fit", "learning_rate", settings["learning_rate"], positive=True)
-    number("fit", "slope", settings["slope"])
     number("fit", "keep", settings["keep"], most=1)
     if not isinstance(settings["affine"], bool):
         raise ValueError(f"fit: affine is {settings['affine']!r} but expected True or False")
     for name, reason in _without_effect(settings):
         if given.get(name, DEFAULTS[name]) != DEFAULTS[name]:
             raise ValueError(f"fit: {name} is {given[name]} but has no effect, since {reason}")
+
+
+def check_values(
+    values: Mapping[str, Any], counts: Iterable[str], choices: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Raise ValueError, naming the setting, for a count, a choice, a rate or a slope that is none.
+
+    The estimators have these too, under their own names.
+    """
+    for name, known in choices.items():
+        if not isinstance(values[name], str) or values[name] not in known:
+            raise ValueError(f"fit: {name} is {values[name]!r} but expected one of {known}")
+    for name in counts:
+        count("fit", name, values[name], most=sys.maxsize)  # as memory allows
+    number("fit", "learning_rate", values["learning_rate"], positive=True)
+    number("fit", "slope", values["slope"])
 
 
 def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,70 +14,47 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from l2ae_core.cli.terminal import Version, discard_output, write_any_text
 from l2ae_core.signals import exit_status, raised_signals
 
 
-class Command(NamedTuple):
-    """What `l2ae --help` tells of a command, and where it is."""
+class Command:
+    """Where a command is, what `l2ae --help` tells of it, and the arguments of its examples."""
 
-    module: str
-    help: str
-    examples: tuple[str, ...]
+    def __init__(self, module: str, help: str, *examples: str) -> None:
+        self.module, self.help, self.examples = module, help, examples
 
 
 COMMANDS = {
-    "demo": Command(
-        "l2ae_core.cli.demo",
-        "the whole method on the embedded digits in about a minute",
-        ("", "--out demo"),
-    ),
-    "fit": Command(
-        "l2ae_core.cli.fit",
+    "demo": Command("l2ae_core.cli.demo",
+        "the whole method on the embedded digits in about a minute", "", "--out demo"),
+    "fit": Command("l2ae_core.cli.fit",
         "train on images, then cluster their codes",
-        (
-            "--data mnist --model cae --norm l2 --epochs 50 --out runs/mnist",
-            "--data photos/ --model dense --clusters 5 --out runs/photos",
-            "--resume --out runs/mnist",
-            "--resume --epochs 100 --out runs/mnist",
-        ),
-    ),
-    "cluster": Command(
-        "l2ae_core.cli.cluster",
+        "--data mnist --model cae --norm l2 --epochs 50 --out runs/mnist",
+        "--data photos/ --model dense --clusters 5 --out runs/photos",
+        "--resume --out runs/mnist",
+        "--resume --epochs 100 --out runs/mnist"),
+    "cluster": Command("l2ae_core.cli.cluster",
         "the cluster of every image, by the centers of a run",
-        ("runs/mnist --data mnist --split test --out labels.csv",),
-    ),
-    "score": Command(
-        "l2ae_core.cli.score",
+        "runs/mnist --data mnist --split test --out labels.csv"),
+    "score": Command("l2ae_core.cli.score",
         "how normal every image is (Eq. 5), and which are anomalous",
-        (
-            "runs/mnist --data mnist --split test --fpr 0.01 --out scores.csv",
-            "runs/photos --data one.png",
-        ),
-    ),
-    "reproduce": Command(
-        "l2ae_core.paper.command",
+        "runs/mnist --data mnist --split test --fpr 0.01 --out scores.csv",
+        "runs/photos --data one.png"),
+    "reproduce": Command("l2ae_core.paper.command",
         "the paper's tables and Figure 1, beside our own runs",
-        (
-            "table2 --data usps --seeds 3 --jobs 2 --out results",
-            "table4 --digits 1 7 --epochs 20 --out results",
-            "table1 table2 table3 --show --out results",
-            "table4 --seeds 10 --cluster tcp://127.0.0.1:8786 --out /shared/results",
-        ),
-    ),
-    "report": Command(
-        "l2ae_core.report.command",
+        "table2 --data usps --seeds 3 --jobs 2 --out results",
+        "table4 --digits 1 7 --epochs 20 --out results",
+        "table1 table2 table3 --show --out results",
+        "table4 --seeds 10 --cluster tcp://127.0.0.1:8786 --out /shared/results"),
+    "report": Command("l2ae_core.report.command",
         "one HTML page of a run or of a folder of results",
-        ("runs/mnist", "results --out report.html"),
-    ),
-    "gradcheck": Command(
-        "l2ae_core.gradcheck.command",
-        "every backward pass against differences and complex steps",
-        ("", "L2Normalize Conv2d"),
-    ),
-}
+        "runs/mnist", "results --out report.html"),
+    "gradcheck": Command("l2ae_core.gradcheck.command",
+        "every backward pass against differences and complex steps", "", "L2Normalize Conv2d"),
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

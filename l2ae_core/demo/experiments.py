@@ -2,15 +2,13 @@
 
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from l2ae_core import method
-from l2ae_core.anomaly import contaminate, cosine_normality
+from l2ae_core.anomaly import cosine_normality
 from l2ae_core.data import Dataset
 from l2ae_core.networks import Architecture, AutoEncoder
 from l2ae_core.networks.architectures import Norm
 from l2ae_core.seeding import rngs
-from l2ae_core.settings import DEFAULTS
 from l2ae_core.training.history import History
 from l2ae_kernels.arrays import Array
 
@@ -18,7 +16,6 @@ EPOCHS = 150  # these two are smaller than those of the command line: the demo t
 BATCH_SIZE = 64
 CLASSES = 10
 ANOMALY_DIGIT = 1  # the paper discusses it: reconstruction error fails most clearly there
-KEEP = 0.1  # share of the anomaly class that stays in training, Section IV-B
 NAMES: dict[Norm, str] = {"l2": "with the l2 constraint", "none": "without the constraint"}
 
 
@@ -35,18 +32,6 @@ class DemoSettings:
     def anomaly_epochs(self) -> int:
         """Epochs of the two trainings for the anomalies: fewer, for the sake of time alone."""
         return max(1, round(0.6 * self.epochs))
-
-    def to_dict(self, data: Dataset) -> dict[str, Any]:
-        """Return what metrics.json tells of the experiments."""
-        return {
-            "data": data.name,
-            "images": len(data),
-            "seed": self.seed,
-            "epochs": self.epochs,
-            "anomaly_epochs": self.anomaly_epochs,
-            "batch_size": BATCH_SIZE,
-            "n_init": DEFAULTS["n_init"],
-        }
 
     def say(self, line: str) -> None:
         """Print a line beside the progress bars, where these are wanted."""
@@ -89,15 +74,6 @@ def cluster(norm: Norm, data: Dataset, settings: DemoSettings) -> DemoClusters:
     model, history = _train(norm, data, settings.epochs, settings)
     codes, clustering = method.cluster(model, data.images, CLASSES, rng=rngs(settings.seed).kmeans)
     return DemoClusters(model, history, codes, clustering.labels)
-
-
-def contaminated(train: Dataset, settings: DemoSettings) -> Dataset:
-    """Return the training part of Section IV-B: a tenth of the anomaly class, all other images."""
-    assert train.labels is not None  # the digits have labels
-    kept = contaminate(
-        train.labels, settings.anomaly_digit, keep=KEEP, rng=rngs(settings.seed).split
-    )
-    return train.subset(kept, f"{train.name} with a tenth of digit {settings.anomaly_digit}")
 
 
 def score(norm: Norm, train: Dataset, test: Dataset, settings: DemoSettings) -> DemoScores:

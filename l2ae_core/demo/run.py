@@ -1,6 +1,5 @@
 """`run_demo`: both experiments, their scores beside chance, and the files."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -10,25 +9,26 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
 from l2ae_core import anomaly
+from l2ae_core.classes import training_data
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.data import Dataset, load
 from l2ae_core.demo import figures
 from l2ae_core.demo.experiments import (
     ANOMALY_DIGIT,
+    BATCH_SIZE,
     CLASSES,
     EPOCHS,
-    KEEP,
     DemoClusters,
     DemoScores,
     DemoSettings,
     both,
-    contaminated,
 )
 from l2ae_core.environment import versions
 from l2ae_core.files import METRICS, check_out, write_json
 from l2ae_core.networks.architectures import Norm
 from l2ae_core.seeding import rngs
+from l2ae_core.settings import DEFAULTS
 from l2ae_kernels.cpu.threads import MOST, threads
 
 FLAGGED = 0.05  # share of the training images below τ
@@ -69,17 +69,27 @@ def run_demo(
     if anomaly_digit not in range(CLASSES):
         raise ValueError(f"run_demo: anomaly_digit is {anomaly_digit} but expected 0 … 9")
     if out is not None:
-        _make_folder(out)
+        check_out(out / METRICS)  # a mistake shows before a minute of training, not after it
+        out.mkdir(parents=True, exist_ok=True)
     settings = DemoSettings(seed, epochs, anomaly_digit, progress)
     settings.say(INTRODUCTION)
-    data, train, test = load("digits"), load("digits", split="train"), load("digits", split="test")
-    mixed = contaminated(train, settings)
+    data, test = load("digits"), load("digits", split="test")
+    mixed = training_data(
+        DEFAULTS | {"split": "train", "anomaly_class": anomaly_digit, "seed": seed}, None
+    )  # Section IV-B: all but the share `keep` of the anomalies left out
     clusters, scores = _side_by_side(data, mixed, test, settings)
     metrics: dict[str, Any] = {
-        "clustering": _clustering(data, clusters, seed),
-        "anomaly": _anomaly(mixed, test, scores, settings),
-        "pixels": _pixels(data, seed),
-        "settings": settings.to_dict(data),
+        **clustering_metrics(data, clusters, seed),
+        "anomaly": anomaly_metrics(mixed, test, scores, anomaly_digit),
+        "settings": {
+            "data": data.name,
+            "images": len(data),
+            "seed": seed,
+            "epochs": epochs,
+            "anomaly_epochs": settings.anomaly_epochs,
+            "batch_size": BATCH_SIZE,
+            "n_init": DEFAULTS["n_init"],
+        },
     }
     drawn = {}
     if out is not None:
@@ -117,29 +127,24 @@ def _side_by_side(
     return {n: r[0] for n, r in results.items()}, {n: r[1] for n, r in results.items()}
 
 
-def _clustering(
+def clustering_metrics(
     data: Dataset, clusters: dict[Any, DemoClusters], seed: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Any]:
+    """Scores of both networks, of chance, and of k-means on the images themselves."""
     assert data.labels is not None  # the digits have labels
     scores = {norm: clustering_scores(data.labels, c.labels) for norm, c in clusters.items()}
-    return scores | {"chance": chance_scores(data.labels, CLASSES, rngs(seed).split)}
+    scores["chance"] = chance_scores(data.labels, CLASSES, rngs(seed).split)
+    pixels = kmeans(data.images.reshape(len(data), -1), CLASSES, rng=rngs(seed).kmeans)
+    return {"clustering": scores, "pixels": clustering_scores(data.labels, pixels.labels)}
 
 
-def _pixels(data: Dataset, seed: int) -> dict[str, float]:
-    """k-means on the images themselves: what a network has to beat."""
-    assert data.labels is not None
-    pixels = data.images.reshape(len(data), -1)  # (N, H·W·C)
-    found = kmeans(pixels, CLASSES, rng=rngs(seed).kmeans)
-    return clustering_scores(data.labels, found.labels)
-
-
-def _anomaly(
-    train: Dataset, test: Dataset, scores: dict[Any, DemoScores], settings: DemoSettings
+def anomaly_metrics(
+    train: Dataset, test: Dataset, scores: dict[Any, DemoScores], digit: int
 ) -> dict[str, Any]:
     """AUC of the three scores; τ of Eq. 5 from the training images, which are not labelled."""
     assert train.labels is not None
     assert test.labels is not None
-    anomalous = test.labels == settings.anomaly_digit  # (N,)
+    anomalous = test.labels == digit  # (N,)
     l2 = scores["l2"]
     tau = anomaly.threshold_at_contamination(l2.train_normality, FLAGGED)
     below = l2.normality.astype(np.float64) < tau  # in float32 τ would be rounded
@@ -147,11 +152,11 @@ def _anomaly(
         **{norm: {"auc": anomaly.auc(anomalous, -s.normality)} for norm, s in scores.items()},
         "reconstruction": {"auc": anomaly.auc(anomalous, l2.error)},
         "chance": {"auc": 0.5},
-        "digit": settings.anomaly_digit,
-        "kept_in_training": KEEP,
+        "digit": digit,
+        "kept_in_training": DEFAULTS["keep"],
         "train": {
             "images": len(train),
-            "anomalies": int((train.labels == settings.anomaly_digit).sum()),
+            "anomalies": int((train.labels == digit).sum()),
         },
         "test": {"images": len(test), "anomalies": int(anomalous.sum())},
         "prevalence": float(anomalous.mean()),
@@ -162,13 +167,3 @@ def _anomaly(
             "true_positive_rate": float(np.mean(below[anomalous])),
         },
     }
-
-
-def _make_folder(out: Path) -> None:
-    """Make the folder now: a mistake should show before a minute of training, not after it."""
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"run_demo: out is {out} but expected a folder; this is a file")
-    if out.exists() and not os.access(out, os.W_OK):
-        raise PermissionError(f"run_demo: out is {out} but nothing may be written there")
-    check_out(out / METRICS)
-    out.mkdir(parents=True, exist_ok=True)

@@ -1,29 +1,23 @@
 """The parameters of the estimators, checked when `fit` is called: __init__ only stores them."""
 
 from numbers import Real
-from typing import Any, get_args
+from typing import Any
 
-from l2ae_core.networks.architectures import Model, Norm
-from l2ae_kernels.ops.checks import count, number
+from l2ae_core.settings import CHOICES as SETTINGS
+from l2ae_core.settings import check_values
+from l2ae_kernels.ops.checks import count
 
 COUNTS = ("n_clusters", "latent_dim", "epochs", "batch_size", "n_init")
 CHOICES = {
-    "model": ("auto", *get_args(Model)),
-    "norm": get_args(Norm),
+    "model": ("auto", *SETTINGS["model"]),
+    "norm": SETTINGS["norm"],
     "scale": ("auto", "standard", "none"),
 }
 
 
 def check_parameters(parameters: dict[str, Any]) -> None:
     """Raise ValueError, naming the parameter, its value and what was expected."""
-    for name in COUNTS:
-        count("fit", name, parameters[name])
-    for name, choices in CHOICES.items():
-        value = parameters[name]
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"fit: {name} is {value!r} but expected one of {choices}")
-    number("fit", "learning_rate", parameters["learning_rate"], positive=True)
-    number("fit", "slope", parameters["slope"])
+    check_values(parameters, COUNTS, CHOICES)
     hidden = parameters["hidden"]
     if not isinstance(hidden, tuple | list):
         raise ValueError(f"fit: hidden is {hidden!r} but expected a tuple of integers ≥ 1")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core import method
+from l2ae_core import commands, method
 from l2ae_core.anomaly import ROUNDING
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted, score
@@ -180,20 +180,22 @@ def test_a_run_in_training_is_read_but_not_trained_by_another(run, images, tmp_p
     assert (copy / "history.jsonl").read_text() == (run / "history.jsonl").read_text()
 
 
-def test_a_run_is_locked_until_its_clusters_are_there(images, tmp_path, monkeypatch):
-    """Another resume between training and clusters would take the files apart."""
-    tried = []
-    plain = method.kmeans
+@pytest.mark.parametrize("module", [commands, method])
+def test_a_run_is_locked_from_its_settings_to_its_clusters(module, images, tmp_path, monkeypatch):
+    """Another resume between any two of them would take the files apart."""
+    options = ["--epochs", "1", "--out", str(tmp_path), *COMMON]
+    assert main(["fit", "--data", str(images), *options]) == 0
+    name = {commands: "run_settings", method: "kmeans"}[module]
+    tried, plain = [], getattr(module, name)
 
-    def clustered(*arguments, **keywords):
+    def watched(*arguments, **keywords):
         with ThreadPoolExecutor(1) as other:
             tried.append(other.submit(locked(tmp_path).__enter__).exception(timeout=20))
         return plain(*arguments, **keywords)
 
-    monkeypatch.setattr(method, "kmeans", clustered)
-    options = ["--epochs", "1", "--out", str(tmp_path), *COMMON]
-    assert main(["fit", "--data", str(images), *options]) == 0
-    assert [type(error) for error in tried] == [BlockingIOError]
+    monkeypatch.setattr(module, name, watched)
+    assert main(["fit", "--resume", "--out", str(tmp_path), "--quiet"]) == 0
+    assert type(tried[-1]) is BlockingIOError
 
 
 @pytest.mark.parametrize(

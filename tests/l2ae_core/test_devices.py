@@ -8,7 +8,6 @@ from l2ae_core.cli import main
 from l2ae_core.commands import cluster, score
 from l2ae_core.devices import DeviceNetwork, choose_device
 from l2ae_core.networks import Architecture, build
-from l2ae_kernels import ops
 from l2ae_kernels.arrays import get_place
 from l2ae_kernels.cuda.device import NoDevice, emulate
 
@@ -74,26 +73,6 @@ def test_images_go_to_the_device_in_pieces(emulated, monkeypatch):
     np.testing.assert_array_equal(DeviceNetwork.move(host, emulated).encode(images), whole)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
-def test_convolutions_run_their_reference_on_a_device(dtype, emulated):
-    rng = np.random.default_rng(4)
-    x, W, b, y = (
-        rng.standard_normal(shape).astype(dtype)
-        for shape in ((2, 5, 7, 3), (3, 2, 3, 4), (4,), (2, 3, 3, 4))
-    )
-    geometry = {"stride": (2, 3), "padding": ((1, 1), (0, 1))}
-    calls = [
-        (ops.correlate, (x, W, b), geometry),
-        (ops.correlate_adjoint_x, (y, W), {"image_size": (5, 7), **geometry}),
-        (ops.correlate_adjoint_W, (x, y), {"kernel_size": (3, 2), **geometry}),
-    ]
-    for function, arrays, named in calls:
-        found = function(*map(emulated.to_device, arrays), **named)
-        assert get_place(found) == "cuda"
-        expected = function(*arrays, **named, impl="reference")
-        np.testing.assert_allclose(emulated.to_host(found), expected, rtol=0, atol=1e-5)
-
-
 def test_commands_say_the_same_on_a_device(run, emulated):
     folder, images = run
     for command in (cluster, score):
@@ -122,6 +101,13 @@ def test_without_a_device(run, no_device, capsys):
         wished = capsys.readouterr()
         assert wished.out == ""
         assert wished.err == f"l2ae: error: device: cuda was asked for, but {REASON}\n"
+
+
+def test_nobody_is_told_of_cupy_where_no_gpu_is(no_device, monkeypatch):
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    assert choose_device(None) == (None, f"used the CPU: {REASON}")
+    monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: False)
+    assert choose_device(None) == (None, "")
 
 
 def test_an_unknown_device_is_an_error():

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core import devices
 from l2ae_core.cli import main
 from l2ae_core.data import image_folder
 
@@ -198,17 +197,3 @@ def test_quiet_silences_the_bar_of_reading_images(
         if command[0] != "fit":
             assert main(without) == 0
             assert "images:" in capsys.readouterr().err
-
-
-def test_nobody_is_told_of_cupy_where_no_gpu_is(
-    run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def find_device() -> None:
-        raise devices.NoDevice("CuPy cannot be imported")
-
-    monkeypatch.setattr(devices, "find_device", find_device)
-    monkeypatch.setattr(devices, "find_spec", lambda name: None)
-    for gpu in (True, False):
-        monkeypatch.setattr(devices, "has_nvidia_gpu", lambda gpu=gpu: gpu)
-        assert main(["cluster", str(run), "--data", str(photos), "--quiet"]) == 0
-        assert ("used the CPU: CuPy" in capsys.readouterr().err) == gpu

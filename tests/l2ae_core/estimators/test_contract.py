@@ -13,21 +13,8 @@ from l2ae_core.estimators.base import AutoEncoderBase
 
 from .small import TINY, table
 
-# Checks of scikit-learn that fail, by estimator, with the reason. There are none.
-EXPECTED_FAILED: dict[str, dict[str, str]] = {
-    "AutoEncoderClusterer": {},
-    "AutoEncoderDetector": {},
-}
 
-
-def expected_failed(estimator: AutoEncoderBase) -> dict[str, str]:
-    return EXPECTED_FAILED[type(estimator).__name__]
-
-
-@parametrize_with_checks(
-    [AutoEncoderClusterer(**TINY), AutoEncoderDetector(**TINY)],
-    expected_failed_checks=expected_failed,
-)
+@parametrize_with_checks([AutoEncoderClusterer(**TINY), AutoEncoderDetector(**TINY)])
 def test_scikit_learn_contract(estimator: AutoEncoderBase, check: Any) -> None:
     check(estimator)
 

