@@ -1,4 +1,4 @@
-"""Pieces of text: ranges of numbers, and regions between markers."""
+"""Integers in words."""
 
 from collections.abc import Iterable
 
@@ -12,14 +12,3 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             parts.append([n])
     return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
-
-
-def rewrite(text: str, region: str, content: str) -> str:
-    """Return `text` with `content` between its markers; ValueError when they are not there once."""
-    start, end = f"<!-- {region} -->", f"<!-- /{region} -->"
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise ValueError(f"tables: expected {start} and {end} once each, in this order")
-    before, _, rest = text.partition(start)
-    after = rest.partition(end)[2]
-    middle = f"\n\n{content}\n\n" if content else "\n"
-    return f"{before}{start}{middle}{end}{after}"

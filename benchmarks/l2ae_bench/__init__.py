@@ -10,7 +10,8 @@
     machine.py     what was measured on
     targets.py     what the project wants to reach
     text.py        measurements as text
-    tables.py      the committed results, and the tables of the READMEs (ladder.py: of kernels)
+    results.py     the committed measurements; kernel_tables.py: tables and a figure of them,
+                   for ../results_page.py
     command.py     the command line
 
 Nothing is timed before its result agrees. torch, faiss, JAX and other peers are imported here

@@ -8,8 +8,7 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from l2ae_bench import kmeans, operations, peak, peers, start, steps
-from l2ae_bench import tables as table_files
+from l2ae_bench import kmeans, operations, peak, peers, results, start, steps
 from l2ae_bench.comparison import SECONDS, Measurement, compare
 from l2ae_bench.cuda import run as on_gpu
 from l2ae_bench.machine import ROOT, Measurements, describe, other_kernels
@@ -54,7 +53,7 @@ def _parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART",
-                        help=f"{', '.join(table_files.PARTS)} (default: all)")  # fmt: skip
+                        help=f"{', '.join(results.PARTS)} (default: all)")  # fmt: skip
     parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
                         help=f"cuda: {', '.join(on_gpu.PARTS)} (default: cpu)")  # fmt: skip
     parser.add_argument("--threads", type=_threads, metavar="T",
@@ -64,8 +63,8 @@ def _parser() -> ArgumentParser:
                         help="few repeats, one shape an operation: an impression")  # fmt: skip
     parser.add_argument("--vectors", choices=[*SETS, "none"],
                         help="of the emitted kernels (default: the widest here)")  # fmt: skip
-    parser.add_argument("--tables", action="store_true", help="write benchmarks/results and the "
-                        "tables of the READMEs; not with --quick")  # fmt: skip
+    parser.add_argument("--tables", action="store_true", help="write benchmarks/results, "
+                        "RESULTS.md and the READMEs; not with --quick")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser
 
@@ -93,7 +92,7 @@ def _time_on_cpu(
     print(f"{machine['processor']}, {MOST} cores, vectors {machine['vectors']}", file=sys.stderr)
     for setting in other_kernels():
         print(f"{setting} is set: a peer may take kernels of another processor", file=sys.stderr)
-    found: dict[str, list[Measurement]] = {part: [] for part in parts or table_files.PARTS}
+    found: dict[str, list[Measurement]] = {part: [] for part in parts or results.PARTS}
     try:
         for part, rows in found.items():
             if (line := peers.missing_peer(part)) is not None:
@@ -101,19 +100,21 @@ def _time_on_cpu(
             for row in run(part, counts, quick=quick, progress=not quiet):
                 rows.append(row)
             if tables:  # what is whole is not lost when the next part is stopped
-                table_files.save(ROOT, part, Measurements(machine, rows))
+                results.save(ROOT, part, Measurements(machine, rows))
     finally:  # after Ctrl-C, what there is; files hold a whole result or are not written
         done = [row for rows in found.values() for row in rows]
         print(screen(done))
     if json is not None:
         write_json(json, [row.to_dict() for row in done])
     if tables:
-        table_files.write_readmes(ROOT)
+        from results_page import write
+
+        write(ROOT)
     return 0
 
 
 def _no_tables(quick: bool) -> str | None:
-    """Why the tables of the READMEs shall not come from this call; None: they may."""
+    """Why the tables shall not come from this call; None: they may."""
     if quick:
         return "is not for --quick"
     others = other_kernels()
@@ -211,8 +212,8 @@ def _operation(case: operations.Case, repeats: int) -> Job:
 
 
 def _part(name: str) -> str:
-    if name not in table_files.PARTS:
-        raise ArgumentTypeError(f"{name!r} is not one of {', '.join(table_files.PARTS)}")
+    if name not in results.PARTS:
+        raise ArgumentTypeError(f"{name!r} is not one of {', '.join(results.PARTS)}")
     return name
 
 

@@ -46,7 +46,7 @@ class AutoEncoderClusterer(
     norm : "l2" (the paper), "none", "batch" or "layer": what is done to the code (Table III).
     hidden : widths of the dense network on the way to the code.
     slope : of LeakyReLU, in the dense network; Keras's by default, since the paper names none. On
-        MNIST 0.01 clusters better by far with norm="l2" (README, "What it reaches").
+        MNIST 0.01 clusters better by far with norm="l2" (benchmarks/RESULTS.md, Table I).
     scale : "standard": every column to mean 0 and deviation 1, as of the X of fit; "none"; or
         "auto": "standard" for a table, for images none but a check that they lie in [0, 1].
     epochs, batch_size, learning_rate : of Adam on the mean squared error.

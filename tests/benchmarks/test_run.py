@@ -1,14 +1,17 @@
 """`python benchmarks/run.py` as a user meets it."""
 
 import json
+import shutil
 
 import pytest
 
-from l2ae_bench import command, kmeans, operations, peak, peers, steps, tables
+import results_page
+from l2ae_bench import command, kmeans, operations, peak, peers, results, steps
 from l2ae_bench.command import main
 from l2ae_bench.comparison import OURS, Comparison
 from l2ae_bench.kmeans import SampleSet
-from l2ae_bench.machine import OTHER_KERNELS
+from l2ae_bench.machine import OTHER_KERNELS, ROOT
+from l2ae_bench.text import milliseconds
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, get_threads
 
@@ -95,12 +98,14 @@ def test_tables_are_written(monkeypatch, tmp_path):
     for name in OTHER_KERNELS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(command, "ROOT", tmp_path)
-    (tmp_path / "kernels").mkdir()
-    (tmp_path / tables.RESULTS).mkdir(parents=True)
-    for path, region in tables.REGIONS.items():
-        (tmp_path / path).write_text(f"<!-- {region} -->\n<!-- /{region} -->\n", "utf-8")
+    shutil.copytree(ROOT / results.RESULTS, tmp_path / results.RESULTS)
+    for path in (results_page.README, results_page.KERNELS):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
     assert main(["step", "--threads", "1", "--tables", "--quiet"]) == 0
-    assert "| training step, dense, 28×28 | 1 |" in (tmp_path / "README.md").read_text("utf-8")
+    row = next(r for r in results.read(tmp_path)["step"].rows if r.workload == "step-dense")
+    page = (tmp_path / results_page.PAGE).read_text("utf-8")
+    assert f"| training step, dense, 28×28 | 1 | {milliseconds(row.ours_ms)} ms |" in page
 
 
 @pytest.mark.slow  # seconds until the command times something

@@ -25,7 +25,7 @@ class Table:
     def markdown(self) -> str:
         """The table in Markdown."""
         text = markdown(self.columns, self.rows, self._numbers)
-        return "\n\n".join(filter(None, (f"**{self.title}**", text, self.note)))
+        return "\n\n".join(filter(None, (self.title and f"**{self.title}**", text, self.note)))
 
     @property
     def _numbers(self) -> set[int]:

@@ -1,0 +1,177 @@
+"""Tables of the speed beside the peers, and of every rung with its share of the peak."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from l2ae_bench.comparison import Measurement
+from l2ae_bench.machine import Measurements
+from l2ae_bench.operations import Case, cases
+from l2ae_bench.text import cells, fastest_first, milliseconds, sources
+from l2ae_core.paper.tables import Table
+
+PEAK, SGEMM, LIBRARY = "gflop-fma", "gflop-sgemm", "sgemm"
+NAMES = {
+    "step-cae-28": "training step, convolutional, 28×28",
+    "step-cae-16": "training step, convolutional, 16×16",
+    "step-dense": "training step, dense, 28×28",
+    "step-cae-28-layer-norm-embedding": "convolutional, layer norm on the embedding",
+    "step-cae-28-layer-norm": "convolutional, layer norm everywhere",
+    "step-cae-28-batch-norm": "convolutional, batch norm everywhere",
+    "kmeans-70000x10-k10": "k-means, 70,000 × 10, 10 clusters",
+    "kmeans-70000x784-k10": "k-means, 70,000 × 784, 10 clusters",
+    "kmeans-200000x64-k256": "k-means, 200,000 × 64, 256 clusters",
+    "start-cold": "first step of a process, all to be compiled",
+    "start-warm": "first step of a process, from the cache",
+}
+FAMILIES = {  # operations whose rungs have the same names: a table each
+    "Convolutions": ("correlate", "correlate_adjoint_x", "correlate_adjoint_W"),
+    "Dense layers": ("dense", "dense_adjoint_x", "dense_adjoint_W"),
+    "Elementwise, sums, normalization, Adam": (
+        "bias_adjoint", "leaky_relu", "leaky_relu_adjoint", "moments", "batch_norm",
+        "batch_norm_adjoint", "layer_norm", "layer_norm_adjoint", "adam_step",
+    ),
+    "k-means": ("assign", "update", "restarts"),
+}  # fmt: skip
+SHOWN = "conv2"  # the layer of the ladder: half of all multiply-adds of the network
+
+
+def speed(results: Mapping[str, Measurements]) -> list[Table]:
+    """Return the table of steps, k-means and start beside the peers; none without results."""
+    parts = [part for part in ("step", "norms", "kmeans", "start") if part in results]
+    rows = [
+        _speed_row(row) for part in parts for row in results[part].rows if row.workload in NAMES
+    ]
+    note = sources([(part, results[part].machine) for part in parts])
+    columns = ["workload", "threads", "ours", "peers", "times as fast (quartiles)", "target", ""]
+    return [Table("speed", "", columns, rows, note, 1)] if rows else []
+
+
+def _speed_row(row: Measurement) -> list[str]:
+    _, threads, ours, _, ratio, spread, target, verdict = cells(row)
+    peers = ", ".join(f"{name} {milliseconds(t)} ms" for name, t in fastest_first(row.peers))
+    times = f"**{ratio}** ({spread})" if ratio else ""
+    return [NAMES[row.workload], threads, f"{ours} ms", peers, times, target, verdict]
+
+
+class Times:
+    """The times of a result by shape, threads and rung, and the machine's peak."""
+
+    def __init__(self, result: Measurements) -> None:
+        self.rows = {(row.workload, int(row.threads)): row for row in result.rows}
+        self.threads = sorted({int(row.threads) for row in result.rows})
+
+    def of(self, case: Case, threads: int) -> dict[str, float]:
+        """Return ms of the reference, of every rung, and of the library's product of that size."""
+        times: dict[str, float] = {}
+        for (workload, t), row in self.rows.items():
+            name, _, rung = workload.rpartition("-")
+            if name == case.workload and t == threads:
+                times = row.peers | times | {rung: row.ours_ms}
+        return times
+
+    def rate(self, work: str, threads: int) -> float | None:
+        """Return GFLOP/s of a ceiling."""
+        row = self.rows.get((work, threads))
+        return None if row is None else 1e3 / row.ours_ms
+
+    def share(self, case: Case, ms: float, threads: int) -> float | None:
+        """Return the share of the peak, by the operations of the plain computation."""
+        peak = self.rate(PEAK, threads)
+        return case.flop / ms / 1e6 / peak if case.flop and peak else None
+
+    def cell(self, case: Case, ms: float | None, threads: int) -> str:
+        """Return time, rate and share of the peak as text."""
+        if ms is None:
+            return ""
+        rate = (case.flop or case.bytes) / ms / 1e6
+        if not case.flop:
+            return f"{milliseconds(ms)} ms, {rate:.3g} GB/s"
+        share = self.share(case, ms, threads)
+        return f"{milliseconds(ms)} ms, {rate:.3g}" + (
+            "" if share is None else f", {100 * share:.0f} %"
+        )
+
+
+def rungs(result: Measurements) -> list[Table]:
+    """Return a table a family: a line a shape and number of threads, a column a rung."""
+    times, tables = Times(result), []
+    for title, operations in FAMILIES.items():
+        found = [
+            (case, t, ms) for operation in operations for case in cases()
+            if case.operation == operation for t in times.threads if (ms := times.of(case, t))
+        ]  # fmt: skip
+        height: dict[str, int] = {}  # of a rung; the library's product above all
+        for _, _, ms in found:
+            for i, name in enumerate(ms):
+                height[name] = max(i + 99 * (name == LIBRARY), height.get(name, 0))
+        columns = sorted(height, key=lambda name: height[name])
+        rows = [
+            [f"`{case.operation}` {case.shape}", str(t),
+             *(times.cell(case, ms.get(name), t) for name in columns)]
+            for case, t, ms in found
+        ]  # fmt: skip
+        if rows:
+            tables.append(Table(title, title, ["operation", "threads", *columns], rows, "", 1))
+    return [*tables, _ceilings(times, result.machine)] if tables else []
+
+
+def _ceilings(times: Times, machine: dict[str, Any]) -> Table:
+    rows = []
+    for workload, name in ((PEAK, "multiply-adds in registers"), (SGEMM, "one sgemm of 1536³")):
+        rates = [times.rate(workload, t) for t in times.threads]
+        rows.append([name, *("" if r is None else f"{r:.0f}" for r in rates)])
+    note = (
+        "Cells above: time, GFLOP/s (GB/s where nothing is multiplied), share of the first "
+        "ceiling. Operations are those of the plain computation: Winograd does fewer and may pass "
+        f"100 %. `{LIBRARY}` is the product alone, with all windows unrolled before.\n\n"
+        + sources([("operations", machine)])
+    )
+    columns = ["GFLOP/s", *(f"{t} threads" for t in times.threads)]
+    return Table("ceilings", "Ceilings", columns, rows, note, 1)
+
+
+def ladder(result: Measurements) -> Table:
+    """Return what each rung gains on the second convolution, on one thread."""
+    times, rows = Times(result), []
+    for case in _shown():
+        before, best = "", 0.0
+        for name, ms in times.of(case, 1).items():
+            share = times.share(case, ms, 1)
+            now = f"{milliseconds(ms)} ms"
+            if name != LIBRARY:
+                rows.append([f"`{case.operation}`", name, before, now,
+                             "" if share is None else f"{100 * share:.0f} %"])  # fmt: skip
+                before, best = now, ms
+        assert best
+    machine = result.machine
+    note = (
+        f"{SHOWN} of the paper's network, a batch of 256, one thread of {machine['processor']}, "
+        f"vectors {machine['vectors']}; %: of the peak of multiply-adds in registers."
+    )
+    return Table(
+        "ladder", "", ["operation", "rung", "before", "after", "of the peak"], rows, note, 2
+    )
+
+
+def _shown() -> list[Case]:
+    return [case for case in cases() if case.shape == SHOWN]
+
+
+def figure(result: Measurements) -> Figure:
+    """Return the figure of the ladder: the share of the peak, rung by rung, for SHOWN."""
+    times, figure = Times(result), Figure(figsize=(8, 3), layout="constrained")
+    panels = figure.subplots(1, len(_shown()), sharey=True, squeeze=False)[0]
+    for ax, case in zip(panels, _shown(), strict=True):
+        found = dict(sorted(times.of(case, 1).items(), key=lambda item: item[0] == LIBRARY))
+        shares = [100 * (times.share(case, ms, 1) or 0.0) for ms in found.values()]
+        colours = ["#bbbbbb" if name == LIBRARY else "#0072b2" for name in found]
+        bars = ax.bar(list(found), shares, color=colours)
+        ax.bar_label(bars, fmt="%.0f", fontsize=8)
+        ax.margins(y=0.12)
+        ax.axhline(100, color="black", linewidth=0.8)
+        ax.set_title(case.operation, fontsize=9)
+        ax.tick_params("x", rotation=60, labelsize=8)
+    panels[0].set_ylabel("% of the peak, one thread")
+    return figure

@@ -1,0 +1,109 @@
+"""RESULTS.md and the tables of the READMEs say what the result files say."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import findings
+import results_page
+from l2ae_bench import kernel_tables, results
+from l2ae_bench.comparison import Measurement
+from l2ae_bench.machine import ROOT, Measurements
+from l2ae_bench.text import screen
+from l2ae_core.paper import read_results
+
+MACHINE = {
+    "processor": "A Processor", "cores": 2, "vectors": "avx2", "blas": ["openblas 0.3 Haswell"],
+    "system": "Linux", "python": "3.11", "versions": {"numpy": "2.0"}, "commit": "abc",
+    "date": "2026-01-02",
+}  # fmt: skip
+STEP = Measurement(
+    "step-cae-28", 1, 40.0, {"torch": 101.2, "torch-jit": 99.5}, 2.5, (2.4, 2.6), 1e-6
+)
+START = Measurement("start-cold", 1, 21_000.0, {})
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return results_page.texts(ROOT)
+
+
+@pytest.mark.parametrize(
+    "path", [results_page.PAGE, results_page.README, results_page.KERNELS], ids=str
+)
+def test_a_text_is_that_of_the_results(texts, path):
+    """Red when somebody changes a number by hand, or results without the page."""
+    assert (ROOT / path).read_text(encoding="utf-8") == texts[path], (
+        "run benchmarks/results_page.py"
+    )
+
+
+def test_a_claim_that_the_results_do_not_support_is_an_error():
+    changed = [
+        replace(r, scores=r.scores | {"acc": 0.5})
+        if (r.run.data, r.run.system, r.run.seed) == ("usps", "cae-l2", 3)
+        else r
+        for r in read_results(ROOT / results_page.RUNS)
+    ]
+    with pytest.raises(ValueError, match="no longer say that the constraint is ahead"):
+        findings.verdicts(findings.Numbers(changed))
+
+
+def test_the_speed_stands_beside_its_machine():
+    (table,) = kernel_tables.speed(
+        {"step": Measurements(MACHINE, [STEP]), "start": Measurements(MACHINE, [START])}
+    )
+    first, last = table.rows
+    assert first[:3] == ["training step, convolutional, 28×28", "1", "40 ms"]
+    assert first[3] == "torch-jit 99.5 ms, torch 101 ms"
+    assert first[4:] == ["**2.50** (2.40–2.60)", "≥ 2.5×", "met"]
+    assert last[-1] == "missed"
+    assert "A Processor, 2 cores, vectors avx2" in table.note
+    assert kernel_tables.speed({}) == []
+
+
+def test_rungs_show_rates_and_the_share_of_the_peak():
+    flop = 2 * 256 * 784 * 500
+    rows = [
+        Measurement("gflop-fma", 1, 10.0, {}),  # 100 GFLOP/s
+        Measurement("dense-784x500-blocked", 1, flop / 40e9 * 1e3,
+            {"reference": flop / 20e9 * 1e3, "sgemm": flop / 80e9 * 1e3}),
+        Measurement("dense-784x500-register", 1, flop / 60e9 * 1e3,
+            {"reference": flop / 20e9 * 1e3, "blocked": flop / 40e9 * 1e3, "sgemm": 1.0}),
+        Measurement("leaky_relu-14x14x32-blocked", 1, 1.0, {"reference": 2.0}),
+    ]  # fmt: skip
+    dense, elementwise, ceilings = kernel_tables.rungs(Measurements(MACHINE, rows))
+    assert dense.columns == ["operation", "threads", "reference", "blocked", "register", "sgemm"]
+    assert dense.rows[0][:2] == ["`dense` 784x500", "1"]
+    shares = [cell.split(" ms, ")[1] for cell in dense.rows[0][2:5]]
+    assert shares == ["20, 20 %", "40, 40 %", "60, 60 %"]
+    assert elementwise.rows == [
+        ["`leaky_relu` 14x14x32", "1", "2 ms, 6.42 GB/s", "1 ms, 12.8 GB/s"]
+    ]
+    assert ceilings.rows[0] == ["multiply-adds in registers", "100"]
+
+
+def test_screen_has_a_line_a_row():
+    header, step, start = screen([STEP, START]).splitlines()
+    assert header.split()[:2] == ["workload", "threads"]
+    assert "torch-jit 99.5, torch 101" in step
+    assert step.split()[-4:] == ["2.40–2.60", "≥", "2.5×", "met"]
+    assert start.endswith("≤ 20 s  missed")
+
+
+def test_rewrite_changes_nothing_but_the_region():
+    text = "before\n<!-- t -->\nold\n<!-- /t -->\nafter\n"
+    new = results_page.rewrite(text, "t", "| new |")
+    assert new == "before\n<!-- t -->\n\n| new |\n\n<!-- /t -->\nafter\n"
+    assert results_page.rewrite(new, "t", "| new |") == new
+    with pytest.raises(ValueError, match="expected <!-- t --> and <!-- /t --> once each"):
+        results_page.rewrite("<!-- t -->", "t", "")
+
+
+def test_measurements_are_kept(tmp_path):
+    (tmp_path / results.RESULTS).mkdir(parents=True)
+    results.save(tmp_path, "step", Measurements(MACHINE, [STEP]))
+    value = json.loads((tmp_path / results.RESULTS / "bench-step.json").read_text("utf-8"))
+    assert value == {"machine": MACHINE, "rows": [STEP.to_dict()]}
+    assert results.read(tmp_path) == {"step": Measurements(MACHINE, [STEP])}
