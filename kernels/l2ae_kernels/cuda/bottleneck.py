@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, Kernel
-from l2ae_kernels.cuda.models import ceil_div, distance, real
+from l2ae_kernels.cuda.launch import ceil_div, distance, real
 from l2ae_kernels.geometry import require_shape
 
 THREADS = 256

@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, own
+from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
 from l2ae_kernels.cuda.text import Defines, options, read_source
 
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
@@ -162,20 +162,20 @@ class Device:
             return made
         poisoned = np.empty(shape, dtype)
         poisoned.reshape(-1).view(np.uint8)[:] = 0xFF
-        return self._owned(poisoned)
+        return self._wrapped(poisoned)
 
     def zeros(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
         """Return an array of zeros."""
-        return self._owned(self.array_module.zeros(shape, dtype))
+        return self._wrapped(self.array_module.zeros(shape, dtype))
 
     def full(self, shape: Shape, value: float, dtype: npt.DTypeLike) -> Array:
         """Return an array of one number."""
-        return self._owned(self.array_module.full(shape, value, dtype))
+        return self._wrapped(self.array_module.full(shape, value, dtype))
 
     def to_device(self, host: Array) -> Array:
         """Return a C-contiguous copy of an array of the host."""
         if self.emulated:
-            return self._owned(np.array(host, order="C"))
+            return self._wrapped(np.array(host, order="C"))
         copied: Array = self.array_module.asarray(np.ascontiguousarray(host))
         return copied
 
@@ -209,14 +209,15 @@ class Device:
         if not self.emulated:
             self.array_module.cuda.Device().synchronize()
 
-    def _owned(self, x: Array) -> Array:
-        return own(self, x) if self.emulated else x
+    def _wrapped(self, x: Array) -> Array:
+        return wrap(self, x) if self.emulated else x
 
 
 def device_of(x: Array) -> Device:
     """Return the device whose memory holds x; ValueError when that is the host's."""
     if isinstance(x, EmulatedArray | StreamedArray):
-        return x.owner
+        device: Device = x.owner
+        return device
     if isinstance(x, np.ndarray):
         raise ValueError("device_of: x lies in the memory of the host but expected a device's")
     return find_device(x.device.id)

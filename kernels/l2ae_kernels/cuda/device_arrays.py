@@ -4,21 +4,18 @@ EmulatedArray   stands for an array of a GPU, in the emulator
 StreamedArray   data that go through a device in pieces
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array, Place
 
-if TYPE_CHECKING:
-    from l2ae_kernels.cuda.device import Device
 
-
-def own(device: "Device", x: Array) -> Array:
-    """Return a view of x as an array of an emulated device."""
-    owned = x.view(EmulatedArray)
-    owned.owner = device
-    return owned
+def wrap(device: Any, x: Array) -> Array:
+    """Return a view of x as an array of an emulated `Device`."""
+    wrapped = x.view(EmulatedArray)
+    wrapped.owner = device
+    return wrapped
 
 
 class EmulatedArray(np.ndarray[Any, Any]):
@@ -29,10 +26,10 @@ class EmulatedArray(np.ndarray[Any, Any]):
     """
 
     place: Place = "cuda"
-    owner: "Device"
+    owner: Any  # its Device
 
     def __array_finalize__(self, source: Any) -> None:
-        self.owner = getattr(source, "owner", None)  # type: ignore[assignment]
+        self.owner = getattr(source, "owner", None)
 
     def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **named: Any) -> Any:
         """As NumPy does, with a TypeError for an array of the host, as CuPy has it."""
@@ -46,13 +43,13 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if outputs:
             return outputs[0] if len(outputs) == 1 else outputs
         if isinstance(result, tuple):
-            return tuple(own(self.owner, a) for a in result)
-        return own(self.owner, result) if isinstance(result, np.ndarray) else result
+            return tuple(wrap(self.owner, a) for a in result)
+        return wrap(self.owner, result) if isinstance(result, np.ndarray) else result
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """As NumPy does; what it makes of arrays of a device stays there."""
         result = super().__array_function__(function, types, args, kwargs)
-        return own(self.owner, result) if type(result) is np.ndarray else result
+        return wrap(self.owner, result) if type(result) is np.ndarray else result
 
     def get(self) -> Array:
         """Return a copy in the memory of the host."""
@@ -66,10 +63,10 @@ class StreamedArray(np.ndarray[Any, Any]):
     """
 
     place: Place = "streamed"
-    owner: "Device"
+    owner: Any  # its Device
 
     def __array_finalize__(self, source: Any) -> None:
-        self.owner = getattr(source, "owner", None)  # type: ignore[assignment]
+        self.owner = getattr(source, "owner", None)
 
 
 def _plain(a: Any) -> Any:

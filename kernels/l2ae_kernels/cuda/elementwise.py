@@ -1,8 +1,7 @@
-"""Launchers of elementwise.cu: activations alone, biases alone, sums that come in parts.
+"""Launchers of elementwise.cu: activations, gradients of biases, sums that come in parts.
 
 leaky_relu          y = x where x > 0, else slope · x
 leaky_relu_adjoint  dx = dy where y > 0, else slope · dy
-bias_leaky_relu     y = leaky(x + b)
 bias_adjoint        db = Σ_rows dy
 """
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, device_of
-from l2ae_kernels.cuda.models import (
+from l2ae_kernels.cuda.launch import (
     THREADS,
     ceil_div,
     distance,
@@ -31,17 +30,6 @@ def leaky_relu(x: Array, slope: float, out: Array) -> None:
 def leaky_relu_adjoint(dy: Array, y: Array, slope: float, out: Array) -> None:
     """Write dy where y is positive, else slope · dy, to `out`."""
     add_parts(device_of(dy), dy, out, y=y, slope=slope)
-
-
-def bias_leaky_relu(x: Array, b: Array, slope: float, out: Array) -> None:
-    """Write leaky(x + b) to `out`: x and out (N, ..., C) and b (C,), or (M, N, ..., C) and (M, C).
-
-    ValueError when shapes do not fit.
-    """
-    models = 1 if b.ndim == 1 else len(b)
-    distance("bias_leaky_relu", "b", b, x.shape[-1:], models)
-    distance("bias_leaky_relu", "x", x, out.shape, 1)
-    add_parts(device_of(x), x, out, models=models, bias=b, slope=slope)
 
 
 def add_parts(

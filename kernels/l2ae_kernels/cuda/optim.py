@@ -1,17 +1,12 @@
-"""Adam on a device, over all parameters in one launch: adam.cu.
+"""Adam on a device: adam.cu. One launch, over one array with all parameters of all models."""
 
-flat, params = flatten(params)      one array, and views of it with the old names and shapes
-adam_step(flat, m, v, g, ...)       one launch for a network, or for many
-"""
-
-from collections.abc import Mapping
 from math import sqrt
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, device_of
-from l2ae_kernels.cuda.models import THREADS, real, strided_grid
+from l2ae_kernels.cuda.device import device_of
+from l2ae_kernels.cuda.launch import THREADS, real, strided_grid
 from l2ae_kernels.reference.optim import AdamSettings
 
 
@@ -43,16 +38,3 @@ def step_numbers(settings: AdamSettings, step: int) -> Array:
     s = settings
     rate, root = s.learning_rate / (1 - s.beta1**step), sqrt(1 - s.beta2**step)
     return np.array([rate * root, 1.0] if s.variant == "keras" else [rate, root])
-
-
-def flatten(device: Device, params: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-    """Return one array on the device with all parameters one after the other, and views of it.
-
-    params are of the host, all of one dtype. A model axis is just more parameters.
-    """
-    flat = device.to_device(np.concatenate([p.reshape(-1) for p in params.values()]))
-    views, first = {}, 0
-    for name, p in params.items():
-        views[name] = flat[first : first + p.size].reshape(p.shape)
-        first += p.size
-    return flat, views

@@ -17,7 +17,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, Kernel, device_of
 from l2ae_kernels.cuda.elementwise import add_parts
-from l2ae_kernels.cuda.models import MOST_ON_Z, ceil_div, distance, model_count, real
+from l2ae_kernels.cuda.launch import MOST_ON_Z, ceil_div, distance, model_count, real
 from l2ae_kernels.cuda.text import Defines
 
 TILE = 64  # rows and columns of a block of the upper rungs

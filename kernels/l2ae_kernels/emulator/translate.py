@@ -37,7 +37,7 @@ EMULATOR_EXPORT int launch_{name}(emulator::Request* request, void* const* value
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Signature:
     """A `__global__` function: name, names of parameters, the `(…)` of __launch_bounds__."""
 
     name: str
@@ -55,7 +55,7 @@ def translate(text: str) -> str:
     return f'{text}\n#line 1 "exports"\n{exports}'
 
 
-def _kernels(text: str) -> tuple[str, tuple[Kernel, ...]]:
+def _kernels(text: str) -> tuple[str, tuple[Signature, ...]]:
     """Take `__global__` and `__launch_bounds__` out; return the kernels they stood at."""
     found = []
     for match in _KERNEL.finditer(text):
@@ -74,7 +74,7 @@ def _kernels(text: str) -> tuple[str, tuple[Kernel, ...]]:
         if end is not None and end[0] == "{":  # else it is only declared
             parameters = [p for p in _split(signature[2]) if p.strip() not in ("", "void")]
             names = tuple(_parameter_name(p) for p in parameters)
-            found.append(Kernel(signature[1], names, bounds[1] if bounds else "()"))
+            found.append(Signature(signature[1], names, bounds[1] if bounds else "()"))
     return _LAUNCH_BOUNDS.sub(" ", _KERNEL.sub(" ", text)), tuple(found)
 
 

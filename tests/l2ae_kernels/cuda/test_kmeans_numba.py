@@ -9,17 +9,17 @@ import pytest
 PROGRAM = """
 import sys
 import numpy as np
-from l2ae_kernels.cuda.kmeans import numba_rungs
+from l2ae_kernels.cuda.kmeans import numba_assign
 from l2ae_kernels.reference import kmeans
 
-numba_rungs.THREADS = 32  # a Python thread each
+numba_assign.THREADS = 32  # a Python thread each
 for n, d, k in [(1, 1, 1), (33, 10, 10), (70, 3, 7), (5, 300, 4), (3, 1100, 2)]:
     for dtype in (np.float32, np.float64):
         rng = np.random.default_rng(n)
         x, centers = rng.normal(size=(n, d)).astype(dtype), rng.normal(size=(k, d)).astype(dtype)
         centers[-1] = centers[0]  # a tie
         labels, distances = kmeans.assign(x, centers)
-        for rung in (numba_rungs.assign_naive, numba_rungs.assign_shared):
+        for rung in (numba_assign.assign_naive, numba_assign.assign_shared):
             found, near = rung(x, centers)
             np.testing.assert_array_equal(found, labels)
             np.testing.assert_allclose(near, distances, rtol=1e-5 if dtype is np.float32 else 1e-13)
@@ -27,7 +27,7 @@ for n, d, k in [(1, 1, 1), (33, 10, 10), (70, 3, 7), (5, 300, 4), (3, 1100, 2)]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_numba_rungs_in_the_simulator() -> None:
+def test_the_numba_assign_in_the_simulator() -> None:
     environment = {
         **os.environ,
         "NUMBA_ENABLE_CUDASIM": "1",

@@ -5,8 +5,6 @@
 //   async_wait<1>();                   // all groups but the latest 1 have arrived
 //   __syncthreads();                   // … and other threads may read them too
 //
-// async_copy_or_zero writes zeros where `valid` is false, and reads nothing: for ragged edges.
-//
 // From sm_80 on. In the emulator the target is unset (0xFF) from the copy to the wait, so that a
 // missing or early wait shows as NaN.
 #pragma once
@@ -16,27 +14,18 @@
 #else
 
 template <int BYTES>
-__device__ __forceinline__ void async_copy_or_zero(void* shared, const void* global, bool valid) {
+__device__ __forceinline__ void async_copy(void* shared, const void* global) {
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async copies 4, 8 or 16 bytes");
   const unsigned to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   const size_t from = __cvta_generic_to_global(global);
-  const int read = valid ? BYTES : 0;
   if (BYTES == 16) {  // past the first-level cache: it goes to shared memory anyway
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :
-                 : "r"(to), "l"(from), "r"(read)
-                 : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(to), "l"(from) : "memory");
   } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
                  :
-                 : "r"(to), "l"(from), "n"(BYTES), "r"(read)
+                 : "r"(to), "l"(from), "n"(BYTES)
                  : "memory");
   }
-}
-
-template <int BYTES>
-__device__ __forceinline__ void async_copy(void* shared, const void* global) {
-  async_copy_or_zero<BYTES>(shared, global, true);
 }
 
 __device__ __forceinline__ void async_commit() {

@@ -1,11 +1,10 @@
 // Products of small matrices by a whole warp on tensor cores: D (16×8) += A (16×K) B (K×8).
 //
 //   mma::tf32(d, a, b)   K = 8:   A and B are float with 10 bits of mantissa
-//   mma::bf16(d, a, b)   K = 16:  A and B are float with 7 bits of mantissa, two in a register
 //
 // D is float32 and so are the sums. The 32 lanes hold the matrices together, each lane 4 registers
-// of A, 2 of B and 4 of D; tf32_a, tf32_b, bf16_a, bf16_b and d say which cells these are (PTX ISA,
-// "Matrix Fragments for mma.m16n8k8 / m16n8k16"). All lanes have to call, at the same line.
+// of A, 2 of B and 4 of D; tf32_a, tf32_b and d say which cells these are (PTX ISA, "Matrix
+// Fragments for mma.m16n8k8"). All lanes have to call, at the same line.
 //
 // From sm_80 on; in the emulator the same text multiplies with the same rounding of A and B.
 #pragma once
@@ -16,16 +15,11 @@ struct Cell {
   int row, column;
 };
 
-// Where register i of a lane lies. For bf16 this is the low half of the register; its high half is
-// one column further in A, one row further in B.
+// Where register i of a lane lies.
 __device__ constexpr Cell tf32_a(int lane, int i) {
   return {lane / 4 + i % 2 * 8, lane % 4 + i / 2 * 4};
 }
 __device__ constexpr Cell tf32_b(int lane, int i) { return {lane % 4 + i * 4, lane / 4}; }
-__device__ constexpr Cell bf16_a(int lane, int i) {
-  return {lane / 4 + i % 2 * 8, lane % 4 * 2 + i / 2 * 8};
-}
-__device__ constexpr Cell bf16_b(int lane, int i) { return {lane % 4 * 2 + i * 8, lane / 4}; }
 __device__ constexpr Cell d(int lane, int i) {
   return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2};
 }
@@ -45,13 +39,6 @@ __device__ __forceinline__ unsigned to_tf32(float x) {
   return bits;
 }
 
-// To a pair of bf16: to the nearest, ties to even.
-__device__ __forceinline__ unsigned to_bf16(float low, float high) {
-  unsigned bits;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
-  return bits;
-}
-
 __device__ __forceinline__ void tf32(
     float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   asm volatile(
@@ -61,24 +48,6 @@ __device__ __forceinline__ void tf32(
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-__device__ __forceinline__ void bf16(
-    float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
 }  // namespace mma
+
 #endif
-
-namespace mma {
-
-// The two halves of a pair of bf16, exactly.
-__device__ __forceinline__ float low_bf16(unsigned pair) { return __uint_as_float(pair << 16); }
-__device__ __forceinline__ float high_bf16(unsigned pair) {
-  return __uint_as_float(pair & 0xffff0000u);
-}
-
-}  // namespace mma

@@ -48,7 +48,7 @@ void* shared_variable(int slot, size_t bytes, const char* name, Place place);
 void* dynamic_shared();
 
 // Asynchronous copies of this thread, in groups, as cp.async has them.
-struct Copy { void* to; const void* from; int bytes; bool valid; };
+struct Copy { void* to; const void* from; int bytes; };
 void check_copy(const void* shared, const void* global, int bytes, Place place);
 void issue_copy(Copy copy);
 void commit_copies();

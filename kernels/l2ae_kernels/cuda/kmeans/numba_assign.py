@@ -1,6 +1,8 @@
-"""The kernels of rungs 1 and 2, imported when one of them runs: `numba.cuda` looks for a driver.
+"""Rungs 1 and 2 of the assignment on a GPU, in Python: what the CUDA C++ rungs start from.
 
-No signature is given to `cuda.jit`: with one it would compile, and fail, where there is no GPU.
+They run on a GPU, and without one in Numba's simulator (NUMBA_ENABLE_CUDASIM=1 before Numba is
+imported), one Python thread a CUDA thread: keep the sizes small. They are compiled for the types
+that come: with a signature `cuda.jit` would compile, and fail, where there is no GPU.
 """
 
 import functools
@@ -11,16 +13,36 @@ import numba
 import numpy as np
 from numba import config, cuda
 
+from l2ae_kernels.arrays import Array, array_module
+from l2ae_kernels.reference.kmeans import check_samples
+
 SHARED = 1024  # numbers of shared memory a block
+THREADS = 128  # of a block
 
 
-def simulated() -> bool:
-    """Whether kernels run in Numba's simulator, on the CPU."""
-    return bool(config.ENABLE_CUDASIM)
+def assign_naive(x: Array, centers: Array) -> tuple[Array, Array]:
+    """Rung 1: a thread a sample. Labels int32 (n,) and squared distances (n,)."""
+    return _assign("naive", x, centers)
+
+
+def assign_shared(x: Array, centers: Array) -> tuple[Array, Array]:
+    """Rung 2: the centers pass through shared memory."""
+    return _assign("shared", x, centers)
+
+
+def _assign(impl: str, x: Array, centers: Array) -> tuple[Array, Array]:
+    check_samples(x, centers)
+    if isinstance(x, np.ndarray) and not config.ENABLE_CUDASIM:
+        raise ValueError(f"assign_{impl}: x is no GPU's, and NUMBA_ENABLE_CUDASIM=1 is not set")
+    xp, blocks = array_module(x), -(-len(x) // THREADS)
+    labels, nearest = xp.empty(len(x), np.int32), xp.empty(len(x), x.dtype)
+    if blocks:
+        _kernels(x.dtype.name)[impl][blocks, THREADS](x, centers, labels, nearest)
+    return labels, nearest
 
 
 @functools.cache
-def kernels(dtype: str) -> dict[str, Any]:
+def _kernels(dtype: str) -> dict[str, Any]:
     """Return the kernels of both rungs for a type of numbers."""
     return {"naive": cuda.jit(_naive()), "shared": cuda.jit(_shared(getattr(numba, dtype)))}
 
@@ -54,7 +76,7 @@ def _shared(kind: Any) -> Callable[..., None]:
     """What changed: a block copies as many centers as fit to shared memory, for all its threads.
 
     Why faster: a center is read from global memory once a block, not once a thread, and all threads
-    of a warp want the same number at the same time, which shared memory hands out in one go. A
+    of a warp want the same number at the same time, which shared memory delivers at once. A
     thread still reads its sample k times. Features of a center that do not fit are read as before.
     """
 
