@@ -84,7 +84,7 @@ class Case:
         """
         before = [a.copy() for a in self.changes]
         result = self.run(impl=rung)
-        arrays = self.changes or (result if isinstance(result, tuple) else (result,))
+        arrays = self.changes or (result if isinstance(result, tuple) else (np.asarray(result),))
         copies = [a.copy() for a in (arrays[1:] if self.operation == "assign" else arrays)]
         for a, b in zip(self.changes, before, strict=True):
             a[...] = b
@@ -129,13 +129,14 @@ def cases(quick: bool = False) -> list[Case]:
         *(case for name in CONVOLUTIONS for case in _convolution(name, rng)),
         *(case for name in DENSE for case in _dense(name, rng)),
         *_elementwise(rng),
+        *_paper(rng),
         *_normalizations(rng),
         _training_step(rng),
         *(case for name in SAMPLES for case in _clusters(name, rng)),
     ]
     if not quick:
         return found
-    shown = {"conv2", "500x2000", "70000x10-k10", "14x14x32", "cae"}
+    shown = {"conv2", "500x2000", "70000x10-k10", "14x14x32", "cae", "10", "784"}
     return [case for case in found if case.shape in shown]
 
 
@@ -201,6 +202,22 @@ def _elementwise(rng: np.random.Generator) -> list[Case]:
              bytes=3.0 * y.nbytes),
         Case("adam_step", "cae", partial(ops.adam_step, p, m, v, g, AdamSettings(), step=1),
              bytes=28.0 * CAE_PARAMETERS, changes=(p, m, v)),
+    ]  # fmt: skip
+
+
+def _paper(rng: np.random.Generator) -> list[Case]:
+    """Eq. 4 on the codes of a batch, Eq. 3 on its images."""
+    z, du, y, x = (_random(rng, BATCH, n) for n in (10, 10, 784, 784))
+    u, n = ops.l2_normalize(z, eps=1e-6)
+    out, dy = np.empty_like(z), np.empty_like(y)
+    return [
+        Case("l2_normalize", "10", partial(ops.l2_normalize, z, eps=1e-6, out=out),
+             bytes=2.0 * z.nbytes),
+        Case("l2_normalize_adjoint", "10", partial(ops.l2_normalize_adjoint, du, u, n, out=out),
+             bytes=3.0 * z.nbytes),
+        Case("squared_error", "784", partial(ops.squared_error, y, x), bytes=2.0 * y.nbytes),
+        Case("squared_error_adjoint", "784", partial(ops.squared_error_adjoint, y, x, out=dy),
+             bytes=3.0 * y.nbytes),
     ]  # fmt: skip
 
 

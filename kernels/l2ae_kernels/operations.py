@@ -52,6 +52,7 @@ class Implementation:
     emitted: bool = False  # then it is left out where there are no vectors to emit for
     on: Place | None = "cpu"  # where its arrays live; None: anywhere
     reduced_precision: bool = False  # products with fewer bits than x: taken only if named
+    named_only: bool = False  # its sums have another order than those that results are kept of
     limit: Limit | None = None  # which shapes it takes; None: all
 
     @cached_property
@@ -94,6 +95,12 @@ def _products(name: str) -> dict[str, Implementation]:
         )
         for impl, dtypes in takes.items()
     }  # fmt: skip
+
+
+def _of_a_step(name: str) -> Implementation:
+    """A rung of one thread, by the kernel that the compiled training step has for the formula."""
+    target = f"cpu.microkernels.elementwise_ops:{name}"
+    return Implementation(target, F32, emitted=True, named_only=True)
 
 
 def _winograd(name: str) -> Implementation:
@@ -158,6 +165,22 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "reference": Implementation("reference.dense:leaky_relu_adjoint", ANY, on=None),
         "blocked": Implementation("cpu.numba.dense:leaky_relu_adjoint"),
         "cuda-flat": Implementation("cuda.elementwise:leaky_relu_adjoint", on="cuda"),
+    },
+    "l2_normalize": {
+        "reference": Implementation("reference.normalize:l2_normalize", ANY, on=None),
+        "register": _of_a_step("l2_normalize"),
+    },
+    "l2_normalize_adjoint": {
+        "reference": Implementation("reference.normalize:l2_normalize_adjoint", ANY, on=None),
+        "register": _of_a_step("l2_normalize_adjoint"),
+    },
+    "squared_error": {
+        "reference": Implementation("reference.loss:squared_error", ANY, on=None),
+        "register": _of_a_step("squared_error"),
+    },
+    "squared_error_adjoint": {
+        "reference": Implementation("reference.loss:squared_error_adjoint", ANY, on=None),
+        "register": _of_a_step("squared_error_adjoint"),
     },
     "moments": {
         "reference": Implementation("reference.normalize:moments", ANY, on=None),
@@ -237,9 +260,10 @@ def pick(
     if impl is not None and not (isinstance(impl, str) and impl in rungs):
         raise ValueError(f"{operation}: implementation {impl!r} is not one of {list(rungs)}")
     for name in reversed(rungs):
-        chosen = impl == name or (impl is None and not rungs[name].reduced_precision)
-        if chosen and rungs[name].takes(x, geometry):
-            return rungs[name].function
+        rung = rungs[name]
+        named_only = rung.named_only or rung.reduced_precision
+        if (impl == name or (impl is None and not named_only)) and rung.takes(x, geometry):
+            return rung.function
     vectors = getattr(_vectors(), "name", "none")
     found = f"dtype {x.dtype} on {get_place(x)} and vectors {vectors!r}"
     limit = rungs[impl].limit if impl else None

@@ -42,15 +42,13 @@ class L2Normalize(Layer):
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         sample_shape(self, x)
-        z = x
-        n = array_module(z).sqrt((z * z).sum(axis=-1, keepdims=True) + self.eps**2)  # (..., 1)
-        u = z / n
+        u, n = ops.l2_normalize(x, eps=self.eps)
         return u, (u, n)
 
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
-        (u, n), du = cache, dy
+        u, n = cache
         require_gradient(self, dy, u.shape)
-        return (du - u * (u * du).sum(axis=-1, keepdims=True)) / n, {}
+        return ops.l2_normalize_adjoint(dy, u, n), {}
 
     def jacobian(self, z: Array) -> Array:
         """Return ∂u/∂z = (I − u uᵀ)/n for every row of z (N, D), as (N, D, D); it is symmetric."""

@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 
+from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.stages import Reduction as Reduction  # of this loss, for all of the core
 
@@ -39,9 +40,7 @@ def reconstruction_loss(
     if x_hat.dtype.kind not in "fc":
         raise ValueError(f"reconstruction_loss: x_hat is {x_hat.dtype} but expected real numbers")
     count = len(x) * (prod(x.shape[1:]) if reduction == "mean" else 1)
-    narrow = x_hat.dtype == np.float16  # its squares end at 65504
-    residual = (x_hat.astype(np.float32) if narrow else x_hat) - x  # (N, ...)
-    wide = np.complex128 if np.iscomplexobj(residual) else np.float64
-    loss = (residual * residual).sum(dtype=wide).item() / count
-    residual *= 2.0 / count
-    return loss, residual.astype(x_hat.dtype, copy=False)
+    dtype = np.result_type(x_hat.dtype, x.dtype, np.float32)  # squares of float16 end at 65504
+    y, images = (a.astype(dtype, copy=False) for a in (x_hat, x))
+    dx_hat = ops.squared_error_adjoint(y, images, 1 / count)
+    return ops.squared_error(y, images) / count, dx_hat.astype(x_hat.dtype, copy=False)

@@ -10,7 +10,7 @@ from l2ae_kernels.ops.checks import AXES
 from l2ae_kernels.reference.optim import AdamSettings
 
 LENGTHS = {"N": 3, "H": 6, "W": 6, "OH": 3, "OW": 4, "kh": 3, "kw": 3, "C": 4, "K": 5,
-           "I": 6, "O": 2, "n": 9, "d": 3, "k": 2}  # fmt: skip
+           "I": 6, "O": 2, "n": 9, "d": 3, "k": 2, "1": 1}  # fmt: skip
 GEOMETRY = {"stride": (2, 1), "padding": ((1, 0), (0, 0))}
 NUMBERS: dict[str, dict[str, Any]] = {
     "correlate": GEOMETRY,
@@ -19,6 +19,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "leaky_relu": {"slope": 0.3},
     "leaky_relu_adjoint": {"slope": 0.3},
     "batch_norm_adjoint": {"of_batch": True},
+    "l2_normalize": {"eps": 1e-3},
+    "squared_error_adjoint": {"dE": 0.5},
     "layer_norm": {"eps": 1e-3},
     "layer_norm_adjoint": {"eps": 1e-3},
     "adam_step": {"settings": AdamSettings(), "step": 1},
@@ -26,7 +28,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "restarts": {"k": 2, "runs": 2},
 }
 READ = {name: [a.rstrip("?") for a in row] for name, row in AXES.items()}
-WITH_OUT = sorted(set(AXES) - {"adam_step", "assign", "moments", "restarts", "update"})
+NO_OUT = {"adam_step", "assign", "moments", "restarts", "squared_error", "update"}
+WITH_OUT = sorted(set(AXES) - NO_OUT)
 
 
 def draw_arrays(operation: str, dtype: str = "float32", samples: int = 3) -> dict[str, Array]:
@@ -53,4 +56,4 @@ def results(function: Callable[..., Any], arguments: dict[str, Any]) -> list[Arr
         found.centers[:] = arguments["x"][:2]
         found.assign([0, 1])
         return [found.labels, found.sums, found.counts]
-    return list(found) if isinstance(found, tuple) else [found]
+    return list(found) if isinstance(found, tuple) else [np.asarray(found)]

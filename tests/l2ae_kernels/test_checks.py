@@ -170,6 +170,7 @@ BAD: dict[str, list[Any]] = {
     "padding": [-1, 1.0, "same", None, (1, 1), ((1, 1),), ((1, 1), (0, -1)), ((1, 1), (0, 2**40)),
                 ((1, 1), 0), ((1, 1), (0, 0), (0, 0)), ((1, 1), (0, 0.5)), True],
     "slope": BAD_NUMBERS,
+    "dE": BAD_NUMBERS,
     "eps": BAD_NUMBERS,
     "of_batch": [0, 1, None, "yes", np.ones(3)],
     "step": BAD_COUNTS,

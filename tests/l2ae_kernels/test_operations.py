@@ -149,12 +149,16 @@ ROWS = [(1, 1), (3, 32), (257, 10), (1000, 7), (70, 1152), (5000, 3)]
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("case", ROWS, ids=str)
-def test_normalizations(case, affine, dtype):
+def test_normalizations_and_errors(case, affine, dtype):
     rng = np.random.default_rng(7)
     x, dy = 3 + 2 * normal(rng, case, dtype), normal(rng, case, dtype)
     mean, sigma = normal(rng, case[1:], dtype), 0.5 + rng.random(case[1]).astype(dtype)
     gamma, beta = (normal(rng, case[1:], dtype) if affine else None for _ in range(2))
     for operation, arguments, named in [
+        ("l2_normalize", (x,), {"eps": 1e-3}),
+        ("l2_normalize_adjoint", (dy, x / 4, 0.5 + rng.random((case[0], 1)).astype(dtype)), {}),
+        ("squared_error", (x, dy), {}),
+        ("squared_error_adjoint", (x, dy, 0.5), {}),
         ("moments", (x,), {}),
         ("batch_norm", (x, mean, sigma, gamma, beta), {}),
         ("batch_norm_adjoint", (dy, x, mean, sigma, gamma), {"of_batch": True}),
@@ -172,7 +176,7 @@ def test_normalizations(case, affine, dtype):
                 )
             )
             for fast, reference in zip(made, expected, strict=True):
-                assert_agree(fast, reference)
+                assert_agree(np.asarray(fast, dtype), np.asarray(reference, dtype))
 
 
 def test_moments_keep_their_digits_far_from_zero():

@@ -22,9 +22,12 @@ from l2ae_kernels.ops.dense import (
     leaky_relu_adjoint,
 )
 from l2ae_kernels.ops.kmeans import assign, restarts, restarts_class, update
+from l2ae_kernels.ops.loss import squared_error, squared_error_adjoint
 from l2ae_kernels.ops.normalize import (
     batch_norm,
     batch_norm_adjoint,
+    l2_normalize,
+    l2_normalize_adjoint,
     layer_norm,
     layer_norm_adjoint,
     moments,
@@ -44,6 +47,8 @@ __all__ = [
     "dense",
     "dense_adjoint_W",
     "dense_adjoint_x",
+    "l2_normalize",
+    "l2_normalize_adjoint",
     "layer_norm",
     "layer_norm_adjoint",
     "leaky_relu",
@@ -51,6 +56,8 @@ __all__ = [
     "moments",
     "restarts",
     "restarts_class",
+    "squared_error",
+    "squared_error_adjoint",
     "training_step",
     "update",
 ]

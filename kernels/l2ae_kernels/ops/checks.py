@@ -23,11 +23,15 @@ AXES: dict[str, dict[str, str]] = {
     "bias_adjoint": {"dy": "... C"},
     "leaky_relu": {"x": "..."},
     "leaky_relu_adjoint": {"y": "...", "dy": "..."},
+    "l2_normalize": {"z": "... C"},
+    "l2_normalize_adjoint": {"u": "... C", "du": "... C", "n": "... 1"},
     "moments": {"x": "... C"},
     "batch_norm": {"x": "... C", "mean": "C", "sigma": "C", "gamma?": "C", "beta?": "C"},
     "batch_norm_adjoint": {"x": "... C", "dy": "... C", "mean": "C", "sigma": "C", "gamma?": "C"},
     "layer_norm": {"x": "... C", "gamma?": "C", "beta?": "C"},
     "layer_norm_adjoint": {"x": "... C", "dy": "... C", "gamma?": "C"},
+    "squared_error": {"y": "...", "x": "..."},
+    "squared_error_adjoint": {"y": "...", "x": "..."},
     "adam_step": {"g": "..."},  # p, m and v are written
     "assign": {"x": "N d", "centers": "k d"},
     "update": {"x": "N d"},
@@ -50,7 +54,7 @@ def inputs(operation: str, *arrays: Any) -> list[Any]:
     where they are not so. Raises ValueError for what is no array, for axes that do not fit, and
     for more than one dtype or place.
     """
-    sizes: dict[str, Any] = {}
+    sizes: dict[str, Any] = {"1": 1}
     ready: list[Any] = []
     dtype, place = None, None
     for (name, optional, axes), a in zip(_ROWS[operation], arrays, strict=True):

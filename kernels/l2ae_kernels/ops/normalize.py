@@ -1,4 +1,4 @@
-"""Batch and layer normalization over the last axis, and their adjoints.
+"""Normalizations over the last axis (Eq. 4 of the paper, batch, layer), and their adjoints.
 
 Without affine parameters γ is 1 and β is 0: None stands for both.
 """
@@ -8,6 +8,36 @@ import numpy as np
 from l2ae_kernels.arrays import Array, array_module
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, number, output, readable
+
+
+def l2_normalize(
+    z: Array, *, eps: float, out: Array | None = None, impl: str | None = None
+) -> tuple[Array, Array]:
+    """Return u = z / n (..., C) and n = √(|z|² + ε²) (..., 1) of z (..., C); ε > 0.
+
+    Raises ValueError when an argument does not fit.
+    """
+    (z,) = inputs("l2_normalize", z)
+    run = pick("l2_normalize", z, impl)
+    eps = number("l2_normalize", "eps", eps, positive=True)
+    u = output("l2_normalize", out, z.shape, z)
+    n = output("l2_normalize", None, (*z.shape[:-1], 1), z)
+    if u.size:
+        run(_rows(z), eps, _rows(u), _rows(n))
+    return (u if out is None else out), n
+
+
+def l2_normalize_adjoint(
+    du: Array, u: Array, n: Array, *, out: Array | None = None, impl: str | None = None
+) -> Array:
+    """Return dz = (du − u ⟨u, du⟩) / n (..., C); ValueError when an argument does not fit."""
+    operation = "l2_normalize_adjoint"
+    u, du, n = inputs(operation, u, du, n)
+    run = pick(operation, u, impl)
+    dz = output(operation, out, u.shape, u, du, n)
+    if dz.size:
+        run(_rows(du), _rows(u), _rows(n), _rows(dz))
+    return dz if out is None else out
 
 
 def moments(x: Array, *, impl: str | None = None) -> tuple[Array, Array]:

@@ -1,4 +1,13 @@
-"""Batch and layer normalization of x (R, C) in NumPy, or where x is: the specification.
+"""Normalizations of the rows or columns of (R, C) in NumPy, or where x is: the specification.
+
+Eq. 4 of the paper, with a guard ε that keeps it smooth and finite at z = 0; n is (R, 1):
+
+    l2_normalize          n = √(|z|² + ε²),  u = z / n
+    l2_normalize_adjoint  dz = (du − u ⟨u, du⟩) / n
+
+It is computed by these functions for any array, by `normalize` and `normalize_adjoint` of
+cpu/microkernels/elementwise.py (rung `register`, and the compiled training step), and by
+cuda/bottleneck.py between the two dense products around the code.
 
 Means and sums over rows, so that μ, σ, γ and β are (C,):
 
@@ -17,6 +26,17 @@ The first dx is the last one too, with means over rows: mean(γ dy) = γ dβ/R.
 """
 
 from l2ae_kernels.arrays import Array, array_module
+
+
+def l2_normalize(z: Array, eps: float, u: Array, n: Array) -> None:
+    """Write z / n to `u` (R, C), and n (R, 1); the sum is of z², not |z|²: complex steps work."""
+    n[...] = array_module(z).sqrt((z * z).sum(axis=-1, keepdims=True) + eps**2)
+    u[...] = z / n
+
+
+def l2_normalize_adjoint(du: Array, u: Array, n: Array, dz: Array) -> None:
+    """Write (du − u ⟨u, du⟩) / n to `dz` (R, C)."""
+    dz[...] = (du - u * (u * du).sum(axis=-1, keepdims=True)) / n
 
 
 def moments(x: Array, mean: Array, variance: Array) -> None:

@@ -62,7 +62,7 @@ def fitting(
     operation: str, rng: np.random.Generator, dtype: str
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Arrays and numbers that belong together."""
-    lengths: dict[str, Any] = {
+    lengths: dict[str, Any] = {"1": 1} | {
         axis: int(rng.choice(SIZES)) for axis in ("N", "C", "K", "I", "O", "n", "k", "d")
     }
     if rng.random() < 0.05:
@@ -76,6 +76,10 @@ def fitting(
         numbers["kernel_size"] = (lengths["kh"], lengths["kw"])
     if "leaky" in operation:
         numbers["slope"] = float(rng.choice([0, 0.3, 1, 2]))
+    if operation == "squared_error_adjoint":
+        numbers["dE"] = float(rng.choice([0, 0.3, 1]))
+    if operation == "l2_normalize":
+        numbers["eps"] = float(rng.choice([1e-6, 0.1]))
     if operation.startswith("layer"):
         numbers["eps"] = float(rng.choice([0.0, 1e-3, 0.1, 1.0]))
     if operation == "batch_norm_adjoint":
@@ -105,7 +109,7 @@ def fitting(
             continue
         shape = [n for a in axes.split() for n in (leading if a == "..." else (lengths[a],))]
         arrays[name.rstrip("?")] = draw_numbers(rng, shape, dtype)
-    for name in {"sigma", "v"} & set(arrays):
+    for name in {"sigma", "v", "n"} & set(arrays):
         arrays[name] = np.abs(arrays[name]).astype(dtype) + np.dtype(dtype).type(0.01)
     if operation == "update":
         kind = str(rng.choice(["i4", "i8", "u1", ">i4"]))

@@ -29,7 +29,7 @@ def expected(operation: str, arguments: dict[str, Any]) -> list[tuple[Array, Arr
         if operation == "adam_step":
             return _adam(wide, float(eps))
         found = getattr(ops, operation)(**wide, impl="reference")
-        results = found if isinstance(found, tuple) else (found,)
+        results = found if isinstance(found, tuple) else (np.asarray(found),)
         bounds = BOUNDS[operation](wide, float(eps), results)
         return list(zip(results, bounds, strict=True))
 
@@ -108,6 +108,21 @@ def _elementwise(wide: dict[str, Any], eps: float, results: Any) -> list[Array]:
     return [2 * eps * np.abs(results[0])]
 
 
+def _l2_normalize(wide: dict[str, Any], eps: float, results: Any) -> list[Array]:
+    return [(wide["z"].shape[-1] + FEW) * eps * np.abs(a) for a in results]
+
+
+def _l2_normalize_adjoint(wide: dict[str, Any], eps: float, results: Any) -> list[Array]:
+    u, du = np.abs(wide["u"]), np.abs(wide["du"])
+    size = (du + u * (u * du).sum(axis=-1, keepdims=True)) / np.abs(wide["n"])
+    return [(u.shape[-1] + FEW) * eps * size]
+
+
+def _squared_error(wide: dict[str, Any], eps: float, results: Any) -> list[Array]:
+    y = np.abs(wide["y"] - wide["x"])
+    return [(y.size + FEW) * eps * np.asarray((y * y).sum())]
+
+
 def _moments(wide: dict[str, Any], eps: float, results: Any) -> list[Array]:
     x = np.abs(_rows(wide["x"]))
     unit = 4 * (len(x) + FEW) * eps
@@ -163,6 +178,10 @@ def _adjoint(
 BOUNDS = {
     "leaky_relu": _elementwise,
     "leaky_relu_adjoint": _elementwise,
+    "l2_normalize": _l2_normalize,
+    "l2_normalize_adjoint": _l2_normalize_adjoint,
+    "squared_error": _squared_error,
+    "squared_error_adjoint": _elementwise,
     "moments": _moments,
     "batch_norm": _batch_norm,
     "batch_norm_adjoint": _batch_norm_adjoint,
