@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from l2ae_kernels.operations import IMPLEMENTATIONS
+from l2ae_kernels.cpu.codegen.vectors import vectors
+from l2ae_kernels.operations import IMPLEMENTATIONS, pick
 
 HEAVY = {"llvmlite", "numba", "scipy", "sklearn", "matplotlib", "cupy", "threadpoolctl"}
 
@@ -27,3 +29,12 @@ def test_every_row_names_a_function():
         assert next(iter(rungs)) == "reference"
         for name, rung in rungs.items():
             assert callable(rung.function), (operation, name)
+
+
+@pytest.mark.parametrize("operation", ["l2_normalize_adjoint", "squared_error"])
+def test_sums_in_another_order_are_taken_only_if_named(operation):
+    """What was trained keeps its bits: L2Normalize and the loss are the reference's."""
+    x = np.zeros(1, "float32")
+    with vectors("avx2"):
+        assert pick(operation, x) is IMPLEMENTATIONS[operation]["reference"].function
+        assert pick(operation, x, "register") is IMPLEMENTATIONS[operation]["register"].function

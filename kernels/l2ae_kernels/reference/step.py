@@ -6,6 +6,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.reference import conv, dense, normalize, optim
+from l2ae_kernels.reference import loss as squared
 from l2ae_kernels.reference.optim import AdamSettings
 from l2ae_kernels.stages import LatentGrad, Params, Reduction, Shape, Stage, TrainingStep
 
@@ -28,15 +29,16 @@ class ReferenceStep(TrainingStep):
         for s in self.stages:
             values[-1] = values[-1].reshape(len(x), *s.input_shape)
             values.append(self._forward(s, values[-1]))
-        residual = values[-1] - x.reshape(values[-1].shape)
+        x_hat, x = values[-1], x.reshape(values[-1].shape)
         count = x.size if reduction == "mean" else len(x)
-        dy = residual * (2.0 / count)
+        dy = np.empty_like(x_hat)
+        squared.squared_error_adjoint(x_hat, x, 1 / count, dy)
         for i, s in reversed(list(enumerate(self.stages))):
             y, dy = (a.reshape(len(x), *s.output_shape) for a in (values[i + 1], dy))
             dy = self._backward(s, values[i], y, dy)
             if s.code and self.latent_grad is not None:
                 dy = dy + self.latent_grad(0, values[i])
-        return float((residual * residual).sum(dtype=np.float64)) / count
+        return float(squared.squared_error(x_hat, x).real) / count
 
     def grads(self) -> Params:
         return self.sums
@@ -56,7 +58,7 @@ class ReferenceStep(TrainingStep):
         elif s.kind == "conv_transpose":
             conv.correlate_adjoint_x(x, *self._weights(s), y, s.stride, s.padding)
         elif s.kind == "l2_normalize":
-            y[...] = x / _lengths(x, s.eps)
+            normalize.l2_normalize(_rows(x), s.eps, _rows(y), np.empty_like(_rows(x)[:, :1]))
         else:
             gamma, beta = self._scales(s)
             normalize.layer_norm(_rows(x), gamma, beta, s.eps, _rows(y))
@@ -68,7 +70,9 @@ class ReferenceStep(TrainingStep):
         dx, du = np.empty_like(x), np.empty_like(y)
         dense.leaky_relu_adjoint(dy, y, s.slope, du)
         if s.kind == "l2_normalize":  # it has no activation: y is u
-            dx[...] = (du - y * (y * du).sum(axis=-1, keepdims=True)) / _lengths(x, s.eps)
+            n = np.empty_like(_rows(x)[:, :1])
+            normalize.l2_normalize(_rows(x), s.eps, np.empty_like(_rows(x)), n)
+            normalize.l2_normalize_adjoint(_rows(du), _rows(y), n, _rows(dx))
             return dx
         if s.kind == "layer_norm":
             dgamma, dbeta = (self._sum(s, name, x) for name in ("gamma", "beta"))
@@ -102,12 +106,6 @@ class ReferenceStep(TrainingStep):
     def _sum(self, s: Stage, name: str, x: Array) -> Array:
         """Where the gradient of γ or β goes; an array of no use where there is none."""
         return self.sums[f"{s.name}.{name}"] if s.affine else np.empty_like(x, shape=x.shape[-1])
-
-
-def _lengths(z: Array, eps: float) -> Array:
-    """n = √(|z|² + ε²) (..., 1), see Eq. 4."""
-    lengths: Array = np.sqrt((z * z).sum(axis=-1, keepdims=True) + eps**2)
-    return lengths
 
 
 def _rows(x: Array) -> Array:
