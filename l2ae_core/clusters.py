@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.array_readers import array_entry, read_npz
-from l2ae_core.files import CLUSTERS, atomic_file
+from l2ae_core.array_readers import array_entry
+from l2ae_core.files import CLUSTERS
+from l2ae_core.npz import Kind
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_kernels.arrays import Array
 
+KIND = Kind("l2ae-clusters", "the clusters of a run", optional=("format", "entries"))
 ROUNDING = 1e-3  # of a cosine in float32, with room to spare
 
 
@@ -23,9 +25,8 @@ class SavedClusters:
 
     def save(self, run: Path) -> None:
         """Write `clusters.npz` of the run directory, atomically."""
-        with atomic_file(run / CLUSTERS) as file:
-            np.savez(file, allow_pickle=False, centers=self.centers, normality=self.normality,
-                     inertia=np.array(self.inertia))  # fmt: skip
+        arrays = {"centers": self.centers, "normality": self.normality}
+        KIND.write(run / CLUSTERS, {**arrays, "inertia": np.array(self.inertia)}, {})
 
     @classmethod
     def load(cls, run: Path) -> "SavedClusters":
@@ -38,7 +39,7 @@ class SavedClusters:
             )
         where = str(path)
         try:
-            entries = read_npz(path)
+            entries = KIND.read(path)
             centers = array_entry(entries, "centers", 2, "f", where)  # (K, D)
             normality = array_entry(entries, "normality", 1, "f", where)  # (N,)
             inertia = array_entry(entries, "inertia", 0, "f", where)

@@ -1,11 +1,10 @@
 """A fitted estimator as one .npz file. No entry is a pickle, and none is read as one.
 
-Entries: `format` (a name, a version, the class), `values` (a JSON text: parameters, architecture
-and the fitted attributes that are numbers or lists), the arrays among the fitted attributes, and
-`params/NAME` and `state/NAME` of the network.
+Entries, beside those of every file (npz.py; the detail of the kind is the class): `values` (a JSON
+text: parameters, architecture and the fitted attributes that are numbers or lists), the arrays
+among the fitted attributes, and `params/NAME` and `state/NAME` of the network.
 """
 
-import json
 import math
 from pathlib import Path
 from types import NoneType
@@ -14,18 +13,17 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from l2ae_core.array_readers import array_entry, float_group, json_entry, read_npz
+from l2ae_core.array_readers import array_entry, float_group, json_entry
 from l2ae_core.estimators.parameters import check_parameters
-from l2ae_core.files import atomic_file, check_out
+from l2ae_core.files import check_out
 from l2ae_core.layers.base import Params
 from l2ae_core.networks.architectures import Architecture, build, require_weights
+from l2ae_core.npz import Kind
 from l2ae_core.readers import entry, one_line
 from l2ae_core.training.history import copy_into, parse_records
 
 E = TypeVar("E")
 
-FORMAT = "l2ae-estimator"
-VERSION = 1
 ARRAYS = ("embedding_", "labels_", "cluster_centers_")
 OPTIONAL_ARRAYS = ("mean_", "scale_")  # or None
 VALUES: dict[str, tuple[type, ...]] = {
@@ -51,41 +49,26 @@ def save(path: Path, estimator: BaseEstimator) -> None:
         parameters["random_state"] = estimator.seed_
     values = {name: fitted[name] for name in (*VALUES, *OPTIONAL_VALUES) if name in fitted}
     values |= {"parameters": parameters, "architecture": estimator.architecture_.to_dict()}
-    entries: Params = {
-        "format": np.array([FORMAT, str(VERSION), type(estimator).__name__]),
-        "values": np.array(json.dumps(values, default=_plain)),
-    }
-    arrays = {name: fitted[name] for name in (*ARRAYS, *OPTIONAL_ARRAYS)}
-    entries |= {name: a for name, a in arrays.items() if a is not None}
+    found = {name: fitted[name] for name in (*ARRAYS, *OPTIONAL_ARRAYS)}
     network = estimator.autoencoder_
-    for group, members in {"params": network.params, "state": network.state}.items():
-        entries |= {f"{group}/{name}": np.asarray(a, order="C") for name, a in members.items()}
-    with atomic_file(path) as file:
-        np.savez(file, allow_pickle=False, **entries)
+    arrays = {name: a for name, a in found.items() if a is not None}
+    arrays |= {"params": network.params, "state": network.state}
+    _kind(type(estimator)).write(path, arrays, {"values": values})
 
 
 def load(path: Path, cls: type[E]) -> E:
     """Read an estimator of class `cls`; ValueError, naming the file, when it cannot be one."""
     if not path.exists():
         raise FileNotFoundError(f"load: there is no file {path}")
-    entries = read_npz(path)
-    _check_format(path, entries, cls.__name__)
+    entries = _kind(cls).read(path)
     try:
         return _assemble(entries, cls, str(path))
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"load: {path} lacks or garbles an entry: {one_line(error)}") from error
 
 
-def _check_format(path: Path, entries: Params, name: str) -> None:
-    mark = entries.get("format")
-    if mark is None or mark.shape != (3,) or str(mark[0]) != FORMAT or not mark[1].isdecimal():
-        raise ValueError(f"load: {path} is an .npz file, but not an estimator of this library")
-    if int(mark[1]) > VERSION:
-        raise ValueError(
-            f"load: {path} has format {mark[1]}, newer than {VERSION}, the newest known here"
-        )
-    if str(mark[2]) != name:
-        raise ValueError(f"load: {path} holds an {mark[2]} but expected an {name}")
+def _kind(cls: type) -> Kind:
+    return Kind("l2ae-estimator", "an estimator", detail=cls.__name__, optional=("entries",))
 
 
 def _assemble(entries: Params, cls: type[E], where: str) -> E:
@@ -148,13 +131,6 @@ def _fitted_values(values: dict[str, Any], where: str) -> dict[str, Any]:
     if "feature_names_in_" in fitted:
         fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
     return fitted
-
-
-def _plain(value: Any) -> Any:
-    """Arrays and NumPy scalars for JSON."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"save: {value!r} cannot be written as JSON")
 
 
 def _tuple(value: Any) -> Any:

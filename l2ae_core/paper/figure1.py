@@ -16,7 +16,6 @@ codes themselves:
                  other class, mean over images: how compact and apart the classes are
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,12 +24,12 @@ import numpy as np
 from tqdm import tqdm
 
 from l2ae_core import data as data_sets
-from l2ae_core.array_readers import array_entry, json_entry, read_npz
+from l2ae_core.array_readers import array_entry, json_entry
 from l2ae_core.data import Dataset
-from l2ae_core.files import atomic_file
 from l2ae_core.layers import L2Normalize
 from l2ae_core.locks import locked
 from l2ae_core.networks import AutoEncoder
+from l2ae_core.npz import Kind
 from l2ae_core.paper import tsne
 from l2ae_core.paper.index import NAMES
 from l2ae_core.paper.run import ResultsDir, Run
@@ -38,7 +37,7 @@ from l2ae_core.readers import entry
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
-FORMAT, VERSION = "l2ae-figure1", 1
+KIND = Kind("l2ae-figure1", "a file of maps", optional=("entries",))
 PANELS = {
     "a": "no constraint: z",
     "b": "no constraint, z/|z| after training",
@@ -78,23 +77,14 @@ class Figure1:
 
     def write(self, path: Path) -> None:
         """Write the file, atomically."""
-        texts = {
-            "format": [FORMAT, str(VERSION)],
-            "settings": json.dumps(self.settings),
-            "measures": json.dumps(self.measures),
-        }
-        with atomic_file(path) as file:
-            np.savez_compressed(file, allow_pickle=False, labels=self.labels,
-                                **{k: np.array(v) for k, v in texts.items()},
-                                **{f"map_{k}": v for k, v in self.maps.items()})  # fmt: skip
+        maps = {f"map_{name}": positions for name, positions in self.maps.items()}
+        texts = {"settings": self.settings, "measures": self.measures}
+        KIND.write(path, {"labels": self.labels, **maps}, texts, compress=True)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a file that `write` wrote; ValueError, naming it, when it is another."""
-        entries, where = read_npz(path), str(path)
-        mark = array_entry(entries, "format", 1, "U", where).tolist()
-        if mark != [FORMAT, str(VERSION)]:
-            raise ValueError(f"{where}: of format {mark} but expected {[FORMAT, str(VERSION)]}")
+        entries, where = KIND.read(path), str(path)
         names = [name for name in PANELS if f"map_{name}" in entries]
         maps = {name: array_entry(entries, f"map_{name}", 2, "f", where) for name in names}
         labels = array_entry(entries, "labels", 1, "iu", where)

@@ -1,15 +1,11 @@
 """Checkpoints: everything a training needs to go on with the very same bits, in one .npz file.
 
-Entries of the file: `format` (a name and a version), `epoch`, the arrays `params/NAME`,
-`state/NAME` (BatchNorm's running statistics), `optimizer/NAME`, `best_params/NAME`,
-`best_state/NAME`, `hooks/NAME` (the memory of training/hooks.py), the scalars `best_epoch` and
-`best_loss`, and four JSON texts: `rng` (the state of the shuffle's generator), `history` (a list of
-records), `settings`, and `entries`, the sorted names of all other entries: damage to the directory
-of a zip file can hide some of them without a wrong checksum. No entry is a pickle, and none is read
-as one.
+Entries, beside those of every file (npz.py): `epoch`, the arrays `params/NAME`, `state/NAME`
+(BatchNorm's running statistics), `optimizer/NAME`, `best_params/NAME`, `best_state/NAME`,
+`hooks/NAME` (the memory of training/hooks.py), the scalars `best_epoch` and `best_loss`, and the
+JSON texts `rng` (the state of the shuffle's generator), `history` (a list of records), `settings`.
 """
 
-import json
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -17,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.array_readers import array_entry, array_group, float_group, json_entry, read_npz
-from l2ae_core.files import atomic_file
+from l2ae_core.array_readers import array_entry, array_group, float_group, json_entry
 from l2ae_core.layers.base import HasArrays, Params
+from l2ae_core.npz import Kind
 from l2ae_core.readers import entry
 from l2ae_core.training.history import (
     Best,
@@ -31,8 +27,7 @@ from l2ae_core.training.history import (
 )
 from l2ae_kernels.arrays import Array
 
-FORMAT = "l2ae-checkpoint"
-VERSION = 1
+KIND = Kind("l2ae-checkpoint", "a checkpoint")
 
 
 class CheckpointError(ValueError):
@@ -73,29 +68,23 @@ class Checkpoint:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` to `path`, atomically: a crash on the way leaves the old file readable."""
     best = checkpoint.history.best
-    groups = {
+    arrays: dict[str, Array | Params] = {
         "params": checkpoint.params,
         "state": checkpoint.state,
         "optimizer": checkpoint.optimizer,
         "best_params": best.params,
         "best_state": best.state,
         "hooks": checkpoint.hooks,
-    }
-    entries: Params = {
-        "format": np.array([FORMAT, str(VERSION)]),
         "epoch": np.array(checkpoint.epoch),
         "best_epoch": np.array(best.epoch),
         "best_loss": np.array(best.loss),
-        "rng": _json_array(checkpoint.rng),
-        "history": _json_array(checkpoint.history.to_dicts()),
-        "settings": _json_array(checkpoint.settings),
     }
-    for group, arrays in groups.items():
-        for name, a in arrays.items():
-            entries[f"{group}/{name}"] = np.asarray(a, order="C")
-    entries["entries"] = _json_array(sorted(entries))
-    with atomic_file(path) as file:
-        np.savez(file, allow_pickle=False, **entries)
+    texts = {
+        "rng": checkpoint.rng,
+        "history": checkpoint.history.to_dicts(),
+        "settings": checkpoint.settings,
+    }
+    KIND.write(path, arrays, texts)
 
 
 def load(path: Path, model: HasArrays | None = None) -> Checkpoint:
@@ -107,12 +96,7 @@ def load(path: Path, model: HasArrays | None = None) -> Checkpoint:
     if not path.exists():
         raise CheckpointError(f"{path}: there is no checkpoint")
     try:
-        entries = read_npz(path)
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
-    _check_format(path, entries)
-    try:
-        checkpoint = _assemble(entries, str(path))
+        checkpoint = _assemble(KIND.read(path), str(path))
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     if model is not None:
@@ -120,22 +104,7 @@ def load(path: Path, model: HasArrays | None = None) -> Checkpoint:
     return checkpoint
 
 
-def _check_format(path: Path, entries: Params) -> None:
-    mark = entries.get("format")
-    known = mark is not None and mark.shape == (2,) and str(mark[0]) == FORMAT
-    if mark is None or not known or not str(mark[1]).isdecimal():
-        raise CheckpointError(f"{path}: an .npz file, but not a checkpoint of this library")
-    if int(mark[1]) > VERSION:
-        raise CheckpointError(
-            f"{path}: written in format {mark[1]}, newer than {VERSION}, the newest known here"
-        )
-
-
 def _assemble(entries: Params, where: str) -> Checkpoint:
-    names = json_entry(entries, "entries", where)
-    missing = set(map(str, names)) - entries.keys() if isinstance(names, list) else {"entries"}
-    if missing:
-        raise ValueError(f"{where}: the checkpoint lacks {', '.join(map(repr, sorted(missing)))}")
     records = parse_records(json_entry(entries, "history", where), where)
     epoch, best_epoch = (
         int(array_entry(entries, name, 0, "iu", where)) for name in ("epoch", "best_epoch")
@@ -182,8 +151,3 @@ def check_model(path: Path, checkpoint: Checkpoint, model: HasArrays) -> None:
         check_memory(checkpoint.optimizer, model.params)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def _json_array(value: Any) -> Array:
-    """A JSON text as an array of characters; arrays inside (MT19937's key) become lists."""
-    return np.array(json.dumps(value, default=lambda a: a.tolist()))

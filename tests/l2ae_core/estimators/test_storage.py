@@ -66,7 +66,7 @@ def test_loaded_image_model_knows_its_images(tmp_path: Path) -> None:
 def test_foreign_damaged_and_newer_files_are_refused_by_name(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
     AutoEncoderClusterer(2, random_state=0, **TINY).fit(table()).save(good)
-    with pytest.raises(ValueError, match=r"good.npz holds an AutoEncoderClusterer but expected"):
+    with pytest.raises(ValueError, match=r"good.npz: holds 'AutoEncoderClusterer' but expected"):
         AutoEncoderDetector.load(good)
     with pytest.raises(FileNotFoundError, match=r"absent.npz"):
         AutoEncoderClusterer.load(tmp_path / "absent.npz")
