@@ -85,7 +85,7 @@ def compare(
     comparison: Comparison,
     repeats: int,
     *,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> Measurement:
     """Time the contenders of a comparison; the arguments are those of `measure`."""
@@ -98,11 +98,12 @@ def measure(
     repeats: int,
     threads: int | str,
     *,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
     """Return the seconds of each contender, one number a repeat; `done` is called after each."""
     pause = PAUSE if isinstance(threads, int) and threads > 1 else 0.0
+    seconds = SECONDS if seconds is None else seconds
     calls = {name: _calls(contender, seconds) for name, contender in contenders.items()}
     order = list(contenders)
     times: dict[str, list[float]] = {name: [] for name in order}

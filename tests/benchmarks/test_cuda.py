@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from l2ae_bench import command, peers
+from l2ae_bench import command, comparison, peers
 from l2ae_bench.command import main
 from l2ae_bench.comparison import Disagreement, Measurement
 from l2ae_bench.cuda import kmeans, kmeans_peers, network, network_peers, run
@@ -90,7 +90,7 @@ def test_runs_that_differ_are_told(device):
 
 @pytest.mark.parametrize("workload", PIECES)
 def test_a_piece_of_the_network(workload, device, alone):
-    row = network.rows(workload, PIECES[workload], device, 1, 0.0)
+    row = network.row(workload, PIECES[workload], device, 1, 0.0)
     assert row.workload == f"{workload}-cuda"
     assert row.threads == device.properties.name
     assert row.peers == {}
@@ -102,7 +102,7 @@ def test_a_piece_of_the_network(workload, device, alone):
 def test_the_peers_of_a_piece_agree(workload, module, device, monkeypatch):
     pytest.importorskip(module)
     monkeypatch.setattr(peers, "installed", lambda name: name == module)
-    row = network.rows(workload, PIECES[workload], device, 1, 0.0)
+    row = network.row(workload, PIECES[workload], device, 1, 0.0)
     assert set(row.peers) == (set() if (workload, module) == ("adam", "jax") else {module})
     assert 0 < row.agreement < network.ROUNDING
 
@@ -116,7 +116,7 @@ def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):
 
     monkeypatch.setattr(products, "dense_adjoint_W", wrong)
     with pytest.raises(Disagreement, match=r"dense-7x5, ours: dW differ by 1\.0e-03"):
-        network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
+        network.row("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
 
 
 def test_a_wrong_peer_is_not_timed(device, monkeypatch):
@@ -124,7 +124,7 @@ def test_a_wrong_peer_is_not_timed(device, monkeypatch):
     monkeypatch.setattr(peers, "installed", lambda name: name == "torch")
     monkeypatch.setitem(network_peers.FORWARD, "dense", lambda x, W, b: 1.01 * (x @ W + b))
     with pytest.raises(Disagreement, match="dense-7x5, torch: y differ"):
-        network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
+        network.row("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
 
 
 def test_the_workloads_are_those_of_the_targets():
@@ -159,7 +159,7 @@ def test_verdicts():
 
 def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "choose_device", lambda name: (device, ""))
-    monkeypatch.setattr(command, "SECONDS", 0.0)
+    monkeypatch.setattr(comparison, "SECONDS", 0.0)
     monkeypatch.setattr(kmeans, "WORKLOADS", {"kmeans-few": FEW})
     monkeypatch.setattr(network, "pieces", lambda: PIECES)
     path = tmp_path / "rows.json"
@@ -177,7 +177,7 @@ def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, caps
 def test_samples_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):
     huge = replace(FEW, n=10**12)
     monkeypatch.setattr(kmeans, "WORKLOADS", {"kmeans-huge": huge, "kmeans-few": FEW})
-    rows = list(run.rows("kmeans", device, progress=False, seconds=0.0))
+    rows = list(run.rows("kmeans", device, progress=False))
     assert {row.workload.split("-cuda")[0] for row in rows} == {"kmeans-few"}
     assert "kmeans-huge is left out" in capsys.readouterr().err
 
@@ -193,12 +193,3 @@ def test_without_a_device_there_is_one_line(monkeypatch, capsys):
     shown = capsys.readouterr()
     assert "no CUDA device: the driver is too old" in shown.err
     assert (len(shown.err.splitlines()), shown.out) == (1, "")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["step"], "PART: step is not for a GPU"), (["--tables"], "--tables: is for the CPU")],
-)
-def test_what_is_not_for_a_gpu(arguments, message, capsys):
-    assert main([*arguments, "--device", "cuda"]) == 2
-    assert message in capsys.readouterr().err

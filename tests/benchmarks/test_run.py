@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import results_page
-from l2ae_bench import command, kmeans, operations, peak, peers, results, steps
+from l2ae_bench import command, comparison, cpu, kmeans, operations, peak, peers, results, steps
 from l2ae_bench.command import main
 from l2ae_bench.comparison import OURS, Comparison
 from l2ae_bench.kmeans import SampleSet
@@ -19,14 +19,14 @@ from l2ae_kernels.cpu.threads import MOST, get_threads
 @pytest.fixture(autouse=True)
 def instant(monkeypatch):
     """Repeats of no length, and workloads that take no time to prepare."""
-    monkeypatch.setattr(command, "SECONDS", 0.0)
-    monkeypatch.setattr(command, "OPERATION_SECONDS", 0.0)
+    monkeypatch.setattr(comparison, "SECONDS", 0.0)
+    monkeypatch.setattr(cpu, "OPERATION_SECONDS", 0.0)
     seen = []
 
-    def comparison(workload):
+    def prepared(workload):
         return Comparison({OURS: lambda: seen.append(get_threads()), "torch": lambda: None}, 1e-6)
 
-    monkeypatch.setattr(steps, "comparison", comparison)
+    monkeypatch.setattr(steps, "comparison", prepared)
     monkeypatch.setattr(
         kmeans, "WORKLOADS", {"kmeans-small": SampleSet(500, 4, 3, groups=3, noise=0.6)}
     )
@@ -76,21 +76,21 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
         (["--json", "/dev/null/x.json"], "argument --json: /dev/null/x.json"),
         (["--vectors", "mmx"], "argument --vectors: invalid choice: 'mmx'"),
         (["--tables", "--quick"], "argument --tables: is not for --quick"),
+        (["step", "--device", "cuda"], "argument PART: step is not for a GPU"),
+        (["--tables", "--device", "cuda"], "argument --tables: is for the CPU"),
     ],
 )
 def test_a_wrong_command_line_names_the_argument(arguments, message, capsys):
-    try:
-        status = main([*arguments])
-    except SystemExit as stop:
-        status = stop.code
-    assert status == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
     assert message in capsys.readouterr().err
 
 
 def test_tables_are_not_made_where_a_peer_is_slowed_down(monkeypatch, capsys):
     """OPENBLAS_CORETYPE=Haswell halves the speed of NumPy's products on AVX-512."""
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert main(["kmeans", "--tables"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["kmeans", "--tables"])
     assert "--tables: unset OPENBLAS_CORETYPE=Haswell" in capsys.readouterr().err
 
 
@@ -108,7 +108,6 @@ def test_tables_are_written(monkeypatch, tmp_path):
     assert f"| training step, dense, 28×28 | 1 | {milliseconds(row.ours_ms)} ms |" in page
 
 
-@pytest.mark.slow  # seconds until the command times something
 def test_ctrl_c_shows_what_there_is_and_writes_nothing(monkeypatch, tmp_path, capsys):
     right = steps.comparison
 
@@ -119,7 +118,7 @@ def test_ctrl_c_shows_what_there_is_and_writes_nothing(monkeypatch, tmp_path, ca
 
     monkeypatch.setattr(steps, "comparison", interrupted)
     path = tmp_path / "rows.json"
-    assert main(["step", "--quiet", "--json", str(path)]) == 130
+    assert main(["step", "--quick", "--threads", "1", "--quiet", "--json", str(path)]) == 130
     assert not path.exists()
     shown = capsys.readouterr()
     assert "interrupted" in shown.err

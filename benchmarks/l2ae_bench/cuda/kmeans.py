@@ -69,7 +69,7 @@ def rows(
     workload: str,
     device: Device,
     repeats: int,
-    seconds: float,
+    seconds: float | None = None,
     samples: SampleSet | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> list[Measurement]:

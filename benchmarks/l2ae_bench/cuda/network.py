@@ -52,12 +52,12 @@ def pieces(batch: int = BATCH, parameters: int = CAE_PARAMETERS) -> dict[str, Pi
     return found
 
 
-def rows(
+def row(
     workload: str,
     piece: Piece,
     device: Device,
     repeats: int,
-    seconds: float,
+    seconds: float | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> Measurement:
     """Return the row of a piece, after all contenders were found to compute what NumPy does."""

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
 from l2ae_bench import peers
-from l2ae_bench.comparison import SECONDS, Measurement
+from l2ae_bench.comparison import Measurement
 from l2ae_bench.cuda import kmeans, network
 from l2ae_bench.cuda.kmeans_peers import PACKAGES
 from l2ae_bench.kmeans import SampleSet
@@ -31,28 +31,19 @@ def fits(samples: SampleSet) -> bool:
 
 
 def rows(
-    part: str,
-    device: Device,
-    *,
-    quick: bool = False,
-    progress: bool = True,
-    seconds: float = SECONDS,
+    part: str, device: Device, *, quick: bool = False, progress: bool = True
 ) -> Iterator[Measurement]:
-    """Yield the rows of one part; --quick leaves the largest samples out."""
+    """Yield the measurements of one part; --quick leaves the largest samples out."""
     repeats = QUICK if quick else REPEATS
-    workloads: Sequence[str] = list(kmeans.WORKLOADS)[: 1 if quick else None]
     pieces = network.pieces() if part == "operations" else {}
-    workloads = list(pieces) if part == "operations" else workloads
+    workloads = list(pieces) or list(kmeans.WORKLOADS)[: 1 if quick else None]
     with tqdm(total=len(workloads) * repeats, desc=f"bench {part}", disable=not progress,
               leave=False) as bar:  # fmt: skip
-        for workload in workloads:
-            bar.set_postfix_str(workload)
-            if part == "kmeans" and not fits(kmeans.WORKLOADS[workload]):
-                tqdm.write(
-                    f"{workload} is left out: the host has too little memory", file=sys.stderr
-                )
-                continue
-            if part == "operations":
-                yield network.rows(workload, pieces[workload], device, repeats, seconds, bar.update)
+        for name in workloads:
+            bar.set_postfix_str(name)
+            if name in pieces:
+                yield network.row(name, pieces[name], device, repeats, done=bar.update)
+            elif fits(kmeans.WORKLOADS[name]):
+                yield from kmeans.rows(name, device, repeats, done=bar.update)
             else:
-                yield from kmeans.rows(workload, device, repeats, seconds, done=bar.update)
+                tqdm.write(f"{name} is left out: the host has too little memory", file=sys.stderr)
