@@ -1,4 +1,4 @@
-"""The array type and the one place that asks on which device an array lives."""
+"""The array type and the one function that asks on which device an array lives."""
 
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-Place: TypeAlias = Literal["cpu", "cuda", "streamed"]
+DeviceName: TypeAlias = Literal["cpu", "cuda", "streamed"]
 
 
 def array_module(x: Array) -> ModuleType:
@@ -23,21 +23,21 @@ def array_module(x: Array) -> ModuleType:
     return module
 
 
-def get_place(x: Array) -> Place:
+def device_name(x: Array) -> DeviceName:
     """Return where x is worked on: "cuda" for an array of a GPU, or of an emulated one; "streamed"
     for an array of the host that goes through a device in pieces; else "cpu".
     """
     if type(x) is np.ndarray:
         return "cpu"
-    place: Place = getattr(x, "place", "cpu") if isinstance(x, np.ndarray) else "cuda"
-    return place
+    name: DeviceName = getattr(x, "device_name", "cpu") if isinstance(x, np.ndarray) else "cuda"
+    return name
 
 
-def moved_to(x: Array, a: Array) -> Array:
+def to_device_of(x: Array, a: Array) -> Array:
     """Return a in the memory that holds x: a itself where it is there, else a copy."""
-    if get_place(x) != "cuda":
+    if device_name(x) != "cuda":
         return to_host(a)
-    if get_place(a) == "cuda":
+    if device_name(a) == "cuda":
         return a
     if isinstance(x, np.ndarray):
         return x.owner.to_device(a)  # type: ignore[attr-defined, no-any-return]
@@ -47,7 +47,7 @@ def moved_to(x: Array, a: Array) -> Array:
 
 def to_host(a: Array) -> Array:
     """Return a in the memory of the host: a itself, or a view, where it is there, else a copy."""
-    place = get_place(a)
-    if place == "cuda":
+    name = device_name(a)
+    if name == "cuda":
         return a.get()  # type: ignore[attr-defined, no-any-return]
-    return a.view(np.ndarray) if place == "streamed" else a
+    return a.view(np.ndarray) if name == "streamed" else a

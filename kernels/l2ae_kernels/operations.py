@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, Place, get_place
+from l2ae_kernels.arrays import Array, DeviceName, device_name
 from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.stages import Stage
 
@@ -50,7 +50,7 @@ class Implementation:
     dtypes: DTypes = REAL
     options: Mapping[str, Any] = field(default_factory=dict)  # that its function is called with
     emitted: bool = False  # then it is left out where there are no vectors to emit for
-    on: Place | None = "cpu"  # where its arrays live; None: anywhere
+    on: DeviceName | None = "cpu"  # where its arrays live; None: anywhere
     reduced_precision: bool = False  # products with fewer bits than x: taken only if named
     named_only: bool = False  # its sums have another order than those that results are kept of
     limit: Limit | None = None  # which shapes it takes; None: all
@@ -65,7 +65,7 @@ class Implementation:
         """Whether it can run on x, where x is; `geometry`: see Shapes, else None."""
         return (
             x.dtype in self.dtypes
-            and self.on in (None, get_place(x))
+            and self.on in (None, device_name(x))
             and not (self.emitted and _vectors() is None)
             and (self.limit is None or self.limit.holds(x, geometry))
         )
@@ -265,7 +265,7 @@ def pick(
         if (impl == name or (impl is None and not named_only)) and rung.takes(x, geometry):
             return rung.function
     vectors = getattr(_vectors(), "name", "none")
-    found = f"dtype {x.dtype} on {get_place(x)} and vectors {vectors!r}"
+    found = f"dtype {x.dtype} on {device_name(x)} and vectors {vectors!r}"
     limit = rungs[impl].limit if impl else None
     if limit is not None:
         found += f" with {geometry}: it takes {limit.words}"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, array_module, moved_to, to_host
+from l2ae_kernels.arrays import Array, array_module, to_device_of, to_host
 from l2ae_kernels.ops.checks import count, number, readable, require_array
 
 ROWS = 4096  # that are compared with each other at a time, or tell where the samples lie
@@ -155,5 +155,5 @@ def origin_of(x: Array) -> Array | None:
 
 def recenter(x: Array, origin: Array) -> Array:
     """Return x − origin (N, D), a copy in the dtype and the memory of x."""
-    recentered: Array = x - moved_to(x, origin)
+    recentered: Array = x - to_device_of(x, origin)
     return recentered

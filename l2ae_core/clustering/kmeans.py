@@ -31,7 +31,7 @@ from l2ae_core.clustering.inputs import (
     warn_if_empty,
 )
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array, array_module, moved_to, to_host
+from l2ae_kernels.arrays import Array, array_module, to_device_of, to_host
 from l2ae_kernels.reference.restarts import Restarts
 
 MEMORY = 1 << 26  # bytes that runs side by side may always take
@@ -55,7 +55,7 @@ class Clustering:
         x is brought to the dtype and the device of the centers, and to unit length when spherical.
         ValueError when x holds NaN or its features do not fit.
         """
-        samples = moved_to(self.centers, as_samples("predict", x))
+        samples = to_device_of(self.centers, as_samples("predict", x))
         require_finite("predict", samples)
         samples = samples.astype(self.centers.dtype, copy=False)
         if self.spherical:
@@ -189,7 +189,7 @@ def lloyd(
         active = ongoing
     for r, history in enumerate(histories):
         found = restarts.labels[r].copy(), restarts.centers[r].copy()
-        labels, centers = (moved_to(restarts.x, a) for a in found)
+        labels, centers = (to_device_of(restarts.x, a) for a in found)
         yield Clustering(labels, centers, history[-1], len(history) - 1, [history], spherical)
 
 

@@ -8,7 +8,7 @@ from l2ae_core.cli import main
 from l2ae_core.commands import cluster, score
 from l2ae_core.devices import DeviceNetwork, choose_device
 from l2ae_core.networks import Architecture, build
-from l2ae_kernels.arrays import get_place
+from l2ae_kernels.arrays import device_name
 from l2ae_kernels.cuda.device import NoDevice, emulate
 
 REASON = "CuPy cannot be imported (for this test)"
@@ -56,11 +56,11 @@ def test_codes_and_images_are_those_of_the_cpu(model, norm, emulated):
     host = build(architecture, rng)
     images = rng.random((5, 8, 8, 1), np.float32)
     moved = DeviceNetwork.move(host, emulated)
-    assert {get_place(p) for p in moved.model.params.values()} == {"cuda"}
-    assert {get_place(p) for p in host.params.values()} == {"cpu"}
+    assert {device_name(p) for p in moved.model.params.values()} == {"cuda"}
+    assert {device_name(p) for p in host.params.values()} == {"cpu"}
     for name, x in {"encode": images, "decode": host.encode(images)}.items():
         found, expected = (getattr(each, name)(x) for each in (moved, host))
-        assert get_place(found) == "cpu"
+        assert device_name(found) == "cpu"
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
         assert getattr(moved, name)(x[:0]).shape == expected[:0].shape
 

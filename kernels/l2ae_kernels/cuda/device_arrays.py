@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, Place
+from l2ae_kernels.arrays import Array, DeviceName
 
 
 def wrap(device: Any, x: Array) -> Array:
@@ -25,7 +25,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
     `get` copies it to the host, and it does not mix with arrays of the host.
     """
 
-    place: Place = "cuda"
+    device_name: DeviceName = "cuda"
     owner: Any  # its Device
 
     def __array_finalize__(self, source: Any) -> None:
@@ -62,7 +62,7 @@ class StreamedArray(np.ndarray[Any, Any]):
     `device.stream(x)` makes one, with no copy. k-means takes it as any array; see kmeans/stream.py.
     """
 
-    place: Place = "streamed"
+    device_name: DeviceName = "streamed"
     owner: Any  # its Device
 
     def __array_finalize__(self, source: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, array_module, get_place
+from l2ae_kernels.arrays import Array, array_module, device_name
 from l2ae_kernels.geometry import require_shape
 
 AXES: dict[str, dict[str, str]] = {
@@ -52,11 +52,11 @@ def inputs(operation: str, *arrays: Any) -> list[Any]:
 
     Arrays of the host come back C-contiguous, aligned and read-only, as plain arrays: copies
     where they are not so. Raises ValueError for what is no array, for axes that do not fit, and
-    for more than one dtype or place.
+    for more than one dtype or device.
     """
     sizes: dict[str, Any] = {"1": 1}
     ready: list[Any] = []
-    dtype, place = None, None
+    dtype, device = None, None
     for (name, optional, axes), a in zip(_ROWS[operation], arrays, strict=True):
         if a is None and optional:
             ready.append(None)
@@ -66,22 +66,22 @@ def inputs(operation: str, *arrays: Any) -> list[Any]:
             expected = _expected(axes, sizes) + " without an empty axis" * (0 in a.shape)
             raise ValueError(f"{operation}: {name} has shape {a.shape}, expected {expected}")
         if dtype is None:
-            dtype, place = a.dtype, get_place(a)
-        elif a.dtype != dtype or get_place(a) != place:
+            dtype, device = a.dtype, device_name(a)
+        elif a.dtype != dtype or device_name(a) != device:
             raise _mixed(operation, arrays)
         ready.append(readable(a))
     return ready
 
 
 def _mixed(operation: str, arrays: tuple[Any, ...]) -> ValueError:
-    """The error for arrays that differ in dtype or place."""
+    """The error for arrays that differ in dtype or device."""
     pairs = zip(_ROWS[operation], arrays, strict=True)
     there = {name: a for (name, _, _), a in pairs if a is not None}
     dtypes = {name: str(a.dtype) for name, a in there.items() if hasattr(a, "dtype")}
     if len(set(dtypes.values())) > 1:
         return ValueError(f"{operation}: arguments must have one dtype, they have {dtypes}")
-    places = {name: get_place(a) for name, a in there.items()}
-    return ValueError(f"{operation}: arguments must be in one memory, they are on {places}")
+    devices = {name: device_name(a) for name, a in there.items()}
+    return ValueError(f"{operation}: arguments must be in one memory, they are on {devices}")
 
 
 def require_array(operation: str, name: str, a: Any) -> None:
@@ -125,7 +125,7 @@ def _expected(axes: list[str], sizes: dict[str, Any]) -> str:
 def readable(a: Array) -> Array:
     """Return a as kernels read it; one kind of array for all, so that Numba compiles once."""
     flags = a.flags
-    if type(a) is not np.ndarray and get_place(a) != "cpu":
+    if type(a) is not np.ndarray and device_name(a) != "cpu":
         return a if flags.c_contiguous else a.copy(order="C")
     a = a.view(np.ndarray) if flags.c_contiguous and flags.aligned else np.array(a, order="C")
     a.setflags(write=False)
@@ -133,7 +133,7 @@ def readable(a: Array) -> Array:
 
 
 def output(operation: str, out: Array | None, shape: tuple[int, ...], *read: Array | None) -> Array:
-    """Return `out`, checked, as a plain array, or a new one with dtype and place of read[0].
+    """Return `out`, checked, as a plain array, or a new one with dtype and device of read[0].
 
     `read` are the inputs, which `out` may not overlap. Raises ValueError.
     """
@@ -150,23 +150,23 @@ def output(operation: str, out: Array | None, shape: tuple[int, ...], *read: Arr
 
 
 def writable(operation: str, name: str, a: Any, shape: tuple[int, ...], like: Array) -> Array:
-    """Return a as a plain array that a kernel can write to: of the dtype and place of `like`.
+    """Return a as a plain array that a kernel can write to: of the dtype and device of `like`.
 
     Raises ValueError where a is not so, or not C-contiguous, aligned and writable.
     """
     require_array(operation, name, a)
     require_shape(operation, name, a.shape, shape)
-    flags, place = a.flags, get_place(a)
+    flags, device = a.flags, device_name(a)
     if a.dtype != like.dtype or not flags.c_contiguous:
         raise ValueError(
             f"{operation}: {name} must be C-contiguous {like.dtype}, it is {a.dtype} with strides "
             f"{a.strides}"
         )
-    if place != get_place(like):
-        raise ValueError(f"{operation}: {name} is on {place}, the rest on {get_place(like)}")
+    if device != device_name(like):
+        raise ValueError(f"{operation}: {name} is on {device}, the rest on {device_name(like)}")
     if isinstance(a, np.ndarray) and not flags.behaved:
         raise ValueError(f"{operation}: {name} must be writable and aligned")
-    writable: Array = a.view(np.ndarray) if place == "cpu" else a
+    writable: Array = a.view(np.ndarray) if device == "cpu" else a
     return writable
 
 

@@ -1,6 +1,6 @@
 """The heavy parts of k-means."""
 
-from l2ae_kernels.arrays import Array, get_place
+from l2ae_kernels.arrays import Array, device_name
 from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import count, inputs, readable, require_array
@@ -27,8 +27,8 @@ def update(x: Array, labels: Array, k: int, *, impl: str | None = None) -> tuple
     (x,) = inputs("update", x)
     require_array("update", "labels", labels)
     require_shape("update", "labels", labels.shape, x.shape[:1])
-    if labels.dtype.kind not in "iu" or get_place(labels) != get_place(x):
-        found = f"{labels.dtype} on {get_place(labels)}"
+    if labels.dtype.kind not in "iu" or device_name(labels) != device_name(x):
+        found = f"{labels.dtype} on {device_name(labels)}"
         raise ValueError(f"update: labels are {found} but expected integers where x is")
     native = readable(labels.astype(labels.dtype.newbyteorder("="), copy=False))
     sums, counts = pick("update", x, impl)(x, native, count("update", "k", k))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, moved_to
+from l2ae_kernels.arrays import Array, to_device_of
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.kmeans import fixed_point, init, resident, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
@@ -50,7 +50,7 @@ class Restarts(reference.Restarts):
     @staticmethod
     def nearest_centers(x: Array, centers: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, on the device; centers may be the host's."""
-        return assign_best(x, moved_to(x, centers))
+        return assign_best(x, to_device_of(x, centers))
 
     def assign(self, active: list[int]) -> None:
         """Assign every sample to its nearest center, in the active runs; ties take the first."""
@@ -95,7 +95,7 @@ class Restarts(reference.Restarts):
     def min_sq_distances(self, candidates: Array, nearest: Array, keep: bool) -> Array:
         """See the reference; nearest (R, n) and the potentials are the device's."""
         self._require_candidates(candidates, nearest)
-        return init.min_sq_distances(self.x, moved_to(self.x, candidates), nearest, keep)
+        return init.min_sq_distances(self.x, to_device_of(self.x, candidates), nearest, keep)
 
 
 class Resident(Restarts):
@@ -198,8 +198,8 @@ class DeviceRuns:
         self, x: Array, first: int, r: int, labels: Array, distances: Array
     ) -> None:
         """Queue labels and distances of samples x in run r that were found elsewhere."""
-        found = moved_to(x, labels.astype(np.int32, copy=False))
-        near = moved_to(x, distances.astype(x.dtype, copy=False))
+        found = to_device_of(x, labels.astype(np.int32, copy=False))
+        near = to_device_of(x, distances.astype(x.dtype, copy=False))
         before, pitch = self.labels_from(first)
         k, scales = self.counts.shape[1], (self.host.scale, self.inertia_scale)
         apply_assignment(
