@@ -1,5 +1,6 @@
 """Files with a kind: what comes back, what files of before lack, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,9 @@ def test_what_was_written_comes_back(tmp_path: Path, compress: bool) -> None:
 @pytest.mark.parametrize(
     ("reader", "message"),
     [
-        (
-            Kind("l2ae-things", "a file of things", version=1, detail="red"),
-            "format 2, newer than 1",
-        ),
-        (Kind("l2ae-things", "a file of things", version=2, detail="blue"), "holds an red but exp"),
-        (Kind("l2ae-things", "a file of things", version=2), "but not a file of things"),
+        (replace(KIND, version=1), "written in format 2, newer than 1"),
+        (replace(KIND, detail="blue"), "holds 'red' but expected 'blue'"),
+        (replace(KIND, detail=""), "but not a file of things"),
         (PLAIN, "but not a plain file of this library"),
     ],
 )
