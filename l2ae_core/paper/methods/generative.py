@@ -25,7 +25,7 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT
 from l2ae_core.networks import Architecture, AutoEncoder, build
-from l2ae_core.paper.methods.network import details, extremes, inertias
+from l2ae_core.paper.methods.network import details, extremes, inertias, seconds
 from l2ae_core.paper.protocols import ClusteringResult, DetectionResult, Partition, kmeans_rng
 from l2ae_core.paper.run import CLASSES, ResultsDir, Run
 from l2ae_core.paper.systems import find_system
@@ -54,13 +54,11 @@ def cluster_vae(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) 
     """VAE + k-means: k-means on the means μ of the latent."""
     model, history = train_vae(run, folder, dataset, progress)
     found = kmeans(model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=kmeans_rng(run))
-    error = reconstruction_error(dataset.images, model.reconstruct(dataset.images)).mean()
-    scores = {
-        "inertia": found.inertia,
-        "reconstruction_mse": float(error) / dataset.images[0].size,
-    }
+    x, x_hat = dataset.images, model.reconstruct(dataset.images)
+    mse = float(reconstruction_error(x, x_hat).mean()) / x[0].size
+    scores = {"inertia": found.inertia, "reconstruction_mse": mse}
     return ClusteringResult(found.labels, {}, scores, details(history, inertia=inertias(found)),
-                            _seconds(history), extremes(model, dataset.images))  # fmt: skip
+                            seconds(history), extremes(x, x_hat))  # fmt: skip
 
 
 def score_vae(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> DetectionResult:
@@ -68,11 +66,9 @@ def score_vae(run: Run, folder: ResultsDir, images: Partition, progress: bool) -
     model, history = train_vae(run, folder, images.train, progress)
     x = images.test.images
     probability = reconstruction_probability(model, x, SAMPLES, kmeans_rng(run))
-    scores = {
-        "reconstruction": reconstruction_error(x, model.reconstruct(x)),
-        "probability": -probability,
-    }
-    return DetectionResult(scores, details(history), _seconds(history), extremes(model, x))
+    x_hat = model.reconstruct(x)
+    scores = {"reconstruction": reconstruction_error(x, x_hat), "probability": -probability}
+    return DetectionResult(scores, details(history), seconds(history), extremes(x, x_hat))
 
 
 def cluster_gmvae(
@@ -91,7 +87,8 @@ def cluster_gmvae(
     chance = most_confident_member_accuracy(dataset.labels, random_ones)
     return ClusteringResult(
         responsibilities.argmax(axis=1), {}, {"many_to_one": own}, details(history),
-        _seconds(history), extremes(model, dataset.images), model.components,
+        seconds(history), extremes(dataset.images, model.reconstruct(dataset.images)),
+        model.components,
         {"many_to_one": chance},
     )  # fmt: skip
 
@@ -103,9 +100,9 @@ def score_drae(run: Run, folder: ResultsDir, images: Partition, progress: bool) 
     architecture = Architecture(input_shape=_shape(images.train), **settings)
     model: AutoEncoder = build(architecture, random.init)
     history = _fit(run, folder, images.train, DRAEStep(model, Adam()), random.shuffle, progress)
-    x = images.test.images
-    return DetectionResult({"reconstruction": reconstruction_error(x, model.reconstruct(x))},
-                  details(history), _seconds(history), extremes(model, x))  # fmt: skip
+    x, x_hat = images.test.images, model.reconstruct(images.test.images)
+    return DetectionResult({"reconstruction": reconstruction_error(x, x_hat)},
+                           details(history), seconds(history), extremes(x, x_hat))  # fmt: skip
 
 
 def _fit(
@@ -126,7 +123,3 @@ def _fit(
 def _shape(dataset: Dataset) -> tuple[int, int, int]:
     H, W, C = dataset.images.shape[1:]
     return H, W, C
-
-
-def _seconds(history: History) -> float:
-    return sum(record.seconds for record in history)

@@ -4,15 +4,16 @@ A network is trained by `l2ae_core.commands.fit`, so that RESULTS/trainings/<id>
 like any other: `l2ae fit --resume`, `cluster`, `score` and `report` take it.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from l2ae_core import commands
 from l2ae_core.anomaly import cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import Clustering, kmeans
+from l2ae_core.commands import TrainedRun
 from l2ae_core.data import Dataset
-from l2ae_core.files import CHECKPOINT, CONFIG
+from l2ae_core.files import CONFIG
 from l2ae_core.layers import L2Normalize
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.paper.protocols import (
@@ -26,20 +27,17 @@ from l2ae_core.paper.protocols import (
 from l2ae_core.paper.result import Curves, Details, Norms
 from l2ae_core.paper.run import CLASSES, ResultsDir, Run
 from l2ae_core.paper.systems import find_system
-from l2ae_core.settings import DEFAULTS
-from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import History
-from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
 EXTREMES = 8  # best and worst reconstructions that the report shows
 DIGITS = 6  # significant ones of the curves in a result file
 
 
-def train(run: Run, folder: ResultsDir, progress: bool) -> tuple[AutoEncoder, History]:
-    """Return the network of a run at its lowest loss; goes on with a training that was stopped."""
+def train(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> TrainedRun:
+    """Return the network of a run and its clusters; goes on with a training that was stopped."""
     out = folder.training(run)
-    settings = DEFAULTS | {
+    given = {
         "data": run.data,
         "seed": run.seed,
         "epochs": run.epochs,
@@ -49,30 +47,26 @@ def train(run: Run, folder: ResultsDir, progress: bool) -> tuple[AutoEncoder, Hi
         **find_system(run.system).settings,
     }
     if run.digit is not None:
-        settings |= {"split": "train", "anomaly_class": run.digit, "keep": keep_share(run)}
-    commands.fit(out, settings, data_dir=folder.data_dir, resume=(out / CONFIG).exists(),
-                 progress=progress)  # fmt: skip
-    model, _ = load_run(out)
-    return model, checkpoints.load(out / CHECKPOINT).history
+        given |= {"split": "train", "anomaly_class": run.digit, "keep": keep_share(run)}
+    return commands.fit(out, given, dataset=dataset, resume=(out / CONFIG).exists(),
+                        progress=progress)  # fmt: skip
 
 
 def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> ClusteringResult:
     """k-means on the codes; without the constraint also on the codes brought to unit length."""
-    model, history = train(run, folder, progress)
-    u = model.encode(dataset.images)  # (N, D)
-    found = kmeans(u, CLASSES, n_init=run.n_init, rng=kmeans_rng(run), progress=progress)
-    best_is_last = history.best.epoch == len(history)
-    others = {"last": found.labels if best_is_last else _labels_of_last(run, folder, dataset)}
+    trained = train(run, folder, dataset, progress)
+    model, history, u = trained.model, trained.history, trained.codes
+    others = {"last": trained.last.labels}
     if not isinstance(model.normalize, L2Normalize):
         unit = L2Normalize().forward(u)[0]
         others["post_hoc_l2"] = kmeans(unit, CLASSES, n_init=run.n_init, rng=kmeans_rng(run)).labels
     return ClusteringResult(
-        found.labels,
+        trained.best.labels,
         others,
-        {"inertia": found.inertia, "reconstruction_mse": history.best.loss},
-        details(history, inertia=inertias(found), norms=_norms(model, dataset.images)),
-        sum(record.seconds for record in history),
-        extremes(model, dataset.images),
+        {"inertia": trained.best.inertia, "reconstruction_mse": history.best.loss},
+        details(history, inertia=inertias(trained.best), norms=_norms(model, dataset.images)),
+        seconds(history),
+        extremes(dataset.images, model.decode(u)),
     )
 
 
@@ -83,17 +77,17 @@ def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> De
     dot        −max_j u·c_j / |c_j|, Eq. 5 to the letter; for unit codes the same order as cosine
     euclidean  min_j |u − c_j|
     """
-    model, history = train(run, folder, progress)
-    train_codes, u = model.encode(images.train.images), model.encode(images.test.images)
-    found = kmeans(train_codes, CLUSTERS, n_init=run.n_init, rng=kmeans_rng(run), progress=progress)
-    x = images.test.images
+    trained = train(run, folder, images.train, progress)
+    model, history, x = trained.model, trained.history, images.test.images
+    u = model.encode(x)
+    x_hat = model.decode(u)
     return DetectionResult(
-        cluster_scores(u, found.centers)
-        | {"reconstruction": reconstruction_error(x, model.reconstruct(x))},
-        details(history, inertia=inertias(found), norms=_norms(model, x),
+        cluster_scores(u, trained.best.centers)
+        | {"reconstruction": reconstruction_error(x, x_hat)},
+        details(history, inertia=inertias(trained.best), norms=_norms(model, x),
                 reconstruction_mse=history.best.loss),
-        sum(record.seconds for record in history),
-        extremes(model, x),
+        seconds(history),
+        extremes(x, x_hat),
     )  # fmt: skip
 
 
@@ -115,28 +109,24 @@ def details(history: History, **more: Any) -> Details:
     return Details(history=curves, best_epoch=history.best.epoch, **more)
 
 
+def seconds(history: History) -> float:
+    """The seconds of a training."""
+    return sum(record.seconds for record in history)
+
+
 def inertias(found: Clustering) -> list[float]:
     """The inertia at the end of every restart: which solutions k-means has, and how often."""
     return [_rounded(restart[-1]) for restart in found.restarts]
 
 
-class Reconstructs(Protocol):
-    """A network that makes images of images."""
-
-    def reconstruct(self, images: Array) -> Array:
-        """Return the reconstructions of images (N, H, W, C)."""
-        ...
-
-
-def extremes(model: Reconstructs, images: Array) -> dict[str, Array]:
-    """The images that the network reproduces worst and best, beside what it makes of them."""
-    order = np.argsort(reconstruction_error(images, model.reconstruct(images)), kind="stable")
+def extremes(images: Array, reconstructions: Array) -> dict[str, Array]:
+    """The images that a network reproduces worst and best, beside what it makes of them."""
+    order = np.argsort(reconstruction_error(images, reconstructions), kind="stable")
     chosen = {"best": order[:EXTREMES], "worst": order[: -EXTREMES - 1 : -1]}
     arrays = {}
     for name, index in chosen.items():
-        x = images[index]
-        arrays[name] = _bytes(x)
-        arrays[f"{name}_reconstructions"] = _bytes(model.reconstruct(x))
+        arrays[name] = _bytes(images[index])
+        arrays[f"{name}_reconstructions"] = _bytes(reconstructions[index])
     return arrays
 
 
@@ -144,13 +134,6 @@ def _bytes(images: Array) -> Array:
     """Grey values 0 … 255; what a linear output has outside [0, 1] cannot be shown."""
     shown: Array = np.rint(255 * images.clip(0, 1)).astype(np.uint8)
     return shown
-
-
-def _labels_of_last(run: Run, folder: ResultsDir, dataset: Dataset) -> Array:
-    model, _ = load_run(folder.training(run), "last")
-    return kmeans(
-        model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=kmeans_rng(run)
-    ).labels
 
 
 def _norms(model: AutoEncoder, images: Array) -> Norms:

@@ -44,5 +44,5 @@ def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> C
         {"iterations": found.iterations},
         Details(refinement=history, stopped=found.stopped, settings=chosen.to_dict()),
         found.seconds,
-        network.extremes(model, dataset.images),
+        network.extremes(dataset.images, model.reconstruct(dataset.images)),
     )

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from l2ae_core import data
+from l2ae_core import data, method
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import clustering_scores
+from l2ae_core.networks import AutoEncoder
 from l2ae_core.paper import SYSTEMS, Result, Run, protocols, run_missing
-from l2ae_core.paper.methods import CLUSTER, SCORE, pixels, refined
+from l2ae_core.paper.methods import CLUSTER, SCORE, network, pixels, refined
 from l2ae_core.paper.methods.network import cluster_scores
 from l2ae_core.paper.published import TABLES
 from l2ae_core.paper.result import ClusteringDetails, DetectionDetails
@@ -221,3 +222,34 @@ def test_controls_of_pixels_score_as_their_name_says(folder: ResultsDir) -> None
     rest = x - train.mean(axis=0)
     error = ((rest - rest @ basis.T @ basis) ** 2).sum(axis=1)
     np.testing.assert_allclose(found.scores["reconstruction"], error, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("task", "system", "calls"),
+    [
+        ("clustering", "cae-l2", {"load": 1, "build": 1, "kmeans": 1, "decode": 1}),
+        ("clustering", "cae", {"load": 1, "build": 1, "kmeans": 2, "decode": 1}),  # and of z/|z|
+        ("detection", "cae-l2", {"load": 2, "build": 1, "kmeans": 1, "decode": 1}),  # train, test
+    ],
+)
+def test_nothing_is_done_twice(
+    task: str, system: str, calls: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = dict.fromkeys(calls, 0)
+
+    def count(place: Any, name: str) -> None:
+        plain = getattr(place, name)
+
+        def counting(*arguments: Any, **how: Any) -> Any:
+            counted[name] += 1
+            return plain(*arguments, **how)
+
+        monkeypatch.setattr(place, name, counting)
+
+    for module in (method, network):
+        count(module, "kmeans")
+    count(data, "load")
+    count(method, "build")
+    count(AutoEncoder, "decode")
+    run_missing([run_of(task, system)], ResultsDir(tmp_path), progress=False)
+    assert counted == calls
