@@ -71,7 +71,8 @@ def page(root: Path) -> str:
     speed = read(root)
 
     def paper(*prefixes: str) -> list[str]:
-        return [t.markdown() for name, t in tables.items() if name.startswith(prefixes)]
+        chosen = (t for name, t in tables.items() if name.startswith(prefixes))
+        return [t.markdown() for t in chosen if not t.name.endswith("-picks")]  # `picks` has more
 
     parts = [
         INTRODUCTION,

@@ -24,9 +24,10 @@ def paper_tables(
     for name in names:
         table = TABLES[name]
         if table.task == "clustering":
-            made += [clustering(table, index), clustering_pairs(table, index)]
+            made += [clustering(table, index), *clustering_pairs(table, index)]
         else:
             for d in index.data_of(table):
-                made += [detection(table, index, d, m) for m in MEASURES]
+                for measure in MEASURES:
+                    made += detection(table, index, d, measure)
                 made.append(detection_pairs(table, index, d))
     return [t for t in made if t.rows]

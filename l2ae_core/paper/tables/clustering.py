@@ -1,6 +1,7 @@
 """Tables I to III: a row a system, and what the constraint adds seed by seed."""
 
 from collections.abc import Collection, Iterable
+from itertools import product
 
 import numpy as np
 
@@ -31,11 +32,12 @@ def clustering(table: PaperTable, index: ResultIndex) -> Table:
         rows += [_clustering_row(data, column, scores, index) for column, scores in pairs]
         for score, name in CHANCE.items():
             values = _chance(index, table, data, score)
-            rows += [[NAMES[data], name, "", *_spread(values), "", ""]] if values else []
-    columns = ["data", "system", "paper", "ACC", "sd", "min", "max", "NMI", "seeds", "epochs",
+            if values:
+                rows.append([NAMES[data], name, "", *_spread(values), "", str(len(values)), ""])
+    columns = ["data", "system", "paper", "ACC", "min – max", "NMI", "seeds × epochs",
                "worst pair"]  # fmt: skip
     note = (
-        f"{table.note} Shares in percent; mean over seeds, sample standard deviation. Worst pair: "
+        f"{table.note} Shares in percent; mean ± sample standard deviation over seeds. Worst pair: "
         "the two classes that are told apart least, and of their images in the clusters of either, "
         "the share that is in its own (a coin: 50), mean over seeds."
     )
@@ -43,19 +45,25 @@ def clustering(table: PaperTable, index: ResultIndex) -> Table:
 
 
 def _clustering_row(
-    data: str, column: Column, scores: dict[int, float], f: ResultIndex
+    data: str, column: Column, scores: dict[int, float], index: ResultIndex
 ) -> list[str]:
     paper = percent(column.paper[data]) if data in column.paper else ""
     if not scores:
-        return [NAMES[data], column.title, paper, *[""] * 8]
+        return [NAMES[data], column.title, paper, *[""] * 5]
     # "post_hoc_l2.acc" has "post_hoc_l2.nmi"; the many-to-one accuracy of GMVAE has the plain one
     name = column.score.replace("acc", "nmi") if column.score.endswith("acc") else "nmi"
-    nmi = f.scores("clustering", data, column.system, name)
-    results = list(f.seeds("clustering", data, column.system, None).values())
+    nmi = index.scores("clustering", data, column.system, name)
+    results = list(index.seeds("clustering", data, column.system, None).values())
     epochs = results[0].run.epochs
-    spread = _spread(scores.values(), percent(summarize(list(nmi.values())).mean) if nmi else "")
-    worst = _worst_pair(results) if column.score == "acc" else ""
-    return [NAMES[data], column.title, paper, *spread, str(epochs or ""), worst]
+    return [
+        NAMES[data],
+        column.title,
+        paper,
+        *_spread(scores.values()),
+        percent(summarize(list(nmi.values())).mean) if nmi else "",
+        f"{len(scores)} × {epochs}" if epochs else str(len(scores)),
+        _worst_pair(results) if column.score == "acc" else "",
+    ]
 
 
 def _worst_pair(results: Iterable[Result]) -> str:
@@ -69,14 +77,12 @@ def _worst_pair(results: Iterable[Result]) -> str:
     return f"{classes[i]}/{classes[j]}: {percent(share)}"
 
 
-def _spread(values: Iterable[float], nmi: str = "") -> list[str]:
-    """Mean, sd, min, max, NMI, count; one value has no spread."""
-    values = list(values)
-    if not values:
-        return [""] * 6
-    s = summarize(values)
-    several = [percent(s.sd), percent(s.least), percent(s.most)] if s.count > 1 else [""] * 3
-    return [percent(s.mean), *several, nmi, str(s.count)]
+def _spread(values: Iterable[float]) -> list[str]:
+    """Mean ± sd, min – max; one value has no spread."""
+    s = summarize(list(values))
+    if s.count == 1:
+        return [percent(s.mean), ""]
+    return [f"{percent(s.mean)} ± {percent(s.sd)}", f"{percent(s.least)} – {percent(s.most)}"]
 
 
 def _chance(index: ResultIndex, table: PaperTable, data: str, score: str) -> list[float]:
@@ -87,31 +93,38 @@ def _chance(index: ResultIndex, table: PaperTable, data: str, score: str) -> lis
     return list(by_seed.values())
 
 
-def clustering_pairs(table: PaperTable, index: ResultIndex) -> Table:
+def clustering_pairs(table: PaperTable, index: ResultIndex) -> list[Table]:
     """The gain of the constraint seed by seed, and whether the loss tells the accuracy."""
-    rows = []
+    gains, picks = [], []
     systems = {c.system for c in table.columns}
-    for data in index.data_of(table):
-        for one, other in PAIRS:
-            if not {one, other} <= systems:
-                continue
-            both = index.pairs(data, one, other)
-            d = paired_difference(*({s: r.scores["acc"] for s, r in f.items()} for f in both))
-            if d is not None:
-                low, high = map(percent, d.interval) if d.interval else ("", "")
-                pair = f"{SYSTEMS[one].title} − {SYSTEMS[other].title}"
-                r = [_correlation(f.values(), name) for name in UNSUPERVISED for f in both]
-                rows.append([NAMES[data], pair, percent(d.mean), low, high, str(d.count), *r])
-    columns = ["data", "gain in ACC", "mean", "low", "high", "pairs"]
-    columns += [f"r {name} {side}" for name in UNSUPERVISED.values() for side in ("l2", "without")]
-    note = (
+    for data, pair in product(index.data_of(table), PAIRS):
+        both = index.pairs(data, *pair)
+        d = paired_difference(*({s: r.scores["acc"] for s, r in f.items()} for f in both))
+        if d is None or not {*pair} <= systems:
+            continue
+        titles = [SYSTEMS[system].title for system in pair]
+        low, high = map(percent, d.interval) if d.interval else ("", "")
+        gains.append([NAMES[data], " − ".join(titles), percent(d.mean), low, high, str(d.count)])
+        for title, found in zip(titles, both, strict=True):
+            r = [_correlation(found.values(), name) for name in UNSUPERVISED]
+            picks.append([NAMES[data], title, *r, str(len(found))])
+    gain_note = (
         "Pairs have the same epochs and seed: initial weights, batches, k-means starts. low and "
-        "high: 95 % interval of the mean (Student's t). r: correlation over seeds of ACC with what "
-        "is known without labels, the reconstruction loss and the inertia of k-means; the paper "
-        "picks its model by the first, it does not say among what. To pick by one helps where its "
-        "r is near −1."
+        "high: 95 % interval of the mean (Student's t)."
     )
-    return Table(f"{table.name}-pairs", f"{table.title}: paired gain", columns, rows, note, 2)
+    pick_note = (
+        "r: correlation over seeds of ACC with what is known without labels, the reconstruction "
+        "loss and the inertia of k-means; the paper picks its model by the first, it does not say "
+        "among what. To pick by one helps where its r is near −1."
+    )
+    columns = ["data", "gain in ACC", "mean", "low", "high", "pairs"]
+    pick_columns = ["data", "system", *(f"r {name}" for name in UNSUPERVISED.values()), "seeds"]
+    name, title = table.name, table.title
+    return [
+        Table(f"{name}-pairs", f"{title}: paired gain", columns, gains, gain_note, 2),
+        Table(f"{name}-picks", f"{title}: picking without labels", pick_columns, picks, pick_note,
+              2),
+    ]  # fmt: skip
 
 
 def _correlation(results: Collection[Result], name: str) -> str:

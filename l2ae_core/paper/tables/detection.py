@@ -1,4 +1,4 @@
-"""Tables IV and V: a row a score, a column a digit, and what the constraint adds digit by digit."""
+"""Tables IV and V: a row a digit, a column a score, and what the constraint adds digit by digit."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -9,37 +9,52 @@ from l2ae_core.paper.published import DIGITS, PAIRS, Column, PaperTable
 from l2ae_core.paper.result import Result
 from l2ae_core.paper.statistics import Summary, paired_difference, summarize
 from l2ae_core.paper.systems import SYSTEMS
-from l2ae_core.paper.tables.table import Table
+from l2ae_core.paper.tables.table import MOST_COLUMNS, Table, in_parts
 
 MEASURES = {"auc": "AUC", "auprc": "AUPRC"}
+ROWS = ["anomaly", *map(str, DIGITS), "mean", "sd", "partitions", "epochs"]
 PAIRED_SCORES = ("cosine", "dot", "euclidean", "reconstruction")
 
 
-def detection(table: PaperTable, index: ResultIndex, data: str, measure: str) -> Table:
-    """A row a score, a column a digit, chance last; the paper's numbers above ours.
+def detection(table: PaperTable, index: ResultIndex, data: str, measure: str) -> list[Table]:
+    """A row a digit, a column a score, the paper's numbers left of ours; in parts that are narrow.
 
-    No rows without a number of ours.
+    None without a number of ours.
     """
-    rows, ran = [], False
+    groups: list[list[list[str]]] = []  # columns of a score: a head, then a cell a row
+    ran = False
     for column in table.columns:
         paper = list(column.paper.values()) if measure == "auc" and data in table.data else []
-        if paper:
-            mean = summarize(paper).mean
-            rows.append([column.title, "paper", *map(_number, [*paper, mean]), "", "", ""])
         ours = _ours(column, index, data, measure)
         if ours or paper:
-            rows.append([column.title, "ours", *(ours or [""] * (len(DIGITS) + 4))])
+            title = f"{column.title}, ours" if paper else column.title
+            groups.append([[title, *(ours or [""] * (len(ROWS) - 1))]])
+        if paper:
+            cells = map(_number, [*paper, summarize(paper).mean])
+            groups[-1].insert(0, [f"{column.title}, paper", *cells, "", "", ""])
         ran = ran or bool(ours)
-    rows.append(["chance", "", *_chance(table, index, data, measure), "", "", ""])
-    title = f"{table.title}, {NAMES[data]}, {MEASURES[measure]}"
+    if not ran:
+        return []
+    chance = []  # of AUC it is 0.5, as the note says
+    if measure == "auprc":
+        chance = [["chance", *_chance(table, index, data, measure), "", "", ""]]
+    parts = in_parts(groups, MOST_COLUMNS - 1 - len(chance))
     note = (
-        f"{table.note} Columns: the digit that is the anomaly. Partitions: how many random tenths "
-        "of it were left in the training set; cells are means over them, sd is the standard "
-        "deviation of those of a digit, its root mean square over digits."
+        f"{table.note} Rows: the digit that is the anomaly. Partitions: how many random tenths of "
+        "it were left in the training set; cells are means over them, sd is the standard deviation "
+        "of those of a digit, its root mean square over digits. By chance the AUC is 0.5, the "
+        "AUPRC the share of the anomalies."
     )
     name = f"{table.name}-{measure}" + ("" if data in table.data else f"-{data}")
-    columns = ["score", "by", *map(str, DIGITS), "mean", "sd", "partitions", "epochs"]
-    return Table(name, title, columns, rows if ran else [], note.strip(), 2)
+    title = f"{table.title}, {NAMES[data]}, {MEASURES[measure]}"
+    made = []
+    for i, part in enumerate(parts, start=1):
+        header, *rows = zip(ROWS, *part, *chance, strict=True)
+        told = [list(row) for row in rows if any(row[1:])]
+        which = f", part {i} of {len(parts)}" if len(parts) > 1 else ""
+        last = note.strip() if i == len(parts) else ""
+        made.append(Table(f"{name}-{i}", title + which, list(header), told, last))
+    return made
 
 
 def _ours(column: Column, index: ResultIndex, data: str, measure: str) -> list[str]:
@@ -108,15 +123,15 @@ def detection_pairs(table: PaperTable, index: ResultIndex, data: str) -> Table:
             low, high = (f"{v:.3f}" for v in gain.interval) if gain.interval else ("", "")
             ahead = f"{sum(a[d] > b[d] for d in digits)} of {gain.count}"
             pair = f"{SYSTEMS[one].title} − {SYSTEMS[other].title}"
-            rows.append([pair, MEASURES[measure], score, *means, f"{gain.mean:.3f}", low, high,
-                         ahead])  # fmt: skip
-    columns = ["gain", "measure", "score", "without", "with l2", "mean", "low", "high", "l2 ahead"]
+            told = f"{score}, {MEASURES[measure]}"
+            rows.append([pair, told, *means, f"{gain.mean:.3f}", low, high, ahead])
+    columns = ["gain", "score", "without", "with l2", "mean", "low", "high", "l2 ahead"]
     note = (
         "Pairs are digits: the means over partitions that both have at equal epochs. low and high: "
         "95 % interval of the mean (Student's t), as if digits were drawn at random."
     )
     name = f"{table.name}-pairs" + ("" if data in table.data else f"-{data}")
-    return Table(name, f"{table.title}, {NAMES[data]}: paired gain", columns, rows, note, 3)
+    return Table(name, f"{table.title}, {NAMES[data]}: paired gain", columns, rows, note, 2)
 
 
 def means_by_digit(

@@ -10,7 +10,9 @@ from l2ae_core.paper import Result, Run
 from l2ae_core.paper.index import ResultIndex
 from l2ae_core.paper.published import DIGITS, TABLES
 from l2ae_core.paper.result import ClusteringDetails, Count, DetectionDetails, Roc
+from l2ae_core.paper.systems import LATENT_WIDTHS
 from l2ae_core.paper.tables import Table, paper_tables, percent
+from l2ae_core.paper.tables.table import MOST_COLUMNS
 
 from .small_runs import made_up
 
@@ -72,16 +74,17 @@ def test_a_row_has_mean_spread_and_nmi_of_its_seeds() -> None:
     found = row(named(SOME, "table2"), system="CAE-l2, k-means")
     x = 100 * np.array(ACCS["cae-l2"])
     assert found == {
-        "data": "USPS", "system": "CAE-l2, k-means", "paper": "91.35", "ACC": f"{x.mean():.2f}",
-        "sd": f"{x.std(ddof=1):.2f}", "min": "88.77", "max": "92.59", "NMI": f"{x.mean() / 2:.2f}",
-        "seeds": "3", "epochs": "7", "worst pair": "",
+        "data": "USPS", "system": "CAE-l2, k-means", "paper": "91.35",
+        "ACC": f"{x.mean():.2f} ± {x.std(ddof=1):.2f}", "min – max": "88.77 – 92.59",
+        "NMI": f"{x.mean() / 2:.2f}", "seeds × epochs": "3 × 7", "worst pair": "",
     }  # fmt: skip
 
 
 def test_after_training_is_another_row_with_its_own_nmi() -> None:
     found = row(named(SOME, "table2"), system="CAE, brought to unit length after training, k-means")
     mean = 100 * np.mean(ACCS["cae"])
-    assert (found["ACC"], found["NMI"]) == (f"{mean - 5:.2f}", f"{mean / 4:.2f}")
+    assert found["ACC"].startswith(f"{mean - 5:.2f} ±")
+    assert found["NMI"] == f"{mean / 4:.2f}"
     assert found["paper"] == ""
 
 
@@ -106,24 +109,25 @@ def test_chance_stands_below_every_data_set() -> None:
     table = named(results, "table2")
     for data, seeds in (("USPS", "3"), ("MNIST", "1")):
         found = row(table, data=data, system="chance")
-        assert (found["ACC"], found["seeds"], found["paper"]) == ("12.34", seeds, "")
+        assert found["ACC"].startswith("12.34")
+        assert (found["seeds × epochs"], found["paper"]) == (seeds, "")
     assert [r["data"] for r in rows(table)] == ["MNIST"] * 6 + ["USPS"] * 6
 
 
 def test_one_seed_has_no_spread() -> None:
     found = row(named(SOME[:1], "table2"), system="CAE, k-means")
-    assert [found[k] for k in ("ACC", "sd", "min", "max", "seeds")] == ["71.00", "", "", "", "1"]
+    assert [found[k] for k in ("ACC", "min – max", "seeds × epochs")] == ["71.00", "", "1 × 7"]
 
 
 def test_controls_have_no_epochs() -> None:
     found = row(named([*SOME, clustering("pixels", 0, 0.6)], "table2"), system="k-means on pixels")
-    assert (found["ACC"], found["epochs"]) == ("60.00", "")
+    assert (found["ACC"], found["seeds × epochs"]) == ("60.00", "1")
 
 
 def test_of_several_trainings_the_longest_counts() -> None:
     longer = clustering("cae-l2", 5, 0.5, epochs=EPOCHS + 1)
     found = row(named([longer, *SOME], "table2"), system="CAE-l2, k-means")
-    assert (found["ACC"], found["seeds"], found["epochs"]) == ("50.00", "1", "8")
+    assert (found["ACC"], found["seeds × epochs"]) == ("50.00", "1 × 8")
 
 
 def test_many_to_one_accuracy_does_not_stand_as_nmi() -> None:
@@ -176,13 +180,14 @@ def test_a_gain_is_that_of_equal_epochs() -> None:
 
 
 def test_loss_and_accuracy_are_correlated_over_seeds() -> None:
-    found = row(named(SOME, "table2-pairs"), data="USPS")
-    assert (found["r loss l2"], found["r loss without"]) == ("-1.00", "-1.00")
-    assert (found["r inertia l2"], found["r inertia without"]) == ("1.00", "1.00")
+    table = named(SOME, "table2-picks")
+    for system in ("CAE-l2", "CAE"):
+        found = row(table, data="USPS", system=system)
+        assert (found["r loss"], found["r inertia"], found["seeds"]) == ("-1.00", "1.00", "3")
     mixed = [replace(r, scores=r.scores | {"reconstruction_mse": (i * i) % 5})
              for i, r in enumerate(SOME)]  # fmt: skip
     r = np.corrcoef(ACCS["cae-l2"], [4, 1, 0])[0, 1]
-    assert row(named(mixed, "table2-pairs"), data="USPS")["r loss l2"] == f"{r:.2f}"
+    assert row(named(mixed, "table2-picks"), system="CAE-l2")["r loss"] == f"{r:.2f}"
 
 
 def test_other_data_sets_have_rows_without_the_paper() -> None:
@@ -203,27 +208,37 @@ DETECTED = [
 ]  # fmt: skip
 
 
+def columns(results: list[Result], name: str) -> dict[str, dict[str, str]]:
+    """The columns of all parts of a table: head → name of the row → cell."""
+    found: dict[str, dict[str, str]] = {}
+    for table in paper_tables(results):
+        if table.name.startswith(f"{name}-") and table.name.removeprefix(f"{name}-").isdigit():
+            names, *others = zip(table.columns, *table.rows, strict=True)
+            assert names[0] == "anomaly"
+            for head, *cells in others:
+                assert head not in found or head == "chance"
+                found[head] = dict(zip(names[1:], cells, strict=True))
+    return found
+
+
 def test_a_digit_has_the_mean_over_its_partitions() -> None:
-    table = named(DETECTED, "table4-auc")
-    assert table.columns == ["score", "by", *"0123456789", "mean", "sd", "partitions", "epochs"]
+    found = columns(DETECTED, "table4-auc")
     sd = np.std([0, 0.01], ddof=1)
     for score, mean, paper in (("CAE-l2, cluster", "0.918", "0.938"),
                                ("CAE-l2, reconstruction", "0.618", "0.832"),
                                ("CAE, cluster", "0.818", "0.845")):  # fmt: skip
-        found = row(table, score=score, by="ours")
-        assert found["3"] == mean
-        assert (found["sd"], found["partitions"], found["epochs"]) == (f"{sd:.3f}", "2", "7")
-        above = row(table, score=score, by="paper")
-        assert (above["3"], above["partitions"], above["epochs"]) == (paper, "", "")
-    assert {r["3"] for r in rows(table) if r["score"] == "chance"} == {"0.500"}
-    assert "CAE, reconstruction" not in {r["score"] for r in rows(table)}
+        ours, beside = found[f"{score}, ours"], found[f"{score}, paper"]
+        assert ours["3"] == mean
+        assert (ours["sd"], ours["partitions"], ours["epochs"]) == (f"{sd:.3f}", "2", "7")
+        assert (beside["3"], beside["partitions"], beside["epochs"]) == (paper, "", "")
+    assert not [head for head in found if head.startswith("CAE, reconstruction")]
 
 
 def test_digits_of_unequal_partitions_or_epochs_are_told_and_not_averaged() -> None:
     longer = Run("detection", "cae-l2", "mnist", 0, EPOCHS + 1, 5)
     some = [replace(r, run=longer) if r.run == replace(longer, epochs=EPOCHS) else r
             for r in DETECTED]  # fmt: skip
-    found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
+    found = columns(some, "table4-auc")["CAE-l2, cluster, ours"]
     assert (found["3"], found["5"]) == ("0.918 (2)", "0.915 (1)")
     assert (found["partitions"], found["epochs"], found["mean"]) == ("", "7, 8", "")
 
@@ -233,68 +248,81 @@ def test_the_spread_is_the_root_mean_square_over_digits_of_that_of_partitions() 
     some = [detection("cae-l2", digit, seed, {"cosine": 0.5 + seed * spread[digit]})
             for digit in spread for seed in (0, 1)]  # fmt: skip
     some.append(detection("cae-l2", 2, 0, {"cosine": 0.9}))  # one has none
-    found = row(named(some, "table4-auc"), score="CAE-l2, cluster", by="ours")
+    found = columns(some, "table4-auc")["CAE-l2, cluster, ours"]
     assert found["sd"] == f"{np.sqrt((0.02**2 + 0.06**2) / 2 / 2):.3f}"
 
 
 def test_the_mean_over_digits_needs_all_of_them() -> None:
-    table = named(DETECTED, "table4-auc")
-    assert row(table, score="CAE-l2, cluster", by="ours")["mean"] == f"{0.91 + 0.0045 + 0.005:.3f}"
-    paper = [row(table, score=name, by="paper")["mean"] for name in
+    found = columns(DETECTED, "table4-auc")
+    assert found["CAE-l2, cluster, ours"]["mean"] == f"{0.91 + 0.0045 + 0.005:.3f}"
+    paper = [found[f"{name}, paper"]["mean"] for name in
              ("CAE-l2, cluster", "CAE, cluster", "CAE-l2, reconstruction")]  # fmt: skip
     assert paper == ["0.907", "0.789", "0.672"]  # .90750, .78914, .67173
-    table = named([r for r in DETECTED if r.run.digit != 4], "table4-auc")
-    found = row(table, score="CAE-l2, cluster", by="ours")
-    assert (found["mean"], found["4"]) == ("", "")
-    chance = row(table, score="chance")
-    assert (chance["mean"], chance["4"]) == ("", "")
-    assert row(table, score="CAE-l2, cluster", by="paper")["4"] == "0.782"  # .7825
+    some = [r for r in DETECTED if r.run.digit != 4]
+    found = columns(some, "table4-auc")
+    ours = found["CAE-l2, cluster, ours"]
+    assert (ours["mean"], ours["4"]) == ("", "")
+    assert found["CAE-l2, cluster, paper"]["4"] == "0.782"  # .7825
+    chance = columns(some, "table4-auprc")["chance"]
+    assert not {"4", "mean"} & chance.keys()  # no score has a number there
 
 
-def test_what_was_not_run_is_empty_below_the_paper() -> None:
-    table = named([r for r in DETECTED if r.run.system == "cae-l2"], "table4-auc")
-    found = row(table, score="CAE, cluster", by="ours")
-    assert {v for k, v in found.items() if k not in ("score", "by")} == {""}
-    assert row(table, score="CAE, cluster", by="paper")["mean"] == "0.789"
+def test_what_was_not_run_is_empty_beside_the_papers() -> None:
+    found = columns([r for r in DETECTED if r.run.system == "cae-l2"], "table4-auc")
+    assert set(found["CAE, cluster, ours"].values()) == {""}
+    assert found["CAE, cluster, paper"]["mean"] == "0.789"
 
 
 def test_auprc_stands_beside_its_own_chance_and_never_the_paper() -> None:
-    table = named(DETECTED, "table4-auprc")
-    assert {r["by"] for r in rows(table)} == {"ours", ""}
-    assert row(table, score="CAE-l2, cluster")["0"].startswith(f"{(0.91 + 0.92) / 4:.3f}"[:4])
-    chance = row(table, score="chance")
-    assert [chance[d] for d in "012"] == ["0.090", "0.091", "0.092"]
-    assert chance["mean"] == f"{0.09 + 0.0045:.3f}"
+    found = columns(DETECTED, "table4-auprc")
+    assert not [head for head in found if "paper" in head or "ours" in head]
+    assert found["CAE-l2, cluster"]["0"].startswith(f"{(0.91 + 0.92) / 4:.3f}"[:4])
+    assert [found["chance"][d] for d in "012"] == ["0.090", "0.091", "0.092"]
+    assert found["chance"]["mean"] == f"{0.09 + 0.0045:.3f}"
+
+
+def test_no_table_is_wider_than_a_page_and_the_parts_have_all_columns() -> None:
+    scores = {"cae-l2": ("cosine", "reconstruction"), "ae-clean": ("reconstruction",),
+              "cae": ("cosine", "dot", "euclidean", "reconstruction")}  # fmt: skip
+    vaes = [f"vae-{d}-{p}" for d in LATENT_WIDTHS for p in ("gaussian", "bernoulli")]
+    scores |= dict.fromkeys(vaes, ("reconstruction", "probability"))
+    results = [detection(s, 0, 0, dict.fromkeys(names, 0.75)) for s, names in scores.items()]
+    tables = paper_tables([*SOME, *results])
+    assert max(len(table.columns) for table in tables) == MOST_COLUMNS
+    assert len(columns(results, "table5-auc")) == 3 * 2 + 15
+    for table in tables:  # a number of the paper is left of ours
+        for i, head in enumerate(table.columns):
+            if head.endswith(", paper"):
+                assert table.columns[i + 1] == head.replace(", paper", ", ours")
 
 
 def test_a_gain_in_detection_is_that_of_digits_and_partitions_that_both_have() -> None:
     lonely = [detection("cae-l2", 0, 7, {"cosine": 0.01}), detection("cae", 0, 8, {"cosine": 1.0})]
     made = [detection("cae", d, 0, {"cosine": 0.5 + d / 50}) for d in (0, 1, 2)]
     made += [detection("cae-l2", d, 0, {"cosine": 0.7 + d / 100, "dot": 0.9}) for d in (0, 1, 2)]
-    (found,) = (r for r in rows(named([*made, *lonely], "table4-pairs")) if r["measure"] == "AUC")
+    found = row(named([*made, *lonely], "table4-pairs"), score="cosine, AUC")
     gain = 0.2 - np.arange(3) / 100
     half = 4.302653 * gain.std(ddof=1) / np.sqrt(3)  # t of 2 degrees of freedom
-    assert (found["gain"], found["score"]) == ("CAE-l2 − CAE", "cosine")
+    assert found["gain"] == "CAE-l2 − CAE"
     assert (found["without"], found["with l2"], found["mean"]) == ("0.520", "0.710", "0.190")
     assert (found["low"], found["high"]) == (f"{0.19 - half:.3f}", f"{0.19 + half:.3f}")
     assert found["l2 ahead"] == "3 of 3"
     assert {t.name for t in paper_tables(made)} == {
-        "table4-auc", "table4-auprc", "table4-pairs", "table5-auc", "table5-auprc",
+        "table4-auc-1", "table4-auprc-1", "table4-pairs", "table5-auc-1", "table5-auprc-1",
     }  # fmt: skip
 
 
 def test_detection_on_other_data_has_no_number_of_the_paper() -> None:
-    table = named([detection("cae-l2", 1, 0, AUCS["cae-l2"], "digits")], "table4-auc-digits")
-    found = row(table, score="CAE-l2, cluster")
-    assert (found["by"], found["1"], found["partitions"]) == ("ours", "0.910", "1")
-    assert {r["by"] for r in rows(table)} == {"ours", ""}
+    table = named([detection("cae-l2", 1, 0, AUCS["cae-l2"], "digits")], "table4-auc-digits-1")
+    assert table.columns == ["anomaly", "CAE-l2, reconstruction", "CAE-l2, cluster"]
+    assert table.rows[0] == ["1", "0.610", "0.910"]  # what no digit has is no row
     assert "digits" in table.title
 
 
 def test_no_result_makes_no_table() -> None:
     assert paper_tables([]) == []
     assert [t.name for t in paper_tables(SOME)] == [
-        "table2", "table2-pairs", "table3",
+        "table2", "table2-pairs", "table2-picks", "table3",
     ]  # fmt: skip
     assert [t.name for t in paper_tables(SOME, ["table3"])] == ["table3"]
 
@@ -316,8 +344,9 @@ def test_both_kinds_of_text_have_every_cell(made: list[Table]) -> None:
         for text in (table.screen(), table.markdown()):
             assert table.title in text
             assert table.note in text
-            for line in (table.columns, *table.rows):
+            for line in table.rows:
                 assert any(all(cell in shown for cell in line) for shown in text.splitlines())
+            assert all(part in text for head in table.columns for part in head.split(", "))
         lines = table.markdown().splitlines()
         assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
 
