@@ -104,13 +104,13 @@ def _of_a_step(name: str) -> Implementation:
 
 
 def _winograd(name: str) -> Implementation:
-    """The rung of Winograd's filtering."""
+    """The rung of Winograd's algorithm."""
     limit = Limit(
-        "cpu.microkernels.filtered_ops:takes",
+        "cpu.microkernels.winograd_ops:takes",
         "kernels of 4 to 6 taps an axis at stride 2, whole vectors of channels, whole tiles of "
         "outputs, and images that tiles of 4 x 4 outputs cover with fewer products",
     )
-    return Implementation(f"cpu.microkernels.filtered_ops:{name}", F32, emitted=True, limit=limit)
+    return Implementation(f"cpu.microkernels.winograd_ops:{name}", F32, emitted=True, limit=limit)
 
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {

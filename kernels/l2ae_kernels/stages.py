@@ -8,8 +8,9 @@ two stages is none of its own.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, TypeAlias
 
 from l2ae_kernels.arrays import Array
@@ -54,19 +55,40 @@ class Stage:
         """Whether it has W and b."""
         return self.kind in ("dense", "conv", "conv_transpose")
 
+    @property
+    def parameters(self) -> dict[str, Shape]:
+        """The shapes of its parameters."""
+        inputs, outputs = self.input_shape[-1], self.output_shape[-1]
+        match self.kind:
+            case "dense":
+                return {"W": (inputs, outputs), "b": (outputs,)}
+            case "conv":
+                return {"W": (*self.kernel, inputs, outputs), "b": (outputs,)}
+            case "conv_transpose":
+                return {"W": (*self.kernel, outputs, inputs), "b": (outputs,)}
+        return {"gamma": (inputs,), "beta": (inputs,)} if self.affine else {}
+
 
 def code_stage(stages: Sequence[Stage]) -> int | None:
     """Return the stage whose input is the code u, None when no stage says so."""
     return next((i for i, s in enumerate(stages) if s.code), None)
 
 
+@dataclass(eq=False)
 class TrainingStep(ABC):
     """Loss and gradients of batches: of one list of stages and one dict of arrays.
 
     A call of `loss`, then at most one of `grads` and `adam`, which use what it left.
     """
 
+    stages: Sequence[Stage]
     params: Params
+    input_shape: Shape
+    latent_grad: LatentGrad | None
+
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Make the buffers."""
 
     @abstractmethod
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
@@ -81,10 +103,12 @@ class TrainingStep(ABC):
         """Return the gradients, named like the parameters; the next call may overwrite them."""
 
     @abstractmethod
-    def adam(
-        self, m: Mapping[str, Array], v: Mapping[str, Array], settings: AdamSettings, step: int
-    ) -> None:
+    def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         """Make step `step` of Adam: parameters and moments m, v, named like them, change in place.
 
         The gradients are used up.
         """
+
+    def divisor(self, x: Array, reduction: Reduction) -> int:
+        """N or N P, by which the sum of squares is divided."""
+        return len(x) * (prod(self.input_shape) if reduction == "mean" else 1)

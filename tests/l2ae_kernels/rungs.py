@@ -7,7 +7,7 @@ from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.operations import IMPLEMENTATIONS, Implementation
 
 # Sums of up to some thousand products of standard normals, whatever their order, and by Winograd's
-# filtering: a few hundred units in the last place of the largest result.
+# algorithm: a few hundred units in the last place of the largest result.
 TOLERANCE = {"float32": 2e-5, "float64": 2e-14}
 
 

@@ -33,13 +33,7 @@ STACKS = {"convolutional": CONVOLUTIONAL, "dense": DENSE}
 def parameters(stages, dtype=np.float32):
     rng, params = np.random.default_rng(0), {}
     for s in stages:
-        inputs, outputs = s.input_shape[-1], s.output_shape[-1]
-        shapes = {
-            "dense": {"W": (inputs, outputs), "b": (outputs,)},
-            "conv": {"W": (*s.kernel, inputs, outputs), "b": (outputs,)},
-            "conv_transpose": {"W": (*s.kernel, outputs, inputs), "b": (outputs,)},
-        }.get(s.kind, {"gamma": (inputs,), "beta": (inputs,)} if s.affine else {})
-        for name, shape in shapes.items():
+        for name, shape in s.parameters.items():
             params[f"{s.name}.{name}"] = (0.3 * rng.standard_normal(shape)).astype(dtype)
     return params
 

@@ -26,7 +26,7 @@ from l2ae_kernels.cpu.team import Region, team
 
 # The cores of this process, or what the environment variable NUMBA_NUM_THREADS says.
 MOST: int = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-WORTH_A_THREAD = 1 << 21  # multiply-adds, about 30 µs: what it costs to hand over a range
+WORTH_A_THREAD = 1 << 21  # multiply-adds, about 30 µs: the price of a range on another thread
 
 _threads: ContextVar[int] = ContextVar("threads of the CPU kernels", default=MOST)
 

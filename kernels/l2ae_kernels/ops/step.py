@@ -33,7 +33,7 @@ def training_step(
                 f"training_step: stages take and return {sizes[1:-1]} numbers a sample but "
                 f"expected a chain from {sizes[0]} to {sizes[0]}"
             )
-    shapes = {f"{s.name}.{k}": shape for s in stages for k, shape in _parameters(s).items()}
+    shapes = {f"{s.name}.{k}": shape for s in stages for k, shape in s.parameters.items()}
     for name in params.keys() ^ shapes.keys():
         problem = "has no array" if name in shapes else "has the unknown array"
         raise ValueError(f"training_step: params {problem} {name!r}")
@@ -61,16 +61,3 @@ def _sizes(s: Stage) -> tuple[int, int]:
     if not fits:
         raise ValueError(f"training_step: {s} has shapes that do not fit")
     return prod(x), prod(y)
-
-
-def _parameters(s: Stage) -> dict[str, Shape]:
-    """The shapes of the parameters of a stage."""
-    inputs, outputs = s.input_shape[-1], s.output_shape[-1]
-    match s.kind:
-        case "dense":
-            return {"W": (inputs, outputs), "b": (outputs,)}
-        case "conv":
-            return {"W": (*s.kernel, inputs, outputs), "b": (outputs,)}
-        case "conv_transpose":
-            return {"W": (*s.kernel, outputs, inputs), "b": (outputs,)}
-    return {"gamma": (inputs,), "beta": (inputs,)} if s.affine else {}

@@ -1,28 +1,19 @@
 """A training step over plain stages in NumPy, one stage after the other: the specification."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.reference import conv, dense, normalize, optim
 from l2ae_kernels.reference import loss as squared
 from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import LatentGrad, Params, Reduction, Shape, Stage, TrainingStep
+from l2ae_kernels.stages import Params, Reduction, Stage, TrainingStep
 
 
 class ReferenceStep(TrainingStep):
     """Forward, Eq. 3, backward: v_{i+1} = act(f_i(v_i)),  dv_i = (∂f_i/∂v_i)ᵀ (act' · dv_{i+1})."""
 
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        params: Params,
-        input_shape: Shape,
-        latent_grad: LatentGrad | None,
-    ) -> None:
-        self.stages, self.params, self.latent_grad = stages, params, latent_grad
-        self.sums = {name: np.zeros_like(p) for name, p in params.items()}
+    def __post_init__(self) -> None:
+        self.sums = {name: np.zeros_like(p) for name, p in self.params.items()}
 
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         values = [x]  # the input of each stage, and the reconstruction
@@ -30,22 +21,20 @@ class ReferenceStep(TrainingStep):
             values[-1] = values[-1].reshape(len(x), *s.input_shape)
             values.append(self._forward(s, values[-1]))
         x_hat, x = values[-1], x.reshape(values[-1].shape)
-        count = x.size if reduction == "mean" else len(x)
+        divisor = self.divisor(x, reduction)
         dy = np.empty_like(x_hat)
-        squared.squared_error_adjoint(x_hat, x, 1 / count, dy)
+        squared.squared_error_adjoint(x_hat, x, 1 / divisor, dy)
         for i, s in reversed(list(enumerate(self.stages))):
             y, dy = (a.reshape(len(x), *s.output_shape) for a in (values[i + 1], dy))
             dy = self._backward(s, values[i], y, dy)
             if s.code and self.latent_grad is not None:
                 dy = dy + self.latent_grad(0, values[i])
-        return float(squared.squared_error(x_hat, x).real) / count
+        return float(squared.squared_error(x_hat, x).real) / divisor
 
     def grads(self) -> Params:
         return self.sums
 
-    def adam(
-        self, m: Mapping[str, Array], v: Mapping[str, Array], settings: AdamSettings, step: int
-    ) -> None:
+    def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         for name, p in self.params.items():
             optim.adam_step(p, m[name], v[name], self.sums[name], settings, step=step)
 

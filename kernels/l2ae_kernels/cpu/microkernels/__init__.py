@@ -1,14 +1,13 @@
 """The register-tiled rung: products whose sums never leave the vector registers.
 
 tiles.py      the innermost loops: what one tile of sums does
-arguments.py  how a kernel gets its numbers: one row of named integers
 correlate.py  correlation and its adjoint in x over tiles
 gradients.py  the adjoint in W over tiles; sums for biases
 dense.py, dense_gradients.py, adam.py         dense layers, and Adam on sums in registers
-winograd.py, transforms.py, point_products.py the 5×5 layers by Winograd's filtering
-calls.py, dense_calls.py, filtering.py        what to call for which product
-program.py    many calls at the price of one
+winograd*.py  the 5×5 layers by Winograd's algorithm: matrices, transforms, products, memory layouts
+calls.py, winograd_calls.py                   what to call for which product
+program.py    rows of arguments, calls, and many calls at the price of one
 pack.py       weights in the order in which the tiles read them
 library.py    all of it compiled once for this machine
-ops.py, filtered_ops.py                       rows of the implementations table
+ops.py, winograd_ops.py                       rows of the implementations table
 """

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Offset, Value
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.program import Arguments
 
 # shards (count, shard): gradients to add up, of which `size` floats from `first` on are those of p
 REDUCE_ADAM = Arguments("shards shard count first size p m v numbers")

@@ -14,18 +14,11 @@ from l2ae_kernels.cpu.microkernels.correlate import CORRELATE
 from l2ae_kernels.cpu.microkernels.dense import DENSE
 from l2ae_kernels.cpu.microkernels.gradients import GRADIENT, SUM
 from l2ae_kernels.cpu.microkernels.pack import COPY, PACK, PANELS, packed_size
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call
 from l2ae_kernels.geometry import Geometry, Images, Pair
 
-FLOAT = 4  # bytes
 POSITIONS = 48  # steps of a gradient tile, at least: its sums are loaded and stored once for them
 SHORT_ROW = 5  # positions; a shorter innermost loop than this one over samples does not pay
-
-
-class Call(NamedTuple):
-    """A kernel and its arguments."""
-
-    kernel: str
-    row: Array  # int64; changing it changes the call
 
 
 def packed_floats(g: Geometry, vectors: Vectors) -> tuple[int, int]:
@@ -86,9 +79,9 @@ def _classes(g: Geometry) -> Iterator[_Class]:
     """
     before = 0
     for h in range(min(g.sh, g.H)):
-        r, T, top = _axis(h, g.sh, g.top, g.kh)
+        r, T, top = axis_class(h, g.sh, g.top, g.kh)
         for w in range(min(g.sw, g.W)):
-            s, S, left = _axis(w, g.sw, g.left, g.kw)
+            s, S, left = axis_class(w, g.sw, g.left, g.kw)
             inner = Geometry(
                 H=g.OH, W=g.OW, C=g.K, OH=-(-(g.H - h) // g.sh), OW=-(-(g.W - w) // g.sw), K=g.C,
                 kh=T, kw=S, sh=1, sw=1, top=top, left=left,
@@ -97,7 +90,7 @@ def _classes(g: Geometry) -> Iterator[_Class]:
             before += T * S
 
 
-def _axis(h: int, stride: int, before: int, kernel: int) -> tuple[int, int, int]:
+def axis_class(h: int, stride: int, before: int, kernel: int) -> tuple[int, int, int]:
     """Lowest tap of a class, number of its taps, and its zeros before the first row of y."""
     lowest = (h + before) % stride
     taps = max(0, -(-(kernel - lowest) // stride))
@@ -196,7 +189,7 @@ def _pack(
 
 
 def _transpose(source: int, rows: int, columns: int, target: int) -> Call:
-    """Write a matrix (rows, columns) turned around."""
+    """Write the transpose of a matrix (rows, columns)."""
     return Call("copy", COPY.row(
         source=source, source_sample=0, source_row=1, source_column=columns, source_batch=0,
         target=target, target_sample=0, target_row=rows, target_column=1, samples=1, rows=columns,

@@ -16,7 +16,7 @@ Every pixel is written once; nothing is scattered.
 
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Integer
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels, sample_tiles
 from l2ae_kernels.cpu.microkernels.tiles import dot_tile, product_tile
 

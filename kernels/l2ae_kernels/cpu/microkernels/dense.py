@@ -2,10 +2,10 @@
 
 What changed against packing all weights once a step: a group of panels of weights, each as wide as
 a tile and a block of rows long, is packed by the kernel itself, on its stack, right before all
-samples pass by. It never leaves the caches, so that packing reads W once and writes nothing to
+samples use it. It never leaves the caches, so that packing reads W once and writes nothing to
 memory; at 128 samples it is a few hundredths of the arithmetic. The transpose is made in registers.
 
-A panel stays in the first-level cache while the samples pass by; a group is read from W in rows as
+A panel stays in the first-level cache for all samples; a group is read from W in rows as
 long as some cache lines.
 """
 
@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
 from l2ae_kernels.cpu.microkernels.pack import panel, transposed_panel
+from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import Panel, column_panels, sample_tiles
 from l2ae_kernels.cpu.microkernels.tiles import product_tile
 
@@ -40,13 +40,13 @@ def blocks(e: Emitter, count: Integer) -> Iterator[tuple[Integer, Integer]]:
         yield first, size.min(count - first)
 
 
-def group_room(e: Emitter, columns: int) -> int:
+def group_floats(e: Emitter, columns: int) -> int:
     """Floats of so many packed columns; a transpose writes whole squares."""
     return columns * (block_rows(e) + e.lanes)
 
 
 def panel_start(p: Panel, e: Emitter) -> Integer:
-    """Where a panel begins in a group; all have the same room."""
+    """Where a panel begins in a group; all take the same space."""
     return p.column * (block_rows(e) + e.lanes) * 4
 
 
@@ -58,7 +58,7 @@ def add_dense(module: Module, gated: bool) -> None:
     with module.function(f"dense{'_gated' * gated}", 2) as (e, address, m):
         a = DENSE.read(e, address)
         a.x, a.y = a.x + m * a.x_batch * 4, a.y + m * a.y_batch * 4
-        packed = e.workspace(group_room(e, GROUP))
+        packed = e.workspace(group_floats(e, GROUP))
         for i, inputs in blocks(e, a.I):
             with e.each(0, a.O, GROUP) as column:
                 columns = (a.O - column).min(GROUP)

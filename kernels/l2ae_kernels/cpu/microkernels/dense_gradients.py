@@ -1,7 +1,7 @@
 """The gradients of dense layers, dW = xᵀ dy and db = Σ dy, and Adam as soon as they are there.
 
 A tile of dW takes all samples at once: a sum is finished in its register, in one fixed order,
-whoever computes it. What changed against convolutions' gradients (gradients.py): no private sums,
+on any thread. What changed against convolutions' gradients (gradients.py): no private sums,
 so no reduction of 13 MB for every range of samples. x is laid out in tiles beforehand, dy is
 packed in groups of panels by the kernel: both are then read as single runs of memory.
 
@@ -15,9 +15,9 @@ from types import SimpleNamespace
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.microkernels.adam import Adam, Moments
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
-from l2ae_kernels.cpu.microkernels.dense import blocks, group_room, panel_start
+from l2ae_kernels.cpu.microkernels.dense import blocks, group_floats, panel_start
 from l2ae_kernels.cpu.microkernels.pack import panel
+from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels, sample_tiles
 from l2ae_kernels.cpu.microkernels.tiles import weight_tile
 
@@ -57,7 +57,7 @@ def add_dense_gradient(module: Module, adam: bool) -> None:
     with module.function("dense_adam" if adam else "dense_gradient", 2) as (e, address, _):
         a = (DENSE_ADAM if adam else DENSE_GRADIENT).read(e, address)
         a.packed, a.sums = (
-            e.workspace(group_room(e, GROUP)),
+            e.workspace(group_floats(e, GROUP)),
             e.workspace(e.module.vectors.rows * GROUP),
         )
         for n, samples in blocks(e, a.samples):

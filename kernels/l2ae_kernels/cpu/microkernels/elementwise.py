@@ -2,7 +2,7 @@
 
 from l2ae_kernels.cpu.codegen.emitter import F32, F64, Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.program import Arguments
 
 # z, u, du, dz (samples, D); inverse (samples,) holds 1/n; eps2 is one float, ε²
 NORMALIZE = Arguments("z u inverse samples D eps2")

@@ -1,7 +1,7 @@
 """The adjoint of correlation in W over register tiles, and sums over samples for biases.
 
-A tile of dW, a few input channels × a few vectors of output channels, stays in registers while all
-positions of a few samples pass by. The order of the loops keeps a tile's channels of x and dy in
+A tile of dW, a few input channels × a few vectors of output channels, stays in registers for all
+positions of a few samples. The order of the loops keeps a tile's channels of x and dy in
 the first-level cache for all taps: they are read from the second level once, not kh·kw times. At
 the border, positions whose tap would lie outside the image are left out of the loop.
 
@@ -11,7 +11,7 @@ to dW once for every `chunk` samples.
 
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels, sample_tiles
 from l2ae_kernels.cpu.microkernels.tiles import gradient_tile
 

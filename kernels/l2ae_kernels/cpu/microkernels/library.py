@@ -17,10 +17,10 @@ from l2ae_kernels.cpu.microkernels.elementwise import (
 )
 from l2ae_kernels.cpu.microkernels.gradients import add_gradient, add_sum
 from l2ae_kernels.cpu.microkernels.pack import add_copy, add_pack, add_panels
-from l2ae_kernels.cpu.microkernels.point_products import add_point_products
 from l2ae_kernels.cpu.microkernels.program import add_run
 from l2ae_kernels.cpu.microkernels.standardize import add_standardize, add_standardize_adjoint
-from l2ae_kernels.cpu.microkernels.transforms import add_transforms
+from l2ae_kernels.cpu.microkernels.winograd_products import add_winograd_products
+from l2ae_kernels.cpu.microkernels.winograd_transforms import add_transforms
 
 
 @cache
@@ -52,7 +52,7 @@ def build(vectors: Vectors) -> Module:
     add_tiles(module)
     for adam in (False, True):
         add_dense_gradient(module, adam)
-    add_point_products(module)
+    add_winograd_products(module)
     add_transforms(module)
     add_run(module)
     return module

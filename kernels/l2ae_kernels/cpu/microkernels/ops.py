@@ -12,10 +12,9 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import SETS, Vectors, best, get_vectors
 from l2ae_kernels.cpu.microkernels import calls
-from l2ae_kernels.cpu.microkernels.calls import Call
 from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.pack import packed_size
-from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.microkernels.program import Call, Program, address
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Geometry, Padding, Pair
 
@@ -34,13 +33,13 @@ def correlate(
     bias = bias_or_zeros(b, g.K)
     run(vectors, calls.pack_correlate(g, address(W), address(packed), vectors))
 
-    def part(first: int, last: int) -> None:
+    def samples(first: int, last: int) -> None:
         source, target = g.x_images(address(x[first:])), g.y_images(address(out[first:]))
         run(vectors, calls.correlate(
             g, last - first, source, address(packed), address(bias), target, vectors, slope=ONE_AT
         ))  # fmt: skip
 
-    in_ranges(part, len(x), len(x) * g.multiply_adds)
+    in_ranges(samples, len(x), len(x) * g.multiply_adds)
 
 
 def correlate_adjoint_x(
@@ -53,13 +52,13 @@ def correlate_adjoint_x(
     bias = bias_or_zeros(b, g.C)
     run(vectors, calls.pack_adjoint_x(g, address(W), address(packed), vectors))
 
-    def part(first: int, last: int) -> None:
+    def samples(first: int, last: int) -> None:
         source, target = g.y_images(address(y[first:])), g.x_images(address(out[first:]))
         run(vectors, calls.adjoint_x(
             g, last - first, source, address(packed), address(bias), target, vectors, slope=ONE_AT
         ))  # fmt: skip
 
-    in_ranges(part, len(y), len(y) * g.multiply_adds)
+    in_ranges(samples, len(y), len(y) * g.multiply_adds)
 
 
 def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
@@ -74,23 +73,23 @@ def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
 
 def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
     """out = Σ over PARTIAL_SUMS ranges of samples, added in order."""
-    vectors, N, parts = vectors_here(), len(x), parts_of(len(x))
-    partial = np.zeros((parts, *out.shape), np.float32)
-    most = -(-N // parts) * g.OH * g.OW  # positions of a part
+    vectors, N, shards = vectors_here(), len(x), shard_count(len(x))
+    partial = np.zeros((shards, *out.shape), np.float32)
+    most = -(-N // shards) * g.OH * g.OW  # positions of a shard
 
     def ranges(first: int, last: int) -> None:
         packed = np.empty(packed_size(most, g.K, vectors.lanes), np.float32)
         for p in range(first, last):
-            n, end = p * N // parts, (p + 1) * N // parts
+            n, end = p * N // shards, (p + 1) * N // shards
             source, target = g.x_images(address(x[n:])), g.y_images(address(y[n:]))
             sums = address(partial[p])
             run(vectors, calls.adjoint_W(g, end - n, source, target, address(packed), sums))
 
-    in_ranges(ranges, parts, N * g.multiply_adds)
+    in_ranges(ranges, shards, N * g.multiply_adds)
     np.sum(partial, axis=0, out=out)
 
 
-def parts_of(samples: int) -> int:
+def shard_count(samples: int) -> int:
     """Return the number of ranges of samples whose gradients are added up: not that of threads."""
     return max(1, min(PARTIAL_SUMS, samples // 8))
 
@@ -103,8 +102,3 @@ def vectors_here() -> Vectors:
 def bias_or_zeros(b: Array | None, size: int) -> Array:
     """Return b, or zeros where there is none."""
     return np.zeros(size, np.float32) if b is None else b
-
-
-def address(array: Array) -> int:
-    """Return where an array begins."""
-    return int(array.ctypes.data)

@@ -7,7 +7,7 @@ not exist are 0. The same step transposes W for the adjoints.
 
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels
 
 # source[row, column] lies at row · source_row + column · source_column; packed has `height` rows,
@@ -94,7 +94,7 @@ def transposed_panel(module: Module, vectors: int) -> str:
         source, packed = e.pointer(source), e.pointer(packed)
         last = lanes + ((vectors - 1) * e.lanes - 1)
 
-        def turn(r: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
+        def square(r: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
             for v in range(vectors):
                 columns = [last.min(v * e.lanes + c) for c in range(e.lanes)]
                 square = [e.load(source, k * stride + r, mask) for k in columns]
@@ -102,7 +102,7 @@ def transposed_panel(module: Module, vectors: int) -> str:
                     e.store(row, packed, ((r + c) * vectors + v) * e.lanes)
             return []
 
-        e.over_vectors(rows, [], turn)
+        e.over_vectors(rows, [], square)
     return name
 
 

@@ -1,19 +1,61 @@
-"""Many calls at the price of one: a table of (kernel, arguments) that machine code runs through.
+"""Rows of arguments, calls, and programs: many calls at the price of one.
+
+A kernel gets the address of one row of named integers. Addresses, strides and sizes are all i64,
+strides count floats. A call is a kernel and its row, which can be kept and used again; a program is
+a table of calls that machine code runs through.
 
 A training step makes about forty kernel calls a micro-batch. Made from Python they would cost two
-microseconds each and hold the GIL in between; here a thread makes them all in one call.
+microseconds each and hold the GIL in between; in a program a thread makes them all in one call.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 
-from l2ae_kernels.cpu.codegen.emitter import Module
-from l2ae_kernels.cpu.codegen.integer import I64
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
+from l2ae_kernels.cpu.codegen.integer import I64, Integer, Value
 from l2ae_kernels.cpu.codegen.machine_code import Library
-from l2ae_kernels.cpu.microkernels.calls import Call
+
+FLOAT = 4  # bytes
+
+
+def address(array: Array) -> int:
+    """Return where an array begins."""
+    return int(array.ctypes.data)
+
+
+class Arguments:
+    """The names of a kernel's numbers, in their order in memory."""
+
+    def __init__(self, names: str) -> None:
+        self.names = names.split()
+
+    def row(self, **numbers: int) -> Array:
+        """Return the row int64; every name needs a number and no other may come."""
+        if numbers.keys() != set(self.names):
+            odd = sorted(numbers.keys() ^ set(self.names))
+            raise ValueError(f"Arguments: {odd} are missing or unknown")
+        return np.array([numbers[name] for name in self.names], np.int64)
+
+    def read(self, e: Emitter, address: Value) -> SimpleNamespace:
+        """Emit the loads of a row; its numbers are attributes."""
+        row, b = e.pointer(address), e.b
+        numbers = {
+            name: Integer(b, b.load(b.gep(row, [I64(i)], source_etype=I64), typ=I64))
+            for i, name in enumerate(self.names)
+        }
+        return SimpleNamespace(**numbers)
+
+
+class Call(NamedTuple):
+    """A kernel and its arguments."""
+
+    kernel: str
+    row: Array  # int64; changing it changes the call
 
 
 def add_run(module: Module) -> None:

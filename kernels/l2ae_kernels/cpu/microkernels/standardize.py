@@ -9,7 +9,7 @@ activation is in dy already.
 
 from l2ae_kernels.cpu.codegen.emitter import F32, Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.program import Arguments
 
 # x, y, dy, dx (rows, D); mean and inverse (rows,); gamma and beta (D,); eps and slope are one float
 STANDARDIZE = Arguments("x y mean inverse gamma beta eps slope rows D")

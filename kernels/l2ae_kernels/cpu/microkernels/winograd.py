@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering: fewer multiplications for the 5×5 layers, at stride 2.
+"""Winograd's algorithm, "minimal filtering": fewer multiplications for 5×5 layers of stride 2.
 
 At stride 1, F(4, 3) makes 4 neighbouring outputs of a filter of 3 taps from 6 products, not 12.
 With the polynomials through 0, ±1, ±2 and ∞ (Lavin and Gray 2016, section 4.3)
@@ -20,9 +20,9 @@ matrix product:
     adjoint in x   M_ij (tiles, phases·C) = V_ij (tiles, K) U_ij (K, phases·C)
     adjoint in W   dU_ij (phases·C, K) = V_ijᵀ (phases·C, tiles) dM_ij (tiles, K)
 
-transforms.py makes V, U and images, point_products.py multiplies, layouts.py says where the
-matrices lie and filtering.py what to call. The sums differ from the direct ones by more than their
-rounding: about 1e-6 of their size.
+winograd_transforms.py makes V, U and images, winograd_products.py multiplies, winograd_layouts.py
+says where the matrices lie and winograd_calls.py what to call. The sums differ from the direct ones
+by more than their rounding: about 1e-6 of their size.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def transposed(matrix: Matrix) -> Matrix:
 
 
 def points(taps: int) -> range:
-    """Points of an axis: with 2 taps the last one, ∞, gives nothing."""
+    """TransformLayout of an axis: with 2 taps the last one, ∞, gives nothing."""
     return range(POINTS - (taps == 2))
 
 

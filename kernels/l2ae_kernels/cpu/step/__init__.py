@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.step.convolutional import ConvolutionalStep
 from l2ae_kernels.cpu.step.dense import DenseStep
 from l2ae_kernels.stages import LatentGrad, Params, Shape, Stage, TrainingStep, code_stage
@@ -21,7 +20,7 @@ def training_step(
 ) -> TrainingStep:
     """Return the compiled step of stages that `takes` accepts; parameters are float32."""
     kind = DenseStep if _dense(stages) else ConvolutionalStep
-    return kind(stages, params, input_shape, latent_grad, vectors_here())
+    return kind(stages, params, input_shape, latent_grad)
 
 
 def takes(_: Any, stages: Sequence[Stage]) -> bool:

@@ -15,34 +15,23 @@ The samples are cut into SHARDS fixed ranges with a gradient each, added in orde
 depend on the number of threads.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import prod
+from collections.abc import Iterator
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.adam import REDUCE_ADAM
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.elementwise import REDUCE, SQUARED_ERROR
 from l2ae_kernels.cpu.microkernels.library import library
-from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.pack import COPY
-from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, aligned
 from l2ae_kernels.cpu.step.micro_batch import MicroBatch, PackedWeights, Programs
 from l2ae_kernels.cpu.step.products import geometry
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import (
-    LatentGrad,
-    Params,
-    Reduction,
-    Shape,
-    Stage,
-    TrainingStep,
-    code_stage,
-)
+from l2ae_kernels.stages import Params, Reduction, TrainingStep, code_stage
 
 SHARDS = 8  # ranges of samples with a gradient of their own, and so the most threads
 SAMPLES = 16  # of a micro-batch
@@ -53,19 +42,12 @@ ADAM_WORK = 32  # a value costs about as much as 32 multiply-adds: a root, a div
 class ConvolutionalStep(TrainingStep):
     """Loss and gradients of a batch, or a step of Adam, for one network and one set of arrays."""
 
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        params: Params,
-        input_shape: Shape,
-        latent_grad: LatentGrad | None,
-        vectors: Vectors,
-    ) -> None:
-        self.params, self.library, self.input_shape = params, library(vectors), input_shape
-        self.latent_grad = latent_grad
-        code = code_stage(stages) if latent_grad else None
+    def __post_init__(self) -> None:
+        stages, params, vectors = self.stages, self.params, vectors_here()
+        self.library = library(vectors)
+        code = code_stage(stages) if self.latent_grad else None
         self.weights = PackedWeights(stages, params, vectors, SAMPLES)
-        self.micro = MicroBatch(stages, input_shape, SAMPLES, self.weights, code)
+        self.micro = MicroBatch(stages, self.input_shape, SAMPLES, self.weights, code)
         arena = Arena()
         self.offsets = {name: arena.take(p.size) for name, p in params.items()}
         self.flat = np.zeros(arena.size, np.float32)
@@ -88,8 +70,8 @@ class ConvolutionalStep(TrainingStep):
 
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Forward and backward of all micro-batches; their gradients are in `shards` then."""
-        count = len(x) * (prod(self.input_shape) if reduction == "mean" else 1)
-        self.weights.scale[0] = 2.0 / count
+        divisor = self.divisor(x, reduction)
+        self.weights.scale[0] = 2.0 / divisor
         if not self.zeroed:
             self.shards[:] = 0
         self.zeroed = False
@@ -111,16 +93,14 @@ class ConvolutionalStep(TrainingStep):
 
         self.weights.pack()
         in_ranges(shards, SHARDS, 3 * self.work * len(x))
-        return float(self.losses.sum()) / count
+        return float(self.losses.sum()) / divisor
 
     def grads(self) -> Params:
         in_ranges(self.reduce.run, self.chunks, self.shards.size)
         self.zeroed = True
         return self.sums
 
-    def adam(
-        self, m: Mapping[str, Array], v: Mapping[str, Array], settings: AdamSettings, step: int
-    ) -> None:
+    def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         program = self.apply.program(self.library, self._adam_calls, m, v, settings, step)
         in_ranges(program.run_calls, len(program.calls), self.flat.size * ADAM_WORK)
         self.zeroed = True
@@ -149,9 +129,7 @@ class ConvolutionalStep(TrainingStep):
             )
         return self.programs[slot, k]
 
-    def _adam_calls(
-        self, m: Mapping[str, Array], v: Mapping[str, Array], numbers: int
-    ) -> Iterator[Call]:
+    def _adam_calls(self, m: Params, v: Params, numbers: int) -> Iterator[Call]:
         """One call for each chunk of a parameter."""
         for name, p in self.params.items():
             for first in range(0, p.size, REDUCE_CHUNK):

@@ -15,7 +15,7 @@ memory at all.
 Every number is one sum in a fixed order, so no result depends on the number of threads.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -23,11 +23,9 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.machine_code import Library
-from l2ae_kernels.cpu.codegen.vectors import Vectors
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.library import library
-from l2ae_kernels.cpu.microkernels.ops import address
-from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.microkernels.ops import vectors_here
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, Constants
 from l2ae_kernels.cpu.step.passes import Buffers, Passes, norm_rows, squared_error
@@ -35,15 +33,7 @@ from l2ae_kernels.cpu.step.products import DenseProduct, geometry
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Images
 from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import (
-    LatentGrad,
-    Params,
-    Reduction,
-    Shape,
-    Stage,
-    TrainingStep,
-    code_stage,
-)
+from l2ae_kernels.stages import Params, Reduction, Shape, Stage, TrainingStep, code_stage
 
 SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache
 GROUPS = 16  # of panels, filled round-robin, so that threads with equally many have equal work
@@ -171,34 +161,25 @@ class Batch:
 class DenseStep(TrainingStep):
     """Loss and gradients of a batch, or a step of Adam, for one network of dense layers."""
 
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        params: Params,
-        input_shape: Shape,
-        latent_grad: LatentGrad | None,
-        vectors: Vectors,
-    ) -> None:
-        self.stages, self.params, self.input_shape = stages, params, input_shape
-        self.latent_grad = latent_grad
-        self.code = code_stage(stages) if latent_grad else None
-        self.library = library(vectors)
-        self.constants = Constants(stages, params)
-        self.sums = {name: np.zeros_like(p) for name, p in params.items()}
+    def __post_init__(self) -> None:
+        self.code = code_stage(self.stages) if self.latent_grad else None
+        self.library = library(vectors_here())
+        self.constants = Constants(self.stages, self.params)
+        self.sums = {name: np.zeros_like(p) for name, p in self.params.items()}
         self.batches: dict[int, Batch] = {}
         self.batch: Batch | None = None  # the last one
 
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Forward, the second loss, and backward of all samples."""
         batch = self.batch = self._batch(len(x))
-        count = len(x) * (prod(self.input_shape) if reduction == "mean" else 1)
-        self.constants.scale[0] = 2.0 / count
+        divisor = self.divisor(x, reduction)
+        self.constants.scale[0] = 2.0 / divisor
         batch.losses[:] = 0
         batch.x[:] = x
         batch.run(self.library, batch.forward)
         if self.latent_grad is not None:
             batch.du[:] = self.latent_grad(0, batch.u)
-        return float(batch.losses.sum()) / count
+        return float(batch.losses.sum()) / divisor
 
     def grads(self) -> Params:
         batch = self._backward()
@@ -209,9 +190,7 @@ class DenseStep(TrainingStep):
         self._run(batch, batch.write)
         return self.sums
 
-    def adam(
-        self, m: Mapping[str, Array], v: Mapping[str, Array], settings: AdamSettings, step: int
-    ) -> None:
+    def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         batch = self._backward()
         self._run(batch, batch.apply.program(self.library, self._adam_calls, m, v, settings, step))
 
@@ -235,9 +214,7 @@ class DenseStep(TrainingStep):
         """dW of every dense layer."""
         return ((s, batch.weights(i)) for i, s in enumerate(self.stages) if s.linear)
 
-    def _adam_calls(
-        self, m: Mapping[str, Array], v: Mapping[str, Array], numbers: int
-    ) -> list[Call]:
+    def _adam_calls(self, m: Params, v: Params, numbers: int) -> list[Call]:
         assert self.batch is not None
         return _round_robin(
             w.adam_calls(
@@ -248,7 +225,7 @@ class DenseStep(TrainingStep):
         )  # fmt: skip
 
 
-def _like(s: Stage, arrays: Mapping[str, Array]) -> Addresses:
+def _like(s: Stage, arrays: Params) -> Addresses:
     """Where what belongs to W and b of a stage lies."""
     return Addresses(address(arrays[f"{s.name}.W"]), address(arrays[f"{s.name}.b"]))
 

@@ -6,8 +6,8 @@ dW = xᵀ dy takes all samples at once, a few outputs a call: see microkernels/d
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.dense_gradients import DENSE_ADAM, DENSE_GRADIENT, GROUP, TILES
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call
 from l2ae_kernels.geometry import Pair
 
 MAX_INPUTS = 512  # of one call for a gradient: enough calls to keep all threads busy to the end

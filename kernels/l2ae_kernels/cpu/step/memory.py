@@ -1,6 +1,6 @@
 """The memory of a compiled step: buffers that are laid out once, and constants at an address."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from operator import is_
 
@@ -8,9 +8,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.machine_code import Library
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
-from l2ae_kernels.cpu.microkernels.ops import address
-from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.numba.optim import adam_numbers
 from l2ae_kernels.reference.optim import AdamSettings
 from l2ae_kernels.stages import Params, Stage
@@ -35,7 +33,7 @@ class Arena:
 def aligned(floats: int) -> Array:
     """Return zeros that begin a cache line, and if they are many, a page of 2 MB.
 
-    NumPy asks for such pages where an array has 4 MB; one is one look-up, not 512: a step is 3 %
+    NumPy asks for such pages where an array has 4 MB; one is one TLB entry, not 512: a step is 3 %
     faster. What is not touched takes no memory.
     """
     unit, more = (HUGE_PAGE, 2 * HUGE_PAGE) if floats > HUGE_PAGE // 4 else (ALIGNMENT, ALIGNMENT)
@@ -71,9 +69,9 @@ class AdamProgram:
     def program(
         self,
         code: Library,
-        calls: Callable[[Mapping[str, Array], Mapping[str, Array], int], Iterable[Call]],
-        m: Mapping[str, Array],
-        v: Mapping[str, Array],
+        calls: Callable[[Params, Params, int], Iterable[Call]],
+        m: Params,
+        v: Params,
         settings: AdamSettings,
         step: int,
     ) -> Program:

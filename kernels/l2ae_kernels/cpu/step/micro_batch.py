@@ -13,12 +13,10 @@ from typing import NamedTuple
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels import calls
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
-from l2ae_kernels.cpu.microkernels.filtering import Filtering
 from l2ae_kernels.cpu.microkernels.library import library
-from l2ae_kernels.cpu.microkernels.ops import address
 from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
-from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
+from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
 from l2ae_kernels.cpu.step.memory import Arena, Constants, aligned
 from l2ae_kernels.cpu.step.passes import Buffers, Passes, norm_rows, squared_error
 from l2ae_kernels.cpu.step.products import (
@@ -59,14 +57,14 @@ class PackedWeights(Constants):
             self.packed.append((address(arrays[0]), address(arrays[1])))
             self.prepare.append(Program(library(vectors), self._pack(s, f, *self.packed[-1])))
 
-    def _winograd(self, s: Stage, samples: int) -> Filtering | None:
+    def _winograd(self, s: Stage, samples: int) -> Winograd | None:
         """Winograd's way of doing a stage, where it has one and it pays."""
-        if not s.linear or s.kind == "dense" or not Filtering.fits(geometry(s), self.vectors):
+        if not s.linear or s.kind == "dense" or not Winograd.fits(geometry(s), self.vectors):
             return None
         zeros, one = address(self.zeros), address(self.ones)
-        return Filtering(geometry(s), samples, self.vectors, zeros, one)
+        return Winograd(geometry(s), samples, self.vectors, zeros, one)
 
-    def _pack(self, s: Stage, f: Filtering | None, forward: int, adjoint: int) -> Iterator[Call]:
+    def _pack(self, s: Stage, f: Winograd | None, forward: int, adjoint: int) -> Iterator[Call]:
         W = self.parameter(s, "W")
         if f is None:
             yield from calls.pack_correlate(geometry(s), W, forward, self.vectors)

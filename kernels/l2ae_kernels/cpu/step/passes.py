@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
-from l2ae_kernels.cpu.microkernels.calls import Call, sum_rows
+from l2ae_kernels.cpu.microkernels.calls import sum_rows
 from l2ae_kernels.cpu.microkernels.elementwise import NORMALIZE, NORMALIZE_ADJOINT, SQUARED_ERROR
-from l2ae_kernels.cpu.microkernels.ops import address
+from l2ae_kernels.cpu.microkernels.program import Call, address
 from l2ae_kernels.cpu.microkernels.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
 from l2ae_kernels.cpu.step.memory import Constants
 from l2ae_kernels.cpu.step.products import Product

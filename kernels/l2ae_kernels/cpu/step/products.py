@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels import calls
-from l2ae_kernels.cpu.microkernels.calls import Call
-from l2ae_kernels.cpu.microkernels.filtering import Filtering
+from l2ae_kernels.cpu.microkernels.program import Call
+from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
 from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.stages import Stage
 
@@ -165,7 +165,7 @@ class TiledProduct(Product):
 class WinogradProduct(Product):
     """The same by Winograd's algorithm. dW is summed in the transform domain, in `dU`."""
 
-    winograd: Filtering
+    winograd: Winograd
     x_transform: int  # workspace: the transform-domain matrices of the larger images,
     y_transform: int  # of the smaller images
     dU: int

@@ -1,8 +1,8 @@
-"""The matrix products of Winograd's points: small ones, many in a row, nothing to finish.
+"""The transform-domain products of Winograd's algorithm: small, many, nothing to finish.
 
 They differ from `dense` and `gradient` in what they leave out: a tile takes seven numbers, not
 fourteen, and has one loop. With 32 to 64 steps a tile, those calls took a fifth of the time. What
-comes from the third-level cache is asked for ahead. All panels are equally wide in memory, so that
+comes from the third-level cache is prefetched. All panels are equally wide in memory, so that
 the transforms reach every point with the same strides.
 
 A product reads x once for every panel, from the first-level cache, and w once; its adjoint reads dy
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
+from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels, sample_tiles
 
 LINE = 16  # floats of a line of the caches
@@ -24,14 +24,14 @@ MULTIPLY = Arguments("x x_row inputs w w_panel y y_row rows outputs")
 MULTIPLY_ADJOINT = Arguments("x x_row inputs dy dy_row dw w_panel rows outputs")
 
 
-def add_point_products(module: Module) -> None:
+def add_winograd_products(module: Module) -> None:
     """Emit multiply(arguments, m) and multiply_adjoint(arguments, m); inputs of whole vectors."""
     _add_multiply(module)
     _add_multiply_adjoint(module)
 
 
 def _add_multiply(module: Module) -> None:
-    """A panel of w stays in the first-level cache while all rows pass by."""
+    """A panel of w stays in the first-level cache for all rows."""
     with module.function("multiply", 2) as (e, address, _):
         a = MULTIPLY.read(e, address)
         for panel in column_panels(e, a.outputs, e.index(0)):
@@ -44,7 +44,7 @@ def _add_multiply(module: Module) -> None:
 
 
 def _add_multiply_adjoint(module: Module) -> None:
-    """All of dy stays in the first-level cache, and a few columns of x while dw passes by."""
+    """All of dy stays in the first-level cache, and a few columns of x for all of dw."""
     with module.function("multiply_adjoint", 2) as (e, address, _):
         a = MULTIPLY_ADJOINT.read(e, address)
         width = panel_width(module)
@@ -63,7 +63,7 @@ def panel_width(module: Module) -> int:
 def _product_tile(module: Module, rows: int, vectors: int) -> str:
     """Emit y = x w for `rows` rows of x and `vectors` · lanes columns of a panel of w.
 
-    Meanwhile it asks for the next panel, which lies `ahead`: weights come from the third level.
+    Meanwhile it prefetches the next panel, which lies `ahead`: weights come from the third level.
     """
     name = f"multiply_{rows}_{vectors}"
     if module.has(name):

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from l2ae_kernels.cpu.microkernels import calls
-from l2ae_kernels.cpu.microkernels.point_products import LINE
 from l2ae_kernels.cpu.microkernels.winograd import POINTS
+from l2ae_kernels.cpu.microkernels.winograd_products import LINE
 
 
 class Phase(NamedTuple):
@@ -20,23 +20,23 @@ def phases_of(kernel: int, stride: int, top: int) -> list[Phase]:
     """Return the phases of an axis, those with most taps first."""
     found = []
     for h in range(stride):
-        r, taps, before = calls._axis(h, stride, top, kernel)
+        r, taps, before = calls.axis_class(h, stride, top, kernel)
         found.append(Phase(r, taps, h, before))
     return sorted(found)
 
 
-class Points(NamedTuple):
-    """The points' matrices with one row for each tile: floats between neighbours."""
+class TransformLayout(NamedTuple):
+    """Transform-domain matrices with one row for each tile: floats between neighbours."""
 
     row: int
     point: int
 
     @classmethod
-    def of(cls, rows: int, columns: int) -> "Points":
-        """Room for 36 matrices.
+    def of(cls, rows: int, columns: int) -> "TransformLayout":
+        """The layout of 36 matrices.
 
         Strides are odd numbers of lines: the same column of all rows, or of all points, would
-        otherwise meet in a few sets of a cache and drive each other out.
+        otherwise fall into a few sets of a cache and evict each other.
         """
         row = _odd_lines(columns)
         return cls(row, _odd_lines(rows * row))
@@ -47,15 +47,15 @@ class Points(NamedTuple):
         return self.point * POINTS**2
 
 
-class Panels(NamedTuple):
-    """The points' matrices of filters, packed in panels of columns: floats between neighbours."""
+class FilterLayout(NamedTuple):
+    """Transform-domain filters, packed in panels of columns: floats between neighbours."""
 
     panel: int
     point: int
 
     @classmethod
-    def of(cls, rows: int, columns: int, width: int) -> "Panels":
-        """Room for 36 matrices in panels of so many columns."""
+    def of(cls, rows: int, columns: int, width: int) -> "FilterLayout":
+        """The layout of 36 matrices in panels of `width` columns."""
         return cls(rows * width, _odd_lines(-(-columns // width) * rows * width))
 
     @property

@@ -1,13 +1,14 @@
-"""Winograd's filtering against the reference in float64, for every kind of geometry it takes."""
+"""Winograd's algorithm against the reference in float64, for every kind of geometry it takes."""
 
 import numpy as np
 import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import AVX2, SETS
-from l2ae_kernels.cpu.microkernels.filtering import Filtering
-from l2ae_kernels.cpu.microkernels.ops import ONE_AT, address, run
+from l2ae_kernels.cpu.microkernels.ops import ONE_AT, run
+from l2ae_kernels.cpu.microkernels.program import address
 from l2ae_kernels.cpu.microkernels.winograd import A_T, B_T, G
+from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
 from l2ae_kernels.geometry import Geometry
 
 # Its points 0, ±1, ±2 make sums of numbers up to eight times larger than what is left of them in
@@ -31,7 +32,7 @@ def geometries(vectors, rng):
                     continue
                 C, K = int(rng.choice([lanes, 3 * lanes, panel])), panel * int(rng.integers(1, 3))
                 g = Geometry(H, W, C, OH, OW, K, kh, kw, 2, 2, before, before)
-                if Filtering.fits(g, vectors):
+                if Winograd.fits(g, vectors):
                     yield g, {"stride": (2, 2), "padding": ((before, after),) * 2}
 
 
@@ -77,20 +78,20 @@ def errors(g, geometry, vectors, rng):
 
 
 def products(g, samples, vectors, x, y, W, b, b_x, gate_y, gate_x):
-    """y, dx and dW by filtering; gates only where gate_y is one."""
+    """y, dx and dW by Winograd's algorithm; gates only where gate_y is one."""
     zeros = np.zeros(max(g.W * g.C, g.OW * g.K), np.float32)
-    f = Filtering(g, samples, vectors, address(zeros), ONE_AT)
+    f = Winograd(g, samples, vectors, address(zeros), ONE_AT)
 
     def nan(size):
         return np.full(size, np.nan, np.float32)
 
     x_side, y_side, dU = map(nan, f.sizes())
     correlation, adjoint = map(nan, f.packed_floats())
-    room, out, dx = nan(W.size), np.full_like(y, np.nan), np.full_like(x, np.nan)
+    workspace, out, dx = nan(W.size), np.full_like(y, np.nan), np.full_like(x, np.nan)
     dW = np.zeros_like(W)
     gates = (0, 0) if gate_y is None else (address(gate_y), address(gate_x))
     run(vectors, f.pack_correlate(address(W), address(correlation)))
-    run(vectors, f.pack_adjoint_x(address(W), address(room), address(adjoint)))
+    run(vectors, f.pack_adjoint_x(address(W), address(workspace), address(adjoint)))
     run(vectors, [f.clear(address(dU))])
     for m in range(STEPS):
         x_m, y_m = g.x_images(address(x[m])), g.y_images(address(y[m]))
@@ -120,10 +121,10 @@ def test_it_is_taken_where_it_pays():
     def geometry(H, O, C, K, k, s, top):
         return Geometry(H, H, C, O, O, K, k, k, s, s, top, top)
 
-    assert Filtering.fits(geometry(14, 7, 32, 64, 5, 2, 1), AVX2)  # the paper's second layer
-    assert Filtering.fits(geometry(8, 4, 32, 64, 5, 2, 1), AVX2)
-    assert not Filtering.fits(geometry(7, 3, 64, 128, 3, 2, 0), AVX2)  # 3×3: nothing to save
-    assert not Filtering.fits(geometry(28, 14, 1, 32, 5, 2, 1), AVX2)  # one channel
-    assert not Filtering.fits(geometry(14, 7, 32, 64, 5, 3, 1), AVX2)
-    assert not Filtering.fits(geometry(4, 2, 32, 64, 5, 2, 1), AVX2)  # a tile has 4 × 4 outputs
-    assert not Filtering.fits(geometry(9, 4, 32, 64, 5, 2, 1), AVX2)  # pixels that no tile reaches
+    assert Winograd.fits(geometry(14, 7, 32, 64, 5, 2, 1), AVX2)  # the paper's second layer
+    assert Winograd.fits(geometry(8, 4, 32, 64, 5, 2, 1), AVX2)
+    assert not Winograd.fits(geometry(7, 3, 64, 128, 3, 2, 0), AVX2)  # 3×3: nothing to save
+    assert not Winograd.fits(geometry(28, 14, 1, 32, 5, 2, 1), AVX2)  # one channel
+    assert not Winograd.fits(geometry(14, 7, 32, 64, 5, 3, 1), AVX2)
+    assert not Winograd.fits(geometry(4, 2, 32, 64, 5, 2, 1), AVX2)  # a tile has 4 × 4 outputs
+    assert not Winograd.fits(geometry(9, 4, 32, 64, 5, 2, 1), AVX2)  # pixels that no tile reaches

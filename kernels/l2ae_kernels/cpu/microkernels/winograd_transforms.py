@@ -1,4 +1,4 @@
-"""Winograd's transforms, emitted: images to points and back, filters to points and back.
+"""Winograd's transforms, emitted: images and filters to the transform domain and back.
 
 Each transform works in two halves, first along H and then along W. The half-done tile lies on the
 stack: of its 36 vectors, a dozen are in registers at a time. Borders cost no more than the inside:
@@ -22,8 +22,7 @@ from types import SimpleNamespace
 
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
-from l2ae_kernels.cpu.microkernels.arguments import Arguments
-from l2ae_kernels.cpu.microkernels.point_products import panel_width
+from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.winograd import (
     A_T,
     B_T,
@@ -35,6 +34,7 @@ from l2ae_kernels.cpu.microkernels.winograd import (
     points,
     transposed,
 )
+from l2ae_kernels.cpu.microkernels.winograd_products import panel_width
 
 # Strides count floats; pixel (i, j) of tile (ty, tx) is (4 ty + i) · step_h + base_h, and so on.
 # There are `zeros` for a whole row of x.
@@ -79,7 +79,7 @@ def _add_input(
     with module.function(name, 2) as (e, address, m):
         a = INPUT.read(e, address)
         x = a.x + m * a.x_batch * 4
-        half = [[_room(e) for _ in range(width)] for _ in matrix_h]
+        half = [[_stack_vector(e) for _ in range(width)] for _ in matrix_h]
         for n, ty, tx, tile in _tiles(e, a):
             rows = []
             for i in range(height):
@@ -114,7 +114,7 @@ def _add_output(module: Module, taps_h: int, taps_w: int, gated: bool) -> None:
         rows, columns, b = points(taps_h), points(taps_w), e.pointer(a.b)
         A_h, A_w = ([r[: len(k)] for r in A_T] for k in (rows, columns))
         factor = e.broadcast(e.pointer(a.slope))
-        half = [[_room(e) for _ in columns] for _ in range(OUTPUTS)]
+        half = [[_stack_vector(e) for _ in columns] for _ in range(OUTPUTS)]
         for n, ty, tx, tile in _tiles(e, a):
             h, w, height, width = ty * OUTPUTS, tx * OUTPUTS, a.H, a.W
             at = 4 * (n * a.y_sample + h * a.y_row + w * a.y_pixel)
@@ -211,7 +211,7 @@ def _point(a: SimpleNamespace, i: int, j: int) -> Integer:
     return offset + a.last if j == POINTS - 1 else offset
 
 
-def _room(e: Emitter) -> Value:
-    """Room for a vector on the stack."""
+def _stack_vector(e: Emitter) -> Value:
+    """A vector on the stack."""
     with e.b.goto_entry_block():
         return e.b.alloca(e.vector)

@@ -1,4 +1,4 @@
-"""Rows of the implementations table: Winograd's filtering, for geometries where it pays.
+"""Rows of the implementations table: Winograd's algorithm, for geometries where it pays.
 
 It pays for kernels of 4 to 6 taps at stride 2 with enough channels and outputs: the large layers of
 the paper's network. `takes` decides by geometry alone, so a geometry is always computed in the same
@@ -11,11 +11,10 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.microkernels import ops
-from l2ae_kernels.cpu.microkernels.calls import Call
-from l2ae_kernels.cpu.microkernels.filtering import Filtering
 from l2ae_kernels.cpu.microkernels.library import library
-from l2ae_kernels.cpu.microkernels.ops import ONE_AT, address, bias_or_zeros, run, vectors_here
-from l2ae_kernels.cpu.microkernels.program import Program
+from l2ae_kernels.cpu.microkernels.ops import ONE_AT, bias_or_zeros, run, vectors_here
+from l2ae_kernels.cpu.microkernels.program import Call, Program, address
+from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Geometry, Images, Padding, Pair
 
@@ -24,7 +23,7 @@ CHUNK = 8  # samples
 
 def takes(_: Array, g: Geometry) -> bool:
     """Whether the transforms exist for a geometry, and save more than they cost."""
-    return Filtering.fits(g, vectors_here())
+    return Winograd.fits(g, vectors_here())
 
 
 def correlate(
@@ -36,7 +35,7 @@ def correlate(
     packed = np.empty(work.whole.packed_floats()[0], np.float32)
     run(work.vectors, work.whole.pack_correlate(address(W), address(packed)))
 
-    def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
+    def chunk(f: Winograd, n: int, x_side: int, y_side: int) -> Iterable[Call]:
         source, target = _images(f, x[n:], out[n:])
         yield from f.transform_x(source, x_side)
         yield from f.correlate(x_side, address(packed), y_side, address(bias), target, slope=ONE_AT)
@@ -50,10 +49,10 @@ def correlate_adjoint_x(
     """Write x (N, H, W, C) for y (N, OH, OW, K) and W (kh, kw, C, K) to `out`."""
     g = Geometry.of(out.shape, y.shape, W.shape[:2], stride, padding)
     work, bias = _Work(g), bias_or_zeros(b, g.C)
-    packed, room = np.empty(work.whole.packed_floats()[1], np.float32), np.empty_like(W)
-    run(work.vectors, work.whole.pack_adjoint_x(address(W), address(room), address(packed)))
+    packed, workspace = np.empty(work.whole.packed_floats()[1], np.float32), np.empty_like(W)
+    run(work.vectors, work.whole.pack_adjoint_x(address(W), address(workspace), address(packed)))
 
-    def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
+    def chunk(f: Winograd, n: int, x_side: int, y_side: int) -> Iterable[Call]:
         target, source = _images(f, out[n:], y[n:])
         yield from f.adjoint_x(
             source, y_side, address(packed), x_side, address(bias), target, slope=ONE_AT
@@ -66,28 +65,28 @@ def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: P
     """Write W (kh, kw, C, K) for x (N, H, W, C) and y (N, OH, OW, K) to `out`."""
     g = Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding)
     work, N = _Work(g), len(x)
-    parts = ops.parts_of(N)
-    partial = np.zeros((parts, *out.shape), np.float32)
+    shards = ops.shard_count(N)
+    partial = np.zeros((shards, *out.shape), np.float32)
 
     def ranges(first: int, last: int) -> None:
         dU = np.empty(work.whole.sizes()[2], np.float32)
 
-        def chunk(f: Filtering, n: int, x_side: int, y_side: int) -> Iterable[Call]:
+        def chunk(f: Winograd, n: int, x_side: int, y_side: int) -> Iterable[Call]:
             source, target = _images(f, x[n:], y[n:])
             yield from f.transform_x(source, x_side)
             yield from f.adjoint_W(x_side, target, y_side, address(dU))
 
         for p in range(first, last):
             run(work.vectors, [work.whole.clear(address(dU))])
-            begin, end = p * N // parts, (p + 1) * N // parts
+            begin, end = p * N // shards, (p + 1) * N // shards
             work.chunks(chunk, begin, end, 0, work.count(end - begin))
             run(work.vectors, work.whole.finish_W(address(dU), address(partial[p])))
 
-    in_ranges(ranges, parts, N * g.multiply_adds)
+    in_ranges(ranges, shards, N * g.multiply_adds)
     np.sum(partial, axis=0, out=out)
 
 
-Chunk = Callable[[Filtering, int, int, int], Iterable[Call]]
+Chunk = Callable[[Winograd, int, int, int], Iterable[Call]]
 
 
 class _Work:
@@ -97,10 +96,10 @@ class _Work:
         self.vectors = vectors_here()
         self.zeros = np.zeros(max(g.W * g.C, g.OW * g.K), np.float32)
         self.g = g
-        self.whole = self._filtering(CHUNK)
+        self.whole = self._winograd(CHUNK)
 
-    def _filtering(self, samples: int) -> Filtering:
-        return Filtering(self.g, samples, self.vectors, address(self.zeros), ONE_AT)
+    def _winograd(self, samples: int) -> Winograd:
+        return Winograd(self.g, samples, self.vectors, address(self.zeros), ONE_AT)
 
     @staticmethod
     def count(samples: int) -> int:
@@ -119,11 +118,11 @@ class _Work:
             Program(code, chunk(self.whole, begin, *sides)).run(first, whole)
         rest = end - begin - whole * CHUNK
         if whole < last and rest:
-            f = self._filtering(rest)
+            f = self._winograd(rest)
             Program(code, chunk(f, begin + whole * CHUNK, *sides)).run(0, 1)
 
 
-def _images(f: Filtering, x: Array, y: Array) -> tuple[Images, Images]:
+def _images(f: Winograd, x: Array, y: Array) -> tuple[Images, Images]:
     """Where chunk after chunk of x and y lies."""
     at_x, at_y = f.g.x_images(address(x)), f.g.y_images(address(y))
     n = f.samples

@@ -1,4 +1,4 @@
-"""What to call for the products of a stride-2 layer by Winograd's filtering; see winograd.py.
+"""What to call for the products of a stride-2 layer by Winograd's algorithm; see winograd.py.
 
 The twin of calls.py: the same three products, on addresses, for geometries where it pays.
 """
@@ -8,19 +8,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from l2ae_kernels.cpu.codegen.vectors import Vectors
-from l2ae_kernels.cpu.microkernels.calls import FLOAT, Call
-from l2ae_kernels.cpu.microkernels.layouts import Panels, Phase, Points, phases_of
 from l2ae_kernels.cpu.microkernels.pack import COPY
-from l2ae_kernels.cpu.microkernels.point_products import MULTIPLY, MULTIPLY_ADJOINT
-from l2ae_kernels.cpu.microkernels.transforms import FILL, FILTER, INPUT, OUTPUT
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.winograd import OUTPUTS, POINTS, points
+from l2ae_kernels.cpu.microkernels.winograd_layouts import (
+    FilterLayout,
+    Phase,
+    TransformLayout,
+    phases_of,
+)
+from l2ae_kernels.cpu.microkernels.winograd_products import MULTIPLY, MULTIPLY_ADJOINT
+from l2ae_kernels.cpu.microkernels.winograd_transforms import FILL, FILTER, INPUT, OUTPUT
 from l2ae_kernels.geometry import Geometry, Images
 
 PAYS = 0.7  # products over those of the direct way, below which the transforms are worth it
 
 
 @dataclass(frozen=True)
-class Filtering:
+class Winograd:
     """The products of one geometry for micro-batches of so many samples."""
 
     g: Geometry
@@ -36,7 +41,7 @@ class Filtering:
         if any(p.taps not in (2, 3) for p in rows + columns) or (g.sh, g.sw) == (1, 1):
             return False
         if len({p.before for p in rows}) > 1 or len({p.before for p in columns}) > 1:
-            return False  # the classes of pixels would not see the same tiles of y
+            return False  # the classes of pixels would not use the same tiles of y
         if g.C % vectors.lanes or g.K % (vectors.lanes * vectors.columns):
             return False
         tiles_h, tiles_w = -(-g.OH // OUTPUTS), -(-g.OW // OUTPUTS)
@@ -63,24 +68,24 @@ class Filtering:
         return self.samples * -(-self.g.OH // OUTPUTS) * -(-self.g.OW // OUTPUTS)
 
     @property
-    def x_points(self) -> Points:
+    def x_layout(self) -> TransformLayout:
         """The matrices with phases: V of the correlation, M of the adjoint in x."""
-        return Points.of(self.tiles, self.g.C * len(self.phases))
+        return TransformLayout.of(self.tiles, self.g.C * len(self.phases))
 
     @property
-    def y_points(self) -> Points:
+    def y_layout(self) -> TransformLayout:
         """The matrices without: M of the correlation, V of the adjoint in x, dM."""
-        return Points.of(self.tiles, self.g.K)
+        return TransformLayout.of(self.tiles, self.g.K)
 
     @property
-    def filters(self) -> Panels:
+    def filter_layout(self) -> FilterLayout:
         """U and dU of the correlation."""
-        return Panels.of(self.g.C * len(self.phases), self.g.K, self._panel_width)
+        return FilterLayout.of(self.g.C * len(self.phases), self.g.K, self._panel_width)
 
     @property
-    def reversed_filters(self) -> Panels:
+    def reversed_filter_layout(self) -> FilterLayout:
         """U of the adjoint in x."""
-        return Panels.of(self.g.K, self.g.C * len(self.phases), self._panel_width)
+        return FilterLayout.of(self.g.K, self.g.C * len(self.phases), self._panel_width)
 
     def width(self, point: int) -> int:
         """Channels of all phases that have the point: columns of V and rows of U."""
@@ -88,11 +93,11 @@ class Filtering:
 
     def sizes(self) -> tuple[int, int, int]:
         """Floats of the matrices with phases, of those without, and of U and dU."""
-        return self.x_points.floats, self.y_points.floats, self.filters.floats
+        return self.x_layout.floats, self.y_layout.floats, self.filter_layout.floats
 
     def packed_floats(self) -> tuple[int, int]:
         """Floats of packed U for the correlation and for its adjoint in x."""
-        return self.filters.floats, self.reversed_filters.floats
+        return self.filter_layout.floats, self.reversed_filter_layout.floats
 
     # the three products, and the two packings
 
@@ -100,12 +105,12 @@ class Filtering:
         """U = G g Gᵀ for the correlation, packed."""
         yield from self._filter("winograd_filter", W, packed)
 
-    def pack_adjoint_x(self, W: int, room: int, packed: int) -> Iterator[Call]:
-        """U of the reversed taps, turned around and packed; `room` is as large as W, or dU."""
-        g, U = self.g, self.reversed_filters
+    def pack_adjoint_x(self, W: int, workspace: int, packed: int) -> Iterator[Call]:
+        """U of the reversed taps, transposed and packed; `workspace` is as large as W."""
+        g, U = self.g, self.reversed_filter_layout
         yield Call("copy", COPY.row(
             source=W, source_sample=g.C * g.K, source_row=1, source_column=g.K, source_batch=0,
-            target=room, target_sample=g.C * g.K, target_row=g.C, target_column=1,
+            target=workspace, target_sample=g.C * g.K, target_row=g.C, target_column=1,
             samples=g.kh * g.kw, rows=g.K, columns=g.C, total=g.kh * g.kw,
         ))  # fmt: skip
         for phase in self.phases:
@@ -114,7 +119,7 @@ class Filtering:
             column, last = (self._slot(phase, point) for point in (0, POINTS - 1))
             end = first + (h.taps - 1) * tap_h + (w.taps - 1) * tap_w
             yield Call(f"winograd_filter_{h.taps}{w.taps}", FILTER.row(
-                W=room + end * FLOAT, tap_h=-tap_h, tap_w=-tap_w, C=g.K, K=g.C, U=packed,
+                W=workspace + end * FLOAT, tap_h=-tap_h, tap_w=-tap_w, C=g.K, K=g.C, U=packed,
                 panel=U.panel, point=U.point, row=0, column=column, last_row=0, last_column=last,
             ))  # fmt: skip
 
@@ -125,13 +130,13 @@ class Filtering:
             h, w = phase
             kernel, size = f"winograd_input_{h.taps}{w.taps}", (g.H, g.W, g.C)
             base = (h.first - g.top, w.first - g.left)
-            yield self._input(kernel, x, size, (g.sh, g.sw), base, V, self.x_points, phase)
+            yield self._input(kernel, x, size, (g.sh, g.sw), base, V, self.x_layout, phase)
 
     def correlate(
         self, V: int, packed: int, M: int, b: int, y: Images, *, slope: int, gate: int = 0
     ) -> Iterator[Call]:
         """y = finish(correlate(x, W) + b) from V of x."""
-        g, V_at, U_at, M_at = self.g, self.x_points, self.filters, self.y_points
+        g, V_at, U_at, M_at = self.g, self.x_layout, self.filter_layout, self.y_layout
         for p in range(POINTS**2):
             yield self._multiply(p, V, V_at, packed, U_at, M, M_at, self.width(p), g.K)
         size = (g.OH, g.OW, g.K)
@@ -142,7 +147,7 @@ class Filtering:
         *, slope: int, gate: int = 0,
     ) -> Iterator[Call]:  # fmt: skip
         """x = finish(adjoint(y, W) + b); V holds the transform of y, M the products."""
-        g, V_at, U_at, M_at = self.g, self.y_points, self.reversed_filters, self.x_points
+        g, V_at, U_at, M_at = self.g, self.y_layout, self.reversed_filter_layout, self.x_layout
         (h, w), *_ = self.phases
         size, base = (g.OH, g.OW, g.K), (-h.before, -w.before)
         yield self._input("winograd_input_33", y, size, (1, 1), base, V, V_at)
@@ -158,7 +163,7 @@ class Filtering:
 
     def adjoint_W(self, V: int, y: Images, dM: int, dU: int) -> Iterator[Call]:
         """dU += Vᵀ dM, from V of x."""
-        g, V_at, dM_at, dU_at = self.g, self.x_points, self.y_points, self.filters
+        g, V_at, dM_at, dU_at = self.g, self.x_layout, self.y_layout, self.filter_layout
         yield self._input("winograd_spread", y, (g.OH, g.OW, g.K), (1, 1), (0, 0), dM, dM_at)
         for p in range(POINTS**2):
             yield Call("multiply_adjoint", MULTIPLY_ADJOINT.row(
@@ -169,13 +174,13 @@ class Filtering:
 
     def clear(self, dU: int) -> Call:
         """Set dU to 0."""
-        return Call("fill", FILL.row(address=dU, count=self.filters.floats))
+        return Call("fill", FILL.row(address=dU, count=self.filter_layout.floats))
 
     def finish_W(self, dU: int, dW: int) -> Iterator[Call]:
         """dW += Gᵀ dU G."""
         yield from self._filter("winograd_filter_adjoint", dW, dU)
 
-    # parts
+    # rows of arguments
 
     @property
     def _panel_width(self) -> int:
@@ -195,7 +200,7 @@ class Filtering:
 
     def _filter(self, kernel: str, W: int, U: int) -> Iterator[Call]:
         """Calls of a kernel between filters W and the matrices U of the correlation."""
-        g, U_at = self.g, self.filters
+        g, U_at = self.g, self.filter_layout
         for phase in self.phases:
             h, w = phase
             tap_h, tap_w, first = self._taps(phase)
@@ -206,8 +211,8 @@ class Filtering:
             ))  # fmt: skip
 
     def _multiply(
-        self, p: int, x: int, x_at: Points, w: int, w_at: Panels, y: int, y_at: Points,
-        inputs: int, outputs: int,
+        self, p: int, x: int, x_at: TransformLayout, w: int, w_at: FilterLayout, y: int,
+        y_at: TransformLayout, inputs: int, outputs: int,
     ) -> Call:  # fmt: skip
         """The product of one point."""
         return Call("multiply", MULTIPLY.row(
@@ -225,7 +230,8 @@ class Filtering:
 
     def _input(
         self, kernel: str, x: Images, size: tuple[int, int, int], step: tuple[int, int],
-        base: tuple[int, int], V: int, V_at: Points, phase: tuple[Phase, Phase] | None = None,
+        base: tuple[int, int], V: int, V_at: TransformLayout,
+        phase: tuple[Phase, Phase] | None = None,
     ) -> Call:  # fmt: skip
         (H, W, C), (slot, last) = size, self._slots(phase)
         return Call(kernel, INPUT.row(
@@ -237,7 +243,7 @@ class Filtering:
         ))  # fmt: skip
 
     def _output(
-        self, kernel: str, M: int, M_at: Points, phase: tuple[Phase, Phase] | None, b: int,
+        self, kernel: str, M: int, M_at: TransformLayout, phase: tuple[Phase, Phase] | None, b: int,
         y: Images, size: tuple[int, int, int], slope: int, gate: int,
     ) -> Call:  # fmt: skip
         (H, W, C), (slot, last) = size, self._slots(phase)
