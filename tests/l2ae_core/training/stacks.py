@@ -60,12 +60,12 @@ def _flat(layer):
     return [layer]
 
 
-def assert_equal_steps(model, x, reduction="mean"):
+def assert_equal_steps(model, x, reduction="mean", latent_grad=None):
     """Assert that loss and gradients are those of layer by layer; return the compiled step."""
-    step = make_step(model, Adam(), reduction)
+    step = make_step(model, Adam(), reduction, latent_grad)
     assert isinstance(step, CompiledStep)
     loss, grads = step.loss_and_grads(x)
-    expected_loss, expected = LayerwiseStep(model, Adam(), reduction).loss_and_grads(x)
+    expected_loss, expected = LayerwiseStep(model, Adam(), reduction, latent_grad).loss_and_grads(x)
     assert loss == pytest.approx(expected_loss, rel=LOSS)
     assert grads.keys() == expected.keys()
     for name, g in expected.items():

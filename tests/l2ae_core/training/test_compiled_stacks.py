@@ -13,7 +13,7 @@ from l2ae_core.layers import (
 )
 from l2ae_core.networks import Architecture, build
 from l2ae_core.training.optim import Adam
-from l2ae_core.training.step import LayerwiseStep, make_step
+from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
 from l2ae_kernels.cpu.codegen.vectors import SETS, best, vectors
 
 from .stacks import assert_equal_steps, clear_images, conv, dense, narrow, stack
@@ -42,15 +42,6 @@ def test_layer_normalization(kind, changes, lanes):
             assert_equal_steps(model, clear_images(model, count))
 
 
-@pytest.mark.parametrize("name", ["avx2", "avx512", "neon"])
-def test_layers_narrower_than_half_a_vector(name):
-    """Their sums lie along the lanes, with the gate of the layer before on the way back."""
-    architecture = Architecture("cae", (8, 8, 1), latent_dim=5, filters=(4, 3, 8))
-    with vectors(name):
-        model = build(architecture, np.random.default_rng(0))
-        assert_equal_steps(model, clear_images(model, 33))
-
-
 STACKS = {
     "stride 1, even kernel, LeakyReLU": lambda: stack(
         [conv(4, 1, 5, stride=1), LeakyReLU(0.1), Reshape((180,)), dense(180, 3)],
@@ -75,6 +66,15 @@ STACKS = {
         [dense(3, 16), ReLU(), Reshape((4, 4, 1)), conv(3, 1, 2, stride=1), LeakyReLU(0.1),
          conv(3, 2, 1, transposed=True)],
         (8, 8, 1), 3,
+    ),
+    "layers narrower than half a vector": lambda: build(
+        Architecture("cae", (8, 8, 1), latent_dim=5, filters=(4, 3, 8)), np.random.default_rng(0)
+    ),
+    "convolutions of reshaped images": lambda: stack(
+        [Reshape((4, 4, 1)), conv(3, 1, 6), ReLU(), Reshape((24,)), dense(24, 3)],
+        [dense(3, 24), ReLU(), Reshape((2, 2, 6)), conv(3, 6, 1, transposed=True),
+         Reshape((2, 8, 1))],
+        (2, 8, 1), 3,
     ),
     "layer norm of the pixels of a vector": lambda: stack(
         [Reshape((48,)), dense(48, 40), Reshape((2, 4, 5)), LayerNorm(None, None), ReLU(),
@@ -109,6 +109,16 @@ def test_other_stacks(name, lanes):
 def test_layers_that_are_not_compiled_go_layer_by_layer(changes):
     model = build(Architecture("dense", (4, 4, 1), **changes), np.random.default_rng(0))
     assert isinstance(make_step(model, Adam()), LayerwiseStep)
+
+
+def test_a_code_behind_an_activation_goes_layer_by_layer():
+    """The compiled step holds u, but its gradient would still have to pass the gate."""
+    model = stack(
+        [Reshape((16,)), dense(16, 3), ReLU()], [dense(3, 16), Reshape((4, 4, 1))], (4, 4, 1), 3,
+        Identity(),
+    )  # fmt: skip
+    assert isinstance(make_step(model, Adam()), CompiledStep)
+    assert isinstance(make_step(model, Adam(), latent_grad=lambda first, u: u), LayerwiseStep)
 
 
 def test_other_fallbacks():

@@ -6,7 +6,6 @@ import pytest
 from l2ae_core.networks import Architecture, build
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import LayerwiseStep, make_step
-from l2ae_kernels.cpu.codegen.vectors import vectors
 from l2ae_kernels.cpu.step import convolutional
 from l2ae_kernels.cpu.step.convolutional import ConvolutionalStep
 from l2ae_kernels.cpu.step.dense import DenseStep
@@ -55,24 +54,39 @@ def _assert_close_memory(one, other):
         assert np.abs(one.v[name] - other.v[name]).max() < 2 * GRADIENTS * other.v[name].max(), name
 
 
+@pytest.mark.parametrize("norm", ["l2", "none", "layer"])
 @pytest.mark.parametrize("kind", ["dense", "cae"])
-@pytest.mark.parametrize("name", ["avx2", "avx512", "neon"])
-def test_every_set_of_vectors(kind, name):
-    """LLVM splits vectors that this machine does not have."""
-    model = narrow(kind, (8, 8, 1))
-    with vectors(name):
-        assert_equal_steps(model, clear_images(model, 33))
+@pytest.mark.parametrize("count", [1, 7, 300])
+def test_a_second_loss_at_the_code(kind, norm, count):
+    """It is asked for every sample once, and acts on the encoder."""
+    model, seen = narrow(kind, (8, 8, 1), norm), np.zeros(count, int)
+    weights = np.linspace(0.5, 2, count, dtype=np.float32)[:, None]
+
+    def latent_grad(first, u):
+        here = slice(first, first + len(u))
+        seen[here] += 1
+        return weights[here] * (u - 1)
+
+    x = clear_images(model, count)
+    step = assert_equal_steps(model, x, latent_grad=latent_grad)
+    assert (seen == 2).all()  # by each of the two steps
+    name, g = next(iter(step.loss_and_grads(x)[1].items()))
+    _, without = LayerwiseStep(model, Adam(), "mean").loss_and_grads(x)
+    assert np.abs(g - without[name]).max() > 0.1 * np.abs(g).max()
 
 
 @pytest.mark.skipif(MOST < 2, reason="one core")
 @pytest.mark.parametrize("norm", ["l2", "layer"])
 @pytest.mark.parametrize("kind", ["dense", "cae"])
-def test_bits_do_not_depend_on_threads(kind, norm, monkeypatch):
+@pytest.mark.parametrize(
+    "latent_grad", [None, lambda first, u: u - 1], ids=["Eq. 3", "second loss"]
+)
+def test_bits_do_not_depend_on_threads(latent_grad, kind, norm, monkeypatch):
     monkeypatch.setattr("l2ae_kernels.cpu.threads.WORTH_A_THREAD", 1)
     ends = []
     for count in (1, 2):
         model = narrow(kind, (12, 12, 1), norm)
-        step, x = make_step(model, Adam()), clear_images(model, 77)
+        step, x = make_step(model, Adam(), "mean", latent_grad), clear_images(model, 77)
         with threads(count):
             losses = [step(x) for _ in range(3)]
         ends.append((losses, {n: p.tobytes() for n, p in model.params.items()}))

@@ -3,9 +3,9 @@
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.microkernels.calls import Call
 from l2ae_kernels.cpu.microkernels.elementwise import NORMALIZE, NORMALIZE_ADJOINT, SQUARED_ERROR
-from l2ae_kernels.cpu.microkernels.ops import address, run, vectors_here
+from l2ae_kernels.cpu.microkernels.ops import run, vectors_here
+from l2ae_kernels.cpu.microkernels.program import Call, address
 
 
 def l2_normalize(z: Array, eps: float, u: Array, n: Array) -> None:

@@ -170,7 +170,7 @@ class DenseStep(TrainingStep):
         self.batch: Batch | None = None  # the last one
 
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
-        """Forward, the second loss, and backward of all samples."""
+        """Forward of all samples; the second loss."""
         batch = self.batch = self._batch(len(x))
         divisor = self.divisor(x, reduction)
         self.constants.scale[0] = 2.0 / divisor
