@@ -39,7 +39,7 @@ RUNGS_AND_DTYPES = [
     for dtype in (np.float32, np.float64)
     if rung.takes(dtype)
 ]
-SHAPES = [  # (n, d, k); d = 16 and 17 lie on either side of the switch from short to long points
+SHAPES = [  # (n, d, k); d = 16 and 17 lie on either side of the switch from short to long samples
     (1, 1, 1),
     (33, 10, 10),
     (257, 3, 7),
@@ -48,14 +48,14 @@ SHAPES = [  # (n, d, k); d = 16 and 17 lie on either side of the switch from sho
     (65, 33, 5),
     (1000, 784, 10),
     (5003, 10, 129),
-    (70, 65, 16),  # of the emitted rung: long points, one group of centers, three of them
+    (70, 65, 16),  # of the emitted rung: long samples, one group of centers, three of them
     (521, 100, 41),
 ]
 # A distance is a sum of d squares: rounding grows slower than d/2 steps, whatever the order.
 RTOL = {np.float32: 1e-5, np.float64: 1e-13}
 
 
-def points(n: int, d: int, k: int, dtype: type) -> tuple[Array, Array]:
+def draw(n: int, d: int, k: int, dtype: type) -> tuple[Array, Array]:
     rng = np.random.default_rng(n + d + k)
     return rng.normal(size=(n, d)).astype(dtype), rng.normal(size=(k, d)).astype(dtype)
 
@@ -69,7 +69,7 @@ def exact_distances(x: Array, centers: Array) -> Array:
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize(("rung", "dtype"), RUNGS_AND_DTYPES)
 def test_assign_is_nearest_up_to_ties(rung: Rung, n: int, d: int, k: int, dtype: type) -> None:
-    x, centers = points(n, d, k, dtype)
+    x, centers = draw(n, d, k, dtype)
     labels, distances = rung.assign(x, centers)
     assert labels.dtype == np.int32
     assert distances.dtype == dtype
@@ -83,7 +83,7 @@ def test_assign_is_nearest_up_to_ties(rung: Rung, n: int, d: int, k: int, dtype:
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize(("rung", "dtype"), RUNGS_AND_DTYPES)
 def test_update(rung: Rung, n: int, d: int, k: int, dtype: type) -> None:
-    x, _ = points(n, d, k, dtype)
+    x, _ = draw(n, d, k, dtype)
     labels = np.random.default_rng(0).integers(0, k, n).astype(np.int32)
     sums, counts = rung.update(x, labels, k)
     assert sums.dtype == np.float64
@@ -101,7 +101,7 @@ def test_update_sums_float32_in_float64(rung: Rung) -> None:
     np.testing.assert_allclose(sums, len(x) * np.float64(np.float32(0.1)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("before", [0, 14, 40])  # centers in front, which no point is near to
+@pytest.mark.parametrize("before", [0, 14, 40])  # centers in front, which no sample is near to
 @pytest.mark.parametrize("d", [1, 7, 40, 300])
 @pytest.mark.parametrize(("rung", "dtype"), RUNGS_AND_DTYPES)
 def test_ties_go_to_the_lowest_index(rung: Rung, dtype: type, d: int, before: int) -> None:
@@ -117,7 +117,7 @@ def test_ties_go_to_the_lowest_index(rung: Rung, dtype: type, d: int, before: in
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
 @pytest.mark.parametrize("rung", RUNGS)
 def test_labels_are_in_range_whatever_the_numbers(rung: Rung, value: float, d: int) -> None:
-    x, centers = points(40, d, 21, np.float32)
+    x, centers = draw(40, d, 21, np.float32)
     x[3], centers[5] = value, -value
     with np.errstate(all="ignore"):
         labels, _ = rung.assign(x, centers)
@@ -138,7 +138,7 @@ def test_far_from_the_origin_nothing_cancels(rung: Rung) -> None:
 @pytest.mark.parametrize("rung", RUNGS)
 @pytest.mark.parametrize("d", [10, 33, 200])
 def test_a_row_alone_gives_the_same_bits(rung: Rung, d: int) -> None:
-    x, centers = points(257, d, 7, np.float32)
+    x, centers = draw(257, d, 7, np.float32)
     labels, distances = rung.assign(x, centers)
     for i in (0, 63, 64, 256):
         label, distance = rung.assign(x[i : i + 1], centers)
@@ -150,7 +150,7 @@ def test_a_row_alone_gives_the_same_bits(rung: Rung, d: int) -> None:
 @pytest.mark.parametrize("rung", ALL[1:], ids=lambda rung: rung.name + "-" + rung.vectors)
 def test_bits_do_not_depend_on_the_number_of_threads(rung: Rung, d: int) -> None:
     # sums of float32 would often be exact
-    x, centers = points(70_001, d, 10, np.float64 if rung.takes(np.float64) else np.float32)
+    x, centers = draw(70_001, d, 10, np.float64 if rung.takes(np.float64) else np.float32)
     runs = []
     for count in (1, 2):
         with threads(count):
@@ -163,7 +163,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(rung: Rung, d: int) -> None
 @pytest.mark.parametrize("rung", RUNGS)
 def test_any_memory_layout_and_given_buffers(rung: Rung) -> None:
     dtype = np.float64 if rung.takes(np.float64) else np.float32
-    x, centers = points(257, 3, 7, dtype)
+    x, centers = draw(257, 3, 7, dtype)
     labels, distances = rung.assign(x, centers)
     strided = np.repeat(x, 2, axis=0)[::2]
     strided.flags.writeable = False
@@ -180,7 +180,7 @@ def test_any_memory_layout_and_given_buffers(rung: Rung) -> None:
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_errors_name_what_came(rung: Rung) -> None:
-    x, centers = points(33, 10, 10, np.float32)
+    x, centers = draw(33, 10, 10, np.float32)
     with pytest.raises(ValueError, match=r"assign: x is \(33, 10\) and centers are \(10, 9\)"):
         rung.assign(x, centers[:, :9])
     with pytest.raises(ValueError, match="float64"):

@@ -31,16 +31,16 @@ def test_every_pass_is_that_of_the_reference(rung: tuple[str, str], n: int, d: i
         fast = ops.restarts(x, k, 3, impl=rung[0])
         fast.centers[:] = starts(x, k, 3)
         for step in range(PASSES):
-            which = [0, 1, 2] if step < 4 else [0, 2]  # run 1 has ended
+            active = [0, 1, 2] if step < 4 else [0, 2]  # run 1 has ended
             slow.centers[:] = fast.centers
-            fast.assign(which)
-            slow.assign(which)
+            fast.assign(active)
+            slow.assign(active)
             np.testing.assert_array_equal(fast.labels, slow.labels)
             np.testing.assert_array_equal(fast.counts, slow.counts)
-            np.testing.assert_array_equal(fast.changed[which], slow.changed[which])
+            np.testing.assert_array_equal(fast.changed[active], slow.changed[active])
             np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
             np.testing.assert_allclose(fast.inertia, slow.inertia, rtol=1e-6, atol=1e-12)
-            move_to_means(fast, which)
+            move_to_means(fast, active)
 
 
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
@@ -143,10 +143,10 @@ def test_potentials_of_candidates(rung: tuple[str, str], n: int, d: int, k: int)
 @pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf, -7.0, 3.0])
 @pytest.mark.parametrize("rung", ["blocked", "register"])
 def test_the_largest_number_and_one_that_is_none(rung: str, x: float) -> None:
-    points = np.full((3000, 5), 0.5, np.float32)
-    points[2345, 1] = x
-    largest = ops.restarts(points, 2, 1, impl=rung).max_abs
-    assert largest == abs(x) if np.isfinite(x) else not np.isfinite(largest)
+    samples = np.full((3000, 5), 0.5, np.float32)
+    samples[2345, 1] = x
+    max_abs = ops.restarts(samples, 2, 1, impl=rung).max_abs
+    assert max_abs == abs(x) if np.isfinite(x) else not np.isfinite(max_abs)
 
 
 @needs_vectors

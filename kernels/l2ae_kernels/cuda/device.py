@@ -55,11 +55,10 @@ class Properties:
     compute_capability: tuple[int, int]
     multiprocessors: int
     shared_per_block: int  # bytes, with the larger limit that a kernel may ask for
-    warp_size: int = 32
 
 
 class Compiled(NamedTuple):
-    """How a kernel is found again: its file, its defines, and whether its blocks wait for all."""
+    """What a module is compiled from, and whether its blocks may wait for all others."""
 
     file_name: str
     defines: tuple[tuple[str, int | str], ...]
@@ -67,7 +66,7 @@ class Compiled(NamedTuple):
 
 
 class Device:
-    """One place where kernels run: array module, compiler and properties of it.
+    """Where kernels run: its array module, compiler and properties.
 
     array_module: `cupy`, or `numpy` for the emulator. module_factory: called as `cupy.RawModule`.
     """
@@ -95,22 +94,6 @@ class Device:
 
     # --- kernels
 
-    def module(
-        self, file_name: str, defines: Defines | None = None, *, cooperative: bool = False
-    ) -> Any:
-        """Compile source/<file_name> with its defines, once, and return the module.
-
-        cooperative: its kernels may wait for all blocks of the grid (grid.cuh).
-        """
-        key = Compiled(file_name, tuple(sorted((defines or {}).items())), cooperative)
-        if key not in self._modules:
-            self._modules[key] = self._module_factory(
-                code=read_source(file_name),
-                options=options(defines or {}),
-                enable_cooperative_groups=cooperative,
-            )
-        return self._modules[key]
-
     def kernel(
         self,
         file_name: str,
@@ -119,12 +102,20 @@ class Device:
         *,
         cooperative: bool = False,
     ) -> Kernel:
-        """Return the kernel `name` of a module, see `module`."""
-        key = Compiled(file_name, tuple(sorted((defines or {}).items())), cooperative), name
-        if key not in self._kernels:
-            module = self.module(file_name, defines, cooperative=cooperative)
-            self._kernels[key] = module.get_function(name)
-        return self._kernels[key]
+        """Compile source/<file_name> with its defines, once, and return its kernel `name`.
+
+        cooperative: the kernel may wait for all blocks of the grid (grid.cuh).
+        """
+        key = Compiled(file_name, tuple(sorted((defines or {}).items())), cooperative)
+        if key not in self._modules:
+            self._modules[key] = self._module_factory(
+                code=read_source(file_name),
+                options=options(defines or {}),
+                enable_cooperative_groups=cooperative,
+            )
+        if (key, name) not in self._kernels:
+            self._kernels[key, name] = self._modules[key].get_function(name)
+        return self._kernels[key, name]
 
     def launch(
         self,
@@ -149,7 +140,7 @@ class Device:
             raise ValueError(f"launch: shared is {shared} bytes but expected at most {limit}")
         if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
             kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
-        if not self.emulated:  # CuPy hands on None as a pointer to nowhere, not as null
+        if not self.emulated:  # CuPy passes None as a pointer that is not null
             arguments = tuple(np.intp(0) if a is None else a for a in arguments)
         kernel(grid, block, arguments, shared_mem=shared)
 
@@ -272,5 +263,4 @@ def _properties(cupy: ModuleType, device: Any) -> Properties:
         (int(capability[:-1]), int(capability[-1])),
         attributes["MultiProcessorCount"],
         attributes["MaxSharedMemoryPerBlockOptin"],
-        attributes["WarpSize"],
     )

@@ -1,4 +1,4 @@
-"""Points around known centers."""
+"""Samples around known centers."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def blobs(n: int = 600, d: int = 10, k: int = 6, spread: float = 0.5, seed: int = 0) -> Array:
-    """Points around k random centers; the cluster of point i is i % k."""
+    """Samples around k random centers; the cluster of sample i is i % k."""
     generator = rng(seed)
     centers = generator.normal(size=(k, d))
     return centers[np.arange(n) % k] + spread * generator.normal(size=(n, d))

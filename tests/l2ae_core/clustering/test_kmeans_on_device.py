@@ -11,6 +11,8 @@ from l2ae_kernels.arrays import Array, device_name
 from l2ae_kernels.cuda.device import Device, emulate
 from l2ae_kernels.cuda.kmeans import stream
 
+from .made_up import rng
+
 pytestmark = pytest.mark.usefixtures("cxx")
 
 
@@ -20,10 +22,6 @@ SLOW = [pytest.param(order, marks=pytest.mark.slow) for order in ("ascending", "
 @pytest.fixture(scope="module", params=["shuffled", *SLOW])
 def device(request) -> Device:
     return emulate(order=request.param, seed=4)
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def blobs(n: int, d: int, k: int, dtype: type = np.float32) -> Array:
@@ -71,8 +69,8 @@ def test_a_seed_gives_the_same_bits_in_every_order_and_in_pieces(
         emulate("descending"),
         *(emulate("shuffled", s) for s in (1, 2)),
     ]
-    points = [*(device.to_device(x) for device in devices), devices[2].stream(x)]
-    found = [kmeans(p, k, n_init=2, rng=rng(3)) for p in points]
+    placed = [*(device.to_device(x) for device in devices), devices[2].stream(x)]
+    found = [kmeans(p, k, n_init=2, rng=rng(3)) for p in placed]
     assert type(found[-1].labels) is np.ndarray
     bits = {
         (f.inertia, *(np.asarray(a).tobytes() for a in (f.labels, f.centers, f.restarts[0])))
@@ -122,6 +120,6 @@ def test_what_is_no_number_is_an_error(
 ) -> None:
     x = blobs(600, 3, 2)
     x[513, 1] = value
-    for points in (device.to_device(x), device.stream(x)):
+    for placed in (device.to_device(x), device.stream(x)):
         with pytest.raises(ValueError, match="kmeans: row 513 of x holds NaN or infinity"):
-            kmeans(points, 2, rng=rng(), **options)
+            kmeans(placed, 2, rng=rng(), **options)

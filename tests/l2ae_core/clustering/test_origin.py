@@ -81,13 +81,13 @@ def test_on_a_device(cxx: None, streamed: bool) -> None:
     x, init = far(1e7)
     ours = kmeans(x, K, rng=rng(), init=init)
     device = emulate()
-    points = device.stream(x) if streamed else device.to_device(x)
-    theirs = kmeans(points, K, rng=rng(), init=init)
+    placed = device.stream(x) if streamed else device.to_device(x)
+    theirs = kmeans(placed, K, rng=rng(), init=init)
     where = "cpu" if streamed else "cuda"
     assert device_name(theirs.labels) == device_name(theirs.centers) == where
     np.testing.assert_array_equal(to_host(theirs.labels), ours.labels)
     np.testing.assert_allclose(theirs.inertia, ours.inertia, rtol=1e-6)
-    np.testing.assert_array_equal(to_host(theirs.predict(points)), ours.labels)
+    np.testing.assert_array_equal(to_host(theirs.predict(placed)), ours.labels)
 
 
 @pytest.mark.parametrize("spread", [1.0, 0.1, 1e-2, 1e-3])

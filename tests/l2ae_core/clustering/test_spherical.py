@@ -15,7 +15,7 @@ def test_spherical_has_unit_centers_and_maximises_the_cosine() -> None:
     cosine = unit @ found.centers.T
     np.testing.assert_array_equal(found.labels, cosine.argmax(axis=1))
     np.testing.assert_allclose(found.inertia, 2 * (1 - cosine.max(axis=1)).sum())
-    for j in range(5):  # each center is the direction of the mean of its points
+    for j in range(5):  # each center is the direction of the mean of its samples
         mean = unit[found.labels == j].sum(axis=0)
         np.testing.assert_allclose(found.centers[j], mean / np.linalg.norm(mean), rtol=1e-9)
 
@@ -40,7 +40,7 @@ def test_spherical_differs_from_kmeans_on_unit_rows() -> None:
     assert (spherical.labels != plain.labels).any()
 
 
-def test_spherical_cluster_whose_points_cancel_keeps_its_center() -> None:
+def test_spherical_cluster_whose_samples_cancel_keeps_its_center() -> None:
     x = np.array([[1.0, 0.0], [-1.0, 0.0]])
     found = kmeans(x, 1, rng=rng(), init=np.array([[0.0, 2.0]]), spherical=True)
     np.testing.assert_array_equal(found.centers, [[0.0, 1.0]])

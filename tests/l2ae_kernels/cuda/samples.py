@@ -1,4 +1,4 @@
-"""Points, starts and shapes for k-means on a device."""
+"""Samples, starts and shapes for k-means on a device."""
 
 import numpy as np
 import pytest
@@ -45,8 +45,8 @@ def starts(x: Array, k: int, runs: int) -> Array:
     return np.stack([x[rng.choice(len(x), k, replace=False)] for _ in range(runs)])
 
 
-def move_to_means(restarts: Restarts, which: list[int]) -> None:
-    for r in which:
+def move_to_means(restarts: Restarts, active: list[int]) -> None:
+    for r in active:
         filled = restarts.counts[r] > 0
         means = restarts.sums[r, filled] / restarts.counts[r, filled, None]
         restarts.centers[r, filled] = means.astype(restarts.centers.dtype)

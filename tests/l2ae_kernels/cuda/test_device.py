@@ -24,9 +24,7 @@ def cupy(monkeypatch):
     module.arange.return_value.__add__.return_value.sum.return_value = 6.0
     device = module.cuda.Device.return_value.__enter__.return_value
     device.compute_capability = "121"
-    device.attributes = {
-        "MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 232_448, "WarpSize": 32
-    }  # fmt: skip
+    device.attributes = {"MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 232_448}
     monkeypatch.setitem(sys.modules, "cupy", module)
     devices._find.cache_clear()
     yield module

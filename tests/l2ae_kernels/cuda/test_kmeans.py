@@ -59,7 +59,7 @@ def test_update(device: Device, n: int, d: int, k: int, dtype: type) -> None:
 
 
 def test_update_of_numbers_of_many_sizes_is_exact_and_has_one_carry(device: Device) -> None:
-    """Sums whose low halves wrap often: about half of the additions hand on a carry."""
+    """Sums whose low halves wrap often: about half of the additions carry."""
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(2000, 3)) * 10.0 ** rng.uniform(-9, 3, (2000, 1))).astype(np.float32)
     labels = rng.integers(0, 2, 2000).astype(np.int32)
@@ -78,16 +78,16 @@ def test_every_pass_is_that_of_the_reference(
     assert fast.max_abs == slow.max_abs
     fast.centers[:] = starts(x, k, 3)
     for step in range(4):
-        which = [0, 1, 2] if step < 2 else [0, 2]  # run 1 has ended
+        active = [0, 1, 2] if step < 2 else [0, 2]  # run 1 has ended
         slow.centers[:] = fast.centers
-        fast.assign(which)
-        slow.assign(which)
+        fast.assign(active)
+        slow.assign(active)
         np.testing.assert_array_equal(device.to_host(fast.labels), slow.labels)
         np.testing.assert_array_equal(fast.counts, slow.counts)
-        np.testing.assert_array_equal(fast.changed[which], slow.changed[which])
+        np.testing.assert_array_equal(fast.changed[active], slow.changed[active])
         np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
         np.testing.assert_allclose(fast.inertia, slow.inertia, rtol=1e-6, atol=1e-12)
-        move_to_means(fast, which)
+        move_to_means(fast, active)
 
 
 @pytest.mark.parametrize(("n", "d", "k"), [(1100, 10, 10), (2600, 40, 3), (650, 33, 65)])

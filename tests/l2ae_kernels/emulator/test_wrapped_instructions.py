@@ -57,7 +57,7 @@ extern "C" __global__ void rounded(const float* x, unsigned* tf32) {
   tf32[threadIdx.x] = mma::to_tf32(x[threadIdx.x]);
 }
 
-// Every block's sum of x, then everybody reads all: rounds of a barrier over the grid.
+// Every block's sum of x, then every thread reads all: rounds of a barrier over the grid.
 extern "C" __global__ void rounds(float* x, float* next, unsigned* counter, int rounds) {
   int i = blockIdx.x * blockDim.x + threadIdx.x, n = gridDim.x * blockDim.x;
   for (int round = 0; round < rounds; ++round) {

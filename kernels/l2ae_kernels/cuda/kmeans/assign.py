@@ -21,7 +21,7 @@ def assign_registers(x: Array, centers: Array) -> tuple[Array, Array]:
     labels, nearest = device.empty(len(x), np.int32), device.empty(len(x), x.dtype)
     n, k = np.int64(len(x)), len(centers)
     if shapes.is_short(x) and short_bytes(x, k) <= device.properties.shared_per_block:
-        kernel = shapes.short_kernel(device, "assign.cu", "assign_short", x, k)
+        kernel = shapes.kernel_for(device, "assign.cu", "assign_short", x, k)
         grid = shapes.grid_of(device, -(-len(x) // shapes.BLOCK))
         arguments = x, centers, n, np.int32(k), labels, nearest
         device.launch(kernel, grid, (shapes.BLOCK,), arguments, short_bytes(x, k))

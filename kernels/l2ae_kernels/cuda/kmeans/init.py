@@ -45,7 +45,7 @@ def min_sq_distances(
     R, m = (candidates if rows is None else rows).shape[:2]  # type: ignore[union-attr]
     blocks = -(-n // shapes.TILE)
     potentials = device.empty((R, m, blocks), np.float64)
-    kernel = shapes.tiled_kernel(device, "init.cu", "init_min_sq_distances", x)
+    kernel = shapes.kernel_for(device, "init.cu", "init_min_sq_distances", x)
     sizes = np.int64(n), np.int32(d), np.int32(m)
     arguments = x, *sizes, candidates, rows, nearest, potentials, np.int32(keep)
     device.launch(kernel, (blocks, R), (shapes.TILE_THREADS,), arguments)
@@ -57,7 +57,7 @@ def choose(
 ) -> None:
     """Queue init_choose: center j of each run is the candidate with the least potential."""
     R, m, blocks = potentials.shape
-    kernel = shapes.tiled_kernel(device, "init.cu", "init_choose", x)
+    kernel = shapes.kernel_for(device, "init.cu", "init_choose", x)
     sizes = np.int32(x.shape[1]), np.int32(centers.shape[1]), np.int32(j), np.int32(m)
     arguments = x, *sizes, potentials, np.int64(blocks), rows, chosen, centers
     device.launch(kernel, (R,), (32,), arguments)
@@ -74,7 +74,7 @@ def draw(
 ) -> None:
     """Queue init_draw: the next candidates of each run, rows (R, m)."""
     (R, m), blocks = rows.shape, potentials.shape[2]
-    kernel = shapes.tiled_kernel(device, "init.cu", "init_draw", nearest)
+    kernel = shapes.kernel_for(device, "init.cu", "init_draw", nearest)
     sizes = np.int64(nearest.shape[1]), np.int32(j), np.int32(m)
     arguments = *sizes, draws, potentials, np.int64(blocks), nearest, rows, stuck
     device.launch(kernel, (m, R), (32,), arguments)

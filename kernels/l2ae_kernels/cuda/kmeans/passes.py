@@ -20,7 +20,7 @@ def assign_tiled(
 ) -> None:
     """Write labels and nearest of all samples, or of the `count` (1,) ones that rows lists."""
     n, d = x.shape
-    kernel = shapes.tiled_kernel(device, "assign.cu", "assign_tiled", x)
+    kernel = shapes.kernel_for(device, "assign.cu", "assign_tiled", x)
     grid = shapes.grid_of(device, -(-n // shapes.TILE))
     sizes = np.int64(n), np.int32(d), np.int32(len(centers))
     arguments = x, centers, *sizes, rows, count, labels, nearest
@@ -47,7 +47,7 @@ def apply_assignment(
     """
     n, d = x.shape
     shared, private = shapes.private_bytes(k, d)
-    kernel = shapes.tiled_kernel(device, "lloyd.cu", "lloyd_apply_assignment", x)
+    kernel = shapes.kernel_for(device, "lloyd.cu", "lloyd_apply_assignment", x)
     grid = shapes.grid_of(device, -(-n // shapes.TILE_THREADS))
     sizes = np.int64(n), np.int32(d), np.int32(k), np.int32(run)
     scales = np.float64(1 / scale), np.float64(1 / inertia_scale), np.int32(private)
@@ -59,7 +59,7 @@ def max_abs(device: Device, parts: Iterable[Array]) -> float:
     """Return max |x| over parts of x; not finite where x holds NaN or infinity (max_abs.cu)."""
     bits = device.zeros(1, np.uint64)
     for x in parts:
-        kernel = shapes.tiled_kernel(device, "max_abs.cu", "max_abs", x)
+        kernel = shapes.kernel_for(device, "max_abs.cu", "max_abs", x)
         grid = shapes.grid_of(device, -(-x.size // 256))
         device.launch(kernel, grid, (256,), (x, np.int64(x.size), bits))
     return float(device.to_host(bits).view(np.float64)[0])

@@ -172,7 +172,7 @@ class DeviceRuns:
     def pass_short(self, x: Array, first: int, active: list[int], k: int) -> None:
         """Queue rung 4 for short samples x, the first of which is number `first` of all."""
         device, share = self.host.device, min(self.runs_a_block(k), len(active))
-        kernel = shapes.short_kernel(device, "lloyd.cu", "lloyd_short", x, k)
+        kernel = shapes.kernel_for(device, "lloyd.cu", "lloyd_short", x, k)
         pieces, groups = -(-len(x) // shapes.BLOCK), -(-len(active) // share)
         grid = shapes.grid_of(device, pieces, groups)
         runs = device.to_device(np.array(active, np.int32))
@@ -186,7 +186,7 @@ class DeviceRuns:
         device = self.host.device
         n, d = x.shape
         shared, private = shapes.private_bytes(k, d)
-        kernel = shapes.tiled_kernel(device, "lloyd.cu", "lloyd_tiled", x)
+        kernel = shapes.kernel_for(device, "lloyd.cu", "lloyd_tiled", x)
         grid = shapes.grid_of(device, -(-n // shapes.TILE), len(active))
         runs = device.to_device(np.array(active, np.int32))
         sizes = np.int64(n), np.int32(d), np.int32(k), runs

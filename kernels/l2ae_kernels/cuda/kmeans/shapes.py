@@ -28,14 +28,9 @@ def defines(x: Array, k: int | None = None) -> dict[str, int | str]:
     return named
 
 
-def short_kernel(device: Device, file_name: str, name: str, x: Array, k: int) -> Kernel:
-    """Return a kernel for short samples x (n, d) and k clusters."""
+def kernel_for(device: Device, file_name: str, name: str, x: Array, k: int | None = None) -> Kernel:
+    """Return a kernel for samples of x's dtype; with k, one for short samples and k clusters."""
     return device.kernel(file_name, name, defines(x, k))
-
-
-def tiled_kernel(device: Device, file_name: str, name: str, x: Array) -> Kernel:
-    """Return a kernel for any samples of x's dtype."""
-    return device.kernel(file_name, name, defines(x))
 
 
 def padded(count: int, to: int = 4) -> int:

@@ -18,7 +18,7 @@
 // Runs are rows of the grid: block (slice, group) works for the runs group, group + gridDim.y, …
 // and holds the state of all of them. A run ends when no label changed, when its centers moved by
 // at most `shift` in all, after at_most iterations, or when a cluster is empty, which the host
-// looks after. The kernel ends when all runs did.
+// moves. The kernel ends when all runs did.
 //
 // Shapes: R' = run_count runs of R. x (n, D), runs (R'), at_most (R'), centers (R, k, D),
 // labels (R, n), sums (R, k, D), counts (R, k), changed (R), inertia (R), moved (R): all are read

@@ -29,7 +29,7 @@ inline void deliver(Block& block, Thread& to, Thread* const (&lanes)[32]) {
     for (size_t i = 0; i < to.bytes; ++i)
       static_cast<volatile char*>(to.receive)[offset + i] = from[i];
   };
-  if (to.source == everybody) {
+  if (to.source == all_lanes) {
     for (int lane = 0; lane < 32; ++lane)
       if (lanes[lane] != nullptr) copy(lane, size_t(lane) * to.bytes);
   } else if (lanes[to.source] != nullptr) {

@@ -19,7 +19,7 @@ struct Registers { unsigned a[4], b[2]; };
 inline void tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], EMULATOR_HERE) {
   Registers mine, all[32];
   memcpy(mine.a, a, sizeof a), memcpy(mine.b, b, sizeof b);
-  emulator::exchange("mma::tf32", 0xffffffffu, &mine, sizeof mine, emulator::everybody, all, place);
+  emulator::exchange("mma::tf32", 0xffffffffu, &mine, sizeof mine, emulator::all_lanes, all, place);
   auto number = [](unsigned bits) { return emulator::bits<float>(bits & 0xffffe000u); };
   float left[16][8], right[8][8];
   for (int lane = 0; lane < 32; ++lane) {

@@ -181,7 +181,7 @@ void fail(Place place, const char* format, ...) {
   Thread& me = *running->thread;
   set_error(name_of(*running->block, me), place, buffer);
   me.fiber.leave(false);
-  abort();  // nobody resumes a thread of a failed launch
+  abort();  // no thread of a failed launch is resumed
 }
 
 Votes block_barrier(const char* what, int predicate, Place place) {

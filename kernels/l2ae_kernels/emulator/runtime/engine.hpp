@@ -29,9 +29,9 @@ struct Place { const char* file; int line; };
 struct Votes { int holds, threads; };
 Votes block_barrier(const char* what, int predicate, Place place);
 
-// Wait for the lanes of `mask`; then `receive` holds what lane `source` sends, or, for `everybody`,
+// Wait for the lanes of `mask`; then `receive` holds what lane `source` sends, or, for `all_lanes`,
 // what every lane of the mask sends, one behind the other at lane * bytes.
-constexpr int everybody = -1;
+constexpr int all_lanes = -1;
 void exchange(const char* what, unsigned mask, const void* send, size_t bytes, int source,
               void* receive, Place place);
 int lane();

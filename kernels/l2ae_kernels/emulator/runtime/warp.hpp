@@ -23,7 +23,7 @@ template <class T> struct Lanes {  // what every lane of the mask sent
 
 template <class T> Lanes<T> gather(const char* what, unsigned mask, T value, Place place) {
   Lanes<T> lanes = {mask, {}};
-  exchange(what, mask, &value, sizeof value, everybody, lanes.values, place);
+  exchange(what, mask, &value, sizeof value, all_lanes, lanes.values, place);
   return lanes;
 }
 
@@ -49,7 +49,7 @@ inline unsigned ballot(const char* what, unsigned mask, int predicate, Place pla
 }  // namespace emulator
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_HERE) {
-  emulator::exchange("__syncwarp", mask, nullptr, 0, emulator::everybody, nullptr, place);
+  emulator::exchange("__syncwarp", mask, nullptr, 0, emulator::all_lanes, nullptr, place);
 }
 
 template <class T>
