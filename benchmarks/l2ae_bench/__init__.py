@@ -12,7 +12,7 @@
     text.py        measurements as text
     results.py     the committed measurements; kernel_tables.py: tables and a figure of them,
                    for ../results_page.py
-    command.py     the command line
+    cpu.py         the parts that run.py times; command.py: the command line
 
 Nothing is timed before its result agrees. torch, faiss, JAX and other peers are imported here
 alone, and only for a workload that they are peers of.

@@ -64,11 +64,6 @@ class Measurement:
         spread = values["ratio_spread"]
         return cls(**(dict(values) | {"ratio_spread": None if spread is None else tuple(spread)}))
 
-    @property
-    def best_peer(self) -> str | None:
-        """Name of the peer with the lowest time."""
-        return min(self.peers, key=lambda name: self.peers[name], default=None)
-
 
 def require_agreement(workload: str, what: str, difference: float, tolerance: float) -> float:
     """Return `difference`, or raise Disagreement when it is larger than `tolerance` or NaN."""

@@ -27,7 +27,6 @@ def test_a_ratio_is_taken_within_a_repeat():
     assert row.ratio_best_peer == 3.0
     assert row.ratio_spread == (3.0, 3.0)
     assert row.peers == {"fast": 3000.0, "slow": 4000.0}
-    assert row.best_peer == "fast"
 
 
 def test_the_spread_holds_the_quartiles():

@@ -103,7 +103,7 @@ def rows(
         for name, t in whole.items()
     } | ({"copy": times["copy"]} if copy else {})  # fmt: skip
     where = device.properties.name + ("" if p.resident else ", streamed")
-    bits = _different(first, p.run(iterations))
+    bits = differing(first, p.run(iterations))
     return [
         make_row(f"{workload}-cuda", where, whole, agreement),
         make_row(f"{workload}-cuda-iteration", where, single, agreement),
@@ -123,7 +123,7 @@ def _copy(p: Workload) -> Contender:
     return copy
 
 
-def _different(a: Clustering, b: Clustering) -> float:
+def differing(a: Clustering, b: Clustering) -> float:
     """Return the share of bytes of centers and labels that differ."""
     pairs = ((a.centers, b.centers), (a.labels, b.labels))
     bytes_of = [[to_host(x).view(np.uint8).ravel() for x in pair] for pair in pairs]
