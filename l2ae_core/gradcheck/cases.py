@@ -35,7 +35,7 @@ from l2ae_kernels.arrays import Array
 
 EPS = 0.1  # of the normalizations: large enough for a forgotten ε to show
 NETWORK_ENTRIES = 40  # larger blocks of a network are checked along random directions
-SHAPE = (12, 8, 2)  # of a network's images: neither square nor of one channel
+SHAPE = (12, 8, 1)  # of a network's images, which are not square
 SEED = 0
 
 
