@@ -53,17 +53,22 @@ MORE_FIGURES: dict[str, Callable[[], Figure]] = {
 
 @pytest.mark.parametrize("name", MORE_FIGURES)
 def test_the_settings_of_the_user_have_no_say(name: str, tmp_path: Path) -> None:
-    """Neither where a figure is made nor where it is written, as PNG or into a page."""
-    draw, pixels, pages = MORE_FIGURES[name], [], []
+    """Neither where a figure is made nor where it is written."""
+    draw, pixels = MORE_FIGURES[name], []
     for settings in ({}, HOSTILE):
         with mpl.rc_context(settings):
             before = dict(mpl.rcParams)
-            figure = draw()
-            figures.save(figure, tmp_path / "a.png", dpi=40)
-            pages.append(svg(figure, "a", "a figure"))
+            figures.save(draw(), tmp_path / "a.png", dpi=40)
             assert dict(mpl.rcParams) == before
         pixels.append((tmp_path / "a.png").read_bytes())
     assert pixels[0] == pixels[1]
+
+
+def test_the_settings_of_the_user_have_no_say_in_a_page() -> None:
+    pages = []
+    for settings in ({}, HOSTILE):
+        with mpl.rc_context(settings):
+            pages.append(svg(FIGURES["embedding"](), "a", "a figure"))
     assert pages[0] == pages[1]
 
 

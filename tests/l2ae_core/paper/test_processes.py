@@ -45,7 +45,7 @@ def test_two_jobs_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all(m.blas for m in machines)
 
 
-LONG = replace(SHORT, epochs=30)
+LONG = replace(SHORT, epochs=24)
 ENDLESS = replace(SHORT, epochs=100_000)
 SCRIPT = """
 import sys

@@ -79,11 +79,8 @@ def test_a_start_without_its_network_is_trained_again(done: Done, tmp_path: Path
 def test_nothing_goes_on_from_a_half_trained_network_beside_an_old_result(tmp_path: Path) -> None:
     """A result copied without its network: the network is trained anew, and stopped half-way."""
     dec, ae = clustering("dec"), clustering("ae")
-    do_all([ae], tmp_path / "whole")
-    folder = ResultsDir(tmp_path / "copied")
-    folder.path.mkdir()
-    result = ResultsDir(tmp_path / "whole").result(ae).read_bytes()
-    folder.result(ae).write_bytes(result)
+    folder = ResultsDir(tmp_path)
+    made_up(ae).write(folder.result(ae))
     do_all([replace(ae, epochs=1)], folder.path)  # as far as it came
     folder.training(replace(ae, epochs=1)).rename(folder.training(ae))
     (folder.training(ae) / "metrics.json").unlink()

@@ -184,6 +184,7 @@ def test_a_killed_process_resumes_with_the_same_bits(small, bits, tmp_path):
     assert [line["loss"] for line in lines_on_disk(tmp_path)] == resumed.history.losses
 
 
+@pytest.mark.slow  # every day, test_cli.py sends one to `l2ae fit`, and the test above raises one
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C in another way")
 def test_sigint_ends_a_real_process_with_a_hint(small, bits, tmp_path):
     status, errors = stop_a_real_process(small, tmp_path, signal.SIGINT)
