@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 DTypes: TypeAlias = frozenset[np.dtype[Any]]
 REAL: DTypes = frozenset({np.dtype("float32"), np.dtype("float64")})
 F32: DTypes = frozenset({np.dtype("float32")})
-Shapes: TypeAlias = Geometry | Sequence[Stage]  # of a correlation, or of a training step
+# The geometry of a correlation, the stages of a training step, the number of centers of k-means.
+Shapes: TypeAlias = Geometry | Sequence[Stage] | int
 ANY: DTypes = frozenset({*REAL, np.dtype("complex128")})
 
 
@@ -227,7 +228,15 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "cuda-naive": Implementation("cuda.kmeans.numba_assign:assign_naive", on="cuda"),
         "cuda-shared": Implementation("cuda.kmeans.numba_assign:assign_shared", on="cuda"),
         "cuda-registers": Implementation("cuda.kmeans.assign:assign_registers", on="cuda"),
-        "cuda-tensor": Implementation("cuda.kmeans.assign:assign_best", on="cuda"),
+        "cuda-tensor": Implementation(
+            "cuda.kmeans.tensor:assign_tensor",
+            F32,
+            on="cuda",
+            limit=Limit(
+                "cuda.kmeans.tensor:takes",
+                "32 or more features and 64 or more centers, on a GPU that multiplies TF32",
+            ),
+        ),
         "cuda-streamed": Implementation("cuda.kmeans.stream:assign", on="streamed"),
     },
     "update": {
@@ -240,7 +249,15 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "blocked": Implementation("cpu.numba.kmeans:Restarts"),
         "register": Implementation("cpu.kmeans.restarts:Restarts", F32, emitted=True),
         "cuda-fused": Implementation("cuda.kmeans.restarts:Restarts", on="cuda"),
-        "cuda-resident": Implementation("cuda.kmeans.restarts:Resident", on="cuda"),
+        "cuda-resident": Implementation(
+            "cuda.kmeans.restarts:Resident",
+            on="cuda",
+            limit=Limit(
+                "cuda.kmeans.resident:takes",
+                "samples of up to 128 bytes that fit the shared memory of all multiprocessors, "
+                "beside the centers and sums of a run",
+            ),
+        ),
         "cuda-streamed": Implementation("cuda.kmeans.stream:Restarts", on="streamed"),
     },
 }

@@ -137,7 +137,7 @@ def kmeans(
 
 def _runs_together(x: Array, n_clusters: int, runs: int) -> int:
     """Return how many runs share a pass over x: as many as fit the memory that x takes twice."""
-    each = ops.restarts_class(x).bytes_per_run(len(x), n_clusters)
+    each = ops.restarts_class(x, n_clusters).bytes_per_run(len(x), n_clusters)
     return max(1, min(runs, max(MEMORY, 2 * x.nbytes) // each))
 
 

@@ -53,7 +53,8 @@ class Workload:
 
     def inertia(self, centers: Array) -> float:
         """Return Σ |x − nearest center|², in float64."""
-        _, distances = ops.restarts_class(self.x).nearest_centers(self.x, centers)
+        nearest_centers = ops.restarts_class(self.x, len(centers)).nearest_centers
+        _, distances = nearest_centers(self.x, centers)
         return float(to_host(distances).sum(dtype=np.float64))
 
 

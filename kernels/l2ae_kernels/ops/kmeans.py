@@ -15,7 +15,7 @@ def assign(x: Array, centers: Array, *, impl: str | None = None) -> tuple[Array,
     argument does not fit.
     """
     x, centers = inputs("assign", x, centers)
-    labels, distances = pick("assign", x, impl)(x, centers)
+    labels, distances = pick("assign", x, impl, len(centers))(x, centers)
     return labels, distances
 
 
@@ -42,12 +42,12 @@ def restarts(x: Array, k: int, runs: int, *, impl: str | None = None) -> Restart
     """
     (x,) = inputs("restarts", x)
     k, runs = count("restarts", "k", k), count("restarts", "runs", runs)
-    made: Restarts = restarts_class(x, impl)(x, k, runs)
+    made: Restarts = restarts_class(x, k, impl)(x, k, runs)
     return made
 
 
-def restarts_class(x: Array, impl: str | None = None) -> type[Restarts]:
-    """The class of `restarts(x, …)`: it knows what memory a run takes."""
+def restarts_class(x: Array, k: int, impl: str | None = None) -> type[Restarts]:
+    """The class of `restarts(x, k, …)`: it knows what memory a run takes."""
     require_array("restarts", "x", x)
-    picked: type[Restarts] = pick("restarts", x, impl)  # type: ignore[assignment]
+    picked: type[Restarts] = pick("restarts", x, impl, k)  # type: ignore[assignment]
     return picked

@@ -31,7 +31,7 @@ def typed(shapes: list[tuple[int, int, int]]) -> pytest.MarkDecorator:
 
 # Sums of d squares in float32 and float64, in any order.
 RTOL = {np.float32: 1e-5, np.float64: 1e-13}
-ASSIGN = ["cuda-registers", "cuda-tensor"]
+ASSIGN = [("cuda-registers", 3), ("cuda-registers", 40), ("cuda-tensor", 40)]  # and d
 
 
 def blobs(n: int, d: int, k: int, dtype: type = np.float32, spread: float = 0.7) -> Array:

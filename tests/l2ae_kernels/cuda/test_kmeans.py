@@ -6,6 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import shapes
+from l2ae_kernels.cuda.kmeans.restarts import Restarts
 from l2ae_kernels.reference import kmeans as reference
 
 from .samples import ASSIGN, SHAPES, assert_nearest, blobs, move_to_means, starts, typed
@@ -20,8 +21,7 @@ def test_assign(device: Device, n: int, d: int, k: int, dtype: type) -> None:
     assert_nearest(x, centers, device.to_host(labels), device.to_host(distances))
 
 
-@pytest.mark.parametrize("d", [3, 10, 40])
-@pytest.mark.parametrize("rung", ASSIGN)
+@pytest.mark.parametrize(("rung", "d"), ASSIGN)
 def test_ties_go_to_the_lowest_index(device: Device, rung: str, d: int) -> None:
     x = np.zeros((70, d), np.float32)
     values = [5.0] * 70 + [3, 1, -1, 1]
@@ -31,9 +31,8 @@ def test_ties_go_to_the_lowest_index(device: Device, rung: str, d: int) -> None:
     np.testing.assert_array_equal(device.to_host(distances), d)
 
 
-@pytest.mark.parametrize("d", [3, 40])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
-@pytest.mark.parametrize("rung", ASSIGN)
+@pytest.mark.parametrize(("rung", "d"), ASSIGN)
 def test_labels_are_in_range_whatever_the_numbers(
     device: Device, rung: str, value: float, d: int
 ) -> None:
@@ -47,6 +46,17 @@ def test_labels_are_in_range_whatever_the_numbers(
     with np.errstate(all="ignore"):
         expected = ops.assign(x, np.delete(centers, 5, axis=0), impl="reference")[0]
     np.testing.assert_array_equal(labels[rest], (expected + (expected >= 5))[rest])
+
+
+def test_a_rung_that_is_named_refuses_what_another_would_have_to_do(device: Device) -> None:
+    x, long = (device.to_device(blobs(70, d, 4)) for d in (3, 40))
+    for samples, centers in ((x, x[:64]), (long, long[:63])):
+        with pytest.raises(ValueError, match="assign: no implementation cuda-tensor .*: it takes"):
+            ops.assign(samples, centers, impl="cuda-tensor")
+    for samples, k in ((long, 3), (x, 5000)):
+        with pytest.raises(ValueError, match="restarts: no implementation cuda-resident .*takes"):
+            ops.restarts(samples, k, 1, impl="cuda-resident")
+    assert type(ops.restarts(long, 3, 1)) is Restarts
 
 
 @typed([*SHAPES, (65, 300, 60)])  # sums too many for a block

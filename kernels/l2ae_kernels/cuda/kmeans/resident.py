@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.kmeans import shapes
 from l2ae_kernels.reference.restarts import Iterated
 
@@ -44,6 +44,11 @@ def plan_grid(device: Device, x: Array, k: int, runs: int) -> GridPlan | None:
     if shared > device.properties.shared_per_block:
         return None
     return GridPlan(slices, groups, samples, threads, shared)
+
+
+def takes(x: Array, k: int) -> bool:
+    """Whether at least one run over samples x (n, d) of a device fits, with k clusters."""
+    return plan_grid(device_of(x), x, k, 1) is not None
 
 
 def slice_bytes(x: Array, samples: int) -> int:

@@ -99,12 +99,12 @@ class Restarts(reference.Restarts):
 
 
 class Resident(Restarts):
-    """Rung 5: as rung 4, and many iterations in one launch where x fits on the chip."""
+    """Rung 5: as rung 4, and many iterations in one launch where the active runs fit a chip."""
 
     def iterate(
         self, active: list[int], remaining: list[int], shift: float, spherical: bool
     ) -> list[Iterated]:
-        """See the reference: to the end of every run, or one iteration where x does not fit."""
+        """See the reference: to the end of every run, or one iteration where they do not fit."""
         self._require_runs(active)
         plan = resident.plan_grid(self.device, self.x, self.centers.shape[1], len(active))
         if plan is None:

@@ -33,6 +33,11 @@ def pays(device: Device, x: Array, k: int) -> bool:
     return able and long and x.dtype == np.float32
 
 
+def takes(x: Array, k: int) -> bool:
+    """Whether rung 7 is the faster one for samples x (n, d) of a device and k clusters."""
+    return pays(device_of(x), x, k)
+
+
 def margins(d: int) -> tuple[float, float]:
     """Return A and B of the margin, see above."""
     products = 3 * 2.0**-22 + 3 * d * 2.0**-23 + U
