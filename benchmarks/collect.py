@@ -2,11 +2,10 @@
 
     l2ae reproduce table1 table2 table3 table4 table5 --jobs 2 --out RESULTS    # hours
     python benchmarks/collect.py RESULTS
+    python benchmarks/results_page.py
 
-A run that is there already, by its name, is replaced. The trainings of Table IV over its 200 epochs
-stand in benchmarks/results/table4-200-epochs.jsonl (`--into` that file), outside of the folder that
-the tables are made from, until all ten digits are there: a table shows the longest trainings of a
-digit, and means over digits of unequal epochs are no means.
+A run that is there already, by its name, is replaced. `--into` a file keeps runs out of the tables,
+as the unfinished ones of Table IV in table4-200-epochs.jsonl.
 """
 
 import argparse

@@ -1,6 +1,5 @@
 """`l2ae reproduce` as a user meets it, and which runs it asks for."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from l2ae_core.cli import main
-from l2ae_core.paper import SYSTEMS, Run, command, read_results, run_missing, schedule
+from l2ae_core.paper import SYSTEMS, Run, command, read_results, schedule
 from l2ae_core.paper.command import describe
 from l2ae_core.paper.methods import refined
 from l2ae_core.paper.published import TABLES, runs_of
@@ -115,14 +114,6 @@ def test_an_empty_folder_has_nothing_to_show(tmp_path: Path, no_run: None, capsy
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_table_without_a_result_is_named(results: Path, no_run: None, capsys: Capture) -> None:
-    assert main(["reproduce", "table2", "table5", "--show", "--out", str(results)]) == 0
-    shown = capsys.readouterr()
-    assert "Table II:" in shown.out
-    assert f"table5: {results} has no result of it yet" in shown.err
-    assert "table2:" not in shown.err
-
-
 def test_figure1_is_drawn_from_the_networks_that_are_there(
     results: Path, no_run: None, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -168,25 +159,6 @@ def test_bad_values_are_one_line_and_status_one(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [["table6", "--out", "x"], ["--out", "x"], ["table2"], ["table2", "--data", "cifar"],
-     ["table2", "--seeds", "many", "--out", "x"], ["table2", "--out", "x", "--nonsense"]],
-)  # fmt: skip
-def test_wrong_words_are_status_two(options: list[str], capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["reproduce", *options])
-    assert stopped.value.code == 2
-    assert "usage: l2ae" in capsys.readouterr().err
-
-
-def test_a_damaged_result_is_an_error(tmp_path: Path, no_run: None, capsys: Capture) -> None:
-    path = ResultsDir(tmp_path).result(Run("clustering", "pixels", "digits", 0, 0))
-    path.write_text(json.dumps({"format": "another"}))
-    assert main(["reproduce", "table2", "--show", "--out", str(tmp_path)]) == 1
-    assert f"{path}: not the result of a run" in capsys.readouterr().err
 
 
 def test_a_table_wants_every_system_of_its_columns_once() -> None:
@@ -263,17 +235,3 @@ def test_showing_figure1_draws_nothing(tmp_path: Path, no_run: None, capsys: Cap
     shown = capsys.readouterr()
     assert shown.out == f"{tmp_path / 'figure1-usps.png'}\n"
     assert f"there is no {tmp_path / 'figure1-digits.png'} yet" in shown.err
-
-
-def test_quiet_says_nothing_before_the_end(results: Path, no_run: None, capsys: Capture) -> None:
-    assert main(["reproduce", "table2", *FEW, "--quiet", "--out", str(results)]) == 0
-    assert capsys.readouterr().err == "6 runs, 0.0 hours of training\n"
-
-
-def test_the_command_takes_up_results_of_the_library(tmp_path: Path, capsys: Capture) -> None:
-    run = Run("clustering", "pixels", "digits", 0, 0)
-    (made,) = run_missing([run], ResultsDir(tmp_path), progress=False)
-    call = ["reproduce", "table2", "--systems", "pixels", "--data", "digits", "--out"]
-    assert main([*call, str(tmp_path)]) == 0
-    assert "0 of 1 runs missing" in capsys.readouterr().err
-    assert read_results(tmp_path) == [made]

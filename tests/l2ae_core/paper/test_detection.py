@@ -102,13 +102,6 @@ def test_auprc_is_the_mean_precision_at_every_anomaly() -> None:
     assert scored(score).scores["s.auprc"] == pytest.approx(precision[hits].mean())
 
 
-def test_auc_is_the_share_of_pairs_in_order() -> None:
-    score = np.random.default_rng(0).random(len(of("cae-l2").anomalous))
-    positive, negative = score[of("cae-l2").anomalous], score[~of("cae-l2").anomalous]
-    above = (positive[:, None] > negative).mean()
-    assert scored(score).scores["s.auc"] == pytest.approx(above)
-
-
 def test_chance_and_counts_stand_beside_the_scores() -> None:
     found, images = scored(np.zeros(355)), of("cae-l2")
     assert found.chance == {"auc": 0.5, "auprc": images.anomalous.mean()}
@@ -122,20 +115,13 @@ BAR = 0.9
 WORTHLESS = 0.8
 
 
-def passes(found: Result) -> bool:
-    return found.scores["s.auc"] > BAR
-
-
-def test_trained_scores_pass_and_worthless_ones_do_not(result: Result) -> None:
+def test_trained_scores_are_good(result: Result) -> None:
     for name in ("cosine", "dot", "euclidean"):
         assert result.scores[f"{name}.auc"] > BAR, name
         assert result.scores[f"{name}.auprc"] > 3 * result.chance["auprc"], name
-    assert not passes(scored(np.zeros(355)))
-    assert not passes(scored(np.random.default_rng(0).random(355)))
-    assert scored(np.zeros(355)).scores["s.auc"] == 0.5
 
 
-def test_untrained_scores_do_not_pass() -> None:
+def test_untrained_scores_are_not() -> None:
     from l2ae_core.clustering.kmeans import kmeans
     from l2ae_core.paper.methods.network import cluster_scores
 
@@ -144,10 +130,3 @@ def test_untrained_scores_do_not_pass() -> None:
     centers = kmeans(model.encode(images.train.images), 9, n_init=5, rng=random.kmeans).centers
     for score in cluster_scores(model.encode(images.test.images), centers).values():
         assert scored(score).scores["s.auc"] < WORTHLESS
-
-
-def test_the_three_readings_of_eq_5_rank_unit_codes_alike(result: Result) -> None:
-    """Cosine and dot product are one thing for them; the distance also sees |c|."""
-    s = result.scores
-    assert s["cosine.auc"] == pytest.approx(s["dot.auc"], abs=1e-3)  # but for rounding
-    assert s["cosine.auc"] != s["euclidean.auc"]

@@ -1,15 +1,13 @@
 """What is run, in which order, and what an error or Ctrl-C leaves."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from l2ae_core.locks import locked
-from l2ae_core.paper import Run, run_missing, schedule
+from l2ae_core.paper import Run, schedule
 from l2ae_core.paper.methods import refined
 from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import plan
@@ -166,36 +164,6 @@ def test_ctrl_c_keeps_what_had_finished_and_says_how_to_go_on(
         "stopped after 1 of 2 missing runs; the same command goes on"
     ]  # fmt: skip
     assert plan([cae, l2], ResultsDir(tmp_path)) == [[l2]]
-
-
-def test_ctrl_c_says_that_a_cluster_works_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextmanager
-    def cluster(address: str) -> Iterator[object]:
-        def attempt_all(runs: list[Run], folder: ResultsDir) -> Iterator[object]:
-            raise KeyboardInterrupt
-            yield
-
-        yield attempt_all
-
-    monkeypatch.setattr(schedule, "find_spec", lambda name: name)
-    monkeypatch.setattr(schedule, "_on_cluster", cluster)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        do_all([clustering("cae")], tmp_path, cluster="tcp://there:1")
-    assert caught.value.__notes__ == [
-        "stopped after 0 of 1 missing runs; let those that run on tcp://there:1 end before the "
-        "same command goes on"
-    ]
-
-
-def test_the_bar_counts_runs_and_says_what_ended(
-    done: Done, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_missing([clustering("cae"), clustering("cae-l2")], ResultsDir(tmp_path))
-    shown = capsys.readouterr().err
-    assert "2/2" in shown
-    assert "done: cae-l2 on digits, 2 epochs, seed 0" in shown
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -1,6 +1,5 @@
 """What stops a page: damaged results, a full disk, bad arguments; then nothing is half-written."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,23 +16,10 @@ from l2ae_core.report.run_page import run_page
 from .made_up import clustering, some_clustering, write
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no chance", "no roc", "no least length"])
-def test_a_damaged_result_is_named(
-    full: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_result_is_named(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (full / "report.html").write_text("an older page")
-    task = "detection" if damage == "no roc" else "clustering"
-    result = next(r for r in read_results(full) if r.run.task == task)
-    file = full / f"{result.id}.json"
-    values = json.loads(file.read_text())
-    if damage == "no chance":
-        del values["chance"]["acc"]
-    elif damage == "no roc":
-        del values["details"]["roc"]["tpr"]["cosine"]
-    elif damage == "no least length":
-        values["details"]["norms"] = {"max": 1.0}
-    text = json.dumps(values)
-    file.write_text(text[: len(text) // 2] if damage == "truncated" else text)
+    file = full / f"{read_results(full)[0].id}.json"
+    file.write_bytes(file.read_bytes()[:-40])
     assert main(["report", str(full)]) == 1
     assert str(file) in capsys.readouterr().err
     assert (full / "report.html").read_text() == "an older page"
