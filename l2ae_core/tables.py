@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,17 @@ def markdown(
     """Return a Markdown table; the columns `right` are aligned to the right."""
     rule = ["--:" if i in right else "---" for i in range(len(header))]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return integers in words: "0–4, 7"."""
+    parts: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if parts and n == parts[-1][-1] + 1:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
 
 
 def to_csv(columns: dict[str, Array]) -> str:

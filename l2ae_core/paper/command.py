@@ -15,7 +15,7 @@ from l2ae_core.paper.run import ResultsDir, Run, Task
 from l2ae_core.paper.schedule import plan, run_missing
 from l2ae_core.paper.systems import SYSTEMS, find_system
 from l2ae_core.paper.tables import paper_tables
-from l2ae_core.text import ranges
+from l2ae_core.tables import ranges
 
 FIGURE = "figure1"
 FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200

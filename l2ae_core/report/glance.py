@@ -9,7 +9,7 @@ from l2ae_core.paper.statistics import summarize
 from l2ae_core.paper.tables.detection import means_by_digit
 from l2ae_core.report.evidence import PLAIN, percentage, title
 from l2ae_core.report.markup import Markup, element
-from l2ae_core.text import ranges
+from l2ae_core.tables import ranges
 
 
 def glance(results: Sequence[Result]) -> list[Markup]:

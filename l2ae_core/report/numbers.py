@@ -13,7 +13,7 @@ from l2ae_core.paper.tables import paper_tables, percent
 from l2ae_core.report.evidence import CLUSTERING, of_task, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import svg
-from l2ae_core.text import ranges
+from l2ae_core.tables import ranges
 
 DETECTION_SCORES = ("cosine", "euclidean", "reconstruction")  # the first is that of the paper
 POST_HOC = "post_hoc_l2.acc"

@@ -17,7 +17,7 @@ from l2ae_core.report.evidence import families
 from l2ae_core.report.markup import Markup, element, table
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import VARIABLES, montage, png, svg
-from l2ae_core.text import ranges
+from l2ae_core.tables import ranges
 
 from .made_up import Page
 
