@@ -5,7 +5,6 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from l2ae_core import commands
 from l2ae_core.cli.options import add_run_and_images, describe_scores, print_note, write_columns
 from l2ae_core.tables import check_table
 
@@ -17,6 +16,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
     """Do what the command line says."""
+    from l2ae_core import commands
+
     if out is not None:
         check_table(out)
     columns, scores = commands.cluster(run, **arguments, progress=not quiet)

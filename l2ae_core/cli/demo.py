@@ -5,8 +5,6 @@ from pathlib import Path
 
 from l2ae_core.cli.options import add_common
 from l2ae_core.demo.experiments import ANOMALY_DIGIT
-from l2ae_core.demo.run import run_demo
-from l2ae_core.demo.table import format_table
 from l2ae_core.files import given_path
 
 
@@ -24,6 +22,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(out: Path | None, seed: int, anomaly_digit: int, quiet: bool) -> int:
     """Do what the command line says."""
+    from l2ae_core.demo.run import run_demo
+    from l2ae_core.demo.table import format_table
+
     result = run_demo(out, seed=seed, anomaly_digit=anomaly_digit, progress=not quiet)
     print(format_table(result))
     return 0

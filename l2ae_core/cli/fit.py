@@ -4,7 +4,6 @@ from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from l2ae_core import commands
 from l2ae_core.cli.options import DATA_HELP, add_common, add_data_dir, describe_scores
 from l2ae_core.files import given_path
 from l2ae_core.settings import CHOICES, DEFAULTS
@@ -66,6 +65,8 @@ def main(
     out: Path, data_dir: str | None, resume: bool, checkpoint_every: int, quiet: bool, **given: Any
 ) -> int:
     """Do what the command line says."""
+    from l2ae_core import commands
+
     metrics = commands.fit(
         out,
         given,

@@ -5,7 +5,6 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from l2ae_core import commands
 from l2ae_core.cli.options import add_run_and_images, print_note, write_columns
 from l2ae_core.tables import check_table
 
@@ -22,6 +21,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
     """Do what the command line says."""
+    from l2ae_core import commands
+
     if out is not None:
         check_table(out)
     columns, result = commands.score(run, **arguments, progress=not quiet)
