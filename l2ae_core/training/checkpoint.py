@@ -141,8 +141,8 @@ def check_model(path: Path, checkpoint: Checkpoint, model: HasArrays) -> None:
         ("best parameter", best.params, model.params),
         ("best state", best.state, model.state),
     ]
-    for what, found, wanted in pairs:
-        difference = first_difference(found, wanted)
+    for what, found, expected in pairs:
+        difference = first_difference(found, expected)
         if difference:
             raise CheckpointError(
                 f"{path}: the checkpoint is of another architecture: {what} {difference}"

@@ -72,7 +72,7 @@ def _loss(
 
 
 def _of_class(name: str, thing: Step | Hooks) -> dict[str, Any]:
-    """Its settings; with the name of its class where that is not ours and brings none itself."""
+    """Its settings; with the name of its class where that is not ours and names none itself."""
     named = is_ours(thing) or "settings" in vars(type(thing))
     return thing.settings if named else {**thing.settings, name: class_name(type(thing))}
 

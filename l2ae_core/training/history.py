@@ -134,10 +134,10 @@ def copies(arrays: Params) -> Params:
     return {name: a.copy() for name, a in arrays.items()}
 
 
-def first_difference(found: Params, wanted: Params) -> str:
+def first_difference(found: Params, expected: Params) -> str:
     """Return where two dicts of arrays differ in name, shape or dtype, in words; "" where not."""
-    for name in [*wanted, *found]:
-        a, b = _kind(found.get(name)), _kind(wanted.get(name))
+    for name in [*expected, *found]:
+        a, b = _kind(found.get(name)), _kind(expected.get(name))
         if a != b:
             return f"{name!r} is {a} but expected {b}"
     return ""

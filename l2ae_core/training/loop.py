@@ -1,6 +1,6 @@
 """The training loop: mini-batches, one record an epoch, checkpoints.
 
-The loss is Eq. 3 or 4 for an AutoEncoder, or whatever a `Step` brings.
+The loss is Eq. 3 or 4 for an AutoEncoder, or that of a `Step`.
 """
 
 from math import isfinite
@@ -43,11 +43,11 @@ def fit(
     """Train `model` in place on `images` (N, H, W, C), up to `epochs` epochs in all.
 
     An AutoEncoder learns to reconstruct them, Eq. 3 with `reduction`. Any other model or loss
-    brings its `step`, made with the same model, optimizer and, where it draws noise, rng. What a
+    needs a `step`, made with the same model, optimizer and, where it draws noise, rng. What a
     training does besides its steps is in `hooks`.
 
     Every epoch visits each image once, in an order drawn from `rng`; the last batch holds what is
-    left; hooks may bring other batches. Afterwards the model has the parameters of the last epoch;
+    left; hooks may return other batches. Afterwards the model has the parameters of the last epoch;
     the history has those of the epoch with the lowest loss (`history.restore_best(model)`). The
     loss of an epoch is the mean over its batches, weighted by their size, while the parameters
     change.
@@ -103,7 +103,7 @@ def _train(
     update: Step,
     progress: bool,
 ) -> None:
-    """Train epoch by epoch, up to `epochs` or the last one that the hooks want."""
+    """Train epoch by epoch, up to `epochs` or the one that is the last for the hooks."""
     hooks, done = session.hooks, len(session.history)
     hooks.start(images, resumed=done > 0)
     with _bar(progress) as bar:

@@ -87,7 +87,7 @@ class Session:
 
     @property
     def ended(self) -> bool:
-        """Whether the hooks want no epoch after those of the history."""
+        """Whether the last epoch of the history is the last for the hooks."""
         return len(self.history) > 0 and self.hooks.is_last(self.history.records[-1])
 
     def begin(self) -> None:

@@ -24,7 +24,7 @@ class StudentAssignment(Layer):
         dz_i = −(α+1)/α Σ_j w_ij c_ij (z_i − μ_j)
         dμ_j =  (α+1)/α Σ_i w_ij c_ij (z_i − μ_j)
 
-    The log is what the loss wants: no q is so small that it divides by zero. Differences are
+    The loss takes the log: no q is so small that it divides by zero. Differences are
     subtracted, not expanded to |z|² − 2zμ + |μ|², which would cancel where a point meets a center.
 
     Raises ValueError when the centers are not a matrix, α is not positive, or z does not fit.
@@ -69,8 +69,8 @@ class StudentAssignment(Layer):
     def backward(self, dy: Array, cache: Cache) -> tuple[Array, Params]:
         difference, w, y = cache
         c = dy - array_module(y).exp(y) * dy.sum(axis=1, keepdims=True)  # (N, K)
-        pull = ((self.alpha + 1) / self.alpha * w * c)[:, :, None] * difference  # (N, K, D)
-        return -pull.sum(axis=1), {"centers": pull.sum(axis=0)}
+        attraction = ((self.alpha + 1) / self.alpha * w * c)[:, :, None] * difference  # (N, K, D)
+        return -attraction.sum(axis=1), {"centers": attraction.sum(axis=0)}
 
     def log_q(self, z: Array) -> Array:
         """Return log q (N, K) of any number of samples z (N, D), some at a time."""

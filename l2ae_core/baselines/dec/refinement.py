@@ -1,4 +1,4 @@
-"""DEC, IDEC and DCEC: a trained auto-encoder goes on, pulled towards cluster centers.
+"""DEC, IDEC and DCEC: the training of an auto-encoder continues with a loss on its clusters.
 
     start     centers μ by k-means on the codes u of all images
     update    every `update_interval` iterations: q of all images, labels = argmax_j q_ij, p of q;
@@ -228,7 +228,7 @@ def _first_centers(model: AutoEncoder, start: Array | Generator, settings: DecSe
 
 
 def _check_method(model: AutoEncoder, settings: DecSettings) -> None:
-    """A row of a table shall not carry the name of another method."""
+    """Raise ValueError for a network of another method than the settings name."""
     convolutional = _has_convolution(model.encoder)
     if settings.method != "dec" and convolutional != (settings.method == "dcec"):
         raise ValueError(

@@ -14,7 +14,7 @@ Rule: TypeAlias = Literal["adam", "sgd"]
 class DecSettings:
     """All choices of a refinement; they can be written as JSON.
 
-        dec          loss = KL(P‖Q)                   the decoder is left alone
+        dec          loss = KL(P‖Q)                   the decoder is not trained
         idec, dcec   loss = mse + gamma · KL(P‖Q)     dense, and convolutional network
 
     Both terms are means over the samples, and mse is a mean over the pixels too: against a sum

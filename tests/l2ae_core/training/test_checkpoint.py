@@ -73,12 +73,6 @@ def test_every_generator_goes_on_where_it_was(tmp_path, name):
     assert np.array_equal(rng.permutation(100), other.permutation(100))
 
 
-def test_nothing_in_the_file_is_a_pickle(tmp_path):
-    checkpoints.save(tmp_path / "c.npz", make())
-    with np.load(tmp_path / "c.npz", allow_pickle=False) as archive:
-        assert not any(archive[name].dtype.hasobject for name in archive.files)
-
-
 @pytest.mark.parametrize("when", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
 def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch, when, error):
@@ -112,16 +106,6 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-def test_truncated_files_are_refused(tmp_path):
-    path = tmp_path / "c.npz"
-    checkpoints.save(path, make())
-    whole = path.read_bytes()
-    for length in [0, 1, 100, len(whole) // 2, len(whole) - 1]:
-        path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"c\.npz: not a readable .npz file"):
-            checkpoints.load(path)
-
-
 def test_damaged_files_are_refused_or_harmless(tmp_path):
     """A flipped bit raises CheckpointError, or sat in a byte that carries nothing (a date)."""
     path, saved, rng = tmp_path / "c.npz", make(), np.random.default_rng(6)
@@ -141,16 +125,6 @@ def test_damaged_files_are_refused_or_harmless(tmp_path):
             assert equal(loaded.optimizer, saved.optimizer)
             assert loaded.history.records == saved.history.records
     assert refused > FLIPS / 2
-
-
-def test_damaged_data_are_named(tmp_path):
-    path = tmp_path / "c.npz"
-    checkpoints.save(path, make(params={"0.W": np.full(1000, 1.5)}))
-    damaged = bytearray(path.read_bytes())
-    damaged[damaged.index(np.full(3, 1.5).tobytes()) + 2000] ^= 1
-    path.write_bytes(damaged)
-    with pytest.raises(CheckpointError, match=r"c\.npz: .*entry .params/0.W.npy. is damaged"):
-        checkpoints.load(path)
 
 
 def test_foreign_files_are_refused(tmp_path):

@@ -1,11 +1,10 @@
 """Files name the classes and settings of a training: it does not go on with others."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from l2ae_core.baselines.dec import DecSettings, refine
 from l2ae_core.baselines.drae import DRAEStep
 from l2ae_core.layers import LeakyReLU, ReLU, Reshape, Sequential
 from l2ae_core.training.loop import fit
@@ -113,15 +112,6 @@ def test_an_optimizer_without_settings_in_its_text_is_refused():
 
     with pytest.raises(ValueError, match="optimizer .*Plain has no __repr__"):
         fit(network(), images(), epochs=1, optimizer=Plain(), rng=np.random.default_rng(0))
-
-
-def test_a_refinement_refuses_another_network(tmp_path):
-    settings = replace(DecSettings("idec", 3, max_iter=1), n_init=1)
-    run = {"start": np.eye(3), "settings": settings, "run_dir": tmp_path, "progress": False}
-    refine(network(), images(), **run)
-    with pytest.raises(ValueError, match="layers is"):
-        refine(network(activation=Squared()), images(), resume=True, **run)
-    assert refine(network(), images(), resume=True, **run).iterations == 1
 
 
 def test_what_describes_the_layers_of_the_package_is_what_files_of_before_hold():
