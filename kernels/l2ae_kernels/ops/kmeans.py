@@ -30,8 +30,11 @@ def update(x: Array, labels: Array, k: int, *, impl: str | None = None) -> tuple
     if labels.dtype.kind not in "iu" or device_name(labels) != device_name(x):
         found = f"{labels.dtype} on {device_name(labels)}"
         raise ValueError(f"update: labels are {found} but expected integers where x is")
-    native = readable(labels.astype(labels.dtype.newbyteorder("="), copy=False))
-    sums, counts = pick("update", x, impl)(x, native, count("update", "k", k))
+    k, native = count("update", "k", k), labels.astype(labels.dtype.newbyteorder("="), copy=False)
+    if native.size and not 0 <= int(native.min()) <= int(native.max()) < k:
+        found = f"{native.min()} to {native.max()}"
+        raise ValueError(f"update: labels span {found} but expected 0 to {k - 1}")
+    sums, counts = pick("update", x, impl)(x, readable(native), k)
     return sums, counts
 
 

@@ -17,7 +17,6 @@ from l2ae_kernels.cpu.kmeans.short import PANELS, assign_short
 from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.cpu.numba.kmeans import read_only
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.reference.kmeans import check_samples, output_buffers
 
 SHORT = 16  # features: up to here lanes that are samples always win
 FEW = 1024  # features × centers: up to here a pass over all distances is cheaper than bounds
@@ -28,12 +27,9 @@ def is_short(d: int, k: int) -> bool:
     return d <= SHORT or d * k <= FEW
 
 
-def assign(
-    x: Array, centers: Array, out_labels: Array | None = None, out_distances: Array | None = None
-) -> tuple[Array, Array]:
+def assign(x: Array, centers: Array) -> tuple[Array, Array]:
     """Return labels int32 (n,) and squared distances (n,); see the reference of the same name."""
-    check_samples(x, centers)
-    labels, distances = output_buffers(x, out_labels, out_distances)
+    labels, distances = np.empty(len(x), np.int32), np.empty(len(x), x.dtype)
     k, d = centers.shape
     work, emitted = 2 * x.size * k, kernels()
     x, centers = read_only(x), read_only(_infinite_where_nan(centers))

@@ -46,7 +46,7 @@ class Iterations(NamedTuple):
 
     @classmethod
     def of(cls, most: int, runs: int) -> "Iterations":
-        """Return room for at most so many iterations."""
+        """Return a workspace for at most so many iterations."""
         return cls(np.empty((most, runs)), np.zeros(2, np.int64), np.zeros(runs))
 
 

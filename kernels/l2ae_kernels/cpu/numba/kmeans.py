@@ -19,7 +19,6 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.reference import restarts as reference
-from l2ae_kernels.reference.kmeans import check_labels, check_samples, output_buffers
 
 SHORT = 16  # features: up to here lanes that are samples win, measured with k = 10
 SAMPLES = 256  # in one block of assign: 16 KB of short float32 samples, in the first-level cache
@@ -27,12 +26,9 @@ BLOCK_SAMPLES = 1024  # in one block of update, at least: fewer do not pay for p
 MAX_BLOCKS = 32  # of private sums; more threads than this do not help update
 
 
-def assign(
-    x: Array, centers: Array, out_labels: Array | None = None, out_distances: Array | None = None
-) -> tuple[Array, Array]:
+def assign(x: Array, centers: Array) -> tuple[Array, Array]:
     """Return labels int32 (n,) and squared distances (n,); see the reference of the same name."""
-    check_samples(x, centers)
-    labels, distances = output_buffers(x, out_labels, out_distances)
+    labels, distances = np.empty(len(x), np.int32), np.empty(len(x), x.dtype)
     kernel = _assign_short if x.shape[1] <= SHORT else _assign_long
     blocks, work = -(-len(x) // SAMPLES), 2 * x.size * len(centers)
     in_ranges(kernel, blocks, work, read_only(x), read_only(centers), labels, distances)
@@ -41,7 +37,6 @@ def assign(
 
 def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
     """Return sums float64 (k, d) and counts int64 (k,); see the reference of the same name."""
-    check_labels(x, labels, k)
     # With at most n / k blocks the private sums hold no more numbers than x does.
     blocks = max(1, min(MAX_BLOCKS, len(x) // BLOCK_SAMPLES, len(x) // k))
     sums = np.zeros((blocks, k, x.shape[1]), np.float64)

@@ -14,7 +14,6 @@ import numpy as np
 from numba import config, cuda
 
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.reference.kmeans import check_samples
 
 SHARED = 1024  # numbers of shared memory a block
 THREADS = 128  # of a block
@@ -31,7 +30,6 @@ def assign_shared(x: Array, centers: Array) -> tuple[Array, Array]:
 
 
 def _assign(impl: str, x: Array, centers: Array) -> tuple[Array, Array]:
-    check_samples(x, centers)
     if isinstance(x, np.ndarray) and not config.ENABLE_CUDASIM:
         raise ValueError(f"assign_{impl}: x is no GPU's, and NUMBA_ENABLE_CUDASIM=1 is not set")
     xp, blocks = array_module(x), -(-len(x) // THREADS)

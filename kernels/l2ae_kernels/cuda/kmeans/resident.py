@@ -72,7 +72,7 @@ def iterate(
     spherical: bool,
 ) -> list[Iterated]:
     """Iterate the active runs to their ends, see the reference."""
-    device, x, there = restarts.device, restarts.x, restarts.on_device
+    device, x, there = restarts.device, restarts.x, restarts.device_runs
     (n, d), k, R = x.shape, restarts.centers.shape[1], len(active)
     there.begin(active, 1.0 if spherical else 0.0)
     most = max(remaining)

@@ -36,7 +36,7 @@ class Restarts(reference.Restarts):
         self.inertia = np.zeros(runs)
         self.changed = np.zeros(runs, np.int64)
         self.labels = self.device.full((runs, n), -1, np.int32)
-        self.on_device = DeviceRuns(self, k)
+        self.device_runs = DeviceRuns(self, k)
         self._find_max_abs()
         self.scale = fixed_point.scale_of_sums(n, self.max_abs, x.dtype)
 
@@ -55,7 +55,7 @@ class Restarts(reference.Restarts):
     def assign(self, active: list[int]) -> None:
         """Assign every sample to its nearest center, in the active runs; ties take the first."""
         self._require_runs(active)
-        there, x, k = self.on_device, self.x, self.centers.shape[1]
+        there, x, k = self.device_runs, self.x, self.centers.shape[1]
         there.begin(active)
         for first, part in self.parts():
             if shapes.is_short(x) and there.runs_a_block(k):
@@ -72,18 +72,18 @@ class Restarts(reference.Restarts):
     def reset(self) -> None:
         """Let every run begin anew, from other centers."""
         self.labels[...] = -1
-        self.on_device.sums[...] = 0
-        self.on_device.counts[...] = 0
+        self.device_runs.sums[...] = 0
+        self.device_runs.counts[...] = 0
 
     def apply_assignment(self, r: int, labels: Array, distances: Array) -> None:
         """Make labels (n,) and squared distances (n,) those of run r, as if it had found them."""
         self._require_assignment(r, labels, distances)
         changed = self.changed.copy()  # it counts the labels of an assignment
-        self.on_device.begin([r])
+        self.device_runs.begin([r])
         for first, part in self.parts():
             of_part = slice(first, first + len(part))
-            self.on_device.apply_assignment(part, first, r, labels[of_part], distances[of_part])
-        self.on_device.end([r])
+            self.device_runs.apply_assignment(part, first, r, labels[of_part], distances[of_part])
+        self.device_runs.end([r])
         self.changed[:] = changed
 
     def init_centers(self, first: Array, draws: Array) -> Array:
@@ -162,8 +162,8 @@ class DeviceRuns:
 
     def runs_a_block(self, k: int) -> int:
         """Return how many runs share a block of lloyd_short: as many as leave room for another."""
-        room = self.host.device.properties.shared_per_block // 2
-        return room // shapes.run_bytes(self.host.x, k)
+        available = self.host.device.properties.shared_per_block // 2
+        return available // shapes.run_bytes(self.host.x, k)
 
     def labels_from(self, first: int) -> tuple[Array, Any]:
         """Return the labels of all runs from sample `first` on, and from one run to the next."""
