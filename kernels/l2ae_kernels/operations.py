@@ -9,7 +9,7 @@ before, so a function that is called without it has to be given what fits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -86,123 +86,78 @@ def _vectors() -> "Vectors | None":
     return get_vectors()
 
 
-def _products(name: str) -> dict[str, Implementation]:
-    """The CUDA rungs of a dense product."""
-    takes = {"naive": REAL, "tiled": REAL, "tensor": F32, "tf32": F32}
+def _each(names: str, rungs: dict[str, Implementation]) -> dict[str, dict[str, Implementation]]:
+    """The rungs of some operations, each by the function that has the operation's name."""
     return {
-        f"cuda-{impl}": Implementation(
-            f"cuda.products:{name}", dtypes, {"impl": impl}, on="cuda",
-            reduced_precision=impl == "tf32",
-        )
-        for impl, dtypes in takes.items()
-    }  # fmt: skip
+        operation: {
+            name: replace(rung, target=f"{rung.target}:{operation}") for name, rung in rungs.items()
+        }
+        for operation in names.split()
+    }
 
 
-def _of_a_step(name: str) -> Implementation:
-    """A rung of one thread, by the kernel that the compiled training step has for the formula."""
-    target = f"cpu.microkernels.elementwise_ops:{name}"
-    return Implementation(target, F32, emitted=True, named_only=True)
-
-
-def _winograd(name: str) -> Implementation:
-    """The rung of Winograd's algorithm."""
-    limit = Limit(
+WINOGRAD = Implementation(
+    "cpu.microkernels.winograd_ops", F32, emitted=True, limit=Limit(
         "cpu.microkernels.winograd_ops:takes",
         "kernels of 4 to 6 taps an axis at stride 2, whole vectors of channels, whole tiles of "
         "outputs, and images that tiles of 4 x 4 outputs cover with fewer products",
-    )
-    return Implementation(f"cpu.microkernels.winograd_ops:{name}", F32, emitted=True, limit=limit)
-
+    ),
+)  # fmt: skip
+COMPILED = Limit(
+    "cpu.step:takes",
+    "stages that begin and end with a linear one, without an activation before a normalization, "
+    "the code or the loss, and no affine layer_norm in a dense network",
+)
+TENSOR = Limit(
+    "cuda.kmeans.tensor:takes",
+    "32 or more features and 64 or more centers, on a GPU that multiplies TF32",
+)
+RESIDENT = Limit(
+    "cuda.kmeans.resident:takes",
+    "samples of up to 128 bytes that fit the shared memory of all multiprocessors, beside the "
+    "centers and sums of a run",
+)
+CONVOLUTION = {
+    "reference": Implementation("reference.conv", ANY, on=None),
+    "im2col": Implementation("cpu.numba.conv", options={"tiled": False}),
+    "tiled": Implementation("cpu.numba.conv"),
+}
+REGISTER = Implementation("cpu.microkernels.ops", F32, emitted=True)
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
-    "correlate": {
-        "reference": Implementation("reference.conv:correlate", ANY, on=None),
-        "im2col": Implementation("cpu.numba.conv:correlate", options={"tiled": False}),
-        "tiled": Implementation("cpu.numba.conv:correlate"),
-        "register": Implementation("cpu.microkernels.ops:correlate", F32, emitted=True),
-        "winograd": _winograd("correlate"),
-    },
-    "correlate_adjoint_x": {
-        "reference": Implementation("reference.conv:correlate_adjoint_x", ANY, on=None),
-        "im2col": Implementation("cpu.numba.conv:correlate_adjoint_x", options={"tiled": False}),
-        "tiled": Implementation("cpu.numba.conv:correlate_adjoint_x"),
-        "register": Implementation("cpu.microkernels.ops:correlate_adjoint_x", F32, emitted=True),
-        "winograd": _winograd("correlate_adjoint_x"),
-    },
-    "correlate_adjoint_W": {
-        "reference": Implementation("reference.conv:correlate_adjoint_W", ANY, on=None),
-        "im2col": Implementation("cpu.numba.conv:correlate_adjoint_W", options={"tiled": False}),
-        "tiled": Implementation("cpu.numba.conv:correlate_adjoint_W"),
-        # turning sums back into dW costs more than it saves, unless once for many micro-batches
-        "winograd": _winograd("correlate_adjoint_W"),
-        "register": Implementation("cpu.microkernels.ops:correlate_adjoint_W", F32, emitted=True),
-    },
-    "dense": {
-        "reference": Implementation("reference.dense:dense", ANY, on=None),
-        "blocked": Implementation("cpu.numba.dense:dense"),
-        **_products("dense"),
-    },
-    "dense_adjoint_x": {
-        "reference": Implementation("reference.dense:dense_adjoint_x", ANY, on=None),
-        "blocked": Implementation("cpu.numba.dense:dense_adjoint_x"),
-        **_products("dense_adjoint_x"),
-    },
-    "dense_adjoint_W": {
-        "reference": Implementation("reference.dense:dense_adjoint_W", ANY, on=None),
-        "blocked": Implementation("cpu.numba.dense:dense_adjoint_W"),
-        **_products("dense_adjoint_W"),
-    },
-    "bias_adjoint": {
-        "reference": Implementation("reference.dense:bias_adjoint", ANY, on=None),
-        "blocked": Implementation("cpu.numba.dense:bias_adjoint"),
-        "cuda-flat": Implementation("cuda.elementwise:bias_adjoint", on="cuda"),
-    },
-    "leaky_relu": {
-        "reference": Implementation("reference.dense:leaky_relu", ANY, on=None),
-        "blocked": Implementation("cpu.numba.dense:leaky_relu"),
-        "cuda-flat": Implementation("cuda.elementwise:leaky_relu", on="cuda"),
-    },
-    "leaky_relu_adjoint": {
-        "reference": Implementation("reference.dense:leaky_relu_adjoint", ANY, on=None),
-        "blocked": Implementation("cpu.numba.dense:leaky_relu_adjoint"),
-        "cuda-flat": Implementation("cuda.elementwise:leaky_relu_adjoint", on="cuda"),
-    },
-    "l2_normalize": {
-        "reference": Implementation("reference.normalize:l2_normalize", ANY, on=None),
-        "register": _of_a_step("l2_normalize"),
-    },
-    "l2_normalize_adjoint": {
-        "reference": Implementation("reference.normalize:l2_normalize_adjoint", ANY, on=None),
-        "register": _of_a_step("l2_normalize_adjoint"),
-    },
-    "squared_error": {
-        "reference": Implementation("reference.loss:squared_error", ANY, on=None),
-        "register": _of_a_step("squared_error"),
-    },
-    "squared_error_adjoint": {
-        "reference": Implementation("reference.loss:squared_error_adjoint", ANY, on=None),
-        "register": _of_a_step("squared_error_adjoint"),
-    },
-    "moments": {
-        "reference": Implementation("reference.normalize:moments", ANY, on=None),
-        "fused": Implementation("cpu.numba.normalize:moments"),
-    },
-    "batch_norm": {
-        "reference": Implementation("reference.normalize:batch_norm", ANY, on=None),
-        "fused": Implementation("cpu.numba.normalize:batch_norm"),
-    },
-    "batch_norm_adjoint": {
-        "reference": Implementation("reference.normalize:batch_norm_adjoint", ANY, on=None),
-        "fused": Implementation("cpu.numba.normalize:batch_norm_adjoint"),
-    },
-    "layer_norm": {
-        "reference": Implementation("reference.normalize:layer_norm", ANY, on=None),
-        "fused": Implementation("cpu.numba.normalize:layer_norm"),
-    },
-    "layer_norm_adjoint": {
-        "reference": Implementation("reference.normalize:layer_norm_adjoint", ANY, on=None),
-        "fused": Implementation("cpu.numba.normalize:layer_norm_adjoint"),
-    },
+    **_each("correlate correlate_adjoint_x", {
+        **CONVOLUTION, "register": REGISTER, "winograd": WINOGRAD,
+    }),
+    # turning sums back into dW costs more than it saves, unless once for many micro-batches
+    **_each("correlate_adjoint_W", {**CONVOLUTION, "winograd": WINOGRAD, "register": REGISTER}),
+    **_each("dense dense_adjoint_x dense_adjoint_W", {
+        "reference": Implementation("reference.dense", ANY, on=None),
+        "blocked": Implementation("cpu.numba.dense"),
+        "cuda-naive": Implementation("cuda.products", REAL, {"impl": "naive"}, on="cuda"),
+        "cuda-tiled": Implementation("cuda.products", REAL, {"impl": "tiled"}, on="cuda"),
+        "cuda-tensor": Implementation("cuda.products", F32, {"impl": "tensor"}, on="cuda"),
+        "cuda-tf32": Implementation("cuda.products", F32, {"impl": "tf32"}, on="cuda",
+                                    reduced_precision=True),
+    }),
+    **_each("bias_adjoint leaky_relu leaky_relu_adjoint", {
+        "reference": Implementation("reference.dense", ANY, on=None),
+        "blocked": Implementation("cpu.numba.dense"),
+        "cuda-flat": Implementation("cuda.elementwise", on="cuda"),
+    }),
+    **_each("l2_normalize l2_normalize_adjoint", {
+        "reference": Implementation("reference.normalize", ANY, on=None),
+        "register": Implementation("cpu.microkernels.elementwise_ops", F32, emitted=True,
+                                   named_only=True),
+    }),
+    **_each("squared_error squared_error_adjoint", {
+        "reference": Implementation("reference.loss", ANY, on=None),
+        "register": Implementation("cpu.microkernels.elementwise_ops", F32, emitted=True,
+                                   named_only=True),
+    }),
+    **_each("moments batch_norm batch_norm_adjoint layer_norm layer_norm_adjoint", {
+        "reference": Implementation("reference.normalize", ANY, on=None),
+        "fused": Implementation("cpu.numba.normalize"),
+    }),
     "adam_step": {
         "reference": Implementation("reference.optim:adam_step", on=None),
         "fused": Implementation("cpu.numba.optim:adam_step"),
@@ -210,16 +165,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     },
     "training_step": {
         "reference": Implementation("reference.step:ReferenceStep"),
-        "compiled": Implementation(
-            "cpu.step:training_step",
-            F32,
-            emitted=True,
-            limit=Limit(
-                "cpu.step:takes",
-                "stages that begin and end with a linear one, without an activation before a "
-                "normalization, the code or the loss, and no affine layer_norm in a dense network",
-            ),
-        ),
+        "compiled": Implementation("cpu.step:training_step", F32, emitted=True, limit=COMPILED),
     },
     "assign": {
         "reference": Implementation("reference.kmeans:assign"),
@@ -228,15 +174,8 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "cuda-naive": Implementation("cuda.kmeans.numba_assign:assign_naive", on="cuda"),
         "cuda-shared": Implementation("cuda.kmeans.numba_assign:assign_shared", on="cuda"),
         "cuda-registers": Implementation("cuda.kmeans.assign:assign_registers", on="cuda"),
-        "cuda-tensor": Implementation(
-            "cuda.kmeans.tensor:assign_tensor",
-            F32,
-            on="cuda",
-            limit=Limit(
-                "cuda.kmeans.tensor:takes",
-                "32 or more features and 64 or more centers, on a GPU that multiplies TF32",
-            ),
-        ),
+        "cuda-tensor": Implementation("cuda.kmeans.tensor:assign_tensor", F32, on="cuda",
+                                      limit=TENSOR),
         "cuda-streamed": Implementation("cuda.kmeans.stream:assign", on="streamed"),
     },
     "update": {
@@ -249,18 +188,10 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "blocked": Implementation("cpu.numba.kmeans:Restarts"),
         "register": Implementation("cpu.kmeans.restarts:Restarts", F32, emitted=True),
         "cuda-fused": Implementation("cuda.kmeans.restarts:Restarts", on="cuda"),
-        "cuda-resident": Implementation(
-            "cuda.kmeans.restarts:Resident",
-            on="cuda",
-            limit=Limit(
-                "cuda.kmeans.resident:takes",
-                "samples of up to 128 bytes that fit the shared memory of all multiprocessors, "
-                "beside the centers and sums of a run",
-            ),
-        ),
+        "cuda-resident": Implementation("cuda.kmeans.restarts:Resident", on="cuda", limit=RESIDENT),
         "cuda-streamed": Implementation("cuda.kmeans.stream:Restarts", on="streamed"),
     },
-}
+}  # fmt: skip
 
 
 def pick(
