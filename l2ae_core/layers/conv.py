@@ -11,7 +11,7 @@ Images are NHWC. "Convolution" means correlation, as in every neural-network pap
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +34,31 @@ class _Convolution(Layer):
     b: Array
     stride: int | Pair = 1
     padding: Padding = "same"
+    _order: ClassVar[Literal[1, -1]] = 1  # of the channels in W: inputs first, or outputs
+
+    @classmethod
+    def glorot(
+        cls,
+        inputs: int,
+        outputs: int,
+        kernel: int | Pair,
+        rng: Generator,
+        *,
+        stride: int | Pair = 1,
+        padding: Padding = "same",
+        dtype: npt.DTypeLike = np.float32,
+    ) -> Self:
+        """Return a layer from `inputs` to `outputs` channels with Glorot-uniform W and b = 0."""
+        kernel_size = (kernel, kernel) if isinstance(kernel, int) else kernel
+        channels = (inputs, outputs)[:: cls._order]
+        W = glorot_uniform((*kernel_size, *channels), rng, dtype)
+        return cls(W, np.zeros(outputs, dtype), stride, padding)
 
     @property
-    @abstractmethod
     def channels(self) -> Pair:
         """Channels of an input and of an output."""
+        inputs, outputs = self.W.shape[2:][:: self._order]
+        return inputs, outputs
 
     @abstractmethod
     def output_side(self, axis: Axis, length: int) -> int:
@@ -102,26 +122,6 @@ class Conv2d(_Convolution):
     of `padding`. Raises ValueError when the parameters or an input do not fit.
     """
 
-    @classmethod
-    def glorot(
-        cls,
-        channels: int,
-        filters: int,
-        kernel: int | Pair,
-        rng: Generator,
-        *,
-        stride: int | Pair = 1,
-        padding: Padding = "same",
-        dtype: npt.DTypeLike = np.float32,
-    ) -> Self:
-        """Return a layer with Glorot-uniform W and b = 0."""
-        W = glorot_uniform((*_pair(kernel), channels, filters), rng, dtype)
-        return cls(W, np.zeros(filters, dtype), stride, padding)
-
-    @property
-    def channels(self) -> Pair:
-        return self.W.shape[2], self.W.shape[3]
-
     def output_side(self, axis: Axis, length: int) -> int:
         return axis.correlated(length)
 
@@ -161,25 +161,7 @@ class ConvTranspose2d(_Convolution):
     Raises ValueError when the parameters or an input do not fit.
     """
 
-    @classmethod
-    def glorot(
-        cls,
-        channels_in: int,
-        channels_out: int,
-        kernel: int | Pair,
-        rng: Generator,
-        *,
-        stride: int | Pair = 1,
-        padding: Padding = "same",
-        dtype: npt.DTypeLike = np.float32,
-    ) -> Self:
-        """Return a layer with Glorot-uniform W and b = 0."""
-        W = glorot_uniform((*_pair(kernel), channels_out, channels_in), rng, dtype)
-        return cls(W, np.zeros(channels_out, dtype), stride, padding)
-
-    @property
-    def channels(self) -> Pair:
-        return self.W.shape[3], self.W.shape[2]
+    _order: ClassVar[Literal[1, -1]] = -1
 
     def output_side(self, axis: Axis, length: int) -> int:
         return axis.transposed(length)
@@ -205,7 +187,3 @@ class ConvTranspose2d(_Convolution):
         kernel = self.W.shape[:2]
         dW = ops.correlate_adjoint_W(dy, x, kernel_size=kernel, stride=stride, padding=padding)
         return {"W": dW, "b": ops.bias_adjoint(dy)}
-
-
-def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else value
