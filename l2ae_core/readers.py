@@ -116,21 +116,6 @@ def entry(values: Any, name: str, *kinds: type, where: str) -> Any:
     return value
 
 
-def require_numbers(value: Any, name: str, *, where: str) -> None:
-    """Raise ValueError unless a value is a number of at most MAX_NUMBER.
-
-    Lists and objects of such numbers, at any depth, will do.
-    """
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            require_numbers(part, f"{name}.{key}", where=where)
-    elif isinstance(value, list):
-        for i, part in enumerate(value):
-            require_numbers(part, f"{name}[{i}]", where=where)
-    elif type(value) not in (int, float) or abs(value) > MAX_NUMBER:
-        raise ValueError(f"{where}: entry {name!r} is {reprlib.repr(value)} but expected a number")
-
-
 def one_line(error: object) -> str:
     """Return a message on one line, without control characters, cut where it is very long."""
     text = " ".join(str(error)[: 2 * MAX_MESSAGE].split())

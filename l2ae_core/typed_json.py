@@ -100,4 +100,5 @@ def _join(name: str, key: str) -> str:
 
 
 def _another(value: Any, name: str, expected: str) -> ValueError:
-    return ValueError(f"entry {name!r} is {reprlib.repr(value)} but expected {expected}")
+    what = f"entry {name!r}" if name else "the value"
+    return ValueError(f"{what} is {reprlib.repr(value)} but expected {expected}")

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from l2ae_core.files import HISTORY
 from l2ae_core.layers.base import HasArrays, Params
-from l2ae_core.readers import entry, read_json_lines, require_numbers
+from l2ae_core.readers import read_json_lines
+from l2ae_core.typed_json import from_json
 from l2ae_kernels.arrays import Array
 
 
@@ -100,22 +100,23 @@ def parse_records(found: Any, where: str) -> list[EpochRecord]:
     """
     if not isinstance(found, list):
         raise ValueError(f"{where}: the history is a {type(found).__name__} but expected a list")
-    kinds = {f.name: int if f.type is int else float for f in fields(EpochRecord)}
-    del kinds["extra"]
+    own = {f.name for f in fields(EpochRecord)} - {"extra"}
     records: list[EpochRecord] = []
     for epoch, values in enumerate(found, start=1):
         here = f"{where}: record {epoch}"
-        for name, kind in kinds.items():
-            require_numbers(entry(values, name, kind, where=here), name, where=here)
-        extra = {name: value for name, value in values.items() if name not in kinds}
-        for name in extra:
-            if entry(values, name, float, NoneType, where=here) is not None:
-                require_numbers(values[name], name, where=here)
-        if values["epoch"] != epoch:
-            raise ValueError(f"{here}: is that of epoch {values['epoch']}")
+        try:
+            entries = from_json(dict[str, Any], values)
+            more = {name: value for name, value in entries.items() if name not in own}
+            extra = from_json(dict[str, float | None], more)
+            rest = {name: value for name, value in entries.items() if name in own}
+            record = from_json(EpochRecord, rest | {"extra": extra})
+        except ValueError as error:
+            raise ValueError(f"{here}: {error}") from error
+        if record.epoch != epoch:
+            raise ValueError(f"{here}: is that of epoch {record.epoch}")
         if records and extra.keys() != records[0].extra.keys():
             raise ValueError(f"{here}: has entries {sorted(values)}, others than the first")
-        records.append(EpochRecord(**{name: values[name] for name in kinds}, extra=extra))
+        records.append(record)
     return records
 
 

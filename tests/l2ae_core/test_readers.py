@@ -147,7 +147,7 @@ def test_half_a_line_at_the_end_is_left_out(tmp_path: Path, cut: int) -> None:
         (lines(record(1.5)), "epoch"),
         (lines(record(1, more="1")), "more"),
         (lines(record(1), record(2, more=1)), "more"),
-        (lines([1]), "epoch"),
+        (lines([1]), "expected an object"),
         (lines(record(1))[:-10] + "\n", "line 1"),
     ],
 )
