@@ -1,24 +1,25 @@
-"""The losses of VAE, DRAE and GMVAE as functions of all parameters, for the suite.
+"""The losses of DEC, VAE, DRAE and GMVAE as functions of all parameters, for the suite.
 
 The noise is drawn once, so that the loss is a function. Its own images, its own shaken parameters,
 and a floor of log σ² that lies among the values that it bounds.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence, target_distribution
 from l2ae_core.baselines.drae import drae_loss
 from l2ae_core.baselines.generative import Generative
 from l2ae_core.baselines.gmvae import GMVAEArchitecture, build_gmvae
 from l2ae_core.baselines.likelihood import LikelihoodName
 from l2ae_core.baselines.vae import VAEArchitecture, build_vae
+from l2ae_core.gradcheck.cases import NETWORK_ENTRIES, Builder, Case, FunctionCase, case_of
 from l2ae_core.layers import Params
 from l2ae_core.networks.architectures import Architecture, build
 from l2ae_core.networks.autoencoder import AutoEncoder
-from l2ae_kernels.arrays import Array
 
 SIDE = 8  # of the images
 FLOOR = -0.5
@@ -26,58 +27,88 @@ SHARP = 3.0  # λ of DRAE: large enough for a wrong ∂h to show
 M = TypeVar("M", AutoEncoder, Generative)
 
 
-class Function(NamedTuple):
-    """A scalar function of named arrays, its gradient, and where to check them."""
+def assignment(alpha: float) -> Builder:
+    """The Student-t assignment of DEC."""
 
-    f: Callable[[Any], Any]
-    gradient: Callable[[Any], Any]
-    x: Params | Array
+    def builder(rng: Generator) -> Case:
+        layer = StudentAssignment(rng.standard_normal((4, 3)), alpha)
+        return case_of(layer, (5, 3), rng)
+
+    return builder
 
 
-def vae(likelihood: LikelihoodName, rng: Generator) -> Function:
-    """Return the negative ELBO of a small VAE."""
+def clustering_loss(alpha: float, distance: float) -> Builder:
+    """KL(P‖Q) in codes and centers; each code lies `distance` from a center, the first on it."""
+
+    def builder(rng: Generator) -> Case:
+        centers = rng.standard_normal((3, 4))
+        z = centers[[0, 1, 2, 0, 1]] + distance * rng.standard_normal((5, 4))
+        z[0] = centers[0]
+        p = target_distribution(np.exp(StudentAssignment(centers, alpha).log_q(z)))
+
+        def loss(at: Params) -> float:
+            log_q, _ = StudentAssignment(at["centers"], alpha).forward(at["z"])
+            return kl_divergence(log_q, p)[0]
+
+        def gradient(at: Params) -> Params:
+            layer = StudentAssignment(at["centers"], alpha)
+            log_q, cache = layer.forward(at["z"])
+            dz, grads = layer.backward(kl_divergence(log_q, p)[1], cache)
+            return {"z": dz, **grads}
+
+        return FunctionCase(loss, gradient, {"z": z, "centers": centers})
+
+    return builder
+
+
+def vae(likelihood: LikelihoodName) -> Builder:
+    """The negative ELBO of a small VAE."""
     architecture = VAEArchitecture((SIDE, SIDE, 1), 3, (5,), likelihood, FLOOR)
-    return _generative(build_vae(architecture, rng, np.float64), rng)
+    return lambda rng: _generative(build_vae(architecture, rng, np.float64), rng)
 
 
-def gmvae(likelihood: LikelihoodName, free_nats: float, rng: Generator) -> Function:
-    """Return the loss of a small GMVAE; a `free_nats` above log K takes the z prior away."""
+def gmvae(likelihood: LikelihoodName, free_nats: float) -> Builder:
+    """The loss of a small GMVAE; a `free_nats` above log K takes the z prior away."""
     architecture = GMVAEArchitecture(
         (SIDE, SIDE, 1), components=3, x_dim=4, w_dim=2, hidden=(5,), prior_hidden=6,
         likelihood=likelihood, floor=FLOOR, free_nats=free_nats,
     )  # fmt: skip
-    return _generative(build_gmvae(architecture, rng, np.float64), rng)
+    return lambda rng: _generative(build_gmvae(architecture, rng, np.float64), rng)
 
 
-def drae_errors(rng: Generator) -> Function:
-    """Return DRAE's loss of the reconstructions of seven images."""
+def drae_errors(rng: Generator) -> FunctionCase:
+    """DRAE's loss of the reconstructions of seven images."""
     x, x_hat = rng.standard_normal((2, 7, 3, 2, 1))
-    return Function(
+    return FunctionCase(
         lambda x_hat: drae_loss(x_hat, x, SHARP)[0],
         lambda x_hat: drae_loss(x_hat, x, SHARP)[1],
         x_hat,
     )
 
 
-def drae(model: Literal["cae", "dense"], rng: Generator) -> Function:
-    """Return DRAE's loss of a small auto-encoder."""
+def drae(model: Literal["cae", "dense"]) -> Builder:
+    """DRAE's loss of a small auto-encoder."""
     architecture = Architecture(
         model, (SIDE, SIDE, 1), latent_dim=4, norm="none", hidden=(6, 5), filters=(2, 3, 4)
     )
-    network, x = build(architecture, rng, np.float64), rng.random((6, SIDE, SIDE, 1))
 
-    def loss(network: AutoEncoder) -> Any:
-        images = x.astype(_dtype(network))
-        return drae_loss(network.forward(images)[0], images, SHARP)[0]
+    def builder(rng: Generator) -> FunctionCase:
+        network, x = build(architecture, rng, np.float64), rng.random((6, SIDE, SIDE, 1))
 
-    def gradient(network: AutoEncoder) -> Params:
-        x_hat, cache = network.forward(x)
-        return network.weight_grads(drae_loss(x_hat, x, SHARP)[1], cache)
+        def loss(network: AutoEncoder) -> Any:
+            images = x.astype(_dtype(network))
+            return drae_loss(network.forward(images)[0], images, SHARP)[0]
 
-    return _of_parameters(network, loss, gradient, rng)
+        def gradient(network: AutoEncoder) -> Params:
+            x_hat, cache = network.forward(x)
+            return network.weight_grads(drae_loss(x_hat, x, SHARP)[1], cache)
+
+        return _of_parameters(network, loss, gradient, rng)
+
+    return builder
 
 
-def _generative(model: Generative, rng: Generator) -> Function:
+def _generative(model: Generative, rng: Generator) -> FunctionCase:
     x, noise = rng.random((4, SIDE, SIDE, 1)), rng.standard_normal((4, model.noise_dim))
     return _of_parameters(
         model,
@@ -89,7 +120,7 @@ def _generative(model: Generative, rng: Generator) -> Function:
 
 def _of_parameters(
     model: M, loss: Callable[[M], Any], gradient: Callable[[M], Params], rng: Generator
-) -> Function:
+) -> FunctionCase:
     """Return a loss as a function of the model's parameters, which are shaken first."""
     for p in model.params.values():
         p += 0.3 * rng.uniform(-1, 1, p.shape)
@@ -103,10 +134,11 @@ def _of_parameters(
             p[...] = params[name]
         return twin
 
-    return Function(
+    return FunctionCase(
         lambda params: loss(at(params)),
         lambda params: gradient(at(params)),
         {name: p.copy() for name, p in model.params.items()},
+        NETWORK_ENTRIES,
     )
 
 

@@ -6,13 +6,12 @@ and running statistics are random, batches and images are small and ragged.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence, target_distribution
-from l2ae_core.gradcheck import baselines
 from l2ae_core.gradcheck.check import check_function, check_layer
 from l2ae_core.gradcheck.report import Report
 from l2ae_core.layers import (
@@ -25,7 +24,6 @@ from l2ae_core.layers import (
     LayerNorm,
     LeakyReLU,
     Padding,
-    Params,
     Reshape,
     Sequential,
 )
@@ -94,27 +92,23 @@ def dense(rng: Generator) -> Case:
 
 
 def conv(
-    kernel: tuple[int, int], stride: int | tuple[int, int], padding: Padding, size: tuple[int, int]
+    kernel: tuple[int, int],
+    stride: int | tuple[int, int],
+    padding: Padding,
+    size: tuple[int, int],
+    transposed: bool = False,
 ) -> Builder:
-    """A convolution of images of `size`."""
+    """A convolution of images of `size`, or a transposed one of maps of `size`."""
 
     def builder(rng: Generator) -> Case:
-        layer = Conv2d.glorot(2, 3, kernel, rng, stride=stride, padding=padding)
-        return case_of(layer, (2, *size, 2), rng)
+        make, C, K = (ConvTranspose2d.glorot, 3, 2) if transposed else (Conv2d.glorot, 2, 3)
+        layer = make(C, K, kernel, rng, stride=stride, padding=padding)
+        return case_of(layer, (2, *size, C), rng)
 
     return builder
 
 
-def deconv(
-    kernel: tuple[int, int], stride: int | tuple[int, int], padding: Padding, size: tuple[int, int]
-) -> Builder:
-    """A transposed convolution of maps of `size`."""
-
-    def builder(rng: Generator) -> Case:
-        layer = ConvTranspose2d.glorot(3, 2, kernel, rng, stride=stride, padding=padding)
-        return case_of(layer, (2, *size, 3), rng)
-
-    return builder
+deconv = partial(conv, transposed=True)
 
 
 def on_kinks(layer: Layer) -> Builder:
@@ -184,49 +178,6 @@ def loss(reduction: Reduction) -> Builder:
             lambda x_hat: reconstruction_loss(x_hat, x, reduction)[1],
             rng.standard_normal(x.shape),
         )
-
-    return builder
-
-
-def baseline(make: Callable[..., baselines.Function], *arguments: Any) -> Builder:
-    """A loss of VAE, DRAE or GMVAE, see baselines.py."""
-
-    def builder(rng: Generator) -> Case:
-        return FunctionCase(*make(*arguments, rng), entries=NETWORK_ENTRIES)
-
-    return builder
-
-
-def assignment(alpha: float) -> Builder:
-    """The Student-t assignment of DEC."""
-
-    def builder(rng: Generator) -> Case:
-        layer = StudentAssignment(rng.standard_normal((4, 3)), alpha)
-        return case_of(layer, (5, 3), rng)
-
-    return builder
-
-
-def clustering_loss(alpha: float, distance: float) -> Builder:
-    """KL(P‖Q) in codes and centers; each code lies `distance` from a center, the first on it."""
-
-    def builder(rng: Generator) -> Case:
-        centers = rng.standard_normal((3, 4))
-        z = centers[[0, 1, 2, 0, 1]] + distance * rng.standard_normal((5, 4))
-        z[0] = centers[0]
-        p = target_distribution(np.exp(StudentAssignment(centers, alpha).log_q(z)))
-
-        def loss(at: Params) -> float:
-            log_q, _ = StudentAssignment(at["centers"], alpha).forward(at["z"])
-            return kl_divergence(log_q, p)[0]
-
-        def gradient(at: Params) -> Params:
-            layer = StudentAssignment(at["centers"], alpha)
-            log_q, cache = layer.forward(at["z"])
-            dz, grads = layer.backward(kl_divergence(log_q, p)[1], cache)
-            return {"z": dz, **grads}
-
-        return FunctionCase(loss, gradient, {"z": z, "centers": centers})
 
     return builder
 
