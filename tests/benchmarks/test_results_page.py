@@ -39,6 +39,11 @@ def test_a_text_is_that_of_the_results(texts, path):
     )
 
 
+def test_tables_have_at_most_eight_columns(texts):
+    for line in texts[results_page.PAGE].splitlines():
+        assert not line.startswith("|") or line.count(" | ") < 8, line
+
+
 def test_a_claim_that_the_results_do_not_support_is_an_error():
     changed = [
         replace(r, scores=r.scores | {"acc": 0.5})
