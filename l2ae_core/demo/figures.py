@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from l2ae_core import figures
+from l2ae_core.anomaly import roc
 from l2ae_core.data import Dataset
 from l2ae_core.demo.experiments import NAMES, DemoClusters, DemoScores, DemoSettings
 from l2ae_core.files import METRICS
@@ -28,7 +29,8 @@ def draw(
         f"{test.name}, anomalies: digit {digit}, seed {settings.seed}, "
         f"{settings.anomaly_epochs} epochs"
     )
-    anomalous, tau = test.labels == digit, metrics["anomaly"]["threshold"]["tau"]
+    v, anomalous = scored["l2"].normality, test.labels == digit
+    tau = metrics["anomaly"]["threshold"]["tau"]
     scores = {
         "Eq. 5, l2 constraint": -scored["l2"].normality,
         "Eq. 5, no constraint": -scored["none"].normality,
@@ -45,15 +47,22 @@ def draw(
         "confusion.png": figures.matched_confusion(
             data.labels, l2.labels, title=f"{whole}, l2 constraint"
         ),
-        "loss.png": figures.loss_curve(
-            {NAMES[norm]: c.history.losses for norm, c in clusters.items()}, title=whole
+        "loss.png": figures.epoch_curves(
+            {NAMES[norm]: [c.history.losses] for norm, c in clusters.items()},
+            y="mean squared error per pixel",
+            title=whole,
         ),
         "reconstructions.png": figures.reconstructions(
             data.images, l2.model.decode(l2.codes), title=f"{whole}, l2 constraint"
         ),
-        "roc.png": figures.roc_curves(scores, anomalous, title=held_out),
-        "scores.png": figures.score_histogram(
-            scored["l2"].normality, anomalous, tau, title=f"{held_out}, l2 constraint"
+        "roc.png": figures.roc_curves(
+            {name: [roc(anomalous, score)[:2]] for name, score in scores.items()}, title=held_out
+        ),
+        "scores.png": figures.histogram(
+            {"normal": v[~anomalous], "anomalies": v[anomalous]},
+            tau,
+            x="normality v (Eq. 5)",
+            title=f"{held_out}, l2 constraint",
         ),
     }
 

@@ -20,7 +20,7 @@ from l2ae_core.figures.style import (
     class_labels,
     class_style,
     default_style,
-    halo,
+    name_groups,
     new_figure,
 )
 from l2ae_kernels.arrays import Array
@@ -115,10 +115,10 @@ def embedding_scatter(
         found = np.array([place.get(m[c], -1) for c in kinds.tolist()])[member]  # (N,)
         acc = accuracy(classes, clusters[network])
         _scatter(axes[0, column], points, truth, np.ones(len(points), bool))
-        _name_groups(axes[0, column], points, truth, dict(enumerate(names)))
+        name_groups(axes[0, column], points, truth, names)
         _scatter(axes[1, column], points, found, found == truth)
         labels = [f"c{c}" if m[c] is not None else f"c{c}, no class" for c in kinds.tolist()]
-        _name_groups(axes[1, column], points, member, dict(enumerate(labels)))
+        name_groups(axes[1, column], points, member, labels)
         axes[0, column].set_title(network, fontsize=PANEL + 1, color=INK, weight="bold")
         axes[1, column].set_title(
             f"ACC {acc:.3f}, {int((found != truth).sum()):,} errors of {len(points):,}",
@@ -148,16 +148,6 @@ def _scatter(ax: Axes, points: Array, group: Array, right: Array) -> None:
         spine.set(visible=True, color=GRID, linewidth=1)
     ax.margins(0.04)
     ax.set_aspect("equal", adjustable="datalim")
-
-
-def _name_groups(ax: Axes, points: Array, group: Array, names: Mapping[int, str]) -> None:
-    """Write the name of each group at the point that is nearest to its coordinates' medians."""
-    for value, name in names.items():
-        members = points[group == value]
-        middle = np.median(members, axis=0)
-        x, y = members[((members - middle) ** 2).sum(axis=1).argmin()]
-        ax.text(x, y, name, fontsize=PANEL, weight="bold", color=INK, ha="center", va="center",
-                path_effects=halo())  # fmt: skip
 
 
 def _check_panels(

@@ -20,7 +20,7 @@ from l2ae_core.figures.style import (
     bare,
     class_style,
     default_style,
-    halo,
+    name_groups,
     new_figure,
 )
 from l2ae_kernels.arrays import Array
@@ -33,26 +33,26 @@ NUDGE = 1e-4  # length of a dot as a line, in map widths: renderers drop lines o
 
 @default_style()
 def class_maps(
-    maps: Mapping[str, Array], classes: Array, *, notes: Mapping[str, str], title: str = ""
+    maps: Mapping[str, Array], classes: Array, *, notes: Mapping[str, str] = {}, title: str = ""
 ) -> Figure:
-    """Draw maps (N, 2) side by side, coloured by classes (N,); `notes` stand below each panel."""
+    """Draw maps (N, 2) side by side, coloured by classes (N,); `notes` stand below each panel.
+
+    Without a title it is a panel for a page, which names the maps.
+    """
     if not maps:
         raise ValueError("class_maps: maps is empty but expected one or more")
-    figure = new_figure(SIDE * len(maps) + 0.4, SIDE + 1.1, "Codes, drawn in 2-D by t-SNE", title)
+    if title:
+        heading = "Codes, drawn in 2-D by t-SNE"
+        figure = new_figure(SIDE * len(maps) + 0.4, SIDE + 1.1, heading, title)
+        figure.supxlabel("axes of a map have no unit", fontsize=TICK, color=FAINT)
+    else:
+        figure = Figure(figsize=(SIDE * len(maps), SIDE), layout="constrained", facecolor="white")
     axes = figure.subplots(1, len(maps), squeeze=False)
     for ax, (name, points) in zip(axes[0], maps.items(), strict=True):
         _draw(ax, points, classes)
-        ax.set_title(name, fontsize=PANEL, color=INK)
+        if title:
+            ax.set_title(name, fontsize=PANEL, color=INK)
         ax.set_xlabel(notes.get(name, ""), fontsize=LABEL, color=INK)
-    figure.supxlabel("axes of a map have no unit", fontsize=TICK, color=FAINT)
-    return figure
-
-
-@default_style()
-def class_map(points: Array, classes: Array) -> Figure:
-    """Draw one map (N, 2) as a panel for a page."""
-    figure = Figure(figsize=(SIDE, SIDE), layout="constrained", facecolor="white")
-    _draw(figure.subplots(), points, classes)
     return figure
 
 
@@ -79,12 +79,7 @@ def _draw(ax: Axes, points: Array, classes: Array) -> None:
         colour, _ = class_style(index)
         ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=DOT, alpha=0.8,
                                capstyle="round", snap=False))  # fmt: skip
-    for index, value in enumerate(values.tolist()):
-        members = points[kind == index]
-        middle = np.median(members, axis=0)
-        x, y = members[((members - middle) ** 2).sum(axis=1).argmin()]
-        ax.text(x, y, f"{value}", fontsize=PANEL + 2, weight="bold", color=INK, ha="center",
-                va="center", path_effects=halo())  # fmt: skip
+    name_groups(ax, points, kind, [str(value) for value in values.tolist()], PANEL + 2)
     _frame(ax, points)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -101,9 +102,17 @@ def class_labels(function: str, values: Array, names: Sequence[str] | None) -> l
     return list(names)
 
 
-def halo(width: float = 3.0) -> list[withStroke]:
-    """Return the white outline that keeps text legible on points."""
-    return [withStroke(linewidth=width, foreground="white")]
+def name_groups(
+    ax: Axes, points: Array, group: Array, names: Sequence[str], size: float = PANEL
+) -> None:
+    """Write names[g] at the point of points (N, 2) in group g that is nearest to its medians."""
+    outline = [withStroke(linewidth=3.0, foreground="white")]  # keeps text legible on points
+    for index, name in enumerate(names):
+        members = points[group == index]
+        middle = np.median(members, axis=0)
+        x, y = members[((members - middle) ** 2).sum(axis=1).argmin()]
+        ax.text(x, y, name, fontsize=size, weight="bold", color=INK, ha="center", va="center",
+                path_effects=outline)  # fmt: skip
 
 
 @default_style()

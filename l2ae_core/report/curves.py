@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from l2ae_core.figures import epoch_bands, restart_dots, roc_bands
+from l2ae_core.figures import epoch_curves, restart_dots, roc_curves
 from l2ae_core.figures.style import line_styles
 from l2ae_core.paper.index import NAMES
 from l2ae_core.paper.result import DetectionDetails, Result
@@ -64,16 +64,16 @@ def _roc_panel(
     data: str, digit: int, systems: Mapping[str, list[Result]], curves: Sequence[Curve]
 ) -> Markup:
     """One panel; empty where the digit was never the anomaly."""
-    runs, fpr = {}, None
+    runs = {}
     styles = line_styles([name for *_, name in curves])
     for system, score, name in curves:
         results = _of_digit(systems[system], digit)
         found = [r.details.roc for r in results if isinstance(r.details, DetectionDetails)]
         if found:
-            runs[name], fpr = [roc.tpr[score] for roc in found], found[0].fpr
-    if fpr is None:
+            runs[name] = [(np.array(roc.fpr), np.array(roc.tpr[score])) for roc in found]
+    if not runs:
         return Markup("")
-    drawn = roc_bands(fpr, runs, panel=f"anomaly {digit}", styles=styles)
+    drawn = roc_curves(runs, panel=f"anomaly {digit}", styles=styles)
     told = f"ROC curves, {NAMES[data]}, anomaly {digit}: {', '.join(runs)}"
     return element("div", svg(drawn, f"roc-{data}-{digit}", told), class_="panel")
 
@@ -156,7 +156,7 @@ def _epoch_panel(
     styles = {_told(s, curves): looks[s] for s in curves}
     log = all(np.min(c) > 0 for c in curves.values())
     where = f"{NAMES[data]}, {task}"
-    drawn = epoch_bands({_told(s, curves): c for s, c in curves.items()}, y=y, panel=where,
+    drawn = epoch_curves({_told(s, curves): c for s, c in curves.items()}, y=y, panel=where,
                         styles=styles, log=log)  # fmt: skip
     told = f"{y} by epoch, {where}: {', '.join(styles)}"
     unique = f"{name}-{task}-{data}-{'-'.join(curves)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from l2ae_core.array_readers import read_npz
-from l2ae_core.figures import class_map
+from l2ae_core.figures import class_maps
 from l2ae_core.paper.figure1 import PANELS, Figure1, maps_file
 from l2ae_core.paper.index import NAMES
 from l2ae_core.paper.result import ClusteringDetails, Result
@@ -29,7 +29,7 @@ def figure_1(folder: Path) -> list[Markup]:
 def _three_maps(found: Figure1) -> list[Markup]:
     s = found.settings
     panels = [
-        element("div", svg(class_map(found.maps[name], found.labels), unique, told),
+        element("div", svg(class_maps({name: found.maps[name]}, found.labels), unique, told),
                 paragraph(element("strong", name), f" {text}: {found.note(name)}"),
                 class_="panel")
         for name, text in PANELS.items()

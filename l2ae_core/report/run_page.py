@@ -9,7 +9,7 @@ import numpy as np
 
 from l2ae_core.anomaly import threshold_at_fpr
 from l2ae_core.clusters import SavedClusters
-from l2ae_core.figures import epoch_bands, value_histogram
+from l2ae_core.figures import epoch_curves, histogram
 from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS
 from l2ae_core.paper.tables import percent
 from l2ae_core.readers import entry, read_json
@@ -100,7 +100,7 @@ def _loss(history: History) -> list[Markup]:
     if not len(history):
         return []
     log = min(history.losses) > 0
-    drawn = epoch_bands({"loss": [history.losses]}, y="loss", log=log)
+    drawn = epoch_curves({"loss": [history.losses]}, y="loss", log=log)
     best = min(history, key=lambda record: record.loss)  # of equal losses the first
     spent = duration(sum(r.seconds for r in history))
     caption = (
@@ -117,7 +117,7 @@ def _norms(history: History) -> list[Markup]:
               "least |z|": [r.latent_norm_min for r in history]}  # fmt: skip
     panels = []
     for i, (name, values) in enumerate(curves.items()):
-        drawn = epoch_bands({name: [values]}, y=name, log=min(values) > 0)
+        drawn = epoch_curves({name: [values]}, y=name, log=min(values) > 0)
         panels.append(element("div", svg(drawn, f"norm-{i}", f"{name} by epoch"), class_="panel"))
     caption = (
         "Length |z| of the codes before the normalization, of the first 1,000 images after each "
@@ -132,7 +132,7 @@ def _clusters(clusters: SavedClusters | None) -> list[Markup]:
         return []
     v = clusters.normality.astype(np.float64)  # float32 has no room for bins between near values
     tau = threshold_at_fpr(v, FPR)
-    drawn = value_histogram(v, tau, x="normality v (Eq. 5)", label=f"τ = {tau:.4f} ")
+    drawn = histogram({"training images": v}, tau, x="normality v (Eq. 5)")
     K, D = clusters.centers.shape
     caption = (
         f"{K} clusters of codes of length {D}, inertia {clusters.inertia:.6g}. Normality of the "

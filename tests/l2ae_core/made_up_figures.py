@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from l2ae_core import figures
+from l2ae_core.anomaly import roc
 from l2ae_kernels.arrays import Array
 
 N = 90
@@ -38,6 +39,18 @@ def scores() -> tuple[Array, Array]:
     return v, np.arange(N) < 10
 
 
+def kinds() -> dict[str, Array]:
+    """The scores of normal images and of anomalies."""
+    v, anomalous = scores()
+    return {"normal": v[~anomalous], "anomalies": v[anomalous]}
+
+
+def roc_of_scores() -> dict[str, list[tuple[Array, Array]]]:
+    """The ROC curves of the scores, and of the scores reversed."""
+    v, anomalous = scores()
+    return {"right": [roc(anomalous, -v)[:2]], "reversed": [roc(anomalous, v)[:2]]}
+
+
 def images() -> tuple[Array, Array]:
     """Black images (N, 4, 6, 1); reconstruction i is grey i / N, so the error grows with i."""
     x = np.zeros((N, 4, 6, 1), np.float32)
@@ -47,8 +60,8 @@ def images() -> tuple[Array, Array]:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "embedding": lambda: embedding(title="three clouds"),
     "confusion": lambda: figures.matched_confusion(CLASSES, clusters(), title="three clouds"),
-    "roc": lambda: figures.roc_curves({"v": -scores()[0]}, scores()[1], title="three clouds"),
-    "histogram": lambda: figures.score_histogram(*scores(), 0.5, title="three clouds"),
-    "loss": lambda: figures.loss_curve({"l2": [3.0, 1.0, 2.0]}, title="three clouds"),
+    "roc": lambda: figures.roc_curves(roc_of_scores(), title="three clouds"),
+    "histogram": lambda: figures.histogram(kinds(), 0.5, x="v", title="three clouds"),
+    "loss": lambda: figures.epoch_curves({"l2": [[3.0, 1.0, 2.0]]}, y="loss", title="three clouds"),
     "reconstructions": lambda: figures.reconstructions(*images(), count=3, title="three clouds"),
 }

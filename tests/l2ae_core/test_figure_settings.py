@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from l2ae_core import figures
 from l2ae_core.report.pictures import svg
 
-from .made_up_figures import CLASSES, FIGURES, codes, scores
+from .made_up_figures import CLASSES, FIGURES, codes, roc_of_scores, scores
 
 HOSTILE = {
     "image.origin": "lower",
@@ -41,13 +41,12 @@ HOSTILE = {
 }
 MORE_FIGURES: dict[str, Callable[[], Figure]] = {
     **FIGURES,
-    "map": lambda: figures.class_map(codes()[:, :2], CLASSES),
-    "maps": lambda: figures.class_maps({"a": codes()[:, :2]}, CLASSES, notes={}),
-    "epochs": lambda: figures.epoch_bands({"l2": [[3.0, 1.0, 0.1], [4.0, 2.0, 0.2]]}, y="loss"),
-    "roc bands": lambda: figures.roc_bands([0, 0.5, 1], {"v": [[0, 0.7, 1], [0, 0.8, 1]]}),
+    "maps": lambda: figures.class_maps({"a": codes()[:, :2]}, CLASSES),
+    "epochs": lambda: figures.epoch_curves({"l2": [[3.0, 1.0, 0.1], [4.0, 2.0, 0.2]]}, y="loss"),
+    "roc panel": lambda: figures.roc_curves(roc_of_scores()),
     "paired": lambda: figures.paired({"a": [1.0, 2.0], "b": [3.0, 4.0]}, chance=10, y="ACC"),
     "restarts": lambda: figures.restart_dots({"seed 0": [1.0, 1.1]}),
-    "values": lambda: figures.value_histogram(scores()[0], 0.3, x="v", label="threshold"),
+    "values": lambda: figures.histogram({"v": scores()[0]}, 0.3, x="v"),
 }
 
 

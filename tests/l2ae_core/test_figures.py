@@ -12,7 +12,19 @@ from matplotlib.image import imread
 from l2ae_core import figures
 from l2ae_core.figures.style import CLASS_COLOURS, INK
 
-from .made_up_figures import CLASSES, FIGURES, WRONG, N, clusters, codes, embedding, images, scores
+from .made_up_figures import (
+    CLASSES,
+    FIGURES,
+    WRONG,
+    N,
+    clusters,
+    codes,
+    embedding,
+    images,
+    kinds,
+    roc_of_scores,
+    scores,
+)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -80,7 +92,7 @@ def test_labels_may_be_objects() -> None:
     figure = figures.embedding_scatter({"u": codes()}, names, {"u": groups}, method="pca")
     assert {"cat", "dog", "7", "cx", "cy", "cz"} <= set(texts(figure))
     assert f"{WRONG} errors" in figure.axes[1].get_title()
-    assert {"cat", "dog", "7"} <= set(texts(figures.class_map(codes()[:, :2], names)))
+    assert {"cat", "dog", "7"} <= set(texts(figures.class_maps({"u": codes()[:, :2]}, names)))
     with pytest.raises(ValueError, match="clusters holds None"):
         figures.embedding_scatter(
             {"u": codes()}, names, {"u": np.where(groups == "x", None, groups)}, method="pca"
@@ -121,19 +133,23 @@ def test_confusion_names_what_is_unmatched() -> None:
 
 
 def test_roc_says_auc_and_draws_chance() -> None:
-    v, anomalous = scores()
-    figure = figures.roc_curves({"right": -v, "reversed": v}, anomalous)
-    assert legend(figure) == ["right: AUC 1.000", "reversed: AUC 0.000", "chance: AUC 0.5"]
-    *curves, chance = figure.axes[0].lines
+    figure = figures.roc_curves(roc_of_scores(), title="three clouds")
+    assert legend(figure) == ["chance: AUC 0.5", "right: AUC 1.000", "reversed: AUC 0.000"]
+    chance, *curves = figure.axes[0].lines
     assert [tuple(point) for point in np.asarray(chance.get_xydata())] == [(0, 0), (1, 1)]
     assert curves[0].get_linestyle() != curves[1].get_linestyle()  # not told by colour alone
-    assert "10 anomalies" in figure.axes[0].get_ylabel()
+
+
+def test_the_roc_panel_has_the_median_of_the_runs() -> None:
+    fpr = np.array([0, 0.5, 1])
+    runs = [(fpr, np.array([0, 0.9, 1])), (fpr, np.array([0, 0.7, 1]))]
+    _, curve = figures.roc_curves({"a": runs}).axes[0].lines
+    np.testing.assert_allclose(curve.get_xydata(), [[0, 0], [0.5, 0.8], [1, 1]])
 
 
 def test_histogram_counts_both_kinds_below_the_threshold() -> None:
-    v, anomalous = scores()
-    tau = float(v[14])  # above all 10 anomalies and 4 of the 80 normal images
-    figure = figures.score_histogram(v, anomalous, tau)
+    tau = float(scores()[0][14])  # above all 10 anomalies and 4 of the 80 normal images
+    figure = figures.histogram(kinds(), tau, x="v", title="three clouds")
     normal, anomalies, line = legend(figure)
     assert normal == "normal (80), 5 % below τ"
     assert anomalies == "anomalies (10), 100 % below τ"
@@ -143,12 +159,10 @@ def test_histogram_counts_both_kinds_below_the_threshold() -> None:
     np.testing.assert_allclose(heights, 100)  # each kind sums to 100 %
 
 
-def test_loss_curve_marks_the_lowest_epoch() -> None:
-    figure = figures.loss_curve({"l2": [3.0, 0.5, 2.0], "none": [4.0, 3.0, 2.5]})
-    assert [text.split(", ")[0] for text in legend(figure)] == [
-        "l2: best epoch 2",
-        "none: best epoch 3",
-    ]
+def test_curves_of_a_figure_of_its_own_mark_the_lowest_epoch() -> None:
+    runs = {"l2": [[3.0, 0.5, 2.0]], "none": [[4.0, 3.0, 2.5]]}
+    figure = figures.epoch_curves(runs, y="loss", title="three clouds")
+    assert legend(figure) == ["l2: best epoch 2, 0.50000", "none: best epoch 3, 2.50000"]
     marked = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     assert [tuple(m.get_xydata()[0]) for m in marked] == [(2, 0.5), (3, 2.5)]
     assert figure.axes[0].get_yscale() == "log"
@@ -205,11 +219,9 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: figures.matched_confusion(CLASSES, clusters(), class_names=["a"]),
         "class_names has 1 entries but expected 3",
     ),
-    "no score": (lambda: figures.roc_curves({}, scores()[1]), "anomaly_scores is empty"),
-    "one kind": (lambda: figures.roc_curves({"v": scores()[0]}, np.zeros(N, bool)), "both kinds"),
-    "tau": (lambda: figures.score_histogram(*scores(), np.nan), "tau is nan"),
-    "no losses": (lambda: figures.loss_curve({}), "losses is empty"),
-    "bad loss": (lambda: figures.loss_curve({"l2": [1.0, np.inf]}), "losses of 'l2'"),
+    "no score": (lambda: figures.roc_curves({}), "roc_curves: nothing to draw"),
+    "tau": (lambda: figures.histogram(kinds(), np.nan, x="v"), "tau is nan"),
+    "NaN": (lambda: figures.histogram({"v": np.array([np.nan])}, 0.5, x="v"), "'v' expected"),
     "count": (lambda: figures.reconstructions(*images(), count=N + 1), f"count is {N + 1}"),
     "shapes": (lambda: figures.reconstructions(images()[0], images()[1][1:]), "one shape"),
     "channels": (lambda: figures.reconstructions(*np.zeros((2, 4, 5, 5, 2))), "1 or 3"),

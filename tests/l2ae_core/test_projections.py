@@ -38,7 +38,7 @@ def test_equal_codes_lie_at_one_point(value: float, method: str, tmp_path: Path)
     np.testing.assert_array_equal(figures.project(equal, method), np.zeros((N, 2)))
     figure = figures.embedding_scatter({"u": equal}, CLASSES, {"u": clusters()}, method=method)
     figures.save(figure, tmp_path / "a.png", dpi=30)
-    figures.save(figures.class_map(np.zeros((N, 2)), CLASSES), tmp_path / "b.png", dpi=30)
+    figures.save(figures.class_maps({"u": np.zeros((N, 2))}, CLASSES), tmp_path / "b.png", dpi=30)
 
 
 def test_projections_are_reproducible() -> None:

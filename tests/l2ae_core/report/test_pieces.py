@@ -24,7 +24,7 @@ from .made_up import Page
 
 def drawing() -> Figure:
     values = np.linspace(0.99871, 0.99999, 500)
-    return figures.value_histogram(values, 0.99941, x="v", label="τ = 0.9994")
+    return figures.histogram({"training images": values}, 0.99941, x="v")
 
 
 def test_text_is_escaped_and_markup_is_kept() -> None:
@@ -108,7 +108,7 @@ def test_losses_that_do_not_compare_share_no_panel() -> None:
 
 
 def test_a_band_is_the_median_and_the_range() -> None:
-    figure = figures.epoch_bands({"a": [[1, 2, 30], [3, 4, 50], [2, 9, 40]]}, y="loss")
+    figure = figures.epoch_curves({"a": [[1, 2, 30], [3, 4, 50], [2, 9, 40]]}, y="loss")
     line = figure.axes[0].lines[0]
     np.testing.assert_allclose(line.get_ydata(), [2, 4, 40])
     np.testing.assert_allclose(line.get_xdata(), [1, 2, 3])
@@ -121,7 +121,7 @@ def test_a_band_is_the_median_and_the_range() -> None:
     ("low", "high"), [(0.07, 0.16), (2.33, 2.44), (0.01, 0.15), (0.4, 16), (1e-6, 1e3), (5, 5)]
 )
 def test_an_axis_has_numbers_to_read(low: float, high: float) -> None:
-    figure = figures.epoch_bands({"a": [[high, low]]}, y="loss")
+    figure = figures.epoch_curves({"a": [[high, low]]}, y="loss")
     figure.draw_without_rendering()
     ax = figure.axes[0]
     bottom, top = ax.get_ylim()
@@ -133,15 +133,8 @@ def test_an_axis_has_numbers_to_read(low: float, high: float) -> None:
 @pytest.mark.parametrize("curves", [{}, {"a": [[1.0], [1.0, 2.0]]}, {"a": [[np.nan]]},
                                     {"a": [[0.0]]}, {"a": []}])  # fmt: skip
 def test_curves_that_cannot_be_drawn_are_refused(curves: dict[str, list[list[float]]]) -> None:
-    with pytest.raises(ValueError, match="epoch_bands: "):
-        figures.epoch_bands(curves, y="loss")
-
-
-def test_the_roc_panel_has_the_line_of_chance() -> None:
-    figure = figures.roc_bands([0, 0.5, 1], {"a": [[0, 0.9, 1], [0, 0.7, 1]]})
-    chance, curve = figure.axes[0].lines
-    np.testing.assert_allclose(chance.get_xydata(), [[0, 0], [1, 1]])
-    np.testing.assert_allclose(curve.get_ydata(), [0, 0.8, 1])
+    with pytest.raises(ValueError, match="epoch_curves: "):
+        figures.epoch_curves(curves, y="loss")
 
 
 def test_restarts_are_measured_from_the_best_of_their_run() -> None:
@@ -163,7 +156,7 @@ def test_every_point_of_a_map_is_drawn() -> None:
     """Dots are lines of almost no length, which a renderer may round away."""
     grid = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0)), axis=-1).reshape(-1, 2)
     points = grid + np.random.default_rng(0).uniform(-0.2, 0.2, grid.shape)
-    figure = figures.class_map(points, np.zeros(len(points), int))
+    figure = figures.class_maps({"map": points}, np.zeros(len(points), int))
     figure.set_dpi(150)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="raw", dpi=150)
@@ -176,8 +169,8 @@ def test_every_point_of_a_map_is_drawn() -> None:
 
 def test_maps_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(3, 2\)"):
-        figures.class_map(np.zeros((4, 2)), np.zeros(3, int))
+        figures.class_maps({"map": np.zeros((4, 2))}, np.zeros(3, int))
     with pytest.raises(ValueError, match="11 classes"):
-        figures.class_map(np.random.default_rng(0).random((11, 2)), np.arange(11))
+        figures.class_maps({"map": np.random.default_rng(0).random((11, 2))}, np.arange(11))
     with pytest.raises(ValueError, match="empty"):
-        figures.class_maps({}, np.zeros(3, int), notes={})
+        figures.class_maps({}, np.zeros(3, int))

@@ -1,10 +1,7 @@
-"""How the training went: the loss of every epoch, and what the network reconstructs."""
-
-from collections.abc import Mapping, Sequence
+"""What the network reconstructs worst and best."""
 
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import MaxNLocator
 
 from l2ae_core.anomaly import reconstruction_error
 from l2ae_core.figures.style import (
@@ -15,45 +12,9 @@ from l2ae_core.figures.style import (
     TICK,
     bare,
     default_style,
-    dress,
-    line_styles,
     new_figure,
 )
 from l2ae_kernels.arrays import Array
-
-
-@default_style()
-def loss_curve(losses: Mapping[str, Sequence[float]], *, title: str = "") -> Figure:
-    """Draw the training loss of each network, epochs 1, 2, …, on a log scale; mark the best epoch.
-
-    losses maps the name of a network to its losses, all > 0. ValueError when there is none.
-    """
-    for name, values in losses.items():
-        if not len(values) or not np.all(np.isfinite(values)) or min(values) <= 0:
-            raise ValueError(
-                f"loss_curve: losses of {name!r} expected to be finite, > 0, one or more"
-            )
-    if not losses:
-        raise ValueError("loss_curve: losses is empty but expected one or more networks")
-    figure = new_figure(7.6, 4.8, "Reconstruction loss while training", title)
-    ax = figure.subplots()
-    styles = line_styles(list(losses))
-    for name, values in losses.items():
-        colour, line = styles[name]
-        best = int(np.argmin(values))
-        label = f"{name}: best epoch {best + 1}, loss {values[best]:.5f}"
-        ax.plot(range(1, len(values) + 1), values, color=colour, linestyle=line, linewidth=2)
-        ax.plot([], [], color=colour, linestyle=line, marker="o", linewidth=2, label=label)
-        ax.plot(best + 1, values[best], "o", color=colour, markersize=8, markeredgecolor="white",
-                clip_on=False)  # fmt: skip
-    ax.set_yscale("log")
-    dress(ax, x="epoch", y="mean squared error per pixel")
-    ax.grid(True, which="minor", axis="y", color="#F0F0F0", linewidth=0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    for axis_format in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-        axis_format(_plain)
-    ax.legend(loc="upper right", fontsize=TICK, frameon=False, handlelength=3.2)
-    return figure
 
 
 @default_style()
@@ -91,12 +52,6 @@ def reconstructions(
         )
         _rows(part, images[pick], reconstructed[pick], signed[pick], errors[pick], limit)
     return figure
-
-
-def _plain(value: float, _: float) -> str:
-    """Write a tick of the log axis as a plain number, and leave out those that crowd the axis."""
-    leading = f"{value:.0e}"[0]
-    return f"{value:g}" if leading in "1235" else ""
 
 
 def _rows(
