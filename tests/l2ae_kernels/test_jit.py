@@ -50,15 +50,10 @@ def test_a_signature_is_compiled_once(folder):
     assert len(files(folder)) == 2
 
 
-@pytest.mark.parametrize("damage", [
-    lambda whole: b"",
-    lambda whole: whole[: len(whole) // 2],
-    lambda whole: b"\x80" * len(whole),
-])  # fmt: skip
-def test_damaged_code_is_compiled_again(folder, damage):
+def test_damaged_code_is_compiled_again(folder):
     doubled(1)
     (path,) = files(folder)
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(path.read_bytes()[:-1])
     assert doubled(1) == 1
     assert doubled(1) == 0
 

@@ -97,7 +97,7 @@ def batch_norm_adjoint(
     if not isinstance(of_batch, bool | np.bool_):
         raise ValueError(f"{operation}: of_batch is {of_batch!r} but expected True or False")
     dx = output(operation, out, x.shape, x, dy, mean, sigma, gamma)
-    dgamma, dbeta = _room(x), _room(x)
+    dgamma, dbeta = _columns(x), _columns(x)
     if dx.size:
         affine = mean, sigma, _ones(gamma, x)
         run(_rows(dy), _rows(x), *affine, bool(of_batch), _rows(dx), dgamma, dbeta)
@@ -139,7 +139,7 @@ def layer_norm_adjoint(
     x, dy, gamma = inputs(operation, x, dy, gamma)
     run, eps = pick(operation, x, impl), number(operation, "eps", eps)
     dx = output(operation, out, x.shape, x, dy, gamma)
-    dgamma, dbeta = _room(x), _room(x)
+    dgamma, dbeta = _columns(x), _columns(x)
     if dx.size:
         run(_rows(dy), _rows(x), _ones(gamma, x), eps, _rows(dx), dgamma, dbeta)
     return (dx if out is None else out), dgamma, dbeta
@@ -152,19 +152,15 @@ def _rows(x: Array) -> Array:
 
 def _ones(gamma: Array | None, x: Array) -> Array:
     """γ, or 1 in each column of x."""
-    if gamma is None:
-        return readable(array_module(x).ones_like(x, shape=x.shape[-1:]))
-    return gamma
+    return readable(array_module(x).ones_like(x, shape=x.shape[-1:])) if gamma is None else gamma
 
 
 def _zeros(beta: Array | None, x: Array) -> Array:
     """β, or 0 in each column of x."""
-    if beta is None:
-        return readable(_room(x))
-    return beta
+    return readable(_columns(x)) if beta is None else beta
 
 
-def _room(x: Array) -> Array:
+def _columns(x: Array) -> Array:
     """Zeros in each column of x, to write to."""
     zeros: Array = array_module(x).zeros_like(x, shape=x.shape[-1:])
     return zeros
