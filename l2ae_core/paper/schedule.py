@@ -50,7 +50,8 @@ def run_missing(
     `jobs` runs go side by side; `cluster` is the address of a Dask scheduler that takes them
     instead. Ctrl-C (KeyboardInterrupt) is raised on; what had finished is kept, and the next call
     goes on with what had not.
-    Raises ValueError at once for jobs < 1, a system without an answer to the task, or Dask missing;
+    Raises ValueError at once for jobs < 1, a system without an answer to the task, a folder of
+    collected results, or Dask missing;
     ChildProcessError when one of the processes was killed; ValueError at the end, with the name of
     the run, when runs failed (bad data, a training that diverged, a full disk, a run that another
     process is at work on) or a result is damaged.
@@ -62,6 +63,10 @@ def run_missing(
         raise ValueError("reproduce: cluster needs Dask: pip install 'l2ae[dist]'")
     for run in asked:
         require_method(run)
+    if any(folder.path.glob("*.jsonl")):
+        raise ValueError(
+            f"reproduce: {folder.path} has collected results, to be shown; run into another folder"
+        )
     folder.path.mkdir(parents=True, exist_ok=True)
     waves = plan(asked, folder)
     total, failed, done = sum(map(len, waves)), [], 0

@@ -9,6 +9,7 @@ import pytest
 from l2ae_core.locks import locked
 from l2ae_core.paper import Run, schedule
 from l2ae_core.paper.methods import refined
+from l2ae_core.paper.result import write_results
 from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import plan
 from l2ae_core.training.history import TrainingError
@@ -177,6 +178,14 @@ def test_a_cluster_without_dask_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(schedule, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"cluster needs Dask: pip install 'l2ae\[dist\]'"):
         do_all([PIXELS], tmp_path, cluster="tcp://127.0.0.1:1")
+
+
+def test_nothing_is_run_into_a_folder_of_collected_results(tmp_path: Path) -> None:
+    """It would be trained again, since a run is done when its own file is there."""
+    write_results(tmp_path / "a.jsonl", [made_up(PIXELS)])
+    with pytest.raises(ValueError, match="has collected results, to be shown"):
+        do_all([PIXELS], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 def test_a_damaged_result_is_not_run_over(tmp_path: Path) -> None:
