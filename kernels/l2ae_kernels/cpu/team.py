@@ -1,4 +1,4 @@
-"""A team of threads, and parallel regions that are over when their caller goes on.
+"""A thread team, and parallel regions that end before their caller continues.
 
 Ctrl-C raises KeyboardInterrupt between any two instructions of Python on the main thread: after a
 range was queued, in a `finally`, in a wait for other threads. If the call returned then, threads

@@ -110,8 +110,7 @@ class ConvolutionalStep(TrainingStep):
         if self.latent_grad is None:
             programs[0].run(batches.start, batches.stop)
             return
-        micro, memory = self.micro, self.memory[slot]
-        u, du = (memory[at : at + micro.codes].reshape(SAMPLES, -1) for at in (micro.u, micro.du))
+        u, du = self.micro.layout.codes(self.memory[slot], SAMPLES)
         for m in batches:
             programs[0].run(m, m + 1)
             count = min(SAMPLES, total - m * SAMPLES)

@@ -28,7 +28,7 @@ from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, Constants
-from l2ae_kernels.cpu.step.passes import Buffers, Passes, norm_rows, squared_error
+from l2ae_kernels.cpu.step.passes import Layout, Passes, squared_error
 from l2ae_kernels.cpu.step.products import DenseProduct, geometry
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Images
@@ -67,26 +67,15 @@ class Batch:
         code: int | None,
     ) -> None:
         self.stages, self.input_shape, self.N, self.constants = stages, input_shape, N, constants
-        self.sizes = [prod(input_shape), *(prod(s.output_shape) for s in stages)]
-        arena = Arena()
-        values = [arena.take(N * size) for size in self.sizes]
-        gradients = [arena.take(N * size) for size in self.sizes[1:]]
-        tiled = [arena.take(N * size) for size in self.sizes[:-1]]
-        rows = [N * norm_rows(s) for s in stages]
-        inverses, means = ([arena.take(n) for n in rows] for _ in range(2))
-        du = arena.take(N * self.sizes[code]) if code is not None else 0
+        self.code, arena = code, Arena()
+        self.layout = Layout(stages, input_shape, N, code, arena)
+        self.sizes = self.layout.sizes
+        tiles = [arena.take(N * size) for size in self.sizes[:-1]]
         self.memory = np.zeros(arena.size, np.float32)
-        base = address(self.memory)
-        self.values, self.gradients, self.tiles, self.inverses, self.means = (
-            [base + offset * FLOAT for offset in offsets]
-            for offsets in (values, [0, *gradients], tiled, inverses, means)
-        )
+        self.base = address(self.memory)
+        self.tiles = [self.base + offset * FLOAT for offset in tiles]
         self.x = self.memory[: N * self.sizes[0]].reshape(N, *input_shape)
-        if code is not None:
-            shape = N, self.sizes[code]
-            self.u = self.memory[values[code] :][: prod(shape)].reshape(shape)
-            self.du = self.memory[du:][: prod(shape)].reshape(shape)  # of the second loss
-        self.code = code
+        self.u, self.du = self.layout.codes(self.memory, N)  # du: of the second loss
         self.losses = np.zeros(N)  # float64, added in order
         self.programs: dict[tuple[str, int, int], Program] = {}
         self.write: Program | None = None  # all gradients
@@ -129,19 +118,8 @@ class Batch:
             products = {
                 i: self._product(i, s, n, count) for i, s in enumerate(self.stages) if s.linear
             }
-            yield n, Passes(self.stages, products, self._buffers(n, count), self.constants)
-
-    def _buffers(self, n: int, count: int) -> Buffers:
-        values, gradients = (
-            [at + n * size * FLOAT for at, size in zip(addresses, self.sizes, strict=True)]
-            for addresses in (self.values, self.gradients)
-        )
-        inverses, means = (
-            [at + n * norm_rows(s) * FLOAT for at, s in zip(addresses, self.stages, strict=True)]
-            for addresses in (self.inverses, self.means)
-        )
-        du = 0 if self.code is None else address(self.du[n:])
-        return Buffers(count, values, gradients, inverses, means, du)
+            at = self.layout.at(self.base, count, n)
+            yield n, Passes(self.stages, products, at, self.constants)
 
     def _product(self, i: int, s: Stage, n: int, count: int) -> TiledDense:
         W = self.constants.parameter(s, "W")
@@ -153,8 +131,8 @@ class Batch:
     def weights(self, i: int) -> WeightGradient:
         """dW of stage i, made of what the passes leave."""
         return WeightGradient(
-            self.tiles[i], self.gradients[i + 1], address(self.constants.ones), self.N,
-            self.sizes[i], self.sizes[i + 1],
+            self.tiles[i], self.base + self.layout.gradients[i + 1] * FLOAT,
+            address(self.constants.ones), self.N, self.sizes[i], self.sizes[i + 1],
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
 from l2ae_kernels.cpu.step.memory import Arena, Constants, aligned
-from l2ae_kernels.cpu.step.passes import Buffers, Passes, norm_rows, squared_error
+from l2ae_kernels.cpu.step.passes import Buffers, Layout, Passes, squared_error
 from l2ae_kernels.cpu.step.products import (
     DenseProduct,
     Padded,
@@ -113,17 +113,9 @@ class MicroBatch:
             self.x_padded = Padded(geometry(first), samples)
         if few and last.kind == "conv_transpose" and last.output_shape == input_shape:
             self.d_padded = Padded(geometry(last), samples)
-        sizes = [samples * prod(s.output_shape) for s in stages]
         arena = Arena()
-        image = samples * prod(input_shape)
-        self.x = arena.take(self.x_padded.floats if self.x_padded else image)
-        self.values = [arena.take(size) for size in sizes]
-        self.gradients = [arena.take(size) for size in sizes[:-1]]
-        self.gradients.append(arena.take(self.d_padded.floats if self.d_padded else image))
-        rows = [samples * norm_rows(s) for s in stages]
-        self.inverses, self.means = ([arena.take(n) for n in rows] for _ in range(2))
-        self.u, self.codes = (self.values[code - 1], sizes[code - 1]) if code else (0, 0)
-        self.du = arena.take(self.codes)  # of the second loss
+        x, d = (p.floats if p else 0 for p in (self.x_padded, self.d_padded))
+        self.layout = Layout(stages, input_shape, samples, code, arena, x, d)
         linear = [geometry(s) for s in stages if s.linear]
         self.panels = arena.take(
             max(packed_size(samples * g.OH * g.OW, g.K, lanes) for g in linear)
@@ -137,7 +129,7 @@ class MicroBatch:
 
     def programs(self, memory: int, shard: dict[str, int], loss: int) -> Programs:
         """Return the programs in `memory`; `shard` has the address of each gradient."""
-        at, products = self._buffers(memory), self._products(memory, shard)
+        at, products = self.layout.at(memory, self.samples), self._products(memory, shard)
         passes = Passes(self.stages, products, at, self.weights)
         cut = self.code or 0
         encode = [self._load(at.values[0]), *passes.forward(0, cut)]
@@ -153,14 +145,6 @@ class MicroBatch:
             [Program(code, calls) for calls in todo],
             Program(code, (call for p in products.values() for call in p.end())),
         )
-
-    def _buffers(self, memory: int) -> Buffers:
-        values, gradients, inverses, means = (
-            [memory + at * FLOAT for at in offsets]
-            for offsets in ([self.x, *self.values], self.gradients, self.inverses, self.means)
-        )
-        du = memory + self.du * FLOAT
-        return Buffers(self.samples, values, [0, *gradients], inverses, means, du)
 
     def _products(self, memory: int, shard: dict[str, int]) -> dict[int, Product]:
         """The kernels that suit each linear stage."""

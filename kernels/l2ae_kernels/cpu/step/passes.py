@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
+from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.microkernels.calls import sum_rows
 from l2ae_kernels.cpu.microkernels.elementwise import NORMALIZE, NORMALIZE_ADJOINT, SQUARED_ERROR
-from l2ae_kernels.cpu.microkernels.program import Call, address
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, address
 from l2ae_kernels.cpu.microkernels.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
-from l2ae_kernels.cpu.step.memory import Constants
+from l2ae_kernels.cpu.step.memory import Arena, Constants
 from l2ae_kernels.cpu.step.products import Product
 from l2ae_kernels.geometry import Images
 from l2ae_kernels.stages import Shape, Stage
@@ -32,6 +33,41 @@ class Buffers(NamedTuple):
 def norm_rows(s: Stage) -> int:
     """Rows of a sample that a stage normalizes, 0 for a linear one."""
     return 0 if s.linear else prod(s.input_shape[:-1])
+
+
+class Layout:
+    """Where N samples have their buffers in memory; images and residuals may be padded, to x and d
+    floats.
+    """
+
+    def __init__(
+        self, stages: Sequence[Stage], input_shape: Shape, N: int, code: int | None, arena: Arena,
+        x: int = 0, d: int = 0,
+    ) -> None:  # fmt: skip
+        self.sizes = [prod(input_shape), *(prod(s.output_shape) for s in stages)]
+        self.rows = [norm_rows(s) for s in stages]
+        images, *floats = (N * size for size in self.sizes)
+        self.values = [arena.take(n) for n in (x or images, *floats)]
+        self.gradients = [0, *(arena.take(n) for n in (*floats[:-1], d or images))]
+        self.inverses, self.means = ([arena.take(N * r) for r in self.rows] for _ in range(2))
+        self.D = 0 if code is None else self.sizes[code]
+        self.u, self.du = self.values[code or 0], arena.take(N * self.D)
+
+    def codes(self, memory: Array, N: int) -> list[Array]:
+        """Return the codes u (N, D) and, to be written, du of the second loss."""
+        return [memory[at : at + N * self.D].reshape(N, self.D) for at in (self.u, self.du)]
+
+    def at(self, memory: int, samples: int, n: int = 0) -> Buffers:
+        """Return the addresses for the samples from n on."""
+
+        def addresses(offsets: list[int], sizes: list[int]) -> list[int]:
+            return [memory + (o + n * k) * FLOAT for o, k in zip(offsets, sizes, strict=True)]
+
+        return Buffers(
+            samples, addresses(self.values, self.sizes), addresses(self.gradients, self.sizes),
+            addresses(self.inverses, self.rows), addresses(self.means, self.rows),
+            *addresses([self.du], [self.D]),
+        )  # fmt: skip
 
 
 class Passes(NamedTuple):
