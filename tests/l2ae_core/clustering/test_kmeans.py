@@ -111,7 +111,7 @@ def test_the_number_of_threads_does_not_change_a_bit(d: int, spherical: bool) ->
 
 @pytest.mark.parametrize(("d", "k"), [(3, 40), (10, 10), (120, 5), (90, 40)])
 def test_every_path_finds_the_same_clusters(d: int, k: int) -> None:
-    x = blobs(3000, d, k, spread=1.0).astype(np.float32)
+    x = blobs(1500, d, k, spread=1.0).astype(np.float32)
     slow = kmeans(x.astype(np.float64), k, n_init=1, rng=rng(), init=x[:k])
     for instructions in (*SETS, "none"):
         with vectors(instructions):
