@@ -15,7 +15,7 @@ def warn(module: str, category: type[Warning]) -> None:
 @pytest.mark.parametrize(
     ("module", "category"),
     [
-        ("l2ae_core.figures.figures", DeprecationWarning),
+        ("l2ae_core.figures.style", DeprecationWarning),
         ("l2ae_kernels.ops", FutureWarning),
         ("l2ae_core.layers.dense", ResourceWarning),
         ("tests.l2ae_core.test_figures", UserWarning),

@@ -24,8 +24,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import Geometry, output_size
 from l2ae_kernels.operations import IMPLEMENTATIONS, Shapes
-from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import TrainingStep
+from l2ae_kernels.stages import AdamSettings, TrainingStep
 
 BATCH = 256
 # float32 sums of up to 50,000 products in another order, over the largest entry.

@@ -10,12 +10,13 @@ two stages is none of its own.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Literal, TypeAlias
+from math import inf, prod
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.geometry import Padding, Pair
-from l2ae_kernels.reference.optim import AdamSettings
 
 Shape: TypeAlias = tuple[int, ...]  # of one sample, without the batch axis N
 Params: TypeAlias = dict[str, Array]
@@ -25,6 +26,34 @@ Reduction: TypeAlias = Literal["mean", "sum"]
 # (first, u) -> du: what a second loss, on the codes u (n, D) of the samples first, first + 1, … of
 # a batch, adds to their gradient. A step calls it once for each sample, maybe from several threads.
 LatentGrad: TypeAlias = Callable[[int, Array], Array]
+
+
+AdamVariant: TypeAlias = Literal["keras", "torch"]
+REAL = (float, int, np.floating, np.integer)
+
+
+@dataclass(frozen=True)
+class AdamSettings:
+    """What a step of Adam needs besides its arrays and t."""
+
+    learning_rate: float = 1e-3  # η
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    variant: AdamVariant = "keras"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a setting out of range."""
+        for name, value in (("learning_rate", self.learning_rate), ("eps", self.eps)):
+            if not (isinstance(value, REAL) and 0 <= value < inf):
+                raise ValueError(f"AdamSettings: {name} is {value!r} but expected a number ≥ 0")
+        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if not (isinstance(value, REAL) and 0 <= value < 1):
+                raise ValueError(f"AdamSettings: {name} is {value!r} but expected 0 ≤ {name} < 1")
+        if self.variant not in (known := get_args(AdamVariant)):
+            raise ValueError(
+                f"AdamSettings: variant is {self.variant!r} but expected one of {known}"
+            )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from l2ae_core.layers.base import Params, is_exactly
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module
-from l2ae_kernels.reference.optim import AdamSettings, AdamVariant
+from l2ae_kernels.stages import AdamSettings, AdamVariant
 
 
 class AdamUpdate(NamedTuple):

@@ -12,7 +12,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import emulate
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES, EMPTY
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 from .arguments import NUMBERS, READ, WITH_OUT, draw_arrays
 

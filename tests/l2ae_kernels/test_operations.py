@@ -8,7 +8,7 @@ from l2ae_kernels.cpu.codegen.vectors import SETS
 from l2ae_kernels.cpu.threads import MOST, WORTH_A_THREAD, threads, use_threads
 from l2ae_kernels.geometry import Geometry, output_size
 from l2ae_kernels.operations import pick
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 from .rungs import assert_agree, forced, normal, rungs
 

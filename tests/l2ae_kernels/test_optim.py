@@ -5,7 +5,7 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.reference import optim
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 from .rungs import assert_agree, normal, rungs
 

@@ -7,8 +7,7 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import SETS, best, vectors
-from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import Stage
+from l2ae_kernels.stages import AdamSettings, Stage
 
 IMAGE = 6, 5, 2
 STRIDES = {"kernel": (3, 3), "stride": (2, 1), "padding": ((1, 1), (1, 0))}

@@ -22,7 +22,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import elementwise, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 CALLS = 20
 EPS = 1e-6  # of the unit norm

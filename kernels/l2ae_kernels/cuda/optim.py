@@ -7,7 +7,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.launch import THREADS, real, strided_grid
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 
 def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:

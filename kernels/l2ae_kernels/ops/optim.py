@@ -3,7 +3,7 @@
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import count, inputs, require_apart, writable
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 
 def adam_step(

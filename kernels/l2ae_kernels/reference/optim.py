@@ -1,39 +1,9 @@
 """The Adam update of one array in NumPy: the specification of every faster one."""
 
-from dataclasses import dataclass
-from math import inf, sqrt
-from typing import Literal, TypeAlias, get_args
-
-import numpy as np
+from math import sqrt
 
 from l2ae_kernels.arrays import Array, array_module
-
-AdamVariant: TypeAlias = Literal["keras", "torch"]
-REAL = (float, int, np.floating, np.integer)
-
-
-@dataclass(frozen=True)
-class AdamSettings:
-    """What a step of Adam needs besides its arrays and t."""
-
-    learning_rate: float = 1e-3  # η
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    variant: AdamVariant = "keras"
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a setting out of range."""
-        for name, value in (("learning_rate", self.learning_rate), ("eps", self.eps)):
-            if not (isinstance(value, REAL) and 0 <= value < inf):
-                raise ValueError(f"AdamSettings: {name} is {value!r} but expected a number ≥ 0")
-        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
-            if not (isinstance(value, REAL) and 0 <= value < 1):
-                raise ValueError(f"AdamSettings: {name} is {value!r} but expected 0 ≤ {name} < 1")
-        if self.variant not in (known := get_args(AdamVariant)):
-            raise ValueError(
-                f"AdamSettings: variant is {self.variant!r} but expected one of {known}"
-            )
+from l2ae_kernels.stages import AdamSettings
 
 
 def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:

@@ -5,8 +5,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.reference import conv, dense, normalize, optim
 from l2ae_kernels.reference import loss as squared
-from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import Params, Reduction, Stage, TrainingStep
+from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage, TrainingStep
 
 
 class ReferenceStep(TrainingStep):

@@ -6,7 +6,7 @@ import pytest
 from l2ae_core.training.optim import SGD, Adam, make_optimizer
 from l2ae_kernels import ops
 from l2ae_kernels.operations import IMPLEMENTATIONS
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 FLOAT64 = 1e-14  # a few roundings of a few operations
 

@@ -6,7 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import elementwise
 from l2ae_kernels.cuda.device import emulate
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 ROUNDING = {"float32": 1e-6, "float64": 1e-15}  # a few roundings of numbers near 1
 

@@ -20,7 +20,7 @@ from l2ae_kernels.cuda.device import Device, Kernel, emulate
 from l2ae_kernels.cuda.kmeans import init, tensor
 from l2ae_kernels.cuda.kmeans.restarts import Resident
 from l2ae_kernels.emulator.errors import EmulatorError
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 
 class Timed:

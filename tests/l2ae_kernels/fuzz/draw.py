@@ -9,7 +9,7 @@ from guarded import LAYOUTS, Array, Memory
 from l2ae_kernels.cpu.codegen.vectors import SETS
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 SIZES = (1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 31, 33)
 DTYPES = ("float32",) * 8 + ("float64",) * 3 + ("complex128",)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.reference.optim import AdamSettings
+from l2ae_kernels.stages import AdamSettings
 
 VALUE_WORK = 32  # a value costs about as much as 32 multiply-adds of a GEMM: a root, a division
 

@@ -30,8 +30,7 @@ from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, aligned
 from l2ae_kernels.cpu.step.micro_batch import MicroBatch, PackedWeights, Programs
 from l2ae_kernels.cpu.step.products import geometry
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import Params, Reduction, TrainingStep, code_stage
+from l2ae_kernels.stages import AdamSettings, Params, Reduction, TrainingStep, code_stage
 
 SHARDS = 8  # ranges of samples with a gradient of their own, and so the most threads
 SAMPLES = 16  # of a micro-batch

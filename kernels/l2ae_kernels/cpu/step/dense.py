@@ -32,8 +32,15 @@ from l2ae_kernels.cpu.step.passes import Layout, Passes, squared_error
 from l2ae_kernels.cpu.step.products import DenseProduct, geometry
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Images
-from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import Params, Reduction, Shape, Stage, TrainingStep, code_stage
+from l2ae_kernels.stages import (
+    AdamSettings,
+    Params,
+    Reduction,
+    Shape,
+    Stage,
+    TrainingStep,
+    code_stage,
+)
 
 SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache
 GROUPS = 16  # of panels, filled round-robin, so that threads with equally many have equal work

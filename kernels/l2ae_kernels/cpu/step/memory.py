@@ -10,8 +10,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.machine_code import Library
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.numba.optim import adam_numbers
-from l2ae_kernels.reference.optim import AdamSettings
-from l2ae_kernels.stages import Params, Stage
+from l2ae_kernels.stages import AdamSettings, Params, Stage
 
 ALIGNMENT = 16  # floats: a cache line
 HUGE_PAGE = 1 << 19  # floats: 2 MB
