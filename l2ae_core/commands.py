@@ -259,8 +259,8 @@ def score(
     """Return how normal every image is, as columns; the threshold and, with labels, the AUC.
 
     Columns: index, file where images are files, normality v (Eq. 5, in [−1, 1], high is normal),
-    cluster, reconstruction_error, anomalous (v < τ). τ leaves the share `fpr` of the training
-    images below it. `device` as in `cluster`.
+    cluster, reconstruction_error, anomalous (v < τ), and label as in `cluster`. τ leaves the share
+    `fpr` of the training images below it. `device` as in `cluster`.
 
     The AUC is that of `anomaly_class` against all other images, also those of classes that the
     training did not have. It is a name, or a number where labels are numbers; None: that of the
@@ -280,6 +280,8 @@ def score(
         "reconstruction_error": error,
         "anomalous": anomalous.astype(int),
     }
+    if dataset.labels is not None:
+        columns["label"] = classes_of(dataset)
     result: dict[str, Any] = {"threshold": tau, "anomalous": int(anomalous.sum())}
     result |= {"note": loaded.note, "no_auc": reason}
     if positive_class is not None:

@@ -77,8 +77,8 @@ def test_the_auc_is_that_of_the_class_of_that_name(
 def test_tables_show_the_name_of_the_class(
     run: Path, others: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    columns, _ = cluster(run, str(others))
-    np.testing.assert_array_equal(columns["label"], first_letters(columns))
+    for columns, _ in (cluster(run, str(others)), score(run, str(others))):
+        np.testing.assert_array_equal(columns["label"], first_letters(columns))
     assert main(["cluster", str(run), "--data", str(others), "--quiet"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "index,file,cluster,label"
