@@ -1,4 +1,4 @@
-"""k-means, ours and the peers': `pytest benchmarks/bench_kmeans.py --benchmark-only`."""
+"""k-means, ours and the peers': `pytest benchmarks/bench_kmeans.py -n 0 --benchmark-only`."""
 
 import pytest
 

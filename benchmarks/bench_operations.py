@@ -1,6 +1,6 @@
 """Every rung of the implementations table, compared with the reference before it is timed.
 
-pytest benchmarks/bench_operations.py --benchmark-only
+pytest benchmarks/bench_operations.py -n 0 --benchmark-only
 """
 
 import pytest

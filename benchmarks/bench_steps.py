@@ -1,4 +1,4 @@
-"""Whole training steps, ours and PyTorch's: `pytest benchmarks/bench_steps.py --benchmark-only`."""
+"""Whole training steps, ours and PyTorch's: `pytest benchmarks -n 0 --benchmark-only`."""
 
 import pytest
 
