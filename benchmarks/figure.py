@@ -1,4 +1,4 @@
-"""The picture of the README: codes of two runs side by side, with and without the constraint.
+"""The picture of the README: codes of two runs beside each other, with and without the constraint.
 
 l2ae fit --data usps --norm l2 --out runs/l2 && l2ae fit --data usps --norm none --out runs/none
 python benchmarks/figure.py runs/l2 runs/none benchmarks/results/usps.png

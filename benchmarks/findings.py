@@ -1,6 +1,6 @@
 """What the runs say beyond their tables: claims that are checked, tables of what is behind them.
 
-`require` guards each claim: when new results no longer support it, the page is not written, and the
+`require` guards each claim: when new results do not support it, the page is not written, and the
 error names the claim.
 """
 
@@ -23,7 +23,7 @@ PAIRS = (("usps", "cae-l2", "cae"), ("mnist", "cae-l2", "cae"), ("mnist", "ae-l2
 def require(condition: bool | np.bool_, claim: str) -> None:
     """ValueError when the results do not support a claim of this page."""
     if not condition:
-        raise ValueError(f"findings: the results no longer say that {claim}")
+        raise ValueError(f"findings: the results do not say that {claim}")
 
 
 def confusion(result: Result) -> Array:
@@ -55,7 +55,7 @@ class Numbers:
         return [confusion(found[seed]) for seed in sorted(found)]
 
     def rank(self, data: str, system: str, by: str) -> int:
-        """Return the place in accuracy, 1 the best, of the run with the lowest value of `by`."""
+        """Return the rank in accuracy, 1 the best, of the run with the lowest value of `by`."""
         acc = self.acc(data, system)
         return 1 + int((acc > acc[self.scores(data, system, by).argmin()]).sum())
 
@@ -115,7 +115,7 @@ def verdicts(n: Numbers) -> Table:
     error = n.by_digit("cae-l2", "reconstruction.auc")
     plain = {s: n.by_digit("cae", f"{s}.auc") for s in ("cosine", "dot", "euclidean")}
     count = {s: int((l2 > v).sum()) for s, v in plain.items()}
-    clean = n.by_digit("ae-clean", "reconstruction.auc")
+    normals = n.by_digit("ae-clean", "reconstruction.auc")
     rows = [
         ["The constraint makes clusters that k-means finds",
          f"**holds**: ahead in all {sum(map(len, ahead))} pairs, with dense layers and with "
@@ -138,7 +138,8 @@ def verdicts(n: Numbers) -> Table:
          f"{count['cosine']} digits by cosine, {count['dot']} by dot product, "
          f"{count['euclidean']} by distance"],
         ["It finds more than AE and VAE, though these are trained on normal images alone",
-         f"**in the mean, not digit by digit**: AE is ahead for {(clean > l2).sum()} digits of 10"],
+         "**in the mean, not digit by digit**: AE is ahead for "
+         f"{(normals > l2).sum()} digits of 10"],
         ["The model of the lowest reconstruction error is taken",
          "**between seeds no rule**: see the table of picks"],
     ]  # fmt: skip
@@ -191,7 +192,7 @@ def zeros(n: Numbers) -> Table:
 
 
 def picks(n: Numbers) -> Table:
-    """What picks a run without labels: the place in accuracy of the run that it picks."""
+    """What picks a run without labels: the rank in accuracy of the run that it picks."""
     rows = []
     for data, *systems in PAIRS:
         for system in systems:
@@ -208,10 +209,10 @@ def picks(n: Numbers) -> Table:
                 cells += [f"{n.rank(data, system, by)} of {len(acc)}", f"{r[0]} ({r[1]})"]
             rows.append([NAMES[data], SYSTEMS[system].title, *cells])
     note = (
-        "Place in accuracy of the run with the lowest loss, and with the lowest inertia (1: the "
+        "Rank in accuracy of the run with the lowest loss, and with the lowest inertia (1: the "
         "best). r: correlation of ACC with it over seeds, in brackets without the worst run."
     )
-    columns = ["data", "system", "place by loss", "r", "place by inertia", "r"]
+    columns = ["data", "system", "rank by loss", "r", "rank by inertia", "r"]
     return Table("picks", "", columns, rows, note, 2)
 
 
@@ -242,8 +243,8 @@ def clustering(n: Numbers) -> list[str]:
         f"of IDEC. Of its 14 clusters {used} have images.",
         "**On MNIST much hangs on one question: are 4 and 9 two clusters?** That is most of what "
         "the constraint gains with convolutions, and half of it with dense layers of slope 0.01. "
-        "DCEC sharpens what it starts from: its mean is a lottery, and the constraint a way not "
-        "to play it.",
+        "DCEC sharpens what it starts from, so that its accuracy depends on the network that it "
+        "starts from.",
         "**On USPS it all is another question: are the zeros one cluster?** They are a sixth of "
         "the images. Where k-means cuts them in two, another digit has no cluster left.",
     ]

@@ -80,10 +80,10 @@ commands = [
 ]
 script = str(Path(__file__)) if "__file__" in globals() else "examples/step_through_a_kernel.py"
 program = [sys.executable, script, "launch"]
-print("by hand:  gdb --args", *program)
+print("to type:  gdb --args", *program)
 print("  then:  ", "\n          ".join(commands))
 
-# %% The same without hands.
+# %% The same as one batch of commands.
 if shutil.which("gdb") is None:
     print("gdb is not installed")
 else:

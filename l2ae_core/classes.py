@@ -28,17 +28,17 @@ def classes_of(dataset: Dataset) -> Array:
     return classes
 
 
-def find_class(function: str, dataset: Dataset, wanted: str | int) -> tuple[int, str | int]:
+def find_class(function: str, dataset: Dataset, anomaly_class: str | int) -> tuple[int, str | int]:
     """Return the label of a class in `dataset`, and the class: its name, or number.
 
-    `wanted` is its name, or its number where labels are plain numbers. ValueError, naming the
-    classes that there are, for another one, and when there are no labels.
+    `anomaly_class` is its name, or its number where labels are plain numbers. ValueError, naming
+    the classes that there are, for another one, and when there are no labels.
     """
     if dataset.labels is None:
         raise ValueError(
-            f"{function}: anomaly_class is {wanted!r} but {dataset.name} has no labels"
+            f"{function}: anomaly_class is {anomaly_class!r} but {dataset.name} has no labels"
         )
-    name = str(wanted)
+    name = str(anomaly_class)
     if dataset.class_names is not None:
         there: list[str] = [*dataset.class_names]
         if name in there:
@@ -50,7 +50,7 @@ def find_class(function: str, dataset: Dataset, wanted: str | int) -> tuple[int,
             return int(name), int(name)
     more = f" and {len(there) - SHOWN} more" if len(there) > SHOWN else ""
     raise ValueError(
-        f"{function}: anomaly_class is {wanted!r} but the classes of {dataset.name} are "
+        f"{function}: anomaly_class is {anomaly_class!r} but the classes of {dataset.name} are "
         f"{', '.join(there[:SHOWN])}{more}"
     )
 
@@ -65,14 +65,14 @@ def find_anomalies(
     that allows none is a ValueError.
     """
     nothing = np.zeros(len(dataset), bool)
-    wanted = settings["anomaly_class"] if named is None else named
-    if wanted is None or (named is None and dataset.labels is None):
+    anomaly_class = settings["anomaly_class"] if named is None else named
+    if anomaly_class is None or (named is None and dataset.labels is None):
         return None, nothing, ""
     if named is None and "class_names" not in settings and dataset.class_names is not None:
-        reason = f"the run has its anomaly class by position alone, {wanted}"
+        reason = f"the run has its anomaly class by position alone, {anomaly_class}"
         return None, nothing, f"no AUC: {reason}; --anomaly-class names one"
     try:
-        _, name = find_class("score", dataset, wanted)
+        _, name = find_class("score", dataset, anomaly_class)
         anomalous: Array = classes_of(dataset) == name
         if anomalous.all():
             raise ValueError(f"score: all images of {dataset.name} are of the anomaly_class {name}")
@@ -98,13 +98,13 @@ def training_data(
     dataset = data.load(
         settings["data"], data_dir=data_dir, split=settings["split"], progress=progress
     )
-    wanted = settings["anomaly_class"]
-    if wanted is None:
+    anomaly_class = settings["anomaly_class"]
+    if anomaly_class is None:
         return dataset
-    if by_position and isinstance(wanted, int):
-        label = wanted
+    if by_position and isinstance(anomaly_class, int):
+        label = anomaly_class
     else:
-        label, settings["anomaly_class"] = find_class("fit", dataset, wanted)
+        label, settings["anomaly_class"] = find_class("fit", dataset, anomaly_class)
     assert dataset.labels is not None  # what has a class has labels
     rng = rngs(settings["seed"]).split
     return dataset.subset(contaminate(dataset.labels, label, keep=settings["keep"], rng=rng))

@@ -12,7 +12,7 @@ from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_kernels.arrays import Array
 
 KIND = Kind("l2ae-clusters", "the clusters of a run", optional=("format", "entries"))
-ROUNDING = 1e-3  # of a cosine in float32, with room to spare
+ROUNDING = 1e-3  # of a cosine in float32, with a margin
 
 
 @dataclass(frozen=True, eq=False)

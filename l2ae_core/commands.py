@@ -1,7 +1,9 @@
-"""What `l2ae fit`, `cluster` and `score` do: the method on a data set, with a run directory.
+"""`l2ae fit`, `cluster` and `score` as functions: the method on a data set, with a run directory.
 
 A run directory holds the trained network (`l2ae_core.training.run`) and the clusters of its
-training images (`l2ae_core.clusters`): `fit` makes it, `cluster` and `score` read it.
+training images (`l2ae_core.clusters`): `fit` makes it, `cluster` and `score` read it. The command
+line (`l2ae_core.cli`) calls these after it has parsed its options, the tables of the paper call
+`fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
 """
 
 from contextlib import ExitStack
@@ -206,7 +208,7 @@ def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
 def load_fitted(run: Path, device: DeviceName | None = "cpu") -> LoadedRun:
     """Return network and clusters of a finished run, to be run on a device; None: any.
 
-    CheckpointError when there are none, ValueError when "cuda" is wanted and there is no device.
+    CheckpointError when there are none, ValueError when device is "cuda" and there is none.
     """
     settings = run_settings(run)
     model, _ = load_run(run, settings["weights"])

@@ -22,7 +22,7 @@ IMAGES_AT_ONCE = 8192  # that lie in the memory of the device
 
 
 def choose_device(name: DeviceName | None) -> tuple[Device | None, str]:
-    """Return the device that is wanted, None for the CPU, and one line about an open choice.
+    """Return the device of this name, None for the CPU, and one line about an open choice.
 
     Without a name it is a GPU, and where there is none the CPU; the line then says which and why.
     It is empty when the choice was not open: with a name, and on a machine without a GPU of NVIDIA

@@ -1,6 +1,7 @@
-"""One seed, separate random streams: initial weights, shuffles and k-means starts.
+"""One seed, separate random streams: initial weights, shuffles and first centers of k-means.
 
-The streams are independent, so that changing the number of epochs does not move the k-means start.
+The streams are independent, so that changing the number of epochs leaves the first centers of
+k-means as they are.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ class Rngs(NamedTuple):
 
     init: Generator  # initial weights
     shuffle: Generator  # order of the mini-batches
-    kmeans: Generator  # starts of k-means
+    kmeans: Generator  # first centers of k-means
     split: Generator  # random partitions of the data
 
 

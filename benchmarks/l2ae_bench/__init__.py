@@ -1,6 +1,6 @@
 """This machine beside the peers that are installed: `python benchmarks/run.py`.
 
-    comparison.py  contenders timed in turn; a measurement
+    comparison.py  contenders timed alternately; a measurement
     peers.py       which peers are installed, and how many threads each may use
     steps.py       whole training steps, beside PyTorch (torch_network.py)
     kmeans.py      k-means, beside scikit-learn and faiss

@@ -1,4 +1,4 @@
-"""Contenders are timed in turn in one process, so that whatever else the machine does hits all.
+"""Contenders are timed alternately in one process, so that whatever else the machine does hits all.
 
     A A A  B B B  C C C    C C C  B B B  A A A    A A A ...    every other repeat in reverse order
 

@@ -58,7 +58,7 @@ def comparison(workload: str) -> Comparison:
     agreement, allowed = 0.0, tolerance(workload)
     loss, gradients = step.loss_and_grads(x)
     for name, peer in theirs.items():
-        their_loss, their_gradients = peer.gradients()
+        their_loss, their_gradients = peer.loss_and_grads()
         agreement = max(
             agreement,
             compare_gradients(f"{workload}, {name}", gradients, their_gradients, allowed),

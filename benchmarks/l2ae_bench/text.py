@@ -50,7 +50,7 @@ def sources(machines: list[tuple[str, dict[str, Any]]]) -> str:
 
 def _machine(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
-    blas = "".join(f"BLAS {name}, " for name in machine.get("blas", ()))  # older files have none
+    blas = "".join(f"BLAS {name}, " for name in machine.get("blas", ()))  # not in every file
     return (
         f"{machine['processor']}, {machine['cores']} cores, vectors {machine['vectors']}, {blas}"
         f"{machine['system']}, Python {machine['python']}, {versions}; commit "

@@ -2,7 +2,7 @@
 
 It is the network that a PyTorch user would write. Our "same" padding at stride 2 is (1, 2): one
 zero before, two after. PyTorch's `padding=2` is (2, 1), since the last row that does not fill a
-stride is dropped. Mirrored images under mirrored kernels turn one into the other exactly, so the
+stride is dropped. Mirrored images under mirrored kernels map one to the other exactly, so the
 peer trains on mirrored images, and needs no copy to pad or to crop: `padding` and `output_padding`
 say it all.
 
@@ -104,7 +104,7 @@ class TorchStep:
         self.optimizer.step()
         return float(loss.item())
 
-    def gradients(self) -> tuple[float, Params]:
+    def loss_and_grads(self) -> tuple[float, Params]:
         """Return the loss, and its gradients under our names and in our layouts.
 
         Without those of a shift that BatchNorm takes away again: they are rounding.
@@ -165,7 +165,7 @@ class TorchStep:
 
 
 class Link(NamedTuple):
-    """A layer at its place in the network."""
+    """A layer at its position in the network."""
 
     name: str
     layer: Layer

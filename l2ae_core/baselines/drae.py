@@ -3,11 +3,11 @@
     e_i  = |x̂_i − x_i|²                                 summed over the pixels, e_1 ≤ … ≤ e_n
     h(k) = (SS(e_1 … e_k) + SS(e_k+1 … e_n)) / SS(e)    SS: squared deviations from their mean
     k*   = argmin_k h(k)                                the split of Otsu
-    loss = 1/k* Σ_{i ≤ k*} e_i + λ h(k*)                inliers are the side of the small errors
+    loss = 1/k* Σ_{i ≤ k*} e_i + λ h(k*)                inliers are the group of the small errors
 
 The split is held constant in the gradient, which is exact wherever k* does not jump:
 
-    ∂loss/∂e_i = [i ≤ k*] / k* + 2λ ((e_i − m_side(i)) − h (e_i − m)) / SS(e)
+    ∂loss/∂e_i = [i ≤ k*] / k* + 2λ ((e_i − m_group(i)) − h (e_i − m)) / SS(e)
 
 An outlier gets a gradient through h alone, away from the threshold. The split is made anew in every
 mini-batch, as E3Outlier does; the original makes it over the whole set between the updates. λ = 0.1
@@ -31,7 +31,7 @@ from l2ae_kernels.arrays import Array
 class Split(NamedTuple):
     """Errors in two groups."""
 
-    inlier: Array  # (N,) bool: the side of the small errors
+    inlier: Array  # (N,) bool: the group of the small errors
     threshold: float  # half-way between the groups; an error above it is an outlier
     h: float  # share of the squared deviations that is left within the groups, in [0, 1]
 
@@ -93,9 +93,9 @@ def _separation(errors: Array, inlier: Array) -> tuple[Any, Array]:
     """Return h and ∂h/∂e (N,) of a split: 0 where all errors are equal."""
     from_all = errors - errors.mean()
     within = np.empty_like(from_all)
-    for side in (inlier, ~inlier):
-        if side.any():
-            within[side] = errors[side] - errors[side].mean()
+    for group in (inlier, ~inlier):
+        if group.any():
+            within[group] = errors[group] - errors[group].mean()
     spread = (from_all * from_all).sum()
     if spread == 0:
         return 0.0, np.zeros_like(from_all)

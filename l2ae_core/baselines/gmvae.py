@@ -226,7 +226,7 @@ def most_confident_member_accuracy(true: Array, responsibilities: Array) -> floa
     Each component takes the class of the sample that is surest to be in it (of equal ones the
     first), whatever the other components take; a sample counts when its component has its class.
     Several components may share a class and K may exceed the number of classes, which Eq. 6 would
-    punish; on the other hand one odd sample can name a whole component.
+    count as errors; but one odd sample can name a whole component.
 
     true (N,) are the classes, responsibilities (N, K). ValueError when they do not fit.
     """

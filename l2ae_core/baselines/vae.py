@@ -31,7 +31,7 @@ class VAEArchitecture:
     """What fixes a dense VAE up to its weights.
 
     One hidden layer of 400 on each side and 200 latent units are what is told of the AVAE report,
-    which was not at hand: a guess, so all of it can be changed. The latent width decides much of
+    which was not available: a guess, so all of it can be changed. The latent width decides much of
     how well anomalies are found; try 2, 10, 32 and 200. ValueError, naming the field, for bad ones.
     """
 

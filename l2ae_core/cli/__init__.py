@@ -1,8 +1,9 @@
 """The `l2ae` command: argparse in front of the library.
 
 Each command is a module with `add_options(parser)` and `main(**arguments)`, which returns the exit
-status; COMMANDS names it. Only that of the command that is called is imported, and those of this
-folder import in `main` what does the work: a help needs neither the kernels nor the figures.
+status; COMMANDS names it. Only that of the command that is called is imported, and all but
+gradcheck's import in their functions what does the work: a help needs neither the kernels nor the
+figures.
 
 Exit status: 0 done, 1 an error or a failed check, 2 a wrong command line, 130 after Ctrl-C, 143
 after SIGTERM, 129 after SIGHUP: all three end a training with its history and checkpoint whole; 141

@@ -124,14 +124,14 @@ def encode_labels(function: str, name: str, labels: Any) -> tuple[Array, Array]:
         if _is_missing(key):
             raise ValueError(f"{function}: {name} holds {key!r} but expected labels")
     try:
-        place = dict.fromkeys(keys)
+        positions = dict.fromkeys(keys)
     except TypeError as error:
         raise ValueError(f"{function}: {name} holds what is no label: {error}") from error
-    place = {key: i for i, key in enumerate(_sorted(place))}
-    values = np.empty(len(place), object)
-    for key, i in place.items():
+    positions = {key: i for i, key in enumerate(_sorted(positions))}
+    values = np.empty(len(positions), object)
+    for key, i in positions.items():
         values[i] = key
-    return values, np.array([place[key] for key in keys], np.int64)
+    return values, np.array([positions[key] for key in keys], np.int64)
 
 
 def _as_labels(labels: Any) -> Array:

@@ -29,7 +29,7 @@ def parse_idx(data: bytes, axes: int, where: str) -> Array:
     """
     kind = _KINDS[axes]
     if len(data) < 4:
-        raise DataError(f"{where}: truncated: {len(data)} bytes, no room for an IDX header")
+        raise DataError(f"{where}: truncated: {len(data)} bytes, too short for an IDX header")
     zero, value_type, found = struct.unpack(">HBB", data[:4])
     if (zero, value_type) != (0, 8) or found not in _KINDS:
         raise DataError(

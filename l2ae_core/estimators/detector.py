@@ -44,7 +44,7 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
         is the anomaly.
     contamination : a number in (0, 0.5]: the share of the X of fit that is to be found anomalous.
         "auto" is 0.05: were X all normal, 5 % of it would be false alarms. When known normal
-        samples are at hand, `calibrate` sets the threshold from a wanted false-positive rate. The
+        samples are at hand, `calibrate` sets the threshold from a false-positive rate. The
         threshold lies between two scores, so that a sample scored alone and in company is on the
         same side.
     others : see `AutoEncoderClusterer`.

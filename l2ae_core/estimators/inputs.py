@@ -56,14 +56,14 @@ def agreed_image_shape(X: Any, image_shape: Sequence[int] | None) -> ImageShape 
     Raises ValueError when they do not agree, and when X looks like images with channels first and
     `image_shape` does not say that it is none.
     """
-    wanted, found = parse_image_shape(image_shape), image_shape_of(X)
-    if wanted is None and found is not None:
+    given, found = parse_image_shape(image_shape), image_shape_of(X)
+    if given is None and found is not None:
         require_channels_last("fit", np.shape(X))
-    if wanted is not None and found is not None and wanted != found:
+    if given is not None and found is not None and given != found:
         raise ValueError(
-            f"fit: image_shape is {wanted} but the images of X {np.shape(X)} are {found}"
+            f"fit: image_shape is {given} but the images of X {np.shape(X)} are {found}"
         )
-    return wanted or found
+    return given or found
 
 
 def require_same_images(method: str, X: Any, fitted: ImageShape | None) -> None:

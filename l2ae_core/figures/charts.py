@@ -166,13 +166,13 @@ def paired(columns: Mapping[str, Sequence[float]], *, chance: float, y: str, pan
     seeds, last = values.shape[1], len(columns) - 1
     shift = SPREAD * (2 * np.arange(seeds) - seeds + 1) / max(seeds - 1, 1)  # (seeds,)
     ax.plot(np.arange(last + 1)[:, None] + shift, values, color=FAINT, linewidth=0.9, alpha=0.6)
-    for place, column in enumerate(values):
-        tone = colour if place == last else faded
-        ax.plot(place + shift, column, "o", color=tone, markersize=5, alpha=0.75)
+    for x, column in enumerate(values):
+        tone = colour if x == last else faded
+        ax.plot(x + shift, column, "o", color=tone, markersize=5, alpha=0.75)
         mean = float(np.mean(column))
-        ax.plot([place - 0.25, place + 0.25], [mean, mean], color=INK, linewidth=1.5)
+        ax.plot([x - 0.25, x + 0.25], [mean, mean], color=INK, linewidth=1.5)
         below = mean > HIGH
-        ax.annotate(f"{mean:.1f}", (place, column.min() if below else column.max()),
+        ax.annotate(f"{mean:.1f}", (x, column.min() if below else column.max()),
                     (0, -6 if below else 6), textcoords="offset points", ha="center",
                     va="top" if below else "bottom", fontsize=TICK, color=INK)  # fmt: skip
     ax.axhline(chance, color=FAINT, linewidth=1, linestyle="--")

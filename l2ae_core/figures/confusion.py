@@ -47,7 +47,7 @@ def matched_confusion(
     ax = figure.subplots()
     share = counts / counts.sum(axis=1, keepdims=True)  # (classes, clusters)
     image = ax.imshow(100 * share, cmap="Blues", vmin=0, vmax=100, aspect="auto", **IMAGE)
-    place = {value: index for index, value in enumerate(rows.tolist())}
+    row_of = {value: index for index, value in enumerate(rows.tolist())}
     matched = [m[c] for c in columns.tolist()]
     if max(counts.shape) <= WIDEST_LABELLED:
         _write_cells(ax, counts, share)
@@ -55,14 +55,14 @@ def matched_confusion(
         if value is not None:
             ax.add_patch(
                 Rectangle(
-                    (column - 0.47, place[value] - 0.47), 0.94, 0.94, fill=False, edgecolor=INK
+                    (column - 0.47, row_of[value] - 0.47), 0.94, 0.94, fill=False, edgecolor=INK
                 )
             )
     dress(ax, x="cluster, below the class that Eq. 6 gives it", y="true class", grid=False)
     ax.set_xticks(
         range(len(columns)),
         [
-            f"{'no class' if value is None else names[place[value]]}\nc{c}"
+            f"{'no class' if value is None else names[row_of[value]]}\nc{c}"
             for c, value in zip(columns.tolist(), matched, strict=True)
         ],
     )

@@ -111,8 +111,8 @@ def embedding_scatter(
         points = project(u, method, seed=seed)  # (N, 2)
         kinds, member = encode_labels("embedding_scatter", "clusters", clusters[network])
         m = matching(classes, clusters[network])
-        place = {value: index for index, value in enumerate(values.tolist())}
-        found = np.array([place.get(m[c], -1) for c in kinds.tolist()])[member]  # (N,)
+        index_of = {value: index for index, value in enumerate(values.tolist())}
+        found = np.array([index_of.get(m[c], -1) for c in kinds.tolist()])[member]  # (N,)
         acc = accuracy(classes, clusters[network])
         _scatter(axes[0, column], points, truth, np.ones(len(points), bool))
         name_groups(axes[0, column], points, truth, names)

@@ -25,7 +25,7 @@ CLASS_COLOURS = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#808080",
 )  # fmt: skip
-CLASS_MARKERS = ("o", "^", "s", "D")  # one turn of the colours each, then they repeat
+CLASS_MARKERS = ("o", "^", "s", "D")  # one for each pass through the colours, then they repeat
 LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#000000", ":"))
 NORMAL, ANOMALY = "#0072B2", "#D55E00"
 INK, FAINT, GRID = "#222222", "#767676", "#E4E4E4"
@@ -81,8 +81,8 @@ def bare(ax: Axes) -> None:
 
 def class_style(index: int) -> tuple[str, str]:
     """Return colour and marker of the class at `index` ≥ 0."""
-    turn, place = divmod(index, len(CLASS_COLOURS))
-    return CLASS_COLOURS[place], CLASS_MARKERS[turn % len(CLASS_MARKERS)]
+    repeat, position = divmod(index, len(CLASS_COLOURS))
+    return CLASS_COLOURS[position], CLASS_MARKERS[repeat % len(CLASS_MARKERS)]
 
 
 def line_styles(names: list[str]) -> dict[str, tuple[str, str]]:

@@ -94,10 +94,10 @@ def _forward_elsewhere(problem: LayerProblem, x: Array) -> None:
 def _backward(problem: LayerProblem, dy: Array, other_dy: Array) -> Iterator[Row]:
     layer, cache = problem.layer, problem.cache
     before, state = copy.deepcopy(cache), copy.deepcopy(dict(layer.state))
-    handed = dy.copy()
-    first = problem.backward(handed)
+    passed = dy.copy()
+    first = problem.backward(passed)
     kept = copy.deepcopy(first)
-    if not same_bits(handed, dy):
+    if not same_bits(passed, dy):
         yield _broken("backward", "backward changed dy")
     if not same_bits(cache, before):
         yield _broken("backward", "backward changed the cache")

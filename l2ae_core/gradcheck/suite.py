@@ -113,8 +113,8 @@ def select(names: Iterable[str] | None) -> list[str]:
         return list(CASES)
     chosen = []
     for name in names:
-        wanted = name.lower()
-        found = [case for case in CASES if wanted in (case, case.split("/")[0])]
+        key = name.lower()
+        found = [case for case in CASES if key in (case, case.split("/")[0])]
         if not found:
             families = list(dict.fromkeys(case.split("/")[0] for case in CASES))
             raise ValueError(

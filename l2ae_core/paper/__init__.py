@@ -15,7 +15,6 @@ figure1.py      maps of the codes, by tsne.py
 
 from l2ae_core.paper.result import Result, read_results
 from l2ae_core.paper.run import Run
-from l2ae_core.paper.schedule import run_missing
 from l2ae_core.paper.systems import SYSTEMS, System
 
-__all__ = ["SYSTEMS", "Result", "Run", "System", "read_results", "run_missing"]
+__all__ = ["SYSTEMS", "Result", "Run", "System", "read_results"]

@@ -8,13 +8,10 @@ from itertools import product
 from pathlib import Path
 
 from l2ae_core.files import given_path
-from l2ae_core.paper.figure1 import figure1, picture_file
 from l2ae_core.paper.published import DIGITS, TABLES, PaperTable, runs_of
 from l2ae_core.paper.result import Result, read_results
 from l2ae_core.paper.run import ResultsDir, Run, Task
-from l2ae_core.paper.schedule import plan, run_missing
 from l2ae_core.paper.systems import SYSTEMS, find_system
-from l2ae_core.paper.tables import paper_tables
 from l2ae_core.tables import ranges
 
 FIGURE = "figure1"
@@ -39,6 +36,8 @@ def main(
     quiet: bool,
 ) -> int:
     """Do what the command line says; arguments are those of `add_options`."""
+    from l2ae_core.paper.tables import paper_tables
+
     tables = [TABLES[name] for name in names if name in TABLES]
     folder = ResultsDir(out, data_dir)
     check_systems(systems or (), tables)
@@ -75,6 +74,8 @@ def check_systems(systems: Sequence[str], tables: Sequence[PaperTable]) -> None:
 
 def describe(runs: Sequence[Run], folder: ResultsDir) -> str:
     """Return in one line how many runs are missing, and which: systems with equal gaps together."""
+    from l2ae_core.paper.schedule import plan
+
     missing = [run for wave in plan(runs, folder) for run in wave]
     total = len(set(runs) | set(missing))  # a start may be one that no table asks for
     gaps: dict[tuple[str, str, Task], set[tuple[int, int | None]]] = defaultdict(set)
@@ -102,6 +103,8 @@ def _run(
     runs: Sequence[Run], folder: ResultsDir, jobs: int, cluster: str | None, quiet: bool
 ) -> None:
     """Do the runs that are missing, having said which."""
+    from l2ae_core.paper.schedule import run_missing
+
     if not quiet:
         print(describe(runs, folder), file=sys.stderr)
     run_missing(runs, folder, jobs=jobs, cluster=cluster, progress=not quiet)
@@ -118,6 +121,8 @@ def _figure1(
     quiet: bool,
 ) -> None:  # fmt: skip
     """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not."""
+    from l2ae_core.paper.figure1 import figure1, picture_file
+
     total = FIGURE_EPOCHS if epochs is None else epochs
     if show:
         picture = picture_file(folder.path, source)

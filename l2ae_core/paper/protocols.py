@@ -82,7 +82,7 @@ def load_all(run: Run, folder: ResultsDir) -> Dataset:
 
 
 def kmeans_rng(run: Run) -> np.random.Generator:
-    """The stream of the starts of k-means."""
+    """Return the generator of the first centers of k-means."""
     return rngs(run.seed).kmeans
 
 

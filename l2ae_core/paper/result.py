@@ -269,8 +269,8 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
 def read_results(path: Path) -> list[Result]:
     """Return the results of a folder (`<id>.json`, `*.jsonl`) or of one `.jsonl` file.
 
-    None where there is no folder. Raises ValueError, naming the file, for one that is damaged, and
-    for a run that is there twice.
+    An empty list where there is no folder. Raises ValueError, naming the file, for one that is
+    damaged, and for a run that is there twice.
     """
     files = sorted(path.glob(f"{'[0-9a-f]' * ID_LENGTH}.json")) + sorted(path.glob("*.jsonl"))
     found: dict[str, tuple[Result, str]] = {}

@@ -31,8 +31,9 @@ class Run:
     """One training and its evaluation: everything that fixes its result, and nothing else.
 
     Two runs are equal when all fields and the settings of their system are, and then they have one
-    `id`, which names the file of the result. The seed gives weights, shuffles, starts of k-means
-    and, in detection, the partition. Raises ValueError, naming the field, for values out of range.
+    `id`, which names the file of the result. The seed gives weights, shuffles, first centers of
+    k-means and, in detection, the partition. Raises ValueError, naming the field, for values out
+    of range.
 
         Run("clustering", "cae-l2", "usps", seed=0, epochs=200)
         Run("detection", "cae-l2", "mnist", seed=0, epochs=200, digit=7)

@@ -73,11 +73,11 @@ def worst_pair(confusions: Sequence[Array]) -> tuple[int, int, float] | None:
 
         share(i, j) = (C_ii + C_jj) / (C_ii + C_ij + C_ji + C_jj)
 
-    is, of the images of i and j in the clusters of either, the share that is in its own: 1 for two
-    clean clusters, 1/2 where a coin decides, 0 where there is no such image. It is averaged over
-    the confusion matrices C (K, clusters) of `metrics.confusion`, and the pair of the lowest mean
-    is returned. None without a matrix, or where one has fewer clusters than classes: its columns do
-    not stand for the classes.
+    is, of the images of i and j in the clusters of either, the share that is in its own: 1 where
+    neither cluster has an image of the other class, 1/2 where a coin decides, 0 where there is no
+    such image. It is averaged over the confusion matrices C (K, clusters) of `metrics.confusion`,
+    and the pair of the lowest mean is returned. None without a matrix, or where one has fewer
+    clusters than classes: its columns do not stand for the classes.
     """
     if not confusions or any(c.shape[1] < len(c) for c in confusions):
         return None

@@ -33,11 +33,11 @@ def _normalized(norm: Literal["batch", "layer"]) -> dict[str, System]:
     """The grid of Table III: on the embedding or on every layer, without and with γ, β."""
     short = {"batch": "bn", "layer": "ln"}[norm]
     systems = {}
-    for place, hidden in (("", "none"), ("-all", norm)):
+    for layers, hidden in (("", "none"), ("-all", norm)):
         for suffix, affine in (("", False), ("-affine", True)):
-            where = "every layer" if place else "embedding"
+            where = "every layer" if layers else "embedding"
             title = f"CAE, {norm}-norm, {where}{', affine' if affine else ''}"
-            systems[f"cae-{short}{place}{suffix}"] = _network(
+            systems[f"cae-{short}{layers}{suffix}"] = _network(
                 title, "cae", norm, hidden_norm=hidden, affine=affine
             )
     return systems

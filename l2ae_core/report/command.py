@@ -4,9 +4,6 @@ import argparse
 from pathlib import Path
 
 from l2ae_core.files import CONFIG, check_out, given_path
-from l2ae_core.report.page import write_page
-from l2ae_core.report.results_page import results_page
-from l2ae_core.report.run_page import run_page
 
 PAGE = "report.html"
 
@@ -21,6 +18,10 @@ def write_report(path: Path, out: Path | None = None) -> Path:
         raise ValueError(f"report: {path} is not a folder; expected a run or a folder of results")
     out = path / PAGE if out is None else out
     check_out(out, ".html", ".htm")
+    from l2ae_core.report.page import write_page
+    from l2ae_core.report.results_page import results_page
+    from l2ae_core.report.run_page import run_page
+
     html = run_page(path) if (path / CONFIG).exists() else results_page(path)
     write_page(out, html)
     return out

@@ -27,13 +27,13 @@ def in_order(results: Iterable[Result]) -> list[Result]:
     """Return results by task, data set, system, digit, epochs, seed."""
     data, systems = list(NAMES), list(SYSTEMS)
 
-    def place(r: Result) -> tuple[str, int, int, int, int, int]:
+    def key(r: Result) -> tuple[str, int, int, int, int, int]:
         run = r.run
         digit = -1 if run.digit is None else run.digit
         where = run.task, data.index(run.data), systems.index(run.system)
         return *where, digit, run.epochs, run.seed
 
-    return sorted(results, key=place)
+    return sorted(results, key=key)
 
 
 def of_task(results: Iterable[Result], task: Task) -> dict[str, dict[str, list[Result]]]:

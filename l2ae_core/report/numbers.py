@@ -36,8 +36,9 @@ def what_was_run(results: Sequence[Result]) -> list[Markup]:
     columns = ["task", "data", "system", "anomalies", "seeds", "runs", "epochs", "batch",
                "hours of training"]  # fmt: skip
     note = (
-        "A seed fixes initial weights, order of the images, k-means starts and, in detection, "
-        "which tenth of the anomalous digit stays in training. Labels are used for scores alone."
+        "A seed fixes initial weights, order of the images, first centers of k-means and, in "
+        "detection, which tenth of the anomalous digit stays in training. Labels are used for "
+        "scores alone."
     )
     return [table(columns, rows, note=note, text_columns=3)]
 
@@ -119,10 +120,10 @@ def _clustering_row(pairs: Pairs, score: str) -> list[str]:
 def _slopes(pairs: Pairs) -> list[Markup]:
     """One panel: accuracy without, after training, with the constraint, a line a seed."""
     plain, with_l2 = ([side[s] for s in pairs.seeds] for side in (pairs.without, pairs.with_l2))
-    after = [r.scores.get(POST_HOC) for r in plain]
+    post_hoc = [r.scores.get(POST_HOC) for r in plain]
     columns = {"no l2": [r.scores["acc"] for r in plain]}
-    if None not in after:
-        columns["l2 after training"] = [v for v in after if v is not None]
+    if None not in post_hoc:
+        columns["l2 after training"] = [v for v in post_hoc if v is not None]
     columns["l2 in training"] = [r.scores["acc"] for r in with_l2]
     chance = summarize([r.chance["acc"] for r in with_l2]).mean
     name = f"{NAMES[pairs.data]}, {title(pairs.other)}"

@@ -47,9 +47,9 @@ def run_page(path: Path) -> str:
 
 
 def _what(config: Mapping[str, Any], history: History) -> str:
-    wanted, norm = config["training"].get("epochs"), config["architecture"].get("norm")
+    epochs, norm = config["training"].get("epochs"), config["architecture"].get("norm")
     where, seed = config["data"]["name"], config["seed"]
-    return f"{len(history)} of {wanted} epochs on {where}, norm of the code: {norm}, seed {seed}."
+    return f"{len(history)} of {epochs} epochs on {where}, norm of the code: {norm}, seed {seed}."
 
 
 def _history(path: Path) -> History:

@@ -91,7 +91,7 @@ class Adam(Optimizer):
 
     @property
     def settings(self) -> AdamSettings:
-        """What the kernels ask for."""
+        """The settings, as the kernels take them."""
         return AdamSettings(self.learning_rate, self.beta1, self.beta2, self.eps, self.variant)
 
     def step(self, params: Params, grads: Params) -> None:

@@ -68,7 +68,7 @@ class Step(ABC):
 
 @dataclass(eq=False)
 class NoisyStep(Step):
-    """A step that draws noise. `fit` wants its own generator here: a checkpoint saves that one."""
+    """A step that draws noise. `fit` takes its own generator alone: a checkpoint saves that one."""
 
     rng: Generator
 
@@ -138,7 +138,9 @@ class CompiledStep(ReconstructionStep):
         if self.kernels is None or not same:
             stages = compiled_stages(self.model, self.latent_grad)
             if stages is None:
-                raise ValueError(f"step: {self.model} can no longer be compiled: make a new step")
+                raise ValueError(
+                    f"step: {self.model} cannot be compiled since it was changed: make a new step"
+                )
             self.kernels = ops.training_step(
                 stages, self.model.params, self.model.input_shape, self.latent_grad, impl="compiled"
             )
@@ -158,7 +160,7 @@ def make_step(
 ) -> Step:
     """Return the fastest step for an AutoEncoder: compiled where all its layers allow it.
 
-    Both give the same result up to the rounding of float32. The compiled step takes float32, wants
+    Both give the same result up to the rounding of float32. The compiled step takes float32, needs
     emitted kernels (l2ae_kernels.cpu.codegen.vectors), and layers that `lower` knows. Classes that
     override something are called, layer by layer.
     """

@@ -151,7 +151,10 @@ def test_versions_are_those_of_a_report(capsys: pytest.CaptureFixture[str]) -> N
     assert "vectors" in shown
 
 
-@pytest.mark.parametrize("line", ["--version", "--help", "fit --help", "score --help"])
+@pytest.mark.parametrize(
+    "line",
+    ["--version", "--help", "fit --help", "score --help", "reproduce --help", "report --help"],
+)
 def test_versions_and_helps_import_no_kernel_and_no_figure(line: str) -> None:
     code = """import sys
 from l2ae_core.cli import main
@@ -166,7 +169,7 @@ finally:
     assert "argparse" in loaded
     assert not loaded & {"matplotlib", "numba", "scipy", "sklearn"}
     assert ("llvmlite" in loaded) == (line == "--version")
-    assert ("numpy" in loaded) == (line != "--help")
+    assert line != "--help" or "numpy" not in loaded
 
 
 def test_several_files_after_data_are_one_short_sentence(

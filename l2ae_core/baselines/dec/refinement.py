@@ -78,7 +78,7 @@ class Refined:
 
 @dataclass(eq=False)
 class Refinement(Hooks):
-    """The hooks of a refinement: the target, the labels, and when they hardly change any more."""
+    """The hooks of a refinement: the target, the labels, and the end, when hardly one changes."""
 
     step: JointStep
     chosen: DecSettings
@@ -188,13 +188,13 @@ def refine(
     Run directory, checkpoints, resume, Ctrl-C and errors are those of `training.loop.fit`; an epoch
     is what lies between two updates of the target. A refinement that was at its end returns at
     once when it is resumed. Raises ValueError for a network of another method and centers that do
-    not fit, CheckpointError where `run_dir` holds a refinement in a format of before.
+    not fit, CheckpointError where `run_dir` holds a refinement in another format.
     """
     images, run_dir = np.asarray(images), None if run_dir is None else Path(run_dir)
     _check_method(model, settings)
     if run_dir is not None and (run_dir / OLD_FILE).exists():
         raise CheckpointError(
-            f"{run_dir / OLD_FILE}: of a version that cannot be resumed any more: remove it to "
+            f"{run_dir / OLD_FILE}: in a format that cannot be resumed: remove it to "
             "start again, or choose another folder"
         )
     centers = _first_centers(model, start, settings)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from l2ae_core.paper import Result, Run, run_missing
+from l2ae_core.paper import Result, Run
 from l2ae_core.paper.result import (
     ClusteringDetails,
     Count,
@@ -14,6 +14,7 @@ from l2ae_core.paper.result import (
     Seconds,
 )
 from l2ae_core.paper.run import ResultsDir
+from l2ae_core.paper.schedule import run_missing
 
 SHORT = Run("clustering", "cae-l2", "digits", 0, 2, n_init=2)
 PIXELS = Run("clustering", "pixels", "digits", 0, 0, n_init=2)

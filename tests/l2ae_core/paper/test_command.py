@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from l2ae_core.cli import main
-from l2ae_core.paper import SYSTEMS, Run, command, read_results, schedule
+from l2ae_core.paper import SYSTEMS, Run, figure1, read_results, schedule
 from l2ae_core.paper.command import describe
 from l2ae_core.paper.methods import refined
 from l2ae_core.paper.published import TABLES, runs_of
@@ -123,7 +123,7 @@ def test_figure1_is_drawn_from_the_networks_that_are_there(
         asked.append(how)
         return folder.path / "figure1-digits.png"
 
-    monkeypatch.setattr(command, "figure1", draw)
+    monkeypatch.setattr(figure1, "figure1", draw)
     assert main(["reproduce", "figure1", *SHORT, "--out", str(results)]) == 0
     shown = capsys.readouterr()
     assert asked == [("digits", 0, 1)]

@@ -5,7 +5,7 @@ import pytest
 
 from l2ae_core import data
 from l2ae_core.networks import Architecture, build
-from l2ae_core.paper import Result, Run, run_missing
+from l2ae_core.paper import Result, Run
 from l2ae_core.paper.protocols import (
     CURVE_POINTS,
     DetectionResult,
@@ -15,6 +15,7 @@ from l2ae_core.paper.protocols import (
 )
 from l2ae_core.paper.result import Count, DetectionDetails
 from l2ae_core.paper.run import ResultsDir
+from l2ae_core.paper.schedule import run_missing
 from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 

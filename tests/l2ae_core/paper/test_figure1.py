@@ -10,9 +10,10 @@ import pytest
 from matplotlib.image import imread
 
 from l2ae_core import data
-from l2ae_core.paper import Run, run_missing, tsne
+from l2ae_core.paper import Run, tsne
 from l2ae_core.paper.figure1 import NEIGHBOURS, PANELS, Figure1, figure1, measure
 from l2ae_core.paper.run import ResultsDir
+from l2ae_core.paper.schedule import run_missing
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 

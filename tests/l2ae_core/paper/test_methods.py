@@ -14,12 +14,13 @@ from l2ae_core import data, method
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import clustering_scores
 from l2ae_core.networks import AutoEncoder
-from l2ae_core.paper import SYSTEMS, Result, Run, protocols, run_missing
+from l2ae_core.paper import SYSTEMS, Result, Run, protocols
 from l2ae_core.paper.methods import CLUSTER, SCORE, network, pixels, refined
 from l2ae_core.paper.methods.network import cluster_scores
 from l2ae_core.paper.published import TABLES
 from l2ae_core.paper.result import ClusteringDetails, DetectionDetails
 from l2ae_core.paper.run import ResultsDir
+from l2ae_core.paper.schedule import run_missing
 from l2ae_core.seeding import rngs
 from l2ae_core.training import loop
 from l2ae_core.training.history import History

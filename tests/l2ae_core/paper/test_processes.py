@@ -50,8 +50,8 @@ ENDLESS = replace(SHORT, epochs=100_000)
 SCRIPT = """
 import sys
 from pathlib import Path
-from l2ae_core.paper import Run, run_missing
-from l2ae_core.paper.run import ResultsDir
+from l2ae_core.paper.run import ResultsDir, Run
+from l2ae_core.paper.schedule import run_missing
 runs = [Run(**values) for values in {runs}]
 run_missing(runs, ResultsDir(Path({path!r})), jobs={jobs}, progress=False)
 """
