@@ -71,6 +71,13 @@ class Implementation:
             and (self.limit is None or self.limit.holds(x, geometry))
         )
 
+    @property
+    def words(self) -> str:
+        """What it takes, for an error."""
+        words = f"{' or '.join(sorted(d.name for d in self.dtypes))} on {self.on or 'any device'}"
+        words += " with vectors to emit for" * self.emitted
+        return f"{words}, {self.limit.words}" if self.limit else words
+
 
 def _imported(target: str) -> Callable[..., Any]:
     """The function "module:attribute"."""
@@ -128,7 +135,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     **_each("correlate correlate_adjoint_x", {
         **CONVOLUTION, "register": REGISTER, "winograd": WINOGRAD,
     }),
-    # turning sums back into dW costs more than it saves, unless once for many micro-batches
+    # to transform sums back to dW costs more than it saves, unless once for many micro-batches
     **_each("correlate_adjoint_W", {**CONVOLUTION, "winograd": WINOGRAD, "register": REGISTER}),
     **_each("dense dense_adjoint_x dense_adjoint_W", {
         "reference": Implementation("reference.dense", ANY, on=None),
@@ -200,7 +207,7 @@ def pick(
     """Return the fastest function of `operation` that takes x where it is, or the rung named.
 
     Raises ValueError for an unknown operation or rung, and for a dtype, a device or a geometry that
-    it does not take: a rung that is named never hands x to another.
+    it does not take: no other rung takes the place of one that is named.
     """
     rungs = IMPLEMENTATIONS.get(operation) if isinstance(operation, str) else None
     if rungs is None:
@@ -214,7 +221,9 @@ def pick(
             return rung.function
     vectors = getattr(_vectors(), "name", "none")
     found = f"dtype {x.dtype} on {device_name(x)} and vectors {vectors!r}"
-    limit = rungs[impl].limit if impl else None
-    if limit is not None:
-        found += f" with {geometry}: it takes {limit.words}"
-    raise ValueError(f"{operation}: no implementation {impl or 'at all'} for {found}")
+    if impl is None:
+        raise ValueError(f"{operation}: no implementation at all for {found}")
+    if rungs[impl].limit is not None:
+        found += f" with {f'k = {geometry}' if isinstance(geometry, int) else geometry}"
+    takes = rungs[impl].words
+    raise ValueError(f"{operation}: no implementation {impl} for {found}: it takes {takes}")

@@ -3,8 +3,8 @@
     images ─stage 0→ v_1 ─stage 1→ v_2 … ─stage L−1→ reconstruction        loss: Eq. 3 or 4
 
 A stage is a linear map or a normalization, with the activation after it. It names its parameters;
-their arrays stand beside the stages, in one dict. Memory is C-contiguous, so that a reshape between
-two stages is none of its own.
+their arrays stand beside the stages, in one dict. Memory is C-contiguous, so a reshape between two
+stages needs no stage.
 """
 
 from abc import ABC, abstractmethod

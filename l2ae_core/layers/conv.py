@@ -149,7 +149,7 @@ class Conv2d(_Convolution):
 
 @dataclass(eq=False, repr=False)
 class ConvTranspose2d(_Convolution):
-    """Adjoint of a strided convolution ("deconvolution"): every input pixel paints a kernel.
+    """Adjoint of a strided convolution ("deconvolution"): each pixel of x adds a kernel to y.
 
         y[n,h,w,c]  = b[c] + Σ x[n,i,j,k] W[p,q,c,k]
                       over all p, q, i, j, k with i s_h + p = h + before_h, j s_w + q = w + before_w

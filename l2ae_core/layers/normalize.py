@@ -34,8 +34,7 @@ class L2Normalize(Layer):
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        if not number("L2Normalize", "eps", self.eps) > 0:
-            raise ValueError(f"L2Normalize: eps is {self.eps} but expected a number > 0")
+        number("L2Normalize", "eps", self.eps, positive=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__qualname__}(eps={self.eps})"

@@ -102,7 +102,7 @@ def test_iterations_are_those_of_the_reference(name, at_once, n, d, k):
 
 @pytest.mark.skipif(get_vectors() is None or MOST < 2, reason="one core, or no emitted kernels")
 def test_a_team_is_no_larger_than_the_threads_in_use():
-    """Made for two threads, used by one: it takes both parts of the points."""
+    """Made for two threads, used by one: it takes both ranges of the samples."""
     x, centers = made(3001, 10, 7, 1)
     with threads(2):
         restarts = ops.restarts(x, 7, 1, impl="register")
@@ -137,8 +137,8 @@ def test_iterations_end_where_no_label_changes(rung):
 
 @pytest.mark.parametrize("rung", ["reference", None])
 def test_iterations_end_where_a_cluster_is_empty(rung):
-    points = [[28, 9], [10, 27], [0, 5], [13, 26], [0, 4], [2, 8], [5, 29], [14, 1]]
-    restarts = ops.restarts(np.array(points, np.float32), 4, 1, impl=rung)
+    samples = [[28, 9], [10, 27], [0, 5], [13, 26], [0, 4], [2, 8], [5, 29], [14, 1]]
+    restarts = ops.restarts(np.array(samples, np.float32), 4, 1, impl=rung)
     restarts.centers[0] = [[1, 25], [21, 4], [28, 15], [24, 28]]
     restarts.assign([0])
     assert restarts.counts[0].min() == 1

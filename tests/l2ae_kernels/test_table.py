@@ -31,6 +31,15 @@ def test_every_row_names_a_function():
             assert callable(rung.function), (operation, name)
 
 
+@pytest.mark.parametrize("operation", IMPLEMENTATIONS)
+def test_a_named_rung_refuses_what_it_does_not_take_and_says_what_it_takes(operation):
+    for name, rung in IMPLEMENTATIONS[operation].items():
+        on = rung.on or "any device"
+        expected = f"^{operation}: no implementation {name} for .* int8 .*: it takes .*{on}"
+        with pytest.raises(ValueError, match=expected):
+            pick(operation, np.zeros((2, 2), np.int8), name)
+
+
 @pytest.mark.parametrize("operation", ["l2_normalize_adjoint", "squared_error"])
 def test_sums_in_another_order_are_taken_only_if_named(operation):
     """What was trained keeps its bits: L2Normalize and the loss are the reference's."""

@@ -2,7 +2,7 @@
 
 Numba keeps a function under a hash of the file that it stands in. A kernel that calls a function of
 another file holds a copy of its code, and would keep it when that file changes: after an update of
-this package, or in the hands of whoever works on it. So the key takes in every file.
+this package, or after an edit. So the key takes in every file.
 
 Numba's own files have no checksum, and two processes that compile at once can leave a list of them
 that names the code of another signature. So every signature has a file of its own here, named by

@@ -44,12 +44,12 @@ LOADS = "\n".join(
     f"  %at{i} = getelementptr ptr, ptr %api, i64 {i}\n  %{name} = load ptr, ptr %at{i}"
     for i, name in enumerate(API)
 )
-# region(call, arguments, left, count, semaphores, stop, lock, api): as above. `left` is the list of
-# ranges that no thread has taken, from the end; the thread that took range i releases semaphore i.
-# `stop` is the address of an int64, `lock` that of a lock to hold meanwhile; both may be 0.
+# region(call, arguments, remaining, count, semaphores, stop, lock, api): as above. `remaining` is
+# the list of ranges that no thread has taken, from the end; the thread that took range i releases
+# semaphore i. `stop` is the address of an int64, `lock` that of a lock to hold; both may be 0.
 IR = f"""
-define ptr @region(ptr %call, ptr %arguments, ptr %left, i64 %count, ptr %semaphores, ptr %stop,
-                  ptr %lock, ptr %api) {{
+define ptr @region(ptr %call, ptr %arguments, ptr %remaining, i64 %count, ptr %semaphores,
+                  ptr %stop, ptr %lock, ptr %api) {{
 enter:
 {LOADS}
   %alone = icmp ne ptr %lock, null
@@ -69,8 +69,8 @@ tell:
   store atomic i64 1, ptr %stop seq_cst, align 8
   br label %close
 close:
-  %open = call i64 %PyList_Size(ptr %left)
-  call i32 %PyList_SetSlice(ptr %left, i64 0, i64 %open, ptr null)
+  %open = call i64 %PyList_Size(ptr %remaining)
+  call i32 %PyList_SetSlice(ptr %remaining, i64 0, i64 %open, ptr null)
   %thread = call ptr %PyEval_SaveThread()
   br label %next
 next:
@@ -197,7 +197,7 @@ class Region:
     ) -> None:  # fmt: skip
         self.kernel, self.arguments, self.stop = kernel, arguments, stop
         self.cuts = [items * i // count for i in range(count + 1)]
-        self.left = list(range(1, count))
+        self.remaining = list(range(1, count))
         self.done: list[int] = []
         self.errors: list[BaseException] = []
         self.context = copy_context()
@@ -205,14 +205,14 @@ class Region:
 
     def run(self) -> None:
         """Return when all ranges are done; whatever it raises, no thread computes any more."""
-        here, others = team(), len(self.left)
+        here, others = team(), len(self.remaining)
         code, api = _region_code()
         semaphores = here.take_semaphores(others)
         self.semaphores = semaphores.tolist()
         stop, lock = (0, 0) if self.stop is None else (self.stop.ctypes.data, here.lock)
         try:
             code(
-                self.context.run, (self._lead, here.regions, others), self.left, others,
+                self.context.run, (self._lead, here.regions, others), self.remaining, others,
                 semaphores.ctypes.data, stop, lock, api.ctypes.data,
             )  # fmt: skip
             here.semaphores.append(semaphores)
@@ -238,7 +238,7 @@ class Region:
     def help(self) -> None:
         """On a thread of the team: compute a range, if one is left."""
         try:
-            i = self.left.pop()
+            i = self.remaining.pop()
         except IndexError:
             return
         try:

@@ -12,6 +12,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array, array_module, device_name
 from l2ae_kernels.geometry import require_shape
+from l2ae_kernels.stages import REAL
 
 AXES: dict[str, dict[str, str]] = {
     "correlate": {"x": "N H W C", "W": "kh kw C K", "b?": "K"},
@@ -42,7 +43,6 @@ _ROWS = {
     operation: [(name.rstrip("?"), name[-1] == "?", axes.split()) for name, axes in row.items()]
     for operation, row in AXES.items()
 }
-REAL = (float, int, np.floating, np.integer)
 MOST = 2**31 - 1  # of a count: labels are int32
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -61,19 +61,19 @@ def test_a_start_without_a_sample_to_draw_says_where(device: Device) -> None:
 
 @pytest.mark.parametrize("spherical", [False, True])
 @typed([(1, 1, 1), (33, 10, 10), (257, 3, 7), (900, 10, 10)])
-def test_runs_ahead_end_where_those_of_single_passes_end(
+def test_resident_runs_end_where_those_of_single_iterations_end(
     device: Device, n: int, d: int, k: int, spherical: bool, dtype: type
 ) -> None:
     x = blobs(n, d, k, dtype)
     if spherical:
         x /= np.linalg.norm(x, axis=1, keepdims=True)
-    ahead = ops.restarts(device.to_device(x), k, 4, impl="cuda-resident")
+    together = ops.restarts(device.to_device(x), k, 4, impl="cuda-resident")
     by_one = ops.restarts(device.to_device(x), k, 4, impl="cuda-resident")
-    for restarts in (ahead, by_one):
+    for restarts in (together, by_one):
         restarts.centers[:] = starts(x, k, 4)
         restarts.assign([0, 1, 2, 3])
     most = [50, 50, 2]  # the last run is cut
-    found = ahead.iterate([0, 1, 3], most, 0.0, spherical)
+    found = together.iterate([0, 1, 3], most, 0.0, spherical)
     for r, at_most, (inertias, moved) in zip([0, 1, 3], most, found, strict=True):
         history = []
         for _ in range(at_most):
@@ -84,8 +84,8 @@ def test_runs_ahead_end_where_those_of_single_passes_end(
         assert history == inertias  # bit for bit: nothing depends on how runs share the blocks
         assert distance == moved
         for name in ("centers", "sums", "counts", "inertia", "changed"):
-            assert getattr(ahead, name)[r].tobytes() == getattr(by_one, name)[r].tobytes()
-    np.testing.assert_array_equal(device.to_host(ahead.labels), device.to_host(by_one.labels))
+            assert getattr(together, name)[r].tobytes() == getattr(by_one, name)[r].tobytes()
+    np.testing.assert_array_equal(device.to_host(together.labels), device.to_host(by_one.labels))
 
 
 def test_a_run_ends_at_an_empty_cluster_and_at_a_small_step(device: Device) -> None:
@@ -102,7 +102,7 @@ def test_a_run_ends_at_an_empty_cluster_and_at_a_small_step(device: Device) -> N
     assert restarts.changed[1] == 1
 
 
-def test_what_does_not_fit_the_chip_takes_one_iteration(device: Device) -> None:
+def test_runs_that_do_not_fit_the_chip_take_one_iteration(device: Device) -> None:
     x = device.to_device(blobs(64, 10, 3))
     assert resident.plan_grid(device, x, 3, 2) is not None
     assert resident.plan_grid(device, x, 3000, 2) is None

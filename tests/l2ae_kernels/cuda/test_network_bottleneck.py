@@ -129,13 +129,13 @@ def test_bits_depend_on_nothing_but_one_model(device):
     x, dy = draw(5, "float32", (2, 9, 300), (2, 9, 70))
     other = emulate() if device.emulated else device
     results = []
-    for place, models in ((device, [0, 1]), (device, [1]), (other, [0, 1])):
-        fused = Bottleneck(place, Sizes(len(models), 9, 300, 10, 70))
-        on = {name: place.to_device(a[models]) for name, a in params.items()}
-        on_x = place.to_device(x[models])
+    for target, models in ((device, [0, 1]), (device, [1]), (other, [0, 1])):
+        fused = Bottleneck(target, Sizes(len(models), 9, 300, 10, 70))
+        on = {name: target.to_device(a[models]) for name, a in params.items()}
+        on_x = target.to_device(x[models])
         y = fused.forward(on_x, on)
-        dx, grads = fused.backward(place.to_device(dy[models]), on_x, on)
-        results.append([place.to_host(a)[-1] for a in (y, dx, *grads.values())])
+        dx, grads = fused.backward(target.to_device(dy[models]), on_x, on)
+        results.append([target.to_host(a)[-1] for a in (y, dx, *grads.values())])
     for found in results[1:]:
         for a, b in zip(results[0], found, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -46,11 +46,11 @@ def test_gradient_of_a_bias(shape, dtype, device):
 def test_bits_of_a_bias_gradient_depend_on_nothing_but_one_model(dtype, device):
     (dy,) = draw(dtype, (2, 9000, 5))
     results = []
-    for place in (device, emulate() if device.emulated else device):
-        on = place.to_device(dy)
-        together = place.empty((2, 5), dtype)
+    for target in (device, emulate() if device.emulated else device):
+        on = target.to_device(dy)
+        together = target.empty((2, 5), dtype)
         elementwise.bias_adjoint(on, together)
-        results += [place.to_host(together)[1], place.to_host(ops.bias_adjoint(on[1]))]
+        results += [target.to_host(together)[1], target.to_host(ops.bias_adjoint(on[1]))]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
 

@@ -93,13 +93,13 @@ def test_bits_depend_on_nothing_but_one_model(rung, device):
     x, dy = draw(np.random.default_rng(3), "float32", (2, 300, 5), (2, 300, 3))
     assert products.splits(5, 3, 300)[0] == 2
     results = []
-    for place in (device, device, emulate() if device.emulated else device):
-        on_x, on_dy = place.to_device(x), place.to_device(dy)
-        together = place.empty((2, 5, 3), "float32")
+    for target in (device, device, emulate() if device.emulated else device):
+        on_x, on_dy = target.to_device(x), target.to_device(dy)
+        together = target.empty((2, 5, 3), "float32")
         products.dense_adjoint_W(on_x, on_dy, together, impl=rung)
-        alone = place.empty((5, 3), "float32")
+        alone = target.empty((5, 3), "float32")
         products.dense_adjoint_W(on_x[1], on_dy[1], alone, impl=rung)
-        results += [place.to_host(together)[1], place.to_host(alone)]
+        results += [target.to_host(together)[1], target.to_host(alone)]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
 

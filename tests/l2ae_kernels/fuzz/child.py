@@ -65,7 +65,7 @@ def compile_kernels() -> None:
                     with suppress(ValueError):  # chance may have left out the samples
                         Call(operation, arguments, forced, MOST, Memory(), []).make()
     for forced, dtype in ((s, d) for s in (*SETS, "none") for d in ("f4", "f8")):
-        for d, k in ((3, 3), (130, 20)):  # short points, and long ones
+        for d, k in ((3, 3), (130, 20)):  # short samples, and long ones
             x = rng.standard_normal((300, d)).astype(dtype)
             with vectors(forced):
                 kmeans(x, k, n_init=1, rng=rng)

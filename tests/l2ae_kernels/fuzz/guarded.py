@@ -81,8 +81,8 @@ def _reversed(a: Array, make: Make) -> tuple[Array, Array]:
 def _gaps(a: Array, make: Make) -> tuple[Array, Array]:
     if not a.ndim:
         return _plain(a, make)
-    room = np.empty((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
-    view, whole = _plain(room, make)
+    wide = np.empty((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+    view, whole = _plain(wide, make)
     return view[..., 1::2], whole
 
 

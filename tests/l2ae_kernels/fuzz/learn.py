@@ -210,21 +210,17 @@ def _draw_kmeans(rng: np.random.Generator, memory: Memory) -> tuple[str, str, Ca
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = kmeans(**arguments, rng=np.random.default_rng(0))
-        points = np.asarray(arguments["x"])
-        points = (
-            points.astype("f8") if points.dtype.kind in "iub" or points.dtype == "f2" else points
-        )
-        assert found.labels.shape == (len(points),)
+        x = np.asarray(arguments["x"])
+        x = x.astype("f8") if x.dtype.kind in "iub" or x.dtype == "f2" else x
+        assert found.labels.shape == (len(x),)
         in_range(found.labels, len(found.centers))
-        if np.abs(points).max() > 1e15 or arguments["spherical"]:
+        if np.abs(x).max() > 1e15 or arguments["spherical"]:
             return
-        assert nearest(points, found.centers, found.labels, None), (
-            "a label is not the nearest center's"
-        )
-        difference = points.astype("f8") - found.centers[found.labels]
+        assert nearest(x, found.centers, found.labels, None), "a label is not the nearest center's"
+        difference = x.astype("f8") - found.centers[found.labels]
         exact, scatter = (
             (difference**2).sum(),
-            ((points - points.mean(axis=0)) ** 2).sum(dtype="f8"),
+            ((x - x.mean(axis=0)) ** 2).sum(dtype="f8"),
         )
         assert abs(found.inertia - exact) <= 1e-5 * exact + 1e-6 * scatter + 1e-30
 

@@ -144,7 +144,7 @@ class Emitter:
     def transpose(self, rows: Sequence[Value]) -> list[Value]:
         """Return the columns of a square matrix of `lanes` vectors, lanes a power of two.
 
-        Halves of blocks change places across the diagonal: single lanes first, then pairs, …
+        Halves of blocks are swapped across the diagonal: single lanes first, then pairs, …
         """
         rows, size = list(rows), 1
         while size < self.lanes:
@@ -245,7 +245,7 @@ class Emitter:
         return self.index(self.b.ptrtoint(memory, I64))
 
     def _variable(self) -> Value:
-        """Return room for an i64 that may change, made in the first block of the function."""
+        """Return a pointer to an i64 that may change, made in the first block of the function."""
         with self.b.goto_entry_block():
             return self.b.alloca(I64)
 

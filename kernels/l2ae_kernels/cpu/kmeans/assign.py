@@ -4,7 +4,7 @@ What changed against the Numba rung: five centers (samples) by sixteen samples (
 up at a time, so a number that is loaded is used five or sixteen times, and the sums never leave
 their registers; there each step loads two numbers for one multiply-add.
 
-Reads and writes per sample: d floats, which are turned around in cache where samples are short; a
+Reads and writes per sample: d floats, which are transposed in cache where samples are short; a
 label and a distance. The centers stay in cache; where samples are long they are packed once a call.
 """
 

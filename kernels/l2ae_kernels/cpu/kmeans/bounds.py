@@ -255,7 +255,7 @@ def _take_bounds(
 
 @jit()
 def distances_long(
-    kernel: int, rows: int, chunk: int, x: Array, packed: Array, out: Array, first: int, last: int
+    kernel: int, chunk: int, x: Array, packed: Array, out: Array, first: int, last: int
 ) -> None:
     """Write squared distances of chunks first … last − 1 to packed centers: out (m, n)."""
     list_ = np.arange(chunk).astype(np.int32)

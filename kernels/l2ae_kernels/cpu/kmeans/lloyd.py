@@ -1,12 +1,12 @@
 """Lloyd's iterations over short samples without a step in Python, by a thread team.
 
 What changed against a call a pass: a pass over 70,000 samples of 10 features takes 40 µs on two
-cores, and to come back to Python, to move ten centers there and to hand the next pass over takes
-longer than that. So a team runs many iterations. Between two passes one of its threads adds up
-the sums and moves the centers to the means, while the others wait at a barrier (barrier.py).
+cores, and to return to Python, to move ten centers there and to start the next pass takes longer
+than that. So a team runs many iterations. Between two passes one of its threads adds up the sums
+and moves the centers to the means, while the others wait at a barrier (barrier.py).
 
 The kernel returns as soon as there is something to decide: a run whose labels no longer change,
-an empty cluster, an inertia that cancelled, or time for the caller to look around.
+an empty cluster, an inertia that cancelled, or enough iterations for the caller to hear Ctrl-C.
 
 Reads and writes: those of a pass, and 2·k·d numbers between two.
 """

@@ -169,6 +169,6 @@ class Restarts(reference.Restarts):
         packed = np.empty((bounds.group_count(len(out)), candidates.shape[1], COLUMNS), out.dtype)
         bounds.pack_groups(candidates, packed)
         chunks, work = -(-len(self.x) // self.chunk), 2 * self.x.size * len(out)
-        arguments = self.emitted.long_all, self.emitted.rows, self.chunk, self.x, packed, out
+        arguments = self.emitted.long_all, self.chunk, self.x, packed, out
         in_ranges(bounds.distances_long, chunks, work, *arguments)
         return out

@@ -245,10 +245,10 @@ def _two_lowest(e: Emitter, sums: list[Value]) -> tuple[Value, Value]:
         low = _lower(e, low, s)
     step = e.lanes // 2
     while step:
-        turned = ir.Constant(
+        rotated = ir.Constant(
             ir.VectorType(I32, e.lanes), [(i + step) % e.lanes for i in range(e.lanes)]
         )
-        other, other_high = (e.b.shuffle_vector(v, v, turned) for v in (low, high))
+        other, other_high = (e.b.shuffle_vector(v, v, rotated) for v in (low, high))
         high = _lower(e, _lower(e, high, other_high), _higher(e, low, other))
         low = _lower(e, low, other)
         step //= 2

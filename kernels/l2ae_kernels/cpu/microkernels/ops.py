@@ -63,16 +63,7 @@ def correlate_adjoint_x(
 
 def correlate_adjoint_W(x: Array, y: Array, out: Array, stride: Pair, padding: Padding) -> None:
     """Write W (kh, kw, C, K) for x (N, H, W, C) and y (N, OH, OW, K) to `out`."""
-    _adjoint_W(Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding), x, y, out)
-
-
-def run(vectors: Vectors, todo: Iterable[Call], m: int = 0) -> None:
-    """Call kernels one after the other."""
-    Program(library(vectors), todo).run(m, m + 1)
-
-
-def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
-    """out = Σ over PARTIAL_SUMS ranges of samples, added in order."""
+    g = Geometry.of(x.shape, y.shape, out.shape[:2], stride, padding)
     vectors, N, shards = vectors_here(), len(x), shard_count(len(x))
     partial = np.zeros((shards, *out.shape), np.float32)
     most = -(-N // shards) * g.OH * g.OW  # positions of a shard
@@ -87,6 +78,11 @@ def _adjoint_W(g: Geometry, x: Array, y: Array, out: Array) -> None:
 
     in_ranges(ranges, shards, N * g.multiply_adds)
     np.sum(partial, axis=0, out=out)
+
+
+def run(vectors: Vectors, todo: Iterable[Call]) -> None:
+    """Call kernels one after the other."""
+    Program(library(vectors), todo).run(0, 1)
 
 
 def shard_count(samples: int) -> int:

@@ -67,7 +67,7 @@ def transposed(matrix: Matrix) -> Matrix:
 
 
 def points(taps: int) -> range:
-    """TransformLayout of an axis: with 2 taps the last one, ∞, gives nothing."""
+    """Points of an axis: with 2 taps the last one, ∞, gives nothing."""
     return range(POINTS - (taps == 2))
 
 

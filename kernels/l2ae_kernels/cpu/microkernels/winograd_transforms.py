@@ -192,12 +192,12 @@ def _filters(e: Emitter, a: SimpleNamespace) -> Iterator[tuple[Value, list[Value
     """
     width = panel_width(e.module)
     with e.each(0, a.C) as c, e.each(0, a.K, e.lanes) as k:
-        places = []
+        starts = []
         for row, column in ((a.row + c, a.column + k), (a.last_row + c, a.last_column + k)):
             at = column // width * a.panel + row * width + column % width
-            places.append(e.pointer(a.U + 4 * at))
+            starts.append(e.pointer(a.U + 4 * at))
         W = e.pointer(a.W + 4 * (c * a.K + k))
-        yield W, [places[j == POINTS - 1] for j in range(POINTS)]
+        yield W, [starts[j == POINTS - 1] for j in range(POINTS)]
 
 
 def _outside(e: Emitter, position: Integer, size: Integer) -> Value:

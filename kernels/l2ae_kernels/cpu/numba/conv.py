@@ -135,19 +135,19 @@ def _correlate_adjoint_x(y, W, b, out, kh, kw, sh, sw, top, left, T, first, last
 def _correlate_adjoint_W(x, y, partial, kh, kw, sh, sw, top, left, T, first, last):  # type: ignore[no-untyped-def]
     """Partial sums `first` to `last` over samples: columnsᵀ @ y, a tile of T samples at a time."""
     N, OH, OW, K = y.shape
-    parts, R, _ = partial.shape
+    shards, R, _ = partial.shape
     scratch = np.empty((T, OH, OW, kh, kw * x.shape[3]), x.dtype)
     product = np.empty((R, K), x.dtype)
-    for part in range(first, last):
-        partial[part] = 0
-        end = (part + 1) * N // parts
-        for n0 in range(part * N // parts, end, T):
+    for shard in range(first, last):
+        partial[shard] = 0
+        end = (shard + 1) * N // shards
+        for n0 in range(shard * N // shards, end, T):
             n1 = min(end, n0 + T)
             rows = (n1 - n0) * OH * OW
             columns = scratch[: n1 - n0]
             im2col(x[n0:n1], columns, sh, sw, top, left)
             np.dot(columns.reshape(rows, R).T, y[n0:n1].reshape(rows, K), product)
-            partial[part] += product
+            partial[shard] += product
 
 
 def _bias(b: Array | None, like: Array) -> Array:
@@ -191,8 +191,8 @@ def correlate_adjoint_W(
     N, OH, OW, _ = y.shape
     T = tile_samples(N, OH * OW * kh * kw * C, x.itemsize, tiled=tiled)
     geometry = (kh, kw, *stride, padding[0][0], padding[1][0])
-    parts = max(1, min(PARTIAL_SUMS, N // T if tiled else N))
-    partial, work = np.empty((parts, kh * kw * C, K), x.dtype), y.size * kh * kw * C
+    shards = max(1, min(PARTIAL_SUMS, N // T if tiled else N))
+    partial, work = np.empty((shards, kh * kw * C, K), x.dtype), y.size * kh * kw * C
     with single_threaded_blas():
-        in_ranges(_correlate_adjoint_W, parts, work, x, y, partial, *geometry, T)
+        in_ranges(_correlate_adjoint_W, shards, work, x, y, partial, *geometry, T)
     np.sum(partial, axis=0, out=out.reshape(kh * kw * C, K))

@@ -8,7 +8,7 @@ from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.stages import AdamSettings
 
-VALUE_WORK = 32  # a value costs about as much as 32 multiply-adds of a GEMM: a root, a division
+ADAM_WORK = 32  # a value costs about as much as 32 multiply-adds of a GEMM: a root, a division
 
 
 @jit()
@@ -48,4 +48,4 @@ def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *,
     n, real = adam_numbers(settings, step), p.dtype.type
     numbers = [real(value) for value in n]  # 1 − β of a β that is rounded would lose its digits
     arrays = [a.reshape(-1) for a in (p, m, v, g)]
-    in_ranges(_adam_step, p.size, p.size * VALUE_WORK, *arrays, *numbers)
+    in_ranges(_adam_step, p.size, p.size * ADAM_WORK, *arrays, *numbers)

@@ -26,6 +26,7 @@ from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.pack import COPY
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
+from l2ae_kernels.cpu.numba.optim import ADAM_WORK
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, aligned
 from l2ae_kernels.cpu.step.micro_batch import MicroBatch, PackedWeights, Programs
 from l2ae_kernels.cpu.step.products import geometry
@@ -35,7 +36,6 @@ from l2ae_kernels.stages import AdamSettings, Params, Reduction, TrainingStep, c
 SHARDS = 8  # ranges of samples with a gradient of their own, and so the most threads
 SAMPLES = 16  # of a micro-batch
 REDUCE_CHUNK = 1 << 14  # floats that a thread adds up at a time
-ADAM_WORK = 32  # a value costs about as much as 32 multiply-adds: a root, a division
 
 
 class ConvolutionalStep(TrainingStep):

@@ -25,7 +25,11 @@ from l2ae_kernels.reference.restarts import Iterated
 
 
 class Restarts(reference.Restarts):
-    """R runs over samples x (n, d) of a device with k centers each: rung 4, a launch a pass."""
+    """R runs over samples x (n, d) of a device with k centers each: rung 4, a launch a pass.
+
+    Where products pay (`tensor.pays`), rung 7 finds the labels, the same, and another launch a run
+    adds up what changed.
+    """
 
     def __init__(self, x: Array, k: int, runs: int) -> None:
         n, d = x.shape

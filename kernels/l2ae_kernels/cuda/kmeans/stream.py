@@ -2,7 +2,7 @@
 
 What changed against rung 4: a pass takes x piece by piece. While the kernels of one piece run, the
 next is on its way: from x to pinned memory by a processor, from there to the device by a stream of
-copies of its own. Two pieces of memory take turns. Why faster: copies that would wait for kernels,
+copies of its own. Two pieces of memory alternate. Why faster: copies that would wait for kernels,
 and kernels that would wait for copies, go on side by side, so a pass takes as long as its copies.
 
 Labels (R, n) and everything else stay on the device, 4 bytes a sample and run. The numbers are

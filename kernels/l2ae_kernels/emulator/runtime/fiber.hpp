@@ -1,7 +1,7 @@
 // A fiber: a stack of its own that can be left and entered again, announced to the sanitizers.
 //
 // On x86-64 a switch saves the registers that a call must keep and changes the stack pointer;
-// elsewhere ucontext does it. This file is compiled without instrumentation (see compiler.py);
+// elsewhere ucontext does it. This file is compiled without instrumentation (toolchain.py);
 // EMULATOR_ADDRESS and EMULATOR_THREAD say which sanitizer the kernel is compiled with.
 #pragma once
 #include <stddef.h>
@@ -91,7 +91,7 @@ class Fiber {
 #endif
   }
 
-  // Called on the home stack: go on where the fiber left.
+  // Called on the engine's stack: continue where the fiber stopped.
   void resume() {
 #if defined(EMULATOR_ADDRESS)
     __sanitizer_start_switch_fiber(&home_->fake, stack_, bytes_);
@@ -111,7 +111,7 @@ class Fiber {
 #endif
   }
 
-  // Called on the fiber's own stack: back home.
+  // Called on the fiber's own stack: continue on the engine's.
   void leave(bool for_good) {
     (void)for_good;
 #if defined(EMULATOR_ADDRESS)
@@ -131,7 +131,7 @@ class Fiber {
   void name(const char* text) { __tsan_set_fiber_name(thread_, text); }
 #endif
 
-  // ThreadSanitizer's order of events, told from the home stack on behalf of the fiber.
+  // ThreadSanitizer's order of events, told from the engine's stack on behalf of the fiber.
   void release(void* event) { on_behalf(event, true); }
   void acquire(void* event) { on_behalf(event, false); }
   // The thread is over; `ended` says that it came to its end, so that another may be in its place.
@@ -152,7 +152,7 @@ class Fiber {
       return;
     }
     thread_ = spares.fibers[--spares.count];
-    __tsan_release(home_);  // what the home stack has seen is before this thread
+    __tsan_release(home_);  // what the engine's stack has seen is before this thread
     acquire(home_);
   }
 #endif
