@@ -86,9 +86,9 @@ def test_files_that_cannot_be_used(tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_file_of_a_version_before_is_refused_and_kept(tmp_path, resume):
+def test_a_file_in_an_earlier_format_is_refused_and_kept(tmp_path, resume):
     (tmp_path / "refinement.npz").write_bytes(b"old")
-    with pytest.raises(CheckpointError, match="refinement.npz: of a version that cannot be resum"):
+    with pytest.raises(CheckpointError, match="refinement.npz: in a format that cannot be resum"):
         run(run_dir=tmp_path, resume=resume)
     assert [path.name for path in tmp_path.iterdir()] == ["refinement.npz"]
 
