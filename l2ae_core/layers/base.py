@@ -135,7 +135,7 @@ def replaced_methods(thing: object) -> list[str]:
 
 
 def weight_grads(layer: Layer, dy: Array, cache: Cache) -> Params:
-    """Return the grads of a layer, by the method of the two that its own class brings."""
+    """Return the grads of a layer, by the one of its two methods that its own class defines."""
     if overrides_backward_alone(layer):
         return layer.backward(dy, cache)[1]
     return layer.weight_grads(dy, cache)

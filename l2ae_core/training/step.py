@@ -162,7 +162,7 @@ def make_step(
 
     Both give the same result up to the rounding of float32. The compiled step takes float32, needs
     emitted kernels (l2ae_kernels.cpu.codegen.vectors), and layers that `lower` knows. Classes that
-    override something are called, layer by layer.
+    override something run layer by layer.
     """
     compiled = compiled_stages(model, latent_grad) is not None
     kind = CompiledStep if compiled else LayerwiseStep

@@ -1,4 +1,4 @@
-"""RawModule and its kernels: CuPy's face, on a CPU."""
+"""RawModule and its kernels: CuPy's interface, on a CPU."""
 
 import ctypes
 import threading

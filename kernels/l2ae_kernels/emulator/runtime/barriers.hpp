@@ -1,7 +1,7 @@
 // Which barriers open, and what is said if none does and threads are waiting.
 //
 // A barrier opens when all its threads wait at the same line. For a shuffle these are the lanes of
-// its mask that have not left, and the engine hands their values over before they go on.
+// its mask that have not left, and the engine copies their values before they go on.
 #pragma once
 #include "launch.hpp"
 
