@@ -39,5 +39,8 @@ if __name__ == "__main__":
     parser.add_argument("results", type=Path, help="a folder of `l2ae reproduce`")
     parser.add_argument("--into", type=Path, default=RUNS, help="a folder, or one .jsonl file")
     arguments = parser.parse_args()
-    for path in collect(arguments.results, arguments.into):
-        print(path)
+    try:
+        for path in collect(arguments.results, arguments.into):
+            print(path)
+    except (ValueError, OSError) as error:
+        parser.exit(1, f"{error}\n")

@@ -147,6 +147,14 @@ def given_path(text: str) -> Path:
     return Path(text)
 
 
+def given_folder(text: str) -> Path:
+    """Return the path of a folder that is there or can be made; ArgumentTypeError for a file."""
+    path = given_path(text)
+    if path.is_file():
+        raise ArgumentTypeError(f"{path} is a file, but expected a folder")
+    return path
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinities raise ValueError.
 

@@ -34,7 +34,7 @@ from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.seeding import rngs
-from l2ae_core.settings import DEFAULTS
+from l2ae_core.settings import CHOICES, DEFAULTS
 from l2ae_core.training.history import History, TrainingError
 from l2ae_core.training.loop import fit
 from l2ae_core.training.loss import Reduction
@@ -79,6 +79,8 @@ def train(
     epoch with the lowest loss, or with weights="last" those of the last one. `run_dir`, `resume`,
     progress and errors are those of `training.loop.fit`.
     """
+    if weights not in CHOICES["weights"]:
+        raise ValueError(f"train: weights is {weights!r} but expected one of {CHOICES['weights']}")
     random = rngs(seed)
     model = build(architecture, random.init)
     history = fit(

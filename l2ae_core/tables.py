@@ -37,6 +37,14 @@ def markdown(
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
+def duration(seconds: float) -> str:
+    """Return how long something took, in the largest unit that is more than one."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds > length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
 def ranges(numbers: Iterable[int]) -> str:
     """Return integers in words: "0–4, 7"."""
     parts: list[list[int]] = []

@@ -123,6 +123,8 @@ class TrainingStep(ABC):
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Return the loss of x (N, *input_shape), C-contiguous, in the dtype of the parameters.
 
+        ValueError where x does not fit.
+
         "sum":   1/N     Σᵢ |x̂ᵢ − xᵢ|²                                         (Eq. 3)
         "mean":  1/(N P) Σᵢ |x̂ᵢ − xᵢ|²      for P numbers in an image
         """
@@ -135,9 +137,34 @@ class TrainingStep(ABC):
     def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         """Make step `step` of Adam: parameters and moments m, v, named like them, change in place.
 
-        The gradients are used up.
+        The gradients are used up. ValueError where a moment does not fit.
         """
 
     def divisor(self, x: Array, reduction: Reduction) -> int:
-        """N or N P, by which the sum of squares is divided."""
+        """N or N P, by which the sum of squares is divided; ValueError for what `loss` cannot take.
+
+        Every `loss` begins with it: the kernels read N images from the address of x.
+        """
+        dtype = next(iter(self.params.values())).dtype
+        fits = x.dtype == dtype and x.shape[1:] == tuple(self.input_shape) and len(x) > 0
+        if not (fits and x.flags.c_contiguous):
+            order = "" if x.flags.c_contiguous else " not C-contiguous"
+            raise ValueError(
+                f"training_step: x is {x.shape} {x.dtype}{order} but expected C-contiguous "
+                f"(N ≥ 1, {', '.join(map(str, self.input_shape))}) {dtype}"
+            )
+        if reduction not in (known := get_args(Reduction)):
+            raise ValueError(f"training_step: reduction is {reduction!r} but expected {known}")
         return len(x) * (prod(self.input_shape) if reduction == "mean" else 1)
+
+    def require_moments(self, m: Params, v: Params) -> None:
+        """Raise ValueError for moments that `adam` cannot write: kernels get their addresses."""
+        for which, moments in (("m", m), ("v", v)):
+            for name, p in self.params.items():
+                a = moments.get(name)
+                fits = a is not None and (a.shape, a.dtype) == (p.shape, p.dtype)
+                if a is None or not (fits and a.flags.c_contiguous and a.flags.writeable):
+                    raise ValueError(
+                        f"training_step: {which} has no writable C-contiguous array {name!r} of "
+                        f"shape {p.shape} and dtype {p.dtype}"
+                    )

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from l2ae_core.cli.options import add_common
 from l2ae_core.demo.experiments import ANOMALY_DIGIT
-from l2ae_core.files import given_path
+from l2ae_core.files import given_folder
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Give the parser of `l2ae demo` its options."""
     parser.add_argument(
-        "--out", type=given_path, metavar="DIR", help="write metrics.json and the figures here"
+        "--out", type=given_folder, metavar="DIR", help="write metrics.json and the figures here"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--anomaly-digit", type=int, default=ANOMALY_DIGIT, help="default %(default)s"
-    )
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of weights, shuffles and k-means (default 0)")  # fmt: skip
+    parser.add_argument("--anomaly-digit", type=int, default=ANOMALY_DIGIT,
+                        help="digit to be detected (default %(default)s)")  # fmt: skip
     add_common(parser)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from l2ae_core.cli.options import DATA_HELP, add_common, add_data_dir, describe_scores
-from l2ae_core.files import given_path
+from l2ae_core.files import given_folder
 from l2ae_core.settings import CHOICES, DEFAULTS
+from l2ae_core.tables import duration
 
 SETTINGS: dict[str, tuple[type, str, str | None]] = {  # option: type, help, name of its value
     "split": (str, "part of a named data set to train on", None),
@@ -27,7 +28,7 @@ SETTINGS: dict[str, tuple[type, str, str | None]] = {  # option: type, help, nam
     "weights": (str, "of the epoch with the lowest loss, or the last", None),
     "anomaly-class": (
         str, "name, or number where labels are numbers, of the class of which only a share is "
-        "kept, as in Section IV-B", "CLASS",
+        "kept, as in Section IV-B (default: all of every class)", "CLASS",
     ),
     "keep": (float, "that share", None),
 }  # fmt: skip
@@ -39,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
     A setting that is not given does not occur among the arguments, so that --resume can tell.
     """
     parser.add_argument(
-        "--out", type=given_path, required=True, metavar="RUN", help="the run directory"
+        "--out", type=given_folder, required=True, metavar="RUN", help="the run directory"
     )
     parser.add_argument(
         "--data", default=SUPPRESS, help=f"{DATA_HELP} (default {DEFAULTS['data']})"
@@ -50,7 +51,8 @@ def add_options(parser: ArgumentParser) -> None:
         how: dict[str, Any] = {"type": kind, "choices": CHOICES.get(name), "metavar": metavar}
         if kind is bool:
             how = {"action": "store_true"}
-        help = f"{help} (default {DEFAULTS[name]})"
+        if kind is not bool and DEFAULTS[name] is not None:
+            help = f"{help} (default {DEFAULTS[name]})"
         parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
     parser.add_argument(
         "--checkpoint-every", type=int, default=10, metavar="N", help="epochs (default 10)"
@@ -75,10 +77,8 @@ def main(
         checkpoint_every=checkpoint_every,
         progress=not quiet,
     ).metrics
-    minutes = metrics["seconds"] / 60
-    print(
-        f"{out}: {metrics['epochs']} epochs of {metrics['images']} images in {minutes:.1f} minutes"
-    )
+    took = duration(metrics["seconds"])
+    print(f"{out}: {metrics['epochs']} epochs of {metrics['images']} images in {took}")
     for weights in ("best", "last"):
         mse = metrics["reconstruction_mse"][weights]
         scores = describe_scores(metrics[weights])

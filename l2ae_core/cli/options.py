@@ -30,7 +30,8 @@ def add_run_and_images(parser: ArgumentParser) -> None:
         "run", type=given_path, metavar="RUN", help="a run directory that `l2ae fit` made"
     )
     parser.add_argument("--data", dest="source", required=True, help=DATA_HELP)
-    parser.add_argument("--split", choices=("all", "train", "test"), default="all")
+    parser.add_argument("--split", choices=("all", "train", "test"), default="all",
+                        help="part of a named data set (default all)")  # fmt: skip
     parser.add_argument(
         "--out", type=given_path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
     )

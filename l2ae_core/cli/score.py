@@ -28,7 +28,7 @@ def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
     columns, result = commands.score(run, **arguments, progress=not quiet)
     write_columns(columns, out)
     tau, flagged, N = result["threshold"], result["anomalous"], len(columns["index"])
-    print(f"threshold {tau:.4f}: {flagged} of {N} images are anomalous", file=sys.stderr)
+    print(f"threshold {tau:.6g}: {flagged} of {N} images are anomalous", file=sys.stderr)
     if "auc" in result:
         print(
             f"class {result['anomaly_class']} as anomaly ({result['prevalence']:.1%} of images):"

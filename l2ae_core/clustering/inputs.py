@@ -60,8 +60,9 @@ def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Arr
     if spherical or tol > 0:
         require_finite("kmeans", samples)
     if len(samples) < n_clusters:
-        rows = f"{len(samples)} rows but expected at least {n_clusters} clusters"
-        raise ValueError(f"kmeans: x has {rows}")
+        raise ValueError(
+            f"kmeans: x has {len(samples)} rows but expected at least {n_clusters}, one a cluster"
+        )
     return unit_rows("kmeans", samples) if spherical else samples
 
 

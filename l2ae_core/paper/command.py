@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from l2ae_core.files import given_path
+from l2ae_core.files import given_folder
 from l2ae_core.paper.published import DIGITS, TABLES, PaperTable, runs_of
 from l2ae_core.paper.result import Result, read_results
 from l2ae_core.paper.run import ResultsDir, Run, Task
@@ -138,7 +138,7 @@ def _figure1(
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Give the parser of `l2ae reproduce` its options."""
     parser.add_argument("names", nargs="+", choices=NAMES, metavar="TABLE", help=", ".join(NAMES))
-    parser.add_argument("--out", type=given_path, required=True, metavar="RESULTS",
+    parser.add_argument("--out", type=given_folder, required=True, metavar="RESULTS",
                         help="folder of results; what it has is not run again")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=1, metavar="N",
                         help="seeds 0 … N − 1, or partitions (default 1)")  # fmt: skip
@@ -147,7 +147,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--digits", type=int, nargs="+", default=DIGITS, metavar="DIGIT",
                         help="anomalies of Tables IV and V (default: all ten)")  # fmt: skip
     parser.add_argument("--data", nargs="+", choices=("mnist", "usps", "digits"),
-                        help="data sets (default: those of the paper)")  # fmt: skip
+                        help="data sets to run on (default: those of the paper); the "
+                        "tables show all that RESULTS has")  # fmt: skip
     parser.add_argument("--systems", nargs="+", metavar="SYSTEM",
                         help=f"some systems only: {', '.join(SYSTEMS)}")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, metavar="J",

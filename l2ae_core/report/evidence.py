@@ -82,11 +82,3 @@ def title(system: str) -> str:
 def percentage(share: float) -> str:
     """Return a share with its sign, never on two lines."""
     return f"{tables.percent(share)}\N{NO-BREAK SPACE}%"
-
-
-def duration(seconds: float) -> str:
-    """Return how long something took, in the largest unit that is more than one."""
-    for unit, length in (("hours", 3600), ("minutes", 60)):
-        if seconds > length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} seconds"

@@ -8,10 +8,11 @@ from l2ae_core.paper.result import read_results
 from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.tables import paper_tables
 from l2ae_core.report import curves, images, numbers
-from l2ae_core.report.evidence import duration, in_order, longest
+from l2ae_core.report.evidence import in_order, longest
 from l2ae_core.report.glance import glance
 from l2ae_core.report.markup import paragraph
 from l2ae_core.report.page import Section, page
+from l2ae_core.tables import duration
 
 TITLE = "l2-normalized auto-encoders: the paper's experiments, made again"
 

@@ -13,10 +13,11 @@ from l2ae_core.figures import epoch_curves, histogram
 from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS
 from l2ae_core.paper.tables import percent
 from l2ae_core.readers import entry, read_json
-from l2ae_core.report.evidence import CLUSTERING, duration
+from l2ae_core.report.evidence import CLUSTERING
 from l2ae_core.report.markup import Markup, definitions, element, figure, grid, paragraph, table
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import svg
+from l2ae_core.tables import duration
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import History, read_history
 from l2ae_core.training.run import read_config

@@ -276,3 +276,11 @@ def test_ctrl_c_says_how_to_go_on(images, tmp_path):
         assert process.wait() == 130
     assert "resume" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("command", [["fit"], ["demo"], ["reproduce", "table2"]])
+def test_a_file_for_the_folder_out_is_a_wrong_command_line(command, images, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--out", str(images)])
+    assert ended.value.code == 2
+    assert f"--out: {images} is a file, but expected a folder" in capsys.readouterr().err

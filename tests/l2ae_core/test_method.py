@@ -30,6 +30,8 @@ def test_the_weights_are_those_of_the_lowest_loss_or_of_the_last_epoch(images: A
     assert any(not np.array_equal(last.params[name], p) for name, p in best.params.items())
     for name, p in history.best.params.items():
         np.testing.assert_array_equal(best.params[name], p)
+    with pytest.raises(ValueError, match="weights is 'worst' but expected one of"):
+        train(images, SMALL, epochs=1, weights="worst")
 
 
 @pytest.mark.parametrize("norm", ["l2", "none"])

@@ -129,6 +129,7 @@ def test_errors_name_what_does_not_fit():
     params = parameters(DENSE)
     for stages, given, second, match in [
         ([], params, None, "stages is empty"),
+        ([Stage("l2_normalize", "n", IMAGE, IMAGE)], {}, None, "params is empty"),
         (DENSE[1:], params, None, "expected a chain from 60 to 60"),
         ([replace(DENSE[0], output_shape=(7, 1)), *DENSE[1:]], params, None, "do not fit"),
         ([replace(CONVOLUTIONAL[0], stride=(1, 1)), *CONVOLUTIONAL[1:]], {}, None, "do not fit"),
@@ -140,3 +141,21 @@ def test_errors_name_what_does_not_fit():
     ]:
         with pytest.raises(ValueError, match=match):
             ops.training_step(stages, given, IMAGE, second)
+
+
+@pytest.mark.parametrize("impl", ["reference", None])
+@pytest.mark.parametrize("name", STACKS)
+def test_a_step_refuses_what_its_kernels_would_read_past(name, impl):
+    """None: the compiled one, where there are vectors."""
+    step = ops.training_step(STACKS[name], parameters(STACKS[name]), IMAGE, impl=impl)
+    x = images(3)
+    for bad in (x[:, :4].copy(), images(3, np.float64), x[:, ::-1], x[..., 0].copy(), x[:0]):
+        with pytest.raises(ValueError, match=r"x is .* but expected .* \(N ≥ 1, 6, 5, 2\)"):
+            step.loss(bad)
+    with pytest.raises(ValueError, match="reduction is 'max'"):
+        step.loss(x, "max")
+    step.loss(x)
+    m, v = ({n: np.zeros_like(p) for n, p in step.params.items()} for _ in "mv")
+    for bad in ({}, v | {"c.W": v["c.W"][:-1]}, v | {"c.W": v["c.W"].astype(np.float64)}):
+        with pytest.raises(ValueError, match="v has no .* array '[ac].W'"):
+            step.adam(m, bad, AdamSettings(), 1)

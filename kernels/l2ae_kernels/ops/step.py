@@ -37,6 +37,8 @@ def training_step(
     for name in params.keys() ^ shapes.keys():
         problem = "has no array" if name in shapes else "has the unknown array"
         raise ValueError(f"training_step: params {problem} {name!r}")
+    if not params:
+        raise ValueError("training_step: params is empty: no stage has weights to train")
     like = next(iter(params.values()))
     for name, p in params.items():
         writable("training_step", name, p, shapes[name], like)

@@ -15,12 +15,12 @@ class ReferenceStep(TrainingStep):
         self.sums = {name: np.zeros_like(p) for name, p in self.params.items()}
 
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
+        divisor = self.divisor(x, reduction)
         values = [x]  # the input of each stage, and the reconstruction
         for s in self.stages:
             values[-1] = values[-1].reshape(len(x), *s.input_shape)
             values.append(self._forward(s, values[-1]))
         x_hat, x = values[-1], x.reshape(values[-1].shape)
-        divisor = self.divisor(x, reduction)
         dy = np.empty_like(x_hat)
         squared.squared_error_adjoint(x_hat, x, 1 / divisor, dy)
         for i, s in reversed(list(enumerate(self.stages))):
@@ -34,6 +34,7 @@ class ReferenceStep(TrainingStep):
         return self.sums
 
     def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
+        self.require_moments(m, v)
         for name, p in self.params.items():
             optim.adam_step(p, m[name], v[name], self.sums[name], settings, step=step)
 

@@ -129,6 +129,7 @@ class ConvolutionalStep(TrainingStep):
 
     def _adam_calls(self, m: Params, v: Params, numbers: int) -> Iterator[Call]:
         """One call for each chunk of a parameter."""
+        self.require_moments(m, v)
         for name, p in self.params.items():
             for first in range(0, p.size, REDUCE_CHUNK):
                 here = first * FLOAT

@@ -156,8 +156,8 @@ class DenseStep(TrainingStep):
 
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Forward of all samples; the second loss."""
-        batch = self.batch = self._batch(len(x))
         divisor = self.divisor(x, reduction)
+        batch = self.batch = self._batch(len(x))
         self.constants.scale[0] = 2.0 / divisor
         batch.losses[:] = 0
         batch.x[:] = x
@@ -201,6 +201,7 @@ class DenseStep(TrainingStep):
 
     def _adam_calls(self, m: Params, v: Params, numbers: int) -> list[Call]:
         assert self.batch is not None
+        self.require_moments(m, v)
         return _round_robin(
             w.adam_calls(
                 _like(s, self.sums), to=_like(s, self.params), m=_like(s, m), v=_like(s, v),
