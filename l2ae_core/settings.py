@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from l2ae_core.data import Split
 from l2ae_core.files import CONFIG
-from l2ae_core.networks.architectures import HiddenNorm, Model, Norm
+from l2ae_core.networks.architectures import HiddenNorm, ModelName, Norm
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.run import read_config
@@ -40,7 +40,7 @@ NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json
 SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
-    "model": get_args(Model),
+    "model": get_args(ModelName),
     "norm": get_args(Norm),
     "hidden_norm": get_args(HiddenNorm),
     "optimizer": ("adam", "sgd"),

@@ -28,7 +28,7 @@ from l2ae_core.training.step import Step
 from l2ae_kernels.arrays import Array
 
 
-class Split(NamedTuple):
+class OtsuSplit(NamedTuple):
     """Errors in two groups."""
 
     inlier: Array  # (N,) bool: the group of the small errors
@@ -36,7 +36,7 @@ class Split(NamedTuple):
     h: float  # share of the squared deviations that is left within the groups, in [0, 1]
 
 
-def otsu_split(errors: Array) -> Split:
+def otsu_split(errors: Array) -> OtsuSplit:
     """Return the best split of errors (N,) in two groups by size.
 
     Equal errors have nothing to split: all are inliers then, h is 0, the threshold infinite.
@@ -47,9 +47,9 @@ def otsu_split(errors: Array) -> Split:
         raise ValueError(f"otsu_split: errors is {errors.shape} but expected finite (N,), N >= 1")
     inlier = _inliers(errors)
     if inlier.all():
-        return Split(inlier, np.inf, 0.0)
+        return OtsuSplit(inlier, np.inf, 0.0)
     low, high = errors[inlier].max(), errors[~inlier].min()
-    return Split(inlier, float(low + (high - low) / 2), _separation(errors, inlier)[0])
+    return OtsuSplit(inlier, float(low + (high - low) / 2), _separation(errors, inlier)[0])
 
 
 def drae_loss(x_hat: Array, x: Array, trade_off: float = 0.1) -> tuple[float, Array]:

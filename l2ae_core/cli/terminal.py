@@ -33,7 +33,7 @@ class Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> None:
-        import numpy  # noqa: F401 - whose BLAS is told; the network's products are its work
+        import numpy  # noqa: F401 - loads the BLAS that is named below
 
         machine, found = environment.machine(), environment.versions(PACKAGES)
         print(f"l2ae {found.pop('l2ae')}")

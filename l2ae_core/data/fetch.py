@@ -68,7 +68,7 @@ def cache_folder() -> Path:
 def expand_user(path: str | Path) -> Path:
     """Return a path with ~ replaced; DataError where no home directory is known, and for "".
 
-    Path("") is ".", which nobody means who gives an empty text, as of a variable that is not set.
+    Path("") is ".", but an empty text, as of a variable that is not set, does not mean that folder.
     """
     if path == "":
         raise DataError("data: the path is empty but expected a data set, a file or a folder")

@@ -68,7 +68,7 @@ def draw(
 
 
 def write(out: Path, drawn: dict[str, Figure]) -> None:
-    """Write the figures. An older metrics.json goes first: it belongs to the older figures."""
+    """Remove metrics.json, which belongs to the figures before, and write the figures."""
     (out / METRICS).unlink(missing_ok=True)
     for name, figure in drawn.items():
         figures.save(figure, out / name)

@@ -30,13 +30,13 @@ from l2ae_kernels.arrays import Array
 
 Styles: TypeAlias = Mapping[str, tuple[str, str]]  # name → colour, line style
 Runs: TypeAlias = Mapping[str, Sequence[Sequence[float]]]  # name → one curve a run
-Roc: TypeAlias = tuple[Array, Array]  # false- and true-positive rates (T,)
+RocCurve: TypeAlias = tuple[Array, Array]  # false- and true-positive rates (T,)
 WIDE = (7.6, 4.8)  # inches of a figure of its own
 SIZE = (3.9, 2.9)  # of a panel
 SQUARE = (2.5, 2.6)
 BAND = 0.18  # opacity
 BINS = 40
-HEADROOM = 1.45  # height of the axis over the highest bar: room for the legend
+HEADROOM = 1.45  # height of the axis over the highest bar: space for the legend
 HIGH = 85  # per cent above which a number stands below its dots
 SPREAD = 0.16  # how far dots of one column move apart, in columns
 TICKS = (
@@ -91,7 +91,7 @@ def _mark_lowest(ax: Axes, name: str, values: Array, style: tuple[str, str]) -> 
 
 @default_style()
 def roc_curves(
-    runs: Mapping[str, Sequence[Roc]],
+    runs: Mapping[str, Sequence[RocCurve]],
     *,
     title: str = "",
     panel: str = "",

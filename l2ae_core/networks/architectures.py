@@ -35,7 +35,7 @@ from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.networks.parts import require_counts
 from l2ae_core.readers import entry
 
-Model: TypeAlias = Literal["cae", "dense"]
+ModelName: TypeAlias = Literal["cae", "dense"]
 Norm: TypeAlias = Literal["none", "l2", "batch", "layer"]
 HiddenNorm: TypeAlias = Literal["none", "batch", "layer"]
 
@@ -59,7 +59,7 @@ class Architecture:
     Raises ValueError, naming the field, for values that `build` has no network for.
     """
 
-    model: Model
+    model: ModelName
     input_shape: tuple[int, int, int]  # (H, W, C)
     latent_dim: int = 10  # D
     norm: Norm = "l2"  # of the embedding

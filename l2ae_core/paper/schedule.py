@@ -207,8 +207,8 @@ def _attempt(run: Run, folder: ResultsDir, progress: bool) -> Attempt:
 def _in_process(run: Run, folder: ResultsDir, share: int, parent: int) -> Attempt:
     """Do a run in a process that ends with its parent.
 
-    A killed parent would leave it training for hours, and whoever goes on would meet it in the same
-    run directory.
+    Otherwise it would train for hours after its parent was killed, with the lock of the run, which
+    the next command could not go on with.
     """
     leave_signals_to_the_parent()
     watch = Thread(target=_end_with, args=(parent,), name="end with the parent", daemon=True)

@@ -88,5 +88,5 @@ def figure(*content: str, caption: str) -> Markup:
 
 
 def grid(panels: Iterable[str], size: str = "") -> Markup:
-    """Return panels side by side, as many in a row as the screen has room for."""
+    """Return panels side by side, as many in a row as fit the screen."""
     return element("div", *panels, class_=f"grid {size}".strip())

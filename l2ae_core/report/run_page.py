@@ -131,7 +131,7 @@ def _clusters(clusters: SavedClusters | None) -> list[Markup]:
     """How normal the training images are by Eq. 5, and the inertia."""
     if clusters is None:
         return []
-    v = clusters.normality.astype(np.float64)  # float32 has no room for bins between near values
+    v = clusters.normality.astype(np.float64)  # bins of float32 could have no width
     tau = threshold_at_fpr(v, FPR)
     drawn = histogram({"training images": v}, tau, x="normality v (Eq. 5)")
     K, D = clusters.centers.shape

@@ -45,11 +45,11 @@ def _torch(kind: str, inputs: Arrays, on: str) -> dict[str, Peer]:
     forward = FORWARD[kind]
     names = GRADIENTS[kind]
     a = {name: torch.from_numpy(x).to(on) for name, x in inputs.items()}
-    inputs_of_grad = [a[name].requires_grad_() for name in names]
+    leaves = [a[name].requires_grad_() for name in names]
 
     def step(function: Callable[..., Any]) -> Results:
-        y = function(*inputs_of_grad)
-        grads = torch.autograd.grad(y, inputs_of_grad, a["dy"])
+        y = function(*leaves)
+        grads = torch.autograd.grad(y, leaves, a["dy"])
         return Results({"y": y, **{f"d{n}": g for n, g in zip(names, grads, strict=True)}})
 
     steps = variants(partial(step, forward), lambda: partial(step, torch.compile(forward)), on)

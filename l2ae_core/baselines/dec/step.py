@@ -34,7 +34,7 @@ class ClusteringLoss:
     def __call__(self, first: int, u: Array) -> Array:
         """Return du (n, D) of the samples first … first + n − 1 of the batch."""
         assert self.p is not None, "set_target comes first"
-        share = len(u) / len(self.p)  # turns means over the range into parts of one over the batch
+        share = len(u) / len(self.p)  # makes a mean over the range a part of one over the batch
         with np.errstate(over="ignore", invalid="ignore"):  # in the thread that this runs in
             log_q, cache = self.assignment.forward(u)  # (n, K)
             kl, dlog_q = kl_divergence(log_q, self.p[first : first + len(u)])
