@@ -195,7 +195,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "blocked": Implementation("cpu.numba.kmeans:Restarts"),
         "register": Implementation("cpu.kmeans.restarts:Restarts", F32, emitted=True),
         "cuda-fused": Implementation("cuda.kmeans.restarts:Restarts", on="cuda"),
-        "cuda-resident": Implementation("cuda.kmeans.restarts:Resident", on="cuda", limit=RESIDENT),
+        "cuda-resident": Implementation("cuda.kmeans.resident:Resident", on="cuda", limit=RESIDENT),
         "cuda-streamed": Implementation("cuda.kmeans.stream:Restarts", on="streamed"),
     },
 }  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import init, resident, shapes
-from l2ae_kernels.cuda.kmeans.restarts import Resident
+from l2ae_kernels.cuda.kmeans.resident import Resident
 
 from .samples import DTYPES, RTOL, blobs, starts, typed
 

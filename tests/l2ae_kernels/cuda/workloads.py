@@ -18,7 +18,7 @@ from l2ae_kernels.cuda import elementwise, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device, Kernel, emulate
 from l2ae_kernels.cuda.kmeans import init, tensor
-from l2ae_kernels.cuda.kmeans.restarts import Resident
+from l2ae_kernels.cuda.kmeans.resident import Resident
 from l2ae_kernels.emulator.errors import EmulatorError
 from l2ae_kernels.stages import AdamSettings
 

@@ -1,16 +1,14 @@
 """Rung 5: Lloyd's iteration to its end in one launch (resident.cu), where x fits on the chip."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.kmeans import shapes
+from l2ae_kernels.cuda.kmeans.restarts import Restarts
 from l2ae_kernels.reference.restarts import Iterated
-
-if TYPE_CHECKING:
-    from l2ae_kernels.cuda.kmeans.restarts import Restarts
 
 LEAST_SLICE = 128  # samples of a block: fewer do not fill its threads
 MOST_THREADS = 512
@@ -64,7 +62,7 @@ def state_bytes(x: Array, k: int) -> int:
 
 
 def iterate(
-    restarts: "Restarts",
+    restarts: Restarts,
     plan: GridPlan,
     active: list[int],
     remaining: list[int],
@@ -97,3 +95,17 @@ def iterate(
     counts, inertias = device.to_host(done), there.inertias(device.to_host(history))
     distances = device.to_host(moved)[active]
     return [Iterated(inertias[i, : counts[i]].tolist(), float(distances[i])) for i in range(R)]
+
+
+class Resident(Restarts):
+    """Rung 5: as rung 4, and many iterations in one launch where the active runs fit a chip."""
+
+    def iterate(
+        self, active: list[int], remaining: list[int], shift: float, spherical: bool
+    ) -> list[Iterated]:
+        """See the reference: to the end of every run, or one iteration where they do not fit."""
+        self._require_runs(active)
+        plan = plan_grid(self.device, self.x, self.centers.shape[1], len(active))
+        if plan is None:
+            return super().iterate(active, remaining, shift, spherical)
+        return iterate(self, plan, active, remaining, shift, spherical)

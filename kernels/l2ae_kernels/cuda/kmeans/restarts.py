@@ -16,12 +16,11 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array, to_device_of
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.kmeans import fixed_point, init, resident, shapes
+from l2ae_kernels.cuda.kmeans import fixed_point, init, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
 from l2ae_kernels.cuda.kmeans.passes import apply_assignment, max_abs
 from l2ae_kernels.cuda.kmeans.tensor import decide, pays
 from l2ae_kernels.reference import restarts as reference
-from l2ae_kernels.reference.restarts import Iterated
 
 
 class Restarts(reference.Restarts):
@@ -100,20 +99,6 @@ class Restarts(reference.Restarts):
         """See the reference; nearest (R, n) and the potentials are the device's."""
         self._require_candidates(candidates, nearest)
         return init.min_sq_distances(self.x, to_device_of(self.x, candidates), nearest, keep)
-
-
-class Resident(Restarts):
-    """Rung 5: as rung 4, and many iterations in one launch where the active runs fit a chip."""
-
-    def iterate(
-        self, active: list[int], remaining: list[int], shift: float, spherical: bool
-    ) -> list[Iterated]:
-        """See the reference: to the end of every run, or one iteration where they do not fit."""
-        self._require_runs(active)
-        plan = resident.plan_grid(self.device, self.x, self.centers.shape[1], len(active))
-        if plan is None:
-            return super().iterate(active, remaining, shift, spherical)
-        return resident.iterate(self, plan, active, remaining, shift, spherical)
 
 
 class DeviceRuns:
