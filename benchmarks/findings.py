@@ -206,7 +206,10 @@ def picks(n: Numbers) -> Table:
                     correlation(list(values[rest]), list(acc[rest])),
                 )
                 r = ["" if v is None else f"{v:.2f}".replace("-", "−") for v in some]
-                cells += [f"{n.rank(data, system, by)} of {len(acc)}", f"{r[0]} ({r[1]})"]
+                cells += [
+                    f"{n.rank(data, system, by)} of {len(acc)}",
+                    r[0] + (f" ({r[1]})" if r[1] else ""),
+                ]
             rows.append([NAMES[data], SYSTEMS[system].title, *cells])
     note = (
         "Rank in accuracy of the run with the lowest loss, and with the lowest inertia (1: the "
