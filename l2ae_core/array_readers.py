@@ -22,7 +22,7 @@ from l2ae_kernels.arrays import Array
 
 MAX_DEFLATE = 1032  # bytes that one byte of a deflated stream can stand for, at most
 _CHUNK = 1 << 22
-_KINDS = {"f": "floating point", "i": "integers", "u": "integers", "U": "text"}
+_KINDS = {"f": "float32 or float64", "i": "integers", "u": "integers", "U": "text"}
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 # what numpy raises for a header that is no Python literal, or not the one it writes
 _BAD_HEADER = (
@@ -74,12 +74,14 @@ def read_npz(path: Path) -> dict[str, Array]:
 def array_entry(arrays: Mapping[str, Array], name: str, ndim: int, kinds: str, where: str) -> Array:
     """Return an entry with `ndim` axes and a dtype of one of the `kinds` ("f", "iu", "U").
 
-    Raises ValueError, naming the entry, for another, and for NaN and Inf.
+    "f" is float32 and float64, which the kernels take. Raises ValueError, naming the entry, for
+    another, and for NaN and Inf.
     """
     found = arrays.get(name)
     if found is None:
         raise ValueError(f"{where}: entry {name!r} is missing")
-    if found.ndim != ndim or found.dtype.kind not in kinds:
+    fits = found.dtype.kind in kinds and (found.dtype.kind != "f" or found.itemsize in (4, 8))
+    if found.ndim != ndim or not fits:
         expected = " or ".join(_KINDS[kind] for kind in kinds)
         raise ValueError(
             f"{where}: entry {name!r} is {found.dtype} {found.shape} but expected {expected} with "

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from l2ae_core.files import write_json, write_json_lines
 from l2ae_core.paper.run import ID_LENGTH, Run, Task
-from l2ae_core.readers import read_json, read_json_lines
+from l2ae_core.readers import one_line, read_json, read_json_lines
 from l2ae_core.typed_json import from_json, to_json
 
 FORMAT: Literal["l2ae-result"] = "l2ae-result"
@@ -211,7 +211,7 @@ class Result:
                 details = from_json(DetectionDetails, file.details, "details")
             return cls(run, file.scores, file.chance, details, file.seconds, file.environment)
         except ValueError as error:
-            raise ValueError(f"{where}: not the result of a run: {error}") from error
+            raise ValueError(f"{where}: not the result of a run: {one_line(error)}") from error
 
     def write(self, path: Path) -> None:
         """Write the file, atomically."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from l2ae_core.files import HISTORY
 from l2ae_core.layers.base import HasArrays, Params
-from l2ae_core.readers import read_json_lines
+from l2ae_core.readers import one_line, read_json_lines
 from l2ae_core.typed_json import from_json
 from l2ae_kernels.arrays import Array
 
@@ -111,11 +111,12 @@ def parse_records(found: Any, where: str) -> list[EpochRecord]:
             rest = {name: value for name, value in entries.items() if name in own}
             record = from_json(EpochRecord, rest | {"extra": extra})
         except ValueError as error:
-            raise ValueError(f"{here}: {error}") from error
+            raise ValueError(f"{here}: {one_line(error)}") from error
         if record.epoch != epoch:
             raise ValueError(f"{here}: is that of epoch {record.epoch}")
         if records and extra.keys() != records[0].extra.keys():
-            raise ValueError(f"{here}: has entries {sorted(values)}, others than the first")
+            names = one_line(sorted(values))
+            raise ValueError(f"{here}: has entries {names}, others than the first")
         records.append(record)
     return records
 

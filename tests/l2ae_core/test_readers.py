@@ -265,8 +265,9 @@ def test_every_checksum_is_compared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "array",
-    [np.zeros(3, "i4"), np.zeros((3, 1)), np.array("x"), np.array([0.0, np.nan, 1.0]), None],
-)
+    [np.zeros(3, "i4"), np.zeros((3, 1)), np.array("x"), np.array([0.0, np.nan, 1.0]), None,
+     np.zeros(3, "f2"), np.zeros(3, "longdouble")],
+)  # fmt: skip
 def test_entries_have_a_kind_and_a_number_of_axes(array: Any) -> None:
     entries = {} if array is None else {"centers": array}
     assert "'centers'" in refused(lambda: array_entry(entries, "centers", 1, "f", "a.npz"), "a.npz")

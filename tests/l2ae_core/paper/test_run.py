@@ -224,6 +224,14 @@ def test_a_damaged_file_names_itself(text: str, tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"id": "8\x7f1e"}, {"x" * 5000: 1}], ids=["control", "long"])
+def test_a_message_about_a_result_is_one_short_line(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not the result of a run") as caught:
+        Result.from_json(made_up(RUN).to_json() | change, "a.json")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
 def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
     scores = {"cosine.auc": float("nan"), "cosine.auprc": 0.5}
     result: Result = replace(made_up(RUN), scores=scores)
