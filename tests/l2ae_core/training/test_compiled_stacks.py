@@ -111,6 +111,7 @@ def test_layers_that_are_not_compiled_go_layer_by_layer(changes):
     assert isinstance(make_step(model, Adam()), LayerwiseStep)
 
 
+@pytest.mark.needs_vectors
 def test_a_code_behind_an_activation_goes_layer_by_layer():
     """The compiled step holds u, but its gradient would still have to pass the gate."""
     model = stack(
