@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 
 from l2ae_core import method
+from l2ae_core.anomaly import ROUNDING
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
 from l2ae_core.layers import LeakyReLU
@@ -55,6 +56,29 @@ def test_threshold_follows_contamination_and_calibration() -> None:
     assert (model.predict(normal) == -1).sum() == 3
     v = model.score_samples(normal)
     np.testing.assert_array_equal(model.decision_function(normal), v - model.offset_)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sample_alone_and_in_company_is_on_the_same_side(dtype: type) -> None:
+    """Where the scores on both sides of the threshold differ by more than rounding."""
+    X = load("digits", split="test").images.astype(dtype)
+    model = AutoEncoderDetector(3, random_state=0, **{**TINY, "epochs": 1}).fit(X)
+    v, compared = model.score_samples(X), 0
+    thresholds = [(model.offset_, 0.05)]
+    thresholds += [(model.calibrate(X, fpr).offset_, fpr) for fpr in (0.01, 0.02, 0.05, 0.1, 0.2)]
+    for model.offset_, share in thresholds:
+        above, below = (
+            np.where(v > model.offset_, v, 2).argmin(),
+            np.where(v < model.offset_, v, -2).argmax(),
+        )
+        assert v[below] < model.offset_ < v[above]
+        assert (v <= v[below]).mean() <= share < (v <= v[above]).mean()
+        if v[above] - v[below] > 2 * ROUNDING:
+            assert model.offset_ == pytest.approx((v[above] + v[below]) / 2, abs=1e-12)
+            for k in (above, below):
+                assert model.predict(X[k : k + 1])[0] == model.predict(X)[k]
+            compared += 1
+    assert compared >= 2
 
 
 def test_equal_random_state_gives_equal_bits_and_another_one_does_not() -> None:

@@ -131,3 +131,10 @@ def test_untrained_scores_are_not() -> None:
     centers = kmeans(model.encode(images.train.images), 9, n_init=5, rng=random.kmeans).centers
     for score in cluster_scores(model.encode(images.test.images), centers).values():
         assert scored(score).scores["s.auc"] < WORTHLESS
+
+
+def test_the_three_readings_of_eq_5_rank_unit_codes_alike(result: Result) -> None:
+    """Cosine and dot product are one thing for them; the distance also depends on |c|."""
+    s = result.scores
+    assert s["cosine.auc"] == pytest.approx(s["dot.auc"], abs=1e-3)  # but for rounding
+    assert s["cosine.auc"] != s["euclidean.auc"]

@@ -1,9 +1,10 @@
 """The paper's numbers, typed a second time from its text, row by row as it prints them."""
 
+import numpy as np
 import pytest
 
 from l2ae_core.paper import SYSTEMS
-from l2ae_core.paper.published import PAIRS, TABLES, Column
+from l2ae_core.paper.published import DIGITS, PAIRS, TABLES, Column
 
 CLUSTERING = {  # percent
     "table1": """
@@ -46,6 +47,16 @@ DETECTION = {
 }
 
 
+MEANS = {  # over the digits, to four places
+    ("table4", "cae-l2", "cosine"): 0.9075,
+    ("table4", "cae", "cosine"): 0.7891,
+    ("table4", "cae-l2", "reconstruction"): 0.6717,
+    ("table5", "vae-200-gaussian", "probability"): 0.7309,
+    ("table5", "ae-clean", "reconstruction"): 0.6851,
+    ("table5", "cae-l2", "cosine"): 0.9075,
+}
+
+
 def column(table: str, system: str, score: str) -> Column:
     (found,) = (c for c in TABLES[table].columns if (c.system, c.score) == (system, score))
     return found
@@ -73,6 +84,13 @@ def test_aucs_are_those_of_the_paper(table: str) -> None:
         found = column(table, *name.split("."))
         assert found.paper == {int(digit): numbers[i] for digit, numbers in rows.items()}
     assert [f"{c.system}.{c.score}" for c in TABLES[table].columns if c.paper] == names
+
+
+@pytest.mark.parametrize(("where", "expected"), MEANS.items())
+def test_means_over_the_digits(where: tuple[str, str, str], expected: float) -> None:
+    numbers = column(*where).paper
+    assert tuple(numbers) == DIGITS
+    assert np.mean(list(numbers.values())) == pytest.approx(expected, abs=5e-5)
 
 
 def test_epochs_are_those_of_the_paper() -> None:
