@@ -44,7 +44,8 @@ and V those of its clustering) where `--seeds`, `--epochs` and `--systems` say n
 goes on after a kill and prints these tables; `l2ae report RESULTS` makes one page of them, with
 figures. A line of a result file is a run, with its configuration, versions, machine and curves.
 Seeds 0 to n − 1, none left out; networks are those of their lowest training loss; labels make the
-scores and, in Tables IV and V, the anomalies. A row or cell without a score was not run."""
+scores and, in Tables IV and V, the anomalies. The LeakyReLU of AE and AE-l2, and of what goes on
+from them, has slope 0.01 where no other is named. A row or cell without a score was not run."""
 FIGURE = """![Figure 1 of the paper, made again](results/figure1-mnist.png)
 
 *Figure 1 made again: codes of MNIST without the constraint (a), the same brought to unit length

@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "norm": "l2",
     "hidden_norm": "none",
     "affine": False,
-    "slope": 0.3,
+    "slope": 0.01,
     "latent_dim": 10,
     "epochs": 200,
     "batch_size": 256,

@@ -35,8 +35,9 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
     clusterer without any training. PyOD counts the other way round: its scores are
     `1 - score_samples(X)`, its labels `(predict(X) == -1).astype(int)`.
 
-    The method is for images. On tables simpler ones are better: on nine real tables its mean AUC is
-    0.638, that of the plain sum of squared z-scores 0.705, that of an isolation forest 0.715.
+    The method is for images. On tables simpler ones are better: on nine real tables its mean AUC,
+    with slope 0.3, is 0.638, that of the plain sum of squared z-scores 0.705, that of an isolation
+    forest 0.715.
 
     Parameters
     ----------

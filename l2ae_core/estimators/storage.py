@@ -73,9 +73,10 @@ def _kind(cls: type) -> Kind:
 
 def _assemble(entries: Params, cls: type[E], where: str) -> E:
     values = json_entry(entries, "values", where)
-    parameters = entry(values, "parameters", dict, where=where)
-    estimator: Any = cls(**{name: _tuple(value) for name, value in parameters.items()})
     architecture = Architecture.from_dict(entry(values, "architecture", dict, where=where))
+    parameters = entry(values, "parameters", dict, where=where)
+    parameters = {"slope": architecture.slope} | parameters  # older files have it there alone
+    estimator: Any = cls(**{name: _tuple(value) for name, value in parameters.items()})
     params, state = (float_group(entries, f"{group}/", where) for group in ("params", "state"))
     require_weights(architecture, params)
     estimator.architecture_ = architecture

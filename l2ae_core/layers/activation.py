@@ -26,7 +26,7 @@ class Identity(Layer):
 
 @dataclass(eq=False)
 class LeakyReLU(Layer):
-    """Leaky rectifier; the default slope is Keras's.
+    """Leaky rectifier; the default slope is that of its paper (Maas, Hannun, Ng, 2013).
 
         y  = x  where x > 0, slope · x  elsewhere
         dx = dy where y > 0, slope · dy elsewhere
@@ -35,7 +35,7 @@ class LeakyReLU(Layer):
     derivative is `slope`. Complex x branches on its real part. ValueError for a slope below 0.
     """
 
-    slope: float = 0.3
+    slope: float = 0.01
 
     def __post_init__(self) -> None:
         number("LeakyReLU", "slope", self.slope)

@@ -65,7 +65,7 @@ class Architecture:
     norm: Norm = "l2"  # of the embedding
     hidden_norm: HiddenNorm = "none"  # before every hidden activation
     affine: bool = False  # γ and β in the normalizations of both kinds
-    slope: float = 0.3  # of LeakyReLU; dense network only
+    slope: float = 0.01  # of LeakyReLU; dense network only
     hidden: tuple[int, ...] = (500, 500, 2000)  # dense network only
     filters: tuple[int, ...] = (32, 64, 128)  # convolutional network only
 

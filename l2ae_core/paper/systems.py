@@ -2,6 +2,8 @@
 
 A setting that is not named here has the default of the method (`l2ae_core.settings.DEFAULTS` for a
 network). Settings are JSON values and part of a run's name, so that a change here makes new runs.
+The slope of a dense network is named always, also in what goes on from that network, so that runs
+of two slopes never have one name.
 """
 
 from collections.abc import Mapping
@@ -29,6 +31,10 @@ def _network(title: str, model: str, norm: str, **settings: Any) -> System:
     return System(title, "network", {"model": model, "norm": norm, **settings})
 
 
+def _refined(title: str, variant: str, start: str, **settings: Any) -> System:
+    return System(title, "refined", {"variant": variant, **settings}, start=start)
+
+
 def _normalized(norm: Literal["batch", "layer"]) -> dict[str, System]:
     """The grid of Table III: on the embedding or on every layer, without and with γ, β."""
     short = {"batch": "bn", "layer": "ln"}[norm]
@@ -53,20 +59,28 @@ def _vae(latent: int, likelihood: str) -> System:
 LATENT_WIDTHS = (2, 10, 32, 200)
 
 SYSTEMS: dict[str, System] = {
-    "ae": _network("AE", "dense", "none"),
-    "ae-l2": _network("AE-l2", "dense", "l2"),
-    "ae-small-slope": _network("AE, slope 0.01", "dense", "none", slope=0.01),
-    "ae-l2-small-slope": _network("AE-l2, slope 0.01", "dense", "l2", slope=0.01),
+    "ae": _network("AE", "dense", "none", slope=0.01),
+    "ae-l2": _network("AE-l2", "dense", "l2", slope=0.01),
+    "ae-keras-slope": _network("AE, slope 0.3", "dense", "none", slope=0.3),
+    "ae-l2-keras-slope": _network("AE-l2, slope 0.3", "dense", "l2", slope=0.3),
     "cae": _network("CAE", "cae", "none"),
     "cae-l2": _network("CAE-l2", "cae", "l2"),
     **_normalized("batch"),
     **_normalized("layer"),
-    "dec": System("DEC", "refined", {"variant": "dec"}, start="ae"),
-    "idec": System("IDEC", "refined", {"variant": "idec"}, start="ae"),
-    "dcec": System("DCEC", "refined", {"variant": "dcec"}, start="cae"),
+    "dec": _refined("DEC", "dec", "ae", slope=0.01),
+    "idec": _refined("IDEC", "idec", "ae", slope=0.01),
+    "dcec": _refined("DCEC", "dcec", "cae"),
+    "dec-l2": _refined("DEC from AE-l2", "dec", "ae-l2", slope=0.01),
+    "idec-l2": _refined("IDEC from AE-l2", "idec", "ae-l2", slope=0.01),
+    "dcec-l2": _refined("DCEC from CAE-l2", "dcec", "cae-l2"),
+    "dec-keras-slope": _refined("DEC, slope 0.3", "dec", "ae-keras-slope", slope=0.3),
+    "idec-keras-slope": _refined("IDEC, slope 0.3", "idec", "ae-keras-slope", slope=0.3),
     **{f"vae-{d}-{p}": _vae(d, p) for d in LATENT_WIDTHS for p in ("bernoulli", "gaussian")},
     "ae-clean": System(
-        "AE, normal images only", "network", {"model": "dense", "norm": "none"}, normals_only=True
+        "AE, slope 0.3, normal images only",
+        "network",
+        {"model": "dense", "norm": "none", "slope": 0.3},
+        normals_only=True,
     ),
     "drae": System("DRAE", "drae", {"model": "cae", "norm": "none"}),
     "gmvae": System("GMVAE", "gmvae", {"components": 14}),

@@ -1,5 +1,6 @@
 """`fit` refuses what cannot work before the first step; a resume may change the clusters."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from PIL import Image
 
 from l2ae_core.cli import main
 from l2ae_core.commands import fit
+from l2ae_core.layers import LeakyReLU
 from l2ae_core.training import loop
+from l2ae_core.training.run import load_run
 
 SMALL: dict[str, Any] = {"epochs": 2, "clusters": 3, "n_init": 2, "batch_size": 8}
 
@@ -64,7 +67,7 @@ def test_a_setting_that_cannot_be_is_named(
         ({"anomaly_class": 1, "keep": 1.1}, "keep is 1.1"),
         ({"anomaly_class": 1, "keep": float("nan")}, "keep is nan"),
         ({"keep": 0.5}, "keep is 0.5 but has no effect, since no anomaly_class"),
-        ({"slope": 0.01}, "slope is 0.01 but has no effect, since model is 'cae'"),
+        ({"slope": 0.3}, "slope is 0.3 but has no effect, since model is 'cae'"),
         ({"norm": "layer", "latent_dim": 1}, "latent_dim is 1 but norm is 'layer'"),
         ({"affine": True}, "affine is True but has no effect, since norm is 'l2'"),
         ({"data": "thin.npy"}, "input_shape"),
@@ -126,6 +129,25 @@ def start(images: str, tmp_path: Path) -> Callable[..., dict[str, np.ndarray]]:
             return dict(file)
 
     return train
+
+
+def test_a_resume_keeps_a_slope_that_is_not_the_default(
+    start: Callable[..., dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    dense = {"model": "dense", "slope": 0.3}
+    start("resumed", **dense)
+    after, fresh = start("resumed", resume=True, epochs=4), start("fresh", **dense, epochs=4)
+    assert all(np.array_equal(after[name], fresh[name]) for name in fresh)
+    network, config = load_run(tmp_path / "resumed")
+    slopes = {a.slope for a in network.encoder.layers if isinstance(a, LeakyReLU)}
+    assert slopes == {config["architecture"]["slope"]} == {0.3}
+    start("convolutional")
+    path = tmp_path / "convolutional" / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["architecture"]["slope"] = 0.3  # without effect there, and once the default
+    path.write_text(json.dumps(config), "utf-8")
+    start("convolutional", resume=True, epochs=3)
+    assert load_run(path.parent)[1]["architecture"]["slope"] == 0.3
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,8 @@ def refine(
 
     `start` is a generator for k-means on the codes (`settings.n_init` restarts), or the first
     centers (K, D). The codes are u = E_c(I): z itself in the networks of these methods, which have
-    no normalization. `images` have the dtype of the model's parameters.
+    no normalization, and of unit length where the constraint of Eq. 4 stays. `images` have the
+    dtype of the model's parameters.
 
     Run directory, checkpoints, resume, Ctrl-C and errors are those of `training.loop.fit`; an epoch
     is what lies between two updates of the target. A refinement that was at its end returns at

@@ -41,7 +41,7 @@ def test_saved_and_loaded_gives_the_same_bits(
 
 def test_a_file_from_before_the_slope_was_a_parameter_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
-    model = AutoEncoderClusterer(2, random_state=0, **TINY).fit(table())
+    model = AutoEncoderClusterer(2, slope=0.3, random_state=0, **TINY).fit(table())
     model.save(path)
     with np.load(path) as archive:
         entries = dict(archive)

@@ -29,7 +29,7 @@ def test_every_backward_of_the_project_is_right(name: str) -> None:
 @pytest.mark.parametrize("mode", ["entries", "directions", "jacobian"])
 @pytest.mark.parametrize("method", ["central", "richardson", "complex"])
 def test_each_method_and_mode_passes_a_small_network(mode, method, rng) -> None:
-    layers = [Dense.glorot(6, 5, rng), LeakyReLU(), Dense.glorot(5, 3, rng), L2Normalize(0.1)]
+    layers = [Dense.glorot(6, 5, rng), LeakyReLU(0.3), Dense.glorot(5, 3, rng), L2Normalize(0.1)]
     report = check_layer(
         Sequential(layers, (6,)), rng.standard_normal((4, 6)), methods=[method], mode=mode
     )

@@ -222,7 +222,7 @@ def test_a_cotangent_of_ones_would_let_a_wrong_backward_pass(monkeypatch) -> Non
 
 def test_a_wrong_backward_inside_a_network_names_its_block() -> None:
     rng = np.random.default_rng(3)
-    layers = [Dense.glorot(60, 8, rng), LeakyReLU(), Dense.glorot(8, 5, rng)]
+    layers = [Dense.glorot(60, 8, rng), LeakyReLU(0.3), Dense.glorot(8, 5, rng)]
     layers[2] = mutate(layers[2], DenseOneWrongEntry)
     network = case_of(Sequential([*layers, L2Normalize(0.1)], (60,)), (6, 60), rng)
     report = check_layer(network.layer, network.x)

@@ -42,7 +42,7 @@ def test_rectifiers_by_hand_also_at_the_kink() -> None:
     dy = np.array([[10.0, 10, 10]])
     for layer, y, dx in [
         (ReLU(), [[0, 0, 3]], [[0, 0, 10]]),
-        (LeakyReLU(), [[-0.6, 0, 3]], [[3, 3, 10]]),
+        (LeakyReLU(0.3), [[-0.6, 0, 3]], [[3, 3, 10]]),
         (LeakyReLU(0.0), [[0, 0, 3]], [[0, 0, 10]]),
         (LeakyReLU(2.0), [[-4, 0, 3]], [[20, 20, 10]]),
     ]:

@@ -83,13 +83,13 @@ def test_the_whole_of_a_table_from_nothing(
     monkeypatch.setattr(refined, "settings", lambda run: replace(plain(run), max_iter=2))
     assert main(["reproduce", "table2", *SHORT, "--out", str(tmp_path / "new")]) == 0
     shown = capsys.readouterr()
-    said = "reproduce: 4 of 4 runs missing: cae, cae-l2, dcec on digits, 1 epoch, seed 0; "
+    said = "reproduce: 5 of 5 runs missing: cae, cae-l2, dcec, dcec-l2 on digits, 1 epoch, seed 0; "
     said += "pixels on digits, seed 0\n"
     assert shown.err.startswith(said)
-    assert "4/4" in shown.err
+    assert "5/5" in shown.err
     table = [line for line in shown.out.splitlines() if line.startswith("digits  ")]
     assert "1 × 1" in next(line for line in table if "DCEC" in line)  # seeds × epochs
-    assert len(read_results(tmp_path / "new")) == 4
+    assert len(read_results(tmp_path / "new")) == 5
 
 
 def test_detection_from_nothing(tmp_path: Path, capsys: Capture) -> None:

@@ -41,7 +41,7 @@ def answering(task: str) -> list[Any]:
     asked = {c.system for t in TABLES.values() for c in t.columns if t.task == task}
     every_day = {
         s for s in asked
-        if not s.startswith(("cae-bn", "cae-ln")) and not s.endswith("-small-slope")
+        if not s.startswith(("cae-bn", "cae-ln")) and not s.endswith("-keras-slope")
     } | set(NORMALIZED)  # fmt: skip
     systems = [s for s, v in SYSTEMS.items() if v.method in TASKS[task]]
     return [s if s in every_day else pytest.param(s, marks=pytest.mark.slow) for s in systems]
@@ -147,12 +147,15 @@ def test_best_and_last_weights_are_told_apart(
 
 
 def test_a_refinement_starts_from_the_clusters_of_its_start(do: Do) -> None:
-    for system, start in (("dec", "ae"), ("idec", "ae"), ("dcec", "cae")):
+    for system, start in (
+        ("dec", "ae"), ("idec", "ae"), ("dcec", "cae"),
+        ("dec-l2", "ae-l2"), ("idec-l2", "ae-l2"), ("dcec-l2", "cae-l2"),
+    ):  # fmt: skip
         found, before = do("clustering", system), do("clustering", start)
         for name in ("acc", "nmi", "ari"):
             assert found.scores[f"start.{name}"] == before.scores[name]
         assert found.scores["iterations"] == ITERATIONS
-        assert (found.details.settings or {})["method"] == system
+        assert (found.details.settings or {})["method"] == system.removesuffix("-l2")
 
 
 def test_a_refinement_without_its_start_is_refused(tmp_path: Path, do: Do) -> None:

@@ -99,6 +99,15 @@ def test_epochs_are_those_of_the_paper() -> None:
     }  # fmt: skip
 
 
+def test_runs_of_dense_networks_are_named_by_their_slope() -> None:
+    """A setting without a name has the default of the day, and a name outlives it."""
+    for name, system in SYSTEMS.items():
+        network = SYSTEMS[system.start] if system.start else system
+        if network.settings.get("model") == "dense":
+            slope = 0.3 if name.endswith("-keras-slope") or name == "ae-clean" else 0.01
+            assert system.settings["slope"] == network.settings["slope"] == slope, name
+
+
 def test_pairs_differ_by_the_constraint_alone() -> None:
     for one, other in PAIRS:
         a, b = SYSTEMS[one], SYSTEMS[other]

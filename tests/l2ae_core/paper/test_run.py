@@ -52,6 +52,15 @@ def test_another_setting_of_the_system_is_another_run(
     assert RUN.id != before
 
 
+@pytest.mark.parametrize("system", ["ae", "ae-l2", "ae-clean", "dec", "idec"])
+def test_a_run_without_a_slope_is_none_of_today(system: str) -> None:
+    """So that a result of slope 0.3 is not read as one of 0.01."""
+    config: dict[str, Any] = Run("clustering", system, "mnist", 0, 100).config
+    del config["settings"]["slope"]
+    with pytest.raises(ValueError, match=f"that of {system} on mnist.*: another settings"):
+        Run.from_config(config)
+
+
 def test_a_start_is_equal_but_for_the_system() -> None:
     run = Run("clustering", "dcec", "usps", 5, 17, None, 32, 4)
     assert run.start == Run("clustering", "cae", "usps", 5, 17, None, 32, 4)
