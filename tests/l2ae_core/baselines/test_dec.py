@@ -160,7 +160,13 @@ def batch(model, N=9, K=4):
 
 @pytest.mark.parametrize(
     ("kind", "norm", "gamma"),
-    [("dense", "none", None), ("dense", "l2", None), ("dense", "none", 0.7), ("cae", "l2", 0.7)],
+    [
+        ("dense", "none", None),
+        ("dense", "l2", None),
+        ("dense", "none", 0.7),
+        ("dense", "l2", 0.7),
+        ("cae", "l2", 0.7),
+    ],
 )
 def test_gradients_of_the_whole_loss(kind, norm, gamma):
     """SGD moves by −0.1 times the gradient, which is read back from one step of each method."""
