@@ -35,6 +35,7 @@ from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import CHOICES, DEFAULTS
+from l2ae_core.training.augment import Augmentation, Warp
 from l2ae_core.training.history import History, TrainingError
 from l2ae_core.training.loop import fit
 from l2ae_core.training.loss import Reduction
@@ -68,6 +69,7 @@ def train(
     reduction: Reduction = DEFAULTS["reduction"],
     seed: int = DEFAULTS["seed"],
     weights: str = DEFAULTS["weights"],
+    warp: Warp | None = None,
     run_dir: Path | None = None,
     checkpoint_every: int = 10,
     resume: bool = False,
@@ -75,9 +77,10 @@ def train(
 ) -> tuple[AutoEncoder, History]:
     """Build the network and train it on images (N, H, W, C) float32 (Eqs. 3 and 4).
 
-    `seed` gives the first weights and the order of the batches. The model has the weights of the
-    epoch with the lowest loss, or with weights="last" those of the last one. `run_dir`, `resume`,
-    progress and errors are those of `training.loop.fit`.
+    `seed` gives the first weights, the order of the batches and their warps. With a `warp` every
+    batch is warped at random, and its loss is that of the warped images. The model has the weights
+    of the epoch with the lowest loss, or with weights="last" those of the last one. `run_dir`,
+    `resume`, progress and errors are those of `training.loop.fit`.
     """
     if weights not in CHOICES["weights"]:
         raise ValueError(f"train: weights is {weights!r} but expected one of {CHOICES['weights']}")
@@ -91,6 +94,7 @@ def train(
         optimizer=make_optimizer(optimizer, learning_rate),
         rng=random.shuffle,
         reduction=reduction,
+        hooks=None if warp is None else Augmentation(warp),
         run_dir=run_dir,
         checkpoint_every=checkpoint_every,
         resume=resume,

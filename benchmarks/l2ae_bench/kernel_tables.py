@@ -30,7 +30,7 @@ FAMILIES = {  # operations whose rungs have the same names: a table each
     "Dense layers": ("dense", "dense_adjoint_x", "dense_adjoint_W"),
     "Elementwise, sums, normalization, Adam": (
         "bias_adjoint", "leaky_relu", "leaky_relu_adjoint", "moments", "batch_norm",
-        "batch_norm_adjoint", "layer_norm", "layer_norm_adjoint", "adam_step",
+        "batch_norm_adjoint", "layer_norm", "layer_norm_adjoint", "adam_step", "warp",
     ),
     "k-means": ("assign", "update", "restarts"),
 }  # fmt: skip

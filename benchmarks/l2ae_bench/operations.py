@@ -19,6 +19,7 @@ import numpy as np
 
 from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_core.networks import Architecture, build
+from l2ae_core.training.augment import Warp
 from l2ae_core.training.lower import lower
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -130,12 +131,13 @@ def cases(quick: bool = False) -> list[Case]:
         *_elementwise(rng),
         *_paper(rng),
         *_normalizations(rng),
+        *_warps(rng),
         _training_step(rng),
         *(case for name in SAMPLES for case in _clusters(name, rng)),
     ]
     if not quick:
         return found
-    shown = {"conv2", "500x2000", "70000x10-k10", "14x14x32", "cae", "10", "784"}
+    shown = {"conv2", "500x2000", "70000x10-k10", "14x14x32", "cae", "10", "784", "28x28x1"}
     return [case for case in found if case.shape in shown]
 
 
@@ -240,6 +242,16 @@ def _normalizations(rng: np.random.Generator) -> list[Case]:
         Case(operation, "14x14x32", run, bytes=float(arrays * x.nbytes))
         for operation, (arrays, run) in runs.items()
     ]
+
+
+def _warps(rng: np.random.Generator) -> list[Case]:
+    """A batch of gray images and one of feature maps, by maps as augmentation draws them."""
+    found = []
+    for shape in ((BATCH, 28, 28, 1), (BATCH, 14, 14, 32)):
+        x, maps = _random(rng, *shape), Warp().draw(rng, *shape[:3]).astype(np.float32)
+        run = partial(ops.warp, x, maps, out=np.empty_like(x))
+        found.append(Case("warp", "x".join(map(str, shape[1:])), run, bytes=2.0 * x.nbytes))
+    return found
 
 
 def _training_step(rng: np.random.Generator) -> Case:

@@ -170,6 +170,10 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "fused": Implementation("cpu.numba.optim:adam_step"),
         "cuda-flat": Implementation("cuda.optim:adam_step", on="cuda"),
     },
+    "warp": {
+        "reference": Implementation("reference.warp:warp", on=None),
+        "fused": Implementation("cpu.numba.warp:warp"),
+    },
     "training_step": {
         "reference": Implementation("reference.step:ReferenceStep"),
         "compiled": Implementation("cpu.step:training_step", F32, emitted=True, limit=COMPILED),

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.ops.checks import AXES
+from l2ae_kernels.ops.checks import AXES, FIXED
 from l2ae_kernels.stages import AdamSettings
 
 LENGTHS = {"N": 3, "H": 6, "W": 6, "OH": 3, "OW": 4, "kh": 3, "kw": 3, "C": 4, "K": 5,
-           "I": 6, "O": 2, "n": 9, "d": 3, "k": 2, "1": 1}  # fmt: skip
+           "I": 6, "O": 2, "n": 9, "d": 3, "k": 2} | FIXED  # fmt: skip
 GEOMETRY = {"stride": (2, 1), "padding": ((1, 0), (0, 0))}
 NUMBERS: dict[str, dict[str, Any]] = {
     "correlate": GEOMETRY,

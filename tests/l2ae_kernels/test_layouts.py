@@ -166,7 +166,7 @@ ELSEWHERE = sorted(set(AXES) - {*PRODUCTS, "adam_step", "assign", "restarts", "u
 def test_what_is_not_finite_elsewhere(operation: str, bad: float) -> None:
     """In the same places as in the reference."""
     numbers = NUMBERS.get(operation, {})
-    for name in draw_arrays(operation):
+    for name in sorted(set(draw_arrays(operation)) - {"maps"}):  # refused: test_warp.py
         arrays = draw_arrays(operation, samples=40)
         arrays[name].reshape(-1)[-1] = bad
         expected = called(operation, ("reference", "none"), arrays | numbers)

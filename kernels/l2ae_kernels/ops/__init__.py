@@ -9,7 +9,8 @@ the table by name. ValueError names the argument that does not fit, before anyth
 
 NaN and infinity: a result that such a number reaches, by factors other than 0, is not finite, and
 what it cannot reach stays as it is. Products with an exact 0, of padding say, may be left out. Rung
-`winograd` spreads what is not finite over the channel or the sample that it is in.
+`winograd` spreads what is not finite over the channel or the sample that it is in. `warp` refuses
+maps with such a number.
 """
 
 from l2ae_kernels.ops.conv import correlate, correlate_adjoint_W, correlate_adjoint_x
@@ -34,6 +35,7 @@ from l2ae_kernels.ops.normalize import (
 )
 from l2ae_kernels.ops.optim import adam_step
 from l2ae_kernels.ops.step import training_step
+from l2ae_kernels.ops.warp import warp
 
 __all__ = [
     "adam_step",
@@ -60,4 +62,5 @@ __all__ = [
     "squared_error_adjoint",
     "training_step",
     "update",
+    "warp",
 ]

@@ -1,8 +1,8 @@
 """What every operation asks of its arguments, once, before a kernel sees an address.
 
 The table has the axes of every array argument. A letter is one length wherever it stands, at least
-1 unless it is one of EMPTY; `...` is any axes, the same in all arguments of the operation. An
-argument with ? may be None.
+1 unless it is one of EMPTY; a number is that length; `...` is any axes, the same in all arguments
+of the operation. An argument with ? may be None.
 """
 
 from itertools import combinations
@@ -34,11 +34,13 @@ AXES: dict[str, dict[str, str]] = {
     "squared_error": {"y": "...", "x": "..."},
     "squared_error_adjoint": {"y": "...", "x": "..."},
     "adam_step": {"g": "..."},  # p, m and v are written
+    "warp": {"x": "N H W C", "maps": "N 2 3"},
     "assign": {"x": "N d", "centers": "k d"},
     "update": {"x": "N d"},
     "restarts": {"x": "n d"},
 }
 EMPTY = frozenset({"N", "I", "O"})  # samples; a sum over no features is 0
+FIXED = {"1": 1, "2": 2, "3": 3}
 _ROWS = {
     operation: [(name.rstrip("?"), name[-1] == "?", axes.split()) for name, axes in row.items()]
     for operation, row in AXES.items()
@@ -54,7 +56,7 @@ def inputs(operation: str, *arrays: Any) -> list[Any]:
     where they are not so. Raises ValueError for what is no array, for axes that do not fit, and
     for more than one dtype or device.
     """
-    sizes: dict[str, Any] = {"1": 1}
+    sizes: dict[str, Any] = dict(FIXED)
     ready: list[Any] = []
     dtype, device = None, None
     for (name, optional, axes), a in zip(_ROWS[operation], arrays, strict=True):

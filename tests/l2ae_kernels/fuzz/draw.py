@@ -8,7 +8,7 @@ from guarded import LAYOUTS, Array, Memory
 
 from l2ae_kernels.cpu.codegen.vectors import SETS
 from l2ae_kernels.operations import IMPLEMENTATIONS
-from l2ae_kernels.ops.checks import AXES
+from l2ae_kernels.ops.checks import AXES, FIXED
 from l2ae_kernels.stages import AdamSettings
 
 SIZES = (1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 31, 33)
@@ -62,7 +62,7 @@ def fitting(
     operation: str, rng: np.random.Generator, dtype: str
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Arrays and numbers that belong together."""
-    lengths: dict[str, Any] = {"1": 1} | {
+    lengths: dict[str, Any] = FIXED | {
         axis: int(rng.choice(SIZES)) for axis in ("N", "C", "K", "I", "O", "n", "k", "d")
     }
     if rng.random() < 0.05:
@@ -84,6 +84,8 @@ def fitting(
         numbers["eps"] = float(rng.choice([0.0, 1e-3, 0.1, 1.0]))
     if operation == "batch_norm_adjoint":
         numbers["of_batch"] = bool(rng.integers(2))
+    if operation == "warp":
+        lengths |= {axis: int(rng.choice(SIZES)) for axis in "HW"}
     if operation in ("update", "restarts"):
         numbers["k"] = lengths["k"]
     if operation == "restarts":
@@ -111,6 +113,8 @@ def fitting(
         arrays[name.rstrip("?")] = draw_numbers(rng, shape, dtype)
     for name in {"sigma", "v", "n"} & set(arrays):
         arrays[name] = np.abs(arrays[name]).astype(dtype) + np.dtype(dtype).type(0.01)
+    if operation == "warp" and rng.random() < 0.7:  # most places are inside
+        arrays["maps"] = (np.eye(2, 3) + arrays["maps"] / 8).astype(dtype)
     if operation == "update":
         kind = str(rng.choice(["i4", "i8", "u1", ">i4"]))
         arrays["labels"] = rng.integers(0, lengths["k"], lengths["N"]).astype(kind)
