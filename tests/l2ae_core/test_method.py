@@ -11,7 +11,7 @@ from l2ae_core.networks import Architecture, AutoEncoder
 from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 
-SMALL = Architecture("dense", (4, 4, 1), latent_dim=3, hidden=(8,))
+SMALL = Architecture("dense", (4, 4, 1), latent_dim=3, slope=0.3, hidden=(8,))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def images(count=N):
 
 def network(method="idec", norm="none", seed=0):
     kind = "cae" if method == "dcec" else "dense"
-    sizes = {"latent_dim": 4, "hidden": (16, 8), "filters": (4, 6, 8)}
+    sizes = {"latent_dim": 4, "hidden": (16, 8), "filters": (4, 6, 8), "slope": 0.3}
     return build(Architecture(kind, (8, 8, 1), norm=norm, **sizes), np.random.default_rng(seed))
 
 
