@@ -21,9 +21,10 @@ from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.devices import DeviceName, DeviceNetwork, choose_device
-from l2ae_core.files import CLUSTERS, METRICS
+from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS, SELF_LABELLING
 from l2ae_core.locks import locked
 from l2ae_core.networks import Architecture, AutoEncoder
+from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import (
     ARCHITECTURE,
@@ -32,9 +33,12 @@ from l2ae_core.settings import (
     SELECTION,
     TRAIN_ARGUMENTS,
     check_settings,
+    make_self_labelling,
+    make_warp,
     run_settings,
 )
-from l2ae_core.training.history import History
+from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
+from l2ae_core.training.history import History, copies, copy_into
 from l2ae_core.training.run import create_run, load_run, make_config, write_metrics
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -44,12 +48,14 @@ from l2ae_kernels.arrays import Array
 class TrainedRun:
     """What `fit` trained or found trained; all of it belongs together."""
 
-    model: AutoEncoder  # with the weights of the epoch with the lowest loss
+    model: AutoEncoder  # with the weights of the epoch with the lowest loss, or self-labelled
     history: History
     dataset: Dataset  # what it was trained on
     codes: Array  # (N, D), u of these images by these weights
     best: Clustering  # of these codes
     last: Clustering  # by the weights of the last epoch; the same object where that is the best
+    self_labelled: SelfLabelled | None  # then `model` and `codes` are those after it
+    clusters: Clustering  # those of clusters.npz
     metrics: dict[str, Any]  # the content of metrics.json
 
 
@@ -77,7 +83,8 @@ def fit(
 
     `given` overrides DEFAULTS; with `resume` it may only repeat what the run in `out` was started
     with, but for a larger number of epochs, and for `clusters`, `n_init` and `weights`, on which no
-    weight of the network depends. A run that is finished is not trained again, but clustered. Who
+    weight of the network depends. A run that is finished is not trained again, but clustered; with
+    `self_label` it goes on with its own labels, after which none of these may change. Who
     has the training images already, as `training_data` returns them for these settings, passes
     them as `dataset`. Whatever cannot work is refused before the first step.
     Raises ValueError, CheckpointError or TrainingError, BlockingIOError when another process
@@ -94,6 +101,7 @@ def fit(
             dataset = training_data(settings, data_dir, by_position=not named, progress=progress)
         if resume:
             _require_same_selection(out, before, settings)
+            _require_same_self_labelling(out, before, settings)
         if named:
             names = dataset.class_names
             settings["class_names"] = None if names is None else list(names)
@@ -113,6 +121,7 @@ def fit(
             architecture,
             **{name: settings[name] for name in TRAIN_ARGUMENTS},
             weights="last",
+            warp=make_warp(settings),
             run_dir=out,
             checkpoint_every=checkpoint_every,
             resume=resume,
@@ -141,6 +150,20 @@ def _require_same_selection(out: Path, before: dict[str, Any], settings: dict[st
             )
 
 
+def _require_same_self_labelling(
+    out: Path, before: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    """Raise ValueError where what self-labelling went on from, or its settings, would change."""
+    if not (out / SELF_LABELLING / CHECKPOINT).exists():
+        return
+    for name in ("epochs", "weights", "clusters", "n_init", "self_label", *SELF_LABELLING_SETTINGS):
+        if settings[name] != before[name]:
+            raise ValueError(
+                f"fit: {name} is {settings[name]!r} but {out} has a self-labelled network of "
+                f"{name} {before[name]!r}: choose another folder"
+            )
+
+
 def _config(
     architecture: Architecture, dataset: Dataset, settings: dict[str, Any]
 ) -> dict[str, Any]:
@@ -158,9 +181,13 @@ def _finish(
     out: Path, model: AutoEncoder, dataset: Dataset, history: History, settings: dict[str, Any],
     progress: bool,
 ) -> TrainedRun:  # fmt: skip
-    """Cluster the codes of the last and of the best weights; write clusters and metrics."""
+    """Cluster the codes of the last and of the best weights, go on with their labels where asked.
+
+    Clusters and metrics are written when all of it is there.
+    """
     u, last, scores = _cluster(model, dataset, settings, progress)
     found = {"last": (u, last, scores), "best": (u, last, scores)}
+    last_params = copies(model.params), copies(model.state)
     if history.best.epoch != len(history):
         history.restore_best(model)
         found["best"] = _cluster(model, dataset, settings, progress)
@@ -171,12 +198,40 @@ def _finish(
         "reconstruction_mse": {"last": history.losses[-1], "best": history.best.loss},
         **{weights: scores for weights, (_, _, scores) in found.items()},
     }
-    u, kept, _ = found[settings["weights"]]
-    v = np.sort(cosine_normality(u, kept.centers))
-    SavedClusters(kept.centers, v, kept.inertia).save(out)
+    kept, refined = settings["weights"], None
+    if (chosen := make_self_labelling(settings)) is not None:
+        if kept == "last":
+            copy_into(model.params, last_params[0], "last parameters")
+            copy_into(model.state, last_params[1], "last state")
+        refined = _self_label(out, model, dataset, chosen, settings["seed"], progress)
+        kept = "self_labelled"
+        found[kept] = _cluster(model, dataset, settings, progress)
+        metrics[kept] = found[kept][2] | {
+            "rounds": len(refined.history),
+            "stopped": refined.stopped,
+            "mean_max_q": refined.history[-1].extra["mean_max_q"],
+        }
+        metrics["seconds"] += refined.seconds
+    u, clustering, _ = found[kept]
+    v = np.sort(cosine_normality(u, clustering.centers))
+    SavedClusters(clustering.centers, v, clustering.inertia).save(out)
     write_metrics(out, metrics)
-    codes, best, _ = found["best"]
-    return TrainedRun(model, history, dataset, codes, best, last, metrics)
+    codes = found["best" if refined is None else kept][0]
+    return TrainedRun(
+        model, history, dataset, codes, found["best"][1], last, refined, clustering, metrics
+    )
+
+
+def _self_label(
+    out: Path, model: AutoEncoder, dataset: Dataset, chosen: SelfLabelling, seed: int,
+    progress: bool,
+) -> SelfLabelled:  # fmt: skip
+    """Go on with the labels of the clusters, in a folder of its own; goes on where it stopped."""
+    folder, random = out / SELF_LABELLING, rngs(seed)
+    return self_label(
+        model, dataset.images, random.kmeans, chosen, rng=random.shuffle, run_dir=folder,
+        resume=(folder / CHECKPOINT).exists(), progress=progress,
+    )  # fmt: skip
 
 
 def _cluster(
@@ -211,7 +266,7 @@ def load_fitted(run: Path, device: DeviceName | None = "cpu") -> LoadedRun:
     CheckpointError when there are none, ValueError when device is "cuda" and there is none.
     """
     settings = run_settings(run)
-    model, _ = load_run(run, settings["weights"])
+    model, _ = load_run(run, "self-labelled" if settings["self_label"] else settings["weights"])
     clusters = SavedClusters.load(run)
     chosen, note = choose_device(device)
     if chosen is None:

@@ -21,6 +21,7 @@ CHECKPOINT = "checkpoint.npz"
 METRICS = "metrics.json"
 CLUSTERS = "clusters.npz"
 TOKEN = 8  # hexadecimal digits in the name of a temporary file
+SELF_LABELLING = "self-labelling"  # the folder of that training, in a run directory
 RUN_FILES = (CONFIG, HISTORY, CHECKPOINT, CLUSTERS, METRICS)
 
 

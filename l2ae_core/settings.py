@@ -8,6 +8,8 @@ from typing import Any, get_args
 from l2ae_core.data import Split
 from l2ae_core.files import CONFIG
 from l2ae_core.networks.architectures import HiddenNorm, ModelName, Norm
+from l2ae_core.refinement import SelfLabelling
+from l2ae_core.training.augment import Warp
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.run import read_config
@@ -33,10 +35,22 @@ DEFAULTS: dict[str, Any] = {
     "weights": "best",
     "anomaly_class": None,
     "keep": 0.1,
+    "augment": False,
+    "rotation": 10.0,
+    "shift": 0.1,
+    "scale": 0.0,
+    "self_label": False,
+    "rounds": 20,
+    "concentration": 5.0,
+    "gamma": 0.1,
+    "tol": 1e-3,
 }
 ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
 TRAIN_ARGUMENTS = ("epochs", "batch_size", "optimizer", "learning_rate", "reduction", "seed")
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
+WARP = ("rotation", "shift", "scale")  # ranges of `augment`
+SELF_LABELLING = ("rounds", "concentration", "gamma", "tol")  # of `self_label`
+NEWER = ("augment", *WARP, "self_label", *SELF_LABELLING)  # older runs have none of them: off
 SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
@@ -47,7 +61,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "reduction": get_args(Reduction),
     "weights": ("best", "last"),
 }
-COUNTS = ("latent_dim", "epochs", "batch_size", "clusters", "n_init")
+COUNTS = ("latent_dim", "epochs", "batch_size", "clusters", "n_init", "rounds")
+SWITCHES = ("affine", "augment", "self_label")
 
 
 def check_settings(
@@ -64,8 +79,11 @@ def check_settings(
     count("fit", "seed", settings["seed"], least=0, most=(1 << 64) - 1)
     count("fit", "checkpoint_every", checkpoint_every)
     number("fit", "keep", settings["keep"], most=1)
-    if not isinstance(settings["affine"], bool):
-        raise ValueError(f"fit: affine is {settings['affine']!r} but expected True or False")
+    for name in SWITCHES:
+        if not isinstance(settings[name], bool):
+            raise ValueError(f"fit: {name} is {settings[name]!r} but expected True or False")
+    make_warp(settings)
+    make_self_labelling(settings)
     for name, reason in _without_effect(settings):
         if given.get(name, DEFAULTS[name]) != DEFAULTS[name]:
             raise ValueError(f"fit: {name} is {given[name]} but has no effect, since {reason}")
@@ -96,17 +114,39 @@ def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "affine", f"norm is {norms[0]!r} and hidden_norm {norms[1]!r}: nothing to scale"
     if settings["anomaly_class"] is None:
         yield "keep", "no anomaly_class is named"
+    for switch, names in (("augment", WARP), ("self_label", SELF_LABELLING)):
+        if not settings[switch]:
+            yield from ((name, f"{switch} is off") for name in names)
+
+
+def make_warp(settings: Mapping[str, Any]) -> Warp | None:
+    """Return how images are warped in training, None where they are not; ValueError as `Warp`."""
+    warp = Warp(*(settings[name] for name in WARP))
+    return warp if settings["augment"] else None
+
+
+def make_self_labelling(settings: Mapping[str, Any]) -> SelfLabelling | None:
+    """Return how the training goes on with its own labels, None where it does not.
+
+    Images are warped as they were before. ValueError as `SelfLabelling` does.
+    """
+    chosen = SelfLabelling(
+        settings["clusters"], warp=make_warp(settings), n_init=settings["n_init"],
+        batch_size=settings["batch_size"], learning_rate=settings["learning_rate"],
+        **{name: settings[name] for name in SELF_LABELLING},
+    )  # fmt: skip
+    return chosen if settings["self_label"] else None
 
 
 def run_settings(run: Path) -> dict[str, Any]:
     """Return the settings with which the run directory was started.
 
-    `class_names` is missing where the run is older than this setting. CheckpointError when one of
-    the others is missing.
+    `class_names` is missing where the run is older than this setting, those of NEWER have their
+    defaults there. CheckpointError when one of the others is missing.
     """
     config = read_config(run)
     try:
-        settings = dict(config["training"])
+        settings: dict[str, Any] = {name: DEFAULTS[name] for name in NEWER} | config["training"]
         settings |= {k: config["architecture"][k] for k in ARCHITECTURE}
         settings |= {"data": config["data"]["name"], "seed": config["seed"]}
     except (KeyError, TypeError, ValueError) as error:

@@ -31,6 +31,15 @@ SETTINGS: dict[str, tuple[type, str, str | None]] = {  # option: type, help, nam
         "kept, as in Section IV-B (default: all of every class)", "CLASS",
     ),
     "keep": (float, "that share", None),
+    "augment": (bool, "warp the images of every step at random", None),
+    "rotation": (float, "of --augment, up to so many degrees either way", None),
+    "shift": (float, "of --augment, up to such a share of each side", None),
+    "scale": (float, "of --augment, by a factor up to so far from 1", None),
+    "self-label": (bool, "then go on training with its own clusters as labels", None),
+    "rounds": (int, "of --self-label, passes over the images at most", None),
+    "concentration": (float, "of --self-label, how sharp the assignment is", None),
+    "gamma": (float, "of --self-label, weight of its loss", None),
+    "tol": (float, "of --self-label, end when fewer labels than this share change", None),
 }  # fmt: skip
 
 
@@ -83,4 +92,6 @@ def main(
         mse = metrics["reconstruction_mse"][weights]
         scores = describe_scores(metrics[weights])
         print(f"{weights} weights: reconstruction MSE {mse:.5f}{scores}")
+    if (found := metrics.get("self_labelled")) is not None:
+        print(f"self-labelled: {found['rounds']} rounds{describe_scores(found)}")
     return 0

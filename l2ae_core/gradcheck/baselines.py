@@ -5,12 +5,11 @@ and a floor of log σ² that lies among the values that it bounds.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence, target_distribution
 from l2ae_core.baselines.drae import drae_loss
 from l2ae_core.baselines.generative import Generative
 from l2ae_core.baselines.gmvae import GMVAEArchitecture, build_gmvae
@@ -20,38 +19,53 @@ from l2ae_core.gradcheck.cases import NETWORK_ENTRIES, Builder, Case, FunctionCa
 from l2ae_core.layers import Params
 from l2ae_core.networks.architectures import Architecture, build
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.refinement.assignment import (
+    Assignment,
+    SphericalAssignment,
+    StudentAssignment,
+    kl_divergence,
+    target_distribution,
+)
+from l2ae_kernels.arrays import Array
 
 SIDE = 8  # of the images
 FLOOR = -0.5
 SHARP = 3.0  # λ of DRAE: large enough for a wrong ∂h to show
 M = TypeVar("M", AutoEncoder, Generative)
+MakeAssignment: TypeAlias = Callable[[Array], Assignment]  # of centers (K, D)
 
 
-def assignment(alpha: float) -> Builder:
-    """The Student-t assignment of DEC."""
-
-    def builder(rng: Generator) -> Case:
-        layer = StudentAssignment(rng.standard_normal((4, 3)), alpha)
-        return case_of(layer, (5, 3), rng)
-
-    return builder
+def student(alpha: float = 1.0, scale: float = 1.0) -> MakeAssignment:
+    """The assignment of DEC."""
+    return lambda centers: StudentAssignment(centers, alpha, scale)
 
 
-def clustering_loss(alpha: float, distance: float) -> Builder:
+def spherical(concentration: float) -> MakeAssignment:
+    """The assignment of self-labelling."""
+    return lambda centers: SphericalAssignment(centers, concentration)
+
+
+def assignment(make: MakeAssignment) -> Builder:
+    """The soft assignment of DEC, or of self-labelling."""
+    return lambda rng: case_of(make(rng.standard_normal((4, 3))), (5, 3), rng)
+
+
+def clustering_loss(make: MakeAssignment, distance: float) -> Builder:
     """KL(P‖Q) in codes and centers; each code lies `distance` from a center, the first on it."""
 
     def builder(rng: Generator) -> Case:
         centers = rng.standard_normal((3, 4))
         z = centers[[0, 1, 2, 0, 1]] + distance * rng.standard_normal((5, 4))
         z[0] = centers[0]
-        p = target_distribution(np.exp(StudentAssignment(centers, alpha).log_q(z)))
+        p = target_distribution(np.exp(make(centers).log_q(z)))
 
         def loss(at: Params) -> float:
-            log_q, _ = StudentAssignment(at["centers"], alpha).forward(at["z"])
+            dtype = np.result_type(at["z"], at["centers"])  # complex steps are of one at a time
+            log_q, _ = make(at["centers"].astype(dtype)).forward(at["z"].astype(dtype))
             return kl_divergence(log_q, p)[0]
 
         def gradient(at: Params) -> Params:
-            layer = StudentAssignment(at["centers"], alpha)
+            layer = make(at["centers"])
             log_q, cache = layer.forward(at["z"])
             dz, grads = layer.backward(kl_divergence(log_q, p)[1], cache)
             return {"z": dz, **grads}

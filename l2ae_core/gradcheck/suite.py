@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from l2ae_core.gradcheck import baselines
+from l2ae_core.gradcheck.baselines import assignment, clustering_loss, spherical, student
 from l2ae_core.gradcheck.cases import (
     SEED,
     Builder,
@@ -65,12 +66,17 @@ CASES: dict[str, Builder] = {
     "sequential": sequential,
     "loss/sum": loss("sum"),
     "loss/mean": loss("mean"),
-    "dec/assignment": baselines.assignment(1.0),
-    "dec/assignment-alpha-2.5": baselines.assignment(2.5),
-    "dec/loss": baselines.clustering_loss(1.0, distance=1.0),
-    "dec/loss-alpha-2.5": baselines.clustering_loss(2.5, distance=1.0),
-    "dec/loss-near": baselines.clustering_loss(1.0, distance=1e-3),
-    "dec/loss-near-alpha-0.5": baselines.clustering_loss(0.5, distance=1e-3),
+    "dec/assignment": assignment(student()),
+    "dec/assignment-alpha-2.5": assignment(student(2.5)),
+    "dec/assignment-scale-3": assignment(student(scale=3.0)),
+    "dec/loss": clustering_loss(student(), distance=1.0),
+    "dec/loss-alpha-2.5": clustering_loss(student(2.5), distance=1.0),
+    "dec/loss-near": clustering_loss(student(), distance=1e-3),
+    "dec/loss-near-alpha-0.5": clustering_loss(student(0.5), distance=1e-3),
+    "selflabelling/assignment": assignment(spherical(5.0)),
+    "selflabelling/assignment-flat": assignment(spherical(0.1)),
+    "selflabelling/assignment-sharp": assignment(spherical(30.0)),
+    "selflabelling/loss": clustering_loss(spherical(5.0), distance=1.0),
     "cae/none": network("cae", "none"),
     "cae/l2": network("cae", "l2"),
     "cae/batch": network("cae", "batch", affine=True, train=True),

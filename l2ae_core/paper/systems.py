@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 MethodName: TypeAlias = Literal[
-    "network", "refined", "vae", "drae", "gmvae", "pixels", "pca", "forest", "neighbours"
+    "network",
+    "refined",
+    "self-labelled",
+    "vae",
+    "drae",
+    "gmvae",
+    "pixels",
+    "pca",
+    "forest",
+    "neighbours",
 ]
 
 
@@ -56,6 +65,34 @@ def _vae(latent: int, likelihood: str) -> System:
     )  # fmt: skip
 
 
+def _self_labelled(title: str, start: str = "cae-l2-warp", **settings: Any) -> System:
+    return System(f"{title}, self-labelled", "self-labelled", settings, start)
+
+
+# Beyond the paper: warped images, then self-labelling, and what each part of it is worth.
+BEYOND: dict[str, System] = {
+    "cae-l2-warp": _network("CAE-l2, warped images", "cae", "l2", augment=True),
+    "cae-l2-warp-self": _self_labelled("CAE-l2, warped images"),
+    "cae-l2-self": _self_labelled("CAE-l2, warped in self-labelling alone", "cae-l2"),
+    "cae-l2-warp-self-clean": _self_labelled("CAE-l2, warped before alone", warp=False),
+    "cae-l2-warp-self-kl": _self_labelled("CAE-l2, warped images, KL alone", gamma=None),
+    "cae-l2-warp-self-student": _self_labelled(
+        "CAE-l2, warped images, Student's t", assignment="student"
+    ),
+    "cae-l2-warp-self-student-10": _self_labelled(
+        "CAE-l2, warped images, Student's t of scale 10", assignment="student", scale=10.0
+    ),
+    "cae-warp": _network("CAE, warped images", "cae", "none", augment=True),
+    "cae-warp-self-student": _self_labelled(
+        "CAE, warped images, Student's t", "cae-warp", assignment="student"
+    ),
+    **{
+        f"cae-l2-warp-self-{k:g}": _self_labelled(
+            f"CAE-l2, warped images, κ = {k:g}", concentration=k
+        )
+        for k in (2.0, 10.0, 20.0)
+    },
+}
 LATENT_WIDTHS = (2, 10, 32, 200)
 
 SYSTEMS: dict[str, System] = {
@@ -75,6 +112,7 @@ SYSTEMS: dict[str, System] = {
     "dcec-l2": _refined("DCEC from CAE-l2", "dcec", "cae-l2"),
     "dec-keras-slope": _refined("DEC, slope 0.3", "dec", "ae-keras-slope", slope=0.3),
     "idec-keras-slope": _refined("IDEC, slope 0.3", "idec", "ae-keras-slope", slope=0.3),
+    **BEYOND,
     **{f"vae-{d}-{p}": _vae(d, p) for d in LATENT_WIDTHS for p in ("bernoulli", "gaussian")},
     "ae-clean": System(
         "AE, slope 0.3, normal images only",

@@ -4,6 +4,7 @@ config.json      architecture, data and its digest, seed, training settings, ver
 history.jsonl    one record an epoch
 checkpoint.npz   the last and the best parameters, and all it takes to go on
 metrics.json     scores, when something measured them
+self-labelling/  history and checkpoint of the training that goes on with its own labels
 .lock            who trains here, while somebody does
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_core.environment import versions
-from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, write_json
+from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, SELF_LABELLING, write_json
 from l2ae_core.locks import locked
 from l2ae_core.networks.architectures import Architecture, build, require_weights
 from l2ae_core.networks.autoencoder import AutoEncoder
@@ -46,9 +47,22 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
     "anomaly_class": (int, str, NoneType),
     "class_names": (list, NoneType),
     "keep": (float,),
+    "augment": (bool,),
+    "rotation": (float,),
+    "shift": (float,),
+    "scale": (float,),
+    "self_label": (bool,),
+    "rounds": (int,),
+    "concentration": (float,),
+    "gamma": (float,),
+    "tol": (float,),
 }
 # What a resume may change, since the weights up to there do not depend on it.
-CHANGEABLE = tuple(f"training.{name}" for name in ("epochs", "clusters", "n_init", "weights"))
+CHANGEABLE = tuple(
+    f"training.{name}"
+    for name in ("epochs", "clusters", "n_init", "weights", "self_label", "rounds",
+                 "concentration", "gamma", "tol")
+)  # fmt: skip
 
 
 def make_config(
@@ -148,11 +162,13 @@ def read_config(path: Path) -> dict[str, Any]:
 def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, Any]]:
     """Return the trained model of the run directory `path` and its configuration.
 
-    `which` is "best" (the epoch with the lowest training loss) or "last". Raises CheckpointError
-    when configuration or checkpoint are missing, damaged or do not belong together, ValueError for
-    another `which`.
+    `which` is "best" (the epoch with the lowest training loss), "last", or "self-labelled" (after
+    the training with its own labels). Raises CheckpointError when configuration or checkpoint are
+    missing, damaged or do not belong together, ValueError for another `which`.
     """
     config = read_config(path)
+    if which == "self-labelled":
+        path, which = path / SELF_LABELLING, "last"
     checkpoint = checkpoints.load(path / CHECKPOINT)
     try:
         architecture = Architecture.from_dict(config["architecture"])

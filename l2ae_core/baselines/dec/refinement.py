@@ -13,27 +13,21 @@ Sources: DEC, Xie et al. 2016; IDEC, Guo, Gao, Liu, Yin, IJCAI 2017; DCEC, Guo, 
 ICONIP 2017. Of the reference code we leave out Keras's clipping of p and q to [1e-7, 1].
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal, TypeAlias
-from zlib import crc32
 
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.array_readers import array_group
-from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence, target_distribution
 from l2ae_core.baselines.dec.settings import DecSettings
-from l2ae_core.baselines.dec.step import JointStep
-from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.layers import Conv2d, Layer, Sequential
-from l2ae_core.layers.base import Params
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.refinement.assignment import StudentAssignment
+from l2ae_core.refinement.hooks import TargetHooks, first_centers, origin_of
+from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.checkpoint import CheckpointError
-from l2ae_core.training.history import EpochRecord, History, check_memory, copy_into
-from l2ae_core.training.hooks import Hooks
+from l2ae_core.training.history import History
 from l2ae_core.training.loop import fit
 from l2ae_kernels.arrays import Array
 
@@ -77,84 +71,21 @@ class Refined:
 
 
 @dataclass(eq=False)
-class Refinement(Hooks):
-    """The hooks of a refinement: the target, the labels, and the end, when hardly one changes."""
+class Refinement(TargetHooks):
+    """The hooks of a refinement by DEC, IDEC or DCEC."""
 
-    step: JointStep
     chosen: DecSettings
-    rng: Generator | None  # of k-means; None where the first centers are given
-    origin: str | int  # of the first centers: "k-means", or their checksum
-    labels: Array  # (N,) int32
-    start_labels: Array  # (N,) int32
-    progress: bool
-    begin: Array = field(default_factory=lambda: np.zeros(2))  # KL of the first centers, seconds
-    p: Array = field(default_factory=lambda: np.zeros((0, 0)), init=False)  # (N, K), the target
 
     @property
     def settings(self) -> dict[str, Any]:
         chosen = {k: v for k, v in self.chosen.to_dict().items() if k not in OF_THE_STEP}
         return {**chosen, "start": self.origin}
 
-    def start(self, images: Array, resumed: bool) -> None:
-        if resumed:
-            self.update_target(images)
-            return
-        begun, s = perf_counter(), self.chosen
-        if self.rng is not None:
-            u = self.step.model.encode(images)  # (N, D)
-            found = kmeans(u, s.n_clusters, n_init=s.n_init, rng=self.rng, progress=self.progress)
-            self.step.loss.assignment.centers[...] = found.centers
-        self.begin[:] = self.update_target(images), perf_counter() - begun
-        self.start_labels[...] = self.labels
-
     def batches(self, epoch: int, count: int, batch_size: int, rng: Generator) -> list[Array]:
         interval, end = self.chosen.update_interval, self.chosen.max_iter
         in_order = np.split(np.arange(count), range(batch_size, count, batch_size))
         iterations = range((epoch - 1) * interval, min(epoch * interval, end))
         return [in_order[i % len(in_order)] for i in iterations]
-
-    def before_step(self, batch: Array, x: Array) -> Array:
-        self.step.loss.set_target(self.p[batch])
-        return x
-
-    def after_epoch(self, images: Array) -> dict[str, Any]:
-        before = self.labels.copy()
-        kl = self.update_target(images)
-        return {
-            "label_change": float((self.labels != before).mean()),
-            "kl": kl,
-            "reconstruction": self.step.take_reconstruction(),
-        }
-
-    def is_last(self, record: EpochRecord) -> bool:
-        return bool(record.extra["label_change"] < self.chosen.tol)
-
-    def update_target(self, images: Array) -> float:
-        """Set labels and target by the codes of all images as they are; return KL(P‖Q)."""
-        log_q = self.step.loss.assignment.log_q(self.step.model.encode(images))  # (N, K)
-        self.p = target_distribution(np.exp(log_q))
-        self.labels[...] = log_q.argmax(axis=1)
-        return kl_divergence(log_q, self.p)[0]
-
-    def state_dict(self) -> Params:
-        memory = self.step.center_optimizer.state_dict()
-        return self._arrays() | {f"center_optimizer.{name}": a for name, a in memory.items()}
-
-    def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        memory = array_group(state, "center_optimizer.")
-        check_memory(memory, self.step.loss.assignment.params)
-        own = {k: a for k, a in state.items() if not k.startswith("center_optimizer.")}
-        copy_into(self._arrays(), own, "hooks")
-        self.step.center_optimizer.load_state_dict(memory)
-
-    def _arrays(self) -> Params:
-        """What a checkpoint holds of this, live."""
-        return {
-            "centers": self.step.loss.assignment.centers,
-            "labels": self.labels,
-            "start_labels": self.start_labels,
-            "begin": self.begin,
-        }
 
     def result(self, history: History) -> Refined:
         """Return what was found, after the training with this history."""
@@ -198,15 +129,17 @@ def refine(
             f"{run_dir / OLD_FILE}: in a format that cannot be resumed: remove it to "
             "start again, or choose another folder"
         )
-    centers = _first_centers(model, start, settings)
+    centers = first_centers(model, start, settings.n_clusters)
     optimizer, center_optimizer = settings.make_optimizer(), settings.make_optimizer()
     gamma = None if settings.method == "dec" else settings.gamma
     assignment = StudentAssignment(centers, settings.alpha)
     step = JointStep.make(model, assignment, optimizer, center_optimizer, gamma)
     rng = start if isinstance(start, Generator) else None
-    origin = crc32(centers.tobytes()) if rng is None else "k-means"
     labels = np.zeros((2, len(images)), np.int32)
-    hooks = Refinement(step, settings, rng, origin, labels[0], labels[1], progress)
+    hooks = Refinement(
+        step, labels[0], labels[1], settings, n_init=settings.n_init, tol=settings.tol,
+        progress=progress, rng=rng, origin=origin_of(start, centers),
+    )  # fmt: skip
     history = fit(
         model, images, epochs=-(-settings.max_iter // settings.update_interval),
         batch_size=settings.batch_size, optimizer=optimizer, step=step, hooks=hooks,
@@ -214,18 +147,6 @@ def refine(
         checkpoint_every=checkpoint_every, resume=resume, progress=progress,
     )  # fmt: skip
     return hooks.result(history)
-
-
-def _first_centers(model: AutoEncoder, start: Array | Generator, settings: DecSettings) -> Array:
-    """Return the given centers as the network's type; zeros where k-means will find them."""
-    shape = settings.n_clusters, model.latent_dim
-    dtype = next(iter(model.params.values())).dtype
-    if isinstance(start, Generator):
-        return np.zeros(shape, dtype)
-    centers = np.array(start, dtype, order="C")
-    if centers.shape != shape or not np.isfinite(centers).all():
-        raise ValueError(f"refine: start is {centers.shape} but expected finite {shape}")
-    return centers
 
 
 def _check_method(model: AutoEncoder, settings: DecSettings) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from l2ae_core.data import Dataset
-from l2ae_core.paper.methods import generative, network, pixels, refined
+from l2ae_core.paper.methods import generative, network, pixels, refined, self_labelled
 from l2ae_core.paper.protocols import ClusteringResult, DetectionResult, Partition
 from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import MethodName
@@ -18,12 +18,14 @@ Score: TypeAlias = Callable[[Run, ResultsDir, Partition, bool], DetectionResult]
 CLUSTER: dict[MethodName, Cluster] = {
     "network": network.cluster,
     "refined": refined.cluster,
+    "self-labelled": self_labelled.cluster,
     "vae": generative.cluster_vae,
     "gmvae": generative.cluster_gmvae,
     "pixels": pixels.cluster,
 }
 SCORE: dict[MethodName, Score] = {
     "network": network.score,
+    "self-labelled": self_labelled.score,
     "vae": generative.score_vae,
     "drae": generative.score_drae,
     "pixels": pixels.score_kmeans,

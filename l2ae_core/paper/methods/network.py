@@ -79,16 +79,24 @@ def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> De
     """
     trained = train(run, folder, images.train, progress)
     model, history, x = trained.model, trained.history, images.test.images
-    u = model.encode(x)
-    x_hat = model.decode(u)
+    scores, arrays = anomaly_scores(model, trained.best.centers, x)
     return DetectionResult(
-        cluster_scores(u, trained.best.centers)
-        | {"reconstruction": reconstruction_error(x, x_hat)},
+        scores,
         details(history, inertia=inertias(trained.best), norms=_norms(model, x),
                 reconstruction_mse=history.best.loss),
         seconds(history),
-        extremes(x, x_hat),
+        arrays,
     )  # fmt: skip
+
+
+def anomaly_scores(
+    model: AutoEncoder, centers: Array, images: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the four anomaly scores (N,) of images (N, H, W, C), and pictures for the report."""
+    u = model.encode(images)
+    x_hat = model.decode(u)
+    error = reconstruction_error(images, x_hat)
+    return cluster_scores(u, centers) | {"reconstruction": error}, extremes(images, x_hat)
 
 
 def cluster_scores(u: Array, centers: Array) -> dict[str, Array]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from l2ae_core.baselines.dec import DecSettings, refine
-from l2ae_core.baselines.dec.step import JointStep
 from l2ae_core.data.digits import load_digits
 from l2ae_core.networks import Architecture, build
+from l2ae_core.refinement.step import JointStep
 
 N = 150  # images of the small runs: 4.7 batches
 SMALL = {"update_interval": 4, "max_iter": 22, "batch_size": 32, "n_init": 3, "tol": 0.0}

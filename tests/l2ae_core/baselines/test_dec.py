@@ -5,15 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from l2ae_core.baselines.dec import (
-    DecSettings,
-    StudentAssignment,
-    kl_divergence,
-    target_distribution,
-)
-from l2ae_core.baselines.dec.step import ClusteringLoss, JointStep, encoder_params
+from l2ae_core.baselines.dec import DecSettings
 from l2ae_core.gradcheck import check_function
 from l2ae_core.networks import Architecture, build
+from l2ae_core.refinement import StudentAssignment, kl_divergence, target_distribution
+from l2ae_core.refinement.step import ClusteringLoss, JointStep, encoder_params
 from l2ae_core.training.loss import reconstruction_loss
 from l2ae_core.training.optim import SGD
 from l2ae_core.training.step import CompiledStep, LayerwiseStep
@@ -128,7 +124,7 @@ def test_extremes():
 def test_many_samples_go_in_chunks_with_the_same_bits(monkeypatch):
     z, centers = points(N=25)
     whole = StudentAssignment(centers).log_q(z)
-    monkeypatch.setattr("l2ae_core.baselines.dec.assignment.CHUNK", 8)
+    monkeypatch.setattr("l2ae_core.refinement.assignment.CHUNK", 8)
     assert StudentAssignment(centers).log_q(z).tobytes() == whole.tobytes()
 
 

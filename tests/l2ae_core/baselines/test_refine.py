@@ -6,14 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from l2ae_core.baselines.dec import DecSettings, refine, target_distribution
-from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence
+from l2ae_core.baselines.dec import DecSettings, refine
 from l2ae_core.baselines.dec.refinement import Refinement
-from l2ae_core.baselines.dec.step import JointStep
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import accuracy, chance_scores
 from l2ae_core.data.digits import load_digits
 from l2ae_core.networks import Architecture, build
+from l2ae_core.refinement.assignment import StudentAssignment, kl_divergence, target_distribution
+from l2ae_core.refinement.step import JointStep
 from l2ae_core.seeding import rngs
 from l2ae_core.training.history import TrainingError
 from l2ae_core.training.loop import fit

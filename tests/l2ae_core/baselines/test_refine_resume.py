@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.array_readers import read_npz
-from l2ae_core.baselines.dec.step import JointStep
+from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.history import TrainingError
 
@@ -33,7 +33,7 @@ def test_seconds_are_those_of_all_sessions(tmp_path, monkeypatch):
         now += 1.0
         return now
 
-    monkeypatch.setattr("l2ae_core.baselines.dec.refinement.perf_counter", clock)
+    monkeypatch.setattr("l2ae_core.refinement.hooks.perf_counter", clock)
     monkeypatch.setattr("l2ae_core.training.loop.perf_counter", clock)
     with monkeypatch.context() as patch:
         interrupt(patch, 10)
@@ -49,7 +49,7 @@ def test_seconds_are_those_of_all_sessions(tmp_path, monkeypatch):
 def test_a_finished_refinement_comes_back_at_once(tmp_path, monkeypatch):
     expected = bits(*run(run_dir=tmp_path))
     monkeypatch.setattr(JointStep, "__call__", None)
-    monkeypatch.setattr("l2ae_core.baselines.dec.refinement.kmeans", None)
+    monkeypatch.setattr("l2ae_core.refinement.hooks.kmeans", None)
     again = run(model=network(seed=9), run_dir=tmp_path, resume=True)
     assert bits(*again) == expected
     assert again[1].stopped == "max_iter"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from l2ae_core.baselines.dec import StudentAssignment
-from l2ae_core.baselines.dec.step import JointStep
 from l2ae_core.devices import DeviceNetwork
 from l2ae_core.layers import Identity, Layer, LayerNorm
 from l2ae_core.layers.describe import describe
+from l2ae_core.refinement import StudentAssignment
+from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step

@@ -1,4 +1,4 @@
-"""One iteration of DEC, IDEC or DCEC: the clustering loss at the codes, beside Eq. 3 or alone."""
+"""A training step with a clustering loss at the codes, KL(P‖Q), beside Eq. 3 or alone."""
 
 from dataclasses import dataclass, field
 from math import isfinite
@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from l2ae_core.baselines.dec.assignment import StudentAssignment, kl_divergence
 from l2ae_core.layers.base import Params, is_exactly, overrides_backward_alone, weight_grads
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.refinement.assignment import Assignment, kl_divergence
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.step import Step, make_step
 from l2ae_kernels.arrays import Array
@@ -21,7 +21,7 @@ class ClusteringLoss:
     The sums over samples, KL and dμ, are kept a range each and added in order of the ranges.
     """
 
-    assignment: StudentAssignment
+    assignment: Assignment
     weight: float
     p: Array | None = field(default=None, init=False)  # (B, K), the target of the batch
     ranges: dict[int, tuple[float, Array]] = field(default_factory=dict, init=False)
@@ -55,9 +55,9 @@ class ClusteringLoss:
 class JointStep(Step):
     """A training step on mse + gamma · KL(P‖Q), or KL alone, of the network and the centers.
 
-    `network` is None for DEC: then KL alone acts, on the encoder. The centers have an optimizer of
-    their own with the same settings; since all rules act on each number alone, that is the same as
-    one optimizer for all. `loss.set_target(p)` comes before each step.
+    `network` is None where KL alone acts, on the encoder, as in DEC. The centers have an optimizer
+    of their own with the same settings; since all rules act on each number alone, that is the same
+    as one optimizer for all. `loss.set_target(p)` comes before each step.
     """
 
     model: AutoEncoder
@@ -71,7 +71,7 @@ class JointStep(Step):
     def make(
         cls,
         model: AutoEncoder,
-        assignment: StudentAssignment,
+        assignment: Assignment,
         optimizer: Optimizer,
         center_optimizer: Optimizer,
         gamma: float | None,
@@ -115,7 +115,7 @@ class JointStep(Step):
         return mse + self.loss.weight * self.loss.sums()[0], grads
 
     def take_reconstruction(self) -> float | None:
-        """Return mse, the mean over the samples since the last call; None for DEC, without one."""
+        """Return mse, the mean over the samples since the last call; None without one."""
         mean = None if self.network is None else self.mse_sum / self.samples
         self.mse_sum, self.samples = 0.0, 0
         return mean

@@ -1,0 +1,89 @@
+"""Self-labelling: goes on from the trained network of another run (`System.start`)."""
+
+from typing import Any
+
+from l2ae_core import method
+from l2ae_core.clustering.kmeans import Clustering
+from l2ae_core.data import Dataset
+from l2ae_core.files import CHECKPOINT
+from l2ae_core.networks import AutoEncoder
+from l2ae_core.paper.methods import network
+from l2ae_core.paper.protocols import (
+    CLUSTERS,
+    ClusteringResult,
+    DetectionResult,
+    Partition,
+    kmeans_rng,
+)
+from l2ae_core.paper.result import Details
+from l2ae_core.paper.run import CLASSES, ResultsDir, Run
+from l2ae_core.paper.systems import find_system
+from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
+from l2ae_core.seeding import rngs
+from l2ae_core.training.augment import Warp
+from l2ae_core.training.run import load_run
+from l2ae_kernels.arrays import Array
+
+
+def settings(run: Run) -> SelfLabelling:
+    """The settings of the system, whose `warp` says whether the images of a round are warped."""
+    chosen = dict(find_system(run.system).settings)
+    warp = Warp() if chosen.pop("warp", True) else None
+    K = CLASSES if run.digit is None else CLUSTERS
+    return SelfLabelling(K, warp=warp, n_init=run.n_init, batch_size=run.batch_size, **chosen)
+
+
+def train(
+    run: Run, folder: ResultsDir, images: Array, progress: bool
+) -> tuple[AutoEncoder, SelfLabelled]:
+    """Return the network of the start after its self-labelling; goes on with one that was stopped.
+
+    ValueError when the network of the start is not there or half trained.
+    """
+    start = run.start
+    if start is None or not folder.trained(start):
+        raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
+    model, _ = load_run(folder.training(start))
+    out = folder.training(run)
+    found = self_label(
+        model, images, kmeans_rng(run), settings(run), rng=rngs(run.seed).shuffle, run_dir=out,
+        resume=(out / CHECKPOINT).exists(), progress=progress,
+    )  # fmt: skip
+    return model, found
+
+
+def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> ClusteringResult:
+    """k-means on the codes; argmax q is kept as "argmax", k-means of the start as "start"."""
+    model, found = train(run, folder, dataset.images, progress)
+    u, clustering = method.cluster(
+        model, dataset.images, CLASSES, rng=kmeans_rng(run), n_init=run.n_init, progress=progress
+    )
+    return ClusteringResult(
+        clustering.labels,
+        {"start": found.start_labels, "argmax": found.labels},
+        {"rounds": len(found.history), "mean_max_q": found.history[-1].extra["mean_max_q"]},
+        _details(run, found, clustering),
+        found.seconds,
+        network.extremes(dataset.images, model.decode(u)),
+    )
+
+
+def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> DetectionResult:
+    """Eq. 5 by k-means on the codes, in its three readings, and the reconstruction error."""
+    model, found = train(run, folder, images.train.images, progress)
+    _, clustering = method.cluster(
+        model, images.train.images, CLUSTERS, rng=kmeans_rng(run), n_init=run.n_init,
+        progress=progress,
+    )  # fmt: skip
+    scores, arrays = network.anomaly_scores(model, clustering.centers, images.test.images)
+    return DetectionResult(scores, _details(run, found, clustering), found.seconds, arrays)
+
+
+def _details(run: Run, found: SelfLabelled, clustering: Clustering) -> Details:
+    rounds: list[dict[str, Any]] = [
+        {"round": r.epoch, "loss": r.loss, **r.extra} for r in found.history
+    ]
+    return Details(
+        refinement=rounds, stopped=found.stopped, settings=settings(run).to_dict(),
+        inertia=network.inertias(clustering),
+    )  # fmt: skip
