@@ -68,7 +68,7 @@ def test_batches_in_order_with_targets_over_all_images(monkeypatch):
         whole = weights / weights.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(p, whole[here], rtol=1e-4)
         alone = target_distribution(q[here])  # what a target of each batch would be
-        assert np.abs(p - alone).max() > 1e-3
+        assert np.abs(p - alone).max() > 1e-4
 
 
 def test_label_changes_are_counted_over_all_images(monkeypatch):

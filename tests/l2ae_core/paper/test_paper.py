@@ -94,7 +94,7 @@ def test_means_over_the_digits(where: tuple[str, str, str], expected: float) -> 
 
 
 def test_epochs_are_those_of_the_paper() -> None:
-    assert {t.name: t.epochs for t in TABLES.values()} == {
+    assert {t.name: t.epochs for t in TABLES.values() if t.name != "beyond"} == {
         "table1": 100, "table2": 200, "table3": 200, "table4": 200, "table5": 100,
     }  # fmt: skip
 
