@@ -171,7 +171,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "cuda-flat": Implementation("cuda.optim:adam_step", on="cuda"),
     },
     "warp": {
-        "reference": Implementation("reference.warp:warp", on=None),
+        "reference": Implementation("reference.warp:warp"),
         "fused": Implementation("cpu.numba.warp:warp"),
     },
     "training_step": {

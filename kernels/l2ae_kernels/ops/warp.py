@@ -1,6 +1,8 @@
 """Affine warps of images."""
 
-from l2ae_kernels.arrays import Array, array_module
+import numpy as np
+
+from l2ae_kernels.arrays import Array
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, output
 
@@ -17,7 +19,7 @@ def warp(x: Array, maps: Array, *, out: Array | None = None, impl: str | None = 
     x, maps = inputs("warp", x, maps)
     run = pick("warp", x, impl)
     y = output("warp", out, x.shape, x, maps)
-    finite = array_module(maps).isfinite(maps).all(axis=(1, 2))
+    finite = np.isfinite(maps).all(axis=(1, 2))
     if not finite.all():
         raise ValueError(f"warp: maps holds NaN or Inf, first in map {int(finite.argmin())}")
     if y.size:
