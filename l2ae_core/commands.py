@@ -6,6 +6,7 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 `fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from l2ae_core import data, method
 from l2ae_core.anomaly import auc, cosine_normality, nearest_center, threshold_at_fpr
 from l2ae_core.classes import classes_of, find_anomalies, training_data
 from l2ae_core.clustering.kmeans import Clustering
+from l2ae_core.clustering.sweep import SAMPLE_SIZE, SweepRow, check_sweep
+from l2ae_core.clustering.sweep import sweep as sweep_codes
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
@@ -300,6 +303,35 @@ def cluster(
         rng = rngs(loaded.settings["seed"]).kmeans
         result |= method.agreement(dataset.labels, labels, len(centers), rng)
     return columns, result
+
+
+def sweep(
+    run: Path,
+    source: str,
+    clusters: Sequence[int],
+    *,
+    sample_size: int = SAMPLE_SIZE,
+    data_dir: str | None = None,
+    split: data.Split = "all",
+    device: DeviceName | None = "cpu",
+    progress: bool = True,
+) -> tuple[list[SweepRow], dict[str, Any]]:
+    """Cluster the codes of the images anew into each number of clusters; return a row a number.
+
+    The centers of the run are not used, and stay; its seed and its n_init are used. The second
+    value has "images", a text about these for the title of a figure, and "note" as in `cluster`.
+    """
+    check_sweep(clusters, sample_size)
+    loaded = load_fitted(run, device)
+    dataset = _images_for(loaded, source, data_dir, split, progress)
+    check_sweep(clusters, sample_size, len(dataset))
+    seed, n_init = (loaded.settings[name] for name in ("seed", "n_init"))
+    u = loaded.model.encode(dataset.images)
+    rows = sweep_codes(
+        u, clusters, seed=seed, n_init=n_init, sample_size=sample_size, progress=progress
+    )
+    images = f"{dataset.name}, N = {len(dataset):,}, seed {seed}"
+    return rows, {"images": images, "note": loaded.note}
 
 
 def score(

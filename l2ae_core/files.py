@@ -101,19 +101,21 @@ def writable_target(path: Path) -> Path:
     return target
 
 
-def check_out(path: Path, *suffixes: str) -> None:
+def check_out(path: Path, *suffixes: str, argument: str = "out") -> None:
     """Raise ValueError or OSError unless `path` can be the name of a result that is to be written.
 
     It ends in one of `suffixes`, if any are given, is no file of a run directory, and can be
-    written. Call it before the work.
+    written. The error names `argument`. Call it before the work.
     """
     if suffixes and path.suffix.lower() not in suffixes:
         raise ValueError(
-            f"out: {path} ends in {path.suffix!r} but expected {' or '.join(suffixes)}"
+            f"{argument}: {path} ends in {path.suffix!r} but expected {' or '.join(suffixes)}"
         )
     target = writable_target(path)
     if target.name in RUN_FILES and (target.parent / CONFIG).exists():
-        raise ValueError(f"out: {path} is a file of the run {target.parent}: choose another name")
+        raise ValueError(
+            f"{argument}: {path} is a file of the run {target.parent}: choose another name"
+        )
 
 
 def _sync_folder(folder: Path) -> None:

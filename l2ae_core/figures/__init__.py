@@ -1,10 +1,12 @@
 """Figures: functions from arrays to a matplotlib `Figure`, with no display and no global state.
 
-Every title names what is shown; the caller adds data set, N and seed as `title`. `save` writes PNG.
+Every title names what is shown; the caller adds data set, N and seed as `title`. `save` writes PNG,
+SVG or PDF.
 """
 
 from l2ae_core.figures.charts import epoch_curves, histogram, paired, restart_dots, roc_curves
 from l2ae_core.figures.confusion import matched_confusion
+from l2ae_core.figures.counts import cluster_counts
 from l2ae_core.figures.embedding import embedding_scatter, project
 from l2ae_core.figures.maps import class_maps
 from l2ae_core.figures.reconstructions import reconstructions
@@ -12,6 +14,7 @@ from l2ae_core.figures.style import save
 
 __all__ = [
     "class_maps",
+    "cluster_counts",
     "embedding_scatter",
     "epoch_curves",
     "histogram",

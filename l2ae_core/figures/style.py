@@ -30,6 +30,11 @@ LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#000000", ":"
 NORMAL, ANOMALY = "#0072B2", "#D55E00"
 INK, FAINT, GRID = "#222222", "#767676", "#E4E4E4"
 
+FORMATS: dict[str, dict[str, None]] = {  # suffix: what is left out, since it tells date or version
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 IMAGE: dict[str, Any] = {"origin": "upper", "interpolation": "antialiased"}  # of every image
 
 TITLE, PANEL, LABEL, TICK = 13, 11, 10.5, 9.5  # points
@@ -117,12 +122,15 @@ def name_groups(
 
 @default_style()
 def save(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Write the figure as PNG, atomically: an interruption leaves the old file or none.
+    """Write the figure as PNG, SVG or PDF, atomically: an interruption leaves the old file or none.
 
     Equal figures give equal bytes: neither date nor version is stored. ValueError when the path
-    does not end in .png.
+    ends in none of FORMATS.
     """
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"save: path is {path} but expected a name that ends in .png")
-    with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(
+            f"save: path is {path} but expected a name that ends in {' or '.join(FORMATS)}"
+        )
+    with atomic_file(path) as file, mpl.rc_context({"svg.hashsalt": "l2ae"}):  # ids of the SVG
+        figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=FORMATS[suffix])

@@ -57,11 +57,17 @@ def images() -> tuple[Array, Array]:
     return x, x + (np.arange(N, dtype=np.float32) / N)[:, None, None, None]
 
 
+def criteria() -> dict[str, list[float]]:
+    """Two criteria of 2, 3 and 5 clusters; one of them is not defined everywhere."""
+    return {"inertia": [9.0, 4.0, 3.0], "silhouette": [0.2, float("nan"), 0.1]}
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "embedding": lambda: embedding(title="three clouds"),
     "confusion": lambda: figures.matched_confusion(CLASSES, clusters(), title="three clouds"),
     "roc": lambda: figures.roc_curves(roc_of_scores(), title="three clouds"),
     "histogram": lambda: figures.histogram(kinds(), 0.5, x="v", title="three clouds"),
     "loss": lambda: figures.epoch_curves({"l2": [[3.0, 1.0, 2.0]]}, y="loss", title="three clouds"),
+    "counts": lambda: figures.cluster_counts([2, 3, 5], criteria(), title="three clouds"),
     "reconstructions": lambda: figures.reconstructions(*images(), count=3, title="three clouds"),
 }

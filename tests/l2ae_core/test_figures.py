@@ -19,6 +19,7 @@ from .made_up_figures import (
     N,
     clusters,
     codes,
+    criteria,
     embedding,
     images,
     kinds,
@@ -168,6 +169,29 @@ def test_curves_of_a_figure_of_its_own_mark_the_lowest_epoch() -> None:
     assert figure.axes[0].get_yscale() == "log"
 
 
+def test_criteria_for_the_number_of_clusters_are_drawn_one_above_the_other() -> None:
+    figure = figures.cluster_counts([2, 3, 5], criteria(), preferred={"inertia": 3})
+    assert [ax.get_ylabel() for ax in figure.axes] == ["inertia", "silhouette"]
+    for ax, values in zip(figure.axes, criteria().values(), strict=True):
+        np.testing.assert_array_equal(ax.lines[0].get_xydata(), np.stack([[2, 3, 5], values], 1))
+    marked, unmarked = figure.axes
+    assert [t.get_text() for t in marked.texts] == ["K = 3"]
+    np.testing.assert_array_equal(marked.lines[-1].get_xydata(), [[3, 4]])
+    assert len(unmarked.lines) == 1
+    assert unmarked.get_xlabel() == "clusters K"
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_equal_figures_give_equal_bytes(suffix: str, tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.{suffix}" for name in "ab"]
+    for path in files:
+        figures.save(FIGURES["counts"](), path)
+    content, again = (path.read_bytes() for path in files)
+    assert content == again
+    assert content.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix])
+    assert b"Date" not in content
+
+
 def test_reconstructions_are_sorted_by_error() -> None:
     x, x_hat = images()
     figure = figures.reconstructions(x, x_hat, count=3)
@@ -208,7 +232,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path) -> None:
 
 U = {"u": codes()}
 BAD: dict[str, tuple[Callable[[], object], str]] = {
-    "suffix": (lambda: figures.save(Figure(), Path("a.jpg")), r"ends in \.png"),
+    "suffix": (lambda: figures.save(Figure(), Path("a.jpg")), r"ends in \.png or \.svg or \.pdf"),
     "method": (lambda: figures.project(codes(), "umap"), "method is 'umap'"),
     "flat codes": (lambda: figures.project(np.ones(9)), r"codes is \(9,\)"),
     "NaN codes": (lambda: figures.project(np.full((9, 3), np.nan)), "expected finite"),
@@ -222,6 +246,12 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "no score": (lambda: figures.roc_curves({}), "roc_curves: nothing to draw"),
     "tau": (lambda: figures.histogram(kinds(), np.nan, x="v"), "tau is nan"),
     "NaN": (lambda: figures.histogram({"v": np.array([np.nan])}, 0.5, x="v"), "'v' expected"),
+    "nothing": (lambda: figures.cluster_counts([], {}), "cluster_counts: nothing to draw"),
+    "values": (lambda: figures.cluster_counts([2, 3], {"a": [1.0]}), "'a' has 1 values but"),
+    "mark": (
+        lambda: figures.cluster_counts([2], {"a": [1.0]}, preferred={"a": 3}),
+        "preferred has 'a': 3",
+    ),
     "count": (lambda: figures.reconstructions(*images(), count=N + 1), f"count is {N + 1}"),
     "shapes": (lambda: figures.reconstructions(images()[0], images()[1][1:]), "one shape"),
     "channels": (lambda: figures.reconstructions(*np.zeros((2, 4, 5, 5, 2))), "1 or 3"),
