@@ -29,6 +29,7 @@ from l2ae_core.locks import locked
 from l2ae_core.networks import Architecture, AutoEncoder
 from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
 from l2ae_core.seeding import rngs
+from l2ae_core.seeds.runs import chosen_run, holds_seeds
 from l2ae_core.settings import (
     ARCHITECTURE,
     DEFAULTS,
@@ -69,7 +70,7 @@ class LoadedRun:
     model: AutoEncoder | DeviceNetwork
     clusters: SavedClusters
     settings: dict[str, Any]
-    note: str = ""  # where it runs, if the caller left that open
+    note: str = ""  # which run it is and where it runs, if the caller left that open
 
 
 def fit(
@@ -98,24 +99,19 @@ def fit(
             run_settings(out)  # CheckpointError where there is no run, and nothing to lock
             stack.enter_context(locked(out))
         before = run_settings(out) if resume else DEFAULTS
-        settings = _settings(before, given, checkpoint_every)
+        settings = checked_settings(before, given, checkpoint_every)
         named = not resume or "class_names" in before  # older runs keep no names of classes
         if dataset is None:
             dataset = training_data(settings, data_dir, by_position=not named, progress=progress)
         if resume:
-            _require_same_selection(out, before, settings)
-            _require_same_self_labelling(out, before, settings)
-        if named:
-            names = dataset.class_names
-            settings["class_names"] = None if names is None else list(names)
-        _require_clusterable(dataset, settings["clusters"])
-        architecture = Architecture(
-            input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
-        )
+            require_resumable(out, before, settings)
+        architecture, config = prepare(dataset, settings, named=named)
         if not resume:  # not before everything is known to be right
+            if holds_seeds(out):
+                raise ValueError(f"fit: {out} holds runs of several seeds: choose another folder")
             out.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(out))
-        create_run(out, _config(architecture, dataset, settings), resume=resume)
+        create_run(out, config, resume=resume)
         if resume and settings != before:  # other clusters than those that are there
             for name in (CLUSTERS, METRICS):
                 (out / name).unlink(missing_ok=True)
@@ -133,10 +129,10 @@ def fit(
         return _finish(out, model, dataset, history, settings, progress)
 
 
-def _settings(
+def checked_settings(
     before: dict[str, Any], given: dict[str, Any], checkpoint_every: int
 ) -> dict[str, Any]:
-    """Return the settings of this training, checked."""
+    """Return the settings of a training, checked: those of `before`, overridden by `given`."""
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
     settings = before | given
     check_settings(settings, given, checkpoint_every)
@@ -145,18 +141,13 @@ def _settings(
     return settings
 
 
-def _require_same_selection(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+def require_resumable(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Raise ValueError where the images, or what self-labelling went on from, would change."""
     for name in SELECTION:
         if settings[name] != before[name]:
             raise ValueError(
                 f"fit: {name} is {settings[name]!r} but {out} was started with {before[name]!r}"
             )
-
-
-def _require_same_self_labelling(
-    out: Path, before: dict[str, Any], settings: dict[str, Any]
-) -> None:
-    """Raise ValueError where what self-labelling went on from, or its settings, would change."""
     if not (out / SELF_LABELLING / CHECKPOINT).exists():
         return
     for name in ("epochs", "weights", "clusters", "n_init", "self_label", *SELF_LABELLING_SETTINGS):
@@ -167,17 +158,29 @@ def _require_same_self_labelling(
             )
 
 
-def _config(
-    architecture: Architecture, dataset: Dataset, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the content of config.json."""
-    return make_config(
+def prepare(
+    dataset: Dataset, settings: dict[str, Any], *, named: bool = True
+) -> tuple[Architecture, dict[str, Any]]:
+    """Return the architecture for the training images, and the content of config.json.
+
+    `settings` take over the names of the classes, if `named`. ValueError for images that cannot be
+    trained on or clustered.
+    """
+    if named:
+        names = dataset.class_names
+        settings["class_names"] = None if names is None else list(names)
+    _require_clusterable(dataset, settings["clusters"])
+    architecture = Architecture(
+        input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
+    )
+    config = make_config(
         architecture,
         data=settings["data"],
         digest=dataset.digest,
         seed=settings["seed"],
         training={k: v for k, v in settings.items() if k not in NOT_TRAINING},
     )
+    return architecture, config
 
 
 def _finish(
@@ -266,12 +269,15 @@ def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
 def load_fitted(run: Path, device: DeviceName | None = "cpu") -> LoadedRun:
     """Return network and clusters of a finished run, to be run on a device; None: any.
 
-    CheckpointError when there are none, ValueError when device is "cuda" and there is none.
+    Of a folder of several seeds it is the chosen run. CheckpointError when there are none,
+    ValueError when device is "cuda" and there is none.
     """
+    run, which = chosen_run(run)
     settings = run_settings(run)
     model, _ = load_run(run, "self-labelled" if settings["self_label"] else settings["weights"])
     clusters = SavedClusters.load(run)
     chosen, note = choose_device(device)
+    note = "; ".join(filter(None, (which, note)))
     if chosen is None:
         return LoadedRun(model, clusters, settings, note)
     return LoadedRun(DeviceNetwork.move(model, chosen), clusters, settings, note)

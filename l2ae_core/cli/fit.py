@@ -63,29 +63,35 @@ def add_options(parser: ArgumentParser) -> None:
         if kind is not bool and DEFAULTS[name] is not None:
             help = f"{help} (default {DEFAULTS[name]})"
         parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
+    parser.add_argument("--seeds", type=int, metavar="N",
+                        help="train N networks, of seeds SEED, SEED + 1, …, as runs RUN/seed-SEED, "
+                        "…; say how far their clusters agree, without labels, and choose the run "
+                        "that agrees most with the others")  # fmt: skip
     parser.add_argument(
         "--checkpoint-every", type=int, default=10, metavar="N", help="epochs (default 10)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out; its "
+    parser.add_argument("--resume", action="store_true", help="go on with what is in --out; the "
                         "settings are kept, but --epochs may be larger, and --clusters, --n-init "
                         "and --weights others")  # fmt: skip
     add_common(parser)
 
 
 def main(
-    out: Path, data_dir: str | None, resume: bool, checkpoint_every: int, quiet: bool, **given: Any
-) -> int:
+    out: Path, data_dir: str | None, resume: bool, checkpoint_every: int, quiet: bool,
+    seeds: int | None, **given: Any,
+) -> int:  # fmt: skip
     """Do what the command line says."""
     from l2ae_core import commands
+    from l2ae_core.seeds.fit import fit_seeds
+    from l2ae_core.seeds.runs import holds_seeds
+    from l2ae_core.seeds.table import format_table
 
-    metrics = commands.fit(
-        out,
-        given,
-        data_dir=data_dir,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        progress=not quiet,
-    ).metrics
+    how: dict[str, Any] = {"data_dir": data_dir, "resume": resume, "progress": not quiet,
+                           "checkpoint_every": checkpoint_every}  # fmt: skip
+    if seeds is not None or (resume and holds_seeds(out)):
+        print(format_table(out, fit_seeds(out, given, seeds, **how)))
+        return 0
+    metrics = commands.fit(out, given, **how).metrics
     took = duration(metrics["seconds"])
     print(f"{out}: {metrics['epochs']} epochs of {metrics['images']} images in {took}")
     for weights in ("best", "last"):

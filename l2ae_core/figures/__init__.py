@@ -4,6 +4,7 @@ Every title names what is shown; the caller adds data set, N and seed as `title`
 SVG or PDF.
 """
 
+from l2ae_core.figures.agreement import SeedScores, agreement_scatter
 from l2ae_core.figures.charts import epoch_curves, histogram, paired, restart_dots, roc_curves
 from l2ae_core.figures.confusion import matched_confusion
 from l2ae_core.figures.counts import cluster_counts
@@ -13,6 +14,8 @@ from l2ae_core.figures.reconstructions import reconstructions
 from l2ae_core.figures.style import save
 
 __all__ = [
+    "SeedScores",
+    "agreement_scatter",
     "class_maps",
     "cluster_counts",
     "embedding_scatter",

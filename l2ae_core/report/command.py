@@ -11,6 +11,7 @@ PAGE = "report.html"
 def write_report(path: Path, out: Path | None = None) -> Path:
     """Write the page of a RUN directory or RESULTS folder and return where it is.
 
+    Of a folder of several seeds it is the page of the chosen run.
     `out` defaults to `report.html` in `path`. Raises ValueError, naming the file, when there is
     nothing to tell or a file is damaged; nothing is written then.
     """
@@ -21,8 +22,10 @@ def write_report(path: Path, out: Path | None = None) -> Path:
     from l2ae_core.report.page import write_page
     from l2ae_core.report.results_page import results_page
     from l2ae_core.report.run_page import run_page
+    from l2ae_core.seeds.runs import chosen_run
 
-    html = run_page(path) if (path / CONFIG).exists() else results_page(path)
+    run, _ = chosen_run(path)
+    html = run_page(run) if (run / CONFIG).exists() else results_page(path)
     write_page(out, html)
     return out
 

@@ -107,7 +107,7 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
         path.mkdir(parents=True, exist_ok=True)
     with locked(path):
         if resume:
-            write_json(path / CONFIG, _resumed(path, config))
+            write_json(path / CONFIG, resumed_config(path, config))
             return
         if (path / CHECKPOINT).exists():
             raise CheckpointError(
@@ -117,8 +117,11 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
         write_json(path / CONFIG, config)
 
 
-def _resumed(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of the run as it goes on with that of `config`."""
+def resumed_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the run `path` as it goes on with `config`; nothing is written.
+
+    Raises what `create_run` raises where it cannot.
+    """
     before = read_config(path)
     for name, was, now in _differences(before, config):
         raise ValueError(f"create_run: {name} is {now!r} but {path} was started with {was!r}")

@@ -62,6 +62,14 @@ def criteria() -> dict[str, list[float]]:
     return {"inertia": [9.0, 4.0, 3.0], "silhouette": [0.2, float("nan"), 0.1]}
 
 
+def seeds() -> dict[str, figures.SeedScores]:
+    """Runs of two ways to train; seed 2 of the first fails."""
+    return {
+        "plain": figures.SeedScores([0.86, 0.87, 0.7], [90, 91, 77], [0, 1, 2]),
+        "warped": figures.SeedScores([0.9], [95], [12]),
+    }
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "embedding": lambda: embedding(title="three clouds"),
     "confusion": lambda: figures.matched_confusion(CLASSES, clusters(), title="three clouds"),
@@ -69,5 +77,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "histogram": lambda: figures.histogram(kinds(), 0.5, x="v", title="three clouds"),
     "loss": lambda: figures.epoch_curves({"l2": [[3.0, 1.0, 2.0]]}, y="loss", title="three clouds"),
     "counts": lambda: figures.cluster_counts([2, 3, 5], criteria(), title="three clouds"),
+    "agreement": lambda: figures.agreement_scatter(seeds(), title="three clouds"),
     "reconstructions": lambda: figures.reconstructions(*images(), count=3, title="three clouds"),
 }

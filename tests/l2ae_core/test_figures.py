@@ -25,6 +25,7 @@ from .made_up_figures import (
     kinds,
     roc_of_scores,
     scores,
+    seeds,
 )
 
 
@@ -52,7 +53,7 @@ def test_a_figure_is_titled_drawn_and_saved(name: str, tmp_path: Path) -> None:
 
 
 def test_charts_name_their_axes() -> None:
-    for name in ("confusion", "roc", "histogram", "loss"):
+    for name in ("agreement", "confusion", "roc", "histogram", "loss"):
         ax = FIGURES[name]().axes[0]
         assert ax.get_xlabel(), name
         assert ax.get_ylabel(), name
@@ -192,6 +193,25 @@ def test_equal_figures_give_equal_bytes(suffix: str, tmp_path: Path) -> None:
     assert b"Date" not in content
 
 
+def test_every_run_is_a_dot_named_by_its_seed() -> None:
+    figure = figures.agreement_scatter(seeds())
+    ax = figure.axes[0]
+    dots = [np.asarray(line.get_xydata()).tolist() for line in ax.lines]
+    assert dots == [[[0.86, 90], [0.87, 91], [0.7, 77]], [[0.9, 95]]]
+    assert legend(figure) == ["plain", "warped"]
+    assert ax.lines[0].get_marker() != ax.lines[1].get_marker()  # not told by colour alone
+    named = {t.get_text(): tuple(t.xy) for t in ax.texts}
+    assert named == {"0": (0.86, 90), "1": (0.87, 91), "2": (0.7, 77), "12": (0.9, 95)}
+
+
+def test_the_names_of_near_runs_do_not_cover_each_other() -> None:
+    runs = figures.SeedScores([0.9, 0.901, 0.902, 0.5], [90, 90, 90, 50], range(10, 14))
+    figure = figures.agreement_scatter({"a": runs}, title="near")
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
 def test_reconstructions_are_sorted_by_error() -> None:
     x, x_hat = images()
     figure = figures.reconstructions(x, x_hat, count=3)
@@ -242,6 +262,15 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "class names": (
         lambda: figures.matched_confusion(CLASSES, clusters(), class_names=["a"]),
         "class_names has 1 entries but expected 3",
+    ),
+    "no runs": (lambda: figures.agreement_scatter({}), "groups is empty"),
+    "seeds": (
+        lambda: figures.agreement_scatter({"a": figures.SeedScores([0.5], [50], [])}),
+        r"'a' has \[1, 1, 0\]",
+    ),
+    "NaN accuracy": (
+        lambda: figures.agreement_scatter({"a": figures.SeedScores([0.5], [np.nan], [0])}),
+        "'a' expected to be finite",
     ),
     "no score": (lambda: figures.roc_curves({}), "roc_curves: nothing to draw"),
     "tau": (lambda: figures.histogram(kinds(), np.nan, x="v"), "tau is nan"),

@@ -19,6 +19,7 @@ from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.paper import read_results
 from l2ae_core.paper.figure1 import Figure1
 from l2ae_core.readers import MAX_DEPTH, MAX_TEXT, parse_json, read_json, read_json_lines
+from l2ae_core.seeds.runs import SeedRuns
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import read_history
 from l2ae_core.training.run import read_config
@@ -28,6 +29,7 @@ READERS: dict[str, Callable[[Path], Any]] = {  # name of the file → what reads
     "history.jsonl": lambda file: read_history(file.parent),
     "checkpoint.npz": checkpoints.load,
     "clusters.npz": lambda file: SavedClusters.load(file.parent),
+    "seeds.json": lambda file: SeedRuns.read(file.parent),
     "estimator.npz": AutoEncoderClusterer.load,
     "figure1-usps.npz": Figure1.read,
     "0123456789ab.json": lambda file: read_results(file.parent),

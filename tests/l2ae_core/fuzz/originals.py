@@ -23,6 +23,7 @@ from l2ae_core.networks import Architecture, build
 from l2ae_core.paper import read_results
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page
+from l2ae_core.seeds.runs import SeedAgreement, SeedRuns, chosen_run
 from l2ae_core.training.history import read_history
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import make_optimizer
@@ -85,6 +86,10 @@ def _run(path: Path) -> dict[str, np.ndarray]:
 def _clusters(path: Path) -> dict[str, np.ndarray]:
     found = commands.load_fitted(path.parent).clusters
     return {"centers": found.centers, "normality": found.normality}
+
+
+def _seeds(path: Path) -> None:
+    chosen_run(path.parent)
 
 
 def _run_report(path: Path) -> None:
@@ -200,6 +205,9 @@ def _write_run(folder: Path) -> list[Original]:
     clusterer = AutoEncoderClusterer(3, model="dense", hidden=(16, 8), latent_dim=4, epochs=2,
                                      n_init=1, random_state=0)  # fmt: skip
     clusterer.fit(images[..., 0]).save(folder / "estimator.npz")
+    nmi = [[1, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 1]]
+    agreement = SeedAgreement(nmi, [0.375, 0.5, 0.375], 1, ["agrees", "agrees", "stands apart"])
+    SeedRuns([0, 1, 2], agreement).write(folder / "seeds")
     (folder / "refined").mkdir()
     refine(build(ARCHITECTURE, np.random.default_rng(0)), images, np.random.default_rng(0),
            REFINEMENT, run_dir=folder / "refined", progress=False)  # fmt: skip
@@ -212,6 +220,7 @@ def _write_run(folder: Path) -> list[Original]:
         Original("run/clusters.npz", "npz", _run_report, slow=True),
         Original("run/metrics.json", "json", _run_report, slow=True),
         Original("run/history.jsonl", "jsonl", _run_report, slow=True),
+        Original("seeds/seeds.json", "json", _seeds),
         Original("estimator.npz", "npz", _estimator, checksums=True),
         Original("refined/checkpoint.npz", "npz", _refinement),
     ]
