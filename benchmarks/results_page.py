@@ -83,6 +83,7 @@ def page(root: Path) -> str:
         "## Seeds", _list(seeds(n)), picks(n).markdown(),
         "## Detection", _list(detection(n)), TABLE4_LONG, *paper("table4", "table5"), OLDER,
         "## Speed", SPEED, *(t.markdown() for t in kernel_tables.speed(speed)),
+        *(t.markdown() for t in kernel_tables.augmented(speed)),
         "## Kernels", *(t.markdown() for t in kernel_tables.rungs(speed["operations"])),
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts)) + "\n"

@@ -3,6 +3,7 @@
     comparison.py  contenders timed alternately; a measurement
     peers.py       which peers are installed, and how many threads each may use
     steps.py       whole training steps, beside PyTorch (torch_network.py)
+    augmented.py   steps with warped images and self-labelling, beside the plain step
     kmeans.py      k-means, beside scikit-learn and faiss
     operations.py  every rung of the implementations table, beside the machine's peak (peak.py)
     start.py       seconds until the first step of a new process is done (../first_step.py)

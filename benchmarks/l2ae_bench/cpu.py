@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tqdm import tqdm
 
-from l2ae_bench import kmeans, operations, peak, peers, start, steps
+from l2ae_bench import augmented, kmeans, operations, peak, peers, start, steps
 from l2ae_bench.comparison import Comparison, Measurement, compare
 
-REPEATS = {"step": 15, "norms": 15, "kmeans": 7, "operations": 7}
+REPEATS = {"step": 15, "norms": 15, "augmented": 15, "kmeans": 7, "operations": 7}
 QUICK = 3  # repeats
 OPERATION_SECONDS = 0.05  # in a repeat: there are a hundred operations
 Tick = Callable[[], object]
@@ -39,6 +39,8 @@ def _jobs(part: str, repeats: int, quick: bool) -> list[tuple[str, int, Job]]:
             (name, repeats + 1, _compared(name, repeats, lambda name, _: steps.comparison(name)))
             for name in networks
         ]
+    if part == "augmented":
+        return [(name, repeats + 1, _augmented(name, repeats)) for name in augmented.NETWORKS]
     if part == "kmeans":
         return [
             (name, repeats + 1, _compared(name, repeats, kmeans.comparison))
@@ -57,6 +59,13 @@ def _compared(name: str, repeats: int, prepare: Callable[[str, int], Comparison]
         prepared = prepare(name, threads)
         tick()
         return [compare(name, threads, prepared, repeats, done=tick)]
+
+    return job
+
+
+def _augmented(name: str, repeats: int) -> Job:
+    def job(threads: int, tick: Tick) -> list[Measurement]:
+        return augmented.rows(name, threads, repeats, tick)
 
     return job
 

@@ -1,10 +1,11 @@
-"""Tables of the speed beside the peers, and of every rung with its share of the peak."""
+"""Tables of the speed beside the peers, of augmented steps, and of every rung beside the peak."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from l2ae_bench.augmented import PLAIN, SELF_LABELLED, WARPED
 from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import Measurements
 from l2ae_bench.operations import Case, cases
@@ -22,6 +23,10 @@ NAMES = {
     "kmeans-70000x10-k10": "k-means, 70,000 × 10, 10 clusters",
     "kmeans-70000x784-k10": "k-means, 70,000 × 784, 10 clusters",
     "kmeans-200000x64-k256": "k-means, 200,000 × 64, 256 clusters",
+    f"step-cae-28-{WARPED}": "convolutional, 28×28, warped images",
+    f"step-cae-28-{SELF_LABELLED}": "convolutional, 28×28, warped images and self-labelling",
+    f"step-cae-16-{WARPED}": "convolutional, 16×16, warped images",
+    f"step-cae-16-{SELF_LABELLED}": "convolutional, 16×16, warped images and self-labelling",
     "start-cold": "first step of a process, all to be compiled",
     "start-warm": "first step of a process, from the cache",
 }
@@ -53,6 +58,28 @@ def _speed_row(row: Measurement) -> list[str]:
     peers = ", ".join(f"{name} {milliseconds(t)} ms" for name, t in fastest_first(row.peers))
     times = f"**{ratio}** ({spread})" if ratio else ""
     return [NAMES[row.workload], threads, f"{ours} ms", peers, times, target, verdict]
+
+
+def augmented(results: Mapping[str, Measurements]) -> list[Table]:
+    """Return the table of steps on warped images beside plain ones; none without results."""
+    if "augmented" not in results:
+        return []
+    found = results["augmented"]
+    rows = [_augmented_row(row) for row in found.rows if row.ratio_spread is not None]
+    columns = ["step", "threads", "plain", "this one", "times as long (quartiles)", "target", ""]
+    note = sources([("augmented", found.machine)])
+    return [Table("augmented", "", columns, rows, note, 1)]
+
+
+def _augmented_row(row: Measurement) -> list[str]:
+    """Cells of a row whose ratio says how many times as fast the plain step is."""
+    assert row.ratio_best_peer is not None
+    assert row.ratio_spread is not None
+    _, threads, ours, _, _, _, target, verdict = cells(row)
+    low, high = (1 / ratio for ratio in reversed(row.ratio_spread))
+    times = f"**{1 / row.ratio_best_peer:.2f}** ({low:.2f}–{high:.2f})"
+    plain = f"{milliseconds(row.peers[PLAIN])} ms"
+    return [NAMES[row.workload], threads, plain, f"{ours} ms", times, target, verdict]
 
 
 class Times:

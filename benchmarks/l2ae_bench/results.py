@@ -7,7 +7,7 @@ from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import Measurements
 from l2ae_core.files import write_json
 
-PARTS = ("step", "norms", "kmeans", "operations", "start")
+PARTS = ("step", "norms", "augmented", "kmeans", "operations", "start")
 RESULTS = Path("benchmarks/results")  # below the root of a checkout
 
 

@@ -95,5 +95,8 @@ def test_targets():
     assert verdict(row("step-cae-28", None)) == ""
     assert verdict(row("start-cold", None, ms=19_000)) == "met"
     assert verdict(row("start-warm", None, ms=1_100)) == "missed"
+    assert verdict(row("step-cae-28-self-labelled", 0.67)) == "met"  # 1.49 times as long
+    assert verdict(row("step-cae-28-self-labelled", 0.66)) == "missed"
+    assert verdict(row("step-cae-28-self-labelled", None)) == ""
     assert verdict(row("dense-784x500-blocked", 0.1)) == ""
     assert str(TARGETS["step-dense"]) == "≥ 1.3×"

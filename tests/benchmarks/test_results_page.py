@@ -68,6 +68,15 @@ def test_the_speed_stands_beside_its_machine():
     assert kernel_tables.speed({}) == []
 
 
+def test_augmented_steps_are_told_as_times_the_plain_one():
+    row = Measurement("step-cae-28-warped", 1, 42.0, {"plain": 40.0}, 0.95, (0.94, 0.96), 1e-6)
+    (table,) = kernel_tables.augmented({"augmented": Measurements(MACHINE, [row])})
+    assert table.rows == [["convolutional, 28×28, warped images", "1", "40 ms", "42 ms",
+                           "**1.05** (1.04–1.06)", "≤ 1.1 times as long", "met"]]  # fmt: skip
+    assert "A Processor" in table.note
+    assert kernel_tables.augmented({}) == []
+
+
 def test_rungs_show_rates_and_the_share_of_the_peak():
     flop = 2 * 256 * 784 * 500
     rows = [

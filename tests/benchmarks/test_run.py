@@ -70,7 +70,7 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stepp"], "argument PART: 'stepp' is not one of step, norms, kmeans, operations, start"),
+        (["stepp"], "argument PART: 'stepp' is not one of step, norms, augmented, kmeans,"),
         (["--threads", "0"], f"argument --threads: 0 is not between 1 and {MOST}"),
         (["--threads", "many"], "argument --threads: many is not"),
         (["--json", "/dev/null/x.json"], "argument --json: /dev/null/x.json"),

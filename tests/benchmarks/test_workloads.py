@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from l2ae_bench import kmeans, operations, peak, peers, start, steps
+from l2ae_bench import augmented, comparison, kmeans, operations, peak, peers, start, steps
 from l2ae_bench.comparison import OURS, Disagreement, compare
 from l2ae_bench.kmeans import SampleSet
 from l2ae_core.networks import Architecture, build
+from l2ae_core.refinement.step import ClusteringLoss
 from l2ae_core.training.step import make_step
+from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
 from l2ae_kernels.operations import IMPLEMENTATIONS, Implementation
 from l2ae_kernels.reference import dense
@@ -212,3 +214,73 @@ def test_start_measures_a_process(monkeypatch, tmp_path):
     monkeypatch.setattr(start, "COMMAND", (sys.executable, "-c", "raise SystemExit('no kernel')"))
     with pytest.raises(ValueError, match="start: the process ended with 1: .*no kernel"):
         start.rows(1)
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """A small batch for a small network."""
+    monkeypatch.setattr(steps, "BATCH", 8)
+    monkeypatch.setitem(steps.NETWORKS, "step-cae-16",
+                        Architecture("cae", (16, 16, 1), filters=(8, 8, 8)))  # fmt: skip
+
+
+def test_augmented_steps_stand_beside_the_plain_one(few_images, monkeypatch):
+    monkeypatch.setattr(comparison, "SECONDS", 0.0)
+    ticks = []
+    rows = augmented.rows("step-cae-16", 1, 2, lambda: ticks.append(1))
+    assert [row.workload for row in rows] == ["step-cae-16-warped", "step-cae-16-self-labelled"]
+    assert rows[0].peers == rows[1].peers  # one measurement of the plain step
+    assert list(rows[0].peers) == ["plain"]
+    for row in rows:
+        assert row.ours_ms > 0
+        assert row.agreement < steps.GRADIENTS
+    assert len(ticks) == 2
+
+
+def test_augmented_steps_train_on_new_warps_and_their_own_networks(few_images, monkeypatch):
+    seen = []
+    right = ops.warp
+
+    def warp(x, maps, **how):
+        seen.append(maps)
+        return right(x, maps, **how)
+
+    contenders, _ = augmented.prepare("step-cae-16")
+    monkeypatch.setattr(ops, "warp", warp)
+    losses = [contenders["plain"]() for _ in range(3)]
+    assert not seen
+    assert losses[2] < losses[0]  # Adam moved the weights
+    for name in ("warped", "self-labelled"):
+        contenders[name]()
+    assert len(seen) == 2
+    assert not np.array_equal(*seen)
+    again, _ = augmented.prepare("step-cae-16")
+    assert again["plain"]() == losses[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("kl", "step-cae-16-self-labelled: the losses differ"),
+        ("du", "step-cae-16-self-labelled: the gradients of encoder"),
+        ("warp", "step-cae-16-warped: the warped images differ"),
+    ],
+)
+def test_a_wrong_augmented_step_is_not_timed(wrong, message, few_images, monkeypatch):
+    if wrong == "warp":
+        run = ops.warp
+        monkeypatch.setattr(
+            ops, "warp", lambda x, maps, impl=None: run(x, maps, impl=impl) * (1 + (impl is None))
+        )
+    else:
+        sums, call = ClusteringLoss.sums, ClusteringLoss.__call__
+        if wrong == "kl":
+            monkeypatch.setattr(
+                ClusteringLoss, "sums", lambda self: (1.1 * sums(self)[0], sums(self)[1])
+            )
+        else:
+            monkeypatch.setattr(
+                ClusteringLoss, "__call__", lambda self, first, u: 1.1 * call(self, first, u)
+            )
+    with pytest.raises(Disagreement, match=message):
+        augmented.prepare("step-cae-16")
