@@ -128,14 +128,30 @@ def make_warp(settings: Mapping[str, Any]) -> Warp | None:
 def make_self_labelling(settings: Mapping[str, Any]) -> SelfLabelling | None:
     """Return how the training goes on with its own labels, None where it does not.
 
-    Images are warped as they were before. ValueError as `SelfLabelling` does.
+    Images are warped as they were before. ValueError as `SelfLabelling` does, and for another norm
+    than "l2".
     """
     chosen = SelfLabelling(
         settings["clusters"], warp=make_warp(settings), n_init=settings["n_init"],
         batch_size=settings["batch_size"], learning_rate=settings["learning_rate"],
         **{name: settings[name] for name in SELF_LABELLING},
     )  # fmt: skip
-    return chosen if settings["self_label"] else None
+    if not settings["self_label"]:
+        return None
+    require_unit_codes(chosen, settings["norm"])
+    return chosen
+
+
+def require_unit_codes(chosen: SelfLabelling, norm: str) -> None:
+    """Raise ValueError where a spherical assignment would be of codes that are not unit vectors.
+
+    The length of a code would count as how sure its label is. The estimators ask this too.
+    """
+    if chosen.assignment == "spherical" and norm != "l2":
+        raise ValueError(
+            f"fit: self_label is on and norm is {norm!r} but expected norm 'l2': the spherical "
+            "assignment takes codes of unit length"
+        )
 
 
 def run_settings(run: Path) -> dict[str, Any]:

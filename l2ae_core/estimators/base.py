@@ -11,13 +11,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from l2ae_core import method
+from l2ae_core import method, refinement
 from l2ae_core.estimators import inputs, storage
-from l2ae_core.estimators.parameters import check_parameters
+from l2ae_core.estimators.parameters import (
+    check_parameters,
+    make_self_labelling,
+    make_warp,
+    require_images,
+)
 from l2ae_core.networks.architectures import Architecture
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import DEFAULTS
+from l2ae_core.training.augment import Warp
 from l2ae_kernels.arrays import Array
 
 DTYPES = (np.float64, np.float32)  # kept; every other dtype becomes the first
@@ -44,6 +50,8 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
     learning_rate: float = DEFAULTS["learning_rate"]
     n_init: int = DEFAULTS["n_init"]
     spherical: bool = False
+    augment: bool | Warp = DEFAULTS["augment"]
+    self_label: bool | refinement.SelfLabelling = DEFAULTS["self_label"]
     random_state: int | RandomState | None = None
     verbose: int = 0
 
@@ -52,16 +60,7 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
         check_parameters(self.get_params())
         x = self._start(X)  # (N, F)
         self.seed_ = _seed(self.random_state)
-        self.autoencoder_, history = method.train(
-            self._to_network(x).astype(np.float32, copy=False),
-            self.architecture_,
-            epochs=int(self.epochs),
-            batch_size=int(self.batch_size),
-            learning_rate=float(self.learning_rate),
-            seed=self.seed_,
-            progress=self.verbose > 0,
-        )
-        self.history_: list[dict[str, Any]] = history.to_dicts()
+        self._train(self._to_network(x).astype(np.float32, copy=False))
         self.embedding_, clustering = method.cluster(
             self._network(x.dtype),
             self._to_network(x),
@@ -75,6 +74,32 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
         self.cluster_centers_: Array = clustering.centers
         self.inertia_: float = clustering.inertia
         self.n_iter_: int = clustering.n_iter
+
+    def _train(self, images: Array) -> None:
+        """Train the network on images (N, H, W, C) float32, then with its own labels if asked."""
+        parameters, random = self.get_params(), rngs(self.seed_)
+        self.autoencoder_, history = method.train(
+            images,
+            self.architecture_,
+            epochs=int(self.epochs),
+            batch_size=int(self.batch_size),
+            learning_rate=float(self.learning_rate),
+            seed=self.seed_,
+            warp=make_warp(parameters),
+            progress=self.verbose > 0,
+        )
+        self.history_: list[dict[str, Any]] = history.to_dicts()
+        self.self_labelling_history_: list[dict[str, Any]] | None = None
+        if (chosen := make_self_labelling(parameters)) is not None:
+            found = refinement.self_label(
+                self.autoencoder_,
+                images,
+                random.kmeans,
+                chosen,
+                rng=random.shuffle,
+                progress=self.verbose > 0,
+            )
+            self.self_labelling_history_ = found.rounds()
 
     def _start(self, X: Any) -> Array:
         """Return X as (N, F), checked; decide on image shape, scaling and architecture."""
@@ -100,11 +125,8 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
     def _architecture(self, features: int) -> Architecture:
         """Return the network of the parameters; a table is an image of one pixel, F channels."""
         shape, model = self.image_shape_, self.model
-        if model == "cae" and shape is None:
-            raise ValueError(
-                "fit: model is 'cae' but X is a table (N, F): expected images (N, H, W[, C]), or "
-                "image_shape=(H, W[, C])"
-            )
+        if shape is None:
+            require_images(self.get_params())
         if model == "auto":
             cae = shape is not None and inputs.takes_convolutions(shape)
             model = "cae" if cae else "dense"

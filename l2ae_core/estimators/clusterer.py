@@ -23,6 +23,9 @@ class AutoEncoderClusterer(
         transform  u = E_c(x)
         predict    argmin_j |u − c_j|²
 
+    Beyond the paper, `augment` warps the images of the training, and `self_label` goes on with the
+    clusters as labels, before the codes are clustered for good: both as `l2ae fit` does.
+
     X is a table (N, F), a table of flat images (N, H·W·C) with `image_shape`, or an array of images
     (N, H, W) or (N, H, W, C). Weights are trained in float32. Codes are computed, clustered and
     returned in float32 for float32 X, in float64 for every other dtype: slower, but then the
@@ -52,6 +55,13 @@ class AutoEncoderClusterer(
     epochs, batch_size, learning_rate : of Adam on the mean squared error.
     n_init : restarts of k-means.
     spherical : spherical k-means instead of the paper's plain one.
+    augment : True warps the images of every training step at random, by up to 10° and a tenth of
+        each side; a `Warp` (`l2ae_core.training.augment`) has other ranges. Not for tables, and
+        wrong where a rotation or a shift makes another object of one.
+    self_label : True goes on training with the network's own clusters as labels, for at most 20
+        passes over X, with the n_clusters, batch_size, learning_rate, n_init and warp of this
+        estimator; a `SelfLabelling` (`l2ae_core.refinement`) has all settings of its own, and
+        has to have the same n_clusters. Needs norm="l2", unless its assignment is "student".
     random_state : int (the seed), numpy RandomState or None.
     verbose : progress bars on stderr when > 0.
 
@@ -61,6 +71,9 @@ class AutoEncoderClusterer(
         (updates of the best k-means restart), embedding_ (N, D): the codes of the X of fit.
     autoencoder_, architecture_, image_shape_ (H, W, C) or None, mean_ and scale_ (F,) or None.
     history_ : list of one dict an epoch: epoch, loss, seconds, images_per_second, ...
+    self_labelling_history_ : list of one dict a round of `self_label`: round, loss, label_change
+        (share of all labels), kl, reconstruction (None without it), mean_max_q (how sure the
+        assignment is, 1/K … 1); None where self_label is off.
     seed_, n_features_in_, feature_names_in_ (when X has names).
 
     Every method raises ValueError when X holds NaN or infinity or does not fit, NotFittedError

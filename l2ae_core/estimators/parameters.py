@@ -1,10 +1,15 @@
 """The parameters of the estimators, checked when `fit` is called: __init__ only stores them."""
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
+from l2ae_core.refinement import SelfLabelling
 from l2ae_core.settings import CHOICES as SETTINGS
-from l2ae_core.settings import check_values
+from l2ae_core.settings import check_values, require_unit_codes
+from l2ae_core.training.augment import Warp
 from l2ae_kernels.ops.checks import count
 
 COUNTS = ("n_clusters", "latent_dim", "epochs", "batch_size", "n_init")
@@ -13,9 +18,10 @@ CHOICES = {
     "norm": SETTINGS["norm"],
     "scale": ("auto", "standard", "none"),
 }
+SWITCHES: dict[str, type] = {"augment": Warp, "self_label": SelfLabelling}  # or True or False
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
+def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Raise ValueError, naming the parameter, its value and what was expected."""
     check_values(parameters, COUNTS, CHOICES)
     hidden = parameters["hidden"]
@@ -23,6 +29,58 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         raise ValueError(f"fit: hidden is {hidden!r} but expected a tuple of integers ≥ 1")
     for i, width in enumerate(hidden):
         count("fit", f"hidden[{i}]", width)
+    for name, kind in SWITCHES.items():
+        if not isinstance(parameters[name], bool | np.bool_ | kind):
+            raise ValueError(
+                f"fit: {name} is {parameters[name]!r} but expected True, False or a {kind.__name__}"
+            )
+    make_self_labelling(parameters)
+
+
+def make_warp(parameters: Mapping[str, Any]) -> Warp | None:
+    """Return how `augment` warps the images of the training, None where it does not."""
+    chosen = parameters["augment"]
+    if isinstance(chosen, Warp):
+        return chosen
+    return Warp() if chosen else None
+
+
+def make_self_labelling(parameters: Mapping[str, Any]) -> SelfLabelling | None:
+    """Return how `self_label` goes on after the training, None where it does not.
+
+    True takes the other parameters of the estimator, and its warp. ValueError for settings that do
+    not fit these.
+    """
+    chosen, n_clusters = parameters["self_label"], int(parameters["n_clusters"])
+    if not isinstance(chosen, SelfLabelling):
+        if not chosen:
+            return None
+        chosen = SelfLabelling(
+            n_clusters,
+            learning_rate=float(parameters["learning_rate"]),
+            batch_size=int(parameters["batch_size"]),
+            n_init=int(parameters["n_init"]),
+            warp=make_warp(parameters),
+        )
+    if chosen.n_clusters != n_clusters:
+        raise ValueError(
+            f"fit: self_label has n_clusters={chosen.n_clusters} but the estimator has "
+            f"n_clusters={n_clusters}: expected one number"
+        )
+    require_unit_codes(chosen, parameters["norm"])
+    return chosen
+
+
+def require_images(parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError where the parameters ask for images; called when X is a table (N, F)."""
+    problem = "but X is a table (N, F): expected images (N, H, W[, C]), or image_shape=(H, W[, C])"
+    if parameters["model"] == "cae":
+        raise ValueError(f"fit: model is 'cae' {problem}")
+    if make_warp(parameters) is not None:
+        raise ValueError(f"fit: augment is {parameters['augment']!r} {problem}")
+    chosen = make_self_labelling(parameters)
+    if chosen is not None and chosen.warp is not None:
+        raise ValueError(f"fit: self_label has warp={chosen.warp!r} {problem}, or warp=None")
 
 
 def check_contamination(contamination: Any) -> None:

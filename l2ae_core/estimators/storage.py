@@ -6,6 +6,7 @@ among the fitted attributes, and `params/NAME` and `state/NAME` of the network.
 """
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar
@@ -14,13 +15,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from l2ae_core.array_readers import array_entry, float_group, json_entry
-from l2ae_core.estimators.parameters import check_parameters
+from l2ae_core.estimators.parameters import SWITCHES, check_parameters
 from l2ae_core.files import check_out
 from l2ae_core.layers.base import Params
 from l2ae_core.networks.architectures import Architecture, build, require_weights
 from l2ae_core.npz import Kind
 from l2ae_core.readers import entry, one_line
 from l2ae_core.training.history import copy_into, parse_records
+from l2ae_core.typed_json import from_json
 
 E = TypeVar("E")
 
@@ -34,7 +36,23 @@ VALUES: dict[str, tuple[type, ...]] = {
     "image_shape_": (list, NoneType),
     "history_": (list,),
 }
-OPTIONAL_VALUES: dict[str, tuple[type, ...]] = {"offset_": (float,), "feature_names_in_": (list,)}
+OPTIONAL_VALUES: dict[str, tuple[type, ...]] = {
+    "offset_": (float,),
+    "feature_names_in_": (list,),
+    "self_labelling_history_": (list, NoneType),  # older files have none
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """A dict of `self_labelling_history_`, as it has to be."""
+
+    round: int  # counts from 1
+    loss: float
+    label_change: float
+    kl: float
+    reconstruction: float | None
+    mean_max_q: float
 
 
 def save(path: Path, estimator: BaseEstimator) -> None:
@@ -47,6 +65,9 @@ def save(path: Path, estimator: BaseEstimator) -> None:
     parameters = estimator.get_params()
     if not isinstance(parameters["random_state"], int | np.integer | None):
         parameters["random_state"] = estimator.seed_
+    for name, kind in SWITCHES.items():
+        if isinstance(parameters[name], kind):
+            parameters[name] = parameters[name].to_dict()
     values = {name: fitted[name] for name in (*VALUES, *OPTIONAL_VALUES) if name in fitted}
     values |= {"parameters": parameters, "architecture": estimator.architecture_.to_dict()}
     found = {name: fitted[name] for name in (*ARRAYS, *OPTIONAL_ARRAYS)}
@@ -76,7 +97,7 @@ def _assemble(entries: Params, cls: type[E], where: str) -> E:
     architecture = Architecture.from_dict(entry(values, "architecture", dict, where=where))
     parameters = entry(values, "parameters", dict, where=where)
     parameters = {"slope": architecture.slope} | parameters  # older files have it there alone
-    estimator: Any = cls(**{name: _tuple(value) for name, value in parameters.items()})
+    estimator: Any = cls(**{name: _parameter(name, value) for name, value in parameters.items()})
     params, state = (float_group(entries, f"{group}/", where) for group in ("params", "state"))
     require_weights(architecture, params)
     estimator.architecture_ = architecture
@@ -128,10 +149,21 @@ def _fitted_values(values: dict[str, Any], where: str) -> dict[str, Any]:
         if name in values:
             fitted[name] = entry(values, name, *kinds, where=where)
     parse_records(fitted["history_"], where)
+    rounds = fitted.setdefault("self_labelling_history_", None)
+    for i, found in enumerate(from_json(list[Round], rounds or [], "self_labelling_history_")):
+        if found.round != i + 1:
+            raise ValueError(f"self_labelling_history_[{i}] is that of round {found.round}")
     fitted["image_shape_"] = _tuple(fitted["image_shape_"])
     if "feature_names_in_" in fitted:
         fitted["feature_names_in_"] = np.array(fitted["feature_names_in_"], dtype=object)
     return fitted
+
+
+def _parameter(name: str, value: Any) -> Any:
+    """Return a parameter as it was before JSON."""
+    if name in SWITCHES and isinstance(value, dict):
+        return from_json(SWITCHES[name], value, name)
+    return _tuple(value)
 
 
 def _tuple(value: Any) -> Any:

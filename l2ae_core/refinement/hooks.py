@@ -15,7 +15,7 @@ from l2ae_core.layers.base import Params
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import kl_divergence, target_distribution
 from l2ae_core.refinement.step import JointStep
-from l2ae_core.training.history import EpochRecord, check_memory, copy_into
+from l2ae_core.training.history import EpochRecord, TrainingError, check_memory, copy_into
 from l2ae_core.training.hooks import Hooks
 from l2ae_kernels.arrays import Array
 
@@ -50,6 +50,11 @@ class TargetHooks(Hooks):
         begun = perf_counter()
         if self.rng is not None:
             u = self.step.model.encode(images)  # (N, D)
+            if not np.isfinite(u).all():
+                raise TrainingError(
+                    "refine: codes hold NaN or Inf before the first step: a smaller learning_rate "
+                    "of the training before may help"
+                )
             centers = self.step.loss.assignment.centers  # (K, D)
             found = kmeans(
                 u, len(centers), n_init=self.n_init, rng=self.rng, progress=self.progress

@@ -93,6 +93,10 @@ class SelfLabelled:
     start_labels: Array  # (N,) int32, those of the first centers
     seconds: float  # k-means and rounds, of all sessions
 
+    def rounds(self) -> list[dict[str, Any]]:
+        """Return a dict a round, for JSON: round, loss, and the `extra` of its record."""
+        return [{"round": r.epoch, "loss": r.loss, **r.extra} for r in self.history]
+
 
 @dataclass(eq=False)
 class SelfLabellingHooks(TargetHooks):

@@ -1,7 +1,5 @@
 """Self-labelling: goes on from the trained network of another run (`System.start`)."""
 
-from typing import Any
-
 from l2ae_core import method
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.data import Dataset
@@ -80,10 +78,7 @@ def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> De
 
 
 def _details(run: Run, found: SelfLabelled, clustering: Clustering) -> Details:
-    rounds: list[dict[str, Any]] = [
-        {"round": r.epoch, "loss": r.loss, **r.extra} for r in found.history
-    ]
     return Details(
-        refinement=rounds, stopped=found.stopped, settings=settings(run).to_dict(),
+        refinement=found.rounds(), stopped=found.stopped, settings=settings(run).to_dict(),
         inertia=network.inertias(clustering),
     )  # fmt: skip

@@ -14,7 +14,13 @@ from l2ae_core.estimators.base import AutoEncoderBase
 from .small import TINY, table
 
 
-@parametrize_with_checks([AutoEncoderClusterer(**TINY), AutoEncoderDetector(**TINY)])
+@parametrize_with_checks(
+    [
+        AutoEncoderClusterer(**TINY),
+        AutoEncoderDetector(**TINY),
+        AutoEncoderClusterer(self_label=True, **{**TINY, "epochs": 2}),
+    ]
+)
 def test_scikit_learn_contract(estimator: AutoEncoderBase, check: Any) -> None:
     check(estimator)
 

@@ -8,6 +8,9 @@ from sklearn.exceptions import NotFittedError
 
 from l2ae_core.data import load
 from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
+from l2ae_core.refinement import SelfLabelling
+from l2ae_core.training.augment import Warp
+from l2ae_core.training.history import TrainingError
 
 from .small import ONE_EPOCH, TINY, table
 
@@ -31,10 +34,19 @@ from .small import ONE_EPOCH, TINY, table
         ({"image_shape": 8}, "image_shape is 8 but expected"),
         ({"image_shape": (2, 2)}, r"image_shape is \(2, 2, 1\), 4 values .* X is \(60, 5\)"),
         ({"random_state": -1}, "random_state is -1"),
+        ({"augment": 1}, "augment is 1 but expected True, False or a Warp"),
+        ({"augment": SelfLabelling(8)}, "augment is SelfLabelling.* but expected True, False or a"),
+        ({"self_label": None}, "self_label is None but expected True, False or a SelfLabelling"),
+        ({"self_label": SelfLabelling(9)}, "self_label has n_clusters=9 but .* n_clusters=10"),
+        ({"self_label": True, "norm": "none"}, "self_label is on and norm is 'none' but expected"),
+        ({"augment": True}, r"augment is True but X is a table \(N, F\): expected images"),
+        ({"augment": Warp(scale=0.1)}, r"augment is Warp\(.*scale=0.1\) but X is a table"),
+        ({"self_label": SelfLabelling(10)}, r"self_label has warp=Warp.* X is a table.* warp=None"),
     ],
 )
 def test_fit_names_the_bad_parameter(parameters: dict[str, Any], message: str) -> None:
-    model = AutoEncoderClusterer(**{**TINY, **parameters})  # __init__ checks nothing
+    endless = {**TINY, "epochs": 10**9}  # what is refused is refused before any training
+    model = AutoEncoderClusterer(**{**endless, **parameters})  # __init__ checks nothing
     with pytest.raises(ValueError, match=message):
         model.fit(table())
 
@@ -96,3 +108,13 @@ def test_constant_tables_and_unfitted_estimators_are_refused() -> None:
         AutoEncoderClusterer().save("never.npz")
     with pytest.raises(NotFittedError):
         AutoEncoderDetector.from_clusterer(AutoEncoderClusterer())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of overflow
+@pytest.mark.parametrize("self_label", [False, True])
+def test_codes_that_the_last_update_made_infinite_are_an_error_of_the_training(
+    self_label: bool,
+) -> None:
+    diverged = {**ONE_EPOCH, "learning_rate": 1e30, "self_label": self_label}
+    with pytest.raises(TrainingError, match="codes hold NaN or Inf.* smaller learning_rate"):
+        AutoEncoderClusterer(2, **diverged).fit(table().astype(np.float32))

@@ -21,9 +21,11 @@ from l2ae_core.data.fetch import RemoteFile
 from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.networks import Architecture, build
 from l2ae_core.paper import read_results
+from l2ae_core.refinement import SelfLabelling
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page
 from l2ae_core.seeds.runs import SeedAgreement, SeedRuns, chosen_run
+from l2ae_core.training.augment import Warp
 from l2ae_core.training.history import read_history
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import make_optimizer
@@ -203,7 +205,8 @@ def _write_run(folder: Path) -> list[Original]:
     write_metrics(run, {"epochs": 3, "seconds": 1.5, "images": 60, "best": scores, "last": scores,
                         "reconstruction_mse": {"last": 0.1, "best": 0.1}})  # fmt: skip
     clusterer = AutoEncoderClusterer(3, model="dense", hidden=(16, 8), latent_dim=4, epochs=2,
-                                     n_init=1, random_state=0)  # fmt: skip
+                                     n_init=1, random_state=0, augment=Warp(5.0),
+                                     self_label=SelfLabelling(3, rounds=2))  # fmt: skip
     clusterer.fit(images[..., 0]).save(folder / "estimator.npz")
     nmi = [[1, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 1]]
     agreement = SeedAgreement(nmi, [0.375, 0.5, 0.375], 1, ["agrees", "agrees", "stands apart"])
