@@ -16,8 +16,9 @@ from l2ae_core.clustering.agreement import RunAgreement, agreement_between_runs
 from l2ae_core.clustering.metrics import nmi
 from l2ae_core.locks import locked
 from l2ae_core.seeds import fit as seeds_fit
-from l2ae_core.seeds.fit import fit_seeds
+from l2ae_core.seeds.fit import TrainedSeeds, fit_seeds
 from l2ae_core.seeds.runs import SeedAgreement, SeedRuns
+from l2ae_core.seeds.table import format_table
 from l2ae_core.training import loop
 from l2ae_core.training.history import read_history
 
@@ -100,6 +101,35 @@ def test_the_table_names_seeds_agreement_and_choice(
     for seed, mean in zip((7, 8, 9), found.mean_nmi, strict=True):
         assert f"{mean:.4f}" in rows[f"{seed}"]
     assert f"{runs / f'seed-{found.chosen}'} agrees most" in shown
+
+
+def test_the_table_has_the_scores_of_the_clusters_that_are_compared(tmp_path: Path) -> None:
+    scores = {"acc": 0.25, "chance": {"acc": 0.1}}
+    metrics = [{"seconds": 1, "epochs": 2, "images": 3, "best": {"acc": 0.125}, "last": scores}] * 2
+    low, high = ([[1.0, nmi], [nmi, 1.0]] for nmi in (0.25, 0.75))
+    for matrix, warned in ((low, True), (high, False)):
+        agreement = SeedAgreement(matrix, [matrix[0][1]] * 2, 0)
+        shown = format_table(tmp_path, TrainedSeeds([0, 1], [], metrics, "last", agreement))
+        assert "0.2500" in shown
+        assert "0.1250" not in shown
+        assert ("depend on the seed" in shown) == warned
+
+
+def test_self_labelled_clusters_are_compared(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained runs go on; afterwards a change of what came before is refused, and loses nothing."""
+    call = ["fit", "--resume", "--out", str(runs), "--quiet"]
+    assert main([*call, "--self-label", "--rounds", "1"]) == 0
+    found = SeedRuns.read(runs).agreement
+    assert found is not None
+    expected = agreement_between_runs([labels_of(runs / f"seed-{seed}") for seed in (7, 8, 9)])
+    np.testing.assert_allclose(found.nmi, expected.nmi)
+    metrics = json.loads((runs / "seed-8" / "metrics.json").read_text())
+    assert f"{metrics['self_labelled']['acc']:.4f}" in capsys.readouterr().out
+    assert main([*call, "--epochs", "2"]) == 1
+    assert "self-labelled network of epochs 1" in capsys.readouterr().err
+    assert SeedRuns.read(runs).agreement is not None
 
 
 @pytest.mark.parametrize("command", ["cluster", "score"])
