@@ -14,15 +14,14 @@ and agreement are those of a random sample of the rows, the same for every K.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.random import Generator
 from tqdm import tqdm
 
+from l2ae_core.clustering.agreement import agreement_between_runs
 from l2ae_core.clustering.inputs import as_samples, require_finite
 from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.clustering.metrics import nmi
 from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.cpu.blas import single_threaded_blas
@@ -120,7 +119,7 @@ def _silhouette(x: Array, labels: Array) -> float:
 def _agreement(x: Array, k: int, rng: Generator) -> float:
     """Return the mean NMI between RUNS clusterings of x (S, D), with first centers by `rng`."""
     labels = [kmeans(x, k, n_init=RESTARTS, rng=rng).labels for _ in range(RUNS)]
-    return float(np.mean([nmi(a, b) for a, b in combinations(labels, 2)]))
+    return float(agreement_between_runs(labels).mean.mean())
 
 
 def preferred(rows: Sequence[SweepRow]) -> Preferred:
