@@ -88,9 +88,9 @@ def fit(
     `given` overrides DEFAULTS; with `resume` it may only repeat what the run in `out` was started
     with, but for a larger number of epochs, and for `clusters`, `n_init` and `weights`, on which no
     weight of the network depends. A run that is finished is not trained again, but clustered; with
-    `self_label` it goes on with its own labels, after which none of these may change. Who
-    has the training images already, as `training_data` returns them for these settings, passes
-    them as `dataset`. Whatever cannot work is refused before the first step.
+    `self_label` it goes on with its own labels, after which none of these may change. Who has the
+    training images already, as `training_data` returns them for these settings, passes them as
+    `dataset`. Whatever cannot work is refused before the first step.
     Raises ValueError, CheckpointError or TrainingError, BlockingIOError when another process
     trains in `out`.
     """
@@ -126,7 +126,13 @@ def fit(
             resume=resume,
             progress=progress,
         )
-        return _finish(out, model, dataset, history, settings, progress)
+        try:
+            return _finish(out, model, dataset, history, settings, checkpoint_every, progress)
+        except KeyboardInterrupt as interrupt:  # `out` is what can be resumed, no folder in it
+            interrupt.__notes__ = [
+                f"stopped after the {len(history)} epochs; l2ae fit --resume --out {out} goes on"
+            ]
+            raise
 
 
 def checked_settings(
@@ -185,7 +191,7 @@ def prepare(
 
 def _finish(
     out: Path, model: AutoEncoder, dataset: Dataset, history: History, settings: dict[str, Any],
-    progress: bool,
+    checkpoint_every: int, progress: bool,
 ) -> TrainedRun:  # fmt: skip
     """Cluster the codes of the last and of the best weights, go on with their labels where asked.
 
@@ -209,7 +215,9 @@ def _finish(
         if kept == "last":
             copy_into(model.params, last_params[0], "last parameters")
             copy_into(model.state, last_params[1], "last state")
-        refined = _self_label(out, model, dataset, chosen, settings["seed"], progress)
+        refined = _self_label(
+            out, model, dataset, chosen, settings["seed"], checkpoint_every, progress
+        )
         kept = "self_labelled"
         found[kept] = _cluster(model, dataset, settings, progress)
         metrics[kept] = found[kept][2] | {
@@ -230,13 +238,13 @@ def _finish(
 
 def _self_label(
     out: Path, model: AutoEncoder, dataset: Dataset, chosen: SelfLabelling, seed: int,
-    progress: bool,
+    checkpoint_every: int, progress: bool,
 ) -> SelfLabelled:  # fmt: skip
     """Go on with the labels of the clusters, in a folder of its own; goes on where it stopped."""
     folder, random = out / SELF_LABELLING, rngs(seed)
     return self_label(
         model, dataset.images, random.kmeans, chosen, rng=random.shuffle, run_dir=folder,
-        resume=(folder / CHECKPOINT).exists(), progress=progress,
+        checkpoint_every=checkpoint_every, resume=(folder / CHECKPOINT).exists(), progress=progress,
     )  # fmt: skip
 
 
@@ -274,8 +282,8 @@ def load_fitted(run: Path, device: DeviceName | None = "cpu") -> LoadedRun:
     """
     run, which = chosen_run(run)
     settings = run_settings(run)
+    clusters = SavedClusters.load(run)  # the last that a run gets: what lacks them is unfinished
     model, _ = load_run(run, "self-labelled" if settings["self_label"] else settings["weights"])
-    clusters = SavedClusters.load(run)
     chosen, note = choose_device(device)
     note = "; ".join(filter(None, (which, note)))
     if chosen is None:

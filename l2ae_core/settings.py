@@ -12,7 +12,7 @@ from l2ae_core.refinement import SelfLabelling
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.loss import Reduction
-from l2ae_core.training.run import read_config
+from l2ae_core.training.run import NEWER, read_config
 from l2ae_kernels.ops.checks import count, number
 
 DEFAULTS: dict[str, Any] = {
@@ -35,22 +35,13 @@ DEFAULTS: dict[str, Any] = {
     "weights": "best",
     "anomaly_class": None,
     "keep": 0.1,
-    "augment": False,
-    "rotation": 10.0,
-    "shift": 0.1,
-    "scale": 0.0,
-    "self_label": False,
-    "rounds": 20,
-    "concentration": 5.0,
-    "gamma": 0.1,
-    "tol": 1e-3,
+    **NEWER,
 }
 ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
 TRAIN_ARGUMENTS = ("epochs", "batch_size", "optimizer", "learning_rate", "reduction", "seed")
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
 WARP = ("rotation", "shift", "scale")  # ranges of `augment`
 SELF_LABELLING = ("rounds", "concentration", "gamma", "tol")  # of `self_label`
-NEWER = ("augment", *WARP, "self_label", *SELF_LABELLING)  # older runs have none of them: off
 SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
@@ -162,7 +153,7 @@ def run_settings(run: Path) -> dict[str, Any]:
     """
     config = read_config(run)
     try:
-        settings: dict[str, Any] = {name: DEFAULTS[name] for name in NEWER} | config["training"]
+        settings: dict[str, Any] = NEWER | config["training"]
         settings |= {k: config["architecture"][k] for k in ARCHITECTURE}
         settings |= {"data": config["data"]["name"], "seed": config["seed"]}
     except (KeyError, TypeError, ValueError) as error:

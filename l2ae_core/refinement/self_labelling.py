@@ -70,6 +70,8 @@ class SelfLabelling:
         if self.gamma is not None:
             number(who, "gamma", self.gamma, positive=True)
         number(who, "tol", self.tol, most=1)
+        if self.warp is not None and not isinstance(self.warp, Warp):
+            raise ValueError(f"{who}: warp is {self.warp!r} but expected a Warp or None")
         if self.assignment not in (known := get_args(AssignmentName)):
             raise ValueError(f"{who}: assignment is {self.assignment!r} but expected {known}")
 

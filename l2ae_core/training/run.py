@@ -54,8 +54,20 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
     "self_label": (bool,),
     "rounds": (int,),
     "concentration": (float,),
-    "gamma": (float,),
+    "gamma": (float, NoneType),
     "tol": (float,),
+}
+# What older runs, without these entries, were trained with.
+NEWER: dict[str, Any] = {
+    "augment": False,
+    "rotation": 10.0,
+    "shift": 0.1,
+    "scale": 0.0,
+    "self_label": False,
+    "rounds": 20,
+    "concentration": 5.0,
+    "gamma": 0.1,
+    "tol": 1e-3,
 }
 # What a resume may change, since the weights up to there do not depend on it.
 CHANGEABLE = tuple(
@@ -109,11 +121,11 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
         if resume:
             write_json(path / CONFIG, resumed_config(path, config))
             return
-        if (path / CHECKPOINT).exists():
-            raise CheckpointError(
-                f"{path / CHECKPOINT}: already exists: resume this training or choose another "
-                f"folder"
-            )
+        for checkpoint in (path / CHECKPOINT, path / SELF_LABELLING / CHECKPOINT):
+            if checkpoint.exists():
+                raise CheckpointError(
+                    f"{checkpoint}: already exists: resume this training or choose another folder"
+                )
         write_json(path / CONFIG, config)
 
 
@@ -169,10 +181,10 @@ def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, An
     the training with its own labels). Raises CheckpointError when configuration or checkpoint are
     missing, damaged or do not belong together, ValueError for another `which`.
     """
-    config = read_config(path)
+    config, file = read_config(path), path / CHECKPOINT
     if which == "self-labelled":
-        path, which = path / SELF_LABELLING, "last"
-    checkpoint = checkpoints.load(path / CHECKPOINT)
+        file, which = path / SELF_LABELLING / CHECKPOINT, "last"
+    checkpoint = checkpoints.load(file)
     try:
         architecture = Architecture.from_dict(config["architecture"])
     except ValueError as error:
@@ -180,10 +192,10 @@ def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, An
     try:
         require_weights(architecture, checkpoint.params)
     except ValueError as error:
-        raise CheckpointError(f"{path / CHECKPOINT}: of another architecture: {error}") from error
+        raise CheckpointError(f"{file}: of another architecture: {error}") from error
     dtype = next(iter(checkpoint.params.values())).dtype
     model = build(architecture, np.random.default_rng(0), dtype)  # weights are replaced below
-    checkpoints.check_model(path / CHECKPOINT, checkpoint, model)
+    checkpoints.check_model(file, checkpoint, model)
     checkpoint.restore(model, which)
     return model, config
 
@@ -195,7 +207,8 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return (name, before, now) of all settings that differ, but for versions and CHANGEABLE."""
-    a, b = _flat(before), _flat(now)
+    newer = _flat({"training": NEWER})
+    a, b = newer | _flat(before), newer | _flat(now)
     return [
         (name, a.get(name), b.get(name))
         for name in sorted(a.keys() | b.keys())
