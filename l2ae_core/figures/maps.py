@@ -1,6 +1,7 @@
 """Maps whose points are drawn already: one panel a map, all with the colours of the classes."""
 
 from collections.abc import Mapping
+from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,20 +36,27 @@ NUDGE = 1e-4  # length of a dot as a line, in map widths: renderers drop lines o
 def class_maps(
     maps: Mapping[str, Array], classes: Array, *, notes: Mapping[str, str] = {}, title: str = ""
 ) -> Figure:
-    """Draw maps (N, 2) side by side, coloured by classes (N,); `notes` stand below each panel.
+    """Draw maps (N, 2), coloured by classes (N,); `notes` stand below each panel.
 
+    Up to three stand side by side, more in two columns.
     Without a title it is a panel for a page, which names the maps.
     """
     if not maps:
         raise ValueError("class_maps: maps is empty but expected one or more")
+    columns = len(maps) if len(maps) <= 3 else 2
+    rows = ceil(len(maps) / columns)
     if title:
         heading = "Codes, drawn in 2-D by t-SNE"
-        figure = new_figure(SIDE * len(maps) + 0.4, SIDE + 1.1, heading, title)
+        figure = new_figure(SIDE * columns + 0.4, SIDE * rows + 1.1, heading, title)
         figure.supxlabel("axes of a map have no unit", fontsize=TICK, color=FAINT)
     else:
-        figure = Figure(figsize=(SIDE * len(maps), SIDE), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, len(maps), squeeze=False)
-    for ax, (name, points) in zip(axes[0], maps.items(), strict=True):
+        figure = Figure(
+            figsize=(SIDE * columns, SIDE * rows), layout="constrained", facecolor="white"
+        )
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(maps) :]:
+        ax.set_axis_off()
+    for ax, (name, points) in zip(axes, maps.items(), strict=False):
         _draw(ax, points, classes)
         if title:
             ax.set_title(name, fontsize=PANEL, color=INK)

@@ -16,6 +16,7 @@ from l2ae_core.tables import ranges
 
 FIGURE = "figure1"
 FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200
+FOURTH_EPOCHS = TABLES["beyond"].epochs  # of the fourth panel, before its self-labelling
 NAMES = (*TABLES, FIGURE)
 
 
@@ -31,6 +32,7 @@ def main(
     jobs: int,
     cluster: str | None,
     data_dir: str | None,
+    fourth_panel: bool,
     show: bool,
     markdown: bool,
     quiet: bool,
@@ -38,6 +40,8 @@ def main(
     """Do what the command line says; arguments are those of `add_options`."""
     from l2ae_core.paper.tables import paper_tables
 
+    if fourth_panel and FIGURE not in names:
+        raise ValueError(f"reproduce: --fourth-panel is for {FIGURE}, which is not asked for")
     tables = [TABLES[name] for name in names if name in TABLES]
     folder = ResultsDir(out, data_dir)
     check_systems(systems or (), tables)
@@ -56,7 +60,7 @@ def main(
             print(f"{table.name}: {out} has no result of it yet", file=sys.stderr)
     if FIGURE in names:
         for source in data or ("mnist",):
-            _figure1(folder, source, epochs, jobs, cluster, show, quiet)
+            _figure1(folder, source, epochs, jobs, cluster, fourth_panel, show, quiet)
     print(hours(read_results(out)), file=sys.stderr)
     return 0
 
@@ -117,11 +121,14 @@ def hours(results: Sequence[Result]) -> str:
 
 
 def _figure1(
-    folder: ResultsDir, source: str, epochs: int | None, jobs: int, cluster: str | None, show: bool,
-    quiet: bool,
+    folder: ResultsDir, source: str, epochs: int | None, jobs: int, cluster: str | None,
+    fourth: bool, show: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not."""
-    from l2ae_core.paper.figure1 import figure1, picture_file
+    """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not.
+
+    With `fourth` also those of the self-labelled network.
+    """
+    from l2ae_core.paper.figure1 import SELF_LABELLED, figure1, picture_file
 
     total = FIGURE_EPOCHS if epochs is None else epochs
     if show:
@@ -131,8 +138,12 @@ def _figure1(
               file=sys.stdout if there else sys.stderr)  # fmt: skip
         return
     runs = [Run("clustering", system, source, 0, total) for system in FIGURE_SYSTEMS]
+    fourth_epochs = None
+    if fourth:
+        fourth_epochs = FOURTH_EPOCHS if epochs is None else epochs
+        runs.append(Run("clustering", SELF_LABELLED, source, 0, fourth_epochs))
     _run(runs, folder, jobs, cluster, quiet)
-    print(figure1(folder, source, 0, total, progress=not quiet))
+    print(figure1(folder, source, 0, total, fourth_epochs=fourth_epochs, progress=not quiet))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +168,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help="a Dask scheduler that takes the runs instead of --jobs; RESULTS must "
                         "be a folder that its workers see")  # fmt: skip
     parser.add_argument("--data-dir", help="folder with the MNIST or USPS files")
+    parser.add_argument("--fourth-panel", action="store_true",
+                        help="figure1 with a fourth panel, which the paper has not: the codes of "
+                        "cae-l2-warp-self")  # fmt: skip
     parser.add_argument("--show", action="store_true", help="run nothing, print what is there")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")

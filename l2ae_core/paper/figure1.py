@@ -3,12 +3,14 @@
     a   z          of the network without the constraint
     b   z / |z|    of the same: brought to unit length after training
     c   u          of the network with the constraint
+    d   u          of that with the constraint trained on warped images, then self-labelled; the
+                   paper has no such panel, and it is drawn where it is asked for
 
-    RESULTS/figure1-DATA.npz   the three maps, labels, settings and measures; written map by map
-    RESULTS/figure1-DATA.png   the picture
+    RESULTS/figure1-DATA.npz   the maps, labels, settings and measures; written map by map
+    RESULTS/figure1-DATA.png   the picture of the panels that were asked for last
 
-All three maps start from the same positions, the first two principal components of the images,
-which know neither network. A map shows what t-SNE makes of the codes; the measures look at the
+All maps start from the same positions, the first two principal components of the images,
+which know no network. A map shows what t-SNE makes of the codes; the measures look at the
 codes themselves:
 
     purity       share of the nearest neighbours of an image that are of its class, mean over images
@@ -26,12 +28,15 @@ from tqdm import tqdm
 from l2ae_core import data as data_sets
 from l2ae_core.array_readers import array_entry, json_entry
 from l2ae_core.data import Dataset
+from l2ae_core.files import CHECKPOINT
 from l2ae_core.layers import L2Normalize
 from l2ae_core.locks import locked
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.npz import Kind
 from l2ae_core.paper import tsne
 from l2ae_core.paper.index import NAMES
+from l2ae_core.paper.methods import self_labelled as method
+from l2ae_core.paper.protocols import load_all
 from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.readers import entry
 from l2ae_core.training.run import load_run
@@ -43,7 +48,10 @@ PANELS = {
     "b": "no constraint, z/|z| after training",
     "c": "l2 constraint in training: u",
 }
+FOURTH = "d"
+TEXTS = PANELS | {FOURTH: "l2, warped images, self-labelled: u"}
 SYSTEMS = {"none": "cae", "l2": "cae-l2"}
+SELF_LABELLED = "cae-l2-warp-self"
 SETTINGS: dict[str, type] = {  # those that the picture and the page tell
     "data": str, "seed": int, "epochs": int, "images": int, "library": str, "perplexity": float,
     "neighbours": int,
@@ -56,7 +64,8 @@ NEIGHBOURS = 10
 class Figure1:
     """What `figure1-DATA.npz` holds; until all is drawn there are fewer maps.
 
-    settings   what fixes the maps: data, seed, epochs, runs, library, …
+    settings   what fixes the maps: data, seed, epochs, runs, library, …; with the fourth panel also
+               "fourth", its run and the epochs before its self-labelling
     measures   panel → purity, silhouette; and "chance" → the same with shuffled labels
     """
 
@@ -67,8 +76,13 @@ class Figure1:
 
     @property
     def complete(self) -> bool:
-        """Whether all panels are drawn."""
-        return set(self.maps) == set(PANELS)
+        """Whether the panels of the paper are drawn."""
+        return set(PANELS) <= set(self.maps)
+
+    @property
+    def fourth_epochs(self) -> int | None:
+        """Epochs of the fourth panel's network before its self-labelling; None without the map."""
+        return self.settings["fourth"]["epochs"] if FOURTH in self.maps else None
 
     def note(self, panel: str) -> str:
         """Say how pure the neighbourhoods of a panel's codes are, beside chance."""
@@ -85,7 +99,7 @@ class Figure1:
     def read(cls, path: Path) -> Self:
         """Read a file that `write` wrote; ValueError, naming it, when it is another."""
         entries, where = KIND.read(path), str(path)
-        names = [name for name in PANELS if f"map_{name}" in entries]
+        names = [name for name in TEXTS if f"map_{name}" in entries]
         maps = {name: array_entry(entries, f"map_{name}", 2, "f", where) for name in names}
         labels = array_entry(entries, "labels", 1, "iu", where)
         for name, found in maps.items():
@@ -96,6 +110,8 @@ class Figure1:
         settings, measures = (json_entry(entries, n, where) for n in ("settings", "measures"))
         for name, kind in SETTINGS.items():
             entry(settings, name, kind, where=f"{where}: settings")
+        if FOURTH in maps or "fourth" in settings:
+            entry(settings, "fourth.epochs", int, where=f"{where}: settings")
         if settings["data"] not in NAMES:
             raise ValueError(f"{where}: settings: data is {settings['data']!r}")
         for panel in (*maps, "chance"):
@@ -115,10 +131,13 @@ def picture_file(folder: Path, data: str) -> Path:
 
 
 def figure1(
-    folder: ResultsDir, data: str, seed: int, epochs: int, *, images: int = IMAGES,
-    progress: bool = True,
+    folder: ResultsDir, data: str, seed: int, epochs: int, *, fourth_epochs: int | None = None,
+    images: int = IMAGES, progress: bool = True,
 ) -> Path:  # fmt: skip
     """Draw Figure 1 from the networks of two runs in `folder`; return the path of the picture.
+
+    With `fourth_epochs` it has a fourth panel, of the network that was self-labelled after so many
+    epochs on warped images.
 
     `images` images of the train split, drawn by `seed`, or all where there are fewer. A panel that
     is drawn already, with equal settings, is kept. Raises ValueError when a network is not trained
@@ -127,6 +146,10 @@ def figure1(
     """
     runs = {n: Run("clustering", system, data, seed, epochs) for n, system in SYSTEMS.items()}
     networks = {norm: _network(folder, run) for norm, run in runs.items()}
+    fourth = None
+    if fourth_epochs is not None:
+        fourth = Run("clustering", SELF_LABELLED, data, seed, fourth_epochs)
+        networks["self-labelled"] = _self_labelled(folder, fourth)
     chosen = _choose(data, folder, images, seed)
     labels, codes = chosen.labels, _codes(networks, chosen)
     assert labels is not None
@@ -136,17 +159,19 @@ def figure1(
         "library": tsne.library(), "perplexity": tsne.PERPLEXITY, "iterations": tsne.ITERATIONS,
         "start": "principal components of the images", "neighbours": NEIGHBOURS,
     }  # fmt: skip
+    if fourth is not None:
+        settings["fourth"] = {"run": fourth.id, "epochs": fourth.epochs}
     path, picture = maps_file(folder.path, data), picture_file(folder.path, data)
     with locked(path):
         found = _begin(path, settings, labels, codes, seed)
         start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
-        missing = [name for name in PANELS if name not in found.maps]
+        missing = [name for name in codes if name not in found.maps]
         with tqdm(total=len(missing) * tsne.ITERATIONS, desc="t-SNE", disable=not progress) as bar:
             for name in missing:
-                bar.set_postfix_str(PANELS[name])
+                bar.set_postfix_str(TEXTS[name])
                 found.maps[name] = tsne.draw_map(codes[name], start, seed, bar.update)
                 found.write(path)
-        _picture(found, picture)
+        _picture(found, [*codes], picture)
     return picture
 
 
@@ -162,16 +187,27 @@ def measure(codes: Array, labels: Array) -> dict[str, float]:
 
 
 def _network(folder: ResultsDir, run: Run) -> AutoEncoder:
-    path = folder.training(run)
     if not folder.trained(run):
-        result = folder.result(run)
-        first = f"remove {result}, which has no network, and " if result.exists() else ""
-        raise ValueError(
-            f"figure1: {run}, is not in {folder.path}; {first}make it by "
-            f"`l2ae reproduce table2 --data {run.data} --systems {run.system} --seeds "
-            f"{run.seed + 1} --epochs {run.epochs} --out {folder.path}`"
-        )
-    return load_run(path)[0]
+        raise _missing(folder, run, "table2")
+    return load_run(folder.training(run))[0]
+
+
+def _self_labelled(folder: ResultsDir, run: Run) -> AutoEncoder:
+    checkpoint = folder.training(run) / CHECKPOINT
+    if not folder.result(run).exists() or not checkpoint.exists():
+        raise _missing(folder, run, "beyond")
+    images = load_all(run, folder).images
+    return method.train(run, folder, images, progress=False)[0]  # it is at its end: loaded
+
+
+def _missing(folder: ResultsDir, run: Run, table: str) -> ValueError:
+    result = folder.result(run)
+    first = f"remove {result}, which has no network, and " if result.exists() else ""
+    return ValueError(
+        f"figure1: {run}, is not in {folder.path}; {first}make it by "
+        f"`l2ae reproduce {table} --data {run.data} --systems {run.system} --seeds "
+        f"{run.seed + 1} --epochs {run.epochs} --out {folder.path}`"
+    )
 
 
 def _choose(data: str, folder: ResultsDir, images: int, seed: int) -> Dataset:
@@ -186,30 +222,47 @@ def _choose(data: str, folder: ResultsDir, images: int, seed: int) -> Dataset:
 
 
 def _codes(networks: dict[str, AutoEncoder], chosen: Dataset) -> dict[str, Array]:
-    """Return the codes (N, D) of each panel."""
+    """Return the codes (N, D) of each panel that is asked for."""
     z = networks["none"].encode(chosen.images)
     u = networks["l2"].encode(chosen.images)
-    return {"a": z, "b": L2Normalize().forward(z)[0], "c": u}
+    codes = {"a": z, "b": L2Normalize().forward(z)[0], "c": u}
+    if "self-labelled" in networks:
+        codes[FOURTH] = networks["self-labelled"].encode(chosen.images)
+    return codes
 
 
 def _begin(
     path: Path, settings: dict[str, Any], labels: Array, codes: dict[str, Array], seed: int
 ) -> Figure1:
-    """Return what is on disk where its settings are these, else measures without a map."""
+    """Return what is on disk where its settings are these, else measures without a map.
+
+    The fourth panel has settings of its own: another one leaves the first three, and a file that
+    has one is taken where none is asked for.
+    """
     if path.exists():
         found = Figure1.read(path)
-        if found.settings == settings:
-            return found
+        if _without_fourth(found.settings) == _without_fourth(settings):
+            if settings.get("fourth") in (None, found.settings.get("fourth")):
+                return found
+            maps = {name: found.maps[name] for name in PANELS if name in found.maps}
+            measures = found.measures | {FOURTH: measure(codes[FOURTH], labels)}
+            return Figure1(settings, labels, maps, measures)
     shuffled = np.random.default_rng(seed).permutation(labels)
     measures = {name: measure(u, labels) for name, u in codes.items()}
     return Figure1(settings, labels, {}, measures | {"chance": measure(codes["a"], shuffled)})
 
 
-def _picture(found: Figure1, path: Path) -> None:
+def _without_fourth(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "fourth"}
+
+
+def _picture(found: Figure1, panels: list[str], path: Path) -> None:
     from l2ae_core import figures
 
     s = found.settings
     title = f"{s['images']:,} images of {NAMES[s['data']]}, seed {s['seed']}, {s['epochs']} epochs"
-    maps = {f"{name}: {PANELS[name]}": found.maps[name] for name in PANELS}
-    notes = {f"{name}: {PANELS[name]}": found.note(name) for name in PANELS}
+    if FOURTH in panels:
+        title += f"; d: {found.fourth_epochs} epochs, then self-labelling"
+    maps = {f"{name}: {TEXTS[name]}": found.maps[name] for name in panels}
+    notes = {f"{name}: {TEXTS[name]}": found.note(name) for name in panels}
     figures.save(figures.class_maps(maps, found.labels, notes=notes, title=title), path)

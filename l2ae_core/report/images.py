@@ -7,7 +7,7 @@ import numpy as np
 
 from l2ae_core.array_readers import read_npz
 from l2ae_core.figures import class_maps
-from l2ae_core.paper.figure1 import PANELS, Figure1, maps_file
+from l2ae_core.paper.figure1 import TEXTS, Figure1, maps_file
 from l2ae_core.paper.index import NAMES
 from l2ae_core.paper.result import ClusteringDetails, Result
 from l2ae_core.paper.run import ResultsDir
@@ -20,32 +20,36 @@ DEEPEST = 50  # per cent of the colour in a cell that has all images of its clas
 
 
 def figure_1(folder: Path) -> list[Markup]:
-    """The three maps of each data set, and what the codes themselves say; none while one lacks."""
+    """The maps of each data set, and what the codes themselves say; none while one of a–c lacks."""
     paths = [maps_file(folder, data) for data in NAMES]
     found = [Figure1.read(path) for path in paths if path.exists()]
-    return [part for one in found if one.complete for part in _three_maps(one)]
+    return [part for one in found if one.complete for part in _maps(one)]
 
 
-def _three_maps(found: Figure1) -> list[Markup]:
+def _maps(found: Figure1) -> list[Markup]:
     s = found.settings
+    drawn = {name: text for name, text in TEXTS.items() if name in found.maps}
+    epochs, fourth = found.fourth_epochs, ""
+    if epochs is not None:
+        fourth = f"; in d of CAE-l2 after {epochs} epochs on warped images and self-labelling"
     panels = [
         element("div", svg(class_maps({name: found.maps[name]}, found.labels), unique, told),
                 paragraph(element("strong", name), f" {text}: {found.note(name)}"),
                 class_="panel")
-        for name, text in PANELS.items()
+        for name, text in drawn.items()
         for unique in [f"figure1-{s['data']}-{name}"]
         for told in [f"t-SNE map {name}, {text}, coloured by digit"]
     ]  # fmt: skip
     caption = (
         f"{s['images']:,} images of the {NAMES[s['data']]} train split in the code space of CAE "
-        f"(a, b) and CAE-l2 (c), seed {s['seed']}, {s['epochs']} epochs, drawn in 2-D by "
-        f"t-SNE ({s['library']}, perplexity {s['perplexity']}). All three start from the same "
+        f"(a, b) and CAE-l2 (c), seed {s['seed']}, {s['epochs']} epochs{fourth}; drawn in 2-D by "
+        f"t-SNE ({s['library']}, perplexity {s['perplexity']}). All start from the same "
         "positions. Colours and numbers are the true digits; the axes have no unit, and distances "
         "between groups mean little."
     )
     rows = [
         [f"{name}: {text}", *(f"{found.measures[name][m]:.3f}" for m in ("purity", "silhouette"))]
-        for name, text in {**PANELS, "chance": "shuffled labels"}.items()
+        for name, text in {**drawn, "chance": "shuffled labels"}.items()
     ]
     rows[-1][0] = "chance"
     note = (
@@ -54,7 +58,7 @@ def _three_maps(found: Figure1) -> list[Markup]:
         "between the codes, not in the map; chance: the same with shuffled labels."
     )
     return [
-        figure(grid(panels, "three"), caption=caption),
+        figure(grid(panels, "three" if len(panels) == 3 else ""), caption=caption),
         table(["codes", "purity", "silhouette"], rows, note=note),
     ]
 

@@ -119,16 +119,21 @@ def test_figure1_is_drawn_from_the_networks_that_are_there(
 ) -> None:
     asked: list[Any] = []
 
-    def draw(folder: ResultsDir, *how: Any, progress: bool) -> Path:
-        asked.append(how)
+    def draw(folder: ResultsDir, *how: Any, fourth_epochs: int | None, progress: bool) -> Path:
+        asked.append((*how, fourth_epochs))
         return folder.path / "figure1-digits.png"
 
     monkeypatch.setattr(figure1, "figure1", draw)
     assert main(["reproduce", "figure1", *SHORT, "--out", str(results)]) == 0
     shown = capsys.readouterr()
-    assert asked == [("digits", 0, 1)]
+    assert asked == [("digits", 0, 1, None)]
     assert shown.out == f"{results / 'figure1-digits.png'}\n"
     assert "reproduce: 0 of 2 runs missing" in shown.err
+    monkeypatch.setattr(schedule, "run_missing", lambda runs, *_, **__: asked.append(runs))
+    assert main(["reproduce", "figure1", *SHORT, "--fourth-panel", "--out", str(results)]) == 0
+    systems = ("cae-l2", "cae", "cae-l2-warp-self")
+    runs = [Run("clustering", system, "digits", 0, 1) for system in systems]
+    assert asked[1:] == [runs, ("digits", 0, 1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +147,7 @@ def test_figure1_is_drawn_from_the_networks_that_are_there(
             ["table2", "--systems", "cae", "ae"],
             "table2 has no system 'ae'; expected one of cae, dc",
         ),
+        (["table2", "--fourth-panel"], "--fourth-panel is for figure1"),
         (["figure1", "--systems", "ae"], "figure1 has no system 'ae'"),
         (["table4", "--digits", "3", "10"], "digit 10 is none of 0 … 9"),
         (["table2", "--seeds", "0"], "seeds is 0 but expected at least 1"),

@@ -12,20 +12,22 @@ from matplotlib.image import imread
 from l2ae_core import data
 from l2ae_core.paper import Run, tsne
 from l2ae_core.paper.figure1 import NEIGHBOURS, PANELS, Figure1, figure1, measure
+from l2ae_core.paper.methods import self_labelled
 from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
 IMAGES = 40
+FOURTH = "cae-l2-warp-self"
 Draw = Callable[[Array, Array, int, Callable[[int], object]], Array]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> ResultsDir:
-    """Both networks on the digits, after one epoch."""
+    """The networks on the digits, after one epoch."""
     folder = ResultsDir(tmp_path_factory.mktemp("results"))
-    runs = [Run("clustering", system, "digits", 0, 1) for system in ("cae", "cae-l2")]
+    runs = [Run("clustering", system, "digits", 0, 1) for system in ("cae", "cae-l2", FOURTH)]
     run_missing(runs, folder, progress=False)
     return folder
 
@@ -52,8 +54,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def make(folder: ResultsDir, images: int = IMAGES) -> Figure1:
-    path = figure1(folder, "digits", 0, 1, images=images, progress=False)
+def make(folder: ResultsDir, images: int = IMAGES, fourth_epochs: int | None = None) -> Figure1:
+    path = figure1(folder, "digits", 0, 1, fourth_epochs=fourth_epochs, images=images,
+                   progress=False)  # fmt: skip
     assert path == folder.path / "figure1-digits.png"
     return Figure1.read(folder.path / "figure1-digits.npz")
 
@@ -142,6 +145,50 @@ def test_the_numbers_are_those_of_the_codes(
         assert made.measures[name]["purity"] == pytest.approx(np.mean(purity))
         assert f"{np.mean(purity):.3f}" in made.note(name)
     assert f"chance {made.measures['chance']['purity']:.3f}" in made.note("a")
+
+
+def test_the_fourth_panel_is_the_self_labelled_network(
+    folder: ResultsDir, drawn: list[dict[str, Any]]
+) -> None:
+    three = make(folder)
+    assert set(three.maps) == set("abc")
+    assert three.fourth_epochs is None
+    width = imread(folder.path / "figure1-digits.png").shape[1]
+    four = make(folder, fourth_epochs=1)
+    assert len(drawn) == 4  # the first three are kept
+    assert imread(folder.path / "figure1-digits.png").shape[1] < width  # two columns
+    assert set(four.maps) == set("abcd")
+    assert four.fourth_epochs == 1
+    run = Run("clustering", FOURTH, "digits", 0, 1)
+    model, _ = self_labelled.train(run, folder, data.load("digits", split="all").images, False)
+    train = data.load("digits", split="train").images
+    z, u = codes_of(folder, "cae", train), model.encode(train)
+    rows = [np.flatnonzero(np.abs(z - code).max(axis=1) < 1e-6)[0] for code in drawn[0]["codes"]]
+    np.testing.assert_allclose(drawn[3]["codes"], u[rows], rtol=1e-5, atol=1e-6)
+    assert four.measures["d"] == measure(drawn[3]["codes"], four.labels)
+
+
+def test_the_papers_figure_stays_beside_the_fourth_panel(
+    folder: ResultsDir, drawn: list[dict[str, Any]]
+) -> None:
+    make(folder)
+    paper = (folder.path / "figure1-digits.png").read_bytes()
+    four = make(folder, fourth_epochs=1)
+    assert (folder.path / "figure1-digits.png").read_bytes() != paper
+    again = make(folder)
+    assert (folder.path / "figure1-digits.png").read_bytes() == paper
+    assert again.settings == four.settings  # the map is kept, though it is not shown
+    make(folder, fourth_epochs=1)
+    assert len(drawn) == 4
+
+
+def test_a_missing_self_labelled_network_is_named_with_its_command(folder: ResultsDir) -> None:
+    message = (
+        f"{FOURTH} on digits, 5 epochs, seed 0, is not in.*; make it by "
+        f"`l2ae reproduce beyond --data digits --systems {FOURTH} --seeds 1 --epochs 5 "
+    )
+    with pytest.raises(ValueError, match=message):
+        make(folder, fourth_epochs=5)
 
 
 def test_measures_of_apart_and_of_mixed_classes() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.paper.figure1 import PANELS, Figure1
+from l2ae_core.paper.figure1 import FOURTH, PANELS, Figure1
 from l2ae_core.paper.result import (
     ClusteringDetails,
     Count,
@@ -155,14 +155,18 @@ def write_images(folder: Path, result: Result) -> None:
     np.savez(path, allow_pickle=False, **images)
 
 
-def write_figure1(folder: Path) -> Figure1:
-    """Maps of 30 points."""
+def write_figure1(folder: Path, fourth: bool = False) -> Figure1:
+    """Maps of 30 points, of the panels of the paper and perhaps a fourth."""
     rng = np.random.default_rng(0)
     settings = {"data": "usps", "seed": 0, "epochs": EPOCHS, "images": 30, "library": "a library",
                 "perplexity": 30, "neighbours": 10}  # fmt: skip
-    names = (*PANELS, "chance")
+    panels = [*PANELS]
+    if fourth:
+        panels.append(FOURTH)
+        settings["fourth"] = {"run": "0123456789ab", "epochs": 77}
+    names = (*panels, "chance")
     measures = {n: {"purity": 0.9 - i / 7, "silhouette": 0.3 - i / 9} for i, n in enumerate(names)}
-    maps = {name: rng.standard_normal((30, 2)) for name in PANELS}
+    maps = {name: rng.standard_normal((30, 2)) for name in panels}
     made = Figure1(settings, np.arange(30) % 10, maps, measures)
     made.write(folder / "figure1-usps.npz")
     return made

@@ -209,6 +209,18 @@ def test_figure_1_stands_beside_its_measures(html: str, tmp_path: Path) -> None:
     assert page.text.count("neighbours 0.614, chance 0.471") == 1
 
 
+def test_a_fourth_panel_stands_beside_the_papers(tmp_path: Path) -> None:
+    write(tmp_path, some_clustering())
+    write_figure1(tmp_path)
+    three = Page(results_page(tmp_path))
+    assert "epochs on warped images" not in three.text
+    made = write_figure1(tmp_path, fourth=True)
+    page = Page(results_page(tmp_path))
+    rows = {r[0][:1]: r[1:] for r in page.tables["codes purity silhouette"][1:]}
+    assert rows["d"] == [f"{made.measures['d'][m]:.3f}" for m in ("purity", "silhouette")]
+    assert "after 77 epochs on warped images and self-labelling" in page.text
+
+
 def test_sections_without_data_are_named_with_their_command(tmp_path: Path) -> None:
     write(tmp_path, some_clustering())
     page = Page(results_page(tmp_path))
