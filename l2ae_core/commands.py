@@ -274,16 +274,20 @@ def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
         )
 
 
-def load_fitted(run: Path, device: DeviceName | None = "cpu") -> LoadedRun:
+def load_fitted(
+    run: Path, device: DeviceName | None = "cpu", *, self_labelled: bool = True
+) -> LoadedRun:
     """Return network and clusters of a finished run, to be run on a device; None: any.
 
-    Of a folder of several seeds it is the chosen run. CheckpointError when there are none,
-    ValueError when device is "cuda" and there is none.
+    Of a folder of several seeds it is the chosen run. With self_labelled=False the network is that
+    before self-labelling, and the clusters are not those of its codes. CheckpointError when there
+    are none, ValueError when device is "cuda" and there is none.
     """
     run, which = chosen_run(run)
     settings = run_settings(run)
     clusters = SavedClusters.load(run)  # the last that a run gets: what lacks them is unfinished
-    model, _ = load_run(run, "self-labelled" if settings["self_label"] else settings["weights"])
+    last_phase = self_labelled and settings["self_label"]
+    model, _ = load_run(run, "self-labelled" if last_phase else settings["weights"])
     chosen, note = choose_device(device)
     note = "; ".join(filter(None, (which, note)))
     if chosen is None:
@@ -334,9 +338,11 @@ def sweep(
 
     The centers of the run are not used, and stay; its seed and its n_init are used. The second
     value has "images", a text about these for the title of a figure, and "note" as in `cluster`.
+    Codes are those before self-labelling, which gathers them around the centers of the run: every
+    criterion would prefer as many clusters as it was given.
     """
     check_sweep(clusters, sample_size)
-    loaded = load_fitted(run, device)
+    loaded = load_fitted(run, device, self_labelled=False)
     dataset = _images_for(loaded, source, data_dir, split, progress)
     check_sweep(clusters, sample_size, len(dataset))
     seed, n_init = (loaded.settings[name] for name in ("seed", "n_init"))
@@ -344,8 +350,9 @@ def sweep(
     rows = sweep_codes(
         u, clusters, seed=seed, n_init=n_init, sample_size=sample_size, progress=progress
     )
-    images = f"{dataset.name}, N = {len(dataset):,}, seed {seed}"
-    return rows, {"images": images, "note": loaded.note}
+    before = "by the codes before self-labelling" if loaded.settings["self_label"] else ""
+    note = "; ".join(filter(None, (before, loaded.note)))
+    return rows, {"images": f"{dataset.name}, N = {len(dataset):,}, seed {seed}", "note": note}
 
 
 def score(

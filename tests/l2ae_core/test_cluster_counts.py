@@ -63,6 +63,17 @@ def test_rows_are_those_of_the_codes_with_the_seed_of_the_run(run, images):
     assert rows != sweep(u, [3, 6], seed=0, n_init=20, sample_size=20)
 
 
+def test_self_labelling_has_no_say(run, images, tmp_path):
+    """It gathers the codes around as many centers as it is given."""
+    call = ["fit", "--data", str(images), "--epochs", "20", "--batch-size", "16", "--seed", "3"]
+    options = ["--clusters", "3", "--self-label", "--rounds", "5", "--quiet"]
+    assert main([*call, *options, "--out", str(tmp_path / "run")]) == 0
+    plain, _ = commands.sweep(run, str(images), [2, 4], progress=False)
+    rows, result = commands.sweep(tmp_path / "run", str(images), [2, 4], progress=False)
+    assert rows == plain
+    assert "before self-labelling" in result["note"]
+
+
 def test_the_screen_marks_what_each_criterion_prefers(run, images, capsys):
     assert main(["cluster", str(run), "--data", str(images), "--clusters", "2-6", "--quiet"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
