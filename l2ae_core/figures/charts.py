@@ -53,6 +53,7 @@ def epoch_curves(
     runs: Runs,
     *,
     y: str,
+    x: str = "epoch",
     title: str = "",
     panel: str = "",
     styles: Styles | None = None,
@@ -60,18 +61,20 @@ def epoch_curves(
 ) -> Figure:
     """Draw values epoch by epoch, 1, 2, …: median and range of the runs of each curve.
 
+    `x` is what an epoch is called, such as "round".
+
     A figure of its own marks the epoch of the lowest median. ValueError when there is no curve, a
     curve has runs of different lengths, or a value cannot be drawn.
     """
     stacks = {name: _stacked("epoch_curves", name, curves, log) for name, curves in runs.items()}
-    heading = f"{y[:1].upper()}{y[1:]}, by epoch"
+    heading = f"{y[:1].upper()}{y[1:]}, by {x}"
     figure, ax = _canvas("epoch_curves", stacks, heading, title, WIDE, SIZE)
     looks = styles or line_styles([*runs])
     for name, values in stacks.items():
         _band(ax, np.arange(1, values.shape[1] + 1), values, looks[name])
         if title:
-            _mark_lowest(ax, name, np.median(values, axis=0), looks[name])
-    dress(ax, x="epoch", y=y, panel=panel)
+            _mark_lowest(ax, f"{name}: best {x}", np.median(values, axis=0), looks[name])
+    dress(ax, x=x, y=y, panel=panel)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
     if log:
         _log_axis(ax, np.concatenate([v.ravel() for v in stacks.values()]))
@@ -85,7 +88,7 @@ def _mark_lowest(ax: Axes, name: str, values: Array, style: tuple[str, str]) -> 
     (colour, line), best = style, int(values.argmin())
     ax.plot(best + 1, values[best], "o", color=colour, markersize=8, markeredgecolor="white",
             clip_on=False)  # fmt: skip
-    label = f"{name}: best epoch {best + 1}, {values[best]:.5f}"
+    label = f"{name} {best + 1}, {values[best]:.5f}"
     ax.plot([], [], color=colour, linestyle=line, marker="o", linewidth=1.8, label=label)
 
 

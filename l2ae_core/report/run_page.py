@@ -10,7 +10,7 @@ import numpy as np
 from l2ae_core.anomaly import threshold_at_fpr
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.figures import epoch_curves, histogram
-from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS
+from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS, SELF_LABELLING
 from l2ae_core.paper.tables import percent
 from l2ae_core.readers import entry, read_json
 from l2ae_core.report.evidence import CLUSTERING
@@ -34,23 +34,27 @@ def run_page(path: Path) -> str:
     resume = f"l2ae fit --resume --out {path}"
     metrics = _metrics(path)
     history = _history(path)
+    rounds = _history(path / SELF_LABELLING)
     clusters = SavedClusters.load(path) if (path / CLUSTERS).exists() else None
     sections = [
         Section("scores", "Scores", _scores(metrics, path), resume),
         Section("loss", "Training loss", _loss(history), resume),
+        *_self_labelling(config["training"], rounds, path, resume),
         Section("norms", "Length of the codes before normalization", _norms(history), resume),
         Section("inertia", "Clusters", _clusters(clusters), resume),
         Section("configuration", "Configuration", [definitions(_flat(config, "versions"))]),
         Section("environment", "Environment", [definitions(_flat(config.get("versions", {})))]),
     ]
-    lead = paragraph(_what(config, history), class_="lead")
+    lead = paragraph(_what(config, history, rounds), class_="lead")
     return page(f"Run {path.resolve().name}", [lead], sections)
 
 
-def _what(config: Mapping[str, Any], history: History) -> str:
+def _what(config: Mapping[str, Any], history: History, rounds: History) -> str:
     epochs, norm = config["training"].get("epochs"), config["architecture"].get("norm")
     where, seed = config["data"]["name"], config["seed"]
-    return f"{len(history)} of {epochs} epochs on {where}, norm of the code: {norm}, seed {seed}."
+    then = f", then {len(rounds)} rounds of self-labelling" if len(rounds) else ""
+    trained = f"{len(history)} of {epochs} epochs{then}"
+    return f"{trained} on {where}, norm of the code: {norm}, seed {seed}."
 
 
 def _history(path: Path) -> History:
@@ -76,14 +80,19 @@ def _scores(metrics: Mapping[str, Any], path: Path) -> list[Markup]:
     if not metrics:
         return []
     file, rows, chance = str(path / METRICS), [], None
-    for which in ("best", "last"):
+    rows_of = {"best": "best weights", "last": "last weights"}
+    if "self_labelled" in metrics:
+        rows_of["self_labelled"] = "self-labelled"
+    for which, name in rows_of.items():
         scores = entry(metrics, which, dict, where=file)
         names = [k for k in CLUSTERING if k in scores]
         found = {k: percent(entry(metrics, f"{which}.{k}", float, where=file)) for k in names}
-        mse = entry(metrics, f"reconstruction_mse.{which}", float, where=file)
+        mse = ""  # of the self-labelled network no mean over the images as they are is known
+        if which != "self_labelled":
+            mse = f"{entry(metrics, f'reconstruction_mse.{which}', float, where=file):.5f}"
         inertia = entry(metrics, f"{which}.inertia", float, where=file)
         cells = [found.get(k, "") for k in CLUSTERING]
-        rows.append([f"{which} weights", *cells, f"{mse:.5f}", f"{inertia:.6g}"])
+        rows.append([name, *cells, mse, f"{inertia:.6g}"])
         if "chance" in scores:
             chance = entry(metrics, f"{which}.chance", dict, where=file)
     if chance is not None:
@@ -93,6 +102,8 @@ def _scores(metrics: Mapping[str, Any], path: Path) -> list[Markup]:
         "ACC (Eq. 6), NMI and ARI in percent, of k-means on the codes of the training images. Best "
         "weights: those of the epoch with the lowest training loss."
     )
+    if "self_labelled" in metrics:
+        note += " Self-labelled: after it went on training with its own clusters as labels."
     columns = ["", "ACC", "NMI", "ARI", "reconstruction MSE", "inertia of k-means"]
     return [table(columns, rows, note=note)]
 
@@ -109,6 +120,40 @@ def _loss(history: History) -> list[Markup]:
     )
     panel = element("div", svg(drawn, "loss-curve", caption), class_="panel")
     return [figure(grid([panel]), caption=caption)]
+
+
+def _self_labelling(
+    training: Mapping[str, Any], rounds: History, path: Path, resume: str
+) -> list[Section]:
+    """The labels that change and KL(P‖Q), round by round; nothing for a run without."""
+    if not training.get("self_label", False):
+        return []
+    if not len(rounds):
+        return [Section("self-labelling", "Self-labelling", [], resume)]
+    where = str(path / SELF_LABELLING)
+    changes, kl = (
+        [float(entry(r.extra, name, float, where=where)) for r in rounds]
+        for name in ("label_change", "kl")
+    )
+    drawn = {
+        "labels that change, %": epoch_curves(
+            {"": [[100 * change for change in changes]]}, x="round", y="labels that change, %",
+            log=False,
+        ),
+        "KL(P‖Q)": epoch_curves({"": [kl]}, x="round", y="KL(P‖Q)", log=min(kl) > 0),
+    }  # fmt: skip
+    panels = [
+        element("div", svg(chart, f"round-{i}", f"{name} by round"), class_="panel")
+        for i, (name, chart) in enumerate(drawn.items())
+    ]
+    spent = duration(sum(r.seconds for r in rounds))
+    caption = (
+        f"{len(rounds)} of at most {training.get('rounds')} rounds, {spent} in all. Labels that "
+        "change: images whose cluster, argmax q, is another one than a round before; it ends when "
+        f"fewer than {100 * training.get('tol', 0):g} % do. KL(P‖Q): from the soft assignment q of "
+        "all images, none of them warped, to its target p."
+    )
+    return [Section("self-labelling", "Self-labelling", [figure(grid(panels), caption=caption)])]
 
 
 def _norms(history: History) -> list[Markup]:

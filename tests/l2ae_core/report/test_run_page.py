@@ -1,6 +1,7 @@
 """The page of a run directory."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,8 @@ from l2ae_core.training.checkpoint import CheckpointError
 from .made_up import Page
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fitted(folder: Path, *options: str) -> Path:
     """A small finished run on 48 images of three kinds."""
-    folder = tmp_path_factory.mktemp("runs")
     rng = np.random.default_rng(0)
     y = np.arange(48) % 3
     x = rng.random((48, 8, 8)) * 0.2
@@ -26,18 +25,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = folder / "run"
     command = ["fit", "--data", str(folder / "images.npz"), "--epochs", "3", "--out", str(out),
                "--quiet", "--batch-size", "16", "--n-init", "2", "--clusters", "3"]  # fmt: skip
-    assert main(command) == 0
+    assert main([*command, *options]) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fitted(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def self_labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fitted(tmp_path_factory.mktemp("runs"), "--self-label", "--rounds", "4", "--tol", "0")
 
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    copy = tmp_path / "run"
-    copy.mkdir()
-    for file in trained.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
-    return copy
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def self_labelled_run(self_labelled: Path, tmp_path: Path) -> Path:
+    """A copy of the one with self-labelling."""
+    return shutil.copytree(self_labelled, tmp_path / "run")
 
 
 def test_scores_stand_beside_chance(run: Path) -> None:
@@ -100,3 +111,49 @@ def test_a_newer_configuration_is_refused(run: Path) -> None:
     (run / "config.json").write_text(json.dumps(config | {"version": 99}))
     with pytest.raises(CheckpointError, match="newer"):
         run_page(run)
+
+
+def test_self_labelling_has_its_curves_and_scores(self_labelled: Path, trained: Path) -> None:
+    page = Page(run_page(self_labelled))
+    metrics = json.loads((self_labelled / "metrics.json").read_text())
+    rows = {row[0]: row[1:] for row in next(iter(page.tables.values()))[1:]}
+    scores = metrics["self_labelled"]
+    assert rows["self-labelled"][:3] == [f"{100 * scores[k]:.2f}" for k in ("acc", "nmi", "ari")]
+    assert rows["self-labelled"][-1] == f"{scores['inertia']:.6g}"
+    assert "4 of at most 4 rounds" in page.text
+    assert "3 of 3 epochs, then 4 rounds of self-labelling" in page.text
+    told = [given.get("aria-label") for name, given in page.elements if name == "svg"]
+    assert {"labels that change, % by round", "KL(P‖Q) by round"} <= {*told}
+    plain = Page(run_page(trained))
+    assert "self-labelling" in page.ids
+    assert "self-labelling" not in plain.ids
+    assert "self-label" not in plain.text.split("Configuration")[0].lower()
+
+
+def test_a_self_labelling_to_come_is_named_and_one_under_way_shown(
+    self_labelled_run: Path,
+) -> None:
+    run = self_labelled_run
+    for name in ("metrics.json", "clusters.npz", "self-labelling/checkpoint.npz"):
+        (run / name).unlink()
+    history = run / "self-labelling" / "history.jsonl"
+    lines = history.read_text().splitlines(keepends=True)
+    history.write_text("".join(lines[:2]) + lines[2][:20])
+    assert "2 of at most 4 rounds" in Page(run_page(run)).text
+    shutil.rmtree(run / "self-labelling")
+    page = Page(run_page(run))
+    missing = page.text.split("Not here yet")[-1]
+    assert "Self-labelling" in missing
+    assert f"l2ae fit --resume --out {run}" in missing
+
+
+def test_damage_of_the_self_labelling_is_named(self_labelled_run: Path) -> None:
+    folder = self_labelled_run / "self-labelling"
+    checkpoint = (folder / "checkpoint.npz").read_bytes()
+    (folder / "checkpoint.npz").write_bytes(checkpoint[:-30])
+    with pytest.raises(CheckpointError, match=r"self-labelling.checkpoint\.npz"):
+        run_page(self_labelled_run)
+    for name in ("checkpoint.npz", "history.jsonl"):  # of a training without clusters
+        shutil.copy(self_labelled_run / name, folder / name)
+    with pytest.raises(ValueError, match="self-labelling: entry 'label_change' is missing"):
+        run_page(self_labelled_run)
