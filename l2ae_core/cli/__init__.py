@@ -36,6 +36,7 @@ COMMANDS = {
         "--data mnist --model cae --norm l2 --epochs 50 --out runs/mnist",
         "--data photos/ --model dense --clusters 5 --out runs/photos",
         "--data photos/ --seeds 5 --out runs/photos-5",
+        "--data mnist --epochs 50 --augment --self-label --out runs/mnist-self",
         "--resume --out runs/mnist",
         "--resume --epochs 100 --out runs/mnist"),
     "cluster": Command("l2ae_core.cli.cluster",

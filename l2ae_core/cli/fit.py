@@ -31,14 +31,18 @@ SETTINGS: dict[str, tuple[type, str, str | None]] = {  # option: type, help, nam
         "kept, as in Section IV-B (default: all of every class)", "CLASS",
     ),
     "keep": (float, "that share", None),
-    "augment": (bool, "warp the images of every step at random", None),
+    "augment": (bool, "warp the images of every step at random: more data", None),
     "rotation": (float, "of --augment, up to so many degrees either way", None),
     "shift": (float, "of --augment, up to such a share of each side", None),
     "scale": (float, "of --augment, by a factor up to so far from 1", None),
-    "self-label": (bool, "then go on training with its own clusters as labels", None),
-    "rounds": (int, "of --self-label, passes over the images at most", None),
-    "concentration": (float, "of --self-label, how sharp the assignment is", None),
-    "gamma": (float, "of --self-label, weight of its loss", None),
+    "self-label": (
+        bool, "then go on training with its own clusters as labels: those of the images as they "
+        "are, learnt (with --augment) on warped ones; by Adam, its learning rate falling to 0",
+        None,
+    ),
+    "rounds": (int, "of --self-label, passes over the images, at most", None),
+    "concentration": (float, "of --self-label, how sharp the assignment to clusters is", None),
+    "gamma": (float, "of --self-label, weight of its loss beside the reconstruction", None),
     "tol": (float, "of --self-label, end when fewer labels than this share change", None),
 }  # fmt: skip
 
@@ -71,8 +75,9 @@ def add_options(parser: ArgumentParser) -> None:
         "--checkpoint-every", type=int, default=10, metavar="N", help="epochs (default 10)"
     )
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out; the "
-                        "settings are kept, but --epochs may be larger, and --clusters, --n-init "
-                        "and --weights others")  # fmt: skip
+                        "settings are kept, but --epochs may be larger, --clusters, --n-init "
+                        "and --weights others, and --self-label may follow; once that has "
+                        "begun, none of these may change")  # fmt: skip
     add_common(parser)
 
 
