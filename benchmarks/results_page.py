@@ -9,6 +9,8 @@ Everything comes from benchmarks/results; a test makes the texts again and compa
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import agreement
+import beyond
 from findings import (
     Numbers,
     clustering,
@@ -23,6 +25,7 @@ from findings import (
 from l2ae_bench import kernel_tables
 from l2ae_bench.machine import ROOT
 from l2ae_bench.results import read
+from l2ae_core.figures import save
 from l2ae_core.files import atomic_file
 from l2ae_core.paper import read_results
 from l2ae_core.paper.tables import paper_tables
@@ -33,6 +36,7 @@ PAGE, README, KERNELS = (
     Path(p) for p in ("benchmarks/RESULTS.md", "README.md", "kernels/README.md")
 )
 LADDER = RESULTS / "ladder.png"
+AGREEMENT = RESULTS / "agreement.json"
 INTRODUCTION = """# Results
 
 The tables of the paper beside our own runs, what the runs say, and the speed. This page is
@@ -69,7 +73,8 @@ def page(root: Path) -> str:
     """Return the text of RESULTS.md."""
     results = read_results(root / RUNS)
     n, tables = Numbers(results), {t.name: t for t in paper_tables(results)}
-    speed = read(root)
+    speed, pictures = read(root), [p.name for p in (root / RESULTS).glob("*.png")]
+    agreements = agreement.read(root / AGREEMENT)
 
     def paper(*prefixes: str) -> list[str]:
         chosen = (t for name, t in tables.items() if name.startswith(prefixes))
@@ -82,6 +87,7 @@ def page(root: Path) -> str:
         four_and_nine(n).markdown(), zeros(n).markdown(),
         "## Seeds", _list(seeds(n)), picks(n).markdown(),
         "## Detection", _list(detection(n)), TABLE4_LONG, *paper("table4", "table5"), OLDER,
+        *beyond.section(n, agreements, pictures),
         "## Speed", SPEED, *(t.markdown() for t in kernel_tables.speed(speed)),
         *(t.markdown() for t in kernel_tables.augmented(speed)),
         "## Kernels", *(t.markdown() for t in kernel_tables.rungs(speed["operations"])),
@@ -101,12 +107,15 @@ def texts(root: Path) -> dict[Path, str]:
 
 
 def write(root: Path) -> None:
-    """Write the page, the READMEs, and the figure of the ladder."""
+    """Write the page, the READMEs, and the figures that are made of the results."""
     for path, text in texts(root).items():
         with atomic_file(root / path) as file:
             file.write(text.encode())
     with atomic_file(root / LADDER) as file:
         kernel_tables.figure(read(root)["operations"]).savefig(file, dpi=110)
+    agreements = agreement.read(root / AGREEMENT)
+    for name, figure in beyond.figures(Numbers(read_results(root / RUNS)), agreements).items():
+        save(figure, root / RESULTS / name, dpi=110)
 
 
 def rewrite(text: str, region: str, content: str) -> str:

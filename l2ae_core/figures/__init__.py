@@ -11,6 +11,7 @@ from l2ae_core.figures.counts import cluster_counts
 from l2ae_core.figures.embedding import embedding_scatter, project
 from l2ae_core.figures.maps import class_maps
 from l2ae_core.figures.reconstructions import reconstructions
+from l2ae_core.figures.sensitivity import sensitivity
 from l2ae_core.figures.style import save
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "restart_dots",
     "roc_curves",
     "save",
+    "sensitivity",
 ]

@@ -70,6 +70,11 @@ def seeds() -> dict[str, figures.SeedScores]:
     }
 
 
+def by_value() -> dict[str, dict[float, list[float]]]:
+    """Scores of runs at some values of a setting, not in order, of two data sets."""
+    return {"a": {10.0: [90, 80], 2.0: [70, 75, 80]}, "b": {2.0: [60], 5.0: [65]}}
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "embedding": lambda: embedding(title="three clouds"),
     "confusion": lambda: figures.matched_confusion(CLASSES, clusters(), title="three clouds"),
@@ -78,5 +83,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "loss": lambda: figures.epoch_curves({"l2": [[3.0, 1.0, 2.0]]}, y="loss", title="three clouds"),
     "counts": lambda: figures.cluster_counts([2, 3, 5], criteria(), title="three clouds"),
     "agreement": lambda: figures.agreement_scatter(seeds(), title="three clouds"),
+    "sensitivity": lambda: figures.sensitivity(
+        by_value(), x="κ", y="accuracy, %", title="three clouds"
+    ),
     "reconstructions": lambda: figures.reconstructions(*images(), count=3, title="three clouds"),
 }

@@ -17,6 +17,7 @@ from .made_up_figures import (
     FIGURES,
     WRONG,
     N,
+    by_value,
     clusters,
     codes,
     criteria,
@@ -53,7 +54,7 @@ def test_a_figure_is_titled_drawn_and_saved(name: str, tmp_path: Path) -> None:
 
 
 def test_charts_name_their_axes() -> None:
-    for name in ("agreement", "confusion", "roc", "histogram", "loss"):
+    for name in ("agreement", "confusion", "roc", "histogram", "loss", "sensitivity"):
         ax = FIGURES[name]().axes[0]
         assert ax.get_xlabel(), name
         assert ax.get_ylabel(), name
@@ -212,6 +213,26 @@ def test_the_names_of_near_runs_do_not_cover_each_other() -> None:
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
+def test_a_line_goes_through_the_means_of_the_dots_of_runs() -> None:
+    figure = figures.sensitivity(by_value(), x="κ", y="accuracy, %", title="two data sets")
+    ax = figure.axes[0]
+    assert ax.get_xscale() == "log"
+    lines = {line.get_label(): line for line in ax.lines if line.get_marker() == "None"}
+    for name, runs in by_value().items():
+        x, y = np.asarray(lines[name].get_xydata()).T
+        np.testing.assert_allclose(x, sorted(runs), rtol=0.05)  # moved aside
+        np.testing.assert_allclose(y, [np.mean(runs[value]) for value in sorted(runs)])
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    drawn = sorted(y for line in dots for y in np.asarray(line.get_ydata()).tolist())
+    assert drawn == sorted(y for runs in by_value().values() for v in runs.values() for y in v)
+    assert legend(figure) == ["a", "b"]
+    assert {"2", "5", "10", "Accuracy by κ\ntwo data sets"} <= set(texts(figure))
+
+
+def test_a_single_value_is_drawn() -> None:
+    figures.sensitivity({"a": {5.0: [97.0]}}, x="κ", y="ACC").draw_without_rendering()
+
+
 def test_reconstructions_are_sorted_by_error() -> None:
     x, x_hat = images()
     figure = figures.reconstructions(x, x_hat, count=3)
@@ -272,6 +293,11 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: figures.agreement_scatter({"a": figures.SeedScores([0.5], [np.nan], [0])}),
         "'a' expected to be finite",
     ),
+    "no curve": (lambda: figures.sensitivity({}, x="κ", y="ACC"), "curves is empty"),
+    "no value": (lambda: figures.sensitivity({"a": {}}, x="κ", y="ACC"), "'a' has no value"),
+    "zero": (
+        lambda: figures.sensitivity({"a": {0.0: [1]}}, x="κ", y="ACC"), "'a' has the value 0.0"),
+    "no run": (lambda: figures.sensitivity({"a": {2.0: []}}, x="κ", y="ACC"), r"scores \[\] at 2"),
     "no score": (lambda: figures.roc_curves({}), "roc_curves: nothing to draw"),
     "tau": (lambda: figures.histogram(kinds(), np.nan, x="v"), "tau is nan"),
     "NaN": (lambda: figures.histogram({"v": np.array([np.nan])}, 0.5, x="v"), "'v' expected"),

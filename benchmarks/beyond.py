@@ -1,0 +1,300 @@
+"""The section "Beyond the paper": warped images and self-labelling, from whatever runs there are.
+
+Tables and figures of systems without a run are left out, and the section where there is none.
+Sentences are numbers and comparisons of the runs, made with them: none has to be checked.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from agreement import SeedAgreement
+from findings import Numbers
+from l2ae_core.figures import SeedScores, agreement_scatter, sensitivity
+from l2ae_core.paper.index import NAMES
+from l2ae_core.paper.published import BEYOND_PAPER, TABLES
+from l2ae_core.paper.statistics import correlation, paired_difference, summarize
+from l2ae_core.paper.systems import BEYOND, SYSTEMS
+from l2ae_core.paper.tables import Table, percent
+from l2ae_core.refinement import SelfLabelling
+
+RECIPE, WARPED, BEST = "cae-l2", "cae-l2-warp", "cae-l2-warp-self"
+MAIN = (RECIPE, WARPED, BEST)
+CONCENTRATIONS = {  # of systems that differ from BEST in κ alone
+    name: s.settings.get("concentration", SelfLabelling().concentration)
+    for name, s in BEYOND.items()
+    if name == BEST or [*s.settings] == ["concentration"]
+}
+ABLATIONS = (BEST, *(name for name in BEYOND if name not in MAIN and name not in CONCENTRATIONS))
+DATA = (*BEYOND_PAPER.data, "digits")
+PUBLISHED: dict[str, Mapping[str | int, float]] = {  # ACC; the last without augmentation
+    "ASPC-DA": {"usps": 0.982, "mnist": 0.988},
+    "ConvDEC-DA": {"usps": 0.987, "mnist": 0.985},
+    "JULE": {"usps": 0.950, "mnist": 0.964},
+}
+GOALS = {"usps": (98.5, 97.0), "mnist": (98.9, None)}  # mean ACC, ACC of every seed; in percent
+FOURTH = "figure1-fourth-panel.png"  # in the folder of results
+KAPPA, AGREEMENT = "kappa.png", "agreement-{}.png"
+INTRODUCTION = (
+    "The images of every mini-batch are warped at random (±10°, ±10 % of a side), and the network "
+    "reconstructs what it sees. Then it goes on with its own clusters as labels: a von Mises–"
+    "Fisher assignment of clean images, sharpened, is the target of warped ones. `l2ae reproduce "
+    "beyond` makes such runs, `l2ae fit --augment --self-label` one network. No label is used."
+)
+
+
+def section(n: Numbers, agreements: Sequence[SeedAgreement], pictures: Sequence[str]) -> list[str]:
+    """Return the parts of the section, none without a run; `pictures` are files that are there."""
+    if not any(n.find.scores("clustering", d, s, "acc") for d in DATA for s in BEYOND):
+        return []
+    drawn = {*figures(n, agreements)}
+    parts = ["## Beyond the paper", INTRODUCTION, _list(findings(n, agreements))]
+    parts += [t.markdown() for t in (systems(n), ablations(n), concentrations(n)) if t.rows]
+    if KAPPA in drawn:
+        parts.append(f"![ACC by κ](results/{KAPPA})\n\n*Lines: means; dots: seeds.*")
+    if agreements:
+        parts.append(agreement(agreements).markdown())
+    parts += [
+        f"![Agreement with the other seeds against ACC, {NAMES[d]}](results/{name})"
+        for d in DATA if (name := AGREEMENT.format(d)) in drawn
+    ]  # fmt: skip
+    if FOURTH in pictures:
+        parts.append(
+            f"![Figure 1 with the self-labelled network](results/{FOURTH})\n\n*Figure 1 with a "
+            "panel d, the codes of the self-labelled network: `l2ae reproduce figure1 "
+            "--fourth-panel`; here with 64 colours.*"
+        )
+    return [part for part in parts if part]
+
+
+def figures(n: Numbers, agreements: Sequence[SeedAgreement]) -> dict[str, Figure]:
+    """Return the figures for which there are runs, by the names of their files."""
+    made = {}
+    curves = {NAMES[d]: _by_concentration(n, d) for d in DATA}
+    curves = {name: runs for name, runs in curves.items() if len(runs) > 1}
+    if curves:
+        title = "CAE-l2, warped images, self-labelled"
+        made[KAPPA] = sensitivity(curves, x="κ", y="clustering accuracy, %", title=title)
+    for data in DATA:
+        groups = {
+            SYSTEMS[a.system].title: SeedScores(a.mean_nmi, [100 * v for v in a.acc], a.seeds)
+            for a in agreements
+            if a.data == data and a.system in MAIN
+        }
+        if groups:
+            made[AGREEMENT.format(data)] = agreement_scatter(groups, title=NAMES[data])
+    return made
+
+
+def systems(n: Numbers) -> Table:
+    """Return the paper's recipe, warped images, self-labelling; the best published beside them."""
+    rows = []
+    paper = next(c for c in TABLES["table2"].columns if c.system == RECIPE).paper
+    for data in DATA:
+        ours = [row for s in MAIN if (row := _row(n, data, s, RECIPE))]
+        if len(ours) > 1:  # more than the recipe
+            others = {**PUBLISHED, "CAE-l2, the paper": paper}
+            rows += [
+                [NAMES[data], f"{name}, published" if name in PUBLISHED else name,
+                 percent(acc[data]), *[""] * 5]
+                for name, acc in others.items() if data in acc
+            ] + ours  # fmt: skip
+    title = "Beyond the paper: clustering accuracy"
+    note = (
+        "CAE-l2 is the paper's recipe. ACC and NMI by k-means on the codes; argmax q: by the "
+        "assignment itself. Gain: in ACC over CAE-l2 of equal seed (first weights, k-means starts, "
+        "not epochs), mean, 95 % interval of the mean (Student's t), pairs. Published: ASPC-DA and "
+        "ConvDEC-DA augment, too, JULE does not. Shares in percent; mean ± sample standard "
+        "deviation over seeds."
+    )
+    return Table("beyond", title, _columns("gain"), rows, note, 2)
+
+
+def ablations(n: Numbers) -> Table:
+    """Return what self-labelling is without one of its parts."""
+    rows = []
+    for data in DATA:
+        found = [row for s in ABLATIONS if (row := _row(n, data, s, BEST))]
+        if len(found) > 1:
+            rows += found
+    note = (
+        "As above; difference: in ACC from the whole method (the first row) of equal seed. KL "
+        "alone: without reconstruction, γ → ∞; Student's t: the assignment of DEC, on the sphere "
+        "with the scale that a row names, and without the constraint."
+    )
+    return Table("ablations", "What each part is worth", _columns("difference"), rows, note, 2)
+
+
+def concentrations(n: Numbers) -> Table:
+    """Return ACC against κ."""
+    rows = []
+    for data in DATA:
+        if len(_by_concentration(n, data)) < 2:
+            continue
+        for system, kappa in sorted(CONCENTRATIONS.items(), key=lambda item: item[1]):
+            if row := _row(n, data, system, BEST):
+                rows.append([row[0], f"{kappa:g}", *row[2:]])
+    note = "As above; difference: in ACC from the default κ of equal seed."
+    columns = [c if c != "system" else "κ" for c in _columns("difference")]
+    return Table("kappa", "Sensitivity over κ", columns, rows, note, 1)
+
+
+def agreement(found: Sequence[SeedAgreement]) -> Table:
+    """Return what the agreement between seeds tells of their accuracy."""
+    rows = []
+    for a in sorted(found, key=lambda a: (DATA.index(a.data), [*SYSTEMS].index(a.system))):
+        acc = np.array(a.acc)
+        chosen = a.acc[a.seeds.index(a.medoid)]
+        r = correlation(a.mean_nmi, a.acc)
+        told = "" if r is None else _minus(f"{r:.2f}")
+        apart = [f"{s}: {percent(a.acc[a.seeds.index(s)])}" for s in a.apart or ()]
+        rows.append([
+            NAMES[a.data], SYSTEMS[a.system].title, f"{len(a.seeds)} × {a.epochs}",
+            f"{min(a.mean_nmi):.3f} – {max(a.mean_nmi):.3f}", told,
+            f"{1 + int((acc > chosen).sum())} of {len(acc)}", ", ".join(apart),
+            percent(float(acc.min())),
+        ])  # fmt: skip
+    columns = ["data", "system", "seeds × epochs", "mean NMI", "r with ACC",
+               "rank of the run that agrees most", "stand apart", "lowest ACC"]  # fmt: skip
+    note = (
+        "Mean NMI of the clusters of a run with those of the other seeds, lowest and highest; no "
+        "label is used for it. Rank in ACC of the run that `l2ae fit --seeds` keeps (1: the best). "
+        "Stand apart: seeds that it warns of, and their ACC."
+    )
+    return Table("agreement", "Agreement between seeds", columns, rows, note, 2)
+
+
+def findings(n: Numbers, agreements: Sequence[SeedAgreement]) -> list[str]:
+    """Return sentences about the runs that there are."""
+    return [
+        sentence
+        for data in DATA
+        for sentence in (_result(n, data), _kappa(n, data), _warning(agreements, data))
+        if sentence
+    ]
+
+
+def _result(n: Numbers, data: str) -> str:
+    """Say what self-labelling reaches, beside the recipe, warping alone, the best and the goal."""
+    best, warped, recipe = (n.acc(data, s) for s in (BEST, WARPED, RECIPE))
+    if not len(best):
+        return ""
+    text = f"**{NAMES[data]}: {best.mean():.2f} %** over {_seeds(len(best))}"
+    text += f", none below {best.min():.2f}" if len(best) > 1 else ""
+    for acc, what in ((warped, "warped images alone"), (recipe, "the paper's recipe")):
+        text += f"; {acc.mean():.2f} with {what}" if len(acc) else ""
+    text += "."
+    a, b = (n.find.scores("clustering", data, s, "acc") for s in (BEST, WARPED))
+    if pairs := a.keys() & b.keys():
+        text += f" Self-labelling gains in {sum(a[s] > b[s] for s in pairs)} of {len(pairs)} pairs."
+    if data in GOALS:
+        text += _against_others(data, best.mean(), best.min())
+    both = n.find.scores("clustering", data, BEST, "argmax.acc")
+    argmax = 100 * np.array([both[seed] for seed in sorted(both)])
+    return text + (
+        f" k-means on the codes and argmax q differ by at most {np.abs(argmax - best).max():.2f} "
+        "points."
+    )
+
+
+def _against_others(data: str, mean: float, least: float) -> str:
+    """Say how a mean ACC in percent, and that of the worst seed, stand to the best and the goal."""
+    name = max(PUBLISHED, key=lambda name: PUBLISHED[name][data])
+    top = 100 * PUBLISHED[name][data]
+    side = "above" if mean >= top else "below"
+    text = f" That is {abs(mean - top):.2f} points {side} the best published, {name}'s {top:.1f}."
+    goal, of_all = GOALS[data]
+    text += f" Goal: {goal} in the mean, {_reached(mean - goal)}"
+    if of_all is not None:
+        text += f"; no seed below {of_all:g}, {_reached(least - of_all)}"
+    return f"{text}."
+
+
+def _kappa(n: Numbers, data: str) -> str:
+    """Say how far accuracy depends on κ."""
+    means = {kappa: float(np.mean(acc)) for kappa, acc in _by_concentration(n, data).items()}
+    if len(means) < 2:
+        return ""
+    best = max(means, key=lambda kappa: means[kappa])
+    told = ", ".join(f"{means[kappa]:.2f} at {kappa:g}" for kappa in sorted(means))
+    return f"**κ on {NAMES[data]}**: {told}; the best is {best:g}."
+
+
+def _warning(agreements: Sequence[SeedAgreement], data: str) -> str:
+    """Say whether the seeds that stand apart are those that fail."""
+    told = []
+    for a in agreements:
+        if a.data != data or a.system not in MAIN or a.apart is None:
+            continue
+        worst = a.seeds[int(np.argmin(a.acc))]
+        seeds = f"seed{'s' * (len(a.apart) > 1)} {', '.join(map(str, a.apart))}"
+        warned = (
+            f"{seeds} stand{'s' * (len(a.apart) == 1)} apart" if a.apart else "none stands apart"
+        )
+        found = "the worst is among them" if worst in a.apart else "the worst is not among them"
+        told.append(f"{SYSTEMS[a.system].title}, {len(a.seeds)} seeds: {warned}"
+                    + (f", {found}" if a.apart else ""))  # fmt: skip
+    return f"**Agreement between seeds, {NAMES[data]}**: {'; '.join(told)}." if told else ""
+
+
+def _columns(change: str) -> list[str]:
+    return ["data", "system", "ACC", "min – max", "NMI", "argmax q: ACC, NMI",
+            f"{change}, 95 %, pairs", "seeds × epochs, rounds"]  # fmt: skip
+
+
+def _row(n: Numbers, data: str, system: str, reference: str) -> list[str]:
+    """Return the cells of a system; none without a run."""
+
+    def scores(of: str, name: str) -> dict[int, float]:
+        return n.find.scores("clustering", data, of, name)
+
+    acc = scores(system, "acc")
+    if not acc:
+        return []
+    s = summarize([*acc.values()])
+    argmax = [scores(system, f"argmax.{name}") for name in ("acc", "nmi")]
+    rounds, change = scores(system, "rounds"), ""
+    gain = paired_difference(acc, scores(reference, "acc")) if system != reference else None
+    if gain is not None:
+        interval = " to ".join(map(percent, gain.interval)) if gain.interval else ""
+        change = _minus(percent(gain.mean) + (f" ({interval}), " if interval else ", "))
+        change += str(gain.count)
+    epochs = next(iter(n.find.seeds("clustering", data, system, None).values())).run.epochs
+    length = f"{s.count} × {epochs}"
+    if rounds:
+        length += f", {np.mean([*rounds.values()]):.0f}"
+    return [
+        NAMES[data], SYSTEMS[system].title,
+        percent(s.mean) + (f" ± {percent(s.sd)}" if s.count > 1 else ""),
+        f"{percent(s.least)} – {percent(s.most)}" if s.count > 1 else "",
+        percent(_mean(scores(system, "nmi"))),
+        ", ".join(percent(_mean(found)) for found in argmax) if all(argmax) else "",
+        change, length,
+    ]  # fmt: skip
+
+
+def _by_concentration(n: Numbers, data: str) -> dict[float, list[float]]:
+    """Return ACC in percent of the seeds at each κ that was run."""
+    found = {kappa: n.acc(data, system).tolist() for system, kappa in CONCENTRATIONS.items()}
+    return {kappa: found[kappa] for kappa in sorted(found) if found[kappa]}
+
+
+def _mean(scores: Mapping[int, float]) -> float:
+    return float(np.mean([*scores.values()]))
+
+
+def _reached(margin: float) -> str:
+    return "reached" if margin >= 0 else f"missed by {-margin:.2f}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seeds" if count > 1 else "1 seed"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _list(items: Sequence[str]) -> str:
+    return "\n".join(f"* {item}" for item in items)
