@@ -83,7 +83,8 @@ def figures(n: Numbers, agreements: Sequence[SeedAgreement]) -> dict[str, Figure
             if a.data == data and a.system in MAIN
         }
         if groups:
-            made[AGREEMENT.format(data)] = agreement_scatter(groups, title=NAMES[data])
+            title = ", ".join([NAMES[data], *(groups if len(groups) == 1 else ())])  # no legend
+            made[AGREEMENT.format(data)] = agreement_scatter(groups, title=title)
     return made
 
 
