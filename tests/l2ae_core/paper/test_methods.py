@@ -1,7 +1,7 @@
 """Every system, for a short while, on the digits; and what its scores are."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import clustering_scores
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.paper import SYSTEMS, Result, Run, protocols
-from l2ae_core.paper.methods import CLUSTER, SCORE, network, pixels, refined
+from l2ae_core.paper.methods import CLUSTER, SCORE, network, pixels, refined, self_labelled
 from l2ae_core.paper.methods.network import cluster_scores
 from l2ae_core.paper.published import TABLES
 from l2ae_core.paper.result import ClusteringDetails, DetectionDetails
@@ -23,12 +23,14 @@ from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
 from l2ae_core.seeding import rngs
 from l2ae_core.training import loop
+from l2ae_core.training.augment import Warp
 from l2ae_core.training.history import History
 from l2ae_core.training.run import load_run
 
 Do = Callable[[str, str], Result]
 TASKS = {"clustering": CLUSTER, "detection": SCORE}
 ITERATIONS = 2  # of a refinement
+ROUNDS = 2  # of a self-labelling
 DIGIT = 6
 NORMALIZED = ("cae-bn-all-affine", "cae-ln")  # both norms, both places, γ and β or not
 
@@ -61,8 +63,9 @@ def run_of(task: Any, system: str) -> Run:
 @pytest.fixture
 def do(folder: ResultsDir, monkeypatch: pytest.MonkeyPatch) -> Do:
     """A function that does a run of a task and system, or reads it."""
-    plain = refined.settings
+    plain, beyond = refined.settings, self_labelled.settings
     monkeypatch.setattr(refined, "settings", lambda run: replace(plain(run), max_iter=ITERATIONS))
+    monkeypatch.setattr(self_labelled, "settings", lambda run: replace(beyond(run), rounds=ROUNDS))
     return lambda task, system: run_missing([run_of(task, system)], folder, progress=False)[0]
 
 
@@ -156,6 +159,24 @@ def test_a_refinement_starts_from_the_clusters_of_its_start(do: Do) -> None:
             assert found.scores[f"start.{name}"] == before.scores[name]
         assert found.scores["iterations"] == ITERATIONS
         assert (found.details.settings or {})["method"] == system.removesuffix("-l2")
+
+
+def test_a_self_labelling_starts_from_the_clusters_of_its_start(do: Do) -> None:
+    for system, start, expected in (
+        ("cae-l2-warp-self", "cae-l2-warp", {"concentration": 5.0, "assignment": "spherical"}),
+        ("cae-l2-warp-self-10", "cae-l2-warp", {"concentration": 10.0, "gamma": 0.1}),
+        ("cae-l2-self", "cae-l2", {"warp": asdict(Warp())}),
+        ("cae-l2-warp-self-clean", "cae-l2-warp", {"warp": None}),
+        ("cae-l2-warp-self-kl", "cae-l2-warp", {"gamma": None}),
+        ("cae-l2-warp-self-student-10", "cae-l2-warp", {"assignment": "student", "scale": 10.0}),
+        ("cae-warp-self-student", "cae-warp", {"assignment": "student", "scale": 1.0}),
+    ):
+        found, before = do("clustering", system), do("clustering", start)
+        for name in ("acc", "nmi", "ari"):
+            assert found.scores[f"start.{name}"] == before.scores[name]
+            assert 0 <= found.scores[f"argmax.{name}"] <= 1
+        assert expected.items() <= (found.details.settings or {}).items()
+        assert found.scores["rounds"] == ROUNDS == len(found.details.refinement or [])
 
 
 def test_a_refinement_without_its_start_is_refused(tmp_path: Path, do: Do) -> None:
