@@ -52,8 +52,8 @@ class TargetHooks(Hooks):
             u = self.step.model.encode(images)  # (N, D)
             if not np.isfinite(u).all():
                 raise TrainingError(
-                    "refine: codes hold NaN or Inf before the first step: a smaller learning_rate "
-                    "of the training before may help"
+                    "refinement: codes hold NaN or Inf before the first step: a smaller "
+                    "learning_rate of the training before may help"
                 )
             centers = self.step.loss.assignment.centers  # (K, D)
             found = kmeans(
@@ -124,7 +124,7 @@ def first_centers(model: AutoEncoder, start: Array | Generator, n_clusters: int)
         return np.zeros(shape, dtype)
     centers = np.array(start, dtype, order="C")
     if centers.shape != shape or not np.isfinite(centers).all():
-        raise ValueError(f"refine: start is {centers.shape} but expected finite {shape}")
+        raise ValueError(f"refinement: start is {centers.shape} but expected finite {shape}")
     return centers
 
 

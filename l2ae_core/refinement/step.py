@@ -82,7 +82,7 @@ class JointStep(Step):
         """
         if overrides_backward_alone(model):
             raise ValueError(
-                f"refine: {model} overrides backward but not "
+                f"refinement: {model} overrides backward but not "
                 "weight_grads(dy, cache, latent_grad), which a loss on its codes needs"
             )
         loss = ClusteringLoss(assignment, 1.0 if gamma is None else gamma)

@@ -19,9 +19,10 @@ from l2ae_core.data import mnist, usps
 from l2ae_core.data.digits import load_digits
 from l2ae_core.data.fetch import RemoteFile
 from l2ae_core.estimators import AutoEncoderClusterer
-from l2ae_core.networks import Architecture, build
+from l2ae_core.files import SELF_LABELLING
+from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.paper import read_results
-from l2ae_core.refinement import SelfLabelling
+from l2ae_core.refinement import SelfLabelling, self_label
 from l2ae_core.report.results_page import results_page
 from l2ae_core.report.run_page import run_page
 from l2ae_core.seeds.runs import SeedAgreement, SeedRuns, chosen_run
@@ -38,7 +39,7 @@ REFINEMENT = DecSettings(
 TRAINING = {
     "split": "all", "epochs": 3, "batch_size": 32, "optimizer": "adam", "learning_rate": 1e-3,
     "reduction": "mean", "clusters": 3, "n_init": 2, "weights": "best", "anomaly_class": None,
-    "keep": 0.1,
+    "keep": 0.1, "augment": False, "self_label": True, "rounds": 2, "tol": 0.0,
 }  # fmt: skip
 
 
@@ -85,6 +86,12 @@ def _run(path: Path) -> dict[str, np.ndarray]:
     return {**model.params, **model.state}
 
 
+def _self_labelled(path: Path) -> dict[str, np.ndarray]:
+    model = commands.load_fitted(path.parent.parent).model
+    assert isinstance(model, AutoEncoder)
+    return {**model.params, **model.state}
+
+
 def _clusters(path: Path) -> dict[str, np.ndarray]:
     found = commands.load_fitted(path.parent).clusters
     return {"centers": found.centers, "normality": found.normality}
@@ -97,6 +104,11 @@ def _seeds(path: Path) -> None:
 def _run_report(path: Path) -> None:
     read_history(path.parent)
     run_page(path.parent)
+
+
+def _self_labelled_report(path: Path) -> None:
+    read_history(path.parent)
+    run_page(path.parent.parent)
 
 
 def _estimator(path: Path) -> dict[str, np.ndarray]:
@@ -199,10 +211,13 @@ def _write_run(folder: Path) -> list[Original]:
                                 training=TRAINING))  # fmt: skip
     fit(model, images, epochs=3, batch_size=32, optimizer=make_optimizer("adam", 1e-3), rng=rng,
         run_dir=run, progress=False)  # fmt: skip
+    self_label(model, images, rng, SelfLabelling(3, rounds=2, tol=0.0, n_init=1), rng=rng,
+               run_dir=run / SELF_LABELLING, progress=False)  # fmt: skip
     SavedClusters(model.encode(images)[:3], np.linspace(0, 1, 60, dtype="f4"), 2.5).save(run)
     scores = {"inertia": 2.5, "acc": 0.5, "nmi": 0.4, "ari": 0.3,
               "chance": {"acc": 0.1, "nmi": 0.0, "ari": 0.0}}  # fmt: skip
     write_metrics(run, {"epochs": 3, "seconds": 1.5, "images": 60, "best": scores, "last": scores,
+                        "self_labelled": scores,
                         "reconstruction_mse": {"last": 0.1, "best": 0.1}})  # fmt: skip
     clusterer = AutoEncoderClusterer(3, model="dense", hidden=(16, 8), latent_dim=4, epochs=2,
                                      n_init=1, random_state=0, augment=Warp(5.0),
@@ -223,6 +238,9 @@ def _write_run(folder: Path) -> list[Original]:
         Original("run/clusters.npz", "npz", _run_report, slow=True),
         Original("run/metrics.json", "json", _run_report, slow=True),
         Original("run/history.jsonl", "jsonl", _run_report, slow=True),
+        Original("run/self-labelling/checkpoint.npz", "npz", _self_labelled, checksums=True),
+        Original("run/self-labelling/checkpoint.npz", "npz", _self_labelled_report, slow=True),
+        Original("run/self-labelling/history.jsonl", "jsonl", _self_labelled_report, slow=True),
         Original("seeds/seeds.json", "json", _seeds),
         Original("estimator.npz", "npz", _estimator, checksums=True),
         Original("refined/checkpoint.npz", "npz", _refinement),
