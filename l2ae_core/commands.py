@@ -42,7 +42,7 @@ from l2ae_core.settings import (
     run_settings,
 )
 from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
-from l2ae_core.training.history import History, copies, copy_into
+from l2ae_core.training.history import History, TrainingError, copies, copy_into
 from l2ae_core.training.run import create_run, load_run, make_config, write_metrics
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -242,10 +242,14 @@ def _self_label(
 ) -> SelfLabelled:  # fmt: skip
     """Go on with the labels of the clusters, in a folder of its own; goes on where it stopped."""
     folder, random = out / SELF_LABELLING, rngs(seed)
-    return self_label(
-        model, dataset.images, random.kmeans, chosen, rng=random.shuffle, run_dir=folder,
-        checkpoint_every=checkpoint_every, resume=(folder / CHECKPOINT).exists(), progress=progress,
-    )  # fmt: skip
+    try:
+        return self_label(
+            model, dataset.images, random.kmeans, chosen, rng=random.shuffle, run_dir=folder,
+            checkpoint_every=checkpoint_every, resume=(folder / CHECKPOINT).exists(),
+            progress=progress,
+        )  # fmt: skip
+    except TrainingError as error:  # its epoch is a round
+        raise TrainingError(f"self-labelling: {error}") from error
 
 
 def _cluster(

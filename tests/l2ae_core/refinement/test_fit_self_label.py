@@ -312,7 +312,9 @@ def test_after_a_divergence_the_run_goes_on_from_the_last_good_round(
 
     with monkeypatch.context() as patch:
         patch.setattr(JointStep, "__call__", broken)
-        with pytest.raises(TrainingError, match=rf"nan at epoch 2, step 1.*{INNER}"):
+        with pytest.raises(
+            TrainingError, match=rf"self-labelling: .*nan at epoch 2, step 1.*{INNER}"
+        ):
             start("run", **SMALL)
     assert not (tmp_path / "run" / "clusters.npz").exists()
     start("run", resume=True)
