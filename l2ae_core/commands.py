@@ -33,6 +33,7 @@ from l2ae_core.seeds.runs import chosen_run, holds_seeds
 from l2ae_core.settings import (
     ARCHITECTURE,
     DEFAULTS,
+    LABEL_WARP,
     NOT_TRAINING,
     SELECTION,
     TRAIN_ARGUMENTS,
@@ -156,7 +157,8 @@ def require_resumable(out: Path, before: dict[str, Any], settings: dict[str, Any
             )
     if not (out / SELF_LABELLING / CHECKPOINT).exists():
         return
-    for name in ("epochs", "weights", "clusters", "n_init", "self_label", *SELF_LABELLING_SETTINGS):
+    started = ("epochs", "weights", "clusters", "n_init", "self_label")
+    for name in (*started, *SELF_LABELLING_SETTINGS, *LABEL_WARP):
         if settings[name] != before[name]:
             raise ValueError(
                 f"fit: {name} is {settings[name]!r} but {out} has a self-labelled network of "

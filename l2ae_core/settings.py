@@ -41,7 +41,8 @@ ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
 TRAIN_ARGUMENTS = ("epochs", "batch_size", "optimizer", "learning_rate", "reduction", "seed")
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
 WARP = ("rotation", "shift", "scale")  # ranges of `augment`
-SELF_LABELLING = ("rounds", "concentration", "gamma", "tol")  # of `self_label`
+LABEL_WARP = ("label_rotation", "label_shift", "label_scale")  # ranges of `self_label`
+SELF_LABELLING = ("rounds", "concentration", "gamma", "tol")  # its other settings
 SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
@@ -105,25 +106,31 @@ def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "affine", f"norm is {norms[0]!r} and hidden_norm {norms[1]!r}: nothing to scale"
     if settings["anomaly_class"] is None:
         yield "keep", "no anomaly_class is named"
-    for switch, names in (("augment", WARP), ("self_label", SELF_LABELLING)):
+    for switch, names in (("augment", WARP), ("self_label", SELF_LABELLING + LABEL_WARP)):
         if not settings[switch]:
             yield from ((name, f"{switch} is off") for name in names)
 
 
 def make_warp(settings: Mapping[str, Any]) -> Warp | None:
     """Return how images are warped in training, None where they are not; ValueError as `Warp`."""
-    warp = Warp(*(settings[name] for name in WARP))
+    warp = _warp(settings, WARP)
     return warp if settings["augment"] else None
+
+
+def _warp(settings: Mapping[str, Any], names: tuple[str, str, str]) -> Warp:
+    """Return the warp of the three ranges; ValueError by the name of the setting."""
+    for name, most in zip(names, (180.0, 1.0, 1.0), strict=True):
+        number("fit", name, settings[name], most=most)
+    return Warp(*(settings[name] for name in names))
 
 
 def make_self_labelling(settings: Mapping[str, Any]) -> SelfLabelling | None:
     """Return how the training goes on with its own labels, None where it does not.
 
-    Images are warped as they were before. ValueError as `SelfLabelling` does, and for another norm
-    than "l2".
+    ValueError as `SelfLabelling` does, and for another norm than "l2".
     """
     chosen = SelfLabelling(
-        settings["clusters"], warp=make_warp(settings), n_init=settings["n_init"],
+        settings["clusters"], warp=_warp(settings, LABEL_WARP), n_init=settings["n_init"],
         batch_size=settings["batch_size"], learning_rate=settings["learning_rate"],
         **{name: settings[name] for name in SELF_LABELLING},
     )  # fmt: skip

@@ -37,13 +37,16 @@ SETTINGS: dict[str, tuple[type, str, str | None]] = {  # option: type, help, nam
     "scale": (float, "of --augment, by a factor up to so far from 1", None),
     "self-label": (
         bool, "then go on training with its own clusters as labels: those of the images as they "
-        "are, learnt (with --augment) on warped ones; by Adam, its learning rate falling to 0",
+        "are, learnt on warped ones; by Adam, its learning rate falling to 0",
         None,
     ),
     "rounds": (int, "of --self-label, passes over the images, at most", None),
     "concentration": (float, "of --self-label, how sharp the assignment to clusters is", None),
     "gamma": (float, "of --self-label, weight of its loss beside the reconstruction", None),
     "tol": (float, "of --self-label, end when fewer labels than this share change", None),
+    "label-rotation": (float, "of --self-label, as --rotation", None),
+    "label-shift": (float, "of --self-label, as --shift", None),
+    "label-scale": (float, "of --self-label, as --scale", None),
 }  # fmt: skip
 
 

@@ -90,7 +90,8 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
         )
         self.history_: list[dict[str, Any]] = history.to_dicts()
         self.self_labelling_history_: list[dict[str, Any]] | None = None
-        if (chosen := make_self_labelling(parameters)) is not None:
+        images_alone = self.image_shape_ is not None
+        if (chosen := make_self_labelling(parameters, images_alone)) is not None:
             found = refinement.self_label(
                 self.autoencoder_,
                 images,

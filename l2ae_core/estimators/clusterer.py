@@ -58,10 +58,11 @@ class AutoEncoderClusterer(
     augment : True warps the images of every training step at random, by up to 10° and a tenth of
         each side; a `Warp` (`l2ae_core.training.augment`) has other ranges. Not for tables, and
         wrong where a rotation or a shift makes another object of one.
-    self_label : True goes on training with the network's own clusters as labels, for at most 20
-        passes over X, with the n_clusters, batch_size, learning_rate, n_init and warp of this
-        estimator; a `SelfLabelling` (`l2ae_core.refinement`) has all settings of its own, and
-        has to have the same n_clusters. Needs norm="l2", unless its assignment is "student".
+    self_label : True goes on training with the network's own clusters as labels, for at most 40
+        passes over X, with the n_clusters, batch_size, learning_rate and n_init of this estimator
+        and, for images, a wider warp than that of `augment`; a `SelfLabelling`
+        (`l2ae_core.refinement`) has all settings of its own, and has to have the same n_clusters.
+        Needs norm="l2", unless its assignment is "student".
     random_state : int (the seed), numpy RandomState or None.
     verbose : progress bars on stderr when > 0.
 

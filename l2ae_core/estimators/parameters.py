@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_core.refinement import SelfLabelling
+from l2ae_core.refinement.self_labelling import WIDE
 from l2ae_core.settings import CHOICES as SETTINGS
 from l2ae_core.settings import check_values, require_unit_codes
 from l2ae_core.training.augment import Warp
@@ -34,7 +35,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"fit: {name} is {parameters[name]!r} but expected True, False or a {kind.__name__}"
             )
-    make_self_labelling(parameters)
+    make_self_labelling(parameters, warps=True)
 
 
 def make_warp(parameters: Mapping[str, Any]) -> Warp | None:
@@ -45,11 +46,11 @@ def make_warp(parameters: Mapping[str, Any]) -> Warp | None:
     return Warp() if chosen else None
 
 
-def make_self_labelling(parameters: Mapping[str, Any]) -> SelfLabelling | None:
+def make_self_labelling(parameters: Mapping[str, Any], warps: bool) -> SelfLabelling | None:
     """Return how `self_label` goes on after the training, None where it does not.
 
-    True takes the other parameters of the estimator, and its warp. ValueError for settings that do
-    not fit these.
+    True takes the other parameters of the estimator, and a warp unless `warps` is False, as for a
+    table. ValueError for settings that do not fit these.
     """
     chosen, n_clusters = parameters["self_label"], int(parameters["n_clusters"])
     if not isinstance(chosen, SelfLabelling):
@@ -60,7 +61,7 @@ def make_self_labelling(parameters: Mapping[str, Any]) -> SelfLabelling | None:
             learning_rate=float(parameters["learning_rate"]),
             batch_size=int(parameters["batch_size"]),
             n_init=int(parameters["n_init"]),
-            warp=make_warp(parameters),
+            warp=WIDE if warps else None,
         )
     if chosen.n_clusters != n_clusters:
         raise ValueError(
@@ -78,7 +79,7 @@ def require_images(parameters: Mapping[str, Any]) -> None:
         raise ValueError(f"fit: model is 'cae' {problem}")
     if make_warp(parameters) is not None:
         raise ValueError(f"fit: augment is {parameters['augment']!r} {problem}")
-    chosen = make_self_labelling(parameters)
+    chosen = make_self_labelling(parameters, warps=False)
     if chosen is not None and chosen.warp is not None:
         raise ValueError(f"fit: self_label has warp={chosen.warp!r} {problem}, or warp=None")
 

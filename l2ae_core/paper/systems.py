@@ -65,31 +65,38 @@ def _vae(latent: int, likelihood: str) -> System:
     )  # fmt: skip
 
 
+WARPED = {"augment": True, "rotation": 10.0, "shift": 0.1, "scale": 0.0}
+SELF_LABELLED = {
+    "rounds": 40, "tol": 1e-3, "concentration": 5.0, "gamma": 0.1, "warp": [20.0, 0.15, 0.2],
+}  # fmt: skip
+
+
 def _self_labelled(title: str, start: str = "cae-l2-warp", **settings: Any) -> System:
-    return System(f"{title}, self-labelled", "self-labelled", settings, start)
+    return System(title, "self-labelled", SELF_LABELLED | settings, start)
 
 
 # Beyond the paper: warped images, then self-labelling, and what each part of it is worth.
 BEYOND: dict[str, System] = {
-    "cae-l2-warp": _network("CAE-l2, warped images", "cae", "l2", augment=True),
-    "cae-l2-warp-self": _self_labelled("CAE-l2, warped images"),
-    "cae-l2-self": _self_labelled("CAE-l2, warped in self-labelling alone", "cae-l2"),
-    "cae-l2-warp-self-clean": _self_labelled("CAE-l2, warped before alone", warp=False),
-    "cae-l2-warp-self-kl": _self_labelled("CAE-l2, warped images, KL alone", gamma=None),
+    "cae-l2-warp": _network("CAE-l2, warped images", "cae", "l2", **WARPED),
+    "cae-l2-warp-self": _self_labelled("CAE-l2, warped images, self-labelled"),
+    "cae-l2-self": _self_labelled("self-labelled, not warped before", "cae-l2"),
+    "cae-l2-warp-self-narrow": _self_labelled(
+        "self-labelled, warped no further", warp=[10.0, 0.1, 0.0]
+    ),
+    "cae-l2-warp-self-clean": _self_labelled("self-labelled, warped before alone", warp=None),
+    "cae-l2-warp-self-kl": _self_labelled("self-labelled by KL alone", gamma=None),
     "cae-l2-warp-self-student": _self_labelled(
-        "CAE-l2, warped images, Student's t", assignment="student"
+        "self-labelled by Student's t", assignment="student"
     ),
     "cae-l2-warp-self-student-10": _self_labelled(
-        "CAE-l2, warped images, Student's t of scale 10", assignment="student", scale=10.0
+        "self-labelled by Student's t of scale 10", assignment="student", scale=10.0
     ),
-    "cae-warp": _network("CAE, warped images", "cae", "none", augment=True),
+    "cae-warp": _network("CAE, warped images", "cae", "none", **WARPED),
     "cae-warp-self-student": _self_labelled(
-        "CAE, warped images, Student's t", "cae-warp", assignment="student"
+        "CAE, self-labelled by Student's t", "cae-warp", assignment="student"
     ),
     **{
-        f"cae-l2-warp-self-{k:g}": _self_labelled(
-            f"CAE-l2, warped images, κ = {k:g}", concentration=k
-        )
+        f"cae-l2-warp-self-{k:g}": _self_labelled(f"self-labelled, κ = {k:g}", concentration=k)
         for k in (2.0, 10.0, 20.0)
     },
 }

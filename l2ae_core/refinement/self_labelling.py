@@ -41,6 +41,9 @@ AssignmentName: TypeAlias = Literal["spherical", "student"]
 Stopped: TypeAlias = Literal["tol", "rounds"]
 
 
+WIDE = Warp(rotation=20.0, shift=0.15, scale=0.2)  # twice what a reconstruction learns well from
+
+
 @dataclass(frozen=True)
 class SelfLabelling:
     """The settings of self-labelling; they can be written as JSON.
@@ -52,12 +55,12 @@ class SelfLabelling:
     _: KW_ONLY
     concentration: float = 5.0  # κ, of "spherical"
     gamma: float | None = 0.1  # γ; None: KL alone, the decoder is not trained
-    rounds: int = 20  # R, at most
+    rounds: int = 40  # R, at most
     tol: float = 1e-3  # end when fewer than this share of all labels changed in a round
     learning_rate: float = 1e-3  # η of Adam
     batch_size: int = 256
     n_init: int = 20  # restarts of the k-means that gives the first centers
-    warp: Warp | None = field(default_factory=Warp)
+    warp: Warp | None = WIDE  # of the images that q is predicted from
     assignment: AssignmentName = "spherical"  # "student": that of DEC, as a comparison
     scale: float = 1.0  # of the squared distance, of "student"
 

@@ -56,6 +56,9 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
     "concentration": (float,),
     "gamma": (float, NoneType),
     "tol": (float,),
+    "label_rotation": (float,),
+    "label_shift": (float,),
+    "label_scale": (float,),
 }
 # What older runs, without these entries, were trained with.
 NEWER: dict[str, Any] = {
@@ -64,16 +67,19 @@ NEWER: dict[str, Any] = {
     "shift": 0.1,
     "scale": 0.0,
     "self_label": False,
-    "rounds": 20,
+    "rounds": 40,
     "concentration": 5.0,
     "gamma": 0.1,
     "tol": 1e-3,
+    "label_rotation": 20.0,
+    "label_shift": 0.15,
+    "label_scale": 0.2,
 }
 # What a resume may change, since the weights up to there do not depend on it.
 CHANGEABLE = tuple(
     f"training.{name}"
     for name in ("epochs", "clusters", "n_init", "weights", "self_label", "rounds",
-                 "concentration", "gamma", "tol")
+                 "concentration", "gamma", "tol", "label_rotation", "label_shift", "label_scale")
 )  # fmt: skip
 
 

@@ -24,9 +24,10 @@ from l2ae_kernels.arrays import Array
 
 
 def settings(run: Run) -> SelfLabelling:
-    """The settings of the system, whose `warp` says whether the images of a round are warped."""
+    """The settings of the system, whose `warp` has the three ranges of a warp, or is None."""
     chosen = dict(find_system(run.system).settings)
-    warp = Warp() if chosen.pop("warp", True) else None
+    ranges = chosen.pop("warp")
+    warp = None if ranges is None else Warp(*ranges)
     K = CLASSES if run.digit is None else CLUSTERS
     return SelfLabelling(K, warp=warp, n_init=run.n_init, batch_size=run.batch_size, **chosen)
 

@@ -40,10 +40,10 @@ def images() -> Array:
         ({"augment": True, "self_label": True}, {"augment": True, "self_label": True}),
         (
             {"augment": True, "rotation": 30, "scale": 0.2, "self_label": True, "rounds": 2,
-             "concentration": 8, "gamma": 0.5},
+             "concentration": 8, "gamma": 0.5, "label_shift": 0.25, "label_scale": 0},
             {"augment": Warp(30, 0.1, 0.2),
              "self_label": SelfLabelling(K, rounds=2, concentration=8, gamma=0.5,
-                                         warp=Warp(30, 0.1, 0.2), **SHARED)},
+                                         warp=Warp(20, 0.25, 0), **SHARED)},
         ),
     ],
     ids=["plain", "augment", "self_label", "both", "both with settings"],
