@@ -2,8 +2,8 @@
 
 plain           forward, loss, backward, Adam
 warped          maps are drawn and the batch is warped by them, then the same
-self-labelled   the target is set and the batch warped; KL of the codes beside the loss, and Adam of
-                the centers: a step of self-labelling
+self-labelled   the target is set and the batch warped further; KL of the codes beside the loss, and
+                Adam of the centers: a step of self-labelling
 
 The maps of each call are new ones, as in a training. Before anything is timed the warped images are
 compared with those of the reference, and the losses and gradients of the steps with those layer by
@@ -69,7 +69,8 @@ def prepare(network: str) -> tuple[dict[str, Contender], dict[str, float]]:
     plain, warped = (make_step(models[name], Adam(), "mean") for name in (PLAIN, WARPED))
     joint = _joint_step(models[SELF_LABELLED], rng)
     log_q = joint.loss.assignment.log_q(models[SELF_LABELLED].encode(x))  # (B, K)
-    p, warp = target_distribution(np.exp(log_q)), Warp()
+    p, warp, wide = target_distribution(np.exp(log_q)), Warp(), SETTINGS.warp
+    assert wide is not None  # by default
     agreement = {
         WARPED: _compare_warps(f"{network}-{WARPED}", warp, x),
         SELF_LABELLED: _compare_steps(f"{network}-{SELF_LABELLED}", joint, x, p),
@@ -77,7 +78,7 @@ def prepare(network: str) -> tuple[dict[str, Contender], dict[str, float]]:
     contenders: dict[str, Contender] = {
         PLAIN: lambda: plain(x),
         WARPED: partial(_warped, warped, warp, x, rng),
-        SELF_LABELLED: partial(_self_labelled, joint, p, warp, x, rng),
+        SELF_LABELLED: partial(_self_labelled, joint, p, wide, x, rng),
     }
     return contenders, agreement
 
