@@ -35,11 +35,13 @@ from l2ae_core.paper.schedule import do
 from l2ae_kernels.cpu.threads import use_threads
 
 RUN_FILES = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "metrics.json"}
+SELF_LABELLING = {"self-labelling/history.jsonl", "self-labelling/checkpoint.npz"}
 KILLS = 50
 HARMLESS = 4  # exit status of a trial that an error did not hinder
 LONGEST = 0.4  # seconds that a child lives
 SECONDS = {"seconds", "images_per_second"}  # what differs from training to training
 SETTINGS = ("--batch-size", "16", "--n-init", "2", "--clusters", "3")
+LABELS = ("--self-label", "--rounds", "2", "--tol", "0")
 Trial = Callable[[], object]
 
 
@@ -116,9 +118,9 @@ def in_child(trial: Trial, fault: Fault | None = None, wait: float | None = None
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def fit(out: Path, data: Path, *options: str) -> Trial:
+def fit(out: Path, data: Path, *options: str, labels: bool = True) -> Trial:
     start = ["--data", str(data), *SETTINGS, "--epochs", "2", "--checkpoint-every", "1",
-             "--optimizer", "sgd"]  # fmt: skip
+             "--optimizer", "sgd", *(LABELS if labels else ())]  # fmt: skip
     return lambda: main(["fit", "--out", str(out), "--quiet", *(options or start)])
 
 
@@ -128,21 +130,30 @@ def without_seconds(record: dict[str, Any]) -> dict[str, Any]:
 
 def bits(run: Path) -> dict[str, Any]:
     """All that a finished run holds, but for the seconds."""
-    found: dict[str, Any] = {"names": {path.name for path in run.iterdir()}}
-    for name in ("checkpoint", "clusters"):
-        arrays = read_npz(run / f"{name}.npz")
-        history = json.loads(str(arrays.pop("history", "[]")))
-        found[name] = {k: (a.dtype.str, a.shape, a.tobytes()) for k, a in arrays.items()}
-        found[f"{name} history"] = [without_seconds(record) for record in history]
-    lines = (run / "history.jsonl").read_text().splitlines()
-    found["lines"] = [without_seconds(json.loads(line)) for line in lines]
+    files = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
+    found: dict[str, Any] = {"names": files}
+    for name in files:
+        if name.endswith(".npz"):
+            arrays = read_npz(run / name)
+            history = json.loads(str(arrays.pop("history", "[]")))
+            arrays.pop("hooks/begin", None)  # seconds, too
+            found[name] = {k: (a.dtype.str, a.shape, a.tobytes()) for k, a in arrays.items()}
+            found[f"{name} history"] = [without_seconds(record) for record in history]
+        elif name.endswith(".jsonl"):
+            lines = (run / name).read_text().splitlines()
+            found[name] = [without_seconds(json.loads(line)) for line in lines]
     found["metrics"] = without_seconds(json.loads((run / "metrics.json").read_text()))
     return found
 
 
 def kill_a_fit_everywhere(folder: Path, data: Path) -> int:
     """Kill at the n-th effect, n = 1, 2, …; a plain start or a resume ends with the same bits."""
-    return _stop_everywhere(folder, data, lambda n: Fault(n), -signal.SIGKILL, 1)
+    return _stop_everywhere(folder, data, lambda n: Fault(n), -signal.SIGKILL, 1, labels=False)
+
+
+def kill_a_self_labelling(folder: Path, data: Path) -> int:
+    """The same at every fourth effect of a fit that goes on with its own labels."""
+    return _stop_everywhere(folder, data, lambda n: Fault(n), -signal.SIGKILL, 4)
 
 
 def interrupt_a_fit_everywhere(folder: Path, data: Path) -> int:
@@ -151,12 +162,13 @@ def interrupt_a_fit_everywhere(folder: Path, data: Path) -> int:
 
 
 def _stop_everywhere(
-    folder: Path, data: Path, fault: Callable[[int], Fault], expected_status: int, stride: int
-) -> int:
-    start = partial(fit, data=data)
+    folder: Path, data: Path, fault: Callable[[int], Fault], expected_status: int, stride: int,
+    labels: bool = True,
+) -> int:  # fmt: skip
+    start = partial(fit, data=data, labels=labels)
     assert in_child(start(folder / "whole")) == 0
     expected = bits(folder / "whole")
-    assert expected["names"] == RUN_FILES
+    assert expected["names"] == RUN_FILES | (SELF_LABELLING if labels else set())
     for n in range(1, 100_000, stride):
         run = folder / "run"
         status = in_child(start(run), fault(n))
@@ -165,7 +177,7 @@ def _stop_everywhere(
             return n - 1
         assert status == expected_status, f"effect {n}: {status}"
         begun, trained = ((run / name).exists() for name in ("config.json", "checkpoint.npz"))
-        resumable = begun and (trained or n % 2)
+        resumable = begun and (trained or n // stride % 2)
         again = fit(run, data, "--resume") if resumable else start(run)
         assert in_child(again) == 0, f"effect {n}"
         assert bits(run) == expected, f"effect {n}"
@@ -190,7 +202,8 @@ def fill_the_disk_everywhere(folder: Path, data: Path) -> int:
         if status == 0:
             return n - 1
         if status == HARMLESS:  # a folder to be made was there, or only the file of the lock stays
-            (run / ".lock").unlink(missing_ok=True)
+            for lock in [*run.rglob(".lock")]:
+                lock.unlink()
             assert bits(run) == bits(whole)
             shutil.rmtree(run)
             continue
@@ -276,6 +289,7 @@ def kill_results_everywhere(folder: Path, data: Path) -> int:
 
 PARTS = {
     "every": kill_a_fit_everywhere,
+    "labels": kill_a_self_labelling,
     "interrupt": interrupt_a_fit_everywhere,
     "full": fill_the_disk_everywhere,
     "random": kill_at_random,
@@ -299,7 +313,7 @@ if __name__ == "__main__":
     use_threads(1)
     os.fsync = lambda fd: None  # no power is cut: it only takes time
     commands.Architecture = partial(Architecture, filters=(4, 6, 8))
-    if part in ("every", "interrupt", "full", "random"):  # compiles what all trials run
+    if part in ("every", "labels", "interrupt", "full", "random"):  # compiles what all trials run
         main(["fit", "--data", str(images(into / "data.npz")), "--epochs", "1", "--clusters", "3",
               "--out", str(into / "compiled"), "--quiet"])  # fmt: skip
     data_file = images(into / "data.npz")

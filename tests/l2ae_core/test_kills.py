@@ -9,7 +9,10 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("killed.py")
 PATIENCE = 1200.0  # seconds; the longest part takes a minute where nothing else runs
-AT_LEAST = {"every": 150, "interrupt": 150, "full": 150, "random": 50, "save": 40, "results": 200}
+AT_LEAST = {
+    "every": 150, "labels": 300, "interrupt": 300, "full": 300, "random": 50, "save": 40,
+    "results": 200,
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -17,6 +20,7 @@ AT_LEAST = {"every": 150, "interrupt": 150, "full": 150, "random": 50, "save": 4
 @pytest.mark.parametrize("part", AT_LEAST)
 def test_nothing_is_lost_by(part: str, tmp_path: Path) -> None:
     """every: SIGKILL at every write, fsync, rename, removal and new file of `l2ae fit`
+    labels: the same at every fourth of these with `--self-label`, as are the next two
     interrupt: Ctrl-C at every fifth of these, twice
     full: an error of a full disk at every third
     random: 50 SIGKILLs at random moments of trainings, each followed by a resume
