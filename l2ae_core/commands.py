@@ -343,7 +343,8 @@ def sweep(
     """Cluster the codes of the images anew into each number of clusters; return a row a number.
 
     The centers of the run are not used, and stay; its seed and its n_init are used. The second
-    value has "images", a text about these for the title of a figure, and "note" as in `cluster`.
+    value has "images", a text about these for the title of a figure, "note" as in `cluster`, and
+    "resumable": whether the run may be resumed with another number of clusters.
     Codes are those before self-labelling, which gathers them around the centers of the run: every
     criterion would prefer as many clusters as it was given.
     """
@@ -358,7 +359,11 @@ def sweep(
     )
     before = "by the codes before self-labelling" if loaded.settings["self_label"] else ""
     note = "; ".join(filter(None, (before, loaded.note)))
-    return rows, {"images": f"{dataset.name}, N = {len(dataset):,}, seed {seed}", "note": note}
+    return rows, {
+        "images": f"{dataset.name}, N = {len(dataset):,}, seed {seed}",
+        "note": note,
+        "resumable": not loaded.settings["self_label"],
+    }
 
 
 def score(

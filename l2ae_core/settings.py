@@ -127,7 +127,7 @@ def _warp(settings: Mapping[str, Any], names: tuple[str, str, str]) -> Warp:
 def make_self_labelling(settings: Mapping[str, Any]) -> SelfLabelling | None:
     """Return how the training goes on with its own labels, None where it does not.
 
-    ValueError as `SelfLabelling` does, and for another norm than "l2".
+    ValueError as `SelfLabelling` does, and for another norm than "l2" or optimizer than "adam".
     """
     chosen = SelfLabelling(
         settings["clusters"], warp=_warp(settings, LABEL_WARP), n_init=settings["n_init"],
@@ -137,6 +137,11 @@ def make_self_labelling(settings: Mapping[str, Any]) -> SelfLabelling | None:
     if not settings["self_label"]:
         return None
     require_unit_codes(chosen, settings["norm"])
+    if settings["optimizer"] != "adam":
+        raise ValueError(
+            f"fit: self_label is on and optimizer is {settings['optimizer']!r} but expected "
+            "'adam', by which self-labelling goes on with the same learning rate"
+        )
     return chosen
 
 

@@ -106,7 +106,8 @@ def _sweep(
     if marks:
         said = ", ".join(f"{words} {marks.get(name, '-')}" for name, words in CRITERIA.items())
         print(f"{said}: hints, the choice is yours", file=sys.stderr)
-        print(f"l2ae fit --resume --clusters K --out {run}", file=sys.stderr)
+        if result["resumable"]:
+            print(f"l2ae fit --resume --clusters K --out {run}", file=sys.stderr)
     print_note(result)
     return 0
 

@@ -70,6 +70,7 @@ def test_a_setting_that_cannot_be_is_named(
         ({"slope": 0.3}, "slope is 0.3 but has no effect, since model is 'cae'"),
         ({"norm": "layer", "latent_dim": 1}, "latent_dim is 1 but norm is 'layer'"),
         ({"self_label": True, "norm": "none"}, "self_label is on and norm is 'none' but expected"),
+        ({"self_label": True, "optimizer": "sgd"}, "optimizer is 'sgd' but expected 'adam'"),
         ({"affine": True}, "affine is True but has no effect, since norm is 'l2'"),
         ({"data": "thin.npy"}, "input_shape"),
         ({"data": "equal"}, "all 5 images of equal are equal"),
