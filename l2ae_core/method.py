@@ -20,7 +20,7 @@ is k-means of clustering/kmeans.py; the arithmetic of both is in kernels/l2ae_ke
     u, clustering = cluster(model, images, n_clusters=10, rng=rngs(0).kmeans)
     v = score(model, clustering.centers, new_images).v
 
-The command line (commands.py), the estimators, the demo and the tables of the paper call these.
+The command line (commands/), the estimators, the demo and the tables of the paper call these.
 """
 
 from pathlib import Path

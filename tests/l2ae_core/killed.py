@@ -312,7 +312,7 @@ if __name__ == "__main__":
     part, into = sys.argv[1], Path(sys.argv[2])
     use_threads(1)
     os.fsync = lambda fd: None  # no power is cut: it only takes time
-    commands.Architecture = partial(Architecture, filters=(4, 6, 8))
+    commands.train.Architecture = partial(Architecture, filters=(4, 6, 8))
     if part in ("every", "labels", "interrupt", "full", "random"):  # compiles what all trials run
         main(["fit", "--data", str(images(into / "data.npz")), "--epochs", "1", "--clusters", "3",
               "--out", str(into / "compiled"), "--quiet"])  # fmt: skip

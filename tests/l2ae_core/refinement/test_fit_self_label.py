@@ -146,13 +146,13 @@ def test_it_starts_from_the_weights_that_are_asked_for(
 
     monkeypatch.setattr(loop, "make_step", rising)
     begun: list[dict[str, Array]] = []
-    plain = commands.self_label
+    plain = commands.train.self_label
 
     def self_label(model: Any, *arguments: Any, **keywords: Any) -> Any:
         begun.append({name: a.copy() for name, a in model.params.items()})
         return plain(model, *arguments, **keywords)
 
-    monkeypatch.setattr(commands, "self_label", self_label)
+    monkeypatch.setattr(commands.train, "self_label", self_label)
     trained = start("run", **SMALL, weights=weights)
     assert trained.history.best.epoch == 1
     same = all(np.array_equal(a, begun[0][k]) for k, a in trained.history.best.params.items())
@@ -189,7 +189,7 @@ def test_it_goes_on_to_equal_bits_wherever_it_was_stopped(
             real, calls = loop._train_epoch, iter(range(2))
             patch.setattr(loop, "_train_epoch", lambda *a: stop() if next(calls) else real(*a))
         elif where == "between":
-            patch.setattr(commands, "self_label", stop)
+            patch.setattr(commands.train, "self_label", stop)
         else:
             interrupt(patch, int(where))
         with pytest.raises(KeyboardInterrupt) as caught:

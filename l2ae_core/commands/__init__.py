@@ -1,0 +1,29 @@
+"""`l2ae fit`, `cluster` and `score` as functions: the method on a data set, with a run directory.
+
+A run directory holds the trained network (`l2ae_core.training.run`) and the clusters of its
+training images (`l2ae_core.clusters`): `fit` makes it, `cluster` and `score` read it. The command
+line (`l2ae_core.cli`) calls these after it has parsed its options, the tables of the paper call
+`fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
+"""
+
+from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, sweep
+from l2ae_core.commands.train import (
+    TrainedRun,
+    checked_settings,
+    fit,
+    prepare,
+    require_resumable,
+)
+
+__all__ = [
+    "LoadedRun",
+    "TrainedRun",
+    "checked_settings",
+    "cluster",
+    "fit",
+    "load_fitted",
+    "prepare",
+    "require_resumable",
+    "score",
+    "sweep",
+]
