@@ -152,6 +152,7 @@ def networks(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_clusters_are_made_again_and_compared(networks, tmp_path):
     found = {one.system: one for one in agreement.measure(networks)}
     assert set(found) == {WARPED, BEST}
@@ -175,6 +176,7 @@ def test_clusters_are_made_again_and_compared(networks, tmp_path):
     assert agreement.read(path) == [found[WARPED], replace(AGREEMENT, medoid=2)]
 
 
+@pytest.mark.slow
 def test_clusters_of_another_training_are_refused(networks, monkeypatch):
     right = agreement.accuracy
     monkeypatch.setattr(agreement, "accuracy", lambda *labels: right(*labels) - 0.01)

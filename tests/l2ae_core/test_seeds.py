@@ -198,7 +198,9 @@ class Interruption:
         monkeypatch.setattr(loop, "_train_epoch", train_epoch)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 5])
+@pytest.mark.parametrize(
+    "after", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 5]
+)
 def test_a_resume_goes_on_with_what_is_missing(
     after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,9 +21,9 @@ from l2ae_core.paper.published import TABLES
 from l2ae_core.paper.result import ClusteringDetails, DetectionDetails
 from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
+from l2ae_core.refinement.self_labelling import WIDE
 from l2ae_core.seeding import rngs
 from l2ae_core.training import loop
-from l2ae_core.training.augment import Warp
 from l2ae_core.training.history import History
 from l2ae_core.training.run import load_run
 
@@ -165,7 +165,7 @@ def test_a_self_labelling_starts_from_the_clusters_of_its_start(do: Do) -> None:
     for system, start, expected in (
         ("cae-l2-warp-self", "cae-l2-warp", {"concentration": 5.0, "assignment": "spherical"}),
         ("cae-l2-warp-self-10", "cae-l2-warp", {"concentration": 10.0, "gamma": 0.1}),
-        ("cae-l2-self", "cae-l2", {"warp": asdict(Warp())}),
+        ("cae-l2-self", "cae-l2", {"warp": asdict(WIDE)}),
         ("cae-l2-warp-self-clean", "cae-l2-warp", {"warp": None}),
         ("cae-l2-warp-self-kl", "cae-l2-warp", {"gamma": None}),
         ("cae-l2-warp-self-student-10", "cae-l2-warp", {"assignment": "student", "scale": 10.0}),
