@@ -16,7 +16,10 @@ import numpy as np
 from l2ae_core.array_readers import json_entry, read_npz
 from l2ae_core.files import atomic_file
 from l2ae_core.layers.base import Params
+from l2ae_core.readers import one_line
 from l2ae_kernels.arrays import Array
+
+DIGITS = 9  # of a version, at most
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class Kind:
 
     def _check_mark(self, path: Path, mark: Array | None) -> None:
         words = [] if mark is None or mark.ndim != 1 else list(map(str, mark))
-        if len(words) != 2 + bool(self.detail) or words[0] != self.name or not words[1].isdecimal():
+        known = len(words) == 2 + bool(self.detail) and words[0] == self.name
+        if not known or not words[1].isdecimal() or len(words[1]) > DIGITS:
             raise ValueError(f"{path}: an .npz file, but not {self.what} of this library")
         if int(words[1]) > self.version:
             raise ValueError(
@@ -76,13 +80,14 @@ class Kind:
                 "known here"
             )
         if words[2:] not in ([], [self.detail]):
-            raise ValueError(f"{path}: holds {words[2]!r} but expected {self.detail!r}")
+            found = one_line(repr(words[2]))
+            raise ValueError(f"{path}: holds {found} but expected {self.detail!r}")
 
     def _check_names(self, path: Path, entries: Params) -> None:
         names = json_entry(entries, "entries", str(path)) if "entries" in entries else None
         missing = set(map(str, names)) - entries.keys() if isinstance(names, list) else {"entries"}
         if missing:
-            raise ValueError(f"{path}: lacks {', '.join(map(repr, sorted(missing)))}")
+            raise ValueError(f"{path}: lacks {one_line(', '.join(map(repr, sorted(missing))))}")
 
 
 def _text(value: Any) -> Array:

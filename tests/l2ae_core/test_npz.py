@@ -66,3 +66,22 @@ def test_a_hidden_entry_is_missed(tmp_path: Path) -> None:
     for optional in ((), ("entries",)):
         with pytest.raises(ValueError, match=r"a\.npz: lacks 'group/a\.b'"):
             Kind(PLAIN.name, PLAIN.what, optional=optional).read(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("entries", '["' + "x" * 5000 + '"]'),
+        ("format", ["l2ae-things", "2", "y" * 5000]),
+        ("format", ["l2ae-things", "9" * 5000, "red"]),
+    ],
+)
+def test_what_a_damaged_file_says_is_quoted_in_short(
+    tmp_path: Path, entry: str, value: str | list[str]
+) -> None:
+    path = tmp_path / "a.npz"
+    KIND.write(path, ARRAYS, {})
+    np.savez(path, **read_npz(path) | {entry: np.array(value)})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"a\.npz: ") as caught:
+        KIND.read(path)
+    assert len(str(caught.value)) < 600
