@@ -10,13 +10,14 @@ before, so a function that is called without it has to be given what fits.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array, DeviceName, device_name
+from l2ae_kernels.forks import importing
 from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.stages import Stage
 
@@ -56,7 +57,7 @@ class Implementation:
     named_only: bool = False  # its sums have another order than those that results are kept of
     limit: Limit | None = None  # which shapes it takes; None: all
 
-    @cached_property
+    @property
     def function(self) -> Callable[..., Any]:
         """The function, imported at the first use."""
         found = _imported(self.target)
@@ -79,10 +80,12 @@ class Implementation:
         return f"{words}, {self.limit.words}" if self.limit else words
 
 
+@cache
 def _imported(target: str) -> Callable[..., Any]:
     """The function "module:attribute"."""
     module, _, name = target.partition(":")
-    found: Callable[..., Any] = getattr(import_module(f"l2ae_kernels.{module}"), name)
+    with importing:
+        found: Callable[..., Any] = getattr(import_module(f"l2ae_kernels.{module}"), name)
     return found
 
 

@@ -12,6 +12,7 @@ owns the policy; the arithmetic on the samples is in `l2ae_kernels`.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -120,12 +121,15 @@ def kmeans(
         require_finite("kmeans", samples)
     best: Clustering | None = None
     histories: list[list[float]] = []
-    with tqdm(total=len(seeds), desc="k-means", unit="restart", disable=not progress) as bar:
+    # Without a bar no tqdm is made: a child that is forked while another thread holds its lock
+    # would wait for ever.
+    with _bar(len(seeds)) if progress else nullcontext() as bar:
         for run in _runs(restarts, seeds, centers, max_iter, shift, spherical, bar):
             histories.extend(run.restarts)
             if best is None or run.inertia < best.inertia:
                 best = run
-                bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
+                if bar is not None:
+                    bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
     assert best is not None  # n_init >= 1
     best.restarts = histories
     warn_if_empty(best.labels, n_clusters, samples)
@@ -133,6 +137,10 @@ def kmeans(
         return best
     moved_back = recenter(best.centers, -origin)
     return replace(best, centers=moved_back, recentered=Recentered(origin, best.centers))
+
+
+def _bar(restarts: int) -> tqdm:
+    return tqdm(total=restarts, desc="k-means", unit="restart")
 
 
 def _runs_together(x: Array, n_clusters: int, runs: int) -> int:
@@ -148,7 +156,7 @@ def _runs(
     max_iter: int,
     shift: float,
     spherical: bool,
-    bar: tqdm,
+    bar: tqdm | None,
 ) -> Iterator[Clustering]:
     """Yield the run of each seed, or the one from `centers`, in order."""
     together = len(restarts.centers)
@@ -162,7 +170,7 @@ def _runs(
 
 
 def lloyd(
-    restarts: Restarts, runs: int, max_iter: int, shift: float, spherical: bool, bar: tqdm
+    restarts: Restarts, runs: int, max_iter: int, shift: float, spherical: bool, bar: tqdm | None
 ) -> Iterator[Clustering]:
     """Iterate the first `runs` restarts from their centers, side by side, and yield them in order.
 
@@ -185,7 +193,8 @@ def lloyd(
             for r, (_, moved) in zip(active, iterated, strict=True)
             if restarts.changed[r] and moved > shift and len(histories[r]) <= max_iter
         ]
-        bar.update(len(active) - len(ongoing))
+        if bar is not None:
+            bar.update(len(active) - len(ongoing))
         active = ongoing
     for r, history in enumerate(histories):
         found = restarts.labels[r].copy(), restarts.centers[r].copy()

@@ -120,7 +120,7 @@ def in_child(trial: Trial, fault: Fault | None = None, wait: float | None = None
 
 def fit(out: Path, data: Path, *options: str, labels: bool = True) -> Trial:
     start = ["--data", str(data), *SETTINGS, "--epochs", "2", "--checkpoint-every", "1",
-             "--optimizer", "sgd", *(LABELS if labels else ())]  # fmt: skip
+             *(LABELS if labels else ("--optimizer", "sgd"))]  # fmt: skip
     return lambda: main(["fit", "--out", str(out), "--quiet", *(options or start)])
 
 

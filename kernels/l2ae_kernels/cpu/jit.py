@@ -12,31 +12,25 @@ them can be written, kernels are compiled anew in every process, and nothing els
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
+import numpy.ma  # noqa: F401 - Numba imports it at a first call, when another thread may fork
 from numba import config
 from numba.core import serialize
 from numba.core.caching import FunctionCache
-from numba.core.compiler_lock import global_compiler_lock
 
-from l2ae_kernels import checked_files
+from l2ae_kernels import (
+    checked_files,
+    forks,  # noqa: F401 - a fork waits for what is compiled
+)
 from l2ae_kernels.cpu.sources import digest
 
 COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 NAME = 32  # hexadecimal digits of a hash in the name of a file
-
-if hasattr(os, "register_at_fork"):
-    # A child that is born while another thread compiles would inherit the lock taken, for ever.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
 
 
 def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -47,7 +47,7 @@ class Library:
 
     def __init__(self, ir: str | Callable[[], str], origin: str | None = None) -> None:
         self._addresses: dict[str, int] = {}
-        with global_compiler_lock:  # a fork waits for it, see jit.py
+        with global_compiler_lock:  # a fork waits for it, see forks.py
             machine = target_machine()
             code = load_or_compile(ir, origin)
             self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
