@@ -10,7 +10,7 @@ before, so a function that is called without it has to be given what fits.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -59,9 +59,13 @@ class Implementation:
 
     @property
     def function(self) -> Callable[..., Any]:
-        """The function, imported at the first use."""
-        found = _imported(self.target)
-        return partial(found, **self.options) if self.options else found
+        """The function, imported at the first use; kept without a lock that a fork leaves taken."""
+        found: Callable[..., Any] | None = vars(self).get("found")
+        if found is None:
+            found = _imported(self.target)
+            found = partial(found, **self.options) if self.options else found
+            vars(self)["found"] = found
+        return found
 
     def takes(self, x: Array, geometry: Shapes | None = None) -> bool:
         """Whether it can run on x, where x is; `geometry`: see Shapes, else None."""
@@ -80,7 +84,6 @@ class Implementation:
         return f"{words}, {self.limit.words}" if self.limit else words
 
 
-@cache
 def _imported(target: str) -> Callable[..., Any]:
     """The function "module:attribute"."""
     module, _, name = target.partition(":")
