@@ -180,7 +180,8 @@ def _finish(
     """
     u, last, scores = _cluster(model, dataset, settings, progress)
     found = {"last": (u, last, scores), "best": (u, last, scores)}
-    last_params = copies(model.params), copies(model.state)
+    chosen, kept = make_self_labelling(settings), settings["weights"]
+    back = (copies(model.params), copies(model.state)) if chosen and kept == "last" else None
     if history.best.epoch != len(history):
         history.restore_best(model)
         found["best"] = _cluster(model, dataset, settings, progress)
@@ -191,11 +192,11 @@ def _finish(
         "reconstruction_mse": {"last": history.losses[-1], "best": history.best.loss},
         **{weights: scores for weights, (_, _, scores) in found.items()},
     }
-    kept, refined = settings["weights"], None
-    if (chosen := make_self_labelling(settings)) is not None:
-        if kept == "last":
-            copy_into(model.params, last_params[0], "last parameters")
-            copy_into(model.state, last_params[1], "last state")
+    refined = None
+    if chosen is not None:
+        if back is not None:  # to the last weights, which those of the best epoch replaced
+            copy_into(model.params, back[0], "last parameters")
+            copy_into(model.state, back[1], "last state")
         refined = _self_label(
             out, model, dataset, chosen, settings["seed"], checkpoint_every, progress
         )
