@@ -43,7 +43,7 @@ class AutoEncoderClusterer(
     ----------
     n_clusters : int, K.
     model : "cae" (convolutions), "dense", or "auto": the convolutional network for images whose
-        sides it takes (multiples of 4 from 8 on), the dense one for everything else.
+        sides it takes (from 8 on), the dense one for everything else.
     image_shape : (H, W) or (H, W, C) when X is flat images; None otherwise.
     latent_dim : int, D, the length of a code.
     norm : "l2" (the paper), "none", "batch" or "layer": what is done to the code (Table III).

@@ -188,12 +188,13 @@ def network(
     hidden_norm: HiddenNorm = "none",
     affine: bool = False,
     train: bool = False,
+    shape: tuple[int, int, int] = SHAPE,
 ) -> Builder:
     """A small network of the paper with random parameters."""
 
     def builder(rng: Generator) -> Case:
         architecture = Architecture(
-            model, SHAPE, latent_dim=4, norm=norm, hidden_norm=hidden_norm, affine=affine,
+            model, shape, latent_dim=4, norm=norm, hidden_norm=hidden_norm, affine=affine,
             hidden=(6, 5), filters=(2, 3, 4),
         )  # fmt: skip
         network = build(architecture, rng)
@@ -205,7 +206,7 @@ def network(
         if train:
             expect_zero = _biases_before_batch_norm(parts, len(network.encoder.layers))
         return case_of(
-            network, (5, *SHAPE), rng, train, expect_zero=expect_zero, entries=NETWORK_ENTRIES
+            network, (5, *shape), rng, train, expect_zero=expect_zero, entries=NETWORK_ENTRIES
         )
 
     return builder

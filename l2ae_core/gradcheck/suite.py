@@ -83,6 +83,7 @@ CASES: dict[str, Builder] = {
     "cae/layer": network("cae", "layer", affine=True),
     "cae/l2-hidden-batch": network("cae", "l2", "batch", affine=True, train=True),
     "cae/l2-hidden-layer": network("cae", "l2", "layer", affine=True),
+    "cae/l2-odd-sides": network("cae", "l2", shape=(9, 14, 1)),
     "ae/none": network("dense", "none"),
     "ae/l2": network("dense", "l2"),
     "ae/batch": network("dense", "batch", train=True),

@@ -6,13 +6,12 @@ from l2ae_core.layers.conv import Conv2d, ConvTranspose2d
 from l2ae_core.layers.dense import Dense
 from l2ae_core.layers.initialize import glorot_uniform
 from l2ae_core.layers.normalize import BatchNorm, L2Normalize, LayerNorm
-from l2ae_core.layers.padding import Axis, AxisPadding, Padding
+from l2ae_core.layers.padding import Axis, Padding
 from l2ae_core.layers.reshape import Reshape
 from l2ae_core.layers.sequential import Sequential
 
 __all__ = [
     "Axis",
-    "AxisPadding",
     "BatchNorm",
     "Cache",
     "Conv2d",

@@ -2,6 +2,8 @@
 
 dense   H·W·C - 500 - 500 - 2000 - 10 - 2000 - 500 - 500 - H·W·C, LeakyReLU      (DEC, IDEC)
 cae     convolutions 32@5×5/2, 64@5×5/2, 128@3×3/2, ReLU - 10 - mirrored         (DCEC)
+
+Widths, and the number and size of the convolutions, may be others than the paper's.
 """
 
 import math
@@ -15,7 +17,6 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from l2ae_core.layers import (
-    AxisPadding,
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
@@ -32,6 +33,7 @@ from l2ae_core.layers import (
     Sequential,
 )
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.networks.halvings import halvings
 from l2ae_core.networks.parts import require_counts
 from l2ae_core.readers import entry
 
@@ -49,6 +51,7 @@ _TYPES: dict[str, tuple[type, ...]] = {  # of the fields as JSON
     "slope": (float,),
     "hidden": (list, tuple),
     "filters": (list, tuple),
+    "kernels": (list, tuple),
 }
 
 
@@ -67,7 +70,8 @@ class Architecture:
     affine: bool = False  # γ and β in the normalizations of both kinds
     slope: float = 0.01  # of LeakyReLU; dense network only
     hidden: tuple[int, ...] = (500, 500, 2000)  # dense network only
-    filters: tuple[int, ...] = (32, 64, 128)  # convolutional network only
+    filters: tuple[int, ...] = (32, 64, 128)  # channels; convolutional network only
+    kernels: tuple[int, ...] = (5, 5, 3)  # sides of its kernels, one a number of filters
 
     def __post_init__(self) -> None:
         _require_choice("model", self.model, ("cae", "dense"))
@@ -76,7 +80,13 @@ class Architecture:
         require_counts("Architecture: input_shape", self.input_shape, 3)
         require_counts("Architecture: latent_dim", (self.latent_dim,), 1)
         require_counts("Architecture: hidden", self.hidden)
-        require_counts("Architecture: filters", self.filters, 3)
+        require_counts("Architecture: filters", self.filters)
+        require_counts("Architecture: kernels", self.kernels)
+        if not len(self.filters) == len(self.kernels) > 0:
+            raise ValueError(
+                f"Architecture: filters is {self.filters} and kernels is {self.kernels} but "
+                "expected one kernel for each number of filters, and at least one"
+            )
         if not (math.isfinite(self.slope) and self.slope >= 0):
             raise ValueError(f"Architecture: slope is {self.slope} but expected a number ≥ 0")
         if self.norm == "layer" and self.latent_dim == 1:
@@ -84,14 +94,18 @@ class Architecture:
                 "Architecture: latent_dim is 1 but norm is 'layer': every code would be zero"
             )
         if self.model == "cae":
-            for axis, side in zip("HW", self.input_shape[:2], strict=True):
-                if side % 4 or side < 8:
-                    raise ValueError(
-                        f"Architecture: input_shape is {self.input_shape}, but the convolutional "
-                        "network gives back only images whose sides are multiples of 4 from 8 on "
-                        f"(8, 12, 16, ...); {axis} is {side}: pad or resize "
-                        "them, or take the model 'dense'"
-                    )
+            self._require_sides()
+
+    def _require_sides(self) -> None:
+        least = 2 ** len(self.filters)
+        for axis, side in zip("HW", self.input_shape[:2], strict=True):
+            if side < least:
+                raise ValueError(
+                    f"Architecture: input_shape is {self.input_shape}, but the convolutional "
+                    f"network halves a side {len(self.filters)} times and takes sides from {least} "
+                    f"on; {axis} is {side}: pad or enlarge the images, take fewer filters, or the "
+                    "model 'dense'"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values, tuples as lists."""
@@ -144,9 +158,11 @@ def _weight_count(a: Architecture) -> int:
     if a.model == "dense":
         widths = (math.prod(a.input_shape), *a.hidden, a.latent_dim)
         return sum(i * o for i, o in pairwise(widths))
-    (H, W, C), (f1, f2, f3) = a.input_shape, a.filters
-    embedding = (H // 8) * (W // 8) * f3 * a.latent_dim
-    return 5 * 5 * C * f1 + 5 * 5 * f1 * f2 + 3 * 3 * f2 * f3 + embedding
+    H, W, C = a.input_shape
+    channels = (C, *a.filters)
+    kernels = sum(k * k * i * o for k, (i, o) in zip(a.kernels, pairwise(channels), strict=True))
+    *_, last = halvings((H, W), a.kernels)
+    return kernels + math.prod(last.size) * a.filters[-1] * a.latent_dim
 
 
 def _dense(a: Architecture, make: "_Make") -> tuple[list[Layer], list[Layer]]:
@@ -162,31 +178,19 @@ def _dense(a: Architecture, make: "_Make") -> tuple[list[Layer], list[Layer]]:
 
 
 def _convolutional(a: Architecture, make: "_Make") -> tuple[list[Layer], list[Layer]]:
-    """DCEC's network; the embedding and the output are linear.
-
-    The third convolution takes a side of H/4 to ⌊H/8⌋. An even H/4 halves with "same"; an odd one
-    would be rounded up, and doubled again would not fit: "valid" rounds it down, 7 -> 3 -> 7.
-    """
+    """DCEC's network with any number of convolutions; the embedding and the output are linear."""
     H, W, C = a.input_shape
-    f1, f2, f3 = a.filters
-    h, w = H // 8, W // 8
-    inner = (_third_padding(H), _third_padding(W))
+    maps = list(zip(pairwise((C, *a.filters)), a.kernels, halvings((H, W), a.kernels), strict=True))
+    *_, (_, _, last) = maps
+    code = math.prod(last.size) * a.filters[-1]
+    convs = [make.conv(i, o, kernel, at.padding) for (i, o), kernel, at in maps]
     encoder = [
-        *make.hidden(make.conv(C, f1, 5), make.conv(f1, f2, 5), make.conv(f2, f3, 3, inner)),
-        Reshape((h * w * f3,)),
-        make.dense(h * w * f3, a.latent_dim),
-    ]
-    decoder = [
-        *make.hidden(make.dense(a.latent_dim, h * w * f3)),
-        Reshape((h, w, f3)),
-        *make.hidden(make.deconv(f3, f2, 3, inner), make.deconv(f2, f1, 5)),
-        make.deconv(f1, C, 5),
-    ]
+        *make.hidden(*convs), Reshape((code,)), make.dense(code, a.latent_dim),
+    ]  # fmt: skip
+    first = make.hidden(make.dense(a.latent_dim, code))
+    *deconvs, output = [make.deconv(o, i, kernel, at.mirror) for (i, o), kernel, at in maps[::-1]]
+    decoder = [*first, Reshape((*last.size, a.filters[-1])), *make.hidden(*deconvs), output]
     return encoder, decoder
-
-
-def _third_padding(side: int) -> AxisPadding:
-    return "valid" if side % 8 else "same"
 
 
 @dataclass(frozen=True)

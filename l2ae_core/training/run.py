@@ -75,6 +75,8 @@ NEWER: dict[str, Any] = {
     "label_shift": 0.15,
     "label_scale": 0.2,
 }
+# The fields of the architecture that older runs do not have, as they were then.
+NEWER_ARCHITECTURE: dict[str, Any] = {"kernels": [5, 5, 3]}
 # What a resume may change, since the weights up to there do not depend on it.
 CHANGEABLE = tuple(
     f"training.{name}"
@@ -213,7 +215,7 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return (name, before, now) of all settings that differ, but for versions and CHANGEABLE."""
-    newer = _flat({"training": NEWER})
+    newer = _flat({"training": NEWER, "architecture": NEWER_ARCHITECTURE})
     a, b = newer | _flat(before), newer | _flat(now)
     return [
         (name, a.get(name), b.get(name))

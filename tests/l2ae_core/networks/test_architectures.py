@@ -1,14 +1,15 @@
 """The paper's networks: parameter counts, sides that work, layers in order."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from l2ae_core.layers import BatchNorm, L2Normalize, LayerNorm
-from l2ae_core.layers.padding import Axis
+from l2ae_core.layers import BatchNorm, Conv2d, ConvTranspose2d, L2Normalize, LayerNorm
 from l2ae_core.networks import Architecture, AutoEncoder, build
+from l2ae_core.networks.architectures import require_weights
 
 
 def _build(model: str, shape: tuple[int, ...], **changes: object) -> AutoEncoder:
@@ -47,24 +48,69 @@ def test_images_come_back_in_their_shape(model: str, shape: tuple[int, ...]) -> 
     assert dx.shape == images.shape
 
 
-def _side_comes_back(side: int) -> bool:
-    """Follow one side through the six convolutions of DCEC, third one by its rule."""
-    outer, inner = Axis(5, 2, "same"), Axis(3, 2, "valid" if side % 8 else "same")
-    small = inner.correlated(outer.correlated(outer.correlated(side)))
-    return small >= 1 and outer.transposed(outer.transposed(inner.transposed(small))) == side
+SIDES = [8, 9, 10, 11, 13, 14, 15, 25, 27, 30, 63]
 
 
-def test_the_sides_that_work_are_the_multiples_of_four_from_eight_on() -> None:
-    for side in range(1, 200):
-        assert _side_comes_back(side) == (side % 4 == 0 and side >= 8)
+@pytest.mark.parametrize("kernels", [(5, 5, 3), (3, 4, 2), (2, 1, 6), (9, 7, 5)])
+@pytest.mark.parametrize("shape", [*zip(SIDES, SIDES[::-1], strict=True), (30, 30), (25, 25)])
+def test_images_of_any_sides_come_back(shape: tuple[int, int], kernels: tuple[int, ...]) -> None:
+    """`AutoEncoder` refuses a decoder that returns other images; the pass uses the real kernels."""
+    network = _build("cae", (*shape, 2), filters=(2, 3, 4), kernels=kernels, norm="none")
+    images = np.random.default_rng(0).random((2, *shape, 2), dtype=np.float32)
+    y, cache = network.forward(images)
+    assert y.shape == images.shape
+    dx, _ = network.backward(y, cache)
+    assert dx.shape == images.shape
 
 
-@pytest.mark.parametrize("side", [1, 4, 9, 10, 14, 15, 27, 30])
-def test_other_sides_are_refused_by_name_in_the_convolutional_network_alone(side: int) -> None:
+@pytest.mark.parametrize("kernels", [(5, 5, 3), (4, 6, 2)])
+def test_the_decoder_is_the_adjoint_of_the_encoder(kernels: tuple[int, ...]) -> None:
+    """With the weights of the encoder, ⟨A x, z⟩ = ⟨x, Aᵀ z⟩: every zero is where it was."""
+    network = _build("cae", (25, 30, 1), filters=(2, 3, 4), kernels=kernels).astype(np.float64)
+    convs = [layer for layer in network.encoder.layers if isinstance(layer, Conv2d)]
+    mirrors = [layer for layer in network.decoder.layers if isinstance(layer, ConvTranspose2d)]
+    rng = np.random.default_rng(0)
+    for conv, mirror, shape in zip(
+        convs, mirrors[::-1], network.encoder.shapes()[::2], strict=False
+    ):
+        x = rng.standard_normal((1, *shape))
+        y, _ = conv.forward(x)
+        z = rng.standard_normal(y.shape)
+        back, _ = replace(mirror, W=conv.W).forward(z)
+        assert np.vdot(y, z) == pytest.approx(np.vdot(x, back), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("filters", "kernels"), [((6,), (7,)), ((2, 3), (5, 3)), ((2,) * 5, (3,) * 5)]
+)
+def test_any_number_of_convolutions(filters: tuple[int, ...], kernels: tuple[int, ...]) -> None:
+    least = 2 ** len(filters)
+    for side in (least, least + 1, 2 * least + 3):
+        network = _build("cae", (side, 33, 1), filters=filters, kernels=kernels)
+        images = np.random.default_rng(0).random((2, side, 33, 1), dtype=np.float32)
+        assert network.reconstruct(images).shape == images.shape
+    with pytest.raises(ValueError, match=rf"takes sides from {least} on; H is {least - 1}"):
+        Architecture("cae", (least - 1, 33, 1), filters=filters, kernels=kernels)
+
+
+@pytest.mark.parametrize("side", [1, 4, 7])
+def test_smaller_sides_are_refused_by_name_in_the_convolutional_network_alone(side: int) -> None:
     for shape, axis in [((side, 28, 1), "H"), ((28, side, 1), "W")]:
-        with pytest.raises(ValueError, match=rf"multiples of 4 from 8 on .* {axis} is {side}"):
+        with pytest.raises(ValueError, match=rf"takes sides from 8 on; {axis} is {side}"):
             Architecture("cae", shape)
         Architecture("dense", shape)
+
+
+def test_maps_of_odd_sides() -> None:
+    network = _build("cae", (30, 25, 1))
+    maps = [(30, 25, 1), (15, 13, 32), (8, 7, 64), (4, 3, 128)]
+    assert network.encoder.shapes()[0:7:2] == maps
+    assert [*network.decoder.shapes()[3::2], network.decoder.shapes()[-1]] == maps[::-1]
+    architecture = Architecture("cae", (30, 25, 1))
+    weights = [p.size for n, p in network.params.items() if n[:7] == "encoder" and n[-1] == "W"]
+    require_weights(architecture, {"all": np.zeros(sum(weights), np.float32)})
+    with pytest.raises(ValueError, match="but the encoder alone has"):
+        require_weights(architecture, {"all": np.zeros(sum(weights) - 1, np.float32)})
 
 
 def test_layers_of_the_convolutional_network() -> None:
@@ -168,7 +214,9 @@ def test_json_round_trip() -> None:
         ({"latent_dim": 0}, "latent_dim is"),
         ({"norm": "layer", "latent_dim": 1}, "latent_dim is 1 but norm is 'layer'"),
         ({"hidden": [500, -1]}, "hidden is"),
-        ({"filters": [32, 64]}, "filters is"),
+        ({"filters": [32, 64]}, r"filters is \(32, 64\) and kernels is \(5, 5, 3\)"),
+        ({"filters": [], "kernels": []}, "at least one"),
+        ({"kernels": [5, 5, 0]}, "kernels is"),
         ({"slope": float("nan")}, "slope is nan but expected a number ≥ 0"),
         ({"slope": -0.1}, "slope is -0.1"),
         ({"width": 3}, r"unknown fields \['width'\]"),

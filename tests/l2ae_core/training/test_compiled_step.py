@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs_vectors
 @pytest.mark.parametrize(
     ("kind", "shape"),
     [("dense", (28, 28, 1)), ("dense", (3, 5, 2)), ("cae", (28, 28, 1)), ("cae", (16, 16, 1)),
-     ("cae", (8, 8, 1)), ("cae", (8, 12, 3))],
+     ("cae", (8, 8, 1)), ("cae", (8, 12, 3)), ("cae", (25, 30, 1)), ("cae", (11, 9, 3))],
 )  # fmt: skip
 def test_equal_to_layer_by_layer(kind, shape, norm):
     model = narrow(kind, shape, norm)
@@ -34,6 +34,14 @@ def test_equal_to_layer_by_layer(kind, shape, norm):
 def test_the_paper_networks(kind, count):
     model = build(Architecture(kind, (8, 8, 1)), np.random.default_rng(0))
     assert_equal_steps(model, clear_images(model, count), "sum")
+
+
+@pytest.mark.parametrize("kernels", [(5, 5, 3), (4, 6, 5)], ids=["tiles", "Winograd"])
+def test_the_paper_network_on_odd_sides(kernels):
+    """Its channels fill vectors; sides of 15 and 13 have (2, 2) zeros, 14 is no whole tiles."""
+    sides = (30, 25, 1) if kernels[0] == 5 else (27, 26, 2)
+    model = build(Architecture("cae", sides, kernels=kernels), np.random.default_rng(0))
+    assert_equal_steps(model, clear_images(model, 20))
 
 
 def test_dense_with_more_samples_than_a_panel_has_rows():

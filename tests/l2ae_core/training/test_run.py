@@ -91,6 +91,20 @@ def test_resume_compares_the_settings(tmp_path, config):
     assert read_config(tmp_path) == config(epochs=9)
 
 
+def test_a_run_that_is_older_than_the_kernels_goes_on(small, tmp_path, config):
+    """Its config.json does not name them; they were 5, 5 and 3."""
+    older = config()
+    del older["architecture"]["kernels"]
+    create_run(tmp_path, older)
+    small.train(1, tmp_path)
+    create_run(tmp_path, config(epochs=9), resume=True)
+    load_run(tmp_path)
+    other = config(epochs=9)
+    other["architecture"]["kernels"] = [5, 5, 5]
+    with pytest.raises(ValueError, match=r"architecture.kernels is \[5, 5, 5\] but .* \[5, 5, 3\]"):
+        create_run(tmp_path, other, resume=True)
+
+
 def test_a_resume_does_not_ask_for_fewer_epochs_than_there_are(small, tmp_path, config):
     create_run(tmp_path, config(epochs=9))
     small.train(3, tmp_path)
