@@ -4,36 +4,30 @@ Tables and figures of systems without a run are left out, and the section where 
 Sentences are numbers and comparisons of the runs, made with them: none has to be checked.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from agreement import SeedAgreement
-from findings import Numbers
+from beyond_tables import (
+    BEST,
+    DATA,
+    MAIN,
+    PUBLISHED,
+    RECIPE,
+    WARPED,
+    ablations,
+    agreement,
+    by_concentration,
+    concentrations,
+    systems,
+)
 from l2ae_core.figures import SeedScores, agreement_scatter, sensitivity
 from l2ae_core.paper.index import NAMES
-from l2ae_core.paper.published import BEYOND_PAPER, TABLES
-from l2ae_core.paper.statistics import correlation, paired_difference, summarize
 from l2ae_core.paper.systems import BEYOND, SYSTEMS
-from l2ae_core.paper.tables import Table, percent
+from scores import Numbers
 
-RECIPE, WARPED, BEST = "cae-l2", "cae-l2-warp", "cae-l2-warp-self"
-MAIN = (RECIPE, WARPED, BEST)
-CONCENTRATIONS = {  # of systems that differ from BEST in κ alone
-    name: float(s.settings["concentration"])
-    for name, s in BEYOND.items()
-    if replace(s, title="", settings={**s.settings, "concentration": 0})
-    == replace(BEYOND[BEST], title="", settings={**BEYOND[BEST].settings, "concentration": 0})
-}
-ABLATIONS = (BEST, *(name for name in BEYOND if name not in MAIN and name not in CONCENTRATIONS))
-DATA = (*BEYOND_PAPER.data, "digits")
-PUBLISHED: dict[str, Mapping[str | int, float]] = {  # ACC; the last without augmentation
-    "ASPC-DA": {"usps": 0.982, "mnist": 0.988},
-    "ConvDEC-DA": {"usps": 0.987, "mnist": 0.985},
-    "JULE": {"usps": 0.950, "mnist": 0.964},
-}
 CHOSEN_ON = ("usps", 0)  # the run whose labels chose the settings of self-labelling
 GOALS = {"usps": (98.5, 97.0), "mnist": (98.9, None)}  # mean ACC, ACC of every seed; in percent
 FOURTH = "figure1-fourth-panel.png"  # in the folder of results
@@ -89,7 +83,7 @@ def section(n: Numbers, agreements: Sequence[SeedAgreement], pictures: Sequence[
 def figures(n: Numbers, agreements: Sequence[SeedAgreement]) -> dict[str, Figure]:
     """Return the figures for which there are runs, by the names of their files."""
     made = {}
-    curves = {NAMES[d]: _by_concentration(n, d) for d in DATA}
+    curves = {NAMES[d]: by_concentration(n, d) for d in DATA}
     curves = {name: runs for name, runs in curves.items() if len(runs) > 1}
     if curves:
         title = "CAE-l2, warped images, self-labelled"
@@ -104,85 +98,6 @@ def figures(n: Numbers, agreements: Sequence[SeedAgreement]) -> dict[str, Figure
             title = ", ".join([NAMES[data], *(groups if len(groups) == 1 else ())])  # no legend
             made[AGREEMENT.format(data)] = agreement_scatter(groups, title=title)
     return made
-
-
-def systems(n: Numbers) -> Table:
-    """Return the paper's recipe, warped images, self-labelling; the best published beside them."""
-    rows = []
-    paper = next(c for c in TABLES["table2"].columns if c.system == RECIPE).paper
-    for data in DATA:
-        ours = [row for s in MAIN if (row := _row(n, data, s, RECIPE))]
-        if len(ours) > 1:  # more than the recipe
-            others = {**PUBLISHED, "CAE-l2, the paper": paper}
-            rows += [
-                [NAMES[data], f"{name}, published" if name in PUBLISHED else name,
-                 percent(acc[data]), *[""] * 5]
-                for name, acc in others.items() if data in acc
-            ] + ours  # fmt: skip
-    title = "Beyond the paper: clustering accuracy"
-    note = (
-        "CAE-l2 is the paper's recipe. ACC and NMI by k-means on the codes; argmax q: by the "
-        "assignment itself. Gain: in ACC over CAE-l2 of equal seed (first weights, k-means starts, "
-        "not epochs), mean, 95 % interval of the mean (Student's t), pairs. Published: ASPC-DA and "
-        "ConvDEC-DA augment, too, JULE does not. Shares in percent; mean ± sample standard "
-        "deviation over seeds."
-    )
-    return Table("beyond", title, _columns("gain"), rows, note, 2)
-
-
-def ablations(n: Numbers) -> Table:
-    """Return what self-labelling is without one of its parts."""
-    rows = []
-    for data in DATA:
-        found = [row for s in ABLATIONS if (row := _row(n, data, s, BEST))]
-        if len(found) > 1:
-            rows += found
-    note = (
-        "As above; difference: in ACC from the whole method (the first row) of equal seed. Other "
-        "rows of self-labelling go on from CAE-l2 with warped images, too, unless they say "
-        "otherwise. Warped no further: by the ranges of the training before. KL alone: without "
-        "reconstruction, γ → ∞. Student's t: the assignment of DEC."
-    )
-    return Table("ablations", "What each part is worth", _columns("difference"), rows, note, 2)
-
-
-def concentrations(n: Numbers) -> Table:
-    """Return ACC against κ."""
-    rows = []
-    for data in DATA:
-        if len(_by_concentration(n, data)) < 2:
-            continue
-        for system, kappa in sorted(CONCENTRATIONS.items(), key=lambda item: item[1]):
-            if row := _row(n, data, system, BEST):
-                rows.append([row[0], f"{kappa:g}", *row[2:]])
-    note = "As above; difference: in ACC from the default κ of equal seed."
-    columns = [c if c != "system" else "κ" for c in _columns("difference")]
-    return Table("kappa", "Sensitivity over κ", columns, rows, note, 1)
-
-
-def agreement(found: Sequence[SeedAgreement]) -> Table:
-    """Return what the agreement between seeds tells of their accuracy."""
-    rows = []
-    for a in sorted(found, key=lambda a: (DATA.index(a.data), [*SYSTEMS].index(a.system))):
-        acc = np.array(a.acc)
-        chosen = a.acc[a.seeds.index(a.medoid)]
-        r = correlation(a.mean_nmi, a.acc)
-        told = "" if r is None else _minus(f"{r:.2f}")
-        apart = [f"{s}: {percent(a.acc[a.seeds.index(s)])}" for s in a.apart or ()]
-        rows.append([
-            NAMES[a.data], SYSTEMS[a.system].title, f"{len(a.seeds)} × {a.epochs}",
-            f"{min(a.mean_nmi):.3f} – {max(a.mean_nmi):.3f}", told,
-            f"{1 + int((acc > chosen).sum())} of {len(acc)}", ", ".join(apart),
-            percent(float(acc.min())),
-        ])  # fmt: skip
-    columns = ["data", "system", "seeds × epochs", "mean NMI", "r with ACC",
-               "rank of the run that agrees most", "stand apart", "lowest ACC"]  # fmt: skip
-    note = (
-        "Mean NMI of the clusters of a run with those of the other seeds, lowest and highest; no "
-        "label is used for it. Rank in ACC of the run that `l2ae fit --seeds` keeps (1: the best). "
-        "Stand apart: seeds that it warns of, and their ACC."
-    )
-    return Table("agreement", "Agreement between seeds", columns, rows, note, 2)
 
 
 def findings(n: Numbers, agreements: Sequence[SeedAgreement]) -> list[str]:
@@ -237,7 +152,7 @@ def _against_others(data: str, mean: float, least: float) -> str:
 
 def _kappa(n: Numbers, data: str) -> str:
     """Say how far accuracy depends on κ."""
-    means = {kappa: float(np.mean(acc)) for kappa, acc in _by_concentration(n, data).items()}
+    means = {kappa: float(np.mean(acc)) for kappa, acc in by_concentration(n, data).items()}
     if len(means) < 2:
         return ""
     best = max(means, key=lambda kappa: means[kappa])
@@ -262,62 +177,12 @@ def _warning(agreements: Sequence[SeedAgreement], data: str) -> str:
     return f"**Agreement between seeds, {NAMES[data]}**: {'; '.join(told)}." if told else ""
 
 
-def _columns(change: str) -> list[str]:
-    return ["data", "system", "ACC", "min – max", "NMI", "argmax q: ACC, NMI",
-            f"{change}, 95 %, pairs", "seeds × epochs, rounds"]  # fmt: skip
-
-
-def _row(n: Numbers, data: str, system: str, reference: str) -> list[str]:
-    """Return the cells of a system; none without a run."""
-
-    def scores(of: str, name: str) -> dict[int, float]:
-        return n.find.scores("clustering", data, of, name)
-
-    acc = scores(system, "acc")
-    if not acc:
-        return []
-    s = summarize([*acc.values()])
-    argmax = [scores(system, f"argmax.{name}") for name in ("acc", "nmi")]
-    rounds, change = scores(system, "rounds"), ""
-    gain = paired_difference(acc, scores(reference, "acc")) if system != reference else None
-    if gain is not None:
-        interval = " to ".join(map(percent, gain.interval)) if gain.interval else ""
-        change = _minus(percent(gain.mean) + (f" ({interval}), " if interval else ", "))
-        change += str(gain.count)
-    epochs = next(iter(n.find.seeds("clustering", data, system, None).values())).run.epochs
-    length = f"{s.count} × {epochs}"
-    if rounds:
-        length += f", {np.mean([*rounds.values()]):.0f}"
-    return [
-        NAMES[data], SYSTEMS[system].title,
-        percent(s.mean) + (f" ± {percent(s.sd)}" if s.count > 1 else ""),
-        f"{percent(s.least)} – {percent(s.most)}" if s.count > 1 else "",
-        percent(_mean(scores(system, "nmi"))),
-        ", ".join(percent(_mean(found)) for found in argmax) if all(argmax) else "",
-        change, length,
-    ]  # fmt: skip
-
-
-def _by_concentration(n: Numbers, data: str) -> dict[float, list[float]]:
-    """Return ACC in percent of the seeds at each κ that was run."""
-    found = {kappa: n.acc(data, system).tolist() for system, kappa in CONCENTRATIONS.items()}
-    return {kappa: found[kappa] for kappa in sorted(found) if found[kappa]}
-
-
-def _mean(scores: Mapping[int, float]) -> float:
-    return float(np.mean([*scores.values()]))
-
-
 def _reached(margin: float) -> str:
     return "reached" if margin >= 0 else f"missed by {-margin:.2g}"
 
 
 def _seeds(count: int) -> str:
     return f"{count} seeds" if count > 1 else "1 seed"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
 
 
 def _list(items: Sequence[str]) -> str:

@@ -11,17 +11,8 @@ from pathlib import Path
 
 import agreement
 import beyond
-from findings import (
-    Numbers,
-    clustering,
-    detection,
-    four_and_nine,
-    glance,
-    picks,
-    seeds,
-    verdicts,
-    zeros,
-)
+from findings import clustering, detection, seeds
+from findings_tables import four_and_nine, glance, picks, verdicts, zeros
 from l2ae_bench import kernel_tables
 from l2ae_bench.machine import ROOT
 from l2ae_bench.results import read
@@ -29,6 +20,7 @@ from l2ae_core.figures import save
 from l2ae_core.files import atomic_file
 from l2ae_core.paper import read_results
 from l2ae_core.paper.tables import paper_tables
+from scores import Numbers
 
 RESULTS = Path("benchmarks/results")
 RUNS = RESULTS / "runs"

@@ -7,9 +7,9 @@ import pytest
 
 import agreement
 import beyond
+import beyond_tables
 import results_page
 from agreement import SeedAgreement
-from findings import Numbers
 from l2ae_bench.machine import ROOT
 from l2ae_core import data
 from l2ae_core.clustering.metrics import nmi
@@ -19,8 +19,9 @@ from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
 from l2ae_core.training.run import load_run
 from l2ae_kernels import ops
+from scores import Numbers
 
-BEST, WARPED, RECIPE = beyond.BEST, beyond.WARPED, beyond.RECIPE
+BEST, WARPED, RECIPE = beyond_tables.BEST, beyond_tables.WARPED, beyond_tables.RECIPE
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_without_runs_there_is_no_section(made):
     assert beyond.figures(made({}), []) == {}
 
 
-@pytest.mark.parametrize("system", [*beyond.BEYOND])
+@pytest.mark.parametrize("system", [*beyond_tables.BEYOND])
 @pytest.mark.parametrize("data", ["usps", "digits"])
 def test_one_run_of_anything_makes_a_section(system, data, made):
     n = made({(data, system): [90.0]})
@@ -74,7 +75,7 @@ def test_one_run_of_anything_makes_a_section(system, data, made):
 
 
 def test_systems_stand_beside_the_recipe_and_the_published(made):
-    table = beyond.systems(made(USPS))
+    table = beyond_tables.systems(made(USPS))
     rows = {row[1]: row[2:] for row in table.rows}
     assert rows["ConvDEC-DA, published"][0] == "98.70"
     assert rows["CAE-l2, the paper"][0] == "91.35"
@@ -91,19 +92,19 @@ def test_systems_stand_beside_the_recipe_and_the_published(made):
 
 
 def test_ablations_are_compared_with_the_whole_method(made):
-    assert beyond.ablations(made(USPS)).rows == []
-    rows = beyond.ablations(made(USPS | {("usps", "cae-l2-self"): [95.0, 95.5]})).rows
+    assert beyond_tables.ablations(made(USPS)).rows == []
+    rows = beyond_tables.ablations(made(USPS | {("usps", "cae-l2-self"): [95.0, 95.5]})).rows
     assert [row[2] for row in rows] == ["97.75 ± 0.35", "95.25 ± 0.35"]
     assert rows[0][6] == ""
     assert rows[1][6].startswith("−2.50 (")
 
 
 def test_kappa_is_that_of_the_systems(made):
-    assert beyond.CONCENTRATIONS == {
+    assert beyond_tables.CONCENTRATIONS == {
         BEST: 5, "cae-l2-warp-self-2": 2, "cae-l2-warp-self-10": 10, "cae-l2-warp-self-20": 20,
     }  # fmt: skip
     n = made(USPS | {("usps", "cae-l2-warp-self-10"): [96.0], ("mnist", BEST): [98.0]})
-    rows = beyond.concentrations(n).rows
+    rows = beyond_tables.concentrations(n).rows
     assert [(row[0], row[1], row[2]) for row in rows] == [
         ("USPS", "5", "97.75 ± 0.35"), ("USPS", "10", "96.00")
     ]  # fmt: skip
@@ -133,7 +134,7 @@ def test_the_section_shows_the_figures_that_are_made(made):
 
 
 def test_agreement_says_whom_it_warns_of(made):
-    row = beyond.agreement([AGREEMENT]).rows[0]
+    row = beyond_tables.agreement([AGREEMENT]).rows[0]
     assert row == ["USPS", "CAE-l2, warped images", "3 × 100", "0.700 – 0.800", "0.87", "2 of 3",
                    "0: 92.00", "92.00"]  # fmt: skip
     text = "\n".join(beyond.findings(made(USPS), [AGREEMENT]))

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-import findings
+import findings_tables
 import results_page
 from l2ae_bench import kernel_tables, results
 from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import ROOT, Measurements
 from l2ae_bench.text import screen
 from l2ae_core.paper import read_results
+from scores import Numbers
 
 MACHINE = {
     "processor": "A Processor", "cores": 2, "vectors": "avx2", "blas": ["openblas 0.3 Haswell"],
@@ -52,7 +53,7 @@ def test_a_claim_that_the_results_do_not_support_is_an_error():
         for r in read_results(ROOT / results_page.RUNS)
     ]
     with pytest.raises(ValueError, match="do not say that the constraint is ahead"):
-        findings.verdicts(findings.Numbers(changed))
+        findings_tables.verdicts(Numbers(changed))
 
 
 def test_the_speed_stands_beside_its_machine():
