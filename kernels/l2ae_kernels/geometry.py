@@ -13,6 +13,13 @@ def output_length(length: int, kernel: int, stride: int, padding: Pair) -> int:
     return (length + before + after - kernel) // stride + 1
 
 
+def same_padding(length: int, kernel: int, stride: int) -> Pair:
+    """Zeros (before, after) of TensorFlow's "same": ⌈length/stride⌉ outputs, the odd zero last."""
+    outputs = -(-length // stride)
+    total = max((outputs - 1) * stride + kernel - length, 0)
+    return total // 2, total - total // 2
+
+
 def output_size(
     size: Pair, kernel_size: Pair, stride: Pair, padding: Padding, operation: str = "correlate"
 ) -> Pair:

@@ -5,7 +5,8 @@ reference, the benchmarks time them side by side. A new rung is a function and a
 names its function, whose module is imported when the rung is first picked.
 
 A function of the table writes its result to arrays that it is given; `ops` checks all arguments
-before, so a function that is called without it has to be given what fits.
+before, so a function that is called without it has to be given what fits. `register` adds a rung of
+one's own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -237,3 +238,34 @@ def pick(
         found += f" with {f'k = {geometry}' if isinstance(geometry, int) else geometry}"
     takes = rungs[impl].words
     raise ValueError(f"{operation}: no implementation {impl} for {found}: it takes {takes}")
+
+
+def register(
+    operation: str,
+    name: str,
+    function: Callable[..., Any],
+    *,
+    dtypes: DTypes = REAL,
+    on: DeviceName | None = "cpu",
+    default: bool = False,
+) -> None:
+    """Add a rung of your own, `function`, with the arguments of the operation's reference.
+
+    It is taken where it is named (`impl=name`); with `default` wherever it takes the data, in the
+    place of the rungs before it. Nothing is compared here: `benchmarks/run.py operations --load
+    FILE` compares a rung with the reference before it times it. Raises ValueError for an unknown
+    operation, a name that is taken, and what cannot be called.
+    """
+    rungs = IMPLEMENTATIONS.get(operation)
+    if rungs is None:
+        raise ValueError(
+            f"register: operation {operation!r} is not one of {sorted(IMPLEMENTATIONS)}"
+        )
+    if not (isinstance(name, str) and name) or name in rungs:
+        raise ValueError(f"register: name is {name!r} but expected one that is not in {[*rungs]}")
+    if not callable(function):
+        raise ValueError(f"register: function is {function!r} but expected one to call")
+    target = f"{function.__module__}:{getattr(function, '__qualname__', name)}"
+    rung = Implementation(target, dtypes, on=on, named_only=not default)
+    vars(rung)["found"] = function  # there is nothing to import
+    rungs[name] = rung

@@ -17,7 +17,7 @@ A transposed correlation is the adjoint of the correlation over the larger image
 
 from typing import Literal, NamedTuple, TypeAlias, cast
 
-from l2ae_kernels.geometry import Pair, output_length
+from l2ae_kernels.geometry import Pair, output_length, same_padding
 
 AxisPadding: TypeAlias = Literal["same", "valid"] | Pair
 Padding: TypeAlias = AxisPadding | tuple[AxisPadding, AxisPadding]  # one for both axes, or (H, W)
@@ -35,9 +35,7 @@ class Axis(NamedTuple):
         if self.rule == "valid":
             return 0, 0
         if self.rule == "same":
-            outputs = -(-length // self.stride)
-            total = max((outputs - 1) * self.stride + self.kernel - length, 0)
-            return total // 2, total - total // 2
+            return same_padding(length, self.kernel, self.stride)
         return self.rule
 
     def correlated(self, length: int) -> int:

@@ -272,3 +272,29 @@ def test_errors_name_what_does_not_fit():
         AdamSettings(variant="tf")
     with pytest.raises(ValueError, match="operation 'convolve' is not one of"):
         pick("convolve", x)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "zeros"),
+    [
+        ((28, 28), (5, 5), 2, ((1, 2), (1, 2))),
+        ((7, 6), (3, 3), 2, ((1, 1), (0, 1))),
+        ((5, 4), (2, 1), (1, 3), ((0, 1), (0, 0))),
+    ],
+)
+def test_padding_by_name(size, kernel, stride, zeros):
+    """TensorFlow's rules: ⌈side/stride⌉ outputs of "same", the odd zero behind; none of "valid"."""
+    rng = np.random.default_rng(0)
+    x, W = rng.standard_normal((2, *size, 3)), rng.standard_normal((*kernel, 3, 4))
+    for rule, same in (("same", zeros), ("valid", 0)):
+        named, given = ({"stride": stride, "padding": p} for p in (rule, same))
+        y = ops.correlate(x, W, **given)
+        np.testing.assert_array_equal(ops.correlate(x, W, **named), y)
+        np.testing.assert_array_equal(
+            ops.correlate_adjoint_x(y, W, image_size=size, **named),
+            ops.correlate_adjoint_x(y, W, image_size=size, **given),
+        )
+        np.testing.assert_array_equal(
+            ops.correlate_adjoint_W(x, y, kernel_size=kernel, **named),
+            ops.correlate_adjoint_W(x, y, kernel_size=kernel, **given),
+        )

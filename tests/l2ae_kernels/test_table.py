@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import vectors
-from l2ae_kernels.operations import IMPLEMENTATIONS, pick
+from l2ae_kernels.operations import IMPLEMENTATIONS, pick, register
 
 HEAVY = {"llvmlite", "numba", "scipy", "sklearn", "matplotlib", "cupy", "threadpoolctl"}
 
@@ -47,3 +48,43 @@ def test_sums_in_another_order_are_taken_only_if_named(operation):
     with vectors("avx2"):
         assert pick(operation, x) is IMPLEMENTATIONS[operation]["reference"].function
         assert pick(operation, x, "register") is IMPLEMENTATIONS[operation]["register"].function
+
+
+def wrong(x, slope, out):
+    out[...] = -x
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """A copy of the rectifier's rungs, which a test may add to."""
+    monkeypatch.setitem(IMPLEMENTATIONS, "leaky_relu", dict(IMPLEMENTATIONS["leaky_relu"]))
+
+
+@pytest.mark.usefixtures("table")
+def test_a_rung_of_ones_own_is_taken_only_if_named():
+    """A wrong one changes no result of those who did not ask for it."""
+    x = np.array([[1.0, -2.0]])
+    register("leaky_relu", "mine", wrong)
+    np.testing.assert_array_equal(ops.leaky_relu(x, 0.0), [[1, 0]])
+    np.testing.assert_array_equal(ops.leaky_relu(x, 0.0, impl="mine"), [[-1, 2]])
+    with pytest.raises(ValueError, match="leaky_relu: no implementation mine for dtype complex"):
+        ops.leaky_relu(x.astype(complex), 0.0, impl="mine")
+    register("leaky_relu", "ours", wrong, default=True)
+    np.testing.assert_array_equal(ops.leaky_relu(x, 0.0), [[-1, 2]])
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("leaky", "mine", wrong), "operation 'leaky' is not one of"),
+        (("leaky_relu", "reference", wrong), "name is 'reference' but expected one that is not"),
+        (("leaky_relu", "", wrong), "name is '' but"),
+        (("leaky_relu", "mine", "wrong"), "function is 'wrong' but expected one to call"),
+    ],
+)
+def test_what_cannot_be_registered(arguments, message):
+    before = dict(IMPLEMENTATIONS["leaky_relu"])
+    with pytest.raises(ValueError, match=f"^register: {message}"):
+        register(*arguments)
+    assert IMPLEMENTATIONS["leaky_relu"] == before

@@ -216,17 +216,14 @@ def pair(operation: str, name: str, value: Any, *, least: int = 1) -> tuple[int,
 
 def zeros(operation: str, padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return padding as ((top, bottom), (left, right)); one integer stands for all four."""
-    if isinstance(padding, (tuple, list)):
-        if len(padding) != 2 or not (
-            isinstance(padding[0], (tuple, list)) and isinstance(padding[1], (tuple, list))
-        ):
-            raise ValueError(
-                f"{operation}: padding is {padding!r} but expected ((top, bottom), (left, right)) "
-                "or one integer"
-            )
-        rows, columns = padding
-    else:
-        rows, columns = padding, padding
+    each = isinstance(padding, (tuple, list))
+    pairs = each and len(padding) == 2 and all(isinstance(p, (tuple, list)) for p in padding)
+    if isinstance(padding, str) or each != pairs:
+        raise ValueError(
+            f"{operation}: padding is {padding!r} but expected ((top, bottom), (left, right)), "
+            "one integer, 'same' or 'valid'"
+        )
+    rows, columns = padding if each else (padding, padding)
     return (
         pair(operation, "padding", rows, least=0),
         pair(operation, "padding", columns, least=0),

@@ -1,15 +1,17 @@
 """The strided correlation of NHWC maps and its two adjoints.
 
-`stride` is (rows, columns) or one integer for both; `padding` is ((top, bottom), (left, right)) or
-one integer for all four.
+`stride` is (rows, columns) or one integer for both; `padding` is ((top, bottom), (left, right)),
+one integer for all four, "valid" for none, or "same" for TensorFlow's rule: ⌈H/stride⌉ outputs.
 """
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.geometry import Geometry, Padding, Pair, output_size, require_shape
+from l2ae_kernels.geometry import Geometry, Padding, Pair, output_size, require_shape, same_padding
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import inputs, output, pair, zeros
+
+PaddingRule: TypeAlias = int | Padding | Literal["same", "valid"]
 
 
 def correlate(
@@ -18,7 +20,7 @@ def correlate(
     b: Array | None = None,
     *,
     stride: int | Pair,
-    padding: int | Padding,
+    padding: PaddingRule,
     out: Array | None = None,
     impl: str | None = None,
 ) -> Array:
@@ -43,7 +45,7 @@ def correlate_adjoint_x(
     *,
     image_size: Pair,
     stride: int | Pair,
-    padding: int | Padding,
+    padding: PaddingRule,
     out: Array | None = None,
     impl: str | None = None,
 ) -> Array:
@@ -69,7 +71,7 @@ def correlate_adjoint_W(
     *,
     kernel_size: Pair,
     stride: int | Pair,
-    padding: int | Padding,
+    padding: PaddingRule,
     out: Array | None = None,
     impl: str | None = None,
 ) -> Array:
@@ -95,5 +97,10 @@ def _geometry(
     operation: str, image: Any, kernel: Any, stride: Any, padding: Any
 ) -> tuple[Pair, Padding, Pair]:
     """Return strides, zeros around the image, and the size of the output; see the module."""
-    steps, around = pair(operation, "stride", stride), zeros(operation, padding)
+    steps = pair(operation, "stride", stride)
+    if isinstance(padding, str) and padding == "same":
+        rows, columns = (same_padding(*side) for side in zip(image, kernel, steps, strict=True))
+        around = rows, columns
+    else:
+        around = zeros(operation, 0 if isinstance(padding, str) and padding == "valid" else padding)
     return steps, around, output_size(image, kernel, steps, around, operation)
