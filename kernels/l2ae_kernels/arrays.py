@@ -7,7 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-DeviceName: TypeAlias = Literal["cpu", "cuda", "streamed"]
+DeviceName: TypeAlias = Literal["cpu", "cuda", "streamed", "numpy"]
+
+
+class NumPyArray(np.ndarray[Any, Any]):
+    """An array of the host that the reference implementations alone take: `a.view(NumPyArray)`.
+
+    What is computed from it is one, too: by NumPy, with no compiler and no library besides.
+    """
+
+    device_name: DeviceName = "numpy"
 
 
 def array_module(x: Array) -> ModuleType:
@@ -25,7 +34,8 @@ def array_module(x: Array) -> ModuleType:
 
 def device_name(x: Array) -> DeviceName:
     """Return where x is worked on: "cuda" for an array of a GPU, or of an emulated one; "streamed"
-    for an array of the host that goes through a device in pieces; else "cpu".
+    for an array of the host that goes through a device in pieces; "numpy" for one that is left to
+    NumPy; else "cpu".
     """
     if type(x) is np.ndarray:
         return "cpu"
@@ -50,4 +60,4 @@ def to_host(a: Array) -> Array:
     name = device_name(a)
     if name == "cuda":
         return a.get()  # type: ignore[attr-defined, no-any-return]
-    return a.view(np.ndarray) if name == "streamed" else a
+    return a.view(np.ndarray) if name in ("streamed", "numpy") else a

@@ -1,25 +1,18 @@
-"""Data sets: the embedded digits, MNIST, USPS, and the user's own arrays and images."""
+"""Data sets: the embedded digits, MNIST, USPS, and the user's own arrays and images.
 
-from collections.abc import Callable
+Pillow, and what downloads files, are imported by the first call that needs them: `to_images` takes
+arrays with NumPy alone.
+"""
+
 from pathlib import Path
 from typing import get_args
 
 from l2ae_core.data.array_files import load_npy, load_npz, to_images
 from l2ae_core.data.dataset import DataError, Dataset, Split
-from l2ae_core.data.digits import load_digits
-from l2ae_core.data.fetch import expand_user
-from l2ae_core.data.image_file import SUFFIXES
-from l2ae_core.data.image_folder import load_folder, load_image
-from l2ae_core.data.mnist import load_mnist
-from l2ae_core.data.usps import load_usps
 
 __all__ = ["DATASETS", "DataError", "Dataset", "Split", "load", "to_images"]
 
-DATASETS: dict[str, Callable[[Path | None, Split], Dataset]] = {
-    "digits": load_digits,
-    "mnist": load_mnist,
-    "usps": load_usps,
-}
+DATASETS = ("digits", "mnist", "usps")
 
 
 def load(
@@ -45,17 +38,28 @@ def load(
     if split not in get_args(Split):
         raise ValueError(f"load: split is {split!r} but expected one of {get_args(Split)}")
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
-        folder = None if data_dir is None else Path(data_dir)
-        return DATASETS[name_or_path](folder, split)
+        return _load_named(name_or_path, None if data_dir is None else Path(data_dir), split)
     if split != "all":
         raise ValueError(
             f"load: split is {split!r} but {name_or_path} is a path, which has no split; "
             "keep train and test in two files or folders"
         )
+    from l2ae_core.data.fetch import expand_user
+
     return _load_path(expand_user(name_or_path), progress)
 
 
+def _load_named(name: str, folder: Path | None, split: Split) -> Dataset:
+    from l2ae_core.data import digits, mnist, usps
+
+    load = {"digits": digits.load_digits, "mnist": mnist.load_mnist, "usps": usps.load_usps}
+    return load[name](folder, split)
+
+
 def _load_path(path: Path, progress: bool) -> Dataset:
+    from l2ae_core.data.image_file import SUFFIXES
+    from l2ae_core.data.image_folder import load_folder, load_image
+
     suffix = path.suffix.lower()
     if path.is_dir():
         return load_folder(path, progress=progress)

@@ -208,6 +208,20 @@ def load_run(path: Path, which: str = "best") -> tuple[AutoEncoder, dict[str, An
     return model, config
 
 
+def final_weights(path: Path, config: Mapping[str, Any]) -> str:
+    """Return which weights of the run `path` its clusters are of, for `load_run`.
+
+    CheckpointError where its configuration does not say so.
+    """
+    training = NEWER | config["training"]
+    if training["self_label"]:
+        return "self-labelled"
+    if "weights" not in training:
+        raise CheckpointError(f"{path / CONFIG}: lacks the setting weights")
+    weights: str = training["weights"]
+    return weights
+
+
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
     """Write `metrics.json` of the run directory `path`, atomically."""
     write_json(path / METRICS, dict(metrics))

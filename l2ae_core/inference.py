@@ -1,0 +1,126 @@
+"""A trained run applied to images with NumPy and the standard library alone.
+
+    run = load("runs/mnist")
+    run.encode(images)                                   u (N, D)
+    run.cluster(images)                                  labels (N,)
+    run.score(images, fpr=0.01).anomalous                (N,) bool
+
+The layers are those of the training; their arrays ask for the reference implementations, which are
+NumPy. Neither Numba nor SciPy, scikit-learn or Pillow is imported, unless a path is given in the
+place of images. Results are those of `l2ae cluster` and `l2ae score` up to the rounding of float32.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2ae_core.anomaly import (
+    cosine_normality,
+    nearest_center,
+    reconstruction_error,
+    threshold_at_fpr,
+)
+from l2ae_core.clusters import SavedClusters
+from l2ae_core.data.array_files import to_images
+from l2ae_core.files import CLUSTERS
+from l2ae_core.networks import AutoEncoder
+from l2ae_core.seeds.runs import chosen_run
+from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.run import final_weights, load_run, read_config
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array, NumPyArray
+
+BATCH = 256  # images at once: their windows of a 5×5 kernel over 32 channels take 40 MB at 28×28
+
+
+class Scores(NamedTuple):
+    """What `l2ae score` writes: an entry an image, and the threshold."""
+
+    normality: Array  # (N,) float32, v of Eq. 5, in [−1, 1], high is normal
+    cluster: Array  # (N,) int64, the center that v is the cosine to
+    reconstruction_error: Array  # (N,) float64, Σ (Î − I)², high is anomalous
+    anomalous: Array  # (N,) bool, v < threshold
+    threshold: float
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """A finished run, ready for new images.
+
+    Images are (N, H, W, C), or (N, H, W) for one channel: uint8 from 0 to 255, or floating point
+    in [0, 1]. Grey images are repeated for a network of three channels. ValueError for any others.
+    """
+
+    model: AutoEncoder  # its arrays are `NumPyArray`
+    clusters: SavedClusters
+    config: dict[str, Any]  # the content of config.json
+    path: Path  # of the run directory
+
+    def encode(self, images: Array) -> Array:
+        """Return the codes u = E_c(I) (N, D) float32 (Eq. 4)."""
+        return self._encode(self._checked(images))
+
+    def reconstruct(self, images: Array) -> Array:
+        """Return Î = D(E_c(I)) (N, H, W, C) float32."""
+        return self._decode(self.encode(images))
+
+    def cluster(self, images: Array) -> Array:
+        """Return the label int32 (N,) of the center nearest to each code, as `l2ae cluster`."""
+        labels, _ = ops.assign(self.encode(images), self.clusters.centers, impl="reference")
+        return labels
+
+    def normality(self, images: Array) -> Array:
+        """Return v float32 (N,) of Eq. 5: in [−1, 1], high is normal."""
+        return cosine_normality(self.encode(images), self.clusters.centers)
+
+    def error(self, images: Array) -> Array:
+        """Return Σ (Î − I)² float64 (N,) of each image, high is anomalous."""
+        x = self._checked(images)
+        return reconstruction_error(x, self._decode(self._encode(x)))
+
+    def score(self, images: Array, fpr: float = 0.05) -> Scores:
+        """Return both scores, the center, and which images are anomalous, as `l2ae score`.
+
+        The threshold leaves the share `fpr` of the training images below it.
+        """
+        tau = threshold_at_fpr(self.clusters.normality, fpr)
+        x, centers = self._checked(images), self.clusters.centers
+        u = self._encode(x)
+        v, error = cosine_normality(u, centers), reconstruction_error(x, self._decode(u))
+        return Scores(v, nearest_center(u, centers), error, v.astype(np.float64) < tau, tau)
+
+    def _checked(self, images: Array) -> Array:
+        """Return images (N, H, W, C) float32 in [0, 1], of the shape that the network takes."""
+        x, expected = to_images(images, "images"), self.model.input_shape
+        if x.shape[1:] == (*expected[:2], 1) and expected[2] == 3:
+            x = np.repeat(x, 3, axis=3)
+        if x.shape[1:] != expected:
+            raise ValueError(
+                f"images: have shape {x.shape[1:]} but {self.path} was trained on {expected}"
+            )
+        return x
+
+    def _encode(self, x: Array) -> Array:
+        return self.model.encode(x.view(NumPyArray), BATCH).view(np.ndarray)
+
+    def _decode(self, u: Array) -> Array:
+        return self.model.decode(u.view(NumPyArray), BATCH).view(np.ndarray)
+
+
+def load(run: str | Path) -> Inference:
+    """Read a run directory, or the chosen run of a folder of seeds.
+
+    CheckpointError (a ValueError), naming the file, where one is missing, damaged, of a newer
+    version, or does not belong to the others; also where the training has not come to its end.
+    """
+    path, _ = chosen_run(Path(run))
+    config, clusters = read_config(path), SavedClusters.load(path)
+    model, _ = load_run(path, final_weights(path, config))
+    if clusters.centers.shape[1] != model.latent_dim:
+        raise CheckpointError(
+            f"{path / CLUSTERS}: centers are {clusters.centers.shape} but the codes of the network "
+            f"have {model.latent_dim} numbers"
+        )
+    return Inference(model.with_arrays(lambda a: a.view(NumPyArray)), clusters, config, path)
