@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from l2ae_core.data import Split
 from l2ae_core.files import CONFIG
-from l2ae_core.networks.architectures import HiddenNorm, ModelName, Norm
+from l2ae_core.networks.architectures import Architecture, HiddenNorm, ModelName, Norm
 from l2ae_core.refinement import SelfLabelling
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.checkpoint import CheckpointError
@@ -24,6 +24,9 @@ DEFAULTS: dict[str, Any] = {
     "affine": False,
     "slope": 0.01,
     "latent_dim": 10,
+    "hidden": (500, 500, 2000),
+    "filters": (32, 64, 128),
+    "kernels": (5, 5, 3),
     "epochs": 200,
     "batch_size": 256,
     "optimizer": "adam",
@@ -37,7 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "keep": 0.1,
     **NEWER,
 }
-ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim")
+WIDTHS = ("hidden", "filters", "kernels")
+ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim", *WIDTHS)
 TRAIN_ARGUMENTS = ("epochs", "batch_size", "optimizer", "learning_rate", "reduction", "seed")
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
 WARP = ("rotation", "shift", "scale")  # ranges of `augment`
@@ -84,7 +88,7 @@ def check_settings(
 def check_values(
     values: Mapping[str, Any], counts: Iterable[str], choices: Mapping[str, tuple[str, ...]]
 ) -> None:
-    """Raise ValueError, naming the setting, for a count, a choice, a rate or a slope that is none.
+    """Raise ValueError, naming the setting, for a count, choice, rate, slope or width that is none.
 
     The estimators have these too, under their own names.
     """
@@ -95,6 +99,19 @@ def check_values(
         count("fit", name, values[name], most=sys.maxsize)  # as memory allows
     number("fit", "learning_rate", values["learning_rate"], positive=True)
     number("fit", "slope", values["slope"])
+    for name in WIDTHS:
+        if not isinstance(values[name], tuple | list):
+            raise ValueError(
+                f"fit: {name} is {values[name]!r} but expected a tuple of integers ≥ 1"
+            )
+        for i, width in enumerate(values[name]):
+            count("fit", f"{name}[{i}]", width, most=sys.maxsize)
+    filters, kernels = values["filters"], values["kernels"]
+    if not len(filters) == len(kernels) > 0:
+        raise ValueError(
+            f"fit: filters is {filters} and kernels is {kernels} but expected one kernel for each "
+            "number of filters, and at least one"
+        )
 
 
 def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -102,6 +119,9 @@ def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     model, norms = settings["model"], (settings["norm"], settings["hidden_norm"])
     if model != "dense":
         yield "slope", f"model is {model!r}: only 'dense' has a LeakyReLU"
+        yield "hidden", f"model is {model!r}: only 'dense' has hidden layers of these widths"
+    if model != "cae":
+        yield from ((n, f"model is {model!r}: only 'cae' has convolutions") for n in WIDTHS[1:])
     if not {"batch", "layer"} & {*norms}:
         yield "affine", f"norm is {norms[0]!r} and hidden_norm {norms[1]!r}: nothing to scale"
     if settings["anomaly_class"] is None:
@@ -166,7 +186,8 @@ def run_settings(run: Path) -> dict[str, Any]:
     config = read_config(run)
     try:
         settings: dict[str, Any] = NEWER | config["training"]
-        settings |= {k: config["architecture"][k] for k in ARCHITECTURE}
+        architecture = Architecture.from_dict(config["architecture"])
+        settings |= {k: getattr(architecture, k) for k in ARCHITECTURE}
         settings |= {"data": config["data"]["name"], "seed": config["seed"]}
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{run / CONFIG}: lacks or garbles a setting: {error!r}") from error

@@ -1,21 +1,31 @@
 """`l2ae fit`: train on images, then cluster their codes."""
 
 from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from l2ae_core.cli.options import DATA_HELP, add_common, add_data_dir, describe_scores
+from l2ae_core.cli.options import (
+    DATA_HELP,
+    add_common,
+    add_data_dir,
+    describe_scores,
+    widths,
+)
 from l2ae_core.files import given_folder
 from l2ae_core.settings import CHOICES, DEFAULTS
 from l2ae_core.tables import duration
 
-SETTINGS: dict[str, tuple[type, str, str | None]] = {  # option: type, help, name of its value
+SETTINGS: dict[str, tuple[Callable[[str], Any], str, str | None]] = {  # type, help, metavar
     "split": (str, "part of a named data set to train on", None),
     "model": (str, "the paper's networks", None),
     "norm": (str, "of the code", None),
     "hidden-norm": (str, "of every hidden layer", None),
     "affine": (bool, "trained scale and shift in batch and layer norm", None),
     "slope": (float, "of LeakyReLU, dense network only", None),
+    "hidden": (widths, "neurons of the layers before the code, dense network only", "I,I,I"),
+    "filters": (widths, "channels of each convolution, convolutional network only", "I,I,I"),
+    "kernels": (widths, "side of its kernels, as many numbers", "I,I,I"),
     "latent-dim": (int, "length of the code", None),
     "epochs": (int, "passes over the images, all in all", None),
     "batch-size": (int, "images in a step", None),
@@ -68,7 +78,9 @@ def add_options(parser: ArgumentParser) -> None:
         if kind is bool:
             how = {"action": "store_true"}
         if kind is not bool and DEFAULTS[name] is not None:
-            help = f"{help} (default {DEFAULTS[name]})"
+            shown = DEFAULTS[name]
+            shown = ",".join(map(str, shown)) if isinstance(shown, tuple) else shown
+            help = f"{help} (default {shown})"
         parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
     parser.add_argument("--seeds", type=int, metavar="N",
                         help="train N networks, of seeds SEED, SEED + 1, …, as runs RUN/seed-SEED, "

@@ -1,7 +1,8 @@
 """Options that several commands share, and what `cluster` and `score` print alike."""
 
+import re
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +11,13 @@ from l2ae_core.files import given_path
 from l2ae_core.tables import to_csv, write_table
 
 DATA_HELP = "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a folder of images"
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Return the numbers of "32,64,128"; of "" there are none."""
+    if not re.fullmatch(r"([0-9]{1,9}(,[0-9]{1,9})*)?", text):
+        raise ArgumentTypeError(f"{text!r} but expected integers such as 32,64,128")
+    return tuple(map(int, filter(None, text.split(","))))
 
 
 def add_common(parser: ArgumentParser) -> None:

@@ -120,6 +120,7 @@ def checked_settings(
 ) -> dict[str, Any]:
     """Return the settings of a training, checked: those of `before`, overridden by `given`."""
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     settings = before | given
     check_settings(settings, given, checkpoint_every)
     if settings["data"] not in data.DATASETS:  # resumed from any folder

@@ -19,7 +19,7 @@ from l2ae_core.estimators.parameters import (
     make_warp,
     require_images,
 )
-from l2ae_core.networks.architectures import Architecture
+from l2ae_core.networks.architectures import Architecture, least_side
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import DEFAULTS
@@ -42,7 +42,9 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
     image_shape: Sequence[int] | None = None
     latent_dim: int = DEFAULTS["latent_dim"]
     norm: str = DEFAULTS["norm"]
-    hidden: Sequence[int] = (500, 500, 2000)
+    hidden: Sequence[int] = DEFAULTS["hidden"]
+    filters: Sequence[int] = DEFAULTS["filters"]
+    kernels: Sequence[int] = DEFAULTS["kernels"]
     slope: float = DEFAULTS["slope"]
     scale: str = "auto"
     epochs: int = DEFAULTS["epochs"]
@@ -129,14 +131,16 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
         if shape is None:
             require_images(self.get_params())
         if model == "auto":
-            cae = shape is not None and inputs.takes_convolutions(shape)
+            cae = shape is not None and min(shape[:2]) >= least_side(self.filters)
             model = "cae" if cae else "dense"
         return Architecture(
             model=model,  # type: ignore[arg-type]  # Architecture checks the names
             input_shape=shape or (1, 1, features),
             latent_dim=int(self.latent_dim),
             norm=self.norm,  # type: ignore[arg-type]
-            hidden=tuple(int(width) for width in self.hidden),
+            hidden=tuple(map(int, self.hidden)),
+            filters=tuple(map(int, self.filters)),
+            kernels=tuple(map(int, self.kernels)),
             slope=float(self.slope),
         )
 

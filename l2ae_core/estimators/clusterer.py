@@ -43,11 +43,14 @@ class AutoEncoderClusterer(
     ----------
     n_clusters : int, K.
     model : "cae" (convolutions), "dense", or "auto": the convolutional network for images whose
-        sides it takes (from 8 on), the dense one for everything else.
+        sides it takes, from 8 on (2 to the power of the number of `filters`), the dense one for
+        everything else.
     image_shape : (H, W) or (H, W, C) when X is flat images; None otherwise.
     latent_dim : int, D, the length of a code.
     norm : "l2" (the paper), "none", "batch" or "layer": what is done to the code (Table III).
     hidden : widths of the dense network on the way to the code.
+    filters, kernels : channels of the convolutions, and the sides of their kernels: as many
+        numbers. Each of them halves the sides of the images.
     slope : of LeakyReLU, in the dense network; the paper names none. On MNIST the default clusters
         better by far with norm="l2" than Keras's 0.3 (benchmarks/RESULTS.md, Table I).
     scale : "standard": every column to mean 0 and deviation 1, as of the X of fit; "none"; or

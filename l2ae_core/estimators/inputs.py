@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from l2ae_core.data.array_files import out_of_range, require_channels_last
-from l2ae_core.networks.architectures import Architecture
 from l2ae_kernels.arrays import Array
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
@@ -81,15 +80,6 @@ def require_unit_range(method: str, x: Array) -> None:
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > 1:
         raise ValueError(f"{method}: X has {out_of_range(low, high)}")
-
-
-def takes_convolutions(image_shape: ImageShape) -> bool:
-    """Say whether the convolutional network has a form for such images; Architecture decides."""
-    try:
-        Architecture("cae", image_shape)
-    except ValueError:
-        return False
-    return True
 
 
 def standardization(x: Array) -> tuple[Array, Array]:

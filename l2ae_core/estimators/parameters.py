@@ -11,7 +11,6 @@ from l2ae_core.refinement.self_labelling import WIDE
 from l2ae_core.settings import CHOICES as SETTINGS
 from l2ae_core.settings import check_values, require_unit_codes
 from l2ae_core.training.augment import Warp
-from l2ae_kernels.ops.checks import count
 
 COUNTS = ("n_clusters", "latent_dim", "epochs", "batch_size", "n_init")
 CHOICES = {
@@ -25,11 +24,6 @@ SWITCHES: dict[str, type] = {"augment": Warp, "self_label": SelfLabelling}  # or
 def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Raise ValueError, naming the parameter, its value and what was expected."""
     check_values(parameters, COUNTS, CHOICES)
-    hidden = parameters["hidden"]
-    if not isinstance(hidden, tuple | list):
-        raise ValueError(f"fit: hidden is {hidden!r} but expected a tuple of integers ≥ 1")
-    for i, width in enumerate(hidden):
-        count("fit", f"hidden[{i}]", width)
     for name, kind in SWITCHES.items():
         if not isinstance(parameters[name], bool | np.bool_ | kind):
             raise ValueError(

@@ -7,7 +7,7 @@ Widths, and the number and size of the convolutions, may be others than the pape
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal, Self, TypeAlias
@@ -97,7 +97,7 @@ class Architecture:
             self._require_sides()
 
     def _require_sides(self) -> None:
-        least = 2 ** len(self.filters)
+        least = least_side(self.filters)
         for axis, side in zip("HW", self.input_shape[:2], strict=True):
             if side < least:
                 raise ValueError(
@@ -128,6 +128,11 @@ class Architecture:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**arguments)
+
+
+def least_side(filters: Sequence[int]) -> int:
+    """Return the least side of images that so many convolutions of stride 2 take."""
+    return 1 << len(filters)
 
 
 def build(

@@ -47,6 +47,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
         *[("slope", v) for v in (-0.1, float("nan"), float("inf"))],
         *[(n, "other") for n in ("split", "model", "norm", "hidden_norm", "optimizer", "reduction",
                                  "weights")],
+        *[("hidden", v) for v in (500, "500", None)],
         ("affine", "yes"),
         ("batchsize", 8),
     ],
@@ -68,6 +69,11 @@ def test_a_setting_that_cannot_be_is_named(
         ({"anomaly_class": 1, "keep": float("nan")}, "keep is nan"),
         ({"keep": 0.5}, "keep is 0.5 but has no effect, since no anomaly_class"),
         ({"slope": 0.3}, "slope is 0.3 but has no effect, since model is 'cae'"),
+        ({"hidden": (8,)}, "hidden is .* but has no effect, since model is 'cae'"),
+        ({"model": "dense", "filters": [8, 8, 8]}, "filters is .* but has no effect, since model"),
+        ({"filters": (8, 8)}, r"filters is \(8, 8\) and kernels is \(5, 5, 3\)"),
+        ({"filters": (8, 8, 0)}, r"filters\[2\] is 0"),
+        ({"filters": (8,) * 4, "kernels": (3,) * 4}, "takes sides from 16 on; H is 8"),
         ({"norm": "layer", "latent_dim": 1}, "latent_dim is 1 but norm is 'layer'"),
         ({"self_label": True, "norm": "none"}, "self_label is on and norm is 'none' but expected"),
         ({"self_label": True, "optimizer": "sgd"}, "optimizer is 'sgd' but expected 'adam'"),
@@ -150,6 +156,26 @@ def test_a_resume_keeps_a_slope_that_is_not_the_default(
     path.write_text(json.dumps(config), "utf-8")
     start("convolutional", resume=True, epochs=3)
     assert load_run(path.parent)[1]["architecture"]["slope"] == 0.3
+
+
+def test_widths_are_kept_from_the_command_line_to_a_resume(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    few = ["--clusters", "2", "--n-init", "1", "--quiet"]
+    widths = ["--filters", "4,6", "--kernels", "3,5"]
+    assert main(["fit", "--data", images, *few, *widths, "--epochs", "1", "--out", out]) == 0
+    assert main(["fit", "--resume", *few, "--epochs", "2", "--out", out]) == 0
+    network, config = load_run(Path(out))
+    assert network.params["encoder.2.W"].shape == (5, 5, 4, 6)
+    assert config["architecture"]["kernels"] == [3, 5]
+    assert main(["fit", "--resume", *widths, "--epochs", "3", *few, "--out", out]) == 0
+    capsys.readouterr()
+    assert main(["fit", "--resume", "--filters", "4,8", "--out", out]) == 1
+    assert "architecture.filters is [4, 8] but" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["fit", "--filters", "4,x", "--out", out])
+    assert "expected integers such as 32,64,128" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from .small import ONE_EPOCH, TINY, table
         ({"latent_dim": -1}, "latent_dim is -1"),
         ({"hidden": 500}, "hidden is 500"),
         ({"hidden": (500, 0)}, r"hidden\[1\] is 0"),
+        ({"filters": (8, 4)}, r"filters is \(8, 4\) and kernels is \(5, 5, 3\) but expected one"),
+        ({"kernels": (5, 5, "3")}, r"kernels\[2\] is '3'"),
         ({"learning_rate": 0}, "learning_rate is 0"),
         ({"slope": -0.1}, "slope is -0.1 but expected a number ≥ 0"),
         ({"model": "rnn"}, "model is 'rnn' but expected one of"),

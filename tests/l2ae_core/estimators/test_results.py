@@ -110,11 +110,22 @@ def test_images_flat_grey_or_with_a_channel_axis_are_the_same() -> None:
 
 def test_auto_takes_convolutions_only_where_the_sides_fit() -> None:
     rng = np.random.default_rng(0)
-    for shape, expected in (((8, 12, 2), "cae"), ((8, 10, 1), "dense")):
+    for shape, expected in (((8, 12, 2), "cae"), ((9, 10, 1), "cae"), ((7, 9, 1), "dense")):
         model = AutoEncoderClusterer(2, **ONE_EPOCH).fit(rng.random((6, *shape)))
         assert model.architecture_.model == expected
         assert model.image_shape_ == shape
     assert AutoEncoderClusterer(2, **ONE_EPOCH).fit(table()).architecture_.model == "dense"
+
+
+def test_widths_are_those_of_the_network() -> None:
+    x = np.random.default_rng(0).random((6, 5, 7))
+    model = AutoEncoderClusterer(2, **ONE_EPOCH | {"filters": [3, 6], "kernels": (5, 2)}).fit(x)
+    shapes = {n: p.shape for n, p in model.autoencoder_.params.items() if p.ndim == 4}
+    assert shapes == {
+        "encoder.0.W": (5, 5, 1, 3), "encoder.2.W": (2, 2, 3, 6),
+        "decoder.3.W": (2, 2, 3, 6), "decoder.5.W": (5, 5, 1, 3),
+    }  # fmt: skip
+    assert model.reconstruct(x).shape == x.shape
 
 
 @pytest.mark.parametrize("estimator_class", [AutoEncoderClusterer, AutoEncoderDetector])
