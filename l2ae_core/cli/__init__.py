@@ -57,7 +57,8 @@ COMMANDS = {
         "one HTML page of a run or of a folder of results",
         "runs/mnist", "results --out report.html"),
     "gradcheck": Command("l2ae_core.gradcheck.command",
-        "every backward pass against differences and complex steps", "", "L2Normalize Conv2d"),
+        "every backward pass against differences and complex steps, or that of your own layer",
+        "", "L2Normalize Conv2d", "layers.py:Scale --args '{\"s\": \"4\"}' --figure errors.png"),
 }  # fmt: skip
 
 

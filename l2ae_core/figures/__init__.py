@@ -9,6 +9,7 @@ from l2ae_core.figures.charts import epoch_curves, histogram, paired, restart_do
 from l2ae_core.figures.confusion import matched_confusion
 from l2ae_core.figures.counts import cluster_counts
 from l2ae_core.figures.embedding import embedding_scatter, project
+from l2ae_core.figures.gradients import gradient_errors
 from l2ae_core.figures.maps import class_maps
 from l2ae_core.figures.reconstructions import reconstructions
 from l2ae_core.figures.sensitivity import sensitivity
@@ -21,6 +22,7 @@ __all__ = [
     "cluster_counts",
     "embedding_scatter",
     "epoch_curves",
+    "gradient_errors",
     "histogram",
     "matched_confusion",
     "paired",

@@ -126,7 +126,8 @@ def check_layer(
         units = np.eye(problem.y.size).reshape(problem.y.size, *problem.y.shape)
         vectors = np.concatenate([vectors, units])
     rows = _numerical_rows(problem, vectors, options, generator)
-    short = str(layer) if len(str(layer)) <= LONG_NAME else type(layer).__name__
+    plain = type(layer).__repr__ is object.__repr__  # "<layers.Scale object at 0x7f…>"
+    short = type(layer).__name__ if plain or len(str(layer)) > LONG_NAME else str(layer)
     title = f"{short}, x {problem.blocks['x'].shape}, train={train}"
     return Report(name or title, (*rows, *contract))
 

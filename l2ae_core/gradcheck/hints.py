@@ -69,6 +69,19 @@ def rearranged(a: Array, n: Array, x: Array, batch: int) -> str | None:
     return None
 
 
+def unsigned(a: Array, n: Array, x: Array, batch: int) -> str | None:
+    """a and n differ in signs alone: a = |n|, or an absolute value whose sign is forgotten."""
+    if a.size < 2 or not _close(np.abs(a), np.abs(n)):
+        return None
+    if not (a < 0).any():
+        return "analytic = |numeric|: an absolute value too many?"
+    wrong = ~_agree(a, n)
+    where = f"in {wrong.sum()} of {a.size} entries"
+    if a.shape == x.shape and (np.array_equal(wrong, x < 0) or np.array_equal(wrong, x > 0)):
+        where = f"at every x {'<' if np.array_equal(wrong, x < 0) else '>'} 0"
+    return f"analytic = ±numeric, the sign is wrong {where}: the derivative of |·| is sign(·)?"
+
+
 def shifted(a: Array, n: Array, x: Array, batch: int) -> str | None:
     """a is n moved by one along an axis, or along several."""
     for k in range(1, a.ndim + 1):
@@ -128,7 +141,7 @@ def projected(a: Array, n: Array, x: Array, batch: int) -> str | None:
     return None
 
 
-HINTS = (zero, scaled, rearranged, shifted, projected, confined)
+HINTS = (zero, scaled, rearranged, unsigned, shifted, projected, confined)
 
 
 def _close(a: Array, n: Array) -> bool:

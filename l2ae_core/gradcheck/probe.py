@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from l2ae_core.gradcheck.differences import METHODS, Method, complex_step, on_kink
-from l2ae_core.gradcheck.hints import hint, scaled, zero
+from l2ae_core.gradcheck.hints import CLOSE, hint, scaled, zero
 from l2ae_core.gradcheck.problem import Problem
 from l2ae_core.gradcheck.report import Index, Row
 from l2ae_kernels.arrays import Array
@@ -22,6 +22,7 @@ FLOOR_PART = 1e-3  # of the largest entry of the block
 DIGITS = 100.0  # a gradient below 100 × noise has fewer than two digits: the check is vacuous
 CURVED = "strongly curved here: judged by two steps, extrapolated to order h⁴"
 OUTSIDE = "f is NaN, Inf or an error so near to x: at the edge of a domain, take a smaller eps"
+LARGEST_JACOBIAN = 64  # entries of a sample up to which a missing transpose is looked for
 DRAWS = 10  # tries to find a direction that crosses no kink
 
 
@@ -71,7 +72,7 @@ def check_block(
         why = "every direction" if plan.directions else "every entry"
         advice = "units sit on their kink (zero bias, empty image?): move x or the parameters"
         return replace(row, verdict="UNCLEAR", hint=f"{why} crosses a kink; {advice}")
-    row = _compared(row, samples, noise, plan)
+    row = _compared(row, samples, noise, plan, problem.blocks[block].shape)
     scale = max(np.abs(samples.analytic).max(), np.abs(samples.numeric).max())
     if scale <= DIGITS * noise:
         return _vanishing(row, expect_zero)
@@ -141,8 +142,8 @@ def _direction(x: Array, rng: np.random.Generator) -> Array:
     return np.asarray(d / np.sqrt((d * d).sum()))
 
 
-def _compared(row: Row, samples: Samples, noise: float, plan: Plan) -> Row:
-    """Fill in the worst entry and how many are over the tolerance."""
+def _compared(row: Row, samples: Samples, noise: float, plan: Plan, shape: Index) -> Row:
+    """Fill in the worst entry, how many are over the tolerance, and the error of every entry."""
     a, n = samples.analytic, samples.numeric
     scale = max(np.abs(a).max(), np.abs(n).max())
     floor = max(FLOOR_PART * float(scale), noise / plan.tolerance, np.finfo(np.float64).tiny)
@@ -162,7 +163,16 @@ def _compared(row: Row, samples: Samples, noise: float, plan: Plan) -> Row:
         absolute_error=float(absolute[p, m]),
         over=int((relative > plan.tolerance).any(axis=1).sum()),
         resolution=max(plan.tolerance, noise / max(float(scale), np.finfo(np.float64).tiny)),
+        errors=None if plan.directions else _in_place(samples.places, relative.max(axis=1), shape),
     )
+
+
+def _in_place(places: list[Index], values: Array, shape: Index) -> Array:
+    """Return an array of `shape` with the values at their places, and NaN elsewhere."""
+    array = np.full(shape, np.nan)
+    for place, value in zip(places, values, strict=True):
+        array[place] = value
+    return array
 
 
 def _vanishing(row: Row, expect_zero: bool) -> Row:
@@ -194,7 +204,34 @@ def _explain(problem: Problem, block: str, samples: Samples, gradients: Array, p
     whole = np.array(gradients[0])  # entries on a kink count as right
     for place, value in zip(samples.places, n, strict=True):
         whole[place] = value
-    return _one_sample(problem, block, gradients[0], plan) or hint(gradients[0], whole, x, batch)
+    return (
+        _one_sample(problem, block, gradients[0], plan)
+        or hint(gradients[0], whole, x, batch)
+        or _transposed(problem, block, plan)
+    )
+
+
+def _transposed(problem: Problem, block: str, plan: Plan) -> str:
+    """Say so when the first sample gets J dy, of its Jacobian J = ∂y/∂x, and not Jᵀ dy."""
+    x, y = problem.blocks[block], problem.y
+    if block != "x" or x.ndim == 0 or y.shape[:1] != x.shape[:1]:
+        return ""
+    size = x[0].size
+    if y[0].size != size or not 1 < size <= LARGEST_JACOBIAN:
+        return ""
+    claimed, numeric = np.empty((2, size, size))  # (input, output)
+    for i in range(size):
+        step, dy = np.zeros_like(x), np.zeros_like(y)
+        step[0].flat[i] = plan.step
+        dy[0].flat[i] = 1
+        with np.errstate(all="ignore"):
+            slope = plan.how.slope(problem, block, step)
+        numeric[i] = slope.dy[0].ravel() / np.abs(slope.step).sum()
+        claimed[:, i] = problem.pullback(dy)[block][0].ravel()
+    bound = CLOSE * np.abs(numeric).max()
+    if not np.abs(claimed - numeric.T).max() <= bound < np.abs(claimed - numeric).max():
+        return ""  # NaN is none, either: the edge of a domain
+    return "each row of dx is J dy but expected Jᵀ dy, J = ∂y/∂x: a missing transpose, dy @ W.T?"
 
 
 def _one_sample(problem: Problem, block: str, a: Array, plan: Plan) -> str:

@@ -38,7 +38,7 @@ class LayerProblem:
     """y = layer.forward(x, train) as a function of x and of every parameter, by name."""
 
     def __init__(self, layer: Layer, x: Array, train: bool) -> None:
-        _check_form(layer, x, train)
+        check_form(layer)
         self.train = train
         self.layer = layer.astype(np.float64)
         self._complex: Layer | None = None
@@ -156,7 +156,7 @@ def real_array(function: str, name: str, x: Array) -> Array:
     return np.array(array, dtype=np.float64, order="C")
 
 
-def _check_form(layer: Any, x: Array, train: bool) -> None:
+def check_form(layer: Any) -> None:
     """Raise ValueError for what is no layer: the first mistakes of whoever writes one."""
     if not isinstance(layer, Layer):
         got = f"the class {layer.__name__}" if isinstance(layer, type) else _form(layer)

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 from l2ae_core.tables import aligned
+from l2ae_kernels.arrays import Array
 
 Index: TypeAlias = tuple[int, ...]
 Verdict: TypeAlias = Literal["WRONG", "VACUOUS", "UNCLEAR", "ok", "skipped"]
@@ -48,6 +49,8 @@ class Row:
     kinks: int = 0  # how many lay on a kink and were left out or drawn again
     directions: bool = False  # `checked` counts random directions, not entries
     resolution: float = math.nan  # the relative error this row can see, at least its tolerance
+    # relative error of every entry of the block, NaN on kinks; None for directions
+    errors: Array | None = field(default=None, repr=False, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -59,6 +62,15 @@ class Row:
         """Sort key: the worst first."""
         error = self.relative_error
         return RANK[self.verdict], -error if math.isfinite(error) else -math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but `errors` as JSON values: null for what is NaN or infinite."""
+        values = asdict(replace(self, errors=None))
+        del values["errors"]
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as the texts of the table's columns."""

@@ -75,6 +75,13 @@ def by_value() -> dict[str, dict[float, list[float]]]:
     return {"a": {10.0: [90, 80], 2.0: [70, 75, 80]}, "b": {2.0: [60], 5.0: [65]}}
 
 
+def gradients() -> dict[str, dict[str, Array]]:
+    """Two layers: a wrong entry of W and one that is not compared, and a block of four axes."""
+    wrong = np.full((3, 4), 1e-11)
+    wrong[0, 1], wrong[2, 3] = 0.5, np.nan
+    return {"own": {"W": wrong, "b": np.zeros(4)}, "other": {"x": np.full((2, 3, 3, 2), 1e-8)}}
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "embedding": lambda: embedding(title="three clouds"),
     "confusion": lambda: figures.matched_confusion(CLASSES, clusters(), title="three clouds"),
@@ -86,5 +93,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "sensitivity": lambda: figures.sensitivity(
         by_value(), x="κ", y="accuracy, %", title="three clouds"
     ),
+    "gradients": lambda: figures.gradient_errors(gradients(), 1e-6, title="three clouds"),
     "reconstructions": lambda: figures.reconstructions(*images(), count=3, title="three clouds"),
 }

@@ -22,6 +22,7 @@ from .made_up_figures import (
     codes,
     criteria,
     embedding,
+    gradients,
     images,
     kinds,
     roc_of_scores,
@@ -318,3 +319,19 @@ def test_bad_input_is_named(case: str) -> None:
     call, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_gradient_errors_have_a_panel_a_block_and_colours_by_tolerance() -> None:
+    figure = FIGURES["gradients"]()
+    panels = {ax.get_title(): ax.images[0] for ax in figure.axes if ax.images}
+    assert list(panels) == [
+        "W  (3 × 4)\n1 of 11 wrong", "b  (4)\n0 of 4 wrong", "x  (2 × 3 × 3 × 2)\n0 of 36 wrong",
+    ]  # fmt: skip
+    own, _, other = panels.values()
+    assert other.get_array().shape == (6, 6)
+    red, green, blue, _ = np.moveaxis(own.to_rgba(own.get_array()), -1, 0)
+    wrong = gradients()["own"]["W"] > 1e-6
+    np.testing.assert_array_equal(red > blue + 0.1, wrong)
+    assert red[2, 3] == green[2, 3] == blue[2, 3]  # grey: not compared
+    with pytest.raises(ValueError, match="expected one or more blocks"):
+        figures.gradient_errors({"own": {}}, 1e-6)

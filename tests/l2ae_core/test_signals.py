@@ -25,7 +25,7 @@ def test_a_command_ends_with_its_note_and_a_status(
 ) -> None:
     handlers = {n: signal.getsignal(n) for n in ENDINGS}
 
-    def interrupted(names: list[str]) -> int:
+    def interrupted(**unused: object) -> int:
         try:
             signal.raise_signal(number)
         except KeyboardInterrupt as interrupt:
@@ -41,7 +41,7 @@ def test_a_command_ends_with_its_note_and_a_status(
 
 def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `nohup` starts a command."""
-    monkeypatch.setattr(gradcheck, "main", lambda names: signal.raise_signal(signal.SIGHUP))
+    monkeypatch.setattr(gradcheck, "main", lambda **unused: signal.raise_signal(signal.SIGHUP))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert main(["gradcheck"]) is None  # what the replacement returns
@@ -51,7 +51,7 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_command_runs_in_another_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradcheck, "main", lambda names: 5)
+    monkeypatch.setattr(gradcheck, "main", lambda **unused: 5)
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(main(["gradcheck"])))
     thread.start()

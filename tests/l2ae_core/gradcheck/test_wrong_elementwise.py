@@ -7,6 +7,7 @@ and the mutant must fail in the block that it spoils.
 import numpy as np
 import pytest
 
+from l2ae_core.gradcheck import check_layer
 from l2ae_core.layers import BatchNorm, L2Normalize, Layer, LayerNorm, LeakyReLU, ReLU
 from l2ae_kernels import ops
 
@@ -152,3 +153,34 @@ MUTANTS: list[tuple[str, type[Layer], str, str]] = [
 )
 def test_a_wrong_backward_is_caught(name, mutant, block, text) -> None:
     assert_caught(name, mutant, block, text)
+
+
+class Absolute(Layer):
+    """y = |x|, with the gradient of y = x."""
+
+    def forward(self, x, train=False):
+        return np.abs(x), x
+
+    def backward(self, dy, cache):
+        return dy, {}
+
+
+class TooPositive(Layer):
+    """y = 2 x, with |dx|."""
+
+    def forward(self, x, train=False):
+        return 2 * x, None
+
+    def backward(self, dy, cache):
+        return np.abs(2 * dy), {}
+
+
+@pytest.mark.parametrize(
+    ("layer", "hint"),
+    [
+        (Absolute(), "the sign is wrong at every x < 0: the derivative of |·|"),
+        (TooPositive(), "analytic = |numeric|"),
+    ],
+)
+def test_a_lost_sign_has_a_hint(layer, hint, rng) -> None:
+    assert hint in check_layer(layer, rng.standard_normal((5, 4))).worst.hint

@@ -228,3 +228,29 @@ def test_a_wrong_backward_inside_a_network_names_its_block() -> None:
     report = check_layer(network.layer, network.x)
     assert {row.block for row in report.rows if not row.passed} == {"2.W"}
     assert report.worst.index == (4, 1)
+
+
+class Untransposed(Dense):
+    def backward(self, dy, cache):
+        return dy @ self.W, self.weight_grads(dy, cache)
+
+
+def test_a_missing_transpose_has_a_hint_and_another_mistake_has_not(rng) -> None:
+    layer, x = Untransposed.glorot(4, 4, rng), rng.standard_normal((5, 4))
+    assert "a missing transpose" in check_layer(layer, x).worst.hint
+    layer.W = layer.W + layer.W.T  # dy @ W is right
+    check_layer(layer, x).raise_if_bad()
+
+
+def test_a_wrong_sample_of_a_symmetric_layer_is_no_missing_transpose(rng) -> None:
+    class LastSample(Dense):
+        def backward(self, dy, cache):
+            dx, grads = super().backward(dy, cache)
+            dx[-1] = dx[-1, ::-1]
+            return dx, grads
+
+    layer = LastSample.glorot(4, 4, rng)
+    layer.W = layer.W + layer.W.T
+    report = check_layer(layer, rng.standard_normal((5, 4)))
+    assert report.worst.verdict == "WRONG"
+    assert "transpose" not in report.worst.hint
