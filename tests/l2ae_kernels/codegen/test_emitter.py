@@ -1,18 +1,15 @@
 """The emitter's language, run by the machine code that it becomes, for every set of vectors."""
 
-import re
-
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from l2ae_kernels.cpu.codegen.assembly import Processor, compile_function
 from l2ae_kernels.cpu.codegen.emitter import F64, Module
 from l2ae_kernels.cpu.codegen.machine_code import Library
 from l2ae_kernels.cpu.codegen.vectors import AVX2, AVX512, NEON, SETS
 from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.tiles import product_tile
 
-MULTIPLY_ADD = re.compile("vfmadd|fmla")
 SET = pytest.mark.parametrize("vectors", SETS.values(), ids=list(SETS))
 
 
@@ -133,25 +130,12 @@ def test_a_tile_that_is_too_large_would_be_seen():
 
 
 def stack_in_innermost_loop(vectors, rows, cpu):
-    """Vectors that the innermost loop of a product tile keeps on the stack."""
+    """How often the innermost loop of a product tile writes to the stack or reads there."""
     module = Module(vectors)
     name = product_tile(module, rows, vectors.columns, masked=False, gated=False)
     with module.function("f", 14) as (e, *arguments):
         e.call(name, *arguments)
-    blocks = re.split(r"\n(?=\.LBB)", assemble(module, cpu, arm=vectors is NEON))
-    loop = max(blocks, key=lambda block: len(MULTIPLY_ADD.findall(block)))
-    assert len(MULTIPLY_ADD.findall(loop)) >= rows * vectors.columns
-    return [line for line in loop.splitlines() if "sp" in line and re.search(r"[yz]mm|\tq", line)]
-
-
-def assemble(module, cpu, arm):
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    triple = "aarch64-unknown-linux-gnu" if arm else "x86_64-unknown-linux-gnu"
-    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
-    parsed = llvm.parse_assembly(str(module.ir))
-    parsed.triple = triple
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    passes = llvm.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(parsed, passes)
-    return machine.emit_assembly(parsed)
+    processor = Processor.of(vectors.name, cpu)
+    loop = max(compile_function(module, name, processor).loops, key=lambda loop: loop.fma)
+    assert loop.fma == rows * vectors.columns
+    return loop.spills + loop.reloads

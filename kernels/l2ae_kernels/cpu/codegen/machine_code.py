@@ -89,8 +89,11 @@ def target_machine() -> llvm.TargetMachine:
     """Return LLVM's code generator for this machine."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    cpu, features = _processor()
-    target = llvm.Target.from_default_triple()
+    return code_generator(llvm.Target.from_default_triple(), *_processor())
+
+
+def code_generator(target: llvm.Target, cpu: str, features: str = "") -> llvm.TargetMachine:
+    """Return LLVM's code generator for a processor, with the options that kernels are made with."""
     return target.create_target_machine(
         cpu=cpu, features=features, opt=OPTIMIZATION, jit=True, reloc="pic", codemodel="small"
     )
@@ -117,14 +120,19 @@ def load_or_compile(ir: str | Callable[[], str], origin: str | None = None) -> b
 def compile_ir(ir: str) -> bytes:
     """Compile `ir` to object code."""
     machine = target_machine()
+    code: bytes = machine.emit_object(optimize(ir, machine))
+    return code
+
+
+def optimize(ir: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """Return the module of `ir` after LLVM's passes, for the processor of `machine`."""
     module = llvm.parse_assembly(ir)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
-    code: bytes = machine.emit_object(module)
-    return code
+    return module
 
 
 def folder() -> Path:

@@ -31,12 +31,12 @@ def kernels() -> Kernels:
 @cache
 def _compiled(vectors: Vectors) -> Kernels:
     """Return the addresses, of a library that stays: Library.of."""
-    library = Library.of(_build, vectors)
+    library = Library.of(build, vectors)
     addresses = [library.address(name) for name in Kernels._fields if name != "rows"]
     return Kernels._make([*addresses, ROWS[vectors.name]])
 
 
-def _build(vectors: Vectors) -> Module:
+def build(vectors: Vectors) -> Module:
     module = Module(vectors)
     for add in (add_short, add_short_all, add_long, add_long_all, add_move):
         add(module)
