@@ -60,7 +60,7 @@ class Inference:
 
     def encode(self, images: Array) -> Array:
         """Return the codes u = E_c(I) (N, D) float32 (Eq. 4)."""
-        return self._encode(self._checked(images))
+        return self._encode(self.prepared(images))
 
     def reconstruct(self, images: Array) -> Array:
         """Return Î = D(E_c(I)) (N, H, W, C) float32."""
@@ -77,7 +77,7 @@ class Inference:
 
     def error(self, images: Array) -> Array:
         """Return Σ (Î − I)² float64 (N,) of each image, high is anomalous."""
-        x = self._checked(images)
+        x = self.prepared(images)
         return reconstruction_error(x, self._decode(self._encode(x)))
 
     def score(self, images: Array, fpr: float = 0.05) -> Scores:
@@ -86,12 +86,12 @@ class Inference:
         The threshold leaves the share `fpr` of the training images below it.
         """
         tau = threshold_at_fpr(self.clusters.normality, fpr)
-        x, centers = self._checked(images), self.clusters.centers
+        x, centers = self.prepared(images), self.clusters.centers
         u = self._encode(x)
         v, error = cosine_normality(u, centers), reconstruction_error(x, self._decode(u))
         return Scores(v, nearest_center(u, centers), error, v.astype(np.float64) < tau, tau)
 
-    def _checked(self, images: Array) -> Array:
+    def prepared(self, images: Array) -> Array:
         """Return images (N, H, W, C) float32 in [0, 1], of the shape that the network takes."""
         x, expected = to_images(images, "images"), self.model.input_shape
         if x.shape[1:] == (*expected[:2], 1) and expected[2] == 3:

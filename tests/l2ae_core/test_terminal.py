@@ -74,7 +74,16 @@ def test_names_of_files_are_shown(
 @in_any_encoding
 def test_helps_checks_and_tables_are_shown(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen(encoding, monkeypatch)
-    for command in ("demo", "fit", "cluster", "score", "reproduce", "report", "gradcheck"):
+    for command in (
+        "demo",
+        "fit",
+        "cluster",
+        "score",
+        "export",
+        "reproduce",
+        "report",
+        "gradcheck",
+    ):
         with pytest.raises(SystemExit) as stopped:
             main([command, "--help"])
         assert stopped.value.code == 0

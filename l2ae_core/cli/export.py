@@ -1,0 +1,44 @@
+"""`l2ae export`: a run as an ONNX file."""
+
+from argparse import ArgumentParser
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from l2ae_core.cli.options import DATA_HELP, add_common, add_data_dir
+from l2ae_core.files import given_path
+
+NEEDED = ("onnx", "onnxruntime")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Give the parser of `l2ae export` its options."""
+    parser.add_argument(
+        "run", type=given_path, metavar="RUN", help="a run directory that `l2ae fit` made"
+    )
+    parser.add_argument("out", type=given_path, metavar="FILE.onnx", help="the file to write")
+    parser.add_argument("--fpr", type=float, default=0.05, metavar="SHARE",
+                        help="of training images below the threshold (default 0.05)")  # fmt: skip
+    parser.add_argument("--data", dest="source",
+                        help=f"images to compare with NumPy on: {DATA_HELP} (default: those of the "
+                        "training, random ones where these are not at hand)")  # fmt: skip
+    parser.add_argument("--split", choices=("all", "train", "test"), default="all",
+                        help="part of a named data set (default all)")  # fmt: skip
+    add_common(parser)
+    add_data_dir(parser)
+
+
+def main(run: Path, out: Path, quiet: bool, **arguments: Any) -> int:
+    """Do what the command line says."""
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise ValueError(
+            f"export: {' and '.join(missing)} cannot be imported; pip install 'l2ae[onnx]'"
+        )
+    from l2ae_core.export import export
+    from l2ae_core.tables import aligned
+
+    done = export(run, out, **arguments, progress=not quiet)
+    rows = [[c.output, f"{c.difference:.2g}", f"{c.bound:.2g}"] for c in done.comparisons]
+    print(aligned(["output", "largest difference", "bound"], rows, right=(1, 2)))
+    print(f"{out}: {done.bytes / 1e6:.2f} MB, compared with NumPy on {done.images}")
+    return 0

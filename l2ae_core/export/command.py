@@ -1,0 +1,104 @@
+"""`l2ae export` as a function: a run directory becomes one .onnx file."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from l2ae_core import data, inference
+from l2ae_core.anomaly import threshold_at_fpr
+from l2ae_core.data.fetch import ENVIRONMENT, cache_folder, expand_user
+from l2ae_core.environment import versions
+from l2ae_core.export.check import Comparison, compare
+from l2ae_core.export.model import make_model
+from l2ae_core.files import atomic_file, check_out
+from l2ae_core.inference import Inference
+from l2ae_kernels.arrays import Array
+
+IMAGES = 256  # that NumPy and onnxruntime are compared on
+PACKAGES = ("numpy", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and what it was compared on."""
+
+    comparisons: list[Comparison]
+    images: str  # "256 images of mnist"
+    bytes: int
+
+
+def export(
+    run: Path,
+    out: Path,
+    *,
+    fpr: float = 0.05,
+    source: str | None = None,
+    data_dir: str | None = None,
+    split: data.Split = "all",
+    progress: bool = True,
+) -> Exported:
+    """Write the network, the centers and the verdict of a run as an ONNX graph to `out`.
+
+    `fpr` is that of `l2ae score`. The graph is run by onnxruntime on images of `source`, by default
+    those of the training where they are at hand, else random ones, and compared with NumPy.
+    ValueError, and no file, where an output differs by more than rounding.
+    """
+    check_out(out, ".onnx")
+    loaded = inference.load(run)
+    tau = threshold_at_fpr(loaded.clusters.normality, fpr)
+    images, words = _images(loaded, source, data_dir, split, progress)
+    model = make_model(loaded, tau, _metadata(loaded, fpr, tau))
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString()
+    comparisons = compare(content, loaded, images, tau)
+    for found in comparisons:
+        if not found.holds:
+            raise ValueError(
+                f"export: {found.output} of the graph differs from NumPy by {found.difference:.3g} "
+                f"on {words}, more than the {found.bound:.3g} of rounding; nothing was written"
+            )
+    with atomic_file(out) as file:
+        file.write(content)
+    return Exported(comparisons, words, len(content))
+
+
+def _metadata(run: Inference, fpr: float, tau: float) -> dict[str, Any]:
+    """Return what the file tells of itself, as JSON values."""
+    return {
+        "fpr": fpr,
+        "threshold": tau,
+        "class_names": run.config["training"].get("class_names"),
+        "architecture": run.config["architecture"],
+        "data": run.config["data"],
+        "trained_with": run.config["versions"],
+        "exported_with": versions(PACKAGES),
+    }
+
+
+def _images(
+    run: Inference, source: str | None, data_dir: str | None, split: data.Split, progress: bool
+) -> tuple[Array, str]:
+    """Return at most IMAGES images (N, H, W, C) float32, spread over the data, and their name."""
+    if source is None:
+        source, split = run.config["data"]["name"], "all"
+        if not _at_hand(source, data_dir):
+            rng = np.random.default_rng(run.config["seed"])
+            images = rng.random((IMAGES, *run.model.input_shape), np.float32)
+            return images, f"{IMAGES} random images, since {source} is not at hand"
+    dataset = data.load(source, data_dir=data_dir, split=split, progress=progress)
+    N = len(dataset)
+    chosen = np.unique(np.linspace(0, N - 1, min(N, IMAGES)).astype(np.int64))
+    return run.prepared(dataset.images[chosen]), f"{len(chosen)} images of {dataset.name}"
+
+
+def _at_hand(name: str, data_dir: str | None) -> bool:
+    """Whether the data of a run can be read without a download."""
+    if name == "digits":
+        return True
+    if name in data.DATASETS:
+        return bool(data_dir or os.environ.get(ENVIRONMENT)) or (cache_folder() / name).is_dir()
+    return expand_user(name).exists()
