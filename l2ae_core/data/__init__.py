@@ -4,49 +4,73 @@ Pillow, and what downloads files, are imported by the first call that needs them
 arrays with NumPy alone.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import TypeAlias, get_args
 
-from l2ae_core.data.array_files import load_npy, load_npz, to_images
+import numpy as np
+
+from l2ae_core.data.array_files import AS_THEY_ARE, load_npy, load_npz, prepare_images, to_images
 from l2ae_core.data.dataset import DataError, Dataset, Split
+from l2ae_core.data.preparation import Preparation
+from l2ae_kernels.arrays import Array
 
-__all__ = ["DATASETS", "DataError", "Dataset", "Split", "load", "to_images"]
+__all__ = ["DATASETS", "DataError", "Dataset", "Preparation", "Source", "Split", "load",
+           "to_images"]  # fmt: skip
 
+Source: TypeAlias = str | Path | Sequence[str | Path] | Array
 DATASETS = ("digits", "mnist", "usps")
 
 
 def load(
-    name_or_path: str | Path,
+    source: Source,
     *,
     data_dir: str | Path | None = None,
     split: Split = "all",
+    preparation: Preparation = AS_THEY_ARE,
+    labels: bool = True,
+    skip_unreadable: bool = False,
     progress: bool = True,
 ) -> Dataset:
-    """Return a data set by name (`DATASETS`), or the user's own by path.
+    """Return a data set by name (`DATASETS`), or the user's own: by path, as files or as an array.
 
     A path is a `.npy` or `.npz` file, a folder of images, or one image file; a `Path`, or text like
-    "./mnist", is never taken for a name. MNIST and USPS are read from `data_dir`, else from the
-    folder in the environment variable L2AE_DATA, else from the cache or the network; the folder
-    holds the files themselves or in sub-folders `mnist` and `usps`, with or without `.gz`.
+    "./mnist", is never taken for a name. A sequence of paths are image files, in this order. An
+    array is (N, H, W), (N, H, W, C) or, with an image_shape of the preparation, (N, F).
 
-    split  "train" or "test" part, or "all", train first. MNIST: 60,000 + 10,000; USPS: 7,291 +
-           2,007; digits: every fifth sample of each digit is "test". A path has "all" only.
-    progress  show a bar on stderr while many image files are read.
+    MNIST and USPS are read from `data_dir`, else from the folder in the environment variable
+    L2AE_DATA, else from the cache or the network; the folder holds the files themselves or in
+    sub-folders `mnist` and `usps`, with or without `.gz`.
+
+    split        "train" or "test" part, or "all", train first. MNIST: 60,000 + 10,000; USPS:
+                 7,291 + 2,007; digits: every fifth sample of each digit is "test". What is not
+                 named has "all" only.
+    preparation  what is done to every image: the same pixels give the same numbers from a folder,
+                 a file and an array.
+    labels       False: none, also where sub-folders or arrays have some.
+    skip_unreadable  leave out image files that cannot be read; `notes` says which.
+    progress     show a bar on stderr while many image files are read.
 
     Raises DataError (a ValueError) that names the file and what is wrong with it.
     """
     if split not in get_args(Split):
         raise ValueError(f"load: split is {split!r} but expected one of {get_args(Split)}")
-    if isinstance(name_or_path, str) and name_or_path in DATASETS:
-        return _load_named(name_or_path, None if data_dir is None else Path(data_dir), split)
-    if split != "all":
+    if isinstance(source, str) and source in DATASETS:
+        found = _load_named(source, None if data_dir is None else Path(data_dir), split)
+        images = prepare_images(found.images, source, preparation, progress=progress)
+        found = found if images is found.images else replace(found, images=images)
+    elif split != "all":
+        what = f"{source} is a path" if isinstance(source, str | Path) else "these are own images"
         raise ValueError(
-            f"load: split is {split!r} but {name_or_path} is a path, which has no split; "
+            f"load: split is {split!r} but {what} without a split; "
             "keep train and test in two files or folders"
         )
-    from l2ae_core.data.fetch import expand_user
-
-    return _load_path(expand_user(name_or_path), progress)
+    elif isinstance(source, np.ndarray):
+        found = Dataset(to_images(source, "array", preparation), None, "array")
+    else:
+        found = _load_own(source, preparation, labels, skip_unreadable, progress)
+    return found if labels else replace(found, labels=None, class_names=None)
 
 
 def _load_named(name: str, folder: Path | None, split: Split) -> Dataset:
@@ -56,24 +80,35 @@ def _load_named(name: str, folder: Path | None, split: Split) -> Dataset:
     return load[name](folder, split)
 
 
-def _load_path(path: Path, progress: bool) -> Dataset:
+def _load_own(
+    source: str | Path | Sequence[str | Path], preparation: Preparation, labels: bool,
+    skip_unreadable: bool, progress: bool,
+) -> Dataset:  # fmt: skip
+    """Return the images of a path, or of a sequence of paths."""
+    from l2ae_core.data.fetch import expand_user
     from l2ae_core.data.image_file import SUFFIXES
-    from l2ae_core.data.image_folder import load_folder, load_image
+    from l2ae_core.data.image_folder import load_files, load_folder, load_image
 
+    if not isinstance(source, str | Path):
+        paths = [expand_user(path) for path in source]
+        return load_files(paths, preparation, skip_unreadable=skip_unreadable, progress=progress)
+    path = expand_user(source)
     suffix = path.suffix.lower()
     if path.is_dir():
-        return load_folder(path, progress=progress)
+        return load_folder(
+            path, preparation, labels=labels, skip_unreadable=skip_unreadable, progress=progress
+        )
     if not path.exists():
         raise DataError(
             f"load: {path} is neither the name of a data set ({', '.join(DATASETS)}) "
             "nor a file or folder that exists"
         )
     if suffix == ".npy":
-        return load_npy(path)
+        return load_npy(path, preparation)
     if suffix == ".npz":
-        return load_npz(path)
+        return load_npz(path, preparation)
     if suffix in SUFFIXES:
-        return load_image(path)
+        return load_image(path, preparation)
     raise DataError(
         f"load: {path} ends in {suffix!r} but expected .npy, .npz, an image or a folder of images"
     )

@@ -1,5 +1,6 @@
 """The user's own arrays: `.npy` with images, `.npz` with images and perhaps labels."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -8,23 +9,25 @@ import numpy as np
 
 from l2ae_core.array_readers import read_npy, read_npz
 from l2ae_core.data.dataset import DataError, Dataset
+from l2ae_core.data.preparation import Preparation
 from l2ae_core.readers import one_line
 from l2ae_kernels.arrays import Array
 
-IMAGE_KEYS = ("images", "x", "X")
-LABEL_KEYS = ("labels", "y")
+IMAGE_KEYS = ("images", "x", "X", "arr_0")  # arr_0 and arr_1: np.savez(file, images, labels)
+LABEL_KEYS = ("labels", "y", "arr_1")
 OVERSHOOT = 0.25  # of the range [0, 1]: bicubic and Lanczos filters pass it by less
 
 Content = TypeVar("Content")
+AS_THEY_ARE = Preparation()
 
 
-def load_npy(path: Path) -> Dataset:
+def load_npy(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:
     """Return the images in a `.npy` file; see `to_images` for what it may hold."""
-    return Dataset(to_images(_read(read_npy, path), str(path)), None, path.name)
+    return Dataset(to_images(_read(read_npy, path), str(path), preparation), None, path.name)
 
 
-def load_npz(path: Path) -> Dataset:
-    """Return the images (key `images`, `x` or `X`) and labels (`labels` or `y`) of a `.npz` file.
+def load_npz(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:
+    """Return the images (one of IMAGE_KEYS) and labels (one of LABEL_KEYS) of a `.npz` file.
 
     Labels are (N,): integers, or text, which becomes the position in the sorted `class_names`.
     Raises DataError for missing or ambiguous keys, and as `to_images`.
@@ -37,29 +40,92 @@ def load_npz(path: Path) -> Dataset:
             f"{path}: holds {sorted(arrays)} but expected the images under "
             f"{' or '.join(IMAGE_KEYS)} (and labels, if any, under {' or '.join(LABEL_KEYS)})"
         )
-    images = to_images(arrays[images_key], f"{path}[{images_key!r}]")
+    images = to_images(arrays[images_key], f"{path}[{images_key!r}]", preparation)
     if labels_key is None:
         return Dataset(images, None, path.name)
     labels, class_names = _to_labels(arrays[labels_key], len(images), f"{path}[{labels_key!r}]")
     return Dataset(images, labels, path.name, class_names=class_names)
 
 
-def to_images(array: Array, where: str) -> Array:
-    """Return images (N, H, W, C) float32 in [0, 1] from (N, H, W) or (N, H, W, C).
+def to_images(array: Array, where: str, preparation: Preparation = AS_THEY_ARE) -> Array:
+    """Return images (N, H, W, C) float32 in [0, 1] from (N, H, W) or (N, H, W, C), prepared.
 
-    uint8 is divided by 255, bool becomes 0 and 1, floating point must lie in [0, 1] already. Raises
-    DataError, `where` naming the file, for any other dtype, shape or range, and for NaN and Inf.
+    With an `image_shape`, (N, F) are flat images of that shape. Values are scaled as in `to_unit`.
+    Raises DataError, `where` naming the file, for other shapes and for what `to_unit` refuses.
     """
-    array = _with_channels(array, where)
+    images = _with_channels(array, where, preparation.image_shape)
+    if preparation.levels is not None and images.dtype.kind == "f":
+        low, high = preparation.levels
+        if high >= 255 and images.min() >= 0 and 0 < images.max() <= 1:
+            raise DataError(
+                f"{where}: images lie in [0, 1] already but depth {preparation.depth} is for "
+                f"values from {low:g} to {high:g}"
+            )
+    return prepare_images(to_unit(images, where, preparation), where, preparation)
+
+
+def prepare_images(
+    images: Array, where: str, preparation: Preparation, *, progress: bool = False
+) -> Array:
+    """Return images (N, H, W, C) float32 in [0, 1] prepared, one by one; DataError as `apply`."""
+    if not preparation.changes_pixels:
+        return images
+    from tqdm import tqdm  # what prepares nothing needs NumPy alone
+
+    first = preparation.apply(images[0], where)
+    prepared = np.empty((len(images), *first.shape), np.float32)
+    bar = tqdm(images, desc="prepare", unit="image", delay=1.0, disable=not progress)
+    for into, image in zip(prepared, bar, strict=True):
+        into[...] = preparation.apply(image, where)
+    return prepared
+
+
+def to_unit(array: Array, where: str, preparation: Preparation) -> Array:
+    """Return values as float32 in [0, 1], C-contiguous.
+
+    uint8 is divided by 255, bool becomes 0 and 1. For the rest `preparation.depth` counts: "8":
+    floating point must lie in [0, 1] already, other integers are refused; "auto": uint16 is divided
+    by 65535, too; else `preparation.levels` become 0 and 1. Raises DataError, `where` naming the
+    file, for any other dtype or range, and for NaN and Inf.
+    """
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array / np.float32(255))
     if array.dtype == np.bool_:
         return np.ascontiguousarray(array, np.float32)
-    if not np.issubdtype(array.dtype, np.floating):
+    kind = array.dtype.kind
+    if preparation.levels is not None and kind in "iuf":
+        return _scaled(array, where, preparation)
+    if preparation.depth == "auto" and array.dtype == np.uint16:
+        return np.ascontiguousarray(array / np.float32(65535))
+    if kind != "f":
         raise DataError(
             f"{where}: images are {array.dtype} but expected uint8 (0…255) or floating point in "
-            "[0, 1]; divide by the largest possible value, 255 for 8 bits, 65535 for 16"
+            "[0, 1]; divide by the largest possible value, 255 for 8 bits, 65535 for 16, or choose "
+            "a depth: --depth auto for uint16, --depth 0:4095, say, for a range"
         )
+    _require_finite(array, where)
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > 1:
+        raise DataError(f"{where}: images have {out_of_range(low, high)}")
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _scaled(array: Array, where: str, preparation: Preparation) -> Array:
+    """Return (x − low) / (high − low) for the levels of the preparation."""
+    assert preparation.levels is not None
+    _require_finite(array, where)
+    low, high = preparation.levels
+    least, most = float(array.min()), float(array.max())
+    if least < low or most > high:
+        raise DataError(
+            f"{where}: images have values from {least:g} to {most:g} but depth "
+            f"{preparation.depth} takes values from {low:g} to {high:g}"
+        )
+    scaled = (array.astype(np.float64) - low) / (high - low)
+    return np.ascontiguousarray(scaled, np.float32)
+
+
+def _require_finite(array: Array, where: str) -> None:
     finite = np.isfinite(array)
     if not finite.all():
         first = tuple(int(i) for i in np.unravel_index(finite.argmin(), array.shape))
@@ -67,10 +133,6 @@ def to_images(array: Array, where: str) -> Array:
             f"{where}: {array[first]} at index {first}, the first of {int((~finite).sum())} values "
             "that are NaN or Inf"
         )
-    low, high = float(array.min()), float(array.max())
-    if low < 0 or high > 1:
-        raise DataError(f"{where}: images have {out_of_range(low, high)}")
-    return np.ascontiguousarray(array, np.float32)
 
 
 def out_of_range(low: float, high: float) -> str:
@@ -101,10 +163,20 @@ def require_channels_last(where: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def _with_channels(array: Array, where: str) -> Array:
+def _with_channels(array: Array, where: str, image_shape: tuple[int, ...] | None) -> Array:
     shape = array.shape
+    if array.ndim == 2 and array.size and image_shape is not None:
+        if math.prod(image_shape) != shape[1]:
+            raise DataError(
+                f"{where}: rows have {shape[1]} values but images of image_shape {image_shape} "
+                f"have {math.prod(image_shape)}"
+            )
+        array = array.reshape(-1, *image_shape)
+        return array if array.ndim == 4 else array[..., None]
     if array.ndim not in (3, 4) or array.size == 0:
-        flat = "; for one image write x[None], for flat ones x.reshape(-1, H, W)"
+        flat = (
+            "; for one image write x[None], for flat ones x.reshape(-1, H, W) or --image-shape H,W"
+        )
         hint = flat if array.ndim == 2 else ""
         raise DataError(
             f"{where}: images have shape {shape} but expected (N, H, W) or (N, H, W, C), "

@@ -27,6 +27,7 @@ class Dataset:
     name          "mnist", "digits/test", a file or folder name
     class_names   name of label l at position l, or None where labels are plain numbers
     sample_names  N file names relative to the folder that was read, or None
+    notes         what to tell the user about the reading: files left out, labels not taken
 
     Raises ValueError when an array has another shape, dtype, layout or range.
     """
@@ -36,6 +37,7 @@ class Dataset:
     name: str
     class_names: tuple[str, ...] | None = None
     sample_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         x, labels, N = self.images, self.labels, len(self.images)
@@ -92,6 +94,7 @@ class Dataset:
             sample_names=None
             if self.sample_names is None
             else tuple(self.sample_names[i] for i in positions),
+            notes=self.notes,
         )
 
 

@@ -1,14 +1,18 @@
-"""One image file as pixels of 8 bits: grey or colour, upright, opaque."""
+"""One image file as pixels: grey or colour, upright, prepared."""
 
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from l2ae_core.data.array_files import AS_THEY_ARE, to_unit
 from l2ae_core.data.dataset import DataError
+from l2ae_core.data.deep_pixels import BITS_PER_SAMPLE, deep_pixels
+from l2ae_core.data.preparation import Preparation
 from l2ae_core.readers import one_line, open_file
 from l2ae_kernels.arrays import Array
 
@@ -20,7 +24,6 @@ SUFFIXES = frozenset(
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
 GREY_MODES = frozenset(("1", "L"))
 COLOUR_MODES = frozenset(("RGB", "P", "CMYK", "YCbCr"))
-BITS_PER_SAMPLE = 258  # the tag of a TIFF file
 # what Pillow raises for damaged files, by format
 _DAMAGED = (
     ValueError,
@@ -40,18 +43,75 @@ _DAMAGED = (
 )
 
 
-def read_image(path: Path) -> Array:
-    """Return pixels (H, W, 1) or (H, W, 3) uint8, turned upright as its EXIF data say.
+class NotChosenError(DataError):
+    """A file can be read when a setting of the preparation, `setting`, is chosen for it."""
 
-    Grey stays one channel, everything else becomes RGB. An alpha channel that is opaque everywhere
-    is dropped. Raises DataError for a file that cannot be decoded, for transparent pixels (their
-    value would depend on the background), for several frames, for more than 8 bits a channel, and
-    for more pixels than Pillow's MAX_IMAGE_PIXELS.
+    def __init__(self, message: str, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """The pixels of a file, turned upright as its EXIF data say, and what form they had there."""
+
+    pixels: Array  # (H, W, C): grey or colour, and alpha unless it is opaque everywhere
+    format: str  # as Pillow names it
+    mode: str
+    bits: int  # of a channel
+
+    @property
+    def transparent(self) -> bool:
+        """Whether a pixel is not opaque."""
+        return self.pixels.shape[2] in (2, 4)
+
+
+def read_image(path: Path, preparation: Preparation = AS_THEY_ARE) -> Array:
+    """Return the prepared pixels (H, W, 1) or (H, W, 3): uint8, or float32 in [0, 1].
+
+    uint8 are those of a file of 8 bits a channel that the preparation leaves as they are.
+    Raises NotChosenError for transparent pixels without a background and for more than 8 bits a
+    channel without a depth, and as `decode`.
+    """
+    return prepare_decoded(decode(path), preparation, str(path))
+
+
+def prepare_decoded(decoded: Decoded, preparation: Preparation, where: str) -> Array:
+    """Return the prepared pixels of a file; see `read_image`."""
+    if decoded.bits > 8 and preparation.depth == "8":
+        raise NotChosenError(
+            f"{where}: has {decoded.bits} bits a channel but expected 8; scale it to 8 bits, or "
+            "train with a depth: --depth auto takes the whole range of 16 bits",
+            "depth",
+        )
+    if decoded.transparent and preparation.background is None:
+        raise NotChosenError(
+            f"{where}: has transparent pixels; save it without an alpha channel, or train with a "
+            "colour behind them: --background white",
+            "background",
+        )
+    if decoded.pixels.dtype == np.uint8 and not preparation.changes_pixels:
+        return decoded.pixels
+    if decoded.format == "PPM":  # it says its largest value itself, which is 1
+        preparation = replace(preparation, depth="auto")
+    alpha = decoded.pixels[..., -1:] if decoded.transparent else None
+    if alpha is None:
+        return preparation.apply(to_unit(decoded.pixels, where, preparation), where)
+    largest = np.float32(np.iinfo(alpha.dtype).max)
+    pixels = to_unit(np.ascontiguousarray(decoded.pixels[..., :-1]), where, preparation)
+    return preparation.apply(np.concatenate([pixels, alpha / largest], axis=2), where)
+
+
+def decode(path: Path) -> Decoded:
+    """Return the pixels of a file: uint8, uint16, or int32 and float32 of a TIFF file.
+
+    Grey stays one channel, everything else becomes RGB. Raises DataError for a file that cannot be
+    decoded, for several frames, and for more pixels than Pillow's MAX_IMAGE_PIXELS.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            pixels, form = _read(path)
+            decoded = _decode(path)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -66,9 +126,9 @@ def read_image(path: Path) -> Array:
             f"{path}: cannot be decoded, truncated or corrupt: {one_line(error)}"
         ) from error
     for warning in caught:
-        if _tells_of_damage(warning, form):
+        if _tells_of_damage(warning, decoded.format):
             raise DataError(f"{path}: cannot be decoded in full: {one_line(warning.message)}")
-    return pixels
+    return decoded
 
 
 def _tells_of_damage(warning: warnings.WarningMessage, form: str | None) -> bool:
@@ -83,20 +143,18 @@ def _tells_of_damage(warning: warnings.WarningMessage, form: str | None) -> bool
     return told and not str(warning.message).startswith("Metadata Warning")
 
 
-def _read(path: Path) -> tuple[Array, str | None]:
-    """Return the pixels and the name of the format."""
+def _decode(path: Path) -> Decoded:
     with open_file(path) as file, Image.open(file, formats=FORMATS) as opened:
-        bits = _bits(opened)
-        if bits > 8:
-            raise DataError(
-                f"{path}: has {bits} bits a channel but expected 8; scale it to 8 bits first"
-            )
+        bits, mode, form = _bits(opened), opened.mode, opened.format or ""
         frames = getattr(opened, "n_frames", 1)
         if frames != 1:
             raise DataError(f"{path}: has {frames} frames but expected one image")
+        if bits > 8:
+            pixels = deep_pixels(opened, file, path, bits)
+            return Decoded(_without_opaque_alpha(pixels), form, mode, bits)
         image: Image.Image = ImageOps.exif_transpose(opened)
         image.load()
-        return _pixels(image, path), opened.format
+        return Decoded(_pixels(image, path), form, mode, bits)
 
 
 def _bits(image: Image.Image) -> int:
@@ -117,14 +175,10 @@ def _bits(image: Image.Image) -> int:
 
 
 def _pixels(image: Image.Image, path: Path) -> Array:
+    """Return the pixels (H, W, C) uint8 of an image of at most 8 bits a channel."""
     if image.has_transparency_data:
-        alpha = np.asarray(image.convert("RGBA"))[..., 3]
-        if alpha.min() < 255:
-            raise DataError(
-                f"{path}: has transparent pixels; save it without an alpha channel, on the "
-                "background that you want"
-            )
-        image = image.convert("L" if image.mode in ("LA", "La", "L") else "RGB")
+        grey = image.mode in ("LA", "La", "L")
+        return _without_opaque_alpha(np.asarray(image.convert("LA" if grey else "RGBA")))
     if image.mode in GREY_MODES:
         return np.asarray(image.convert("L"))[..., None]  # (H, W, 1)
     if image.mode in COLOUR_MODES:
@@ -132,3 +186,10 @@ def _pixels(image: Image.Image, path: Path) -> Array:
     raise DataError(
         f"{path}: Pillow mode {image.mode} but expected 8-bit grey or colour; convert it to 8 bits"
     )
+
+
+def _without_opaque_alpha(pixels: Array) -> Array:
+    """Return pixels (H, W, C) without their alpha channel, if they have one, and it hides none."""
+    if pixels.shape[2] not in (2, 4) or pixels[..., -1].min() < np.iinfo(pixels.dtype).max:
+        return pixels
+    return np.ascontiguousarray(pixels[..., :-1])

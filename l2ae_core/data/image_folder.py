@@ -1,50 +1,108 @@
-"""The user's own images: a folder of image files, or one file."""
+"""The user's own images: a folder of image files, a list of them, or one."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from l2ae_core.data.array_files import AS_THEY_ARE
 from l2ae_core.data.dataset import DataError, Dataset
-from l2ae_core.data.image_file import SUFFIXES, read_image
-from l2ae_kernels.arrays import Array
+from l2ae_core.data.image_file import SUFFIXES
+from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.reading import Reading, read_files
 
 
-def load_folder(folder: Path, *, progress: bool = True) -> Dataset:
-    """Return the images in `folder` and its sub-folders, sorted by their path in it.
+def load_folder(
+    folder: Path,
+    preparation: Preparation = AS_THEY_ARE,
+    *,
+    labels: bool = True,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Return the images in `folder` and its sub-folders, sorted by their path in it, prepared.
 
-    Files with another ending than `SUFFIXES` and names that begin with "." or "__" are passed over.
-    Links to files and folders are followed, but for a link to a folder that it stands in: all that
-    is behind it is read already. Two paths to one folder, whose images would count twice, and links
-    to nothing are errors, as are folders that cannot be listed. If every image lies
-    in a sub-folder, the names of the first-level sub-folders, sorted, are the classes; otherwise
-    there are no labels. If all images are grey there is one channel; otherwise three, and grey
-    images are repeated on them. Raises DataError as `read_image`, when there is no image, and when
-    sizes differ, naming two files. `progress` shows a bar when it takes longer than a second.
+    `image_files` says which files these are. If every image lies in a sub-folder, the names of the
+    first-level sub-folders, sorted, are the classes; otherwise, or with labels=False, there are no
+    labels. If all images are grey there is one channel; otherwise three, and grey images are
+    repeated on them.
+
+    Raises DataError when there is no image, and for all files together that `read_image` refuses;
+    with `skip_unreadable` those are left out that no preparation could make use of, and links to
+    nothing. DataError, too, when sizes differ. `progress` shows a bar when it takes longer than a
+    second. `notes` says what was left out.
 
     Bytes of a name that are not UTF-8 stand as "\\xe9" in `sample_names` and `class_names`.
     """
+    files = image_files(folder)
+    names = [path.relative_to(folder).as_posix() for path in files]
+    found = read_files(files, preparation, progress=progress)
+    images = found.stacked(_shown(str(folder)), skip_unreadable=skip_unreadable)
+    names = [names[i] for i in found.kept]
+    shown = tuple(map(_shown, names))
+    dataset = Dataset(images, None, _shown(folder.name), sample_names=shown, notes=found.notes)
+    return _labelled(dataset, names) if labels else dataset
+
+
+def _labelled(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Return the images with the first-level sub-folders of their names as classes."""
+    classes = [name.split("/")[0] if "/" in name else None for name in names]
+    folders = {*classes} - {None}
+    if None not in classes:
+        unique, labels = np.unique(np.array(classes, dtype=str), return_inverse=True)
+        class_names = tuple(map(_shown, unique))
+        return replace(dataset, labels=labels.astype(np.int64), class_names=class_names)
+    if not folders:
+        return dataset
+    stray = [name for name in names if "/" not in name]
+    what = "image lies" if len(stray) == 1 else "images lie"
+    note = (
+        f"no labels: {len(stray)} {what} beside the {len(folders)} sub-folders, {_shown(stray[0])} "
+        "first; if these are classes, move it into one of them"
+    )
+    return replace(dataset, notes=(*dataset.notes, note))
+
+
+def load_files(
+    paths: Sequence[Path],
+    preparation: Preparation = AS_THEY_ARE,
+    *,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Return the images of the files `paths`, in this order, without labels; as `load_folder`."""
+    if not paths:
+        raise DataError("load: the list of image files is empty")
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(
+                f"{path}: ends in {path.suffix!r} but expected one of {' '.join(sorted(SUFFIXES))}"
+            )
+    found = read_files(paths, preparation, progress=progress)
+    images = found.stacked(f"{len(paths)} files", skip_unreadable=skip_unreadable)
+    names = tuple(_shown(str(paths[i])) for i in found.kept)
+    return Dataset(images, None, f"{len(paths)} files", sample_names=names, notes=found.notes)
+
+
+def load_image(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:
+    """Return the data set of the one image in `path`."""
+    images = Reading.of_one(path, preparation).stacked(str(path))
+    return Dataset(images, None, _shown(path.name), sample_names=(_shown(path.name),))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files in a folder and its sub-folders, sorted by their path in it.
+
+    Files with another ending than `SUFFIXES` and names that begin with "." or "__" are passed over.
+    Links to files and folders are followed, but for a link to a folder that it stands in: all that
+    is behind it is read already. A link to nothing is among the files, whatever its ending: reading
+    it fails. Raises DataError when there is no image, for two paths to one folder, whose images
+    would count twice, and for a folder that cannot be listed.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
-    names = sorted(path.relative_to(folder).as_posix() for path in _image_files(folder))
-    if not names:
-        raise DataError(f"{folder}: no image in it (looked for {' '.join(sorted(SUFFIXES))})")
-    images = _stack([folder / name for name in names], progress)
-    classes = [name.split("/")[0] if "/" in name else None for name in names]
-    labels, class_names = None, None
-    if None not in classes:
-        unique, inverse = np.unique(np.array(classes, dtype=str), return_inverse=True)
-        labels, class_names = inverse.astype(np.int64), tuple(map(_shown, unique))
-    return Dataset(images, labels, _shown(folder.name), class_names, tuple(map(_shown, names)))
-
-
-def load_image(path: Path) -> Dataset:
-    """Return the data set of the one image in `path`."""
-    return Dataset(_stack([path]), None, _shown(path.name), sample_names=(_shown(path.name),))
-
-
-def _image_files(folder: Path) -> list[Path]:
     files: list[Path] = []
     seen: dict[str, Path] = {}  # real path → the path by which it was reached
     waiting: list[tuple[Path, tuple[str, ...]]] = [(folder, ())]
@@ -62,9 +120,11 @@ def _image_files(folder: Path) -> list[Path]:
         for path, is_folder in _entries(here):
             if is_folder:
                 waiting.append((path, (*above, real)))
-            elif path.suffix.lower() in SUFFIXES:
+            elif path.suffix.lower() in SUFFIXES or not path.exists():
                 files.append(path)
-    return files
+    if not files:
+        raise DataError(f"{folder}: no image in it (looked for {' '.join(sorted(SUFFIXES))})")
+    return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _entries(folder: Path) -> list[tuple[Path, bool]]:
@@ -72,33 +132,11 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
     try:
         names = [name for name in os.listdir(folder) if not name.startswith((".", "__"))]  # noqa: PTH208
         paths = [folder / name for name in names]
-        missing = [path for path in paths if not path.exists()]
-        found = [(path, path.is_dir()) for path in paths]
+        return [(path, path.is_dir()) for path in paths]
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
-    if missing:
-        raise DataError(f"{min(missing)}: a link that leads nowhere; remove it or mend it")
-    return found
 
 
 def _shown(name: str) -> str:
     """Return a file name as text that can be encoded."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _stack(paths: list[Path], progress: bool = False) -> Array:
-    """Return the images (N, H, W, C) float32 in [0, 1] of files that must be of one size."""
-    pixels: list[Array] = []
-    for path in tqdm(paths, desc="images", unit="image", delay=1.0, disable=not progress):
-        pixels.append(read_image(path))
-        (h, w), (H, W) = pixels[-1].shape[:2], pixels[0].shape[:2]
-        if (h, w) != (H, W):
-            raise DataError(
-                f"{path} is {w}×{h} pixels but {paths[0]} is {W}×{H}: all images must be of one "
-                "size; resize or crop them first"
-            )
-    channels = max(p.shape[2] for p in pixels)
-    images = np.empty((len(paths), *pixels[0].shape[:2], channels), dtype=np.float32)
-    for image, p in zip(images, pixels, strict=True):
-        image[...] = p / np.float32(255)  # one grey channel is repeated on three
-    return images

@@ -97,11 +97,12 @@ def test_alpha(tmp_path: Path, pixels: np.ndarray) -> None:
         load(tmp_path / "a.png")
 
 
-def test_sizes_that_differ_name_both_files(tmp_path: Path) -> None:
-    write(tmp_path / "a.png")
-    write(tmp_path / "b.png")
-    write(tmp_path / "c.png", GREY.T.copy())
-    with pytest.raises(DataError, match=r"c\.png is 6×5 pixels but .*a\.png is 5×6: all"):
+def test_sizes_that_differ_are_counted(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", GREY.T.copy())
+    for name in ("b.png", "c.png"):
+        write(tmp_path / name)
+    message = r"2 sizes .*--size 32.*\n  5×6: 2 images, .*b\.png\n  6×5: 1 image, .*a\.png"
+    with pytest.raises(DataError, match=message):
         load(tmp_path)
 
 
