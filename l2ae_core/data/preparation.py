@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
+
 from l2ae_core.data.dataset import DataError
 from l2ae_kernels.arrays import Array
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core.data import DataError, load
+from l2ae_core.data import DataError, Preparation, load
 
 RNG = np.random.default_rng(0)
 DEEP = RNG.integers(0, 4096, (8, 8, 4)).astype(">u2")  # of a camera of 12 bits
+OPAQUE = DEEP.copy()
+OPAQUE[..., 3] = 65535
 
 
 def png(
@@ -67,7 +69,7 @@ DEEP_FILES: dict[str, Callable[[], bytes]] = {
     "colour.png": lambda: png(16, 2, DEEP[..., :3]),
     "grey_alpha.png": lambda: png(16, 4, DEEP[..., :2]),
     "alpha.png": lambda: png(16, 6, DEEP),
-    "opaque.png": lambda: png(16, 6, np.concatenate([DEEP[..., :3], DEEP[..., :1] | 65535], -1)),
+    "opaque.png": lambda: png(16, 6, OPAQUE),
     "key.png": lambda: png(16, 2, DEEP[..., :3], (b"tRNS", struct.pack(">HHH", 5000, 0, 0))),
     "grey.tif": lambda: tiff(DEEP[..., :1], photometric=1, bits=16),
     "colour.tif": lambda: tiff(DEEP[..., :3], photometric=2, bits=16),
@@ -77,7 +79,7 @@ DEEP_FILES: dict[str, Callable[[], bytes]] = {
     "wide.tif": lambda: tiff(DEEP[..., :1].astype(">u4"), photometric=1, bits=32),
     "grey.pgm": lambda: pnm(b"P5", 65535, DEEP[..., 0]),
     "twelve.pgm": lambda: pnm(b"P5", 4095, DEEP[..., 0]),
-    "nine.pgm": lambda: pnm(b"P5", 256, DEEP[..., 0] % 257),
+    "nine.pgm": lambda: pnm(b"P5", 256, (DEEP[..., 0] % 257).astype(">u2")),
     "colour.ppm": lambda: pnm(b"P6", 65535, DEEP[..., :3]),
     "twelve.ppm": lambda: pnm(b"P6", 4095, DEEP[..., :3]),
     "nine.pnm": lambda: pnm(b"P3", 511, DEEP[..., :3] % 512),
@@ -149,3 +151,77 @@ def test_fewer_bits_fill_the_range(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(write(a))
     images = load(tmp_path / name).images
     np.testing.assert_allclose(images[0, ..., 0], a / largest, rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+READ_DEEP = {  # channels of DEEP that a file has, and its largest value if it says that itself
+    "grey.png": ([0], None), "colour.png": ([0, 1, 2], None), "grey_alpha.png": ([0, 1], None),
+    "alpha.png": ([0, 1, 2, 3], None), "opaque.png": ([0, 1, 2], None),
+    "key.png": ([0, 1, 2], None),
+    "grey.tif": ([0], None), "colour.tif": ([0, 1, 2], None), "alpha.tiff": ([0, 1, 2, 3], None),
+    "grey.pgm": ([0], 65535), "twelve.pgm": ([0], 4095), "plain.pnm": ([0], 65535),
+    "png_inside.jpg": ([0, 1, 2], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEEP_FILES)
+@pytest.mark.parametrize(("depth", "largest"), [("auto", 65535), ("12", 4095), ("-5:4090", 4095)])
+def test_a_depth_takes_all_bits(name: str, depth: str, largest: int, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(DEEP_FILES[name]())
+    if name == "nine.pgm":  # of 257 levels
+        found = load(path, preparation=Preparation(depth=depth)).images[0, ..., 0]
+        np.testing.assert_allclose(found, DEEP[..., 0] % 257 / 256, rtol=0, atol=1e-5)
+        return
+    if name not in READ_DEEP:
+        with pytest.raises(DataError, match=rf"{name}: "):
+            load(path, preparation=Preparation(depth=depth, background="black"))
+        return
+    channels, own = READ_DEEP[name]
+    found = load(path, preparation=Preparation(depth=depth, background="black")).images[0]
+    low = -5 if depth[0] == "-" and own is None else 0
+    x = (DEEP[..., channels] - float(low)) / (own or largest)
+    if len(channels) in (2, 4):
+        x = x[..., :-1] * DEEP[..., channels[-1:]] / 65535
+    np.testing.assert_allclose(found, np.broadcast_to(x, found.shape), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "tiff_lzw"])
+def test_grey_tiff_of_other_forms(order: str, compression: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    values = DEEP[..., 0].astype(f"{order}u2")
+    Image.frombytes("I;16B" if order == ">" else "I;16", (8, 8), values.tobytes()).save(
+        path, compression=compression
+    )
+    found = load(path, preparation=Preparation(depth="auto")).images[0, ..., 0]
+    np.testing.assert_array_equal(found, values / np.float32(65535))
+    x = values.astype(np.float32) / 65535
+    Image.fromarray(x).save(path, compression=compression)
+    np.testing.assert_array_equal(
+        load(path, preparation=Preparation(depth="auto")).images[0, ..., 0], x
+    )
+
+
+def test_values_outside_of_a_depth_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.full((8, 8), 5000, np.uint16)).save(path)
+    with pytest.raises(DataError, match=r"a\.tif: .* 5000 to 5000 but depth 12 .* 0 to 4095"):
+        load(path, preparation=Preparation(depth="12"))
+    Image.fromarray(np.full((8, 8), 300, np.float32)).save(path)
+    with pytest.raises(DataError, match=r"a\.tif: .* 300.* expected in \[0, 1\]"):
+        load(path, preparation=Preparation(depth="auto"))
+    assert load(path, preparation=Preparation(depth="0:400")).images.max() == 0.75
+
+
+def test_deep_arrays() -> None:
+    x = DEEP[..., :1][None].astype(np.uint16)
+    for depth, largest in (("auto", 65535), ("12", 4095)):
+        found = load(x, preparation=Preparation(depth=depth)).images
+        np.testing.assert_array_equal(found, (x / largest).astype(np.float32))
+    found = load(x.astype(np.int64), preparation=Preparation(depth="12")).images
+    np.testing.assert_array_equal(found, (x / 4095).astype(np.float32))
+    with pytest.raises(DataError, match="lie in .* already but depth 12"):
+        load(x / 4095, preparation=Preparation(depth="12"))
+    for depth in ("8", "auto"):
+        with pytest.raises(DataError, match="images are int64"):
+            load(x.astype(np.int64), preparation=Preparation(depth=depth))
