@@ -121,7 +121,8 @@ def threshold_at_fpr(normality_of_normals: Array, fpr: float) -> float:
     asked for, never larger.
     ValueError when out of range or not finite.
     """
-    return _threshold("threshold_at_fpr", "fpr", normality_of_normals, fpr)
+    allowed = allowed_outside("threshold_at_fpr", "fpr", fpr, np.size(normality_of_normals))
+    return threshold_below("threshold_at_fpr", normality_of_normals, allowed)
 
 
 def threshold_at_contamination(normality: Array, contamination: float) -> float:
@@ -130,7 +131,33 @@ def threshold_at_contamination(normality: Array, contamination: float) -> float:
     normality (N,) of the training samples, anomalies among them: high is normal, as Eq. 5;
     contamination in [0, 1). Everything else is as in `threshold_at_fpr`.
     """
-    return _threshold("threshold_at_contamination", "contamination", normality, contamination)
+    function = "threshold_at_contamination"
+    allowed = allowed_outside(function, "contamination", contamination, np.size(normality))
+    return threshold_below(function, normality, allowed)
+
+
+def allowed_outside(function: str, name: str, share: float, n: int) -> int:
+    """Return how many of n samples are at most the share; ValueError unless it is in [0, 1)."""
+    if not 0 <= share < 1:
+        raise ValueError(f"{function}: {name} is {share} but expected a share in [0, 1)")
+    # The product is raised by a few ulps: 0.29 · 100 is 28.999… in floating point.
+    return min(int(share * n * (1 + 4 * np.finfo(np.float64).eps)), max(n - 1, 0))
+
+
+def threshold_below(function: str, scores: Array, allowed: int) -> float:
+    """Return a τ below which lie at most `allowed` < N of the scores (N,), as many as can.
+
+    ValueError, naming the function, when there are no scores or not all are finite.
+    """
+    scores = np.asarray(scores)
+    if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
+        raise ValueError(f"{function}: scores are {scores.shape} but expected finite (N,), N ≥ 1")
+    # With `allowed` samples below it, the next one in order is the lowest that stays above.
+    lowest = np.partition(scores, allowed)[allowed]
+    lower = scores[scores < lowest]
+    if not lower.size:
+        return float(lowest) - ROUNDING * max(1.0, abs(float(lowest)))
+    return _halfway(float(lower.max()), float(lowest))
 
 
 def contaminate(
@@ -193,23 +220,6 @@ def _scored(function: str, anomalous: Array, anomaly_score: Array) -> tuple[Arra
     if not np.isfinite(anomaly_score).all():
         raise ValueError(f"{function}: anomaly_score holds NaN or infinity but expected numbers")
     return anomalous, anomaly_score
-
-
-def _threshold(function: str, name: str, normality: Array, share: float) -> float:
-    normality = np.asarray(normality)
-    if not 0 <= share < 1:
-        raise ValueError(f"{function}: {name} is {share} but expected a share in [0, 1)")
-    if normality.ndim != 1 or normality.size == 0 or not np.isfinite(normality).all():
-        raise ValueError(f"{function}: normality is {normality.shape} but expected finite (N,)")
-    # The product is raised by a few ulps: 0.29 · 100 is 28.999… in floating point.
-    allowed = int(share * normality.size * (1 + 4 * np.finfo(np.float64).eps))
-    allowed = min(allowed, normality.size - 1)
-    # With `allowed` samples below it, the next one in order is the lowest that stays above.
-    lowest = np.partition(normality, allowed)[allowed]
-    lower = normality[normality < lowest]
-    if not lower.size:
-        return float(lowest) - ROUNDING * max(1.0, abs(float(lowest)))
-    return _halfway(float(lower.max()), float(lowest))
 
 
 def _halfway(low: float, high: float) -> float:

@@ -42,6 +42,8 @@ from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import make_optimizer
 from l2ae_kernels.arrays import Array
 
+AT_ONCE = 8192  # reconstructions; a multiple of the batches of a network
+
 
 class Network(Protocol):
     """Encodes images (N, H, W, C) to codes u (N, D) and decodes these: on whatever device."""
@@ -133,9 +135,17 @@ def score(model: Network, centers: Array, images: Array) -> AnomalyScores:
     Codes of a network without the constraint are brought to unit length for v, as cosines are.
     """
     u = model.encode(images)
-    return AnomalyScores(
-        u, cosine_normality(u, centers), reconstruction_error(images, model.decode(u))
-    )
+    return AnomalyScores(u, cosine_normality(u, centers), reconstruction_errors(model, images, u))
+
+
+def reconstruction_errors(model: Network, images: Array, u: Array) -> Array:
+    """Return Σ (D(u) − I)² (N,) float64 of images I (N, H, W, C) and their codes u (N, D).
+
+    Of the reconstructions only AT_ONCE are in memory at a time.
+    """
+    parts = [slice(start, start + AT_ONCE) for start in range(0, len(images), AT_ONCE)]
+    errors = [reconstruction_error(images[part], model.decode(u[part])) for part in parts]
+    return np.concatenate(errors) if errors else np.zeros(0)
 
 
 def agreement(true: Array, labels: Array, n_clusters: int, rng: Generator) -> dict[str, Any]:

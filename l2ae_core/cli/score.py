@@ -8,12 +8,32 @@ from typing import Any
 from l2ae_core.cli.options import add_run_and_images, print_note, write_columns
 from l2ae_core.tables import check_table
 
+COLUMNS = """
+columns of the table, a row an image:
+  index, file           position, and name of the file where there is one
+  normality             v, the cosine to the nearest cluster (Eq. 5), in [-1, 1]: high is normal
+  cluster               that cluster
+  reconstruction_error  squared differences of image and reconstruction, summed over all pixels and
+                        channels, pixels being in [0, 1]; over H*W*C it is the MSE of `l2ae fit`
+  error_quantile        share of the training images whose error is smaller, in [0, 1]
+  anomalous             1 or 0
+  reason                far from every cluster, not reconstructed, or both; empty when normal
+  label                 the class, where the images have one"""
+
 
 def add_options(parser: ArgumentParser) -> None:
     """Give the parser of `l2ae score` its options."""
+    parser.description = f"{parser.description}\n{COLUMNS}"
     add_run_and_images(parser)
     parser.add_argument("--fpr", type=float, default=0.05, metavar="SHARE",
-                        help="of training images below the threshold (default 0.05)")  # fmt: skip
+                        help="of the training images that may be anomalous, for whatever reason "
+                        "(default 0.05)")  # fmt: skip
+    parser.add_argument("--criterion", choices=("both", "cosine", "error"),
+                        help="cosine: anomalous is what is far from every cluster (Eq. 5 of the "
+                        "paper); error: what the network does not reconstruct; both: either, the "
+                        "share shared between them (default both)")  # fmt: skip
+    parser.add_argument("--top", type=int, metavar="N", help="only the N least normal images, "
+                        "sorted: first those that are farthest beyond a threshold")  # fmt: skip
     parser.add_argument("--anomaly-class", metavar="CLASS",
                         help="name, or number where labels are numbers, of the class to report the "
                         "AUC for (default: that of the run)")  # fmt: skip
@@ -27,8 +47,7 @@ def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
         check_table(out)
     columns, result = commands.score(run, **arguments, progress=not quiet)
     write_columns(columns, out)
-    tau, flagged, N = result["threshold"], result["anomalous"], len(columns["index"])
-    print(f"threshold {tau:.6g}: {flagged} of {N} images are anomalous", file=sys.stderr)
+    print(_verdict(result), file=sys.stderr)
     if "auc" in result:
         print(
             f"class {result['anomaly_class']} as anomaly ({result['prevalence']:.1%} of images):"
@@ -40,3 +59,15 @@ def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
         print(f"l2ae: {result['no_auc']}", file=sys.stderr)
     print_note(result)
     return 0
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    """Return the thresholds, and how many images lie outside of them, and why."""
+    limits = {"v < {:.6g}": result["threshold"], "error > {:.6g}": result["error_threshold"]}
+    given = [words.format(limit) for words, limit in limits.items() if limit is not None]
+    counts = [f"{n} {reason}" for reason, n in result["reasons"].items() if n]
+    why = f" ({', '.join(counts)})" if len(given) > 1 and counts else ""
+    return (
+        f"{' or '.join(given)}: {result['anomalous']} of {result['images']} images are "
+        f"anomalous{why}"
+    )

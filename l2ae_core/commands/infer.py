@@ -8,22 +8,24 @@ from typing import Any
 import numpy as np
 
 from l2ae_core import data, method
-from l2ae_core.anomaly import auc, nearest_center, threshold_at_fpr
+from l2ae_core.anomaly import auc, nearest_center
 from l2ae_core.classes import classes_of, find_anomalies
 from l2ae_core.clustering.sweep import SAMPLE_SIZE, SweepRow, check_sweep
 from l2ae_core.clustering.sweep import sweep as sweep_codes
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.devices import DeviceName, DeviceNetwork, choose_device
+from l2ae_core.files import CLUSTERS
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.seeding import rngs
 from l2ae_core.seeds.runs import chosen_run
-from l2ae_core.settings import (
-    run_settings,
-)
+from l2ae_core.settings import run_settings
+from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.run import load_run
+from l2ae_core.verdict import REASONS, Criterion, Thresholds, error_quantile
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.ops.checks import count
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class LoadedRun:
     model: AutoEncoder | DeviceNetwork
     clusters: SavedClusters
     settings: dict[str, Any]
+    path: Path  # its directory
     note: str = ""  # which run it is and where it runs, if the caller left that open
 
 
@@ -53,8 +56,8 @@ def load_fitted(
     chosen, note = choose_device(device)
     note = "; ".join(filter(None, (which, note)))
     if chosen is None:
-        return LoadedRun(model, clusters, settings, note)
-    return LoadedRun(DeviceNetwork.move(model, chosen), clusters, settings, note)
+        return LoadedRun(model, clusters, settings, run, note)
+    return LoadedRun(DeviceNetwork.move(model, chosen), clusters, settings, run, note)
 
 
 def cluster(
@@ -127,45 +130,80 @@ def score(
     source: str,
     *,
     fpr: float = 0.05,
+    criterion: Criterion | None = None,
+    top: int | None = None,
     data_dir: str | None = None,
     split: data.Split = "all",
     anomaly_class: str | int | None = None,
     device: DeviceName | None = "cpu",
     progress: bool = True,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Return how normal every image is, as columns; the threshold and, with labels, the AUC.
+    """Return how normal every image is, as columns; the thresholds and, with labels, the AUC.
 
     Columns: index, file where images are files, normality v (Eq. 5, in [−1, 1], high is normal),
-    cluster, reconstruction_error, anomalous (v < τ), and label as in `cluster`. τ leaves the share
-    `fpr` of the training images below it. `device` as in `cluster`.
+    cluster, reconstruction_error (Σ over pixels and channels), error_quantile (share of the
+    training images whose error is smaller), anomalous, reason ("" for normal ones), and label as in
+    `cluster`. The criterion is that of `l2ae_core.verdict`; None is "both", or "cosine" where the
+    run is so old that it has no errors, which "note" says. Outside of the thresholds lies at most
+    the share `fpr` of the training images. With `top` there are only so many rows, the least normal
+    first by `Thresholds.margin`, and a column rank, from 1. `device` as in `cluster`.
 
     The AUC is that of `anomaly_class` against all other images, also those of classes that the
     training did not have. It is a name, or a number where labels are numbers; None: that of the
     run, and no AUC where the data have none of it or nothing else. ValueError when a class that is
     named is not in the data.
     """
+    if top is not None:
+        count("score", "top", top)
     loaded = load_fitted(run, device)
-    tau = threshold_at_fpr(loaded.clusters.normality, fpr)
+    limits, note = _thresholds(loaded, fpr, criterion)
     dataset = _images_for(loaded, source, data_dir, split, progress)
-    positive_class, positive, reason = find_anomalies(dataset, loaded.settings, anomaly_class)
-    centers = loaded.clusters.centers
-    u, v, error = method.score(loaded.model, centers, dataset.images)
-    anomalous = v.astype(np.float64) < tau  # in float32 τ would be rounded, perhaps to a score
+    positive_class, positive, no_auc = find_anomalies(dataset, loaded.settings, anomaly_class)
+    saved = loaded.clusters
+    u, v, error = method.score(loaded.model, saved.centers, dataset.images)
+    reasons = limits.reasons(v, error)
     columns = _names(dataset) | {
         "normality": v,
-        "cluster": nearest_center(u, centers),
+        "cluster": nearest_center(u, saved.centers),
         "reconstruction_error": error,
-        "anomalous": anomalous.astype(int),
+        **({} if saved.errors is None else {"error_quantile": error_quantile(error, saved.errors)}),
+        "anomalous": (reasons != "").astype(int),
+        "reason": reasons,
     }
     if dataset.labels is not None:
         columns["label"] = classes_of(dataset)
-    result: dict[str, Any] = {"threshold": tau, "anomalous": int(anomalous.sum())}
-    result |= {"note": loaded.note, "no_auc": reason}
+    if top is not None:
+        first = np.argsort(limits.margin(v, error), kind="stable")[:top]
+        columns = {"rank": np.arange(1, len(first) + 1)} | {k: c[first] for k, c in columns.items()}
+    result: dict[str, Any] = {
+        "images": len(dataset),
+        "threshold": limits.normality,
+        "error_threshold": limits.error,
+        "anomalous": int((reasons != "").sum()),
+        "reasons": {reason: int((reasons == reason).sum()) for reason in REASONS},
+        "note": note,
+        "no_auc": no_auc,
+    }
     if positive_class is not None:
         result["anomaly_class"] = positive_class
         result["prevalence"] = float(positive.mean())
         result["auc"] = {"normality": auc(positive, -v), "reconstruction": auc(positive, error)}
     return columns, result
+
+
+def _thresholds(run: LoadedRun, fpr: float, criterion: Criterion | None) -> tuple[Thresholds, str]:
+    """Return the thresholds by the training images of a run, and a note."""
+    saved, note = run.clusters, run.note
+    if saved.errors is None and criterion != "cosine":
+        lacks = (
+            f"{run.path / CLUSTERS} is from before reconstruction errors were kept; "
+            f"`l2ae fit --resume --out {run.path}` adds them"
+        )
+        if criterion is not None:
+            raise CheckpointError(f"criterion is {criterion!r} but {lacks}")
+        criterion, note = "cosine", "; ".join(filter(None, (note, f"judged by v alone: {lacks}")))
+    chosen: Criterion = criterion or "both"
+    return Thresholds.at_fpr(saved.normality, saved.paired_errors, fpr, chosen), note
 
 
 def _names(dataset: Dataset) -> dict[str, Array]:

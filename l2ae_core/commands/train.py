@@ -3,12 +3,11 @@
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from l2ae_core import data, method
-from l2ae_core.anomaly import cosine_normality
 from l2ae_core.classes import training_data
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
@@ -51,6 +50,15 @@ class TrainedRun:
     self_labelled: SelfLabelled | None  # then `model` and `codes` are those after it
     clusters: Clustering  # those of clusters.npz
     metrics: dict[str, Any]  # the content of metrics.json
+
+
+class _Clustered(NamedTuple):
+    """What the network makes of the training images."""
+
+    u: Array  # (N, D)
+    clustering: Clustering
+    errors: Array  # (N,) float64, Σ (Î − I)² of each image
+    scores: dict[str, Any]
 
 
 def fit(
@@ -179,8 +187,8 @@ def _finish(
 
     Clusters and metrics are written when all of it is there.
     """
-    u, last, scores = _cluster(model, dataset, settings, progress)
-    found = {"last": (u, last, scores), "best": (u, last, scores)}
+    last = _cluster(model, dataset, settings, progress)
+    found = {"last": last, "best": last}
     chosen, kept = make_self_labelling(settings), settings["weights"]
     back = (copies(model.params), copies(model.state)) if chosen and kept == "last" else None
     if history.best.epoch != len(history):
@@ -191,7 +199,7 @@ def _finish(
         "seconds": sum(record.seconds for record in history),
         "images": len(dataset),
         "reconstruction_mse": {"last": history.losses[-1], "best": history.best.loss},
-        **{weights: scores for weights, (_, _, scores) in found.items()},
+        **{weights: each.scores for weights, each in found.items()},
     }
     refined = None
     if chosen is not None:
@@ -203,19 +211,18 @@ def _finish(
         )
         kept = "self_labelled"
         found[kept] = _cluster(model, dataset, settings, progress)
-        metrics[kept] = found[kept][2] | {
+        metrics[kept] = found[kept].scores | {
             "rounds": len(refined.history),
             "stopped": refined.stopped,
             "mean_max_q": refined.history[-1].extra["mean_max_q"],
         }
         metrics["seconds"] += refined.seconds
-    u, clustering, _ = found[kept]
-    v = np.sort(cosine_normality(u, clustering.centers))
-    SavedClusters(clustering.centers, v, clustering.inertia).save(out)
+    u, clustering, errors, _ = found[kept]
+    SavedClusters.of(clustering, u, errors).save(out)
     write_metrics(out, metrics)
-    codes = found["best" if refined is None else kept][0]
+    codes, best = found["best" if refined is None else kept].u, found["best"].clustering
     return TrainedRun(
-        model, history, dataset, codes, found["best"][1], last, refined, clustering, metrics
+        model, history, dataset, codes, best, last.clustering, refined, clustering, metrics
     )
 
 
@@ -237,8 +244,8 @@ def _self_label(
 
 def _cluster(
     model: AutoEncoder, dataset: Dataset, settings: dict[str, Any], progress: bool
-) -> tuple[Array, Clustering, dict[str, Any]]:
-    """Return the codes of the training images, k-means on them, and its scores."""
+) -> _Clustered:
+    """Return what the model with its weights of now makes of the training images."""
     rng, K = rngs(settings["seed"]).kmeans, settings["clusters"]
     u, clustering = method.cluster(
         model, dataset.images, K, n_init=settings["n_init"], rng=rng, progress=progress
@@ -246,7 +253,7 @@ def _cluster(
     scores: dict[str, Any] = {"inertia": clustering.inertia}
     if dataset.labels is not None:
         scores |= method.agreement(dataset.labels, clustering.labels, K, rng)
-    return u, clustering, scores
+    return _Clustered(u, clustering, method.reconstruction_errors(model, dataset.images, u), scores)
 
 
 def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:

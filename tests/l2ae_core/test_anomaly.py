@@ -233,7 +233,7 @@ def test_threshold_errors() -> None:
         threshold_at_fpr(np.zeros(3), 1.0)
     with pytest.raises(ValueError, match=r"contamination is -0\.1"):
         threshold_at_contamination(np.zeros(3), -0.1)
-    with pytest.raises(ValueError, match=r"normality is \(0,\)"):
+    with pytest.raises(ValueError, match=r"scores are \(0,\)"):
         threshold_at_fpr(np.zeros(0), 0.1)
 
 

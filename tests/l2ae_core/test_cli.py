@@ -120,7 +120,11 @@ def test_score_flags_the_wanted_share_of_the_training_images(run, images, tmp_pa
     assert scores["anomalous"].sum() == 12
     assert np.all(np.abs(scores["normality"]) <= 1 + 1e-6)
     assert "12 of 48 images are anomalous" in capsys.readouterr().err
+    call = ["score", str(run), "--data", str(images), "--fpr", "0.25", "--criterion", "cosine"]
+    assert main([*call, "--out", str(out)]) == 0
+    scores = table(out)
     flagged = scores["anomalous"] == 1
+    assert flagged.sum() == 12
     assert scores["normality"][flagged].max() < scores["normality"][~flagged].min()
 
 
@@ -132,7 +136,8 @@ def test_an_image_alone_and_in_company_is_on_the_same_side(tmp_path):
     assert main(["fit", "--data", str(tmp_path / "all.npy"), *options]) == 0
     compared = 0
     for fpr in (0.001, 0.002, 0.003, 0.005, 0.01, 0.02):
-        whole, result = score(tmp_path / "run", str(tmp_path / "all.npy"), fpr=fpr)
+        how = {"fpr": fpr, "criterion": "cosine"}
+        whole, result = score(tmp_path / "run", str(tmp_path / "all.npy"), **how)
         tau, v = result["threshold"], whole["normality"].astype(float)
         above, below = np.where(v > tau, v, 2).argmin(), np.where(v < tau, v, -2).argmax()
         assert v[below] < tau < v[above]
@@ -141,7 +146,7 @@ def test_an_image_alone_and_in_company_is_on_the_same_side(tmp_path):
             assert tau == pytest.approx((v[above] + v[below]) / 2, abs=1e-12)
             for k in (above, below):
                 np.save(tmp_path / "one.npy", digits[k : k + 1])
-                alone, _ = score(tmp_path / "run", str(tmp_path / "one.npy"), fpr=fpr)
+                alone, _ = score(tmp_path / "run", str(tmp_path / "one.npy"), **how)
                 assert alone["anomalous"][0] == whole["anomalous"][k]
             compared += 1
     assert compared >= 2

@@ -94,7 +94,10 @@ def _self_labelled(path: Path) -> dict[str, np.ndarray]:
 
 def _clusters(path: Path) -> dict[str, np.ndarray]:
     found = commands.load_fitted(path.parent).clusters
-    return {"centers": found.centers, "normality": found.normality}
+    assert found.errors is not None
+    assert found.error_ranks is not None
+    return {"centers": found.centers, "normality": found.normality, "errors": found.errors,
+            "error_ranks": found.error_ranks}  # fmt: skip
 
 
 def _seeds(path: Path) -> None:
@@ -213,7 +216,8 @@ def _write_run(folder: Path) -> list[Original]:
         run_dir=run, progress=False)  # fmt: skip
     self_label(model, images, rng, SelfLabelling(3, rounds=2, tol=0.0, n_init=1), rng=rng,
                run_dir=run / SELF_LABELLING, progress=False)  # fmt: skip
-    SavedClusters(model.encode(images)[:3], np.linspace(0, 1, 60, dtype="f4"), 2.5).save(run)
+    v, errors = np.linspace(0, 1, 60, dtype="f4"), np.linspace(1, 9, 60)
+    SavedClusters(model.encode(images)[:3], v, 2.5, errors, np.arange(60)).save(run)
     scores = {"inertia": 2.5, "acc": 0.5, "nmi": 0.4, "ari": 0.3,
               "chance": {"acc": 0.1, "nmi": 0.0, "ari": 0.0}}  # fmt: skip
     write_metrics(run, {"epochs": 3, "seconds": 1.5, "images": 60, "best": scores, "last": scores,

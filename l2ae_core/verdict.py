@@ -1,0 +1,119 @@
+"""A two-sided verdict: an image is anomalous when its v is too low or its error too high.
+
+    far from every cluster    v < τ          v = max_j u·c_j/|c_j|, Eq. 5
+    not reconstructed         error > ε      error = Σ (Î − I)² over all pixels and channels, Eq. 3
+
+v alone misses images that the network has never seen the like of: their codes lie among those of
+the training images, as all codes do, but their reconstructions are those of other images. The error
+alone misses what is easy to reproduce, such as a black image. Both thresholds are set together, on
+scores of the same images: as few of these are below the one as are above the other, and their union
+is at most a given share.
+
+The unit of the error is that of the pixels, in [0, 1], squared and summed: it grows with the size
+of an image. Divided by H·W·C it is a mean squared error, as in metrics.json.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias, get_args
+
+import numpy as np
+
+from l2ae_core.anomaly import ROUNDING, allowed_outside, threshold_below
+from l2ae_kernels.arrays import Array
+
+Criterion: TypeAlias = Literal["both", "cosine", "error"]
+FAR, UNRECONSTRUCTED, BOTH = REASONS = ("far from every cluster", "not reconstructed", "both")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where images become anomalous; None on a side that is not judged."""
+
+    normality: float | None  # τ, of v
+    error: float | None  # ε
+
+    @classmethod
+    def at_fpr(
+        cls, normality: Array, errors: Array | None, fpr: float, criterion: Criterion = "both"
+    ) -> Self:
+        """Return thresholds outside of which lies at most the share `fpr` of the images given.
+
+        normality (N,) and errors (N,) belong to the same images, training images or known normal
+        ones, in any order; errors may be None when the criterion is "cosine". With "both", as many
+        images may have v < τ as have error > ε, or one more, and as many in all lie outside as
+        `fpr` allows; images with equal scores are on the same side, so that it can be fewer. A
+        threshold lies halfway between two scores, as in `l2ae_core.anomaly`.
+        ValueError for another criterion, when fpr is not in [0, 1), and for scores that are not
+        finite or do not fit.
+        """
+        if criterion not in get_args(Criterion):
+            raise ValueError(
+                f"criterion is {criterion!r} but expected one of {get_args(Criterion)}"
+            )
+        v, N = np.asarray(normality), len(normality)
+        allowed = allowed_outside("thresholds", "fpr", fpr, N)
+        if criterion == "cosine":
+            return cls(threshold_below("thresholds", v, allowed), None)
+        e = np.asarray(errors, np.float64)
+        if e.shape != v.shape:
+            raise ValueError(f"thresholds: normality is {v.shape} but errors are {e.shape}")
+        if criterion == "error":
+            return cls(None, -threshold_below("thresholds", -e, allowed))
+        low, high = _shared(v, -e, allowed)
+        return cls(threshold_below("thresholds", v, low), -threshold_below("thresholds", -e, high))
+
+    def anomalous(self, normality: Array, error: Array) -> Array:
+        """Return bool (N,): whether images with these scores (N,) lie outside."""
+        far, unreconstructed = self._sides(normality, error)
+        return far | unreconstructed
+
+    def reasons(self, normality: Array, error: Array) -> Array:
+        """Return one of REASONS for every anomalous image, "" for the others (N,)."""
+        far, unreconstructed = self._sides(normality, error)
+        names: Array = np.array(["", *REASONS])[far + 2 * unreconstructed]
+        return names
+
+    def margin(self, normality: Array, error: Array) -> Array:
+        """Return min((v − τ)/(1 − τ), (ε − error)/ε) float64 (N,): negative where anomalous.
+
+        It is 1 for v = 1 and error = 0, and falls without end: −1 is twice as far from these as the
+        nearer threshold is. The order of images by it is that from the least normal on.
+        """
+        sides = []
+        if self.normality is not None:
+            width = max(1 - self.normality, ROUNDING)
+            sides.append((np.asarray(normality, np.float64) - self.normality) / width)
+        if self.error is not None:
+            width = max(self.error, float(np.finfo(np.float64).tiny))
+            sides.append((self.error - np.asarray(error, np.float64)) / width)
+        lowest: Array = np.min(sides, axis=0)
+        return lowest
+
+    def _sides(self, normality: Array, error: Array) -> tuple[Array, Array]:
+        # float64: in float32 a threshold would be rounded, perhaps to a score
+        v, e = (np.asarray(a, np.float64) for a in (normality, error))
+        far = np.zeros(v.shape, bool) if self.normality is None else v < self.normality
+        return far, np.zeros(e.shape, bool) if self.error is None else e > self.error
+
+
+def error_quantile(error: Array, errors: Array) -> Array:
+    """Return the share of training images whose error is smaller, in [0, 1], float64 (N,).
+
+    errors (M,) are those of the training images, ascending.
+    """
+    share: Array = np.searchsorted(errors, error, side="left") / len(errors)
+    return share
+
+
+def _shared(a: Array, b: Array, allowed: int) -> tuple[int, int]:
+    """Return how many images may lie below a threshold of a (N,), and of b (N,), low is anomalous.
+
+    Both are the same level, or one of them is one higher, so that their union comes as near to
+    `allowed` as it can.
+    """
+    tails = [np.searchsorted(np.sort(x), x, side="right") for x in (a, b)]  # images as low, or more
+    level = int(np.partition(np.minimum(*tails), allowed)[allowed]) - 1
+    for low, high in ((level + 1, level), (level, level + 1)):
+        if ((tails[0] <= low) | (tails[1] <= high)).sum() <= allowed:
+            return low, high
+    return level, level
