@@ -104,47 +104,115 @@ def address(argument: Any) -> int:
     return 0 if argument is None or argument.size == 0 else int(argument.ctypes.data)
 
 
-class Copies:
-    """Every array in a heap block of its own, where AddressSanitizer sees what is beside it.
+GUARD = 16 * 1024  # bytes on either side of an array; a block of 1024 threads writes 8 bytes each
+ALIGNMENT = 128  # a copy begins as far from a border of so many bytes as its array does
+# Signalling NaN, from which the number of the block is subtracted: what is computed from one is a
+# quiet NaN, and what is copied is that of another block, so that the guard never looks untouched.
+SIGNALLING = {4: 0xFFBFFFFF, 8: 0xFFF7FFFFFFFFFFFF}
 
-    Arrays that overlap share a block: the kernel sees one memory, as on a device.
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """A copy of all that lies in [start, start + size), in the middle of guard bytes."""
+
+    start: int  # address of the first array
+    size: int  # bytes of all arrays
+    memory: np.ndarray[Any, np.dtype[np.uint8]]
+    begin: int  # of the copy, in `memory`
+    guard: np.ndarray[Any, np.dtype[np.uint8]]  # what has to lie before and behind the copy
+    members: Sequence[tuple[str, np.ndarray[Any, Any]]]  # by name of the parameter
+
+    @classmethod
+    def of(
+        cls, members: Sequence[tuple[str, np.ndarray[Any, Any]]], number: int, guarded: bool
+    ) -> "_Block":
+        """Return the block of arrays that overlap, or are one."""
+        start = min(address(a) for _, a in members)
+        size = max(address(a) + a.nbytes for _, a in members) - start
+        double = members[0][1].dtype in (np.float64, np.complex128)
+        word = np.array([SIGNALLING[8 if double else 4] - number], np.uint64 if double else "u4")
+        guard = np.repeat(word, GUARD // word.itemsize if guarded else 0).view(np.uint8)
+        memory = np.empty(guard.size + size + guard.size + ALIGNMENT * guarded, np.uint8)
+        begin = guard.size
+        if guarded:
+            begin += (start - memory.ctypes.data - begin) % ALIGNMENT
+        block = cls(start, size, memory, begin, guard, members)
+        block.before()[:] = block.behind()[:] = guard
+        for _, array in members:
+            block.part(array)[:] = array.reshape(-1).view(np.uint8)
+        return block
+
+    def before(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return the guard bytes in front of the copy."""
+        return self.memory[self.begin - self.guard.size : self.begin]
+
+    def behind(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return the guard bytes after it."""
+        end = self.begin + self.size
+        return self.memory[end : end + self.guard.size]
+
+    def part(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return the bytes of the copy of one of the arrays."""
+        first = self.begin + address(array) - self.start
+        return self.memory[first : first + array.nbytes]
+
+    def overrun(self) -> str:
+        """Say which element outside of an array was written, or ""."""
+        behind = np.flatnonzero(self.behind() != self.guard)
+        before = np.flatnonzero(self.before() != self.guard)
+        if behind.size:
+            edge = self.start + self.size
+            at = edge + int(behind[0])
+        elif before.size:
+            edge = self.start
+            at = edge - self.guard.size + int(before[-1])
+        else:
+            return ""
+        name, array = next(
+            (n, a) for n, a in self.members if edge in (address(a), address(a) + a.nbytes)
+        )
+        index = (at - address(array)) // array.itemsize
+        return (
+            f"it wrote to {name}[{index}], but {name} has {array.size} elements: does every thread "
+            "ask whether its index lies inside?"
+        )
+
+
+class Copies:
+    """Every array of a launch in a memory block of its own, where what is beside it is seen.
+
+    AddressSanitizer sees it by itself, `overrun` with guard bytes. Arrays that overlap share a
+    block: the kernel sees one memory, as on a device.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
-        self._blocks: list[tuple[int, np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]] = []
+    def __init__(
+        self, arrays: Sequence[tuple[str, np.ndarray[Any, Any]]], *, guarded: bool
+    ) -> None:
+        groups: list[list[tuple[str, np.ndarray[Any, Any]]]] = []
         end = -1
-        for array in sorted(arrays, key=address):
+        for name, array in sorted(arrays, key=lambda pair: address(pair[1])):
             start = address(array)
             if start < end:
-                self._blocks[-1][2].append(array)
+                groups[-1].append((name, array))
             else:
-                self._blocks.append((start, np.empty(0, np.uint8), [array]))
+                groups.append([(name, array)])
             end = max(end, start + array.nbytes)
-        self._blocks = [self._filled(start, members) for start, _, members in self._blocks]
-
-    @staticmethod
-    def _filled(
-        start: int, members: list[np.ndarray[Any, Any]]
-    ) -> tuple[int, np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-        size = max(address(a) + a.nbytes for a in members) - start
-        block = np.empty(size, np.uint8)
-        for array in members:
-            offset = address(array) - start
-            block[offset : offset + array.nbytes] = array.reshape(-1).view(np.uint8)
-        return start, block, members
+        self._blocks = [_Block.of(members, i, guarded) for i, members in enumerate(groups)]
 
     def address(self, array: np.ndarray[Any, Any]) -> int:
         """Return where the copy of an array begins."""
-        for start, block, members in self._blocks:
-            if any(array is member for member in members):
-                return int(block.ctypes.data) + address(array) - start
+        for block in self._blocks:
+            if any(array is member for _, member in block.members):
+                return int(block.memory.ctypes.data) + block.begin + address(array) - block.start
         return 0
 
     def back(self) -> None:
         """Copy what the kernel wrote to the arrays."""
-        for start, block, members in self._blocks:
-            for array in members:
+        for block in self._blocks:
+            for _, array in block.members:
                 if array.flags.writeable:
-                    offset = address(array) - start
-                    target = array.reshape(-1).view(np.uint8)
-                    target[:] = block[offset : offset + array.nbytes]
+                    array.reshape(-1).view(np.uint8)[:] = block.part(array)
+
+    def overrun(self) -> str:
+        """Say which element outside of an array was written, or ""."""
+        return next((said for block in self._blocks if (said := block.overrun())), "")

@@ -115,14 +115,21 @@ class Kernel:
     ) -> None:
         check(self.name, self.parameters, args)
         request = self._request(grid, block, shared_mem)
-        if self._module.tool == "address":
-            copies = Copies([a for a in args if isinstance(a, np.ndarray) and a.size])
-            try:
-                self._run(request, [self._pointed(a, copies) for a in args])
-            finally:
-                copies.back()
-        else:
+        if self._module.tool == "thread":  # it follows the arrays themselves
             self._run(request, [self._pointed(a, None) for a in args])
+            return
+        arrays = [
+            (parameter.name, a)
+            for parameter, a in zip(self.parameters, args, strict=True)
+            if isinstance(a, np.ndarray) and a.size
+        ]
+        copies = Copies(arrays, guarded=self._module.tool is None)
+        try:
+            self._run(request, [self._pointed(a, copies) for a in args])
+        finally:
+            copies.back()
+        if said := copies.overrun():
+            raise EmulatorError(f"kernel {self.name!r}: {said}")
 
     def _request(self, grid: Sequence[int], block: Sequence[int], shared_mem: int) -> _Request:
         limit = min(self.max_dynamic_shared_size_bytes, SHARED)

@@ -95,8 +95,7 @@ class Fault:
         """Launch the kernel; return what is wrong with its result, or "". May raise."""
         x = np.random.default_rng(0).integers(0, 100, self.numbers).astype(np.float32)
         expected = self.result(x)
-        memory = np.zeros(expected.size + BLOCK, np.float32)  # a fault may write behind y
-        y, counter = memory[: expected.size], np.zeros(1, np.uint32)
+        y, counter = np.zeros(expected.size, np.float32), np.zeros(1, np.uint32)
         n = (self.count_type if faulty else np.int32)(self.numbers)
         module = RawModule(
             code=source(),
@@ -131,7 +130,7 @@ FAULTS = (
     Fault("shared_out_of_bounds", "write behind static shared memory", "orders address", _shifted),
     Fault("dynamic_out_of_bounds", "read behind dynamic shared memory", "address", _larger,
          shared_mem=4 * BLOCK),
-    Fault("global_out_of_bounds", "write behind an array", "address", lambda x: 2 * x,
+    Fault("global_out_of_bounds", "write behind an array", "orders address", lambda x: 2 * x,
          numbers=3 * BLOCK + 10),
     Fault("unset_shared", "shared memory not set", "orders", _residues),
     Fault("inactive_lane", "shuffle reads a lane that is not in the mask", "orders",
