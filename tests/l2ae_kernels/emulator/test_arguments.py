@@ -114,3 +114,10 @@ def test_a_view_ends_where_it_ends_and_an_overlapping_array_where_that_ends(modu
     np.testing.assert_array_equal(whole, [2] * 4 + [1] * 16)
     module.get_function("floats")((1,), (5,), (whole, whole[2:6], np.int32(0)))
     np.testing.assert_array_equal(whole[2:7], [4, 4, 8, 8, 16])
+
+
+@pytest.mark.parametrize("name", ["floats", "doubles"])
+def test_what_is_read_outside_of_an_array_is_nan(module, name):
+    x, y = np.ones(4, DTYPES[name]), np.zeros(10, DTYPES[name])
+    module.get_function(name)((1,), (10,), (x, y, np.int32(0)))
+    np.testing.assert_array_equal(y, [2] * 4 + [np.nan] * 6)
