@@ -23,6 +23,7 @@ is k-means of clustering/kmeans.py; the arithmetic of both is in kernels/l2ae_ke
 The command line (commands/), the estimators, the demo and the tables of the paper call these.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -40,6 +41,8 @@ from l2ae_core.training.history import History, TrainingError
 from l2ae_core.training.loop import fit
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import make_optimizer
+from l2ae_core.training.session import OnEpoch
+from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
 
 AT_ONCE = 8192  # reconstructions; a multiple of the batches of a network
@@ -72,6 +75,9 @@ def train(
     seed: int = DEFAULTS["seed"],
     weights: str = DEFAULTS["weights"],
     warp: Warp | None = None,
+    validation: float | Array = DEFAULTS["validation"],
+    patience: int | None = DEFAULTS["patience"],
+    callbacks: Sequence[OnEpoch] = (),
     run_dir: Path | None = None,
     checkpoint_every: int = 10,
     resume: bool = False,
@@ -81,8 +87,12 @@ def train(
 
     `seed` gives the first weights, the order of the batches and their warps. With a `warp` every
     batch is warped at random, and its loss is that of the warped images. The model has the weights
-    of the epoch with the lowest loss, or with weights="last" those of the last one. `run_dir`,
-    `resume`, progress and errors are those of `training.loop.fit`.
+    of the epoch with the lowest loss, or with weights="last" those of the last one.
+
+    A `validation` above 0 is the share of the images, drawn from the seed, that no step is made on;
+    an array (M, H, W, C) float32 has others. Their loss is recorded, and the lowest is that of the
+    best epoch. `patience`, `callbacks`, `run_dir`, `resume`, progress and errors are those of
+    `training.loop.fit`.
     """
     if weights not in CHOICES["weights"]:
         raise ValueError(f"train: weights is {weights!r} but expected one of {CHOICES['weights']}")
@@ -97,6 +107,9 @@ def train(
         rng=random.shuffle,
         reduction=reduction,
         hooks=None if warp is None else Augmentation(warp),
+        validation=_validation(images, validation, random.validation),
+        patience=patience,
+        callbacks=callbacks,
         run_dir=run_dir,
         checkpoint_every=checkpoint_every,
         resume=resume,
@@ -105,6 +118,12 @@ def train(
     if weights == "best":
         history.restore_best(model)
     return model, history
+
+
+def _validation(images: Array, chosen: float | Array, rng: Generator) -> Validation | None:
+    if isinstance(chosen, np.ndarray):
+        return Validation(chosen)
+    return Validation.split(images, chosen, rng) if chosen else None
 
 
 def cluster(

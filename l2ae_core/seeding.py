@@ -16,10 +16,11 @@ class Rngs(NamedTuple):
     shuffle: Generator  # order of the mini-batches
     kmeans: Generator  # first centers of k-means
     split: Generator  # random partitions of the data
+    validation: Generator  # images that are held out of a training
 
 
 def rngs(seed: int) -> Rngs:
-    """Return the four generators of `seed`; ValueError unless it is an integer ≥ 0."""
+    """Return the generators of `seed`; ValueError unless it is an integer ≥ 0."""
     if seed < 0:
         raise ValueError(f"seed is {seed} but expected an integer ≥ 0")
-    return Rngs(*(default_rng(child) for child in SeedSequence(seed).spawn(4)))
+    return Rngs(*(default_rng(child) for child in SeedSequence(seed).spawn(len(Rngs._fields))))

@@ -42,7 +42,8 @@ DEFAULTS: dict[str, Any] = {
 }
 WIDTHS = ("hidden", "filters", "kernels")
 ARCHITECTURE = ("model", "norm", "hidden_norm", "affine", "slope", "latent_dim", *WIDTHS)
-TRAIN_ARGUMENTS = ("epochs", "batch_size", "optimizer", "learning_rate", "reduction", "seed")
+TRAIN_ARGUMENTS = ("epochs", "batch_size", "optimizer", "learning_rate", "reduction", "seed",
+                   "validation", "patience")  # fmt: skip
 NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json than in "training"
 WARP = ("rotation", "shift", "scale")  # ranges of `augment`
 LABEL_WARP = ("label_rotation", "label_shift", "label_scale")  # ranges of `self_label`
@@ -75,6 +76,9 @@ def check_settings(
     count("fit", "seed", settings["seed"], least=0, most=(1 << 64) - 1)
     count("fit", "checkpoint_every", checkpoint_every)
     number("fit", "keep", settings["keep"], most=1)
+    number("fit", "validation", settings["validation"], most=1)
+    if settings["patience"] is not None:
+        count("fit", "patience", settings["patience"])
     for name in SWITCHES:
         if not isinstance(settings[name], bool):
             raise ValueError(f"fit: {name} is {settings[name]!r} but expected True or False")

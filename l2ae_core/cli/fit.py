@@ -45,6 +45,10 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str, str | None]] = {  # type, h
     "rotation": (float, "of --augment, up to so many degrees either way", None),
     "shift": (float, "of --augment, up to such a share of each side", None),
     "scale": (float, "of --augment, by a factor up to so far from 1", None),
+    "validation": (float, "share of the images that no step is made on, and whose loss chooses "
+                   "the best epoch", "SHARE"),
+    "patience": (int, "end when so many epochs in a row did not lower the loss, that of the "
+                 "validation images where there are some (default: never)", "N"),
     "self-label": (
         bool, "then go on training with its own clusters as labels: those of the images as they "
         "are, learnt on warped ones; by Adam, its learning rate falling to 0",
@@ -90,8 +94,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--checkpoint-every", type=int, default=10, metavar="N", help="epochs (default 10)"
     )
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out; the "
-                        "settings are kept, but --epochs may be larger, --clusters, --n-init "
-                        "and --weights others, and --self-label may follow; once that has "
+                        "settings are kept, but --epochs may be larger, --patience, --clusters, "
+                        "--n-init and --weights others, and --self-label may follow; once that has "
                         "begun, none of these may change")  # fmt: skip
     add_common(parser)
 
@@ -117,7 +121,9 @@ def main(
     for weights in ("best", "last"):
         mse = metrics["reconstruction_mse"][weights]
         scores = describe_scores(metrics[weights])
-        print(f"{weights} weights: reconstruction MSE {mse:.5f}{scores}")
+        held_out = metrics.get("validation_mse")
+        more = "" if held_out is None else f", validation {held_out[weights]:.5f}"
+        print(f"{weights} weights: reconstruction MSE {mse:.5f}{more}{scores}")
     if (found := metrics.get("self_labelled")) is not None:
         print(f"self-labelled: {found['rounds']} rounds{describe_scores(found)}")
     return 0

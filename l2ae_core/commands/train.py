@@ -1,5 +1,6 @@
 """`l2ae fit` as a function: train, cluster the codes, go on with their labels, write the run."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from l2ae_core.settings import (
 from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
 from l2ae_core.training.history import History, TrainingError, copies, copy_into
 from l2ae_core.training.run import create_run, make_config, write_metrics
+from l2ae_core.training.session import OnEpoch
+from l2ae_core.training.validation import share_of
 from l2ae_kernels.arrays import Array
 
 
@@ -69,16 +72,18 @@ def fit(
     data_dir: str | None = None,
     resume: bool = False,
     checkpoint_every: int = 10,
+    callbacks: Sequence[OnEpoch] = (),
     progress: bool = True,
 ) -> TrainedRun:
     """Train, cluster the codes of the training images, write the run directory `out`.
 
     `given` overrides DEFAULTS; with `resume` it may only repeat what the run in `out` was started
-    with, but for a larger number of epochs, and for `clusters`, `n_init` and `weights`, on which no
-    weight of the network depends. A run that is finished is not trained again, but clustered; with
-    `self_label` it goes on with its own labels, after which none of these may change. Who has the
-    training images already, as `training_data` returns them for these settings, passes them as
-    `dataset`. Whatever cannot work is refused before the first step.
+    with, but for a larger number of epochs, another `patience`, and for `clusters`, `n_init` and
+    `weights`, on which no weight of the network depends. A run that is finished is not trained
+    again, but clustered; with `self_label` it goes on with its own labels, after which none of
+    these may change. Who has the training images already, as `training_data` returns them for these
+    settings, passes them as `dataset`.
+    `callbacks` are those of `training.loop.fit`.
     Raises ValueError, CheckpointError or TrainingError, BlockingIOError when another process
     trains in `out`.
     """
@@ -109,6 +114,7 @@ def fit(
             **{name: settings[name] for name in TRAIN_ARGUMENTS},
             weights="last",
             warp=make_warp(settings),
+            callbacks=callbacks,
             run_dir=out,
             checkpoint_every=checkpoint_every,
             resume=resume,
@@ -145,7 +151,7 @@ def require_resumable(out: Path, before: dict[str, Any], settings: dict[str, Any
             )
     if not (out / SELF_LABELLING / CHECKPOINT).exists():
         return
-    started = ("epochs", "weights", "clusters", "n_init", "self_label")
+    started = ("epochs", "patience", "weights", "clusters", "n_init", "self_label")
     for name in (*started, *SELF_LABELLING_SETTINGS, *LABEL_WARP):
         if settings[name] != before[name]:
             raise ValueError(
@@ -166,6 +172,8 @@ def prepare(
         names = dataset.class_names
         settings["class_names"] = None if names is None else list(names)
     _require_clusterable(dataset, settings["clusters"])
+    if settings["validation"]:
+        share_of(len(dataset), settings["validation"])
     architecture = Architecture(
         input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
     )
@@ -198,7 +206,7 @@ def _finish(
         "epochs": len(history),
         "seconds": sum(record.seconds for record in history),
         "images": len(dataset),
-        "reconstruction_mse": {"last": history.losses[-1], "best": history.best.loss},
+        **_losses(history),
         **{weights: each.scores for weights, each in found.items()},
     }
     refined = None
@@ -224,6 +232,15 @@ def _finish(
     return TrainedRun(
         model, history, dataset, codes, best, last.clustering, refined, clustering, metrics
     )
+
+
+def _losses(history: History) -> dict[str, Any]:
+    """Return the losses of the last and of the best epoch, on the images of either kind."""
+    epochs = {"last": history.records[-1], "best": history.records[history.best.epoch - 1]}
+    losses = {"reconstruction_mse": {name: record.loss for name, record in epochs.items()}}
+    if epochs["last"].validation_loss is None:
+        return losses
+    return losses | {"validation_mse": {name: r.validation_loss for name, r in epochs.items()}}
 
 
 def _self_label(

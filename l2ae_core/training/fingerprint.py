@@ -12,6 +12,7 @@ from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.step import Model, NoisyStep, Step
+from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
 
 CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
@@ -26,6 +27,7 @@ def fingerprint(
     reduction: Reduction,
     step: Step | None,
     hooks: Hooks,
+    validation: Validation | None,
 ) -> dict[str, Any]:
     """Return JSON values that name model, images, loss, optimizer and hooks.
 
@@ -33,8 +35,10 @@ def fingerprint(
     be resumed: a step of other objects than those that a checkpoint saves, a model without a loss,
     an optimizer without a text.
     """
+    held_out = {} if validation is None else {"validation": _validated(validation, model)}
     return {
         "batch_size": batch_size,
+        **held_out,
         **_loss(step, model, optimizer, rng, reduction),
         **_of_class("hooks", hooks),
         "optimizer": _described(optimizer),
@@ -75,6 +79,14 @@ def _of_class(name: str, thing: Step | Hooks) -> dict[str, Any]:
     """Its settings; with the name of its class where that is not ours and names none itself."""
     named = is_ours(thing) or "settings" in vars(type(thing))
     return thing.settings if named else {**thing.settings, name: class_name(type(thing))}
+
+
+def _validated(validation: Validation, model: Model) -> dict[str, Any]:
+    """Return what names the validation images; ValueError where a training cannot have them."""
+    autoencoder(model)
+    if validation.held_out is None:
+        return _checked(validation.images, model)
+    return {"held_out": len(validation.held_out), "crc32": crc32(validation.held_out.tobytes())}
 
 
 def _described(optimizer: Optimizer) -> str:

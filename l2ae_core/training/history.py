@@ -31,21 +31,29 @@ class EpochRecord:
     images_per_second: float
     latent_norm_mean: float  # of `model.latent`: before `normalize`
     latent_norm_min: float
+    validation_loss: float | None = None  # after the epoch, of images that no step is made on
+    stopped: bool = False  # a callback ended the training here
     extra: dict[str, Any] = field(default_factory=dict)  # what the hooks record: numbers or None
 
+    @property
+    def watched(self) -> float:
+        """The loss by which epochs are compared: of the validation images, where there are some."""
+        return self.loss if self.validation_loss is None else self.validation_loss
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all entries as one dict, for JSON."""
+        """Return all entries as one dict, for JSON; without those that say nothing."""
         values = asdict(self)
         extra: dict[str, Any] = values.pop("extra")
-        return values | extra
+        silent = {"validation_loss": None, "stopped": False}
+        return {k: v for k, v in values.items() if silent.get(k, ...) != v} | extra
 
 
 @dataclass(eq=False)
 class Best:
-    """Parameters and state at the end of the epoch with the lowest training loss."""
+    """Parameters and state at the end of the epoch with the lowest loss."""
 
     epoch: int = 0
-    loss: float = inf
+    loss: float = inf  # `EpochRecord.watched`
     params: Params = field(default_factory=dict, repr=False)
     state: Params = field(default_factory=dict, repr=False)
 
@@ -54,8 +62,9 @@ class Best:
 class History:
     """The records of all epochs so far and the best parameters among them.
 
-    The rule for `best` reads the reconstruction loss alone, as the paper's does; labels never
-    choose an epoch. Of equal losses the first counts.
+    The rule for `best` reads the reconstruction loss alone, as the paper's does: that of the
+    validation images, where there are some, else that of the training. Labels never choose an
+    epoch. Of equal losses the first counts.
     """
 
     records: list[EpochRecord] = field(default_factory=list, repr=False)
@@ -79,8 +88,13 @@ class History:
     def add(self, record: EpochRecord, model: HasArrays) -> None:
         """Append a record; keep copies of the model's arrays when its loss is the lowest so far."""
         self.records.append(record)
-        if record.loss < self.best.loss:
-            self.best = Best(record.epoch, record.loss, copies(model.params), copies(model.state))
+        if record.watched < self.best.loss:
+            arrays = copies(model.params), copies(model.state)
+            self.best = Best(record.epoch, record.watched, *arrays)
+
+    def stalled(self, patience: int) -> bool:
+        """Whether the last `patience` epochs did not improve on the best one."""
+        return len(self) - self.best.epoch >= patience
 
     def restore_best(self, model: HasArrays) -> None:
         """Give `model` the parameters and the state of the best epoch, in place.
@@ -114,11 +128,15 @@ def parse_records(found: Any, where: str) -> list[EpochRecord]:
             raise ValueError(f"{here}: {one_line(error)}") from error
         if record.epoch != epoch:
             raise ValueError(f"{here}: is that of epoch {record.epoch}")
-        if records and extra.keys() != records[0].extra.keys():
+        if records and _entries(record) != _entries(records[0]):
             names = one_line(sorted(values))
             raise ValueError(f"{here}: has entries {names}, others than the first")
         records.append(record)
     return records
+
+
+def _entries(record: EpochRecord) -> tuple[bool, set[str]]:
+    return record.validation_loss is None, set(record.extra)
 
 
 def read_history(run_dir: Path) -> list[EpochRecord]:

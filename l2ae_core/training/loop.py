@@ -3,21 +3,25 @@
 The loss is Eq. 3 or 4 for an AutoEncoder, or that of a `Step`.
 """
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 from tqdm import tqdm
 
+from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.training.fingerprint import autoencoder, fingerprint
 from l2ae_core.training.history import EpochRecord, History
 from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import Optimizer
-from l2ae_core.training.session import Session
+from l2ae_core.training.session import OnEpoch, Session
 from l2ae_core.training.step import Model, Step, make_step
+from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count
 
@@ -35,6 +39,9 @@ def fit(
     reduction: Reduction = "mean",
     step: Step | None = None,
     hooks: Hooks | None = None,
+    validation: Validation | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[OnEpoch] = (),
     run_dir: Path | None = None,
     checkpoint_every: int = 10,
     resume: bool = False,
@@ -45,6 +52,12 @@ def fit(
     An AutoEncoder learns to reconstruct them, Eq. 3 with `reduction`. Any other model or loss
     needs a `step`, made with the same model, optimizer and, where it draws noise, rng. What a
     training does besides its steps is in `hooks`.
+
+    With a `validation` no step is made on its images; their loss after every epoch is recorded as
+    `validation_loss`, and chooses the best epoch. `patience` ends a training when that many epochs
+    in a row did not improve on the best one. Each of `callbacks` is called as
+    on_epoch(record, model) after every epoch; the training ends after one that any of them answers
+    True.
 
     Every epoch visits each image once, in an order drawn from `rng`; the last batch holds what is
     left; hooks may return other batches. Afterwards the model has the parameters of the last epoch;
@@ -61,10 +74,10 @@ def fit(
     the epoch under way are lost. `resume=True` goes on from the checkpoint there, given model,
     optimizer and rng made as for the first start, and ends with the bits of a training that never
     stopped. A run that was killed before its first checkpoint starts again. `epochs` may be larger
-    than before; when that many are done already, or the hooks ended the training, fit returns at
-    once. Metrics and clusters of a shorter training are removed before a longer one goes on. One
-    thread of one process at a time may use a run directory: another gets a BlockingIOError that
-    names the first.
+    than before; when that many are done already, or patience, a callback or the hooks ended the
+    training, fit returns at once; with a larger patience, or without callbacks, it goes on. Metrics
+    and clusters of a shorter training are removed before a longer one goes on. One thread of one
+    process at a time may use a run directory: another gets a BlockingIOError that names the first.
 
     Ctrl-C (KeyboardInterrupt) is raised on, with a note that says how to resume; the history on
     disk ends with the last whole epoch.
@@ -78,16 +91,26 @@ def fit(
     count("fit", "batch_size", batch_size)
     count("fit", "checkpoint_every", checkpoint_every)
     images, hooks = np.asarray(images), Hooks() if hooks is None else hooks
-    settings = fingerprint(model, images, batch_size, optimizer, rng, reduction, step, hooks)
+    if patience is not None:
+        count("fit", "patience", patience)
+    for i, ask in enumerate(callbacks):
+        if not callable(ask):
+            raise ValueError(f"fit: callbacks[{i}] is {ask!r} but expected a function")
+    settings = fingerprint(
+        model, images, batch_size, optimizer, rng, reduction, step, hooks, validation
+    )
     run_dir = None if run_dir is None else Path(run_dir)
-    session = Session(model, optimizer, rng, hooks, run_dir, settings)
+    session = Session(model, optimizer, rng, hooks, run_dir, settings, patience, callbacks)
     with session.opened(resume):
         if len(session.history) >= epochs or session.ended:
             return session.history
         update = make_step(autoencoder(model), optimizer, reduction) if step is None else step
         session.begin()
         try:
-            _train(session, images, epochs, batch_size, checkpoint_every, update, progress)
+            _train(
+                session, images, epochs, batch_size, checkpoint_every, update, progress,
+                None if validation is None else _Watch(validation, autoencoder(model), reduction),
+            )  # fmt: skip
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(session.interrupted())
             raise
@@ -102,21 +125,25 @@ def _train(
     checkpoint_every: int,
     update: Step,
     progress: bool,
+    watch: "_Watch | None",
 ) -> None:
-    """Train epoch by epoch, up to `epochs` or the one that is the last for the hooks."""
+    """Train epoch by epoch, up to `epochs` or the one that ends the training before."""
     hooks, done = session.hooks, len(session.history)
+    trained = None if watch is None else watch.validation.trained(len(images))
+    count = len(images) if trained is None else len(trained)
     hooks.start(images, resumed=done > 0)
     with _bar(progress) as bar:
         for epoch in range(done + 1, epochs + 1):
-            batches = hooks.batches(epoch, len(images), batch_size, session.rng)
+            batches = hooks.batches(epoch, count, batch_size, session.rng)
+            if trained is not None:
+                batches = [trained[batch] for batch in batches]
             size = sum(map(len, batches))
             bar.total, bar.n = epochs * size, (epoch - 1) * size
             if epoch == done + 1:
                 bar.initial = bar.n
-            record = _train_epoch(session, epoch, images, batches, update, bar)
-            last = epoch == epochs or hooks.is_last(record)
-            session.keep(record, save=last or epoch % checkpoint_every == 0)
-            if last:
+            record = _train_epoch(session, epoch, images, batches, update, bar, watch)
+            due = epoch % checkpoint_every == 0
+            if session.keep(record, last=epoch == epochs, save=due):
                 return
 
 
@@ -127,6 +154,7 @@ def _train_epoch(
     batches: list[Array],
     update: Step,
     bar: tqdm,
+    watch: "_Watch | None",
 ) -> EpochRecord:
     """Train on every batch once, and measure the latent norms |z| afterwards."""
     model, hooks = session.model, session.hooks
@@ -141,6 +169,9 @@ def _train_epoch(
             bar.update(len(batch))
         session.check_finite(epoch, len(batches))
         extra = hooks.after_epoch(images)
+        validation_loss = None if watch is None else watch.loss()
+        if validation_loss is not None and not isfinite(validation_loss):
+            raise session.diverged(f"the validation loss is {validation_loss}", epoch, step)
         seconds = perf_counter() - started
         z = model.latent(images[:NORM_IMAGES])  # (n, D)
         norms = np.sqrt((z * z).sum(axis=-1))  # (n,)
@@ -151,8 +182,20 @@ def _train_epoch(
         images_per_second=seen / seconds,
         latent_norm_mean=float(norms.mean()),
         latent_norm_min=float(norms.min()),
+        validation_loss=validation_loss,
         extra=extra,
     )
+
+
+class _Watch(NamedTuple):
+    """The loss of the validation images by the network as it is."""
+
+    validation: Validation
+    model: AutoEncoder
+    reduction: Reduction
+
+    def loss(self) -> float:
+        return self.validation.loss(self.model, self.reduction)
 
 
 def _bar(progress: bool) -> tqdm:

@@ -51,6 +51,8 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
     "rotation": (float,),
     "shift": (float,),
     "scale": (float,),
+    "validation": (float,),
+    "patience": (int, NoneType),
     "self_label": (bool,),
     "rounds": (int,),
     "concentration": (float,),
@@ -66,6 +68,8 @@ NEWER: dict[str, Any] = {
     "rotation": 10.0,
     "shift": 0.1,
     "scale": 0.0,
+    "validation": 0.0,
+    "patience": None,
     "self_label": False,
     "rounds": 40,
     "concentration": 5.0,
@@ -80,7 +84,7 @@ NEWER_ARCHITECTURE: dict[str, Any] = {"kernels": [5, 5, 3]}
 # What a resume may change, since the weights up to there do not depend on it.
 CHANGEABLE = tuple(
     f"training.{name}"
-    for name in ("epochs", "clusters", "n_init", "weights", "self_label", "rounds",
+    for name in ("epochs", "patience", "clusters", "n_init", "weights", "self_label", "rounds",
                  "concentration", "gamma", "tol", "label_rotation", "label_shift", "label_scale")
 )  # fmt: skip
 

@@ -1,11 +1,11 @@
 """A training under way: what changes from epoch to epoch, and how it is kept on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -27,6 +27,8 @@ from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.step import Model
 
+# on_epoch(record, model), called after every epoch; True ends the training. It looks at the model.
+OnEpoch: TypeAlias = Callable[[EpochRecord, Any], bool | None]
 MINUTE = 60.0  # seconds of training that a signal or a kill may cost, beside the epoch under way
 
 
@@ -68,6 +70,8 @@ class Session:
     hooks: Hooks
     run_dir: Path | None
     settings: dict[str, Any]
+    patience: int | None = None
+    callbacks: Sequence[OnEpoch] = ()
     history: History = field(default_factory=History)
     saved: float = field(default_factory=monotonic)  # when the last checkpoint was written
 
@@ -87,8 +91,16 @@ class Session:
 
     @property
     def ended(self) -> bool:
-        """Whether the last epoch of the history is the last for the hooks."""
-        return len(self.history) > 0 and self.hooks.is_last(self.history.records[-1])
+        """Whether the last epoch of the history is the last for patience, callbacks or hooks.
+
+        What a callback said is remembered as long as there are callbacks.
+        """
+        if not self.history.records:
+            return False
+        record = self.history.records[-1]
+        stalled = self.patience is not None and self.history.stalled(self.patience)
+        stopped = record.stopped and len(self.callbacks) > 0
+        return stalled or stopped or self.hooks.is_last(record)
 
     def begin(self) -> None:
         """Remove what a shorter training found: it does not belong to the network to come."""
@@ -97,18 +109,23 @@ class Session:
             for name in (METRICS, CLUSTERS):
                 (self.run_dir / name).unlink(missing_ok=True)
 
-    def keep(self, record: EpochRecord, *, save: bool) -> None:
-        """Record a finished epoch: a line of the history on disk, and with `save` a checkpoint.
+    def keep(self, record: EpochRecord, *, last: bool, save: bool) -> bool:
+        """Record a finished epoch, ask the callbacks; return whether it is the last one.
 
-        A checkpoint is also due when the last one is a minute old.
+        It becomes a line of the history on disk, and with `save` and at the end a checkpoint. One
+        is also due when the last one is a minute old.
         """
+        answers = [ask(record, self.model) for ask in self.callbacks]
+        if any(answers):
+            record = replace(record, stopped=True)
         self.history.add(record, self.model)
-        if self.run_dir is None:
-            return
-        append_json_line(self.run_dir / HISTORY, self.history.to_dicts()[-1])
-        if save or monotonic() - self.saved >= MINUTE:
-            self._save(self.run_dir / CHECKPOINT)
-            self.saved = monotonic()
+        last = last or self.ended
+        if self.run_dir is not None:
+            append_json_line(self.run_dir / HISTORY, record.to_dict())
+            if save or last or monotonic() - self.saved >= MINUTE:
+                self._save(self.run_dir / CHECKPOINT)
+                self.saved = monotonic()
+        return last
 
     def interrupted(self) -> str:
         """After Ctrl-C: make the history on disk whole and return how to go on."""

@@ -13,6 +13,7 @@ from l2ae_core.cli import main
 from l2ae_core.commands import fit
 from l2ae_core.layers import LeakyReLU
 from l2ae_core.training import loop
+from l2ae_core.training.history import read_history
 from l2ae_core.training.run import load_run
 
 SMALL: dict[str, Any] = {"epochs": 2, "clusters": 3, "n_init": 2, "batch_size": 8}
@@ -48,6 +49,8 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
         *[(n, "other") for n in ("split", "model", "norm", "hidden_norm", "optimizer", "reduction",
                                  "weights")],
         *[("hidden", v) for v in (500, "500", None)],
+        *[("patience", v) for v in (0, -1, 1.5, "3")],
+        *[("validation", v) for v in (-0.1, 1.1, float("nan"), None, True, 0.01)],
         ("affine", "yes"),
         ("batchsize", 8),
     ],
@@ -176,6 +179,29 @@ def test_widths_are_kept_from_the_command_line_to_a_resume(
     with pytest.raises(SystemExit):
         main(["fit", "--filters", "4,x", "--out", out])
     assert "expected integers such as 32,64,128" in capsys.readouterr().err
+
+
+def test_patience_and_validation_from_the_command_line(
+    images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At this rate the loss does not fall for long."""
+    out = tmp_path / "run"
+    call = ["fit", "--clusters", "2", "--n-init", "1", "--quiet", "--out", str(out)]
+    options = ["--learning-rate", "0.5", "--validation", "0.25", "--patience", "1"]
+    assert main([*call, "--data", images, *options, "--epochs", "300"]) == 0
+    metrics, history = json.loads((out / "metrics.json").read_text()), read_history(out)
+    assert metrics["epochs"] == len(history) < 300
+    found = [record.validation_loss for record in history]
+    assert found[-1] >= found[-2]
+    assert metrics["validation_mse"] == {"last": found[-1], "best": found[-2]}
+    assert metrics["reconstruction_mse"]["best"] == history[-2].loss
+    assert f"validation {found[-2]:.5f}" in capsys.readouterr().out
+    assert main([*call, "--resume"]) == 0
+    assert len(read_history(out)) == len(history)
+    assert main([*call, "--resume", "--patience", "9", "--epochs", f"{len(history) + 1}"]) == 0
+    assert len(read_history(out)) == len(history) + 1
+    assert main([*call, "--resume", "--validation", "0.5"]) == 1
+    assert "training.validation is 0.5 but" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
