@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from l2ae_core.anomaly import cosine_normality
 from l2ae_core.array_readers import array_entry
-from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.files import CLUSTERS
 from l2ae_core.layers.base import Params
 from l2ae_core.npz import Kind
 from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.verdict import Criterion, Thresholds
 from l2ae_kernels.arrays import Array
+
+if TYPE_CHECKING:  # importing it takes Numba, which applying a run needs not
+    from l2ae_core.clustering.kmeans import Clustering
 
 KIND = Kind("l2ae-clusters", "the clusters of a run", optional=("format", "entries"))
 ROUNDING = 1e-3  # of a cosine in float32, with a margin
@@ -34,7 +37,7 @@ class SavedClusters:
     error_ranks: Array | None = None  # (N,) integers, place in `errors` of each of `normality`
 
     @classmethod
-    def of(cls, clustering: Clustering, u: Array, errors: Array) -> Self:
+    def of(cls, clustering: "Clustering", u: Array, errors: Array) -> Self:
         """Return what is saved for codes u (N, D) and reconstruction errors (N,) of N images."""
         v = cosine_normality(u, clustering.centers)
         order, by_error = np.argsort(v, kind="stable"), np.argsort(errors, kind="stable")
@@ -46,6 +49,16 @@ class SavedClusters:
     def paired_errors(self) -> Array | None:
         """Errors (N,) float64 in the order of `normality`; None in older runs."""
         return None if self.errors is None else self.errors[self.error_ranks]
+
+    def thresholds(self, fpr: float, criterion: Criterion | None = None) -> Thresholds:
+        """Return the thresholds outside of which lies at most the share `fpr` of the training.
+
+        No criterion is "both", or "cosine" where there are no errors. ValueError as
+        `Thresholds.at_fpr`, and for a criterion that needs errors where there are none.
+        """
+        if criterion is None:
+            criterion = "cosine" if self.errors is None else "both"
+        return Thresholds.at_fpr(self.normality, self.paired_errors, fpr, criterion)
 
     def save(self, run: Path) -> None:
         """Write `clusters.npz` of the run directory, atomically."""

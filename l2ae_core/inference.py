@@ -20,7 +20,6 @@ from l2ae_core.anomaly import (
     cosine_normality,
     nearest_center,
     reconstruction_error,
-    threshold_at_fpr,
 )
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data.array_files import to_images
@@ -29,6 +28,7 @@ from l2ae_core.networks import AutoEncoder
 from l2ae_core.seeds.runs import chosen_run
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.run import final_weights, load_run, read_config
+from l2ae_core.verdict import Criterion, Thresholds
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, NumPyArray
 
@@ -36,13 +36,14 @@ BATCH = 256  # images at once: their windows of a 5×5 kernel over 32 channels t
 
 
 class Scores(NamedTuple):
-    """What `l2ae score` writes: an entry an image, and the threshold."""
+    """What `l2ae score` writes: an entry an image, and the thresholds."""
 
     normality: Array  # (N,) float32, v of Eq. 5, in [−1, 1], high is normal
     cluster: Array  # (N,) int64, the center that v is the cosine to
     reconstruction_error: Array  # (N,) float64, Σ (Î − I)², high is anomalous
-    anomalous: Array  # (N,) bool, v < threshold
-    threshold: float
+    anomalous: Array  # (N,) bool, outside of the thresholds
+    reason: Array  # (N,) text, why; "" where an image is normal
+    thresholds: Thresholds  # of v and of the error
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +81,18 @@ class Inference:
         x = self.prepared(images)
         return reconstruction_error(x, self._decode(self._encode(x)))
 
-    def score(self, images: Array, fpr: float = 0.05) -> Scores:
-        """Return both scores, the center, and which images are anomalous, as `l2ae score`.
+    def score(self, images: Array, fpr: float = 0.05, criterion: Criterion | None = None) -> Scores:
+        """Return both scores, the center, and which images are anomalous and why, as `l2ae score`.
 
-        The threshold leaves the share `fpr` of the training images below it.
+        Outside of the thresholds lies at most the share `fpr` of the training images; both are of
+        `criterion`, by default those of v and of the error, where the run has errors.
         """
-        tau = threshold_at_fpr(self.clusters.normality, fpr)
+        limits = self.clusters.thresholds(fpr, criterion)
         x, centers = self.prepared(images), self.clusters.centers
         u = self._encode(x)
         v, error = cosine_normality(u, centers), reconstruction_error(x, self._decode(u))
-        return Scores(v, nearest_center(u, centers), error, v.astype(np.float64) < tau, tau)
+        reasons = limits.reasons(v, error)
+        return Scores(v, nearest_center(u, centers), error, reasons != "", reasons, limits)
 
     def prepared(self, images: Array) -> Array:
         """Return images (N, H, W, C) float32 in [0, 1], of the shape that the network takes."""

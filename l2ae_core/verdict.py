@@ -54,6 +54,8 @@ class Thresholds:
         allowed = allowed_outside("thresholds", "fpr", fpr, N)
         if criterion == "cosine":
             return cls(threshold_below("thresholds", v, allowed), None)
+        if errors is None:
+            raise ValueError(f"thresholds: criterion is {criterion!r} but there are no errors")
         e = np.asarray(errors, np.float64)
         if e.shape != v.shape:
             raise ValueError(f"thresholds: normality is {v.shape} but errors are {e.shape}")

@@ -201,9 +201,8 @@ def _thresholds(run: LoadedRun, fpr: float, criterion: Criterion | None) -> tupl
         )
         if criterion is not None:
             raise CheckpointError(f"criterion is {criterion!r} but {lacks}")
-        criterion, note = "cosine", "; ".join(filter(None, (note, f"judged by v alone: {lacks}")))
-    chosen: Criterion = criterion or "both"
-    return Thresholds.at_fpr(saved.normality, saved.paired_errors, fpr, chosen), note
+        note = "; ".join(filter(None, (note, f"judged by v alone: {lacks}")))
+    return saved.thresholds(fpr, criterion), note
 
 
 def _names(dataset: Dataset) -> dict[str, Array]:

@@ -199,7 +199,7 @@ def test_a_run(run, tmp_path, capsys):
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
     metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
-    columns, result = commands.score(folder, str(images), fpr=0.2)
+    columns, result = commands.score(folder, str(images), fpr=0.2, criterion="cosine")
     assert metadata["threshold"] == result["threshold"]
     assert metadata["fpr"] == 0.2
     assert metadata["class_names"] == ["lower", "upper"]

@@ -40,6 +40,8 @@ images = np.load(sys.argv[1])["x"]
 for run in sys.argv[2:]:
     loaded = inference.load(run)
     found = loaded.score(images, fpr=0.1)._asdict()
+    limits = found.pop("thresholds")
+    found |= {"threshold": limits.normality, "error_threshold": limits.error}
     found |= {"u": loaded.encode(images), "label": loaded.cluster(images)}
     found |= {"v": loaded.normality(images), "error": loaded.error(images)}
     np.savez(f"{run}.npz", reconstruction=loaded.reconstruct(images), **found)
@@ -100,10 +102,13 @@ def test_numbers_are_those_of_the_commands(name, runs, images):
     chosen = cosines[np.arange(len(u)), found["cluster"]]
     assert (chosen >= cosines.max(axis=1) - 2 * ROUNDING).all()
 
-    assert found["threshold"] == result["threshold"]
+    for threshold in ("threshold", "error_threshold"):
+        assert found[threshold] == result[threshold]
     clear = np.abs(columns["normality"] - result["threshold"]) > ROUNDING
+    clear &= np.abs(expected - result["error_threshold"]) > bound
     assert clear.sum() > len(clear) / 2
-    assert (found["anomalous"] == columns["anomalous"])[clear].all()
+    for verdict in ("anomalous", "reason"):
+        assert (found[verdict] == columns[verdict])[clear].all()
 
 
 def test_import_takes_numpy_alone():
