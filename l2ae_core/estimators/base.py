@@ -30,11 +30,8 @@ DTYPES = (np.float64, np.float32)  # kept; every other dtype becomes the first
 
 
 @dataclass(eq=False, repr=False)  # __init__ stores the parameters, as scikit-learn wants it
-class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
-    """An auto-encoder and the k-means clusters of its codes u = E_c(x) (Eq. 4).
-
-    The parameters and the fitted attributes are described in `AutoEncoderClusterer`.
-    """
+class AutoEncoderParameters:
+    """The parameters that all estimators have; they are described in `AutoEncoderClusterer`."""
 
     n_clusters: int = DEFAULTS["clusters"]
     _: KW_ONLY
@@ -56,6 +53,14 @@ class AutoEncoderBase(BaseEstimator):  # type: ignore[misc]
     self_label: bool | refinement.SelfLabelling = DEFAULTS["self_label"]
     random_state: int | RandomState | None = None
     verbose: int = 0
+
+
+@dataclass(eq=False, repr=False)
+class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
+    """An auto-encoder and the k-means clusters of its codes u = E_c(x) (Eq. 4).
+
+    The fitted attributes are described in `AutoEncoderClusterer`.
+    """
 
     def _fit(self, X: Any) -> None:
         """Train the network on X, encode X, and cluster the codes."""

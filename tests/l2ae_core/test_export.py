@@ -6,20 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-from l2ae_core import commands, export, layers  # noqa: E402
-from l2ae_core.anomaly import ROUNDING  # noqa: E402
-from l2ae_core.cli import export as cli_export  # noqa: E402
-from l2ae_core.cli import main  # noqa: E402
-from l2ae_core.clusters import SavedClusters  # noqa: E402
-from l2ae_core.export import graph  # noqa: E402
-from l2ae_core.export.check import Comparison, compare, run_model  # noqa: E402
-from l2ae_core.export.model import make_model, round_up  # noqa: E402
-from l2ae_core.inference import Inference  # noqa: E402
-from l2ae_core.networks import Architecture, build  # noqa: E402
-from l2ae_kernels.arrays import NumPyArray  # noqa: E402
+import onnx
+
+from l2ae_core import commands, export, layers
+from l2ae_core.anomaly import ROUNDING
+from l2ae_core.cli import export as cli_export
+from l2ae_core.cli import main
+from l2ae_core.clusters import SavedClusters
+from l2ae_core.export import graph
+from l2ae_core.export.check import Comparison, compare, run_model
+from l2ae_core.export.model import make_model, round_up
+from l2ae_core.inference import Inference
+from l2ae_core.networks import Architecture, build
+from l2ae_kernels.arrays import NumPyArray
 
 OUTPUTS = ["code", "cluster", "normality", "reconstruction", "reconstruction_error", "anomalous"]
 SMALL = {"latent_dim": 5, "hidden": (20, 9, 30), "filters": (3, 4, 5)}
