@@ -20,10 +20,11 @@ HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint.npz"
 METRICS = "metrics.json"
 CLUSTERS = "clusters.npz"
+GALLERY = "gallery.npz"
 SEEDS = "seeds.json"  # of a folder of runs that differ in their seed
 TOKEN = 8  # hexadecimal digits in the name of a temporary file
 SELF_LABELLING = "self-labelling"  # the folder of that training, in a run directory
-RUN_FILES = (CONFIG, HISTORY, CHECKPOINT, CLUSTERS, METRICS)
+RUN_FILES = (CONFIG, HISTORY, CHECKPOINT, CLUSTERS, GALLERY, METRICS)
 
 
 @contextmanager

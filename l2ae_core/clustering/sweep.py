@@ -101,12 +101,12 @@ def sweep(
             found = kmeans(samples, k, n_init=n_init, rng=rng)
             labels = to_host(found.labels)
             smallest = int(np.bincount(labels, minlength=k).min())
-            scores = _silhouette(part, labels[chosen]), _agreement(part, k, rng)
+            scores = silhouette(part, labels[chosen]), _agreement(part, k, rng)
             rows.append(SweepRow(int(k), found.inertia, *scores, smallest))
     return rows
 
 
-def _silhouette(x: Array, labels: Array) -> float:
+def silhouette(x: Array, labels: Array) -> float:
     """Return the mean silhouette of x (S, D); NaN when the sample is in one cluster."""
     if not 1 < len(np.unique(labels)) < len(labels):
         return float("nan")

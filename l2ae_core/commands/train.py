@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2ae_core import data, method
+from l2ae_core.anomaly import cosine_normality
 from l2ae_core.classes import training_data
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
+from l2ae_core.commands.infer import load_fitted
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
-from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS, SELF_LABELLING
+from l2ae_core.files import CHECKPOINT, CLUSTERS, GALLERY, METRICS, SELF_LABELLING
+from l2ae_core.gallery import make_gallery
 from l2ae_core.locks import locked
 from l2ae_core.networks import Architecture, AutoEncoder
 from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
@@ -74,6 +77,7 @@ def fit(
     checkpoint_every: int = 10,
     callbacks: Sequence[OnEpoch] = (),
     progress: bool = True,
+    gallery: bool = True,
 ) -> TrainedRun:
     """Train, cluster the codes of the training images, write the run directory `out`.
 
@@ -83,7 +87,8 @@ def fit(
     again, but clustered; with `self_label` it goes on with its own labels, after which none of
     these may change. Who has the training images already, as `training_data` returns them for these
     settings, passes them as `dataset`.
-    `callbacks` are those of `training.loop.fit`.
+    `callbacks` are those of `training.loop.fit`. Without `gallery` no images are kept for
+    `l2ae report`. Whatever cannot work is refused before the first step.
     Raises ValueError, CheckpointError or TrainingError, BlockingIOError when another process
     trains in `out`.
     """
@@ -106,7 +111,7 @@ def fit(
             stack.enter_context(locked(out))
         create_run(out, config, resume=resume)
         if resume and settings != before:  # other clusters than those that are there
-            for name in (CLUSTERS, METRICS):
+            for name in (CLUSTERS, GALLERY, METRICS):
                 (out / name).unlink(missing_ok=True)
         model, history = method.train(
             dataset.images,
@@ -121,7 +126,9 @@ def fit(
             progress=progress,
         )
         try:
-            return _finish(out, model, dataset, history, settings, checkpoint_every, progress)
+            return _finish(
+                out, model, dataset, history, settings, checkpoint_every, progress, gallery
+            )
         except KeyboardInterrupt as interrupt:  # `out` is what can be resumed, no folder in it
             interrupt.__notes__ = [
                 f"stopped after the {len(history)} epochs; l2ae fit --resume --out {out} goes on"
@@ -189,11 +196,11 @@ def prepare(
 
 def _finish(
     out: Path, model: AutoEncoder, dataset: Dataset, history: History, settings: dict[str, Any],
-    checkpoint_every: int, progress: bool,
+    checkpoint_every: int, progress: bool, gallery: bool,
 ) -> TrainedRun:  # fmt: skip
     """Cluster the codes of the last and of the best weights, go on with their labels where asked.
 
-    Clusters and metrics are written when all of it is there.
+    Clusters, gallery and metrics are written when all of it is there.
     """
     last = _cluster(model, dataset, settings, progress)
     found = {"last": last, "best": last}
@@ -226,7 +233,18 @@ def _finish(
         }
         metrics["seconds"] += refined.seconds
     u, clustering, errors, _ = found[kept]
-    SavedClusters.of(clustering, u, errors).save(out)
+    saved = SavedClusters.of(clustering, u, errors)
+    saved.save(out)
+    if gallery:
+        v = cosine_normality(u, saved.centers)
+        make_gallery(
+            load_fitted(out).model,  # of the weights `kept`
+            saved.centers,
+            dataset,
+            scores=method.AnomalyScores(u, v, errors),
+            seed=settings["seed"],
+            progress=progress,
+        ).save(out)
     write_metrics(out, metrics)
     codes, best = found["best" if refined is None else kept].u, found["best"].clustering
     return TrainedRun(

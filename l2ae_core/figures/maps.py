@@ -30,6 +30,14 @@ DOT = 2.1  # points
 SIDE = 4.0  # inches of a panel
 MARGIN = 0.03  # of the map, around it
 NUDGE = 1e-4  # length of a dot as a line, in map widths: renderers drop lines of length 0
+ARM = 0.006  # length of the arms of a cross, in map widths
+# A mark for each pass through the colours, then they repeat: width in points, lines in map widths.
+MARKS: tuple[tuple[float, Array], ...] = (
+    (DOT, np.array([[[0, 0], [NUDGE, 0]]])),
+    (1.2, ARM * np.array([[[-1, 0], [1, 0]], [[0, -1], [0, 1]]])),
+    (1.2, ARM * np.array([[[-0.7, -0.7], [0.7, 0.7]], [[-0.7, 0.7], [0.7, -0.7]]])),
+    (1.6, ARM * np.array([[[-1, 0], [1, 0]]])),
+)
 
 
 @default_style()
@@ -67,6 +75,7 @@ def class_maps(
 def _draw(ax: Axes, points: Array, classes: Array) -> None:
     """Draw the points of every class as one path, and the name of the class on top.
 
+    A class that is an integer has the look of this number, whatever other classes there are.
     One path a class keeps a page small: 5,000 markers would be 5,000 elements of its SVG.
     """
     values, kind = encode_labels("class_maps", "classes", classes)
@@ -74,18 +83,16 @@ def _draw(ax: Axes, points: Array, classes: Array) -> None:
         raise ValueError(
             f"class_maps: a map is {points.shape} but expected finite ({len(classes)}, 2)"
         )
-    if len(values) > len(CLASS_COLOURS):
-        raise ValueError(
-            f"class_maps: {len(values)} classes but expected at most {len(CLASS_COLOURS)}"
-        )
-    nudge = NUDGE * float(np.ptp(points)) * np.array([1.0, 0.0])
-    for index in range(len(values)):
+    scale = float(np.ptp(points)) or 1.0
+    for index, value in enumerate(values.tolist()):
         members = points[kind == index]
-        ends = np.stack([members, members + nudge], axis=1).reshape(-1, 2)
-        path = Path(ends, [Path.MOVETO, Path.LINETO] * len(members))
+        look = value if isinstance(value, int) and value >= 0 else index
+        width, lines = MARKS[look // len(CLASS_COLOURS) % len(MARKS)]
+        ends = (members[:, None, None] + scale * lines).reshape(-1, 2)
+        path = Path(ends, [Path.MOVETO, Path.LINETO] * (len(ends) // 2))
         path.should_simplify = False
-        colour, _ = class_style(index)
-        ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=DOT, alpha=0.8,
+        colour, _ = class_style(look)
+        ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=width, alpha=0.8,
                                capstyle="round", snap=False))  # fmt: skip
     name_groups(ax, points, kind, [str(value) for value in values.tolist()], PANEL + 2)
     _frame(ax, points)

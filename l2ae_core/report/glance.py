@@ -8,7 +8,7 @@ from l2ae_core.paper.result import Result
 from l2ae_core.paper.statistics import summarize
 from l2ae_core.paper.tables.detection import means_by_digit
 from l2ae_core.report.evidence import PLAIN, percentage, title
-from l2ae_core.report.markup import Markup, element
+from l2ae_core.report.markup import Markup, element, tile
 from l2ae_core.tables import ranges
 
 
@@ -39,7 +39,7 @@ def _accuracy_tile(data: str, system: str, index: ResultIndex) -> Markup:
     if paper[0] is not None and paper[1] is not None:
         beside.insert(1, f"the paper {percentage(paper[0])}, without it {percentage(paper[1])}")
     counted = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
-    return _tile(f"{NAMES[data]}, accuracy of {title(system)}, {counted}", percentage(ours),
+    return tile(f"{NAMES[data]}, accuracy of {title(system)}, {counted}", percentage(ours),
                  beside)  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def _auc_tile(data: str, index: ResultIndex) -> Markup:
     mean = [f"{summarize(list(found.values())).mean:.3f}" for found in (l2, plain, error)]
     paper = _paper_auc(data, l2)
     beside = [f"without it {mean[1]}", *paper, f"by reconstruction error {mean[2]}", "chance 0.500"]
-    return _tile(f"{NAMES[data]}, AUC of CAE-l2, mean over anomalies {ranges(l2)}", mean[0], beside)
+    return tile(f"{NAMES[data]}, AUC of CAE-l2, mean over anomalies {ranges(l2)}", mean[0], beside)
 
 
 def _paper_auc(data: str, digits: Iterable[int]) -> list[str]:
@@ -69,12 +69,3 @@ def _paper_auc(data: str, digits: Iterable[int]) -> list[str]:
     by_system = {c.system: c.paper for c in TABLES["table4"].columns if c.score == "cosine"}
     l2, plain = (summarize([by_system[s][d] for d in digits]).mean for s in ("cae-l2", "cae"))
     return [f"the paper {l2:.3f}, without it {plain:.3f}"]
-
-
-def _tile(name: str, value: str, beside: Sequence[str]) -> Markup:
-    return element(
-        "div",
-        element("dt", name),
-        element("dd", value, class_="value"),
-        *(element("dd", line, class_="beside") for line in beside),
-    )

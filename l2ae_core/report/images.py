@@ -103,23 +103,34 @@ def _confusion(result: Result, runs: int) -> Markup:
     more = counts.shape[1] - len(classes)  # clusters without a class come last
     matched = more >= 0  # else columns are not in the order of the classes
     names = [*map(str, classes), *["–"] * more] if matched else ["?"] * counts.shape[1]
-    share = counts / counts.sum(axis=1, keepdims=True)  # (classes, clusters)
+    own = np.eye(*counts.shape) * matched > 0
     acc, chance = (percentage(s["acc"]) for s in (result.scores, result.chance))
     of = f" (median of {runs})" if runs > 1 else ""
     caption = f"{_name(result)}{of}: accuracy {acc}, chance {chance}"
+    return confusion_table(counts, [*map(str, classes)], names, own, caption)
+
+
+def confusion_table(
+    counts: Array, rows: Sequence[str], columns: Sequence[str], own: Array, caption: str
+) -> Markup:
+    """Return counts (rows, columns) as a table, coloured by the share of the row; `own` is framed.
+
+    `own` (rows, columns) bool are the cells that count as right.
+    """
+    share = counts / counts.sum(axis=1, keepdims=True)
     head = element("tr", element("th", "", scope="col"),
-                   *(element("th", name, scope="col") for name in names))  # fmt: skip
+                   *(element("th", name, scope="col") for name in columns))  # fmt: skip
     body = [
         element(
             "tr",
-            element("th", str(value), scope="row"),
+            element("th", name, scope="row"),
             *(
-                element("td", str(count), class_=_kind(count, matched and r == k),
+                element("td", str(count), class_=_kind(count, own[r, k]),
                         style=f"--share: {DEEPEST * share[r, k]:.1f}%" if count else None)
                 for k, count in enumerate(counts[r].tolist())
             ),
         )
-        for r, value in enumerate(classes)
+        for r, name in enumerate(rows)
     ]  # fmt: skip
     inner = element("table", element("caption", element("span", caption)), element("thead", head),
                     element("tbody", *body), class_="confusion")  # fmt: skip

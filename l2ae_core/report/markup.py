@@ -90,3 +90,13 @@ def figure(*content: str, caption: str) -> Markup:
 def grid(panels: Iterable[str], size: str = "") -> Markup:
     """Return panels side by side, as many in a row as fit the screen."""
     return element("div", *panels, class_=f"grid {size}".strip())
+
+
+def tile(name: str, value: str, beside: Sequence[str]) -> Markup:
+    """Return one number of a `dl` of the class "glance", and what it stands beside."""
+    return element(
+        "div",
+        element("dt", name),
+        element("dd", value, class_="value"),
+        *(element("dd", line, class_="beside") for line in beside),
+    )

@@ -62,6 +62,11 @@ def _variable(colour: re.Match[str]) -> str:
     return f"var(--{name})" if name else colour[0]
 
 
+def class_colour(k: int) -> str:
+    """Return the colour of class k of a map, as a CSS value; after ten they repeat."""
+    return f"var(--class-{k % len(CLASS_COLOURS)})"
+
+
 def legend(styles: dict[str, tuple[str, str]], *others: str) -> Markup:
     """Return the names of curves beside a piece of their line; `others` come last, without one."""
     entries = [element("li", _swatch(*style), name) for name, style in styles.items()]
@@ -83,15 +88,16 @@ def _only(colour: str) -> re.Match[str]:
     return found
 
 
-def png(pixels: Array, description: str, class_: str) -> Markup:
+def png(pixels: Array, description: str, class_: str, title: str | None = None) -> Markup:
     """Return uint8 pixels (H, W) or (H, W, 3) as an image, one pixel each."""
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
         raise ValueError(f"png: pixels is {pixels.dtype} {pixels.shape} but expected uint8 (H, W)")
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    height, width = map(str, pixels.shape[:2])
     return element("img", src=f"data:image/png;base64,{data}", alt=description, class_=class_,
-                   width=str(pixels.shape[1]), height=str(pixels.shape[0]))  # fmt: skip
+                   title=title, width=width, height=height)  # fmt: skip
 
 
 def montage(rows: list[Array], gap: int = 2) -> Array:

@@ -8,13 +8,27 @@ from typing import Any
 import numpy as np
 
 from l2ae_core.anomaly import threshold_at_fpr
+from l2ae_core.clustering.sweep import silhouette
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.figures import epoch_curves, histogram
-from l2ae_core.files import CHECKPOINT, CLUSTERS, METRICS, SELF_LABELLING
+from l2ae_core.files import CHECKPOINT, CLUSTERS, GALLERY, METRICS, SELF_LABELLING
+from l2ae_core.gallery import Gallery
 from l2ae_core.paper.tables import percent
 from l2ae_core.readers import entry, read_json
+from l2ae_core.report import outliers
+from l2ae_core.report.clusters import class_confusion, clusters
+from l2ae_core.report.code_map import code_map
 from l2ae_core.report.evidence import CLUSTERING
-from l2ae_core.report.markup import Markup, definitions, element, figure, grid, paragraph, table
+from l2ae_core.report.markup import (
+    Markup,
+    definitions,
+    element,
+    figure,
+    grid,
+    paragraph,
+    table,
+    tile,
+)
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import svg
 from l2ae_core.tables import duration
@@ -25,9 +39,10 @@ from l2ae_core.training.run import read_config
 FPR = 0.05  # share of the training images below the threshold that is drawn
 
 
-def run_page(path: Path) -> str:
-    """Return the page of a run directory.
+def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = False) -> str:
+    """Return the page of a run directory, with the images of its own gallery or of another.
 
+    `progress` shows a bar while the map of the codes is drawn.
     Raises ValueError, naming the file, when the configuration is missing or any file is damaged.
     """
     config = read_config(path)
@@ -35,18 +50,63 @@ def run_page(path: Path) -> str:
     metrics = _metrics(path)
     history = _history(path)
     rounds = _history(path / SELF_LABELLING)
-    clusters = SavedClusters.load(path) if (path / CLUSTERS).exists() else None
+    saved = SavedClusters.load(path) if (path / CLUSTERS).exists() else None
+    if gallery is None and (path / GALLERY).exists():
+        gallery = Gallery.load(path)
     sections = [
+        *_images(gallery, config, path, progress),
         Section("scores", "Scores", _scores(metrics, path), resume),
         Section("loss", "Training loss", _loss(history), resume),
         *_self_labelling(config["training"], rounds, path, resume),
         Section("norms", "Length of the codes before normalization", _norms(history), resume),
-        Section("inertia", "Clusters", _clusters(clusters), resume),
+        Section("normality", "Normality of the training images", _normality(saved), resume),
         Section("configuration", "Configuration", [definitions(_flat(config, "versions"))]),
         Section("environment", "Environment", [definitions(_flat(config.get("versions", {})))]),
     ]
     lead = paragraph(_what(config, history, rounds), class_="lead")
     return page(f"Run {path.resolve().name}", [lead], sections)
+
+
+def _images(
+    gallery: Gallery | None, config: Mapping[str, Any], path: Path, progress: bool
+) -> list[Section]:
+    """The parts that show images; without a gallery, how to make one."""
+    if gallery is None:
+        how = f"l2ae report {path} --data {config['data']['name']}"
+        return [Section("clusters", "Clusters", [], how)]
+    return [
+        Section("glance", "At a glance", _glance(gallery)),
+        Section("clusters", "Clusters", clusters(gallery)),
+        Section("least-normal", "Least normal images", outliers.least_normal(gallery)),
+        Section("worst", "Worst reconstructions", outliers.worst(gallery)),
+        Section("faulty", "Constant, dark and equal images", outliers.faulty(gallery)),
+        *_filled("map", "Map of the codes", code_map(gallery, config["seed"], progress)),
+        *_filled("classes", "Classes and clusters", class_confusion(gallery)),
+    ]
+
+
+def _filled(id: str, title: str, content: list[Markup]) -> list[Section]:
+    """A section that is left out where there is nothing to show."""
+    return [Section(id, title, content)] if content else []
+
+
+def _glance(gallery: Gallery) -> list[Markup]:
+    """Number of images, sizes of clusters, silhouette and reconstruction error."""
+    N, K = len(gallery), gallery.n_clusters
+    H, W, C = gallery.image_shape
+    kind = {1: "grey", 3: "colour"}.get(C, f"{C} channels")
+    sizes = np.bincount(gallery.labels, minlength=K)
+    found = silhouette(gallery.codes, gallery.labels[gallery.sample])
+    mse = float(gallery.error.mean()) / (H * W * C)
+    tiles = [
+        tile("Images", f"{N:,}", [gallery.name, f"{W} × {H} pixels, {kind}"]),
+        tile("Clusters", f"{K}", [f"of {sizes.min():,} to {sizes.max():,} images"]),
+        tile("Silhouette of the codes", "–" if np.isnan(found) else f"{found:.2f}",
+             ["from −1 to 1; near 0 the clusters touch"]),
+        tile("Reconstruction MSE", f"{mse:#.3g}",
+             ["mean over pixels", f"variance of the images {gallery.variance:#.3g}"]),
+    ]  # fmt: skip
+    return [element("dl", *tiles, class_="glance four")]
 
 
 def _what(config: Mapping[str, Any], history: History, rounds: History) -> str:
@@ -83,28 +143,28 @@ def _scores(metrics: Mapping[str, Any], path: Path) -> list[Markup]:
     rows_of = {"best": "best weights", "last": "last weights"}
     if "self_labelled" in metrics:
         rows_of["self_labelled"] = "self-labelled"
+    labelled = [k for k in CLUSTERING if k in entry(metrics, "best", dict, where=file)]
     for which, name in rows_of.items():
         scores = entry(metrics, which, dict, where=file)
-        names = [k for k in CLUSTERING if k in scores]
+        names = [k for k in labelled if k in scores]
         found = {k: percent(entry(metrics, f"{which}.{k}", float, where=file)) for k in names}
         mse = ""  # of the self-labelled network no mean over the images as they are is known
         if which != "self_labelled":
             mse = f"{entry(metrics, f'reconstruction_mse.{which}', float, where=file):.5f}"
         inertia = entry(metrics, f"{which}.inertia", float, where=file)
-        cells = [found.get(k, "") for k in CLUSTERING]
+        cells = [found.get(k, "") for k in labelled]
         rows.append([name, *cells, mse, f"{inertia:.6g}"])
         if "chance" in scores:
             chance = entry(metrics, f"{which}.chance", dict, where=file)
     if chance is not None:
-        cells = [percent(entry(chance, k, float, where=f"{file}: chance")) for k in CLUSTERING]
+        cells = [percent(entry(chance, k, float, where=f"{file}: chance")) for k in labelled]
         rows.append(["chance", *cells, "", ""])
-    note = (
-        "ACC (Eq. 6), NMI and ARI in percent, of k-means on the codes of the training images. Best "
-        "weights: those of the epoch with the lowest training loss."
-    )
+    note = "Of the training images. Best weights: those of the epoch with the lowest training loss."
+    if labelled:
+        note += " ACC (Eq. 6), NMI and ARI in percent, of k-means on the codes."
     if "self_labelled" in metrics:
         note += " Self-labelled: after it went on training with its own clusters as labels."
-    columns = ["", "ACC", "NMI", "ARI", "reconstruction MSE", "inertia of k-means"]
+    columns = ["", *(k.upper() for k in labelled), "reconstruction MSE", "inertia of k-means"]
     return [table(columns, rows, note=note)]
 
 
@@ -172,7 +232,7 @@ def _norms(history: History) -> list[Markup]:
     return [figure(grid(panels), caption=caption)]
 
 
-def _clusters(clusters: SavedClusters | None) -> list[Markup]:
+def _normality(clusters: SavedClusters | None) -> list[Markup]:
     """How normal the training images are by Eq. 5, and the inertia."""
     if clusters is None:
         return []

@@ -13,6 +13,7 @@ from numpy.random import Generator
 from l2ae_core.files import (
     CHECKPOINT,
     CLUSTERS,
+    GALLERY,
     HISTORY,
     METRICS,
     append_json_line,
@@ -106,7 +107,7 @@ class Session:
         """Remove what a shorter training found: it does not belong to the network to come."""
         self.saved = monotonic()
         if self.run_dir is not None:
-            for name in (METRICS, CLUSTERS):
+            for name in (METRICS, CLUSTERS, GALLERY):
                 (self.run_dir / name).unlink(missing_ok=True)
 
     def keep(self, record: EpochRecord, *, last: bool, save: bool) -> bool:

@@ -34,7 +34,8 @@ from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import do
 from l2ae_kernels.cpu.threads import use_threads
 
-RUN_FILES = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "metrics.json"}
+RUN_FILES = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "gallery.npz",
+             "metrics.json"}  # fmt: skip
 SELF_LABELLING = {"self-labelling/history.jsonl", "self-labelling/checkpoint.npz"}
 KILLS = 50
 HARMLESS = 4  # exit status of a trial that an error did not hinder

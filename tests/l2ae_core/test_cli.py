@@ -51,8 +51,8 @@ def table(path: Path) -> np.ndarray:
 
 def test_fit_leaves_a_run(run):
     names = {p.name for p in run.iterdir()}
-    expected = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "metrics.json"}
-    assert names == expected
+    assert names == {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz",
+                     "gallery.npz", "metrics.json"}  # fmt: skip
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["epochs"] == 3
     assert metrics["images"] == 48

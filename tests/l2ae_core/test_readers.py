@@ -16,6 +16,7 @@ from l2ae_core.array_readers import array_entry, read_npy, read_npz
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import DataError, load
 from l2ae_core.estimators import AutoEncoderClusterer
+from l2ae_core.gallery import Gallery
 from l2ae_core.paper import read_results
 from l2ae_core.paper.figure1 import Figure1
 from l2ae_core.readers import MAX_DEPTH, MAX_TEXT, parse_json, read_json, read_json_lines
@@ -29,6 +30,7 @@ READERS: dict[str, Callable[[Path], Any]] = {  # name of the file → what reads
     "history.jsonl": lambda file: read_history(file.parent),
     "checkpoint.npz": checkpoints.load,
     "clusters.npz": lambda file: SavedClusters.load(file.parent),
+    "gallery.npz": lambda file: Gallery.load(file.parent),
     "seeds.json": lambda file: SeedRuns.read(file.parent),
     "estimator.npz": AutoEncoderClusterer.load,
     "figure1-usps.npz": Figure1.read,

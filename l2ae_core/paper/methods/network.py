@@ -49,7 +49,7 @@ def train(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> Tra
     if run.digit is not None:
         given |= {"split": "train", "anomaly_class": run.digit, "keep": keep_share(run)}
     return commands.fit(out, given, dataset=dataset, resume=(out / CONFIG).exists(),
-                        progress=progress)  # fmt: skip
+                        progress=progress, gallery=False)  # fmt: skip
 
 
 def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> ClusteringResult:

@@ -20,6 +20,7 @@ from l2ae_core.data.digits import load_digits
 from l2ae_core.data.fetch import RemoteFile
 from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.files import SELF_LABELLING
+from l2ae_core.gallery import Gallery, make_gallery
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.paper import read_results
 from l2ae_core.refinement import SelfLabelling, self_label
@@ -98,6 +99,11 @@ def _clusters(path: Path) -> dict[str, np.ndarray]:
     assert found.error_ranks is not None
     return {"centers": found.centers, "normality": found.normality, "errors": found.errors,
             "error_ranks": found.error_ranks}  # fmt: skip
+
+
+def _gallery(path: Path) -> dict[str, np.ndarray]:
+    found = Gallery.load(path.parent)
+    return {"labels": found.labels, "thumbnails": found.thumbnails, "codes": found.codes}
 
 
 def _seeds(path: Path) -> None:
@@ -218,6 +224,8 @@ def _write_run(folder: Path) -> list[Original]:
                run_dir=run / SELF_LABELLING, progress=False)  # fmt: skip
     v, errors = np.linspace(0, 1, 60, dtype="f4"), np.linspace(1, 9, 60)
     SavedClusters(model.encode(images)[:3], v, 2.5, errors, np.arange(60)).save(run)
+    digits = load_digits(None, "all").subset(slice(60))
+    make_gallery(model, model.encode(images)[:3], digits).save(run)
     scores = {"inertia": 2.5, "acc": 0.5, "nmi": 0.4, "ari": 0.3,
               "chance": {"acc": 0.1, "nmi": 0.0, "ari": 0.0}}  # fmt: skip
     write_metrics(run, {"epochs": 3, "seconds": 1.5, "images": 60, "best": scores, "last": scores,
@@ -240,6 +248,8 @@ def _write_run(folder: Path) -> list[Original]:
         Original("run/checkpoint.npz", "npz", _run_report, slow=True),
         Original("run/clusters.npz", "npz", _clusters, checksums=True),
         Original("run/clusters.npz", "npz", _run_report, slow=True),
+        Original("run/gallery.npz", "npz", _gallery, checksums=True),
+        Original("run/gallery.npz", "npz", _run_report, slow=True),
         Original("run/metrics.json", "json", _run_report, slow=True),
         Original("run/history.jsonl", "jsonl", _run_report, slow=True),
         Original("run/self-labelling/checkpoint.npz", "npz", _self_labelled, checksums=True),

@@ -31,7 +31,8 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 PLAIN = {k: v for k, v in SMALL.items() if k not in ("self_label", "rounds", "tol")}
 STEPS = 3  # an epoch, of 48 images
-PIPELINE_FILES = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "metrics.json"}
+PIPELINE_FILES = {"config.json", "history.jsonl", "checkpoint.npz", "clusters.npz", "gallery.npz",
+                  "metrics.json"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

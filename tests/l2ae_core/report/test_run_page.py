@@ -51,10 +51,16 @@ def self_labelled_run(self_labelled: Path, tmp_path: Path) -> Path:
     return shutil.copytree(self_labelled, tmp_path / "run")
 
 
+def scores(page: Page) -> dict[str, list[str]]:
+    """The rows of the table of scores."""
+    table = next(t for t in page.tables.values() if t[0][-1] == "inertia of k-means")
+    return {row[0]: row[1:] for row in table[1:]}
+
+
 def test_scores_stand_beside_chance(run: Path) -> None:
     page = Page(run_page(run))
     metrics = json.loads((run / "metrics.json").read_text())
-    rows = {row[0]: row[1:] for row in next(iter(page.tables.values()))[1:]}
+    rows = scores(page)
     names = ("acc", "nmi", "ari")
     for which in ("best", "last"):
         assert rows[f"{which} weights"][:3] == [f"{100 * metrics[which][k]:.2f}" for k in names]
@@ -70,13 +76,13 @@ def test_configuration_and_versions_are_all_there(run: Path) -> None:
     for name, value in config["versions"].items():
         assert f"{name} {value}" in text
     assert "training.batch_size 16" in text
-    for section in ("Training loss", "Length of the codes", "Clusters"):
+    for section in ("Training loss", "Length of the codes", "Normality", "Clusters"):
         assert section in text
     assert "Not here yet" not in text
 
 
 def test_an_unfinished_run_names_what_is_missing(run: Path) -> None:
-    for name in ("metrics.json", "clusters.npz"):
+    for name in ("metrics.json", "clusters.npz", "gallery.npz"):
         (run / name).unlink()
     page = Page(run_page(run))
     assert "scores" not in page.ids
@@ -84,12 +90,14 @@ def test_an_unfinished_run_names_what_is_missing(run: Path) -> None:
     assert "Scores" in missing
     assert "Clusters" in missing
     assert f"l2ae fit --resume --out {run}" in missing
+    assert f"Clusters : l2ae report {run} --data " in missing
     for name in ("checkpoint.npz", "history.jsonl"):
         (run / name).unlink()
     assert "Training loss" in Page(run_page(run)).text.split("Not here yet")[-1]
 
 
-@pytest.mark.parametrize("name", ["config.json", "metrics.json", "checkpoint.npz", "clusters.npz"])
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "checkpoint.npz", "clusters.npz",
+                                  "gallery.npz"])  # fmt: skip
 def test_a_damaged_file_is_named(run: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = run / name
     file.write_bytes(file.read_bytes()[:-30])
@@ -116,10 +124,9 @@ def test_a_newer_configuration_is_refused(run: Path) -> None:
 def test_self_labelling_has_its_curves_and_scores(self_labelled: Path, trained: Path) -> None:
     page = Page(run_page(self_labelled))
     metrics = json.loads((self_labelled / "metrics.json").read_text())
-    rows = {row[0]: row[1:] for row in next(iter(page.tables.values()))[1:]}
-    scores = metrics["self_labelled"]
-    assert rows["self-labelled"][:3] == [f"{100 * scores[k]:.2f}" for k in ("acc", "nmi", "ari")]
-    assert rows["self-labelled"][-1] == f"{scores['inertia']:.6g}"
+    row, found = scores(page)["self-labelled"], metrics["self_labelled"]
+    assert row[:3] == [f"{100 * found[k]:.2f}" for k in ("acc", "nmi", "ari")]
+    assert row[-1] == f"{found['inertia']:.6g}"
     assert "4 of at most 4 rounds" in page.text
     assert "3 of 3 epochs, then 4 rounds of self-labelling" in page.text
     told = [given.get("aria-label") for name, given in page.elements if name == "svg"]

@@ -1,0 +1,75 @@
+"""The gallery of images, by their codes and scores."""
+
+import numpy as np
+from tqdm import tqdm
+
+from l2ae_core import method
+from l2ae_core.data import Dataset
+from l2ae_core.data.look import look_at
+from l2ae_core.gallery.choose import choose, shown
+from l2ae_core.gallery.file import Gallery
+from l2ae_core.gallery.thumbnails import error_maps, thumbnail_size, thumbnails
+from l2ae_core.method import AnomalyScores, Network
+from l2ae_core.seeding import rngs
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+
+SAMPLE = 2000  # codes of the map
+CHUNK = 1 << 22  # values of images that are scored together
+
+
+def make_gallery(
+    model: Network,
+    centers: Array,
+    dataset: Dataset,
+    *,
+    scores: AnomalyScores | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Gallery:
+    """Return the gallery of the images of `dataset` by a network and its centers (K, D).
+
+    `scores` are those of `method.score`, where they are known. `seed` draws the codes of the map. `progress` shows a bar when it takes over a second.
+    """
+    u, v, error = scores or _scores(model, centers, dataset.images, progress)
+    labels = ops.assign(u, centers)[0].astype(np.int32)
+    H, W, C = dataset.images.shape[1:]
+    h, w = thumbnail_size(H, W)
+    picks = choose(labels, v, error, len(centers), h * w * (3 if C == 3 else 1))
+    look = look_at(dataset.images, progress=progress)
+    pictured, explained = shown(picks, look), picks.explained
+    images = dataset.images[explained]
+    reconstructions = model.decode(u[explained])
+    sample = np.sort(rngs(seed).split.permutation(len(u))[:SAMPLE]).astype(np.int32)
+    names = dataset.sample_names
+    return Gallery(
+        name=dataset.name,
+        image_shape=(H, W, C),
+        variance=float(dataset.images.var(axis=0, dtype=np.float64).mean()),
+        labels=labels,
+        v=v.astype(np.float32),
+        error=error.astype(np.float64),
+        classes=None if dataset.labels is None else dataset.labels,
+        class_names=dataset.class_names,
+        picks=picks,
+        look=look,
+        sample=sample,
+        codes=u[sample].astype(np.float32),
+        shown=pictured,
+        thumbnails=thumbnails(dataset.images[pictured]),
+        names=None if names is None else tuple(names[i] for i in pictured),
+        reconstructions=thumbnails(reconstructions),
+        error_maps=error_maps(images, reconstructions),
+    )
+
+
+def _scores(model: Network, centers: Array, images: Array, progress: bool) -> AnomalyScores:
+    """Return the scores of images, some at a time: no reconstruction is kept."""
+    N = len(images)
+    step = max(1, CHUNK // images[0].size)
+    found: list[AnomalyScores] = []
+    with tqdm(total=N, desc="gallery", unit="image", delay=1.0, disable=not progress) as bar:
+        for start in range(0, N, step):
+            found.append(method.score(model, centers, images[start : start + step]))
+            bar.update(len(found[-1].v))
+    return AnomalyScores(*(np.concatenate(part) for part in zip(*found, strict=True)))
