@@ -29,7 +29,8 @@ def make_gallery(
 ) -> Gallery:
     """Return the gallery of the images of `dataset` by a network and its centers (K, D).
 
-    `scores` are those of `method.score`, where they are known. `seed` draws the codes of the map. `progress` shows a bar when it takes over a second.
+    `scores` are those of `method.score`, where they are known. `seed` draws the
+    codes of the map. `progress` shows a bar when it takes over a second.
     """
     u, v, error = scores or _scores(model, centers, dataset.images, progress)
     labels = ops.assign(u, centers)[0].astype(np.int32)
