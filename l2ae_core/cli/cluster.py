@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l2ae_core.cli.options import add_run_and_images, describe_scores, print_note, write_columns
-from l2ae_core.files import check_out, given_path
+from l2ae_core.files import check_out, given_folder, given_path
 from l2ae_core.tables import aligned, check_table
 
 if TYPE_CHECKING:  # importing it takes the kernels, which a help needs not
@@ -31,6 +31,14 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--figure", type=given_path, metavar="FILE",
                         help=".png, .svg or .pdf of these criteria, with --clusters")  # fmt: skip
 
+    for option, dest, what in (
+        ("--copy-to", "copy_to", "copies of its images"),
+        ("--link", "link_to", "symbolic links to its images"),
+    ):
+        parser.add_argument(option, dest=dest, type=given_folder, metavar="FOLDER",
+                            help=f"make a folder for each cluster in FOLDER, with {what}; the "
+                            "table is not printed then, but for --out")  # fmt: skip
+
 
 def cluster_counts(text: str) -> range:
     """Return the numbers of clusters from the command line: 7, or 2-20 with both ends."""
@@ -51,6 +59,8 @@ def main(
     clusters: range | None,
     sample_size: int | None,
     figure: Path | None,
+    copy_to: Path | None,
+    link_to: Path | None,
     **arguments: Any,
 ) -> int:
     """Do what the command line says."""
@@ -58,15 +68,23 @@ def main(
 
     if out is not None:
         check_table(out)
+    folders: dict[str, Any] = {"copy_to": copy_to, "link_to": link_to}
     if clusters is not None:
+        for name, given in folders.items():
+            if given is not None:
+                raise ValueError(f"{name}: {given} was given with clusters, which gives no labels")
         if sample_size is not None:
             arguments["sample_size"] = sample_size
         return _sweep(run, clusters, out, figure, arguments | {"progress": not quiet})
     for name, given in {"sample_size": sample_size, "figure": figure}.items():
         if given is not None:
             raise ValueError(f"{name}: {given} was given without clusters, such as --clusters 2-20")
-    columns, scores = commands.cluster(run, **arguments, progress=not quiet)
-    write_columns(columns, out)
+    columns, scores = commands.cluster(run, **arguments, **folders, progress=not quiet)
+    made = [folder for folder in folders.values() if folder is not None]
+    if out is not None or not made:
+        write_columns(columns, out)
+    for folder in made:
+        print(f"{folder}: {len(columns['index'])} images")
     if "acc" in scores:
         print(f"{len(columns['index'])} images{describe_scores(scores)}", file=sys.stderr)
     print_note(scores)

@@ -10,6 +10,7 @@ import numpy as np
 from l2ae_core import data, method
 from l2ae_core.anomaly import auc, nearest_center
 from l2ae_core.classes import classes_of, find_anomalies
+from l2ae_core.cluster_folders import Way, check_folders, write_folders
 from l2ae_core.clustering.sweep import SAMPLE_SIZE, SweepRow, check_sweep
 from l2ae_core.clustering.sweep import sweep as sweep_codes
 from l2ae_core.clusters import SavedClusters
@@ -66,6 +67,8 @@ def cluster(
     *,
     data_dir: str | None = None,
     split: data.Split = "all",
+    copy_to: Path | None = None,
+    link_to: Path | None = None,
     device: DeviceName | None = "cpu",
     progress: bool = True,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -73,8 +76,13 @@ def cluster(
 
     Columns: index, file where images are files, cluster, and label, the name of the class, where
     the data have labels; only then there are scores. The network runs on `device`; None takes
-    a GPU if there is one, and "note" says what was taken.
+    a GPU if there is one, and "note" says what was taken. `copy_to` and `link_to` become folders
+    with a folder for each cluster, as `cluster_folders.write_folders` makes them.
     """
+    folders: list[tuple[Path, Way]] = [(copy_to, "copy")] if copy_to is not None else []
+    folders += [(link_to, "link")] if link_to is not None else []
+    for out, way in folders:
+        check_folders(out, source, way)
     loaded = load_fitted(run, device)
     dataset = _images_for(loaded, source, data_dir, split, progress)
     centers = loaded.clusters.centers
@@ -85,6 +93,8 @@ def cluster(
         columns["label"] = classes_of(dataset)
         rng = rngs(loaded.settings["seed"]).kmeans
         result |= method.agreement(dataset.labels, labels, len(centers), rng)
+    for out, way in folders:
+        write_folders(out, dataset, labels, len(centers), source, way, progress=progress)
     return columns, result
 
 

@@ -127,6 +127,22 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def paths_of(source: Path, dataset: Dataset) -> list[Path] | None:
+    """Return the files of the images that were read from the path `source`, if they are files.
+
+    DataError for one that is not there any more.
+    """
+    if dataset.sample_names is None:
+        return None
+    if not source.is_dir():
+        return [source]
+    there = {_shown(path.relative_to(source).as_posix()): path for path in image_files(source)}
+    for name in dataset.sample_names:
+        if name not in there:
+            raise DataError(f"{source / name}: was read, but is not there any more")
+    return [there[name] for name in dataset.sample_names]
+
+
 def _entries(folder: Path) -> list[tuple[Path, bool]]:
     """Return what is in a folder and not hidden, and whether it is a folder itself."""
     try:
