@@ -27,7 +27,10 @@ FAR, UNRECONSTRUCTED, BOTH = REASONS = ("far from every cluster", "not reconstru
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where images become anomalous; None on a side that is not judged."""
+    """Where images become anomalous; None on a side that is not judged.
+
+    Scores of images are arrays (N,); `error` may be None where it is not judged.
+    """
 
     normality: float | None  # τ, of v
     error: float | None  # ε
@@ -64,18 +67,18 @@ class Thresholds:
         low, high = _shared(v, -e, allowed)
         return cls(threshold_below("thresholds", v, low), -threshold_below("thresholds", -e, high))
 
-    def anomalous(self, normality: Array, error: Array) -> Array:
-        """Return bool (N,): whether images with these scores (N,) lie outside."""
+    def anomalous(self, normality: Array, error: Array | None) -> Array:
+        """Return bool (N,): whether images with these scores lie outside."""
         far, unreconstructed = self._sides(normality, error)
         return far | unreconstructed
 
-    def reasons(self, normality: Array, error: Array) -> Array:
+    def reasons(self, normality: Array, error: Array | None) -> Array:
         """Return one of REASONS for every anomalous image, "" for the others (N,)."""
         far, unreconstructed = self._sides(normality, error)
         names: Array = np.array(["", *REASONS])[far + 2 * unreconstructed]
         return names
 
-    def margin(self, normality: Array, error: Array) -> Array:
+    def margin(self, normality: Array, error: Array | None) -> Array:
         """Return min((v − τ)/(1 − τ), (ε − error)/ε) float64 (N,): negative where anomalous.
 
         It is 1 for v = 1 and error = 0, and falls without end: −1 is twice as far from these as the
@@ -91,11 +94,14 @@ class Thresholds:
         lowest: Array = np.min(sides, axis=0)
         return lowest
 
-    def _sides(self, normality: Array, error: Array) -> tuple[Array, Array]:
+    def _sides(self, normality: Array, error: Array | None) -> tuple[Array, Array]:
         # float64: in float32 a threshold would be rounded, perhaps to a score
-        v, e = (np.asarray(a, np.float64) for a in (normality, error))
-        far = np.zeros(v.shape, bool) if self.normality is None else v < self.normality
-        return far, np.zeros(e.shape, bool) if self.error is None else e > self.error
+        far = unreconstructed = np.zeros(len(normality), bool)
+        if self.normality is not None:
+            far = np.asarray(normality, np.float64) < self.normality
+        if self.error is not None:
+            unreconstructed = np.asarray(error, np.float64) > self.error
+        return far, unreconstructed
 
 
 def error_quantile(error: Array, errors: Array) -> Array:

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from l2ae_core import method, refinement
+from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.estimators import inputs, storage
 from l2ae_core.estimators.parameters import (
     check_parameters,
@@ -77,6 +78,10 @@ class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[mis
             spherical=bool(self.spherical),
             progress=self.verbose > 0,
         )
+        self.reconstruction_errors_: Array | None = self._errors(x, self.embedding_)
+        self._take_clusters(clustering)
+
+    def _take_clusters(self, clustering: Clustering) -> None:
         self.labels_: Array = clustering.labels
         self.cluster_centers_: Array = clustering.centers
         self.inertia_: float = clustering.inertia
@@ -178,6 +183,10 @@ class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[mis
     def _encode(self, x: Array) -> Array:
         """Return the codes u (N, D) of checked x (N, F), in the dtype of x."""
         return self._network(x.dtype).encode(self._to_network(x))
+
+    def _errors(self, x: Array, u: Array) -> Array:
+        """Return Σ (x̂ − x)² float64 (N,) of checked, scaled x (N, F) and its codes u (N, D)."""
+        return method.reconstruction_errors(self._network(x.dtype), self._to_network(x), u)
 
     def reconstruct(self, X: Any) -> Array:
         """Return what the network makes of X, D(E_c(X)), in the shape and units of X.

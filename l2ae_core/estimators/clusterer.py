@@ -6,9 +6,11 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from l2ae_core.clustering.kmeans import Clustering
+from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.estimators.base import DTYPES, AutoEncoderBase
+from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.ops.checks import count
 
 
 class AutoEncoderClusterer(
@@ -73,6 +75,8 @@ class AutoEncoderClusterer(
     ----------
     labels_ (N,) int32, cluster_centers_ (K, D) in the space of the codes, inertia_, n_iter_
         (updates of the best k-means restart), embedding_ (N, D): the codes of the X of fit.
+    reconstruction_errors_ (N,) float64: Σ (x̂ − x)² of each sample of the X of fit, over its pixels
+        or scaled columns; None where they come from a file of before this attribute.
     autoencoder_, architecture_, image_shape_ (H, W, C) or None, mean_ and scale_ (F,) or None.
     history_ : list of one dict an epoch: epoch, loss, seconds, images_per_second, ...
     self_labelling_history_ : list of one dict a round of `self_label`: round, loss, label_change
@@ -88,6 +92,33 @@ class AutoEncoderClusterer(
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on X and cluster it; y is ignored."""
         self._fit(X)
+        return self
+
+    def recluster(self, n_clusters: int) -> Self:
+        """Cluster the codes of the X of fit anew, into n_clusters, and return self.
+
+        The network depends on no number of clusters, so nothing is trained: all attributes become
+        those of a fit with this n_clusters, which is set, and the same seed, to the bit. What
+        `from_clusterer` made before stays as it is. Raises ValueError for a number that is none or
+        above n_samples, and where self_label is on: its network has learnt its clusters.
+        """
+        check_is_fitted(self)
+        if self.self_labelling_history_ is not None:
+            raise ValueError(
+                f"recluster: n_clusters is {n_clusters} but the network was trained further with "
+                f"its {len(self.cluster_centers_)} clusters as labels (self_label): fit again"
+            )
+        K = count("recluster", "n_clusters", n_clusters, most=len(self.embedding_))
+        clustering = kmeans(
+            self.embedding_,
+            K,
+            n_init=int(self.n_init),
+            rng=rngs(self.seed_).kmeans,
+            spherical=bool(self.spherical),
+            progress=self.verbose > 0,
+        )
+        self.n_clusters = K
+        self._take_clusters(clustering)
         return self
 
     def predict(self, X: Any) -> Array:

@@ -7,15 +7,11 @@ import numpy as np
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from l2ae_core.anomaly import (
-    cosine_normality,
-    normality,
-    threshold_at_contamination,
-    threshold_at_fpr,
-)
+from l2ae_core.anomaly import cosine_normality, normality
 from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.clusterer import AutoEncoderClusterer
-from l2ae_core.estimators.parameters import check_contamination
+from l2ae_core.estimators.parameters import check_contamination, check_criterion
+from l2ae_core.verdict import Thresholds
 from l2ae_kernels.arrays import Array
 
 AUTO_CONTAMINATION = 0.05
@@ -28,6 +24,14 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
         score_samples      v, high = normal; in [−1, 1] up to rounding, never clipped
         decision_function  v − offset_
         predict            +1 where v ≥ offset_ (normal), −1 where v < offset_ (anomaly)
+
+    v does not see what the network has never seen the like of: the codes of noise or of other
+    objects lie among those of X. With criterion="both" a sample is anomalous too when its
+    reconstruction error Σ (x̂ − x)² is above error_threshold_ (`l2ae_core.verdict`), as in
+    `l2ae score`, and `reasons` tells which it is:
+
+        decision_function  min((v − offset_)/(1 − offset_), 1 − error/error_threshold_)
+        predict            +1 where that is ≥ 0 (normal), −1 where it is negative (anomaly)
 
     Codes u that are not of unit length (norm is not "l2") are divided by their length first, so v
     is a cosine for them too. Network, clusters, parameters and attributes are those of
@@ -53,68 +57,110 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
     Attributes
     ----------
     offset_ : float, τ of Section III-B, halfway between two scores.
+    error_threshold_ : float, the error above which a sample is anomalous; None with "cosine". Its
+        unit is that of reconstruction_errors_: squares of scaled columns, or of pixels, summed.
     """
 
     n_clusters: int = 9
     _: KW_ONLY
     contamination: str | float = "auto"
+    criterion: str = "cosine"
 
     @classmethod
     def from_clusterer(
-        cls, clusterer: AutoEncoderClusterer, *, contamination: str | float = "auto"
+        cls,
+        clusterer: AutoEncoderClusterer,
+        *,
+        contamination: str | float = "auto",
+        criterion: str = "cosine",
     ) -> Self:
         """Return a fitted detector over the network and the clusters of a fitted clusterer.
 
-        Nothing is trained: the threshold comes from `clusterer.embedding_`. The two share their
-        arrays; fitting either again leaves the other alone.
+        Nothing is trained: the thresholds come from `embedding_` and `reconstruction_errors_` of
+        the clusterer. The two share their arrays; fitting either again leaves the other alone.
 
-        Raises ValueError for a bad contamination, NotFittedError when there is no fit to take.
+        Raises ValueError for a bad contamination or criterion, and for "both" where the clusterer
+        is from a file of before errors were kept; NotFittedError when there is no fit to take.
         """
         check_is_fitted(clusterer)
-        detector = cls(**clusterer.get_params(), contamination=contamination)
+        check_contamination(contamination)
+        check_criterion(criterion)
+        if criterion == "both" and clusterer.reconstruction_errors_ is None:
+            raise ValueError(
+                "from_clusterer: criterion is 'both' but the clusterer, of an older file, has no "
+                "reconstruction_errors_: fit it again"
+            )
+        parameters = clusterer.get_params()
+        detector = cls(**parameters, contamination=contamination, criterion=criterion)
         for name, value in vars(clusterer).items():
             if name.endswith("_"):  # the fitted attributes, scikit-learn's rule
                 setattr(detector, name, value)
-        detector._set_offset()
+        detector._set_thresholds()
         return detector
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train on X, cluster it, and set the threshold; y is ignored."""
+        """Train on X, cluster it, and set the thresholds; y is ignored."""
         check_contamination(self.contamination)
+        check_criterion(self.criterion)
         self._fit(X)
-        self._set_offset()
+        self._set_thresholds()
         return self
 
     def calibrate(self, X: Any, fpr: float) -> Self:
-        """Set `offset_` so that the share `fpr` of X, known normal samples, raises an alarm.
+        """Set the thresholds so that the share `fpr` of X, known normal samples, raises an alarm.
 
-        It lies between two scores of X. Raises ValueError when fpr is out of range.
+        They lie between two scores of X. Raises ValueError when fpr is out of range.
         """
-        self.offset_ = threshold_at_fpr(self.score_samples(X), fpr)
+        self._take(self._scores("calibrate", X), fpr)
         return self
 
     def score_samples(self, X: Any) -> Array:
-        """Return the normality v float64 (N,) of Eq. 5, high = normal."""
+        """Return the normality v float64 (N,) of Eq. 5, high = normal, whatever the criterion."""
         return self._normality(self._encode(self._validated("score_samples", X)))
 
     def decision_function(self, X: Any) -> Array:
-        """Return v − offset_ float64 (N,), negative for anomalies."""
-        decision: Array = self.score_samples(X) - self.offset_
+        """Return float64 (N,), negative for anomalies: v − offset_, or the margin of "both"."""
+        decision: Array
+        v, errors = self._scores("decision_function", X)
+        decision = v - self.offset_ if errors is None else self._thresholds().margin(v, errors)
         return decision
 
     def predict(self, X: Any) -> Array:
         """Return int64 (N,), +1 for normal samples and −1 for anomalies."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    def reasons(self, X: Any) -> Array:
+        """Return why each sample is an anomaly (N,), as text; "" where it is none.
+
+        "far from every cluster", and with "both" also "not reconstructed", or "both".
+        """
+        return self._thresholds().reasons(*self._scores("reasons", X))
+
     def _normality(self, u: Array) -> Array:
         v = normality if self.norm == "l2" else cosine_normality
         return v(u, self.cluster_centers_).astype(np.float64)
 
-    def _set_offset(self) -> None:
-        check_contamination(self.contamination)
+    def _scores(self, function: str, X: Any) -> tuple[Array, Array | None]:
+        """Return v (N,) of X, and the reconstruction errors (N,) where they are judged."""
+        x = self._validated(function, X)
+        u = self._encode(x)
+        v = self._normality(u)
+        return v, None if self.error_threshold_ is None else self._errors(x, u)
+
+    def _set_thresholds(self) -> None:
+        """Set the thresholds by the X of fit."""
         share = AUTO_CONTAMINATION if self.contamination == "auto" else float(self.contamination)
-        v = self._normality(self.embedding_)
-        self.offset_ = threshold_at_contamination(v, share)
+        errors = self.reconstruction_errors_ if self.criterion == "both" else None
+        self._take((self._normality(self.embedding_), errors), share)
+
+    def _take(self, scores: tuple[Array, Array | None], share: float) -> None:
+        v, errors = scores
+        found = Thresholds.at_fpr(v, errors, share, "cosine" if errors is None else "both")
+        self.offset_: float | None = found.normality
+        self.error_threshold_: float | None = found.error
+
+    def _thresholds(self) -> Thresholds:
+        return Thresholds(self.offset_, self.error_threshold_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -85,3 +85,9 @@ def check_contamination(contamination: Any) -> None:
         raise ValueError(
             f"contamination is {contamination!r} but expected 'auto' or a number in (0, 0.5]"
         )
+
+
+def check_criterion(criterion: Any) -> None:
+    """Raise ValueError unless criterion is one of a detector."""
+    if criterion not in ("cosine", "both"):
+        raise ValueError(f"criterion is {criterion!r} but expected 'cosine' or 'both'")

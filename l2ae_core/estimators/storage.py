@@ -27,7 +27,8 @@ from l2ae_core.typed_json import from_json
 E = TypeVar("E")
 
 ARRAYS = ("embedding_", "labels_", "cluster_centers_")
-OPTIONAL_ARRAYS = ("mean_", "scale_")  # or None
+SCALING = ("mean_", "scale_")
+OPTIONAL_ARRAYS = (*SCALING, "reconstruction_errors_")  # or None
 VALUES: dict[str, tuple[type, ...]] = {
     "inertia_": (float,),
     "n_iter_": (int,),
@@ -38,6 +39,7 @@ VALUES: dict[str, tuple[type, ...]] = {
 }
 OPTIONAL_VALUES: dict[str, tuple[type, ...]] = {
     "offset_": (float,),
+    "error_threshold_": (float, NoneType),  # older files of detectors have none
     "feature_names_in_": (list,),
     "self_labelling_history_": (list, NoneType),  # older files have none
 }
@@ -126,6 +128,11 @@ def _fitted_arrays(entries: Params, architecture: Architecture, where: str) -> d
     if labels.min() < 0 or labels.max() >= len(centers):
         raise ValueError(f"labels_ has {labels.max()} but there are {len(centers)} clusters")
     optional = {n: array_entry(entries, n, 1, "f", where) for n in OPTIONAL_ARRAYS if n in entries}
+    errors = optional.get("reconstruction_errors_")
+    if errors is not None and (errors.shape != labels.shape or errors.min() < 0):
+        raise ValueError(
+            f"reconstruction_errors_ is {errors.shape} but expected {labels.shape}, numbers ≥ 0"
+        )
     fitted = {"embedding_": u, "labels_": labels, "cluster_centers_": centers}
     return fitted | dict.fromkeys(OPTIONAL_ARRAYS) | optional
 
@@ -133,13 +140,13 @@ def _fitted_arrays(entries: Params, architecture: Architecture, where: str) -> d
 def _check_shape(fitted: dict[str, Any], architecture: Architecture) -> None:
     """Raise ValueError unless the features, their scaling and the network's images agree."""
     shape, F = architecture.input_shape, fitted["n_features_in_"]
-    found = {name: a.shape for name in OPTIONAL_ARRAYS if (a := fitted[name]) is not None}
+    found = {name: a.shape for name in SCALING if (a := fitted[name]) is not None}
     if math.prod(shape) != F or fitted["image_shape_"] not in (None, shape):
         raise ValueError(
             f"n_features_in_ is {F} and image_shape_ {fitted['image_shape_']} but the network "
             f"takes {shape}"
         )
-    if found and found != dict.fromkeys(OPTIONAL_ARRAYS, (F,)):
+    if found and found != dict.fromkeys(SCALING, (F,)):
         raise ValueError(f"mean_ and scale_ are {found} but expected ({F},)")
 
 
@@ -148,6 +155,8 @@ def _fitted_values(values: dict[str, Any], where: str) -> dict[str, Any]:
     for name, kinds in OPTIONAL_VALUES.items():
         if name in values:
             fitted[name] = entry(values, name, *kinds, where=where)
+    if "offset_" in fitted:
+        fitted.setdefault("error_threshold_", None)
     parse_records(fitted["history_"], where)
     rounds = fitted.setdefault("self_labelling_history_", None)
     for i, found in enumerate(from_json(list[Round], rounds or [], "self_labelling_history_")):
