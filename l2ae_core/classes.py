@@ -14,6 +14,7 @@ from l2ae_core import data
 from l2ae_core.anomaly import contaminate
 from l2ae_core.data import Dataset
 from l2ae_core.seeding import rngs
+from l2ae_core.settings import make_preparation
 from l2ae_kernels.arrays import Array
 
 SHOWN = 20  # classes that an error names
@@ -88,16 +89,18 @@ def training_data(
     data_dir: str | None,
     *,
     by_position: bool = False,
+    skip_unreadable: bool = False,
     progress: bool = True,
 ) -> Dataset:
-    """Return the training images; of the anomaly class, if one is named, only the share `keep`.
+    """Return the training images, prepared; of an anomaly class that is named the share `keep`.
 
     `anomaly_class` of `settings` becomes the name of that class where classes have names. With
     `by_position`, for a run that keeps no names, its number is the position among them.
     """
     dataset = data.load(
-        settings["data"], data_dir=data_dir, split=settings["split"], progress=progress
-    )
+        settings["data"], data_dir=data_dir, split=settings["split"], labels=settings["labels"],
+        preparation=make_preparation(settings), skip_unreadable=skip_unreadable, progress=progress,
+    )  # fmt: skip
     anomaly_class = settings["anomaly_class"]
     if anomaly_class is None:
         return dataset

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from l2ae_core.data import Split
+from l2ae_core.data import Preparation, Split
+from l2ae_core.data.preparation import Fit
 from l2ae_core.files import CONFIG
 from l2ae_core.networks.architectures import Architecture, HiddenNorm, ModelName, Norm
 from l2ae_core.refinement import SelfLabelling
@@ -48,7 +49,9 @@ NOT_TRAINING = ("data", "seed", *ARCHITECTURE)  # stand elsewhere in config.json
 WARP = ("rotation", "shift", "scale")  # ranges of `augment`
 LABEL_WARP = ("label_rotation", "label_shift", "label_scale")  # ranges of `self_label`
 SELF_LABELLING = ("rounds", "concentration", "gamma", "tol")  # its other settings
-SELECTION = ("split", "anomaly_class", "keep", "seed")  # they say which images are trained on
+PREPARATION = ("size", "fit", "grey", "background", "depth", "image_shape")
+# They say which images are trained on, and what these are.
+SELECTION = ("split", "labels", "anomaly_class", "keep", "seed", *PREPARATION)
 CHOICES: dict[str, tuple[str, ...]] = {
     "split": get_args(Split),
     "model": get_args(ModelName),
@@ -57,9 +60,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "sgd"),
     "reduction": get_args(Reduction),
     "weights": ("best", "last"),
+    "fit": get_args(Fit),
 }
 COUNTS = ("latent_dim", "epochs", "batch_size", "clusters", "n_init", "rounds")
-SWITCHES = ("affine", "augment", "self_label")
+SWITCHES = ("affine", "labels", "augment", "self_label")
 
 
 def check_settings(
@@ -82,6 +86,7 @@ def check_settings(
     for name in SWITCHES:
         if not isinstance(settings[name], bool):
             raise ValueError(f"fit: {name} is {settings[name]!r} but expected True or False")
+    make_preparation(settings)
     make_warp(settings)
     make_self_labelling(settings)
     for name, reason in _without_effect(settings):
@@ -130,9 +135,25 @@ def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "affine", f"norm is {norms[0]!r} and hidden_norm {norms[1]!r}: nothing to scale"
     if settings["anomaly_class"] is None:
         yield "keep", "no anomaly_class is named"
+    if settings["size"] is None:
+        yield "fit", "no size is given"
     for switch, names in (("augment", WARP), ("self_label", SELF_LABELLING + LABEL_WARP)):
         if not settings[switch]:
             yield from ((name, f"{switch} is off") for name in names)
+
+
+def make_preparation(settings: Mapping[str, Any]) -> Preparation:
+    """Return what is done to every image of a run; ValueError, naming the setting, as there.
+
+    A `size` of one number is that of both sides.
+    """
+    values = {name: settings[name] for name in PREPARATION}
+    if isinstance(size := values["size"], int) and not isinstance(size, bool):
+        values["size"] = (size, size)
+    try:
+        return Preparation(**values)
+    except ValueError as error:
+        raise ValueError(f"fit: {error}") from error
 
 
 def make_warp(settings: Mapping[str, Any]) -> Warp | None:
@@ -193,6 +214,8 @@ def run_settings(run: Path) -> dict[str, Any]:
         architecture = Architecture.from_dict(config["architecture"])
         settings |= {k: getattr(architecture, k) for k in ARCHITECTURE}
         settings |= {"data": config["data"]["name"], "seed": config["seed"]}
+        preparation = make_preparation(settings)
+        settings |= {name: getattr(preparation, name) for name in PREPARATION}
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{run / CONFIG}: lacks or garbles a setting: {error!r}") from error
     for name in DEFAULTS.keys() - settings.keys():

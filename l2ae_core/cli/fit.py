@@ -9,7 +9,9 @@ from l2ae_core.cli.options import (
     DATA_HELP,
     add_common,
     add_data_dir,
+    add_reading,
     describe_scores,
+    image_size,
     widths,
 )
 from l2ae_core.files import given_folder
@@ -18,6 +20,27 @@ from l2ae_core.tables import duration
 
 SETTINGS: dict[str, tuple[Callable[[str], Any], str, str | None]] = {  # type, help, metavar
     "split": (str, "part of a named data set to train on", None),
+    "size": (
+        image_size, "bring every image to this size, here and in every later use of the run: 32, "
+        "or 48x32 for 48 wide and 32 high (default: all must have one size)", "WxH",
+    ),
+    "fit": (
+        str, "of --size, images of other proportions: all of it with a margin of the --background, "
+        "else black; cut; or stretched", None,
+    ),
+    "grey": (bool, "turn colour into its brightness", None),
+    "background": (
+        str, "colour behind transparent pixels: white, black or '#rrggbb' (default: these are "
+        "refused)", "COLOUR",
+    ),
+    "depth": (
+        str, "of images with more than 8 bits a channel: auto divides 16 bits by 65535 and takes "
+        "floating point in [0, 1]; a number of bits, as 12, or a range, as 0:4095, become 0 to 1 "
+        "(default: these are refused)", "DEPTH",
+    ),
+    "image-shape": (
+        widths, "of the images in the rows of an array (N, F): H,W or H,W,C", "H,W,C",
+    ),
     "model": (str, "the paper's networks", None),
     "norm": (str, "of the code", None),
     "hidden-norm": (str, "of every hidden layer", None),
@@ -75,17 +98,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data", default=SUPPRESS, help=f"{DATA_HELP} (default {DEFAULTS['data']})"
     )
-    add_data_dir(parser)
-    for option, (kind, help, metavar) in SETTINGS.items():
-        name = option.replace("-", "_")
-        how: dict[str, Any] = {"type": kind, "choices": CHOICES.get(name), "metavar": metavar}
-        if kind is bool:
-            how = {"action": "store_true"}
-        if kind is not bool and DEFAULTS[name] is not None:
-            shown = DEFAULTS[name]
-            shown = ",".join(map(str, shown)) if isinstance(shown, tuple) else shown
-            help = f"{help} (default {shown})"
-        parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
+    add_settings(parser)
     parser.add_argument("--seeds", type=int, metavar="N",
                         help="train N networks, of seeds SEED, SEED + 1, …, as runs RUN/seed-SEED, "
                         "…; say how far their clusters agree, without labels, and choose the run "
@@ -100,9 +113,25 @@ def add_options(parser: ArgumentParser) -> None:
     add_common(parser)
 
 
+def add_settings(parser: ArgumentParser) -> None:
+    """Add what says how images are read, and the settings of a training."""
+    add_data_dir(parser)
+    add_reading(parser, default=SUPPRESS)
+    for option, (kind, help, metavar) in SETTINGS.items():
+        name = option.replace("-", "_")
+        how: dict[str, Any] = {"type": kind, "choices": CHOICES.get(name), "metavar": metavar}
+        if kind is bool:
+            how = {"action": "store_true"}
+        if kind is not bool and DEFAULTS[name] is not None and "(default" not in help:
+            shown = DEFAULTS[name]
+            shown = ",".join(map(str, shown)) if isinstance(shown, tuple) else shown
+            help = f"{help} (default {shown})"
+        parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
+
+
 def main(
     out: Path, data_dir: str | None, resume: bool, checkpoint_every: int, quiet: bool,
-    seeds: int | None, **given: Any,
+    seeds: int | None, skip_unreadable: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Do what the command line says."""
     from l2ae_core import commands
@@ -111,6 +140,7 @@ def main(
     from l2ae_core.seeds.table import format_table
 
     how: dict[str, Any] = {"data_dir": data_dir, "resume": resume, "progress": not quiet,
+                           "skip_unreadable": skip_unreadable,
                            "checkpoint_every": checkpoint_every}  # fmt: skip
     if seeds is not None or (resume and holds_seeds(out)):
         print(format_table(out, fit_seeds(out, given, seeds, **how)))

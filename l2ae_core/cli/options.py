@@ -10,7 +10,10 @@ from l2ae_core.devices import DeviceName
 from l2ae_core.files import given_path
 from l2ae_core.tables import to_csv, write_table
 
-DATA_HELP = "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a folder of images"
+DATA_HELP = (
+    "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a folder of images, whose "
+    "sub-folders, if all images are in one, are classes"
+)
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -18,6 +21,16 @@ def widths(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"([0-9]{1,9}(,[0-9]{1,9})*)?", text):
         raise ArgumentTypeError(f"{text!r} but expected integers such as 32,64,128")
     return tuple(map(int, filter(None, text.split(","))))
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Return (H, W) of "32", or of "48x32", which is 48 pixels wide and 32 high."""
+    found = re.fullmatch(r"([0-9]{1,9})(?:[x×]([0-9]{1,9}))?", text)
+    if found is None:
+        raise ArgumentTypeError(
+            f"{text!r} but expected pixels, such as 32, or 48x32 for a width of 48"
+        )
+    return int(found[2] or found[1]), int(found[1])
 
 
 def add_common(parser: ArgumentParser) -> None:
@@ -32,6 +45,14 @@ def add_data_dir(parser: ArgumentParser) -> None:
                         "L2AE_DATA, else the cache, else a download)")  # fmt: skip
 
 
+def add_reading(parser: ArgumentParser, **labels: Any) -> None:
+    """Add --no-labels and --skip-unreadable; `labels` are further arguments of the first."""
+    parser.add_argument("--no-labels", dest="labels", action="store_false", **labels,
+                        help="sub-folders are no classes, labels in a file no labels")  # fmt: skip
+    parser.add_argument("--skip-unreadable", action="store_true",
+                        help="leave out image files that cannot be read")  # fmt: skip
+
+
 def add_run_and_images(parser: ArgumentParser) -> None:
     """Add the run, the images, where the network runs, and where the table goes."""
     parser.add_argument(
@@ -40,6 +61,7 @@ def add_run_and_images(parser: ArgumentParser) -> None:
     parser.add_argument("--data", dest="source", required=True, help=DATA_HELP)
     parser.add_argument("--split", choices=("all", "train", "test"), default="all",
                         help="part of a named data set (default all)")  # fmt: skip
+    add_reading(parser)
     parser.add_argument(
         "--out", type=given_path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
     )

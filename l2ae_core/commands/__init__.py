@@ -14,6 +14,7 @@ from l2ae_core.commands.train import (
     fit,
     prepare,
     require_resumable,
+    require_there,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "load_fitted",
     "prepare",
     "require_resumable",
+    "require_there",
     "score",
     "sweep",
 ]

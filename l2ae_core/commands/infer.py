@@ -20,7 +20,7 @@ from l2ae_core.files import CLUSTERS
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.seeding import rngs
 from l2ae_core.seeds.runs import chosen_run
-from l2ae_core.settings import run_settings
+from l2ae_core.settings import make_preparation, run_settings
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.run import load_run
 from l2ae_core.verdict import REASONS, Criterion, Thresholds, error_quantile
@@ -67,6 +67,8 @@ def cluster(
     *,
     data_dir: str | None = None,
     split: data.Split = "all",
+    labels: bool = True,
+    skip_unreadable: bool = False,
     copy_to: Path | None = None,
     link_to: Path | None = None,
     device: DeviceName | None = "cpu",
@@ -78,23 +80,27 @@ def cluster(
     the data have labels; only then there are scores. The network runs on `device`; None takes
     a GPU if there is one, and "note" says what was taken. `copy_to` and `link_to` become folders
     with a folder for each cluster, as `cluster_folders.write_folders` makes them.
+
+    Images are prepared as those of the training. With labels=False there are none, as always where
+    the training had none; with `skip_unreadable` files that cannot be read are left out, and "note"
+    says which.
     """
     folders: list[tuple[Path, Way]] = [(copy_to, "copy")] if copy_to is not None else []
     folders += [(link_to, "link")] if link_to is not None else []
     for out, way in folders:
         check_folders(out, source, way)
     loaded = load_fitted(run, device)
-    dataset = _images_for(loaded, source, data_dir, split, progress)
+    dataset = _images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
     centers = loaded.clusters.centers
-    labels, _ = ops.assign(loaded.model.encode(dataset.images), centers)
-    columns = _names(dataset) | {"cluster": labels}
-    result: dict[str, Any] = {"note": loaded.note}
+    clusters, _ = ops.assign(loaded.model.encode(dataset.images), centers)
+    columns = _names(dataset) | {"cluster": clusters}
+    result: dict[str, Any] = {"note": _note(loaded.note, *dataset.notes)}
     if dataset.labels is not None:
         columns["label"] = classes_of(dataset)
         rng = rngs(loaded.settings["seed"]).kmeans
-        result |= method.agreement(dataset.labels, labels, len(centers), rng)
+        result |= method.agreement(dataset.labels, clusters, len(centers), rng)
     for out, way in folders:
-        write_folders(out, dataset, labels, len(centers), source, way, progress=progress)
+        write_folders(out, dataset, clusters, len(centers), source, way, progress=progress)
     return columns, result
 
 
@@ -106,6 +112,8 @@ def sweep(
     sample_size: int = SAMPLE_SIZE,
     data_dir: str | None = None,
     split: data.Split = "all",
+    labels: bool = True,
+    skip_unreadable: bool = False,
     device: DeviceName | None = "cpu",
     progress: bool = True,
 ) -> tuple[list[SweepRow], dict[str, Any]]:
@@ -119,7 +127,7 @@ def sweep(
     """
     check_sweep(clusters, sample_size)
     loaded = load_fitted(run, device, self_labelled=False)
-    dataset = _images_for(loaded, source, data_dir, split, progress)
+    dataset = _images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
     check_sweep(clusters, sample_size, len(dataset))
     seed, n_init = (loaded.settings[name] for name in ("seed", "n_init"))
     u = loaded.model.encode(dataset.images)
@@ -127,7 +135,7 @@ def sweep(
         u, clusters, seed=seed, n_init=n_init, sample_size=sample_size, progress=progress
     )
     before = "by the codes before self-labelling" if loaded.settings["self_label"] else ""
-    note = "; ".join(filter(None, (before, loaded.note)))
+    note = _note(before, loaded.note, *dataset.notes)
     return rows, {
         "images": f"{dataset.name}, N = {len(dataset):,}, seed {seed}",
         "note": note,
@@ -144,6 +152,8 @@ def score(
     top: int | None = None,
     data_dir: str | None = None,
     split: data.Split = "all",
+    labels: bool = True,
+    skip_unreadable: bool = False,
     anomaly_class: str | int | None = None,
     device: DeviceName | None = "cpu",
     progress: bool = True,
@@ -167,7 +177,7 @@ def score(
         count("score", "top", top)
     loaded = load_fitted(run, device)
     limits, note = _thresholds(loaded, fpr, criterion)
-    dataset = _images_for(loaded, source, data_dir, split, progress)
+    dataset = _images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
     positive_class, positive, no_auc = find_anomalies(dataset, loaded.settings, anomaly_class)
     saved = loaded.clusters
     u, v, error = method.score(loaded.model, saved.centers, dataset.images)
@@ -191,7 +201,7 @@ def score(
         "error_threshold": limits.error,
         "anomalous": int((reasons != "").sum()),
         "reasons": {reason: int((reasons == reason).sum()) for reason in REASONS},
-        "note": note,
+        "note": _note(note, *dataset.notes),
         "no_auc": no_auc,
     }
     if positive_class is not None:
@@ -223,17 +233,34 @@ def _names(dataset: Dataset) -> dict[str, Array]:
     )
 
 
+def _note(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
+
+
 def _images_for(
-    run: LoadedRun, source: str, data_dir: str | None, split: data.Split, progress: bool
-) -> Dataset:
-    """Return the images, in the shape of those of the training; grey becomes three channels."""
-    dataset = data.load(source, data_dir=data_dir, split=split, progress=progress)
+    run: LoadedRun, source: str, data_dir: str | None, split: data.Split, progress: bool,
+    labels: bool = True, skip_unreadable: bool = False,
+) -> Dataset:  # fmt: skip
+    """Return the images, prepared as those of the training; grey becomes three channels.
+
+    There are no labels where the run was trained without.
+    """
+    preparation = make_preparation(run.settings)
+    dataset = data.load(
+        source, data_dir=data_dir, split=split, labels=labels and run.settings["labels"],
+        preparation=preparation, skip_unreadable=skip_unreadable, progress=progress,
+    )  # fmt: skip
     found, expected = dataset.images.shape[1:], run.model.input_shape
     if found == (*expected[:2], 1) and expected[2] == 3:
         return replace(dataset, images=np.repeat(dataset.images, 3, axis=3))
     if found != expected:
+        advice = ""
+        if found[:2] != expected[:2]:
+            advice = "; a run that was trained with --size takes images of any size"
+        elif expected[2] == 1:
+            advice = "; a run that was trained with --grey takes colour, too"
         raise ValueError(
             f"data: images of {dataset.name} have shape {found} but the run was trained on "
-            f"{expected}"
+            f"{expected}{advice}"
         )
     return dataset

@@ -28,9 +28,11 @@ from l2ae_core.settings import (
     DEFAULTS,
     LABEL_WARP,
     NOT_TRAINING,
+    PREPARATION,
     SELECTION,
     TRAIN_ARGUMENTS,
     check_settings,
+    make_preparation,
     make_self_labelling,
     make_warp,
     run_settings,
@@ -74,6 +76,7 @@ def fit(
     dataset: Dataset | None = None,
     data_dir: str | None = None,
     resume: bool = False,
+    skip_unreadable: bool = False,
     checkpoint_every: int = 10,
     callbacks: Sequence[OnEpoch] = (),
     progress: bool = True,
@@ -85,8 +88,9 @@ def fit(
     with, but for a larger number of epochs, another `patience`, and for `clusters`, `n_init` and
     `weights`, on which no weight of the network depends. A run that is finished is not trained
     again, but clustered; with `self_label` it goes on with its own labels, after which none of
-    these may change. Who has the training images already, as `training_data` returns them for these
-    settings, passes them as `dataset`.
+    these may change. The images may have moved: they may stand elsewhere if they are equal. Who has
+    them already, as `training_data` returns them for these settings, passes them as `dataset`.
+    With `skip_unreadable`, which no run keeps, image files that cannot be read are left out.
     `callbacks` are those of `training.loop.fit`. Without `gallery` no images are kept for
     `l2ae report`. Whatever cannot work is refused before the first step.
     Raises ValueError, CheckpointError or TrainingError, BlockingIOError when another process
@@ -100,7 +104,12 @@ def fit(
         settings = checked_settings(before, given, checkpoint_every)
         named = not resume or "class_names" in before  # older runs keep no names of classes
         if dataset is None:
-            dataset = training_data(settings, data_dir, by_position=not named, progress=progress)
+            if resume:
+                require_there(out, settings["data"])
+            dataset = training_data(
+                settings, data_dir, by_position=not named, skip_unreadable=skip_unreadable,
+                progress=progress,
+            )  # fmt: skip
         if resume:
             require_resumable(out, before, settings)
         architecture, config = prepare(dataset, settings, named=named)
@@ -110,7 +119,8 @@ def fit(
             out.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(out))
         create_run(out, config, resume=resume)
-        if resume and settings != before:  # other clusters than those that are there
+        changed = resume and any(settings[k] != before.get(k) for k in settings if k != "data")
+        if changed:  # other clusters than those that are there
             for name in (CLUSTERS, GALLERY, METRICS):
                 (out / name).unlink(missing_ok=True)
         model, history = method.train(
@@ -144,9 +154,20 @@ def checked_settings(
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     settings = before | given
     check_settings(settings, given, checkpoint_every)
+    preparation = make_preparation(settings)
+    settings |= {name: getattr(preparation, name) for name in PREPARATION}
     if settings["data"] not in data.DATASETS:  # resumed from any folder
         settings["data"] = str(expand_user(settings["data"]).resolve())
     return settings
+
+
+def require_there(out: Path, source: str) -> None:
+    """Raise ValueError where the images of the run `out` have moved, telling how to go on."""
+    if source not in data.DATASETS and not Path(source).exists():
+        raise ValueError(
+            f"fit: {source}, the images of {out}, is no longer there; if they have moved, "
+            f"l2ae fit --resume --data WHERE --out {out} goes on with them"
+        )
 
 
 def require_resumable(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -11,7 +11,14 @@ import numpy as np
 
 from l2ae_core.classes import training_data
 from l2ae_core.clustering.agreement import agreement_between_runs
-from l2ae_core.commands import checked_settings, fit, load_fitted, prepare, require_resumable
+from l2ae_core.commands import (
+    checked_settings,
+    fit,
+    load_fitted,
+    prepare,
+    require_resumable,
+    require_there,
+)
 from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS
 from l2ae_core.locks import locked
@@ -45,6 +52,7 @@ def fit_seeds(
     *,
     data_dir: str | None = None,
     resume: bool = False,
+    skip_unreadable: bool = False,
     checkpoint_every: int = 10,
     progress: bool = True,
 ) -> TrainedSeeds:
@@ -69,7 +77,11 @@ def fit_seeds(
                 f"fit: seeds is {len(there)} but anomaly_class is {settings['anomaly_class']!r}: "
                 "each seed leaves out other images, so that their clusters cannot be compared"
             )
-        dataset = training_data(settings, data_dir, progress=progress)
+        if resume:
+            require_there(out, settings["data"])
+        dataset = training_data(
+            settings, data_dir, skip_unreadable=skip_unreadable, progress=progress
+        )
         configs = {s: prepare(dataset, settings | {"seed": s})[1] for s in there}
         if resume:
             for seed, config in configs.items():

@@ -47,6 +47,13 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
     "anomaly_class": (int, str, NoneType),
     "class_names": (list, NoneType),
     "keep": (float,),
+    "labels": (bool,),
+    "size": (list, NoneType),
+    "fit": (str,),
+    "grey": (bool,),
+    "background": (str, NoneType),
+    "depth": (str,),
+    "image_shape": (list, NoneType),
     "augment": (bool,),
     "rotation": (float,),
     "shift": (float,),
@@ -64,6 +71,13 @@ TRAINING_ENTRIES: dict[str, tuple[type, ...]] = {  # where "training" has them
 }
 # What older runs, without these entries, were trained with.
 NEWER: dict[str, Any] = {
+    "labels": True,
+    "size": None,
+    "fit": "pad",
+    "grey": False,
+    "background": None,
+    "depth": "8",
+    "image_shape": None,
     "augment": False,
     "rotation": 10.0,
     "shift": 0.1,
@@ -118,8 +132,9 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
     """Make the run directory `path` and write its `config.json`.
 
     With `resume` the directory has a `config.json` already; it must agree with `config` in all but
-    `versions`, the number of epochs and what k-means does afterwards (`CHANGEABLE`), and takes over
-    these; epochs may not be fewer than are trained. Call it before `fit`.
+    `versions`, the name of the data, the number of epochs and what k-means does afterwards
+    (`CHANGEABLE`), and takes over these; epochs may not be fewer than are trained. Call it before
+    `fit`.
 
     Raises CheckpointError when a checkpoint is there already (without `resume`), or when there is
     no run (with it); ValueError, naming the setting, when the settings differ; BlockingIOError when
@@ -148,7 +163,8 @@ def resumed_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """
     before = read_config(path)
     for name, was, now in _differences(before, config):
-        raise ValueError(f"create_run: {name} is {now!r} but {path} was started with {was!r}")
+        why = f": {config['data']['name']} holds other images" if name == "data.digest" else ""
+        raise ValueError(f"create_run: {name} is {now!r} but {path} was started with {was!r}{why}")
     was, epochs = (_flat(c).get("training.epochs") for c in (before, config))
     if was != epochs and (path / CHECKPOINT).exists():
         done = checkpoints.load(path / CHECKPOINT).epoch
@@ -157,6 +173,7 @@ def resumed_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
                 f"create_run: training.epochs is {epochs} but {path} has {done} epochs already"
             )
     before["training"] = dict(config["training"])
+    before["data"] = dict(config["data"])  # they may have moved
     return before
 
 
@@ -232,13 +249,17 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return (name, before, now) of all settings that differ, but for versions and CHANGEABLE."""
+    """Return (name, before, now) of all settings that differ, but for versions and CHANGEABLE.
+
+    Data are what their digest says; where they stand, and their name, may be another.
+    """
     newer = _flat({"training": NEWER, "architecture": NEWER_ARCHITECTURE})
     a, b = newer | _flat(before), newer | _flat(now)
+    compared = (a.keys() | b.keys()) - {*CHANGEABLE, "data.name"}
     return [
         (name, a.get(name), b.get(name))
-        for name in sorted(a.keys() | b.keys())
-        if a.get(name) != b.get(name) and name not in CHANGEABLE and name[:9] != "versions."
+        for name in sorted(compared)
+        if a.get(name) != b.get(name) and name[:9] != "versions."
     ]
 
 
