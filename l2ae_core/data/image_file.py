@@ -44,11 +44,11 @@ _DAMAGED = (
 
 
 class NotChosenError(DataError):
-    """A file can be read when a setting of the preparation, `setting`, is chosen for it."""
+    """A file can be read when a setting of the preparation is chosen for it."""
 
-    def __init__(self, message: str, setting: str) -> None:
-        super().__init__(message)
-        self.setting = setting
+    def __init__(self, where: str, what: str, advice: str) -> None:
+        super().__init__(f"{where}: {what}; {advice}")
+        self.where, self.what, self.advice = where, what, advice
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +80,15 @@ def prepare_decoded(decoded: Decoded, preparation: Preparation, where: str) -> A
     """Return the prepared pixels of a file; see `read_image`."""
     if decoded.bits > 8 and preparation.depth == "8":
         raise NotChosenError(
-            f"{where}: has {decoded.bits} bits a channel but expected 8; scale it to 8 bits, or "
-            "train with a depth: --depth auto takes the whole range of 16 bits",
-            "depth",
+            where,
+            f"has {decoded.bits} bits a channel but expected 8",
+            "scale to 8 bits, or train with a depth: --depth auto takes the whole range of 16 bits",
         )
     if decoded.transparent and preparation.background is None:
         raise NotChosenError(
-            f"{where}: has transparent pixels; save it without an alpha channel, or train with a "
-            "colour behind them: --background white",
-            "background",
+            where,
+            "has transparent pixels",
+            "save without an alpha channel, or train with a colour behind: --background white",
         )
     if decoded.pixels.dtype == np.uint8 and not preparation.changes_pixels:
         return decoded.pixels

@@ -33,7 +33,7 @@ class Reading:
     total: int = 0
     kept: list[int] = field(default_factory=list)  # positions among the files of the images
     unreadable: list[DataError] = field(default_factory=list)
-    not_chosen: dict[str, list[NotChosenError]] = field(default_factory=dict)  # by setting
+    not_chosen: list[NotChosenError] = field(default_factory=list)
     _pixels: list[Array] = field(default_factory=list)  # empty once sizes differ
     _sizes: dict[tuple[int, int], tuple[int, Path]] = field(default_factory=dict)  # count, first
 
@@ -49,7 +49,7 @@ class Reading:
         try:
             pixels = _read(path, preparation)
         except NotChosenError as error:
-            self.not_chosen.setdefault(error.setting, []).append(error)
+            self.not_chosen.append(error)
             self.total += 1
         except DataError as error:
             self.unreadable.append(error)
@@ -83,15 +83,14 @@ class Reading:
         Grey ones are repeated on three channels where others have three. Raises DataError, `where`
         naming the files as a whole, for what was wrong with them.
         """
-        errors: list[DataError] = [e for kind in self.not_chosen.values() for e in kind]
-        if not skip_unreadable:
-            errors = self.unreadable + errors
-        if len(errors) == 1 and errors == self.unreadable:
+        unreadable = [] if skip_unreadable else self.unreadable
+        errors = [*unreadable, *self.not_chosen]
+        if len(errors) == 1 and unreadable:
             raise DataError(f"{errors[0]} (--skip-unreadable goes on without it)") from errors[0]
         if len(errors) == 1:
             raise errors[0]
         if errors:
-            raise DataError(self._all_errors(where, skip_unreadable))
+            raise DataError(self._all_errors(where, unreadable))
         if not self.kept:
             raise DataError(f"{where}: none of {self.total} files can be read{_list(self.notes)}")
         if len(self._sizes) > 1:
@@ -105,17 +104,21 @@ class Reading:
         self._pixels.clear()
         return images
 
-    def _all_errors(self, where: str, skip_unreadable: bool) -> str:
+    def _all_errors(self, where: str, unreadable: list[DataError]) -> str:
         parts = []
-        if self.unreadable and not skip_unreadable:
+        if unreadable:
+            told = _list([str(error) for error in unreadable])
             parts.append(
-                f"{len(self.unreadable)} of {self.total} files cannot be read (--skip-unreadable "
-                f"goes on without them):{_list([str(e) for e in self.unreadable])}"
+                f"{where}: {len(unreadable)} of {self.total} files cannot be read "
+                f"(--skip-unreadable goes on without them):{told}"
             )
-        for errors in self.not_chosen.values():
-            others = f", and {len(errors) - 1} files like it" if len(errors) > 1 else ""
-            parts.append(f"{errors[0]}{others}")
-        return f"{where}: " + "\n".join(parts)
+        alike: dict[tuple[str, str], list[str]] = {}
+        for error in self.not_chosen:
+            alike.setdefault((error.what, error.advice), []).append(error.where)
+        for (what, advice), files in alike.items():
+            others = f" and {len(files) - 1} more of {self.total}" if len(files) > 1 else ""
+            parts.append(f"{files[0]}{others}: {what}; {advice}")
+        return "\n".join(parts)
 
     def _different_sizes(self, where: str) -> str:
         sizes = sorted(self._sizes.items(), key=lambda item: -item[1][0])
