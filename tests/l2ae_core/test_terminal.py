@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from l2ae_core.cli import main
-from l2ae_core.data import image_folder
+from l2ae_core.data import reading
 
 NAMES = ("Ährenfeld →.png", "b.png", "c.png")
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "runs"
@@ -197,12 +197,12 @@ def test_quiet_silences_the_bar_of_reading_images(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    real = image_folder.tqdm
+    real = reading.tqdm
 
     def at_once(*arguments: object, delay: float = 0, **named: object) -> object:
         return real(*arguments, **named)
 
-    monkeypatch.setattr(image_folder, "tqdm", at_once)
+    monkeypatch.setattr(reading, "tqdm", at_once)
     for command in ([*FIT[:-2], "--out", str(tmp_path / "r")], ["cluster", str(run)],
                     ["score", str(run)]):  # fmt: skip
         without = [*(part for part in command if part != "--quiet"), "--data", str(photos)]
