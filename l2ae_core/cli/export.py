@@ -5,7 +5,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from l2ae_core.cli.options import DATA_HELP, add_common, add_data_dir
+from l2ae_core.cli.options import (
+    DATA_HELP,
+    add_common,
+    add_data_dir,
+    add_thresholds,
+    describe_thresholds,
+)
 from l2ae_core.files import given_path
 
 NEEDED = ("onnx", "onnxruntime")
@@ -17,8 +23,7 @@ def add_options(parser: ArgumentParser) -> None:
         "run", type=given_path, metavar="RUN", help="a run directory that `l2ae fit` made"
     )
     parser.add_argument("out", type=given_path, metavar="FILE.onnx", help="the file to write")
-    parser.add_argument("--fpr", type=float, default=0.05, metavar="SHARE",
-                        help="of training images below the threshold (default 0.05)")  # fmt: skip
+    add_thresholds(parser)
     parser.add_argument("--data", dest="source",
                         help=f"images to compare with NumPy on: {DATA_HELP} (default: those of the "
                         "training, random ones where these are not at hand)")  # fmt: skip
@@ -40,5 +45,7 @@ def main(run: Path, out: Path, quiet: bool, **arguments: Any) -> int:
     done = export(run, out, **arguments, progress=not quiet)
     rows = [[c.output, f"{c.difference:.2g}", f"{c.bound:.2g}"] for c in done.comparisons]
     print(aligned(["output", "largest difference", "bound"], rows, right=(1, 2)))
-    print(f"{out}: {done.bytes / 1e6:.2f} MB, compared with NumPy on {done.images}")
+    limits = describe_thresholds(done.limits.normality, done.limits.error)
+    print(f"compared with NumPy on {done.images}")
+    print(f"{out}: {done.bytes / 1e6:.2f} MB; anomalous is {limits}")
     return 0

@@ -53,6 +53,17 @@ def add_reading(parser: ArgumentParser, **labels: Any) -> None:
                         help="leave out image files that cannot be read")  # fmt: skip
 
 
+def add_thresholds(parser: ArgumentParser) -> None:
+    """Add --fpr and --criterion."""
+    parser.add_argument("--fpr", type=float, default=0.05, metavar="SHARE",
+                        help="of the training images that may be anomalous, for whatever reason "
+                        "(default 0.05)")  # fmt: skip
+    parser.add_argument("--criterion", choices=("both", "cosine", "error"),
+                        help="cosine: anomalous is what is far from every cluster (Eq. 5 of the "
+                        "paper); error: what the network does not reconstruct; both: either, the "
+                        "share shared between them (default both)")  # fmt: skip
+
+
 def add_run_and_images(parser: ArgumentParser) -> None:
     """Add the run, the images, where the network runs, and where the table goes."""
     parser.add_argument(
@@ -69,6 +80,12 @@ def add_run_and_images(parser: ArgumentParser) -> None:
     parser.add_argument("--device", choices=get_args(DeviceName),
                         help="of the network (default: a GPU, if there is one)")  # fmt: skip
     add_data_dir(parser)
+
+
+def describe_thresholds(normality: float | None, error: float | None) -> str:
+    """Return what is anomalous: "v < 0.9 or error > 12"."""
+    limits = {"v < {:.6g}": normality, "error > {:.6g}": error}
+    return " or ".join(words.format(at) for words, at in limits.items() if at is not None)
 
 
 def write_columns(columns: dict[str, Any], out: Path | None) -> None:

@@ -5,7 +5,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from l2ae_core.cli.options import add_run_and_images, print_note, write_columns
+from l2ae_core.cli.options import (
+    add_run_and_images,
+    add_thresholds,
+    describe_thresholds,
+    print_note,
+    write_columns,
+)
 from l2ae_core.tables import check_table
 
 COLUMNS = """
@@ -25,13 +31,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Give the parser of `l2ae score` its options."""
     parser.description = f"{parser.description}\n{COLUMNS}"
     add_run_and_images(parser)
-    parser.add_argument("--fpr", type=float, default=0.05, metavar="SHARE",
-                        help="of the training images that may be anomalous, for whatever reason "
-                        "(default 0.05)")  # fmt: skip
-    parser.add_argument("--criterion", choices=("both", "cosine", "error"),
-                        help="cosine: anomalous is what is far from every cluster (Eq. 5 of the "
-                        "paper); error: what the network does not reconstruct; both: either, the "
-                        "share shared between them (default both)")  # fmt: skip
+    add_thresholds(parser)
     parser.add_argument("--top", type=int, metavar="N", help="only the N least normal images, "
                         "sorted: first those that are farthest beyond a threshold")  # fmt: skip
     parser.add_argument("--anomaly-class", metavar="CLASS",
@@ -63,11 +63,10 @@ def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
 
 def _verdict(result: dict[str, Any]) -> str:
     """Return the thresholds, and how many images lie outside of them, and why."""
-    limits = {"v < {:.6g}": result["threshold"], "error > {:.6g}": result["error_threshold"]}
-    given = [words.format(limit) for words, limit in limits.items() if limit is not None]
+    limits = result["threshold"], result["error_threshold"]
     counts = [f"{n} {reason}" for reason, n in result["reasons"].items() if n]
-    why = f" ({', '.join(counts)})" if len(given) > 1 and counts else ""
+    why = f" ({', '.join(counts)})" if None not in limits and counts else ""
     return (
-        f"{' or '.join(given)}: {result['anomalous']} of {result['images']} images are "
+        f"{describe_thresholds(*limits)}: {result['anomalous']} of {result['images']} images are "
         f"anomalous{why}"
     )

@@ -7,7 +7,8 @@ bound δ on pixels gives one on the error of an image of P numbers:
 
     |Σ (Î + δ − I)² − Σ (Î − I)²|  ≤  2 δ √(P Σ (Î − I)²) + P δ²,   and P ε Σ (Î − I)² for the sum
 
-Where a label or a verdict is another, its distance is by how far it was decided: 0 where equal.
+Where a label is another, the difference is how much farther that center is; where a verdict is
+another, how far the scores are from their thresholds, of what they may be by rounding: 1 is all.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import onnxruntime
 
 from l2ae_core.anomaly import ROUNDING, cosine_normality
 from l2ae_core.inference import BATCH, Inference
+from l2ae_core.verdict import Thresholds
 from l2ae_kernels.arrays import Array, NumPyArray
 
 MARGIN = 8  # between two orders of summation, and between the images here and all others
@@ -57,7 +59,7 @@ def run_model(content: bytes, images: Array) -> dict[str, Array]:
     return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
 
-def compare(content: bytes, run: Inference, images: Array, tau: float) -> list[Comparison]:
+def compare(content: bytes, run: Inference, images: Array, limits: Thresholds) -> list[Comparison]:
     """Compare a model with NumPy on images (N, H, W, C) float32; one entry an output."""
     found = run_model(content, images)
     u, reconstruction = run.encode(images), run.reconstruct(images)
@@ -74,7 +76,9 @@ def compare(content: bytes, run: Inference, images: Array, tau: float) -> list[C
 
     distances = np.linalg.norm(exact_u[:, None] - run.clusters.centers, axis=2)  # (N, K)
     chosen = np.take_along_axis(distances, found["cluster"][:, None], axis=1)[:, 0]
-    other = found["anomalous"] != (v.astype(np.float64) < tau)
+    other = found["anomalous"] != limits.anomalous(v, error)
+    sides = ((v, limits.normality, cosine), (error, limits.error, of_error))
+    decided = [np.abs(score - at) / bound for score, at, bound in sides if at is not None]
     return [
         Comparison.of("code", np.abs(found["code"] - u), code),
         Comparison.of("cluster", chosen - distances.min(axis=1), 2 * np.sqrt(u.shape[1]) * code),
@@ -83,7 +87,7 @@ def compare(content: bytes, run: Inference, images: Array, tau: float) -> list[C
         Comparison.of(
             "reconstruction_error", np.abs(found["reconstruction_error"] - error), of_error
         ),
-        Comparison.of("anomalous", np.where(other, np.abs(v - tau), 0), cosine),
+        Comparison.of("anomalous", np.where(other, np.min(decided, axis=0), 0), 1.0),
     ]
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 
 from l2ae_core import data, inference
-from l2ae_core.anomaly import threshold_at_fpr
 from l2ae_core.data.fetch import ENVIRONMENT, cache_folder, expand_user
 from l2ae_core.environment import versions
 from l2ae_core.export.check import Comparison, compare
 from l2ae_core.export.model import make_model
 from l2ae_core.files import atomic_file, check_out
 from l2ae_core.inference import Inference
+from l2ae_core.verdict import Criterion, Thresholds
 from l2ae_kernels.arrays import Array
 
 IMAGES = 256  # that NumPy and onnxruntime are compared on
@@ -26,6 +26,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime")
 class Exported:
     """What was written, and what it was compared on."""
 
+    limits: Thresholds
     comparisons: list[Comparison]
     images: str  # "256 images of mnist"
     bytes: int
@@ -36,6 +37,7 @@ def export(
     out: Path,
     *,
     fpr: float = 0.05,
+    criterion: Criterion | None = None,
     source: str | None = None,
     data_dir: str | None = None,
     split: data.Split = "all",
@@ -43,18 +45,19 @@ def export(
 ) -> Exported:
     """Write the network, the centers and the verdict of a run as an ONNX graph to `out`.
 
-    `fpr` is that of `l2ae score`. The graph is run by onnxruntime on images of `source`, by default
-    those of the training where they are at hand, else random ones, and compared with NumPy.
+    `fpr` and `criterion` are those of `l2ae score`. The graph is run by onnxruntime on images of
+    `source`, by default those of the training where they are at hand, else random ones, and
+    compared with NumPy.
     ValueError, and no file, where an output differs by more than rounding.
     """
     check_out(out, ".onnx")
     loaded = inference.load(run)
-    tau = threshold_at_fpr(loaded.clusters.normality, fpr)
+    limits = loaded.clusters.thresholds(fpr, criterion)
     images, words = _images(loaded, source, data_dir, split, progress)
-    model = make_model(loaded, tau, _metadata(loaded, fpr, tau))
+    model = make_model(loaded, limits, _metadata(loaded, fpr, limits))
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
-    comparisons = compare(content, loaded, images, tau)
+    comparisons = compare(content, loaded, images, limits)
     for found in comparisons:
         if not found.holds:
             raise ValueError(
@@ -63,14 +66,15 @@ def export(
             )
     with atomic_file(out) as file:
         file.write(content)
-    return Exported(comparisons, words, len(content))
+    return Exported(limits, comparisons, words, len(content))
 
 
-def _metadata(run: Inference, fpr: float, tau: float) -> dict[str, Any]:
+def _metadata(run: Inference, fpr: float, limits: Thresholds) -> dict[str, Any]:
     """Return what the file tells of itself, as JSON values."""
     return {
         "fpr": fpr,
-        "threshold": tau,
+        "threshold": limits.normality,
+        "error_threshold": limits.error,
         "class_names": run.config["training"].get("class_names"),
         "architecture": run.config["architecture"],
         "data": run.config["data"],

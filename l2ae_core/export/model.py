@@ -6,10 +6,11 @@
       → normality (N,)                  v = max_j u · c_j/(|u| |c_j|), Eq. 5
       → reconstruction (N, H, W, C)     D(u)
       → reconstruction_error (N,)       Σ (D(u) − images)²
-      → anomalous (N,) bool             v < τ
+      → anomalous (N,) bool             v < τ or error > ε, as `l2ae_core.verdict`
 
 All of it is float32. A float32 number v is below a threshold τ exactly where it is below the least
-float32 number that is not less than τ, so rounding τ this way changes no verdict. NaN is anomalous.
+float32 number that is not less than τ, so rounding τ up changes no verdict, nor rounding ε down.
+NaN is anomalous.
 """
 
 import json
@@ -21,6 +22,7 @@ from onnx import ModelProto, TensorProto, helper
 from l2ae_core.environment import versions
 from l2ae_core.export.graph import Graph, sum_of_squares
 from l2ae_core.inference import Inference
+from l2ae_core.verdict import Thresholds
 from l2ae_kernels.arrays import Array
 
 OPSET = 17  # the first with LayerNormalization
@@ -28,8 +30,8 @@ IR_VERSION = 8  # of the files of that time: runtimes of 2022 read it
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
-def make_model(run: Inference, tau: float, metadata: dict[str, Any]) -> ModelProto:
-    """Return the model of a run with threshold τ; `metadata` are JSON values that it carries."""
+def make_model(run: Inference, limits: Thresholds, metadata: dict[str, Any]) -> ModelProto:
+    """Return the model of a run with these thresholds; it carries `metadata`, JSON values."""
     g = Graph()
     image, D = run.model.input_shape, run.model.latent_dim
     z = g.add_layers("encoder", run.model.encoder, "images")
@@ -37,11 +39,9 @@ def make_model(run: Inference, tau: float, metadata: dict[str, Any]) -> ModelPro
     code = g.node("Identity", u, name="code")
     decoded = g.add_layers("decoder", run.model.decoder, code)
     reconstruction = g.node("Identity", decoded, name="reconstruction")
-    _add_error(g, reconstruction)
     _add_cluster(g, code, run.clusters.centers)
     v = _add_normality(g, code, run.clusters.centers)
-    at_least = g.node("GreaterOrEqual", v, g.constant("threshold", round_up(tau)))
-    g.node("Not", at_least, name="anomalous")
+    _add_verdict(g, v, _add_error(g, reconstruction), limits)
     outputs = {
         "code": (FLOAT, ("N", D)),
         "cluster": (INT64, ("N",)),
@@ -76,10 +76,28 @@ def round_up(tau: float) -> Array:
     return np.asarray(up)
 
 
-def _add_error(g: Graph, reconstruction: str) -> None:
+def round_down(epsilon: float) -> Array:
+    """Return the largest float32 number that is not above ε."""
+    return -round_up(-epsilon)
+
+
+def _add_verdict(g: Graph, v: str, error: str, limits: Thresholds) -> None:
+    """Normal is what is inside of every threshold; NaN is inside of none."""
+    inside = []
+    if limits.normality is not None:
+        tau = g.constant("threshold", round_up(limits.normality))
+        inside.append(g.node("GreaterOrEqual", v, tau))
+    if limits.error is not None:
+        epsilon = g.constant("error_threshold", round_down(limits.error))
+        inside.append(g.node("LessOrEqual", error, epsilon))
+    normal = inside[0] if len(inside) == 1 else g.node("And", *inside)
+    g.node("Not", normal, name="anomalous")
+
+
+def _add_error(g: Graph, reconstruction: str) -> str:
     difference = g.node("Sub", reconstruction, "images")
     total = sum_of_squares(g, difference, (1, 2, 3))
-    g.node("Identity", total, name="reconstruction_error")
+    return g.node("Identity", total, name="reconstruction_error")
 
 
 def _add_cluster(g: Graph, code: str, centers: Array) -> None:

@@ -18,9 +18,10 @@ from l2ae_core.cli import main
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.export import graph
 from l2ae_core.export.check import Comparison, compare, run_model
-from l2ae_core.export.model import make_model, round_up
+from l2ae_core.export.model import make_model, round_down, round_up
 from l2ae_core.inference import Inference
 from l2ae_core.networks import Architecture, build
+from l2ae_core.verdict import Thresholds
 from l2ae_kernels.arrays import NumPyArray
 
 OUTPUTS = ["code", "cluster", "normality", "reconstruction", "reconstruction_error", "anomalous"]
@@ -36,6 +37,8 @@ NETWORKS = {
                           slope=0.3, **SMALL),
     "dense-layer": Architecture("dense", (4, 4, 1), hidden_norm="layer", **SMALL),
 }  # fmt: skip
+
+LIMITS = Thresholds(0.7, 15.0)
 
 
 def inference_of(architecture: Architecture) -> Inference:
@@ -58,7 +61,7 @@ def images_for(run: Inference, n: int) -> np.ndarray:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_gives_what_it_gives_in_float64(name):
     run = inference_of(NETWORKS[name])
-    content = make_model(run, 0.7, {}).SerializeToString()
+    content = make_model(run, LIMITS, {}).SerializeToString()
     for n in (1, 6):
         x = images_for(run, n)
         found = run_model(content, x)
@@ -79,8 +82,9 @@ def test_every_network_gives_what_it_gives_in_float64(name):
         np.testing.assert_allclose(found["normality"], v, rtol=0, atol=ROUNDING)
         nearest = np.linalg.norm(u[:, None] - centers, axis=2).argmin(axis=1)
         np.testing.assert_array_equal(found["cluster"], nearest)  # random centers: no near tie
-        np.testing.assert_array_equal(found["anomalous"], v < 0.7)
-        assert all(c.holds for c in compare(content, run, x, 0.7))
+        expected = (v < LIMITS.normality) | (error > LIMITS.error)
+        np.testing.assert_array_equal(found["anomalous"], expected)
+        assert all(c.holds for c in compare(content, run, x, LIMITS))
 
 
 def test_verdicts_of_a_rounded_threshold():
@@ -89,14 +93,16 @@ def test_verdicts_of_a_rounded_threshold():
     near = np.nextafter(v.astype(np.float64), np.inf), np.nextafter(v.astype(np.float64), -np.inf)
     for tau in (*near[0], *near[1], *v.astype(np.float64), 0.0, -1.0):
         np.testing.assert_array_equal(v < round_up(tau), v.astype(np.float64) < tau)
+        np.testing.assert_array_equal(v > round_down(tau), v.astype(np.float64) > tau)
 
 
 def test_an_image_without_a_number_is_anomalous():
     run = inference_of(NETWORKS["dense"])
     x = images_for(run, 3)
     x[1] = np.nan
-    found = run_model(make_model(run, -2.0, {}).SerializeToString(), x)
-    assert found["anomalous"].tolist() == [False, True, False]
+    for limits in (Thresholds(-2.0, None), Thresholds(None, 1e9), Thresholds(-2.0, 1e9)):
+        found = run_model(make_model(run, limits, {}).SerializeToString(), x)
+        assert found["anomalous"].tolist() == [False, True, False]
 
 
 # --- a fault of the graph is found
@@ -150,14 +156,23 @@ def test_a_wrong_node_is_found(fault, monkeypatch):
     name, layer, wrong = FAULTS[fault]
     run = inference_of(NETWORKS[name])
     monkeypatch.setitem(graph.ADD, layer, wrong)
-    content = make_model(run, 0.7, {}).SerializeToString()
-    assert not all(c.holds for c in compare(content, run, images_for(run, 6), 0.7))
+    content = make_model(run, LIMITS, {}).SerializeToString()
+    assert not all(c.holds for c in compare(content, run, images_for(run, 6), LIMITS))
 
 
-def test_another_verdict_is_found():
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [
+        ((-2.0, None), (2.0, None)),
+        ((None, 1e9), (None, 0.0)),
+        ((-2.0, 1e9), (-2.0, 0.0)),
+        ((-2.0, 1e9), (2.0, 1e9)),
+    ],
+)
+def test_another_verdict_is_found(given, other):
     run = inference_of(NETWORKS["cae"])
-    content = make_model(run, -2.0, {}).SerializeToString()
-    found = compare(content, run, images_for(run, 6), 2.0)
+    content = make_model(run, Thresholds(*given), {}).SerializeToString()
+    found = compare(content, run, images_for(run, 6), Thresholds(*other))
     assert [c.output for c in found if not c.holds] == ["anomalous"]
 
 
@@ -201,8 +216,9 @@ def test_a_run(run, tmp_path, capsys):
     model = onnx.load(out)
     onnx.checker.check_model(model, full_check=True)
     metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
-    columns, result = commands.score(folder, str(images), fpr=0.2, criterion="cosine")
-    assert metadata["threshold"] == result["threshold"]
+    columns, result = commands.score(folder, str(images), fpr=0.2)
+    for name in ("threshold", "error_threshold"):
+        assert metadata[name] == result[name]
     assert metadata["fpr"] == 0.2
     assert metadata["class_names"] == ["lower", "upper"]
     assert Architecture.from_dict(metadata["architecture"]).input_shape == (8, 8, 1)
@@ -211,8 +227,20 @@ def test_a_run(run, tmp_path, capsys):
     v = columns["normality"]
     np.testing.assert_allclose(found["normality"], v, rtol=0, atol=2 * ROUNDING)
     clear = np.abs(v - result["threshold"]) > 2 * ROUNDING
+    error = columns["reconstruction_error"]
+    np.testing.assert_allclose(found["reconstruction_error"], error, rtol=1e-3)
+    clear &= np.abs(error / result["error_threshold"] - 1) > 1e-3
     assert clear.sum() > 20
     np.testing.assert_array_equal(found["anomalous"][clear], columns["anomalous"][clear])
+    assert f"anomalous is v < {result['threshold']:.6g} or error > " in said
+
+
+def test_a_run_by_one_criterion(run, tmp_path):
+    done = export.export(run[0], tmp_path / "model.onnx", criterion="cosine")
+    assert done.limits.error is None
+    assert "error_threshold" not in [
+        c.name for c in onnx.load(tmp_path / "model.onnx").graph.initializer
+    ]
 
 
 def test_random_images_where_those_of_the_training_are_gone(run, tmp_path):
