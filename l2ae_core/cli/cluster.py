@@ -28,6 +28,9 @@ def add_options(parser: ArgumentParser) -> None:
                         "k-means with other first centers, and smallest cluster")  # fmt: skip
     parser.add_argument("--sample-size", type=int, metavar="N", help="images for silhouette and "
                         "agreement, with --clusters (default 5000)")  # fmt: skip
+    parser.add_argument("--save", type=int, metavar="K",
+                        help="first give the run K clusters: k-means anew on the codes of the "
+                        "training images, nothing is trained")  # fmt: skip
     parser.add_argument("--figure", type=given_path, metavar="FILE",
                         help=".png, .svg or .pdf of these criteria, with --clusters")  # fmt: skip
 
@@ -58,6 +61,7 @@ def main(
     quiet: bool,
     clusters: range | None,
     sample_size: int | None,
+    save: int | None,
     figure: Path | None,
     copy_to: Path | None,
     link_to: Path | None,
@@ -75,11 +79,15 @@ def main(
                 raise ValueError(f"{name}: {given} was given with clusters, which gives no labels")
         if sample_size is not None:
             arguments["sample_size"] = sample_size
-        return _sweep(run, clusters, out, figure, arguments | {"progress": not quiet})
+        return _sweep(run, clusters, out, figure, arguments | {"progress": not quiet}, save)
     for name, given in {"sample_size": sample_size, "figure": figure}.items():
         if given is not None:
             raise ValueError(f"{name}: {given} was given without clusters, such as --clusters 2-20")
-    columns, scores = commands.cluster(run, **arguments, **folders, progress=not quiet)
+    arguments["progress"] = not quiet
+    if save is not None:
+        _check_folders(run, folders, arguments["source"])
+        _save(run, save, arguments)
+    columns, scores = commands.cluster(run, **arguments, **folders)
     made = [folder for folder in folders.values() if folder is not None]
     if out is not None or not made:
         write_columns(columns, out)
@@ -91,20 +99,48 @@ def main(
     return 0
 
 
+def _check_folders(run: Path, folders: dict[str, Path | None], source: str | None) -> None:
+    """Raise what `commands.cluster` raises for `folders`, before anything is saved."""
+    from l2ae_core.cluster_folders import Way, check_folders
+    from l2ae_core.settings import run_settings
+
+    ways: dict[str, Way] = {"copy_to": "copy", "link_to": "link"}
+    for name, way in ways.items():
+        if (out := folders[name]) is not None:
+            check_folders(out, source or run_settings(run)["data"], way)
+
+
+def _save(run: Path, n_clusters: int, arguments: dict[str, Any]) -> None:
+    """Give the run other clusters; the images in `arguments` become those of the training."""
+    from l2ae_core import commands
+
+    if arguments["split"] != "all":
+        raise ValueError(f"split: {arguments['split']} was given with save: the training images")
+    names = ("source", "data_dir", "skip_unreadable", "progress")
+    found = commands.recluster(run, n_clusters, **{name: arguments[name] for name in names})
+    arguments["source"] = found.dataset
+    inertia = found.clusters.inertia
+    print(f"{run}: {n_clusters} clusters saved, inertia {inertia:.6g}", file=sys.stderr)
+
+
 def _sweep(
-    run: Path, clusters: range, out: Path | None, figure: Path | None, arguments: dict[str, Any]
-) -> int:
+    run: Path, clusters: range, out: Path | None, figure: Path | None, arguments: dict[str, Any],
+    save: int | None,
+) -> int:  # fmt: skip
     """Print or write the table of the criteria, draw them, and say what each prefers."""
     import numpy as np
 
     from l2ae_core import commands
-    from l2ae_core.clustering.sweep import preferred
+    from l2ae_core.clustering.sweep import SAMPLE_SIZE, check_sweep, preferred
 
     if figure is not None:
         from l2ae_core import figures
         from l2ae_core.figures.style import FORMATS
 
         check_out(figure, *FORMATS, argument="figure")
+    if save is not None:
+        check_sweep(clusters, arguments.get("sample_size", SAMPLE_SIZE))
+        _save(run, save, arguments)
     rows, result = commands.sweep(run, clusters=clusters, **arguments)
     columns = {name: np.array([asdict(row)[name] for row in rows]) for name in asdict(rows[0])}
     best = preferred(rows)
@@ -124,8 +160,8 @@ def _sweep(
     if marks:
         said = ", ".join(f"{words} {marks.get(name, '-')}" for name, words in CRITERIA.items())
         print(f"{said}: hints, the choice is yours", file=sys.stderr)
-        if result["resumable"]:
-            print(f"l2ae fit --resume --clusters K --out {run}", file=sys.stderr)
+        if result["reclusterable"] and save is None:
+            print(f"l2ae cluster {run} --save K", file=sys.stderr)
     print_note(result)
     return 0
 

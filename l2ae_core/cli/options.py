@@ -69,7 +69,8 @@ def add_run_and_images(parser: ArgumentParser) -> None:
     parser.add_argument(
         "run", type=given_path, metavar="RUN", help="a run directory that `l2ae fit` made"
     )
-    parser.add_argument("--data", dest="source", required=True, help=DATA_HELP)
+    parser.add_argument("--data", dest="source", help=f"{DATA_HELP} (default: the images of the "
+                        "training)")  # fmt: skip
     parser.add_argument("--split", choices=("all", "train", "test"), default="all",
                         help="part of a named data set (default all)")  # fmt: skip
     add_reading(parser)

@@ -7,7 +7,8 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 """
 
 from l2ae_core.commands.gallery import gallery
-from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, sweep
+from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
+from l2ae_core.commands.recluster import recluster, sweep
 from l2ae_core.commands.train import (
     TrainedRun,
     checked_settings,
@@ -26,8 +27,10 @@ __all__ = [
     "gallery",
     "load_fitted",
     "prepare",
+    "recluster",
     "require_resumable",
     "require_there",
     "score",
     "sweep",
+    "training_images",
 ]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from l2ae_core import data
-from l2ae_core.commands.infer import _images_for, load_fitted
+from l2ae_core.commands.infer import images_for, load_fitted
 from l2ae_core.devices import DeviceName
 from l2ae_core.gallery import Gallery, make_gallery
 
@@ -22,7 +22,7 @@ def gallery(
     Arguments and errors are those of `commands.cluster`.
     """
     loaded = load_fitted(run, device)
-    dataset = _images_for(loaded, source, data_dir, split, progress)
+    dataset = images_for(loaded, source, data_dir, split, progress)
     seed = loaded.settings["seed"]
     return make_gallery(
         loaded.model, loaded.clusters.centers, dataset, seed=seed, progress=progress

@@ -1,6 +1,9 @@
-"""`l2ae cluster` and `l2ae score` as functions: a run directory, and other images."""
+"""`l2ae cluster` and `l2ae score` as functions: a run directory, and images.
 
-from collections.abc import Sequence
+Images are those of a `source`, as `l2ae fit` has it, or a `Dataset` that was read for the run, as
+`training_images` does; None: those of the training.
+"""
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,11 @@ import numpy as np
 
 from l2ae_core import data, method
 from l2ae_core.anomaly import auc, nearest_center
-from l2ae_core.classes import classes_of, find_anomalies
+from l2ae_core.classes import classes_of, find_anomalies, training_data
 from l2ae_core.cluster_folders import Way, check_folders, write_folders
-from l2ae_core.clustering.sweep import SAMPLE_SIZE, SweepRow, check_sweep
-from l2ae_core.clustering.sweep import sweep as sweep_codes
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
+from l2ae_core.data.fetch import expand_user
 from l2ae_core.devices import DeviceName, DeviceNetwork, choose_device
 from l2ae_core.files import CLUSTERS
 from l2ae_core.networks import AutoEncoder
@@ -22,7 +24,7 @@ from l2ae_core.seeding import rngs
 from l2ae_core.seeds.runs import chosen_run
 from l2ae_core.settings import make_preparation, run_settings
 from l2ae_core.training.checkpoint import CheckpointError
-from l2ae_core.training.run import load_run
+from l2ae_core.training.run import load_run, read_config
 from l2ae_core.verdict import REASONS, Criterion, Thresholds, error_quantile
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -63,7 +65,7 @@ def load_fitted(
 
 def cluster(
     run: Path,
-    source: str,
+    source: str | Dataset | None = None,
     *,
     data_dir: str | None = None,
     split: data.Split = "all",
@@ -87,65 +89,27 @@ def cluster(
     """
     folders: list[tuple[Path, Way]] = [(copy_to, "copy")] if copy_to is not None else []
     folders += [(link_to, "link")] if link_to is not None else []
+    where = source if isinstance(source, str) else run_settings(chosen_run(run)[0])["data"]
     for out, way in folders:
-        check_folders(out, source, way)
+        check_folders(out, where, way)
     loaded = load_fitted(run, device)
-    dataset = _images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
+    dataset = images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
     centers = loaded.clusters.centers
     clusters, _ = ops.assign(loaded.model.encode(dataset.images), centers)
     columns = _names(dataset) | {"cluster": clusters}
-    result: dict[str, Any] = {"note": _note(loaded.note, *dataset.notes)}
+    result: dict[str, Any] = {"note": note_of(loaded.note, *dataset.notes)}
     if dataset.labels is not None:
         columns["label"] = classes_of(dataset)
         rng = rngs(loaded.settings["seed"]).kmeans
         result |= method.agreement(dataset.labels, clusters, len(centers), rng)
     for out, way in folders:
-        write_folders(out, dataset, clusters, len(centers), source, way, progress=progress)
+        write_folders(out, dataset, clusters, len(centers), where, way, progress=progress)
     return columns, result
-
-
-def sweep(
-    run: Path,
-    source: str,
-    clusters: Sequence[int],
-    *,
-    sample_size: int = SAMPLE_SIZE,
-    data_dir: str | None = None,
-    split: data.Split = "all",
-    labels: bool = True,
-    skip_unreadable: bool = False,
-    device: DeviceName | None = "cpu",
-    progress: bool = True,
-) -> tuple[list[SweepRow], dict[str, Any]]:
-    """Cluster the codes of the images anew into each number of clusters; return a row a number.
-
-    The centers of the run are not used, and stay; its seed and its n_init are used. The second
-    value has "images", a text about these for the title of a figure, "note" as in `cluster`, and
-    "resumable": whether the run may be resumed with another number of clusters.
-    Codes are those before self-labelling, which gathers them around the centers of the run: every
-    criterion would prefer as many clusters as it was given.
-    """
-    check_sweep(clusters, sample_size)
-    loaded = load_fitted(run, device, self_labelled=False)
-    dataset = _images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
-    check_sweep(clusters, sample_size, len(dataset))
-    seed, n_init = (loaded.settings[name] for name in ("seed", "n_init"))
-    u = loaded.model.encode(dataset.images)
-    rows = sweep_codes(
-        u, clusters, seed=seed, n_init=n_init, sample_size=sample_size, progress=progress
-    )
-    before = "by the codes before self-labelling" if loaded.settings["self_label"] else ""
-    note = _note(before, loaded.note, *dataset.notes)
-    return rows, {
-        "images": f"{dataset.name}, N = {len(dataset):,}, seed {seed}",
-        "note": note,
-        "resumable": not loaded.settings["self_label"],
-    }
 
 
 def score(
     run: Path,
-    source: str,
+    source: str | Dataset | None = None,
     *,
     fpr: float = 0.05,
     criterion: Criterion | None = None,
@@ -177,7 +141,7 @@ def score(
         count("score", "top", top)
     loaded = load_fitted(run, device)
     limits, note = _thresholds(loaded, fpr, criterion)
-    dataset = _images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
+    dataset = images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
     positive_class, positive, no_auc = find_anomalies(dataset, loaded.settings, anomaly_class)
     saved = loaded.clusters
     u, v, error = method.score(loaded.model, saved.centers, dataset.images)
@@ -201,7 +165,7 @@ def score(
         "error_threshold": limits.error,
         "anomalous": int((reasons != "").sum()),
         "reasons": {reason: int((reasons == reason).sum()) for reason in REASONS},
-        "note": _note(note, *dataset.notes),
+        "note": note_of(note, *dataset.notes),
         "no_auc": no_auc,
     }
     if positive_class is not None:
@@ -233,23 +197,32 @@ def _names(dataset: Dataset) -> dict[str, Array]:
     )
 
 
-def _note(*notes: str) -> str:
+def note_of(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _images_for(
-    run: LoadedRun, source: str, data_dir: str | None, split: data.Split, progress: bool,
-    labels: bool = True, skip_unreadable: bool = False,
+def images_for(
+    run: LoadedRun, source: str | Dataset | None, data_dir: str | None, split: data.Split,
+    progress: bool, labels: bool = True, skip_unreadable: bool = False,
 ) -> Dataset:  # fmt: skip
     """Return the images, prepared as those of the training; grey becomes three channels.
 
     There are no labels where the run was trained without.
     """
-    preparation = make_preparation(run.settings)
-    dataset = data.load(
-        source, data_dir=data_dir, split=split, labels=labels and run.settings["labels"],
-        preparation=preparation, skip_unreadable=skip_unreadable, progress=progress,
-    )  # fmt: skip
+    if isinstance(source, str):
+        dataset = data.load(
+            source, data_dir=data_dir, split=split, labels=labels and run.settings["labels"],
+            preparation=make_preparation(run.settings), skip_unreadable=skip_unreadable,
+            progress=progress,
+        )  # fmt: skip
+    elif split != "all":
+        raise ValueError(f"split: {split} was given without data: the images of the training")
+    else:
+        dataset = source or training_images(
+            run.path, data_dir=data_dir, skip_unreadable=skip_unreadable, progress=progress
+        )
+        if not labels:
+            dataset = replace(dataset, labels=None, class_names=None)
     found, expected = dataset.images.shape[1:], run.model.input_shape
     if found == (*expected[:2], 1) and expected[2] == 3:
         return replace(dataset, images=np.repeat(dataset.images, 3, axis=3))
@@ -263,4 +236,34 @@ def _images_for(
             f"data: images of {dataset.name} have shape {found} but the run was trained on "
             f"{expected}{advice}"
         )
+    return dataset
+
+
+def training_images(
+    run: Path,
+    source: str | None = None,
+    *,
+    data_dir: str | None = None,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Return the images that a run directory was trained on, from `source` if they have moved.
+
+    ValueError where they are not there, or are not these images.
+    """
+    config, settings = read_config(run), run_settings(run)
+    if source is not None:
+        settings["data"] = source
+    where = settings["data"]
+    if where not in data.DATASETS and not expand_user(where).exists():
+        raise ValueError(
+            f"data: {where}, the images of {run}, is no longer there; if they have moved, --data "
+            "tells where"
+        )
+    dataset = training_data(
+        settings, data_dir, by_position="class_names" not in settings,
+        skip_unreadable=skip_unreadable, progress=progress,
+    )  # fmt: skip
+    if dataset.digest != config["data"]["digest"]:
+        raise ValueError(f"data: the images of {where} are not those that {run} was trained on")
     return dataset

@@ -72,7 +72,7 @@ def test_self_labelling_has_no_say(run, images, tmp_path):
     rows, result = commands.sweep(tmp_path / "run", str(images), [2, 4], progress=False)
     assert rows == plain
     assert "before self-labelling" in result["note"]
-    assert not result["resumable"]
+    assert not result["reclusterable"]
 
 
 def test_the_screen_marks_what_each_criterion_prefers(run, images, capsys):
