@@ -6,8 +6,8 @@
     run.score(images, fpr=0.01).anomalous                (N,) bool
 
 The layers are those of the training; their arrays ask for the reference implementations, which are
-NumPy. Neither Numba nor SciPy, scikit-learn or Pillow is imported, unless a path is given in the
-place of images. Results are those of `l2ae cluster` and `l2ae score` up to the rounding of float32.
+NumPy. Numba, SciPy and scikit-learn are not imported, Pillow only to read image files or to resize.
+Results are those of `l2ae cluster` and `l2ae score` up to the rounding of float32.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from l2ae_core.anomaly import (
-    cosine_normality,
-    nearest_center,
-    reconstruction_error,
-)
+from l2ae_core import data
+from l2ae_core.anomaly import cosine_normality, nearest_center, reconstruction_error
 from l2ae_core.clusters import SavedClusters
-from l2ae_core.data.array_files import to_images
+from l2ae_core.data import Preparation, Source, to_images
 from l2ae_core.files import CLUSTERS
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.seeds.runs import chosen_run
 from l2ae_core.training.checkpoint import CheckpointError
-from l2ae_core.training.run import final_weights, load_run, read_config
+from l2ae_core.training.run import final_weights, load_run, read_config, trained_preparation
 from l2ae_core.verdict import Criterion, Thresholds
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, NumPyArray
@@ -50,38 +47,43 @@ class Scores(NamedTuple):
 class Inference:
     """A finished run, ready for new images.
 
-    Images are (N, H, W, C), or (N, H, W) for one channel: uint8 from 0 to 255, or floating point
-    in [0, 1]. Grey images are repeated for a network of three channels. ValueError for any others.
+    Images are an array (N, H, W, C), or (N, H, W) for one channel, of uint8 from 0 to 255 or
+    floating point in [0, 1]; or what `l2ae_core.data.load` reads, such as a path or a list of
+    paths. All are prepared as those of the training were. Grey images are repeated for a network
+    of three channels. ValueError for any others.
     """
 
     model: AutoEncoder  # its arrays are `NumPyArray`
     clusters: SavedClusters
+    preparation: Preparation  # of every image
     config: dict[str, Any]  # the content of config.json
     path: Path  # of the run directory
 
-    def encode(self, images: Array) -> Array:
+    def encode(self, images: Source) -> Array:
         """Return the codes u = E_c(I) (N, D) float32 (Eq. 4)."""
         return self._encode(self.prepared(images))
 
-    def reconstruct(self, images: Array) -> Array:
+    def reconstruct(self, images: Source) -> Array:
         """Return Î = D(E_c(I)) (N, H, W, C) float32."""
         return self._decode(self.encode(images))
 
-    def cluster(self, images: Array) -> Array:
+    def cluster(self, images: Source) -> Array:
         """Return the label int32 (N,) of the center nearest to each code, as `l2ae cluster`."""
         labels, _ = ops.assign(self.encode(images), self.clusters.centers, impl="reference")
         return labels
 
-    def normality(self, images: Array) -> Array:
+    def normality(self, images: Source) -> Array:
         """Return v float32 (N,) of Eq. 5: in [−1, 1], high is normal."""
         return cosine_normality(self.encode(images), self.clusters.centers)
 
-    def error(self, images: Array) -> Array:
+    def error(self, images: Source) -> Array:
         """Return Σ (Î − I)² float64 (N,) of each image, high is anomalous."""
         x = self.prepared(images)
         return reconstruction_error(x, self._decode(self._encode(x)))
 
-    def score(self, images: Array, fpr: float = 0.05, criterion: Criterion | None = None) -> Scores:
+    def score(
+        self, images: Source, fpr: float = 0.05, criterion: Criterion | None = None
+    ) -> Scores:
         """Return both scores, the center, and which images are anomalous and why, as `l2ae score`.
 
         Outside of the thresholds lies at most the share `fpr` of the training images; both are of
@@ -94,9 +96,15 @@ class Inference:
         reasons = limits.reasons(v, error)
         return Scores(v, nearest_center(u, centers), error, reasons != "", reasons, limits)
 
-    def prepared(self, images: Array) -> Array:
-        """Return images (N, H, W, C) float32 in [0, 1], of the shape that the network takes."""
-        x, expected = to_images(images, "images"), self.model.input_shape
+    def prepared(self, images: Source) -> Array:
+        """Return images (N, H, W, C) float32 in [0, 1], as the network takes them."""
+        if isinstance(images, np.ndarray):
+            return self.fitting(to_images(images, "images", self.preparation))
+        return self.fitting(data.load(images, preparation=self.preparation, progress=False).images)
+
+    def fitting(self, x: Array) -> Array:
+        """Return prepared images x, grey ones repeated; ValueError where the network takes none."""
+        expected = self.model.input_shape
         if x.shape[1:] == (*expected[:2], 1) and expected[2] == 3:
             x = np.repeat(x, 3, axis=3)
         if x.shape[1:] != expected:
@@ -126,4 +134,5 @@ def load(run: str | Path) -> Inference:
             f"{path / CLUSTERS}: centers are {clusters.centers.shape} but the codes of the network "
             f"have {model.latent_dim} numbers"
         )
-    return Inference(model.with_arrays(lambda a: a.view(NumPyArray)), clusters, config, path)
+    numpys = model.with_arrays(lambda a: a.view(NumPyArray))
+    return Inference(numpys, clusters, trained_preparation(path, config), config, path)

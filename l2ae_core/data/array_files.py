@@ -1,7 +1,7 @@
 """The user's own arrays: `.npy` with images, `.npz` with images and perhaps labels."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,12 +70,14 @@ def prepare_images(
     """Return images (N, H, W, C) float32 in [0, 1] prepared, one by one; DataError as `apply`."""
     if not preparation.changes_pixels:
         return images
-    from tqdm import tqdm  # what prepares nothing needs NumPy alone
-
     first = preparation.apply(images[0], where)
     prepared = np.empty((len(images), *first.shape), np.float32)
-    bar = tqdm(images, desc="prepare", unit="image", delay=1.0, disable=not progress)
-    for into, image in zip(prepared, bar, strict=True):
+    each: Iterable[Array] = images
+    if progress:
+        from tqdm import tqdm  # what shows no progress needs NumPy alone
+
+        each = tqdm(images, desc="prepare", unit="image", delay=1.0)
+    for into, image in zip(prepared, each, strict=True):
         into[...] = preparation.apply(image, where)
     return prepared
 

@@ -1,7 +1,7 @@
 """`l2ae export` as a function: a run directory becomes one .onnx file."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from l2ae_core import data, inference
+from l2ae_core.data import Preparation
 from l2ae_core.data.fetch import ENVIRONMENT, cache_folder, expand_user
 from l2ae_core.environment import versions
 from l2ae_core.export.check import Comparison, compare
@@ -54,7 +55,9 @@ def export(
     loaded = inference.load(run)
     limits = loaded.clusters.thresholds(fpr, criterion)
     images, words = _images(loaded, source, data_dir, split, progress)
-    model = make_model(loaded, limits, _metadata(loaded, fpr, limits))
+    metadata = _metadata(loaded, fpr, limits)
+    loaded = replace(loaded, preparation=Preparation())  # the images are prepared already
+    model = make_model(loaded, limits, metadata)
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
     comparisons = compare(content, loaded, images, limits)
@@ -76,6 +79,7 @@ def _metadata(run: Inference, fpr: float, limits: Thresholds) -> dict[str, Any]:
         "threshold": limits.normality,
         "error_threshold": limits.error,
         "class_names": run.config["training"].get("class_names"),
+        "preparation": run.preparation.to_dict(),  # of what the graph takes
         "architecture": run.config["architecture"],
         "data": run.config["data"],
         "trained_with": run.config["versions"],
@@ -93,10 +97,12 @@ def _images(
             rng = np.random.default_rng(run.config["seed"])
             images = rng.random((IMAGES, *run.model.input_shape), np.float32)
             return images, f"{IMAGES} random images, since {source} is not at hand"
-    dataset = data.load(source, data_dir=data_dir, split=split, progress=progress)
+    dataset = data.load(
+        source, data_dir=data_dir, split=split, preparation=run.preparation, progress=progress
+    )
     N = len(dataset)
     chosen = np.unique(np.linspace(0, N - 1, min(N, IMAGES)).astype(np.int64))
-    return run.prepared(dataset.images[chosen]), f"{len(chosen)} images of {dataset.name}"
+    return run.fitting(dataset.images[chosen]), f"{len(chosen)} images of {dataset.name}"
 
 
 def _at_hand(name: str, data_dir: str | None) -> bool:

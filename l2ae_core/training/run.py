@@ -10,12 +10,14 @@ self-labelling/  history and checkpoint of the training that goes on with its ow
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import numpy as np
 
+from l2ae_core.data.preparation import Preparation
 from l2ae_core.environment import versions
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS, SELF_LABELLING, write_json
 from l2ae_core.locks import locked
@@ -241,6 +243,15 @@ def final_weights(path: Path, config: Mapping[str, Any]) -> str:
         raise CheckpointError(f"{path / CONFIG}: lacks the setting weights")
     weights: str = training["weights"]
     return weights
+
+
+def trained_preparation(path: Path, config: Mapping[str, Any]) -> Preparation:
+    """Return how the images of the run `path` were prepared; CheckpointError for bad values."""
+    training = NEWER | config["training"]
+    try:
+        return Preparation(**{field.name: training[field.name] for field in fields(Preparation)})
+    except ValueError as error:
+        raise CheckpointError(f"{path / CONFIG}: bad preparation: {one_line(error)}") from error
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:

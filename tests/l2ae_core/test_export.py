@@ -16,6 +16,7 @@ from l2ae_core.anomaly import ROUNDING
 from l2ae_core.cli import export as cli_export
 from l2ae_core.cli import main
 from l2ae_core.clusters import SavedClusters
+from l2ae_core.data import Preparation
 from l2ae_core.export import graph
 from l2ae_core.export.check import Comparison, compare, run_model
 from l2ae_core.export.model import make_model, round_down, round_up
@@ -51,7 +52,7 @@ def inference_of(architecture: Architecture) -> Inference:
     centers = rng.standard_normal((4, architecture.latent_dim)).astype(np.float32)
     clusters = SavedClusters(centers, np.linspace(0.5, 1, 9), 1.0)
     numpys = model.with_arrays(lambda a: a.view(NumPyArray))
-    return Inference(numpys, clusters, {}, Path("made-up"))
+    return Inference(numpys, clusters, Preparation(), {}, Path("made-up"))
 
 
 def images_for(run: Inference, n: int) -> np.ndarray:
@@ -252,6 +253,19 @@ def test_random_images_where_those_of_the_training_are_gone(run, tmp_path):
         hidden.rename(images)
     assert done.images.startswith("256 random images, since ")
     assert (tmp_path / "model.onnx").exists()
+
+
+def test_the_graph_takes_prepared_images(run, tmp_path):
+    """Grey levels of 12 bits: the images that it is compared on are in [0, 1] already."""
+    x = np.random.default_rng(0).integers(0, 4096, (30, 8, 8), np.uint16)
+    np.save(tmp_path / "deep.npy", x)
+    arguments = ["--data", str(tmp_path / "deep.npy"), "--out", str(tmp_path / "run"), "--quiet"]
+    arguments += ["--epochs", "1", "--clusters", "2", "--n-init", "1", "--depth", "12"]
+    assert main(["fit", *arguments]) == 0
+    done = export.export(tmp_path / "run", tmp_path / "model.onnx")
+    assert done.images == "30 images of deep.npy"
+    metadata = {p.key: p.value for p in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert json.loads(metadata["preparation"])["depth"] == "12"
 
 
 def test_a_wrong_graph_is_not_written(run, tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from l2ae_core import commands, inference
 from l2ae_core.anomaly import ROUNDING
@@ -17,7 +18,7 @@ NETWORKS = {
     "cae": ["--model", "cae"],
     "cae-affine": ["--model", "cae", "--norm", "layer", "--hidden-norm", "batch", "--affine"],
     "cae-layer": ["--model", "cae", "--norm", "batch", "--hidden-norm", "layer"],
-    "dense": ["--model", "dense", "--norm", "none", "--slope", "0.3"],
+    "dense": ["--model", "dense", "--norm", "none", "--slope", "0.3", "--grey"],
     "self-labelled": ["--model", "dense", "--self-label", "--rounds", "2"],
     "seeds": ["--model", "dense", "--norm", "layer", "--affine", "--seeds", "2"],
 }
@@ -125,6 +126,24 @@ def test_what_images_may_be(runs, tmp_path):
     np.testing.assert_array_equal(run.encode(grey[..., None] / 255), u)
     one_by_one = np.concatenate([run.encode(grey[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(one_by_one, u, atol=ROUNDING)
+
+
+def test_images_are_prepared_as_those_of_the_training(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (24, 10, 14, 3), np.uint8)
+    np.save(tmp_path / "images.npy", x)
+    arguments = ["--data", str(tmp_path / "images.npy"), "--out", str(tmp_path / "run"), "--quiet"]
+    arguments += ["--epochs", "1", "--clusters", "2", "--n-init", "1"]
+    assert main(["fit", *arguments, "--size", "8", "--fit", "crop", "--grey"]) == 0
+    run = inference.load(tmp_path / "run")
+    found = run.score(x)
+    columns, _ = commands.score(tmp_path / "run", str(tmp_path / "images.npy"))
+    np.testing.assert_allclose(found.normality, columns["normality"], rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(found.reconstruction_error, columns["reconstruction_error"], 1e-4)
+    np.testing.assert_array_equal(run.encode(tmp_path / "images.npy"), run.encode(x))
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for file, image in zip(files, x, strict=False):
+        Image.fromarray(image).save(file)
+    np.testing.assert_array_equal(run.encode(files), run.encode(x[:3]))
 
 
 @pytest.mark.parametrize(
