@@ -6,7 +6,7 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 `fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
 """
 
-from l2ae_core.commands.gallery import gallery
+from l2ae_core.commands.gallery import galleries
 from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
 from l2ae_core.commands.recluster import recluster, sweep
 from l2ae_core.commands.train import (
@@ -24,7 +24,7 @@ __all__ = [
     "checked_settings",
     "cluster",
     "fit",
-    "gallery",
+    "galleries",
     "load_fitted",
     "prepare",
     "recluster",
