@@ -20,4 +20,5 @@ def test_operation(benchmark, workload, rung, threads):
     with peers.all_use(threads):
         case.verified(rung)
         benchmark.group = f"{workload}, {threads} threads"
+        benchmark.extra_info |= {"flop": case.work.flop, "bytes": case.work.bytes}
         benchmark.pedantic(case.run, kwargs={"impl": rung}, rounds=9, warmup_rounds=1)

@@ -5,7 +5,10 @@
     steps.py       whole training steps, beside PyTorch (torch_network.py)
     augmented.py   steps with warped images and self-labelling, beside the plain step
     kmeans.py      k-means, beside scikit-learn and faiss
-    operations.py  every rung of the implementations table, beside the machine's peak (peak.py)
+    operations.py  every rung of the implementations table; case.py: one operation at a shape,
+                   compared and timed; shapes.py: its arrays and its work; choice.py: which of them
+    rates.py       GFLOP/s, GB/s, and their shares of the machine's ceilings (peak.py)
+    changes.py     rows beside those of an earlier run
     start.py       seconds until the first step of a new process is done (../first_step.py)
     cuda           the same on a GPU: `run.py --device cuda`
     machine.py     what was measured on
@@ -13,7 +16,7 @@
     text.py        measurements as text
     results.py     the committed measurements; kernel_tables.py: tables and a figure of them,
                    for ../results_page.py
-    cpu.py         the parts that run.py times; command.py: the command line
+    cpu.py         the parts that run.py times; command.py, options.py: the command line
 
 Nothing is timed before its result agrees. torch, faiss, JAX and other peers are imported here
 alone, and only for a workload that they are peers of.

@@ -53,10 +53,11 @@ def rows(
 ) -> list[Measurement]:
     """Time the three steps of a network alternately; a row each of two, beside the plain one."""
     contenders, agreement = prepare(network)
+    work = steps.step_work(_network(network), steps.BATCH)  # what is added is not counted
     times = measure(contenders, repeats, threads, done=done)
     return [
         make_row(f"{network}-{name}", threads, {OURS: times[name], PLAIN: times[PLAIN]},
-                 agreement[name])
+                 agreement[name], work)
         for name in (WARPED, SELF_LABELLED)
     ]  # fmt: skip
 

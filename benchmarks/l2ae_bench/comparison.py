@@ -10,11 +10,13 @@ slow moment in the median. The best peer is the one of the lowest ratio.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from time import perf_counter
 from typing import Any, Self, TypeAlias
 
 import numpy as np
+
+from l2ae_bench.rates import FMA, GIGA, SGEMM, Work
 
 Contender: TypeAlias = Callable[[], object]
 OURS = "ours"
@@ -37,6 +39,7 @@ class Comparison:
 
     contenders: dict[str, Contender]
     agreement: float | None = None
+    work: Work | None = None  # of a call
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,35 @@ class Measurement:
     ratio_best_peer: float | None = None  # None without a peer
     ratio_spread: tuple[float, float] | None = None  # quartiles of the ratio over the repeats
     agreement: float | None = None
+    ours_spread: tuple[float, float] | None = None  # ms, quartiles over the repeats
+    work: Work | None = None  # None where there is nothing to count
+    share: float | None = None  # of the rate of `ceiling`
+    ceiling: str | None = None  # the workload of its row
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row as JSON-ready values."""
+        """Return the row as JSON-ready values, with the rates that follow from them."""
         values = asdict(self)
-        if self.ratio_spread is not None:
-            values["ratio_spread"] = list(self.ratio_spread)
+        for name in ("ratio_spread", "ours_spread"):
+            values[name] = None if values[name] is None else list(values[name])
+        work = self.work
+        if work is not None and work.flop:
+            values["gflop_per_s"] = round(work.rate(self.ours_ms, "flop"), 4)
+        if work is not None and work.bytes:
+            values["gb_per_s"] = round(work.rate(self.ours_ms, "bytes"), 4)
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_dict`."""
-        spread = values["ratio_spread"]
-        return cls(**(dict(values) | {"ratio_spread": None if spread is None else tuple(spread)}))
+        """Inverse of `to_dict`, also of rows that older versions wrote, without their work."""
+        found = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        for name in ("ratio_spread", "ours_spread"):
+            found[name] = None if found.get(name) is None else tuple(found[name])
+        work = found.get("work")
+        if work is None and found["workload"] in (FMA, SGEMM):
+            found["work"] = Work(GIGA, 0.0)
+        elif work is not None:
+            found["work"] = Work(**work)
+        return cls(**found)
 
 
 def require_agreement(workload: str, what: str, difference: float, tolerance: float) -> float:
@@ -85,7 +104,7 @@ def compare(
 ) -> Measurement:
     """Time the contenders of a comparison; the arguments are those of `measure`."""
     times = measure(comparison.contenders, repeats, threads, seconds=seconds, done=done)
-    return make_row(workload, threads, times, comparison.agreement)
+    return make_row(workload, threads, times, comparison.agreement, comparison.work)
 
 
 def measure(
@@ -111,19 +130,25 @@ def measure(
 
 
 def make_row(
-    workload: str, threads: int | str, times: dict[str, list[float]], agreement: float | None
+    workload: str,
+    threads: int | str,
+    times: dict[str, list[float]],
+    agreement: float | None,
+    work: Work | None = None,
 ) -> Measurement:
     """Return the row for the seconds of each contender, one number a repeat."""
     ours = np.asarray(times[OURS])
     peers = {name: np.asarray(t) for name, t in times.items() if name != OURS}
     ms = {name: _ms(t) for name, t in peers.items()}
+    first, third = (round(1e3 * float(q), 6) for q in np.quantile(ours, (0.25, 0.75)))
+    row = Measurement(workload, threads, _ms(ours), ms, agreement=agreement,
+                      ours_spread=(first, third), work=work)  # fmt: skip
     if not peers:
-        return Measurement(workload, threads, _ms(ours), {}, agreement=agreement)
+        return row
     ratios = {name: t / ours for name, t in peers.items()}
     best = min(ratios, key=lambda name: float(np.median(ratios[name])))
-    low, middle, high = (float(q) for q in np.quantile(ratios[best], (0.25, 0.5, 0.75)))
-    spread = round(low, 4), round(high, 4)
-    return Measurement(workload, threads, _ms(ours), ms, round(middle, 4), spread, agreement)
+    low, middle, high = (round(float(q), 4) for q in np.quantile(ratios[best], (0.25, 0.5, 0.75)))
+    return replace(row, ratio_best_peer=middle, ratio_spread=(low, high))
 
 
 def _calls(contender: Contender, seconds: float) -> int:

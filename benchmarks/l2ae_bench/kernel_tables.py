@@ -6,13 +6,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from l2ae_bench.augmented import PLAIN, SELF_LABELLED, WARPED
+from l2ae_bench.case import SGEMM as LIBRARY
+from l2ae_bench.case import Case
 from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import Measurements
-from l2ae_bench.operations import Case, cases
+from l2ae_bench.operations import cases
+from l2ae_bench.rates import FMA, SGEMM, Ceilings, triad_name
 from l2ae_bench.text import cells, fastest_first, milliseconds, sources
 from l2ae_core.paper.tables import Table
 
-PEAK, SGEMM, LIBRARY = "gflop-fma", "gflop-sgemm", "sgemm"
 NAMES = {
     "step-cae-28": "training step, convolutional, 28×28",
     "step-cae-16": "training step, convolutional, 16×16",
@@ -54,7 +56,7 @@ def speed(results: Mapping[str, Measurements]) -> list[Table]:
 
 
 def _speed_row(row: Measurement) -> list[str]:
-    _, threads, ours, _, ratio, spread, target, verdict = cells(row)
+    _, threads, ours, *_, ratio, spread, target, verdict = cells(row)
     peers = ", ".join(f"{name} {milliseconds(t)} ms" for name, t in fastest_first(row.peers))
     times = f"**{ratio}** ({spread})" if ratio else ""
     return [NAMES[row.workload], threads, f"{ours} ms", peers, times, target, verdict]
@@ -75,7 +77,7 @@ def _augmented_row(row: Measurement) -> list[str]:
     """Cells of a row whose ratio says how many times as fast the plain step is."""
     assert row.ratio_best_peer is not None
     assert row.ratio_spread is not None
-    _, threads, ours, _, _, _, target, verdict = cells(row)
+    _, threads, ours, *_, target, verdict = cells(row)
     low, high = (1 / ratio for ratio in reversed(row.ratio_spread))
     times = f"**{1 / row.ratio_best_peer:.2f}** ({low:.2f}–{high:.2f})"
     plain = f"{milliseconds(row.peers[PLAIN])} ms"
@@ -88,6 +90,7 @@ class Times:
     def __init__(self, result: Measurements) -> None:
         self.rows = {(row.workload, int(row.threads)): row for row in result.rows}
         self.threads = sorted({int(row.threads) for row in result.rows})
+        self.ceilings = Ceilings(result.rows)
 
     def of(self, case: Case, threads: int) -> dict[str, float]:
         """Return ms of the reference, of every rung, and of the library's product of that size."""
@@ -98,27 +101,18 @@ class Times:
                 times = row.peers | times | {rung: row.ours_ms}
         return times
 
-    def rate(self, work: str, threads: int) -> float | None:
-        """Return GFLOP/s of a ceiling."""
-        row = self.rows.get((work, threads))
-        return None if row is None else 1e3 / row.ours_ms
-
     def share(self, case: Case, ms: float, threads: int) -> float | None:
-        """Return the share of the peak, by the operations of the plain computation."""
-        peak = self.rate(PEAK, threads)
-        return case.flop / ms / 1e6 / peak if case.flop and peak else None
+        """Return the share of the ceiling, by the work of the plain computation."""
+        ceiling = self.ceilings.of(case.work, threads)
+        return None if ceiling is None else case.work.rate(ms) / ceiling[1]
 
     def cell(self, case: Case, ms: float | None, threads: int) -> str:
-        """Return time, rate and share of the peak as text."""
+        """Return time, rate and share of the ceiling as text."""
         if ms is None:
             return ""
-        rate = (case.flop or case.bytes) / ms / 1e6
-        if not case.flop:
-            return f"{milliseconds(ms)} ms, {rate:.3g} GB/s"
-        share = self.share(case, ms, threads)
-        return f"{milliseconds(ms)} ms, {rate:.3g}" + (
-            "" if share is None else f", {100 * share:.0f} %"
-        )
+        share, unit = self.share(case, ms, threads), " GB/s" * (case.work.unit == "bytes")
+        rate = f"{milliseconds(ms)} ms, {case.work.rate(ms):.3g}{unit}"
+        return rate + ("" if share is None else f", {100 * share:.0f} %")
 
 
 def rungs(result: Measurements) -> list[Table]:
@@ -146,12 +140,20 @@ def rungs(result: Measurements) -> list[Table]:
 
 def _ceilings(times: Times, machine: dict[str, Any]) -> Table:
     rows = []
-    for workload, name in ((PEAK, "multiply-adds in registers"), (SGEMM, "one sgemm of 1536³")):
-        rates = [times.rate(workload, t) for t in times.threads]
+    for workload, name in ((FMA, "multiply-adds in registers"), (SGEMM, "one sgemm of 1536³")):
+        rates = [times.ceilings.rate(workload, t) for t in times.threads]
         rows.append([name, *("" if r is None else f"{r:.0f}" for r in rates)])
+    triads = {t: times.ceilings.triads(t) for t in times.threads}
+    for size in max(triads.values(), key=len, default={}):
+        rates = [triads[t].get(size) for t in times.threads]
+        rows.append(
+            [f"{triad_name(size)}, GB/s", *("" if r is None else f"{r:.0f}" for r in rates)]
+        )
+    of = "a ceiling: the first, or for GB/s the triad a = b + s c of about as many bytes"
     note = (
-        "Cells above: time, GFLOP/s (GB/s where nothing is multiplied), share of the first "
-        "ceiling. Operations are those of the plain computation: Winograd does fewer and may pass "
+        "Cells above: time, GFLOP/s (GB/s where nothing is multiplied), share of "
+        f"{of if any(triads.values()) else 'the first ceiling'}. Operations are those of the plain "
+        "computation: Winograd does fewer and may pass "
         f"100 %. `{LIBRARY}` is the product alone, with all windows unrolled before.\n\n"
         + sources([("operations", machine)])
     )

@@ -23,6 +23,7 @@ import numpy as np
 
 from l2ae_bench import peers
 from l2ae_bench.comparison import OURS, Comparison, require_agreement
+from l2ae_bench.rates import Work
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels.arrays import Array
 
@@ -93,7 +94,13 @@ def comparison(workload: str, threads: int, samples: SampleSet | None = None) ->
                           abs(found - inertia[OURS]) / inertia[OURS], INERTIA)
         for name, found in inertia.items()
     )  # fmt: skip
-    return Comparison(dict(runs), agreement)
+    return Comparison(dict(runs), agreement, _work(x, len(centers), iterations))
+
+
+def _work(x: Array, k: int, iterations: int) -> Work:
+    """Products and sums of every sample with every center, in every assignment and the last."""
+    n, d = x.shape
+    return Work(2.0 * n * d * k * (iterations + 1), float(x.nbytes * (iterations + 1)))
 
 
 def _iterations(x: Array, centers: Array) -> int:

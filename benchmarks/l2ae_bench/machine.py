@@ -12,6 +12,9 @@ from l2ae_core.environment import machine, versions
 
 OTHER_KERNELS = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "faiss-cpu")
+SYSTEM, CPUINFO = Path("/sys/devices/system/cpu/cpu0"), Path("/proc/cpuinfo")
+MODEL = ("vendor", "family", "model", "stepping")
+BUSY = 0.5  # of the load average of a minute
 ROOT = Path(__file__).parents[2]  # of the checkout, when there is one
 
 
@@ -29,11 +32,62 @@ def describe() -> dict[str, Any]:
     del found["l2ae"]  # the commit says more
     return {
         **machine(),
+        **processor(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": found.pop("python"),
         "versions": found,
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def processor() -> dict[str, Any]:
+    """Return what Linux tells of the processor; None where it does not, as in most containers."""
+    frequency = SYSTEM / "cpufreq"
+    largest = _text(frequency / "cpuinfo_max_freq")
+    caches = [
+        f"L{level} {kind.lower()} {size}"
+        for cache in sorted((SYSTEM / "cache").glob("index*"))
+        if (level := _text(cache / "level")) and (kind := _text(cache / "type"))
+        and (size := _text(cache / "size"))
+    ]  # fmt: skip
+    model = [_cpuinfo(name) for name in ("vendor_id", "cpu family", "model", "stepping")]
+    return {
+        "model": ", ".join(f"{n} {v}" for n, v in zip(MODEL, model, strict=True) if v) or None,
+        "mhz": float(mhz) if (mhz := _cpuinfo("cpu MHz")) else None,  # of the first core, now
+        "max_mhz": int(largest) / 1000 if largest else None,
+        "governor": _text(frequency / "scaling_governor"),
+        "caches": caches or None,
+    }
+
+
+def in_words(machine: dict[str, Any]) -> list[str]:
+    """Say what is measured on: a line, and one more where something else is at work."""
+    parts = [machine["processor"]]
+    parts += [f"({machine['model']})"] if machine.get("model") else []
+    text = f"{' '.join(parts)}, {machine['cores']} cores, vectors {machine['vectors']}"
+    if machine.get("mhz"):
+        text += f", {machine['mhz']:.0f} MHz"
+    text += f", governor {machine.get('governor') or 'not told'}"
+    load = machine.get("load") or 0.0
+    busy = [f"load {load:g} before the start: other programs are at work, and times vary"]
+    return [text] + (busy if load > BUSY else [])
+
+
+def _cpuinfo(name: str) -> str | None:
+    for line in (_text(CPUINFO) or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return None
+
+
+def _text(path: Path) -> str | None:
+    """The content of a file of the system; None where there is none to read."""
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
 
 
 def other_kernels() -> list[str]:

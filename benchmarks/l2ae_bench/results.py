@@ -13,8 +13,12 @@ RESULTS = Path("benchmarks/results")  # below the root of a checkout
 
 def save(root: Path, part: str, result: Measurements) -> None:
     """Write the result of one part below the root of a checkout."""
-    rows = [row.to_dict() for row in result.rows]
-    write_json(_file(root, part), {"machine": result.machine, "rows": rows})
+    write(_file(root, part), result)
+
+
+def write(path: Path, result: Measurements) -> None:
+    """Write machine and rows as JSON, atomically."""
+    write_json(path, {"machine": result.machine, "rows": [row.to_dict() for row in result.rows]})
 
 
 def read(root: Path) -> dict[str, Measurements]:

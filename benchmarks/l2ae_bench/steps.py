@@ -4,12 +4,17 @@ All start from the same weights, on the same images. Before anything is timed lo
 are compared, and the losses again after steps of the optimizers.
 """
 
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 
 from l2ae_bench import peers
 from l2ae_bench.comparison import OURS, Comparison, Contender, Disagreement, require_agreement
-from l2ae_core.layers import LeakyReLU, ReLU
-from l2ae_core.layers.base import Params
+from l2ae_bench.rates import Work
+from l2ae_core.layers import Conv2d, ConvTranspose2d, Dense, LeakyReLU, ReLU
+from l2ae_core.layers.base import Params, Shape
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import make_step
@@ -50,8 +55,9 @@ def comparison(workload: str) -> Comparison:
     x = clear_images(model, rng, BATCH)
     step = make_step(model, Adam(variant="torch"), "mean")
     contenders: dict[str, Contender] = {OURS: lambda: step(x)}
+    work = step_work(model, BATCH)
     if not peers.installed("torch"):
-        return Comparison(contenders)
+        return Comparison(contenders, work=work)
     from l2ae_bench.torch_network import VARIANTS, TorchStep
 
     theirs = {name: TorchStep(model, name, x) for name in VARIANTS}
@@ -68,7 +74,30 @@ def comparison(workload: str) -> Comparison:
     for name, peer in theirs.items():
         for ours, their in zip(losses, [peer.step() for _ in range(STEPS)], strict=True):
             _compare_losses(f"{workload}, {name}, steps of Adam", ours, their)
-    return Comparison(contenders | {name: peer.step for name, peer in theirs.items()}, agreement)
+    contenders |= {name: peer.step for name, peer in theirs.items()}
+    return Comparison(contenders, agreement, work)
+
+
+def step_work(model: AutoEncoder, batch: int, dtype: str = "float32") -> Work:
+    """Return the work of a training step: three products a layer, of the first but two.
+
+    Activations, normalization and the optimizer are not counted. Bytes are those of the images and,
+    read and written once, the parameters.
+    """
+    products = list(_multiply_adds(model))
+    flop = 2.0 * batch * (3 * sum(products) - products[0])
+    parameters = sum(p.size for p in model.params.values())
+    size = np.dtype(dtype).itemsize * (batch * math.prod(model.input_shape) + 2 * parameters)
+    return Work(flop, float(size), dtype=dtype)
+
+
+def _multiply_adds(model: AutoEncoder) -> Iterator[int]:
+    """Yield the products of a sample in each linear layer, those with padding among them."""
+    for layers in (model.encoder, model.decoder):
+        for layer, (before, after) in zip(layers.layers, pairwise(layers.shapes()), strict=True):
+            pixels: dict[type, Shape] = {Conv2d: after, ConvTranspose2d: before}
+            if isinstance(layer, Conv2d | ConvTranspose2d | Dense):
+                yield layer.W.size * math.prod(pixels.get(type(layer), (1,))[:-1])
 
 
 def tolerance(workload: str) -> float:

@@ -4,15 +4,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from l2ae_bench.comparison import Measurement
+from l2ae_bench.rates import FMA, UNITS, is_ceiling
 from l2ae_bench.targets import TARGETS, verdict
 from l2ae_core.tables import aligned
 
-HEADER = ("workload", "threads", "ours ms", "peers ms", "ratio", "spread", "target", "")
+HEADER = (
+    "workload", "threads", "ours ms", "rate", "share", "peers ms", "ratio", "spread", "target", "",
+)  # fmt: skip
+NOTE = (
+    f"share: of the ceiling of as many threads: multiply-adds in registers ({FMA}), or for GB/s "
+    "the triad a = b + s c\nover about as many bytes. Work is that of the plain computation: "
+    "Winograd and k-means with bounds do less."
+)
 
 
 def screen(rows: Sequence[Measurement]) -> str:
-    """Return the table that `run.py` prints."""
-    return aligned(HEADER, [cells(row) for row in rows], right={1, 2, 4, 5})
+    """Return the table that `run.py` prints, and what its shares are of."""
+    table = aligned(HEADER, [cells(row) for row in rows], right={1, 2, 3, 4, 6, 7})
+    return f"{table}\n\n{NOTE}" if any(row.share is not None for row in rows) else table
 
 
 def cells(row: Measurement) -> tuple[str, ...]:
@@ -23,8 +32,17 @@ def cells(row: Measurement) -> tuple[str, ...]:
     if row.ratio_best_peer is not None and row.ratio_spread is not None:
         ratio = f"{row.ratio_best_peer:.2f}"
         spread = "{:.2f}–{:.2f}".format(*row.ratio_spread)
-    return (row.workload, str(row.threads), milliseconds(row.ours_ms), peers, ratio, spread,
+    ms = "" if is_ceiling(row.workload) else milliseconds(row.ours_ms)  # a rate, not a time
+    share = "" if row.share is None else f"{100 * row.share:.0f} %"
+    return (row.workload, str(row.threads), ms, rate(row), share, peers, ratio, spread,
             "" if target is None else str(target), verdict(row))  # fmt: skip
+
+
+def rate(row: Measurement) -> str:
+    """Return GFLOP/s or GB/s to three digits, nothing for a row without work."""
+    if row.work is None:
+        return ""
+    return f"{row.work.rate(row.ours_ms):.3g} {UNITS[row.work.unit]}"
 
 
 def fastest_first(peers: dict[str, float]) -> list[tuple[str, float]]:

@@ -1,6 +1,7 @@
 """Repeats, ratios and measurements."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,9 +16,11 @@ from l2ae_bench.comparison import (
     measure,
     require_agreement,
 )
+from l2ae_bench.rates import Work
 from l2ae_bench.targets import TARGETS, verdict
 
-FIELDS = ["workload", "threads", "ours_ms", "peers", "ratio_best_peer", "ratio_spread", "agreement"]
+FIELDS = ["workload", "threads", "ours_ms", "peers", "ratio_best_peer", "ratio_spread", "agreement",
+          "ours_spread", "work", "share", "ceiling"]  # fmt: skip
 
 
 def test_a_ratio_is_taken_within_a_repeat():
@@ -42,8 +45,30 @@ def test_a_row_is_what_the_json_file_holds():
     assert value == {
         "workload": "workload", "threads": 1, "ours_ms": 2.0, "peers": {"peer": 3.0},
         "ratio_best_peer": 1.5, "ratio_spread": [1.5, 1.5], "agreement": 1e-7,
+        "ours_spread": [2.0, 2.0], "work": None, "share": None, "ceiling": None,
     }  # fmt: skip
     assert Measurement.from_dict(value) == row
+
+
+def test_a_row_with_work_has_rates_in_the_file():
+    work = Work(flop=4e6, bytes=1e6)
+    row = make_row("workload", 1, {OURS: [0.001, 0.002, 0.003]}, None, work)
+    row = replace(row, share=0.5, ceiling="gflop-fma")
+    value = json.loads(json.dumps(row.to_dict()))
+    assert value["gflop_per_s"] == 2.0  # 4 MFLOP in 2 ms
+    assert value["gb_per_s"] == 0.5
+    assert value["ours_spread"] == [1.5, 2.5]
+    assert Measurement.from_dict(value) == row
+
+
+def test_rows_of_older_files_are_read():
+    """They have no work, but for the ceilings, whose time is that of 10⁹ operations."""
+    old = {"workload": "gflop-fma", "threads": 1, "ours_ms": 4.0, "peers": {},
+           "ratio_best_peer": None, "ratio_spread": None, "agreement": None}  # fmt: skip
+    ceiling = Measurement.from_dict(old)
+    assert ceiling.work.rate(ceiling.ours_ms) == 250
+    row = Measurement.from_dict(old | {"workload": "dense-784x500-blocked"})
+    assert row.work is row.ours_spread is row.share is None
 
 
 def test_a_row_without_a_peer_has_no_ratio():

@@ -10,6 +10,7 @@ import results_page
 from l2ae_bench import kernel_tables, results
 from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import ROOT, Measurements
+from l2ae_bench.rates import Ceilings, Work
 from l2ae_bench.text import screen
 from l2ae_core.paper import read_results
 from scores import Numbers
@@ -81,7 +82,7 @@ def test_augmented_steps_are_told_as_times_the_plain_one():
 def test_rungs_show_rates_and_the_share_of_the_peak():
     flop = 2 * 256 * 784 * 500
     rows = [
-        Measurement("gflop-fma", 1, 10.0, {}),  # 100 GFLOP/s
+        Measurement("gflop-fma", 1, 10.0, {}, work=Work(1e9, 0.0)),  # 100 GFLOP/s
         Measurement("dense-784x500-blocked", 1, flop / 40e9 * 1e3,
             {"reference": flop / 20e9 * 1e3, "sgemm": flop / 80e9 * 1e3}),
         Measurement("dense-784x500-register", 1, flop / 60e9 * 1e3,
@@ -97,6 +98,16 @@ def test_rungs_show_rates_and_the_share_of_the_peak():
         ["`leaky_relu` 14x14x32", "1", "2 ms, 6.42 GB/s", "1 ms, 12.8 GB/s"]
     ]
     assert ceilings.rows[0] == ["multiply-adds in registers", "100"]
+    assert "share of the first ceiling." in ceilings.note
+    triads = [
+        Measurement(name, 1, 1e3 / rate, {}, work=Work(0.0, 1e9, "bytes"))
+        for name, rate in (("triad-1MiB", 100), ("triad-16MiB", 25.6), ("triad-512MiB", 5))
+    ]
+    _, elementwise, ceilings = kernel_tables.rungs(Measurements(MACHINE, [*rows, *triads]))
+    # 12.8 MB are read and written: they stay where the arrays of 16 MiB do
+    assert elementwise.rows[0][2:] == ["2 ms, 6.42 GB/s, 25 %", "1 ms, 12.8 GB/s, 50 %"]
+    assert ceilings.rows[-1] == ["triad-512MiB, GB/s", "5"]
+    assert "share of a ceiling: the first, or for GB/s the triad" in ceilings.note
 
 
 def test_screen_has_a_line_a_row():
@@ -105,6 +116,20 @@ def test_screen_has_a_line_a_row():
     assert "torch-jit 99.5, torch 101" in step
     assert step.split()[-4:] == ["2.40–2.60", "≥", "2.5×", "met"]
     assert start.endswith("≤ 20 s  missed")
+
+
+def test_screen_has_rates_and_shares_in_their_units():
+    fma = Measurement("gflop-fma", 1, 4.0, {}, work=Work(1e9, 0.0))
+    triad = Measurement("triad-16MiB", 1, 50.0, {}, work=Work(0.0, 1e9, "bytes"))
+    step = replace(STEP, work=Work(5e9, 1e6))  # in 40 ms
+    update = Measurement("update", 1, 0.5, {}, work=Work(1e6, 5e6, "bytes"))
+    ceilings = Ceilings([fma, triad])
+    lines = screen([fma, triad, *(ceilings.shared(row) for row in (step, update))]).splitlines()
+    assert lines[1].split() == ["gflop-fma", "1", "250", "GFLOP/s"]  # no time: it is a rate
+    assert lines[2].split() == ["triad-16MiB", "1", "20", "GB/s"]
+    assert lines[3].split()[:7] == ["step-cae-28", "1", "40", "125", "GFLOP/s", "50", "%"]
+    assert lines[4].split() == ["update", "1", "0.5", "10", "GB/s", "50", "%"]
+    assert "share: of the ceiling" in lines[6]
 
 
 def test_rewrite_changes_nothing_but_the_region():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from l2ae_bench import augmented, comparison, kmeans, operations, peak, peers, start, steps
+from l2ae_bench.case import ROUNDING
 from l2ae_bench.comparison import OURS, Disagreement, compare
 from l2ae_bench.kmeans import SampleSet
 from l2ae_core.networks import Architecture, build
@@ -148,7 +149,7 @@ def test_every_rung_of_every_case_is_verified(monkeypatch):
     monkeypatch.setattr(operations, "SAMPLES", {"70x10-k10": (70, 10, 10)})
     rungs = {case.workload: case.rungs() for case in operations.cases()}
     for case in operations.cases(quick=True):
-        assert all(case.verified(rung) < operations.ROUNDING for rung in case.rungs())
+        assert all(case.verified(rung) < ROUNDING["float32"] for rung in case.rungs())
     assert "restarts-70x10-k10" in rungs
     if get_vectors() is not None:  # winograd has no transforms for 3×3 at stride 2
         assert "winograd" in rungs["correlate-conv2"]
@@ -161,7 +162,7 @@ def test_rows_of_an_operation():
     assert [row.workload for row in rows] == [f"dense-784x500-{r}" for r in case.rungs()[1:]]
     for row, rungs in zip(rows, (case.rungs()[:i] for i in range(1, 9)), strict=False):
         assert list(row.peers) == [*rungs, "sgemm"]
-        assert row.agreement < operations.ROUNDING
+        assert row.agreement < ROUNDING["float32"]
 
 
 @pytest.mark.parametrize("operation", ["dense", "adam_step", "assign"])
@@ -194,7 +195,24 @@ def test_the_peak_loop_makes_its_steps(monkeypatch):
     peak.fma_loop.__wrapped__(vectors)(out.ctypes.data, 3, 4)
     chains = np.repeat(np.arange(peak.CHAINS), vectors.lanes)
     np.testing.assert_array_equal(out, ((chains + 1) / 2 + 1) / 2)
-    assert list(peak.contenders()) == ["gflop-fma", "gflop-sgemm"]
+
+
+@pytest.mark.needs_vectors
+def test_a_triad_passes_its_lines_and_counts_twelve_bytes_an_element(monkeypatch):
+    a, b, c = (np.full(64, value, np.float32) for value in (0.0, 1.0, 2.0))
+    peak.triad_loop(get_vectors())(*(x.ctypes.data for x in (a, b, c)), 2, 1, 3)
+    np.testing.assert_array_equal(a, np.repeat([0, 7, 7, 0], 16))
+    seen = []
+    monkeypatch.setattr(
+        peak, "in_ranges", lambda loop, lines, *rest: seen.append((lines, rest[-1]))
+    )
+    for size in (1 << 14, 1 << 26):
+        call, work = peak._triad(get_vectors(), size)
+        call()
+        lines, passes = seen.pop()
+        assert size - 200 < 12 * lines * 16 <= size  # of all three arrays
+        assert work.bytes == 12 * 16 * lines * passes >= peak.CALL - 200 * passes
+        assert work.flop == work.bytes / 6
 
 
 def test_start_measures_a_process(monkeypatch, tmp_path):
