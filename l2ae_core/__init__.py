@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from l2ae_core.clustering.kmeans import kmeans
-    from l2ae_core.data import Dataset, load
+    from l2ae_core.data import Dataset, Preparation, load
     from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
     from l2ae_core.networks import Architecture, AutoEncoder
     from l2ae_core.refinement import SelfLabelling
@@ -27,6 +27,7 @@ __all__ = [
     "AutoEncoderClusterer",
     "AutoEncoderDetector",
     "Dataset",
+    "Preparation",
     "SelfLabelling",
     "Warp",
     "kmeans",
@@ -40,6 +41,7 @@ _MODULES = {
     "AutoEncoderClusterer": "estimators",
     "AutoEncoderDetector": "estimators",
     "Dataset": "data",
+    "Preparation": "data",
     "SelfLabelling": "refinement",
     "Warp": "training.augment",
     "kmeans": "clustering.kmeans",

@@ -6,13 +6,14 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 `fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
 """
 
-from l2ae_core.commands.gallery import galleries
+from l2ae_core.commands.gallery import gallery
 from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
 from l2ae_core.commands.recluster import recluster, sweep
 from l2ae_core.commands.train import (
     TrainedRun,
     checked_settings,
     fit,
+    losses,
     prepare,
     require_resumable,
     require_there,
@@ -24,8 +25,9 @@ __all__ = [
     "checked_settings",
     "cluster",
     "fit",
-    "galleries",
+    "gallery",
     "load_fitted",
+    "losses",
     "prepare",
     "recluster",
     "require_resumable",

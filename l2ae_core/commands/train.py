@@ -39,7 +39,7 @@ from l2ae_core.settings import (
 )
 from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
 from l2ae_core.training.history import History, TrainingError, copies, copy_into
-from l2ae_core.training.run import create_run, make_config, write_metrics
+from l2ae_core.training.run import create_run, make_config, read_config, write_metrics
 from l2ae_core.training.session import OnEpoch
 from l2ae_core.training.validation import share_of
 from l2ae_kernels.arrays import Array
@@ -156,7 +156,7 @@ def checked_settings(
     check_settings(settings, given, checkpoint_every)
     preparation = make_preparation(settings)
     settings |= {name: getattr(preparation, name) for name in PREPARATION}
-    if settings["data"] not in data.DATASETS:  # resumed from any folder
+    if settings["data"] not in (*data.DATASETS, data.IN_MEMORY):  # resumed from any folder
         settings["data"] = str(expand_user(settings["data"]).resolve())
     return settings
 
@@ -171,7 +171,12 @@ def require_there(out: Path, source: str) -> None:
 
 
 def require_resumable(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Raise ValueError where the images, or what self-labelling went on from, would change."""
+    """Raise ValueError where the images, or what self-labelling went on from, would change.
+
+    Nor can a run go on that an estimator wrote at its end, without the memory of the optimizer.
+    """
+    if not read_config(out)["data"]["digest"]:
+        raise ValueError(f"fit: {out} was written by save_run and cannot be resumed")
     for name in SELECTION:
         if settings[name] != before[name]:
             raise ValueError(
@@ -234,7 +239,7 @@ def _finish(
         "epochs": len(history),
         "seconds": sum(record.seconds for record in history),
         "images": len(dataset),
-        **_losses(history),
+        **losses(history),
         **{weights: each.scores for weights, each in found.items()},
     }
     refined = None
@@ -273,13 +278,13 @@ def _finish(
     )
 
 
-def _losses(history: History) -> dict[str, Any]:
+def losses(history: History) -> dict[str, Any]:
     """Return the losses of the last and of the best epoch, on the images of either kind."""
     epochs = {"last": history.records[-1], "best": history.records[history.best.epoch - 1]}
-    losses = {"reconstruction_mse": {name: record.loss for name, record in epochs.items()}}
+    found = {"reconstruction_mse": {name: record.loss for name, record in epochs.items()}}
     if epochs["last"].validation_loss is None:
-        return losses
-    return losses | {"validation_mse": {name: r.validation_loss for name, r in epochs.items()}}
+        return found
+    return found | {"validation_mse": {name: r.validation_loss for name, r in epochs.items()}}
 
 
 def _self_label(

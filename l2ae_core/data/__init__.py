@@ -7,19 +7,21 @@ arrays with NumPy alone.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 
 from l2ae_core.data.array_files import AS_THEY_ARE, load_npy, load_npz, prepare_images, to_images
 from l2ae_core.data.dataset import DataError, Dataset, Split
+from l2ae_core.data.in_memory import stack_images
 from l2ae_core.data.preparation import Preparation
 from l2ae_kernels.arrays import Array
 
 __all__ = ["DATASETS", "DataError", "Dataset", "Preparation", "Source", "Split", "load",
            "to_images"]  # fmt: skip
 
-Source: TypeAlias = str | Path | Sequence[str | Path] | Array
+Source: TypeAlias = str | Path | Sequence[Any] | Array
+IN_MEMORY = "array"  # the name of a data set that came from no file
 DATASETS = ("digits", "mnist", "usps")
 
 
@@ -36,8 +38,9 @@ def load(
     """Return a data set by name (`DATASETS`), or the user's own: by path, as files or as an array.
 
     A path is a `.npy` or `.npz` file, a folder of images, or one image file; a `Path`, or text like
-    "./mnist", is never taken for a name. A sequence of paths are image files, in this order. An
-    array is (N, H, W), (N, H, W, C) or, with an image_shape of the preparation, (N, F).
+    "./mnist", is never taken for a name. A sequence of paths are image files, in this order; one of
+    images of Pillow or of arrays (H, W), (H, W, C) are these. An array is (N, H, W), (N, H, W, C)
+    or, with an image_shape of the preparation, (N, F).
 
     MNIST and USPS are read from `data_dir`, else from the folder in the environment variable
     L2AE_DATA, else from the cache or the network; the folder holds the files themselves or in
@@ -67,9 +70,11 @@ def load(
             "keep train and test in two files or folders"
         )
     elif isinstance(source, np.ndarray):
-        found = Dataset(to_images(source, "array", preparation), None, "array")
-    else:
+        found = Dataset(to_images(source, IN_MEMORY, preparation), None, IN_MEMORY)
+    elif isinstance(source, str | Path) or all(isinstance(path, str | Path) for path in source):
         found = _load_own(source, preparation, labels, skip_unreadable, progress)
+    else:
+        found = Dataset(stack_images(source, preparation), None, IN_MEMORY)
     return found if labels else replace(found, labels=None, class_names=None)
 
 

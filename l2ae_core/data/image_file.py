@@ -131,6 +131,16 @@ def decode(path: Path) -> Decoded:
     return decoded
 
 
+def decoded_of(image: Image.Image, where: str) -> Decoded:
+    """Return the pixels of an image of Pillow, turned upright; DataError for modes it cannot be."""
+    bits, form = _bits(image), image.format or ""
+    upright: Image.Image = ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        values = np.asarray(upright)
+        return Decoded(values[..., None], form, upright.mode, 8 * values.itemsize)
+    return Decoded(_pixels(upright, where), form, upright.mode, bits)
+
+
 def _tells_of_damage(warning: warnings.WarningMessage, form: str | None) -> bool:
     """Whether the pixels may be wrong.
 
@@ -174,7 +184,7 @@ def _bits(image: Image.Image) -> int:
     return 8
 
 
-def _pixels(image: Image.Image, path: Path) -> Array:
+def _pixels(image: Image.Image, where: Path | str) -> Array:
     """Return the pixels (H, W, C) uint8 of an image of at most 8 bits a channel."""
     if image.has_transparency_data:
         grey = image.mode in ("LA", "La", "L")
@@ -184,7 +194,7 @@ def _pixels(image: Image.Image, path: Path) -> Array:
     if image.mode in COLOUR_MODES:
         return np.asarray(image.convert("RGB"))  # (H, W, 3)
     raise DataError(
-        f"{path}: Pillow mode {image.mode} but expected 8-bit grey or colour; convert it to 8 bits"
+        f"{where}: Pillow mode {image.mode} but expected 8-bit grey or colour; convert it to 8 bits"
     )
 
 

@@ -8,23 +8,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.random import RandomState
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from l2ae_core import method, refinement
 from l2ae_core.clustering.kmeans import Clustering
-from l2ae_core.estimators import inputs, storage
-from l2ae_core.estimators.parameters import (
-    check_parameters,
-    make_self_labelling,
-    make_warp,
-    require_images,
-)
-from l2ae_core.networks.architectures import Architecture, least_side
+from l2ae_core.data import Preparation
+from l2ae_core.estimators import fitting, inputs, runs, storage
+from l2ae_core.estimators.parameters import check_parameters, make_architecture
 from l2ae_core.networks.autoencoder import AutoEncoder
-from l2ae_core.seeding import rngs
 from l2ae_core.settings import DEFAULTS
 from l2ae_core.training.augment import Warp
+from l2ae_core.training.session import OnEpoch
 from l2ae_kernels.arrays import Array
 
 DTYPES = (np.float64, np.float32)  # kept; every other dtype becomes the first
@@ -38,8 +32,11 @@ class AutoEncoderParameters:
     _: KW_ONLY
     model: str = "auto"
     image_shape: Sequence[int] | None = None
+    preparation: Preparation | None = None
     latent_dim: int = DEFAULTS["latent_dim"]
     norm: str = DEFAULTS["norm"]
+    hidden_norm: str = DEFAULTS["hidden_norm"]
+    affine: bool = DEFAULTS["affine"]
     hidden: Sequence[int] = DEFAULTS["hidden"]
     filters: Sequence[int] = DEFAULTS["filters"]
     kernels: Sequence[int] = DEFAULTS["kernels"]
@@ -47,11 +44,19 @@ class AutoEncoderParameters:
     scale: str = "auto"
     epochs: int = DEFAULTS["epochs"]
     batch_size: int = DEFAULTS["batch_size"]
+    optimizer: str = DEFAULTS["optimizer"]
     learning_rate: float = DEFAULTS["learning_rate"]
+    reduction: str = DEFAULTS["reduction"]
+    weights: str = DEFAULTS["weights"]
+    validation: float | Array = DEFAULTS["validation"]
+    patience: int | None = DEFAULTS["patience"]
+    callbacks: Sequence[OnEpoch] = ()
     n_init: int = DEFAULTS["n_init"]
     spherical: bool = False
     augment: bool | Warp = DEFAULTS["augment"]
     self_label: bool | refinement.SelfLabelling = DEFAULTS["self_label"]
+    run_dir: str | Path | None = None
+    resume: bool = False
     random_state: int | RandomState | None = None
     verbose: int = 0
 
@@ -65,59 +70,38 @@ class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[mis
 
     def _fit(self, X: Any) -> None:
         """Train the network on X, encode X, and cluster the codes."""
+        self.autoencoder_: AutoEncoder  # these are set by `fitting`, or `runs`
+        self.embedding_: Array
+        self.labels_: Array
+        self.cluster_centers_: Array
+        self.inertia_: float
+        self.n_iter_: int
+        self.reconstruction_errors_: Array | None
+        self.history_: list[dict[str, Any]]
+        self.self_labelling_history_: list[dict[str, Any]] | None
         check_parameters(self.get_params())
         x = self._start(X)  # (N, F)
-        self.seed_ = _seed(self.random_state)
-        self._train(self._to_network(x).astype(np.float32, copy=False))
-        self.embedding_, clustering = method.cluster(
-            self._network(x.dtype),
-            self._to_network(x),
-            int(self.n_clusters),
-            n_init=int(self.n_init),
-            rng=rngs(self.seed_).kmeans,
-            spherical=bool(self.spherical),
-            progress=self.verbose > 0,
-        )
-        self.reconstruction_errors_: Array | None = self._errors(x, self.embedding_)
-        self._take_clusters(clustering)
+        if self.run_dir is not None:
+            fitting.fit_in_run(self, self._to_network(x))
+        else:
+            self.seed_ = fitting.seed_of(self.random_state)
+            fitting.fit(self, self._to_network(x), self._validation())
 
     def _take_clusters(self, clustering: Clustering) -> None:
-        self.labels_: Array = clustering.labels
-        self.cluster_centers_: Array = clustering.centers
-        self.inertia_: float = clustering.inertia
-        self.n_iter_: int = clustering.n_iter
-
-    def _train(self, images: Array) -> None:
-        """Train the network on images (N, H, W, C) float32, then with its own labels if asked."""
-        parameters, random = self.get_params(), rngs(self.seed_)
-        self.autoencoder_, history = method.train(
-            images,
-            self.architecture_,
-            epochs=int(self.epochs),
-            batch_size=int(self.batch_size),
-            learning_rate=float(self.learning_rate),
-            seed=self.seed_,
-            warp=make_warp(parameters),
-            progress=self.verbose > 0,
-        )
-        self.history_: list[dict[str, Any]] = history.to_dicts()
-        self.self_labelling_history_: list[dict[str, Any]] | None = None
-        images_alone = self.image_shape_ is not None
-        if (chosen := make_self_labelling(parameters, images_alone)) is not None:
-            found = refinement.self_label(
-                self.autoencoder_,
-                images,
-                random.kmeans,
-                chosen,
-                rng=random.shuffle,
-                progress=self.verbose > 0,
-            )
-            self.self_labelling_history_ = found.rounds()
+        self.labels_ = clustering.labels
+        self.cluster_centers_ = clustering.centers
+        self.inertia_ = clustering.inertia
+        self.n_iter_ = clustering.n_iter
 
     def _start(self, X: Any) -> Array:
         """Return X as (N, F), checked; decide on image shape, scaling and architecture."""
-        self.image_shape_ = inputs.agreed_image_shape(X, self.image_shape)
-        x: Array = validate_data(self, inputs.flatten(X), dtype=DTYPES, order="C")
+        given = inputs.parse_image_shape(self.image_shape)
+        inputs.require_several("fit", X, given)
+        read = self._read("fit", X, self.image_shape)
+        self.image_shape_ = (
+            inputs.agreed_image_shape(X, given) if read is X else inputs.image_shape_of(read)
+        )
+        x: Array = validate_data(self, inputs.flatten(read), dtype=DTYPES, order="C")
         if self.image_shape_ is not None and np.prod(self.image_shape_) != x.shape[1]:
             raise ValueError(
                 f"fit: image_shape is {self.image_shape_}, {np.prod(self.image_shape_)} values an "
@@ -127,7 +111,7 @@ class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[mis
             raise ValueError(
                 f"fit: n_clusters is {self.n_clusters} but X has only n_samples={len(x)}"
             )
-        self.architecture_ = self._architecture(x.shape[1])
+        self.architecture_ = make_architecture(self.get_params(), self.image_shape_, x.shape[1])
         self.mean_: Array | None = None
         self.scale_: Array | None = None
         if self.scale == "standard" or (self.scale == "auto" and self.image_shape_ is None):
@@ -135,30 +119,31 @@ class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[mis
         self._require_range("fit", x)
         return x
 
-    def _architecture(self, features: int) -> Architecture:
-        """Return the network of the parameters; a table is an image of one pixel, F channels."""
-        shape, model = self.image_shape_, self.model
-        if shape is None:
-            require_images(self.get_params())
-        if model == "auto":
-            cae = shape is not None and min(shape[:2]) >= least_side(self.filters)
-            model = "cae" if cae else "dense"
-        return Architecture(
-            model=model,  # type: ignore[arg-type]  # Architecture checks the names
-            input_shape=shape or (1, 1, features),
-            latent_dim=int(self.latent_dim),
-            norm=self.norm,  # type: ignore[arg-type]
-            hidden=tuple(map(int, self.hidden)),
-            filters=tuple(map(int, self.filters)),
-            kernels=tuple(map(int, self.kernels)),
-            slope=float(self.slope),
-        )
+    def _validation(self) -> float | Array:
+        """Return the share to be held out, or the images for it as those of the network."""
+        if isinstance(self.validation, int | float | np.number):
+            return float(self.validation)
+        images = self._to_network(self._checked("validation", self.validation))
+        return images.astype(np.float32, copy=False)
+
+    def _read(self, method: str, X: Any, flat: Sequence[int] | None) -> Any:
+        return inputs.read_images(
+            method, X, self.preparation, flat, unit=self.scale == "auto",
+            progress=self.verbose > 0,
+        )  # fmt: skip
 
     def _validated(self, method: str, X: Any) -> Array:
         """Return new X as (N, F), checked against what the estimator was fitted to."""
         check_is_fitted(self)
-        inputs.require_same_images(method, X, self.image_shape_)
-        x: Array = validate_data(self, inputs.flatten(X), dtype=DTYPES, order="C", reset=False)
+        return self._checked(method, X)
+
+    def _checked(self, method: str, X: Any) -> Array:
+        inputs.require_several(method, X, self.image_shape_)
+        flat = self.image_shape
+        if flat is None and self.preparation is None:
+            flat = self.image_shape_
+        read = inputs.require_same_images(method, self._read(method, X, flat), self.image_shape_)
+        x: Array = validate_data(self, inputs.flatten(read), dtype=DTYPES, order="C", reset=False)
         self._require_range(method, x)
         return x
 
@@ -191,16 +176,22 @@ class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[mis
     def reconstruct(self, X: Any) -> Array:
         """Return what the network makes of X, D(E_c(X)), in the shape and units of X.
 
-        Raises ValueError when X does not fit what the estimator was fitted to.
+        Files, and images that a preparation resizes, give (N, H, W, C); 8 bits give values around
+        [0, 1]. Raises ValueError when X does not fit what the estimator was fitted to.
         """
         x = self._validated("reconstruct", X)
         found = self._from_network(self._network(x.dtype).reconstruct(self._to_network(x)))
-        return found.reshape(np.shape(X))
+        shape = inputs.shape_of(X)
+        if shape is None or np.prod(shape) != found.size:
+            shape = len(x), *self.architecture_.input_shape
+        return found.reshape(shape)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator to `path`, one .npz file without any pickle; atomically.
 
         A `RandomState` as random_state is written as the integer seed that was drawn from it.
+        What belongs to one call of fit is not written: callbacks, run_dir, resume, and validation
+        images.
         """
         check_is_fitted(self)
         storage.save(Path(path), self)
@@ -214,11 +205,24 @@ class AutoEncoderBase(AutoEncoderParameters, BaseEstimator):  # type: ignore[mis
         """
         return storage.load(Path(path), cls)
 
+    @classmethod
+    def from_run(cls, run: str | Path, X: Any = None) -> Self:
+        """Return what `l2ae fit` trained in the directory `run`, with the bits of `l2ae cluster`.
 
-def _seed(random_state: Any) -> int:
-    """An integer is the seed itself (as of `l2ae fit --seed`), anything else draws one."""
-    if isinstance(random_state, int | np.integer):
-        if random_state < 0:
-            raise ValueError(f"fit: random_state is {random_state} but expected an integer ≥ 0")
-        return int(random_state)
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        Of a folder of several seeds it is the chosen run. X are the images of the training, for
+        `labels_` and `embedding_`, which a run does not keep; without them, these are missing.
+        CheckpointError, naming the file, when the run is missing, unfinished or damaged; ValueError
+        when X are other images.
+        """
+        return runs.load(cls, Path(run), X)[0]
+
+    def save_run(self, run: str | Path) -> None:
+        """Write the fitted estimator as the run directory `run`, for `l2ae cluster`, `score`, …
+
+        It cannot be resumed: an estimator does not keep the optimizer. One that was fitted with
+        `run_dir` has such a directory already, which can. Raises ValueError for what a run cannot
+        be: tables, scaled images, spherical or self-labelled clusters; CheckpointError when there
+        is a run already.
+        """
+        check_is_fitted(self)
+        runs.save(Path(run), self)

@@ -28,18 +28,20 @@ class AutoEncoderClusterer(
     Beyond the paper, `augment` warps the images of the training, and `self_label` goes on with the
     clusters as labels, before the codes are clustered for good: both as `l2ae fit` does.
 
-    X is a table (N, F), a table of flat images (N, H·W·C) with `image_shape`, or an array of images
-    (N, H, W) or (N, H, W, C). Weights are trained in float32. Codes are computed, clustered and
-    returned in float32 for float32 X, in float64 for every other dtype: slower, but then the
-    result for one sample does not depend on its companions beyond 1e-12. The same integer
-    random_state gives the same bits on the same machine, whatever the number of threads.
+    X is a table (N, F), a table of flat images (N, H·W·C) with `image_shape`, an array of images
+    (N, H, W) or (N, H, W, C), a folder of images or another path that `l2ae_core.load` reads, or a
+    list of image files, of images of Pillow or of arrays (H, W[, C]). Weights are trained in
+    float32. Codes are computed, clustered and returned in float32 for float32 X, 8 bits and files,
+    in float64 for every other dtype: slower, but then the result for one sample does not depend on
+    its companions beyond 1e-12. The same integer random_state gives the same bits on the same
+    machine, whatever the number of threads.
 
     The method is for images. It takes tables, but was not made for them: on nine real tables
     `AutoEncoderDetector` with slope 0.3 has a mean AUC of 0.638, below the plain sum of squared
     z-scores (0.705) and an isolation forest (0.715).
 
-    Images have values in [0, 1] and channels last: those of 8 bits are X / np.float32(255), those
-    with channels first X.transpose(0, 2, 3, 1).
+    Images have values in [0, 1] and channels last; uint8 is divided by 255, bool is 0 and 1, as the
+    command line does. For those with channels first write X.transpose(0, 2, 3, 1).
 
     Parameters
     ----------
@@ -48,16 +50,30 @@ class AutoEncoderClusterer(
         sides it takes, from 8 on (2 to the power of the number of `filters`), the dense one for
         everything else.
     image_shape : (H, W) or (H, W, C) when X is flat images; None otherwise.
+    preparation : a `Preparation` (`l2ae_core.data`): size, grey, background and depth that every
+        image is brought to, in `fit` and in all other methods; None leaves images as they are.
     latent_dim : int, D, the length of a code.
     norm : "l2" (the paper), "none", "batch" or "layer": what is done to the code (Table III).
+    hidden_norm : "none", "batch" or "layer", before every hidden activation.
+    affine : trained scale and shift in batch and layer norm.
     hidden : widths of the dense network on the way to the code.
     filters, kernels : channels of the convolutions, and the sides of their kernels: as many
         numbers. Each of them halves the sides of the images.
     slope : of LeakyReLU, in the dense network; the paper names none. On MNIST the default clusters
         better by far with norm="l2" than Keras's 0.3 (benchmarks/RESULTS.md, Table I).
     scale : "standard": every column to mean 0 and deviation 1, as of the X of fit; "none"; or
-        "auto": "standard" for a table, for images none but a check that they lie in [0, 1].
-    epochs, batch_size, learning_rate : of Adam on the mean squared error.
+        "auto": "standard" for a table, for images none but a check that they lie in [0, 1]. With
+        the first two, images of 8 bits are not divided.
+    epochs, batch_size, learning_rate : of the optimizer.
+    optimizer, reduction : "adam" or "sgd"; the "mean" or the "sum" over pixels of squared errors.
+    weights : those of the "best" epoch, with the lowest loss, or of the "last".
+    validation : the share of X that no step is made on, drawn by the seed, or other images for
+        this. Their loss after every epoch then chooses the best one. Clusters are those of all X.
+    patience : end the training when so many epochs in a row did not lower the loss (that of the
+        validation images, where there are some); None: never.
+    callbacks : functions, each called as on_epoch(record, model) after every epoch; the training
+        ends after one that any of them answers True. `record` is an `EpochRecord`
+        (`l2ae_core.training.history`), `model` the network under way, only to be looked at.
     n_init : restarts of k-means.
     spherical : spherical k-means instead of the paper's plain one.
     augment : True warps the images of every training step at random, by up to 10° and a tenth of
@@ -68,6 +84,11 @@ class AutoEncoderClusterer(
         and, for images, a wider warp than that of `augment`; a `SelfLabelling`
         (`l2ae_core.refinement`) has all settings of its own, and has to have the same n_clusters.
         Needs norm="l2", unless its assignment is "student".
+    run_dir : a folder to train in, as `l2ae fit --out` does: with checkpoints, for `l2ae cluster`,
+        `score` and `report`. For images with values in [0, 1], which are then taken in float32.
+    resume : go on with what is in run_dir, after a kill or Ctrl-C, with the bits of a training that
+        never stopped; X and all parameters are the same, but for more epochs, another patience,
+        n_clusters, n_init or weights. Starts where there is nothing. False: nothing may be there.
     random_state : int (the seed), numpy RandomState or None.
     verbose : progress bars on stderr when > 0.
 
@@ -76,7 +97,7 @@ class AutoEncoderClusterer(
     labels_ (N,) int32, cluster_centers_ (K, D) in the space of the codes, inertia_, n_iter_
         (updates of the best k-means restart), embedding_ (N, D): the codes of the X of fit.
     reconstruction_errors_ (N,) float64: Σ (x̂ − x)² of each sample of the X of fit, over its pixels
-        or scaled columns; None where they come from a file of before this attribute.
+        or scaled columns; None where a file or run of before had none.
     autoencoder_, architecture_, image_shape_ (H, W, C) or None, mean_ and scale_ (F,) or None.
     history_ : list of one dict an epoch: epoch, loss, seconds, images_per_second, ...
     self_labelling_history_ : list of one dict a round of `self_label`: round, loss, label_change
@@ -107,6 +128,10 @@ class AutoEncoderClusterer(
             raise ValueError(
                 f"recluster: n_clusters is {n_clusters} but the network was trained further with "
                 f"its {len(self.cluster_centers_)} clusters as labels (self_label): fit again"
+            )
+        if not hasattr(self, "embedding_"):
+            raise ValueError(
+                "recluster: there is no embedding_: from_run(run, X) with the images of the run has"
             )
         K = count("recluster", "n_clusters", n_clusters, most=len(self.embedding_))
         clustering = kmeans(
@@ -167,12 +192,10 @@ class AutoEncoderClusterer(
 
     def _clustering(self) -> Clustering:
         check_is_fitted(self)
+        labels = getattr(self, "labels_", np.zeros(0, np.int32))  # none of a run without its X
+        updates = getattr(self, "n_iter_", 0)
         return Clustering(
-            self.labels_,
-            self.cluster_centers_,
-            self.inertia_,
-            self.n_iter_,
-            spherical=bool(self.spherical),
+            labels, self.cluster_centers_, self.inertia_, updates, spherical=bool(self.spherical)
         )
 
     def __sklearn_tags__(self) -> Any:

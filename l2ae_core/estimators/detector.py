@@ -1,13 +1,15 @@
 """Anomalies by their distance from every cluster (Section III-B, Eq. 5), as a scikit-learn face."""
 
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from l2ae_core.anomaly import cosine_normality, normality
+from l2ae_core.anomaly import cosine_normality
+from l2ae_core.estimators import runs
 from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.clusterer import AutoEncoderClusterer
 from l2ae_core.estimators.parameters import check_contamination, check_criterion
@@ -98,6 +100,35 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
         detector._set_thresholds()
         return detector
 
+    @classmethod
+    def from_run(
+        cls,
+        run: str | Path,
+        X: Any = None,
+        *,
+        contamination: str | float = "auto",
+        criterion: str = "cosine",
+    ) -> Self:
+        """Return what `l2ae fit` trained in `run`, with the scores and thresholds of `l2ae score`.
+
+        The thresholds come from the scores of the training images, which a run keeps;
+        `contamination` is the `--fpr` of the command. Everything else is as in
+        `AutoEncoderClusterer.from_run`. ValueError for a bad contamination or criterion, and for
+        "both" where the run is from before errors were kept.
+        """
+        check_contamination(contamination)
+        check_criterion(criterion)
+        detector, saved = runs.load(cls, Path(run), X)
+        if criterion == "both" and saved.errors is None:
+            raise ValueError(
+                f"from_run: criterion is 'both' but {run} is from before reconstruction errors "
+                f"were kept; `l2ae fit --resume --out {run}` adds them"
+            )
+        detector.contamination, detector.criterion = contamination, criterion
+        errors = saved.paired_errors if criterion == "both" else None
+        detector._take((saved.normality, errors), detector._share)
+        return detector
+
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on X, cluster it, and set the thresholds; y is ignored."""
         check_contamination(self.contamination)
@@ -137,8 +168,7 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
         return self._thresholds().reasons(*self._scores("reasons", X))
 
     def _normality(self, u: Array) -> Array:
-        v = normality if self.norm == "l2" else cosine_normality
-        return v(u, self.cluster_centers_).astype(np.float64)
+        return cosine_normality(u, self.cluster_centers_).astype(np.float64)
 
     def _scores(self, function: str, X: Any) -> tuple[Array, Array | None]:
         """Return v (N,) of X, and the reconstruction errors (N,) where they are judged."""
@@ -149,9 +179,8 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
 
     def _set_thresholds(self) -> None:
         """Set the thresholds by the X of fit."""
-        share = AUTO_CONTAMINATION if self.contamination == "auto" else float(self.contamination)
         errors = self.reconstruction_errors_ if self.criterion == "both" else None
-        self._take((self._normality(self.embedding_), errors), share)
+        self._take((self._normality(self.embedding_), errors), self._share)
 
     def _take(self, scores: tuple[Array, Array | None], share: float) -> None:
         v, errors = scores
@@ -161,6 +190,10 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
 
     def _thresholds(self) -> Thresholds:
         return Thresholds(self.offset_, self.error_threshold_)
+
+    @property
+    def _share(self) -> float:
+        return AUTO_CONTAMINATION if self.contamination == "auto" else float(self.contamination)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,16 +1,87 @@
-"""What the estimators take: tables (N, F), flat images (N, H·W·C) or images (N, H, W[, C])."""
+"""What the estimators take: tables (N, F), flat images (N, H·W·C), images, and files of images."""
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from l2ae_core.data.array_files import out_of_range, require_channels_last
+from l2ae_core import data
+from l2ae_core.data import Preparation
+from l2ae_core.data.array_files import out_of_range, require_channels_last, to_images
+from l2ae_core.data.in_memory import is_pillow
 from l2ae_kernels.arrays import Array
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
+
+
+def read_images(
+    method: str,
+    X: Any,
+    preparation: Preparation | None,
+    flat: Sequence[int] | None,
+    *,
+    unit: bool,
+    progress: bool,
+) -> Any:
+    """Return images that X names or holds as (N, H, W, C) float32 in [0, 1]; else X as it is.
+
+    These are a folder, a file, a list of files, of images of Pillow or of arrays, and arrays of
+    images that are divided (`unit`: uint8 and bool) or prepared. `flat` is the (H, W[, C]) of
+    images in the rows of X. ValueError, by the method, for what `data.load` refuses.
+    """
+    chosen = Preparation() if preparation is None else preparation
+    source = _source(X)
+    if source is not None:
+        try:
+            return data.load(source, preparation=chosen, labels=False, progress=progress).images
+        except data.DataError as error:
+            raise ValueError(f"{method}: {error}") from error
+    X = _as_array(X)
+    divided = unit and isinstance(X, np.ndarray) and X.dtype in (np.uint8, np.bool_)
+    if not isinstance(X, np.ndarray) or not (divided or preparation is not None):
+        return X
+    rows = tuple(flat or chosen.image_shape or ())
+    if rows and X.ndim > 1 and (X.ndim == 2 or math.prod(X.shape[1:]) == math.prod(rows)):
+        X = X.reshape(len(X), -1)
+        return to_images(X, f"{method}: X", replace(chosen, image_shape=rows))
+    if X.ndim == 3 and X.shape[2] in (3, 4):
+        raise ValueError(
+            f"{method}: X is {X.shape}, which looks like one colour image (H, W, C) but expected "
+            "(N, H, W) or (N, H, W, C); write X[None] for N = 1"
+        )
+    return to_images(X, f"{method}: X", chosen) if X.ndim in (3, 4) else X
+
+
+def _source(X: Any) -> Any:
+    """Return X where `data.load` reads it: a path, or a sequence of paths or of single images."""
+    if isinstance(X, str | Path):
+        return X
+    first = None
+    if isinstance(X, list | tuple) or getattr(X, "ndim", 0) == 1:
+        first = next(iter(X), None)
+    if isinstance(first, str | Path) or is_pillow(first):
+        return list(X)
+    images = isinstance(first, np.ndarray) and first.ndim in (2, 3)
+    return list(X) if images and len({np.shape(image) for image in X}) > 1 else None
+
+
+def _as_array(X: Any) -> Any:
+    """Return a list of arrays as one array."""
+    stacks = isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], np.ndarray)
+    return np.asarray(X) if stacks else X
+
+
+def shape_of(X: Any) -> tuple[int, ...] | None:
+    """Return the shape of an array or of nested lists, None for what `data.load` reads."""
+    if is_pillow(X) or _source(X) is not None:
+        return None
+    if isinstance(X, np.ndarray | list | tuple):
+        return tuple(np.shape(X))
+    return tuple(getattr(X, "shape", ()))
 
 
 def image_shape_of(X: Any) -> ImageShape | None:
@@ -49,13 +120,13 @@ def parse_image_shape(image_shape: Sequence[int] | None) -> ImageShape | None:
     return H, W, channels[0] if channels else 1
 
 
-def agreed_image_shape(X: Any, image_shape: Sequence[int] | None) -> ImageShape | None:
+def agreed_image_shape(X: Any, given: ImageShape | None) -> ImageShape | None:
     """Return the (H, W, C) that X and the parameter agree on; None for a table.
 
     Raises ValueError when they do not agree, and when X looks like images with channels first and
-    `image_shape` does not say that it is none.
+    no shape is given that says that it is none.
     """
-    given, found = parse_image_shape(image_shape), image_shape_of(X)
+    found = image_shape_of(X)
     if given is None and found is not None:
         require_channels_last("fit", np.shape(X))
     if given is not None and found is not None and given != found:
@@ -65,14 +136,27 @@ def agreed_image_shape(X: Any, image_shape: Sequence[int] | None) -> ImageShape 
     return given or found
 
 
-def require_same_images(method: str, X: Any, fitted: ImageShape | None) -> None:
-    """Raise ValueError when X has image axes other than those of `fit`."""
+def require_several(method: str, X: Any, fitted: ImageShape | None) -> None:
+    """Raise ValueError for one image of the shape of those of `fit`, without the axis N."""
+    shape = shape_of(X) or ()
+    one = is_pillow(X) or (fitted is not None and shape in (fitted, fitted[:2]))
+    if one and image_shape_of(X) != fitted:
+        how = "[X]" if is_pillow(X) else "X[None]"
+        raise ValueError(f"{method}: X is {shape or 'an image'}, one image; write {how} for N = 1")
+
+
+def require_same_images(method: str, X: Any, fitted: ImageShape | None) -> Any:
+    """Return X, grey images in three equal channels where those of `fit` had three.
+
+    Raises ValueError when X has other image axes than those of `fit`.
+    """
     found = image_shape_of(X)
-    if fitted is not None and np.shape(X) in (fitted, fitted[:2]) and found != fitted:
-        raise ValueError(f"{method}: X is {np.shape(X)}, one image; write X[None] for N = 1")
-    if found is not None and found != fitted:
-        what = "a table (N, F)" if fitted is None else f"images of shape {fitted}"
-        raise ValueError(f"{method}: X is {np.shape(X)} but the estimator was fitted to {what}")
+    if found is None or found == fitted:
+        return X
+    if fitted is not None and found == (*fitted[:2], 1) and fitted[2] == 3:
+        return np.repeat(np.asarray(X).reshape(len(X), *found), 3, axis=3)
+    what = "a table (N, F)" if fitted is None else f"images of shape {fitted}"
+    raise ValueError(f"{method}: X is {np.shape(X)} but the estimator was fitted to {what}")
 
 
 def require_unit_range(method: str, x: Array) -> None:

@@ -6,19 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core.data import Preparation
+from l2ae_core.networks.architectures import Architecture, least_side
 from l2ae_core.refinement import SelfLabelling
 from l2ae_core.refinement.self_labelling import WIDE
 from l2ae_core.settings import CHOICES as SETTINGS
 from l2ae_core.settings import check_values, require_unit_codes
 from l2ae_core.training.augment import Warp
+from l2ae_kernels.ops.checks import count, number
 
 COUNTS = ("n_clusters", "latent_dim", "epochs", "batch_size", "n_init")
 CHOICES = {
     "model": ("auto", *SETTINGS["model"]),
-    "norm": SETTINGS["norm"],
+    **{n: SETTINGS[n] for n in ("norm", "hidden_norm", "optimizer", "reduction", "weights")},
     "scale": ("auto", "standard", "none"),
 }
 SWITCHES: dict[str, type] = {"augment": Warp, "self_label": SelfLabelling}  # or True or False
+OBJECTS: dict[str, type] = {**SWITCHES, "preparation": Preparation}  # written as JSON
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -30,6 +34,49 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
                 f"fit: {name} is {parameters[name]!r} but expected True, False or a {kind.__name__}"
             )
     make_self_labelling(parameters, warps=True)
+    if not isinstance(parameters["affine"], bool | np.bool_):
+        raise ValueError(f"fit: affine is {parameters['affine']!r} but expected True or False")
+    if not isinstance(parameters["preparation"], Preparation | None):
+        raise ValueError(
+            f"fit: preparation is {parameters['preparation']!r} but expected a Preparation or None"
+        )
+    _check_end(parameters)
+
+
+def _check_end(parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for a bad patience, validation, or callbacks."""
+    if parameters["patience"] is not None:
+        count("fit", "patience", parameters["patience"])
+    if not isinstance(parameters["validation"], np.ndarray):
+        number("fit", "validation", parameters["validation"], most=1)
+    if not isinstance(parameters["callbacks"], tuple | list):
+        raise ValueError(
+            f"fit: callbacks is {parameters['callbacks']!r} but expected a list of functions"
+        )
+
+
+def make_architecture(
+    parameters: Mapping[str, Any], shape: tuple[int, int, int] | None, features: int
+) -> Architecture:
+    """Return the network for images of a shape; a table is an image of one pixel, F channels."""
+    model = parameters["model"]
+    if shape is None:
+        require_images(parameters)
+    if model == "auto":
+        cae = shape is not None and min(shape[:2]) >= least_side(parameters["filters"])
+        model = "cae" if cae else "dense"
+    return Architecture(
+        model=model,
+        input_shape=shape or (1, 1, features),
+        latent_dim=int(parameters["latent_dim"]),
+        norm=parameters["norm"],
+        hidden_norm=parameters["hidden_norm"],
+        affine=bool(parameters["affine"]),
+        slope=float(parameters["slope"]),
+        hidden=tuple(map(int, parameters["hidden"])),
+        filters=tuple(map(int, parameters["filters"])),
+        kernels=tuple(map(int, parameters["kernels"])),
+    )
 
 
 def make_warp(parameters: Mapping[str, Any]) -> Warp | None:

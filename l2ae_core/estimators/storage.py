@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from l2ae_core.array_readers import array_entry, float_group, json_entry
-from l2ae_core.estimators.parameters import SWITCHES, check_parameters
+from l2ae_core.data import Preparation
+from l2ae_core.estimators.parameters import OBJECTS, SWITCHES, check_parameters
 from l2ae_core.files import check_out
 from l2ae_core.layers.base import Params
 from l2ae_core.networks.architectures import Architecture, build, require_weights
@@ -29,15 +30,17 @@ E = TypeVar("E")
 ARRAYS = ("embedding_", "labels_", "cluster_centers_")
 SCALING = ("mean_", "scale_")
 OPTIONAL_ARRAYS = (*SCALING, "reconstruction_errors_")  # or None
+# Parameters that belong to one call of fit.
+NOT_KEPT = ("callbacks", "run_dir", "resume")
 VALUES: dict[str, tuple[type, ...]] = {
     "inertia_": (float,),
-    "n_iter_": (int,),
     "seed_": (int,),
     "n_features_in_": (int,),
     "image_shape_": (list, NoneType),
     "history_": (list,),
 }
 OPTIONAL_VALUES: dict[str, tuple[type, ...]] = {
+    "n_iter_": (int,),  # none of a run, which does not keep it
     "offset_": (float,),
     "error_threshold_": (float, NoneType),  # older files of detectors have none
     "feature_names_in_": (list,),
@@ -60,14 +63,21 @@ class Round:
 def save(path: Path, estimator: BaseEstimator) -> None:
     """Write a fitted estimator to `path`; a crash on the way leaves an old file readable.
 
-    ValueError where `path` is a file of a run directory.
+    ValueError where `path` is a file of a run directory, and for what a run lacks without its X.
     """
     check_out(path)
     fitted = vars(estimator)
-    parameters = estimator.get_params()
+    if "embedding_" not in fitted:
+        raise ValueError(
+            "save: the estimator has no embedding_: from_run(run, X) with the images of the run "
+            "has one, or keep the folder of the run itself"
+        )
+    parameters = {k: v for k, v in estimator.get_params().items() if k not in NOT_KEPT}
+    if isinstance(parameters["validation"], np.ndarray):
+        del parameters["validation"]
     if not isinstance(parameters["random_state"], int | np.integer | None):
         parameters["random_state"] = estimator.seed_
-    for name, kind in SWITCHES.items():
+    for name, kind in OBJECTS.items():
         if isinstance(parameters[name], kind):
             parameters[name] = parameters[name].to_dict()
     values = {name: fitted[name] for name in (*VALUES, *OPTIONAL_VALUES) if name in fitted}
@@ -170,6 +180,8 @@ def _fitted_values(values: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _parameter(name: str, value: Any) -> Any:
     """Return a parameter as it was before JSON."""
+    if name == "preparation" and isinstance(value, dict):
+        return Preparation.from_dict(value)
     if name in SWITCHES and isinstance(value, dict):
         return from_json(SWITCHES[name], value, name)
     return _tuple(value)

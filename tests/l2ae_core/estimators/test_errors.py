@@ -67,7 +67,7 @@ def test_images_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image_shape is \(4, 16, 1\) but the images of X"):
         AutoEncoderClusterer(2, image_shape=(4, 16), **ONE_EPOCH).fit(images)
     with pytest.raises(ValueError, match=r"from 0.0 to 255.0 but .* x / 255") as told:
-        AutoEncoderClusterer(2, **ONE_EPOCH).fit((images * 255).astype(np.uint8))
+        AutoEncoderClusterer(2, **ONE_EPOCH).fit((images * 255).astype(np.int64))
     assert "scale='none'" not in str(told.value), "that would train on 0 … 255"
     with pytest.raises(ValueError, match=r"from 0.0 to 1.0000001.* np.clip\(x, 0, 1\)"):
         AutoEncoderClusterer(2, **ONE_EPOCH).fit(images.astype(np.float64) * 1.0000001)

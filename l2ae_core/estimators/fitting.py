@@ -1,0 +1,98 @@
+"""How an estimator is fitted: train the network, cluster the codes; alone or in a run directory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from l2ae_core import commands, data, method, refinement
+from l2ae_core.clustering.kmeans import Clustering
+from l2ae_core.data import Dataset
+from l2ae_core.estimators import runs
+from l2ae_core.estimators.parameters import make_self_labelling, make_warp
+from l2ae_core.files import CONFIG
+from l2ae_core.networks import AutoEncoder
+from l2ae_core.seeding import rngs
+from l2ae_core.training.run import read_config
+from l2ae_kernels.arrays import Array
+
+if TYPE_CHECKING:
+    from l2ae_core.estimators.base import AutoEncoderBase
+
+
+def fit(estimator: "AutoEncoderBase", images: Array, validation: float | Array) -> None:
+    """Train on images (N, H, W, C) float32 or float64, cluster their codes, keep what was found."""
+    e, random, shown = estimator, rngs(estimator.seed_), estimator.verbose > 0
+    parameters = e.get_params()
+    x = images.astype(np.float32, copy=False)
+    model, history = method.train(
+        x,
+        e.architecture_,
+        epochs=int(e.epochs),
+        batch_size=int(e.batch_size),
+        optimizer=e.optimizer,
+        learning_rate=float(e.learning_rate),
+        reduction=e.reduction,  # type: ignore[arg-type]  # checked
+        seed=e.seed_,
+        weights=e.weights,
+        warp=make_warp(parameters),
+        validation=validation,
+        patience=None if e.patience is None else int(e.patience),
+        callbacks=e.callbacks,
+        progress=shown,
+    )
+    e.autoencoder_, e.history_ = model, history.to_dicts()
+    e.self_labelling_history_ = None
+    chosen = make_self_labelling(parameters, warps=e.image_shape_ is not None)
+    if chosen is not None:
+        found = refinement.self_label(
+            model, x, random.kmeans, chosen, rng=random.shuffle, progress=shown
+        )
+        e.self_labelling_history_ = found.rounds()
+    u, clustering = method.cluster(
+        e._network(images.dtype),
+        images,
+        int(e.n_clusters),
+        n_init=int(e.n_init),
+        rng=rngs(e.seed_).kmeans,
+        spherical=bool(e.spherical),
+        progress=shown,
+    )
+    _keep(e, images, u, clustering)
+
+
+def fit_in_run(estimator: "AutoEncoderBase", images: Array) -> None:
+    """Do what `l2ae fit` does with images (N, H, W, C), in float32, and keep what it found."""
+    e, out = estimator, Path(estimator.run_dir or "").expanduser()
+    resume = bool(e.resume) and (out / CONFIG).exists()
+    drawn = not isinstance(e.random_state, int | np.integer)
+    e.seed_ = read_config(out)["seed"] if resume and drawn else seed_of(e.random_state)
+    given = runs.to_settings(e)
+    x = images.astype(np.float32, copy=False)
+    trained = commands.fit(
+        out, given, dataset=Dataset(x, None, data.IN_MEMORY), resume=resume,
+        callbacks=e.callbacks, progress=e.verbose > 0,
+    )  # fmt: skip
+    model = commands.load_fitted(out).model  # with the weights that the clusters belong to
+    assert isinstance(model, AutoEncoder)  # on the CPU
+    e.autoencoder_, e.history_ = model, trained.history.to_dicts()
+    rounds = trained.self_labelled
+    e.self_labelling_history_ = None if rounds is None else rounds.rounds()
+    _keep(e, x, model.encode(x), trained.clusters)
+
+
+def _keep(e: "AutoEncoderBase", images: Array, u: Array, found: Clustering) -> None:
+    e.embedding_ = u
+    network = e._network(images.dtype)
+    e.reconstruction_errors_ = method.reconstruction_errors(network, images, u)
+    e._take_clusters(found)
+
+
+def seed_of(random_state: Any) -> int:
+    """An integer is the seed itself (as of `l2ae fit --seed`), anything else draws one."""
+    if isinstance(random_state, int | np.integer):
+        if random_state < 0:
+            raise ValueError(f"fit: random_state is {random_state} but expected an integer ≥ 0")
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
