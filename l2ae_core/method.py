@@ -29,6 +29,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.random import Generator
+from tqdm import tqdm
 
 from l2ae_core.anomaly import cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import Clustering, kmeans
@@ -148,22 +149,28 @@ def cluster(
     return u, kmeans(u, n_clusters, n_init=n_init, rng=rng, spherical=spherical, progress=progress)
 
 
-def score(model: Network, centers: Array, images: Array) -> AnomalyScores:
+def score(
+    model: Network, centers: Array, images: Array, *, progress: bool = False
+) -> AnomalyScores:
     """Score images (N, H, W, C) by centers (K, D) of the codes of training images (Eq. 5).
 
     Codes of a network without the constraint are brought to unit length for v, as cosines are.
     """
     u = model.encode(images)
-    return AnomalyScores(u, cosine_normality(u, centers), reconstruction_errors(model, images, u))
+    errors = reconstruction_errors(model, images, u, progress=progress)
+    return AnomalyScores(u, cosine_normality(u, centers), errors)
 
 
-def reconstruction_errors(model: Network, images: Array, u: Array) -> Array:
+def reconstruction_errors(
+    model: Network, images: Array, u: Array, *, progress: bool = False
+) -> Array:
     """Return Σ (D(u) − I)² (N,) float64 of images I (N, H, W, C) and their codes u (N, D).
 
     Of the reconstructions only AT_ONCE are in memory at a time.
     """
     parts = [slice(start, start + AT_ONCE) for start in range(0, len(images), AT_ONCE)]
-    errors = [reconstruction_error(images[part], model.decode(u[part])) for part in parts]
+    bar = tqdm(parts, desc="reconstruct", delay=1.0, disable=not progress)
+    errors = [reconstruction_error(images[part], model.decode(u[part])) for part in bar]
     return np.concatenate(errors) if errors else np.zeros(0)
 
 

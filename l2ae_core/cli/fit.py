@@ -54,7 +54,10 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str, str | None]] = {  # type, h
     "batch-size": (int, "images in a step", None),
     "optimizer": (str, "rule of the updates", None),
     "learning-rate": (float, "size of the updates", None),
-    "reduction": (str, "of the squared error over pixels", None),
+    "reduction": (
+        str, "of the squared error over the pixels and channels of an image, in [0, 1]; with sum, "
+        "what is printed as MSE is the sum, the reconstruction_error of l2ae score", None,
+    ),
     "seed": (int, "of weights, shuffles and k-means", None),
     "clusters": (int, "K of k-means", None),
     "n-init": (int, "restarts of k-means", None),

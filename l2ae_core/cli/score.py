@@ -20,7 +20,8 @@ columns of the table, a row an image:
   normality             v, the cosine to the nearest cluster (Eq. 5), in [-1, 1]: high is normal
   cluster               that cluster
   reconstruction_error  squared differences of image and reconstruction, summed over all pixels and
-                        channels, pixels being in [0, 1]; over H*W*C it is the MSE of `l2ae fit`
+                        channels, pixels being in [0, 1]; divided by H*W*C it is a mean squared
+                        error, as `l2ae fit` prints it
   error_quantile        share of the training images whose error is smaller, in [0, 1]
   anomalous             1 or 0
   reason                far from every cluster, not reconstructed, or both; empty when normal

@@ -144,7 +144,7 @@ def score(
     dataset = images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
     positive_class, positive, no_auc = find_anomalies(dataset, loaded.settings, anomaly_class)
     saved = loaded.clusters
-    u, v, error = method.score(loaded.model, saved.centers, dataset.images)
+    u, v, error = method.score(loaded.model, saved.centers, dataset.images, progress=progress)
     reasons = limits.reasons(v, error)
     columns = _names(dataset) | {
         "normality": v,

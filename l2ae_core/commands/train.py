@@ -314,7 +314,12 @@ def _cluster(
     scores: dict[str, Any] = {"inertia": clustering.inertia}
     if dataset.labels is not None:
         scores |= method.agreement(dataset.labels, clustering.labels, K, rng)
-    return _Clustered(u, clustering, method.reconstruction_errors(model, dataset.images, u), scores)
+    return _Clustered(
+        u,
+        clustering,
+        method.reconstruction_errors(model, dataset.images, u, progress=progress),
+        scores,
+    )
 
 
 def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
