@@ -26,7 +26,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_thresholds(parser)
     parser.add_argument("--data", dest="source",
                         help=f"images to compare with NumPy on: {DATA_HELP} (default: those of the "
-                        "training, random ones where these are not at hand)")  # fmt: skip
+                        "training that are at hand, else random ones)")  # fmt: skip
     parser.add_argument("--split", choices=("all", "train", "test"), default="all",
                         help="part of a named data set (default all)")  # fmt: skip
     add_common(parser)

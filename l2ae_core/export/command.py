@@ -14,7 +14,8 @@ from l2ae_core.data.fetch import ENVIRONMENT, cache_folder, expand_user
 from l2ae_core.environment import versions
 from l2ae_core.export.check import Comparison, compare
 from l2ae_core.export.model import make_model
-from l2ae_core.files import atomic_file, check_out
+from l2ae_core.files import GALLERY, atomic_file, check_out
+from l2ae_core.gallery import Gallery
 from l2ae_core.inference import Inference
 from l2ae_core.verdict import Criterion, Thresholds
 from l2ae_kernels.arrays import Array
@@ -47,9 +48,8 @@ def export(
     """Write the network, the centers and the verdict of a run as an ONNX graph to `out`.
 
     `fpr` and `criterion` are those of `l2ae score`. The graph is run by onnxruntime on images of
-    `source`, by default those of the training where they are at hand, else random ones, and
-    compared with NumPy.
-    ValueError, and no file, where an output differs by more than rounding.
+    `source`, by default some of the training, if at hand, else random ones, and compared with
+    NumPy. ValueError, and no file, where an output differs by more than rounding.
     """
     check_out(out, ".onnx")
     loaded = inference.load(run)
@@ -90,8 +90,11 @@ def _metadata(run: Inference, fpr: float, limits: Thresholds) -> dict[str, Any]:
 def _images(
     run: Inference, source: str | None, data_dir: str | None, split: data.Split, progress: bool
 ) -> tuple[Array, str]:
-    """Return at most IMAGES images (N, H, W, C) float32, spread over the data, and their name."""
+    """Return at most IMAGES prepared images (N, H, W, C) float32, and their name."""
     if source is None:
+        kept = _kept(run)
+        if kept is not None:
+            return _some(kept), f"{min(len(kept), IMAGES)} images of the run's gallery"
         source, split = run.config["data"]["name"], "all"
         if not _at_hand(source, data_dir):
             rng = np.random.default_rng(run.config["seed"])
@@ -100,9 +103,23 @@ def _images(
     dataset = data.load(
         source, data_dir=data_dir, split=split, preparation=run.preparation, progress=progress
     )
-    N = len(dataset)
-    chosen = np.unique(np.linspace(0, N - 1, min(N, IMAGES)).astype(np.int64))
-    return run.fitting(dataset.images[chosen]), f"{len(chosen)} images of {dataset.name}"
+    images = run.fitting(_some(dataset.images))
+    return images, f"{len(images)} images of {dataset.name}"
+
+
+def _kept(run: Inference) -> Array | None:
+    """Return the images of the training that the run keeps, where it keeps them as large."""
+    if not (run.path / GALLERY).exists():
+        return None
+    images = Gallery.load(run.path).thumbnails
+    same = images.shape[1:] == run.model.input_shape and len(images) > 0
+    return data.to_images(images, GALLERY) if same else None
+
+
+def _some(images: Array) -> Array:
+    """Return at most IMAGES of them, spread over all."""
+    N = len(images)
+    return images[np.unique(np.linspace(0, N - 1, min(N, IMAGES)).astype(np.int64))]
 
 
 def _at_hand(name: str, data_dir: str | None) -> bool:

@@ -1,6 +1,7 @@
 """`l2ae export`: an ONNX graph that gives what NumPy gives, or no file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +212,7 @@ def test_a_run(run, tmp_path, capsys):
     out = tmp_path / "made" / "model.onnx"
     assert main(["export", str(folder), str(out), "--fpr", "0.2"]) == 0
     said = capsys.readouterr().out
-    assert "compared with NumPy on 40 images of images.npz" in said
+    assert "images of the run's gallery" in said
     assert all(name in said for name in OUTPUTS)
 
     model = onnx.load(out)
@@ -244,15 +245,18 @@ def test_a_run_by_one_criterion(run, tmp_path):
     ]
 
 
-def test_random_images_where_those_of_the_training_are_gone(run, tmp_path):
-    folder, images = run
-    hidden = images.rename(images.with_name("moved.npz"))
-    try:
-        done = export.export(folder, tmp_path / "model.onnx")
-    finally:
-        hidden.rename(images)
-    assert done.images.startswith("256 random images, since ")
-    assert (tmp_path / "model.onnx").exists()
+def test_images_that_it_is_compared_on(run, tmp_path):
+    """Named ones, those that the run keeps, those of the training, random ones."""
+    folder, images, out = tmp_path / "copy", run[1], tmp_path / "model.onnx"
+    shutil.copytree(run[0], folder)
+    assert export.export(folder, out, source=str(images)).images == "40 images of images.npz"
+    assert export.export(folder, out).images.endswith(" images of the run's gallery")
+    (folder / "gallery.npz").unlink()
+    assert export.export(folder, out).images == "40 images of images.npz"
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["name"] = str(tmp_path / "gone")
+    (folder / "config.json").write_text(json.dumps(config))
+    assert export.export(folder, out).images.startswith("256 random images, since ")
 
 
 def test_the_graph_takes_prepared_images(run, tmp_path):
@@ -262,7 +266,8 @@ def test_the_graph_takes_prepared_images(run, tmp_path):
     arguments = ["--data", str(tmp_path / "deep.npy"), "--out", str(tmp_path / "run"), "--quiet"]
     arguments += ["--epochs", "1", "--clusters", "2", "--n-init", "1", "--depth", "12"]
     assert main(["fit", *arguments]) == 0
-    done = export.export(tmp_path / "run", tmp_path / "model.onnx")
+    source = str(tmp_path / "deep.npy")
+    done = export.export(tmp_path / "run", tmp_path / "model.onnx", source=source)
     assert done.images == "30 images of deep.npy"
     metadata = {p.key: p.value for p in onnx.load(tmp_path / "model.onnx").metadata_props}
     assert json.loads(metadata["preparation"])["depth"] == "12"
