@@ -8,6 +8,8 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 
 from l2ae_core.commands.gallery import gallery
 from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
+from l2ae_core.commands.look import Sight, look
+from l2ae_core.commands.outlook import Outlook, first_lines
 from l2ae_core.commands.recluster import recluster, sweep
 from l2ae_core.commands.train import (
     TrainedRun,
@@ -17,21 +19,27 @@ from l2ae_core.commands.train import (
     prepare,
     require_resumable,
     require_there,
+    say,
 )
 
 __all__ = [
     "LoadedRun",
+    "Outlook",
+    "Sight",
     "TrainedRun",
     "checked_settings",
     "cluster",
+    "first_lines",
     "fit",
     "gallery",
     "load_fitted",
+    "look",
     "losses",
     "prepare",
     "recluster",
     "require_resumable",
     "require_there",
+    "say",
     "score",
     "sweep",
     "training_images",

@@ -1,6 +1,7 @@
 """`l2ae fit` as a function: train, cluster the codes, go on with their labels, write the run."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from l2ae_core.classes import training_data
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.commands.infer import load_fitted
+from l2ae_core.commands.outlook import first_lines
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.files import CHECKPOINT, CLUSTERS, GALLERY, METRICS, SELF_LABELLING
@@ -103,6 +105,7 @@ def fit(
         before = run_settings(out) if resume else DEFAULTS
         settings = checked_settings(before, given, checkpoint_every)
         named = not resume or "class_names" in before  # older runs keep no names of classes
+        given_images = dataset is not None
         if dataset is None:
             if resume:
                 require_there(out, settings["data"])
@@ -119,6 +122,8 @@ def fit(
             out.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(out))
         create_run(out, config, resume=resume)
+        if progress and not given_images:
+            say(first_lines(dataset, architecture, settings))
         changed = resume and any(settings[k] != before.get(k) for k in settings if k != "data")
         if changed:  # other clusters than those that are there
             for name in (CLUSTERS, GALLERY, METRICS):
@@ -207,9 +212,8 @@ def prepare(
     _require_clusterable(dataset, settings["clusters"])
     if settings["validation"]:
         share_of(len(dataset), settings["validation"])
-    architecture = Architecture(
-        input_shape=dataset.images.shape[1:], **{k: settings[k] for k in ARCHITECTURE}
-    )
+    H, W, C = dataset.images.shape[1:]
+    architecture = make_architecture((H, W, C), settings)
     config = make_config(
         architecture,
         data=settings["data"],
@@ -218,6 +222,17 @@ def prepare(
         training={k: v for k, v in settings.items() if k not in NOT_TRAINING},
     )
     return architecture, config
+
+
+def make_architecture(shape: tuple[int, int, int], settings: dict[str, Any]) -> Architecture:
+    """Return the network for images of a shape (H, W, C); ValueError where there is none."""
+    return Architecture(input_shape=shape, **{k: settings[k] for k in ARCHITECTURE})
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print what is worth knowing before a training on stderr."""
+    for line in lines:
+        print(f"l2ae: {line}", file=sys.stderr, flush=True)
 
 
 def _finish(

@@ -82,7 +82,8 @@ def prepare_decoded(decoded: Decoded, preparation: Preparation, where: str) -> A
         raise NotChosenError(
             where,
             f"has {decoded.bits} bits a channel but expected 8",
-            "scale to 8 bits, or train with a depth: --depth auto takes the whole range of 16 bits",
+            "scale to 8 bits, or train with a depth: --depth auto takes the whole range of 16 "
+            "bits, and floating point in [0, 1]",
         )
     if decoded.transparent and preparation.background is None:
         raise NotChosenError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from l2ae_core.data.array_files import AS_THEY_ARE
 from l2ae_core.data.dataset import DataError, Dataset
-from l2ae_core.data.image_file import SUFFIXES
+from l2ae_core.data.image_file import SUFFIXES, read_image
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.reading import Reading, read_files
 
@@ -39,30 +39,40 @@ def load_folder(
     files = image_files(folder)
     names = [path.relative_to(folder).as_posix() for path in files]
     found = read_files(files, preparation, progress=progress)
-    images = found.stacked(_shown(str(folder)), skip_unreadable=skip_unreadable)
+    images = found.stacked(shown(str(folder)), skip_unreadable=skip_unreadable)
     names = [names[i] for i in found.kept]
-    shown = tuple(map(_shown, names))
-    dataset = Dataset(images, None, _shown(folder.name), sample_names=shown, notes=found.notes)
+    file_names = tuple(map(shown, names))
+    dataset = Dataset(images, None, shown(folder.name), sample_names=file_names, notes=found.notes)
     return _labelled(dataset, names) if labels else dataset
+
+
+def first_folders(names: Sequence[str]) -> list[str | None]:
+    """Return the first-level sub-folder that each file lies in, None for one beside them."""
+    return [name.split("/")[0] if "/" in name else None for name in names]
+
+
+def stray_note(names: Sequence[str]) -> str | None:
+    """Say that images beside the sub-folders are why there are no labels, where that is so."""
+    stray = [name for name in names if "/" not in name]
+    folders = {*first_folders(names)} - {None}
+    if not stray or not folders:
+        return None
+    what = "image lies" if len(stray) == 1 else "images lie"
+    return (
+        f"no labels: {len(stray)} {what} beside the {len(folders)} sub-folders, {shown(stray[0])} "
+        "first; if these are classes, move it into one of them"
+    )
 
 
 def _labelled(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """Return the images with the first-level sub-folders of their names as classes."""
-    classes = [name.split("/")[0] if "/" in name else None for name in names]
-    folders = {*classes} - {None}
+    classes = first_folders(names)
     if None not in classes:
         unique, labels = np.unique(np.array(classes, dtype=str), return_inverse=True)
-        class_names = tuple(map(_shown, unique))
+        class_names = tuple(map(shown, unique))
         return replace(dataset, labels=labels.astype(np.int64), class_names=class_names)
-    if not folders:
-        return dataset
-    stray = [name for name in names if "/" not in name]
-    what = "image lies" if len(stray) == 1 else "images lie"
-    note = (
-        f"no labels: {len(stray)} {what} beside the {len(folders)} sub-folders, {_shown(stray[0])} "
-        "first; if these are classes, move it into one of them"
-    )
-    return replace(dataset, notes=(*dataset.notes, note))
+    note = stray_note(names)
+    return dataset if note is None else replace(dataset, notes=(*dataset.notes, note))
 
 
 def load_files(
@@ -82,14 +92,16 @@ def load_files(
             )
     found = read_files(paths, preparation, progress=progress)
     images = found.stacked(f"{len(paths)} files", skip_unreadable=skip_unreadable)
-    names = tuple(_shown(str(paths[i])) for i in found.kept)
+    names = tuple(shown(str(paths[i])) for i in found.kept)
     return Dataset(images, None, f"{len(paths)} files", sample_names=names, notes=found.notes)
 
 
 def load_image(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:
     """Return the data set of the one image in `path`."""
-    images = Reading.of_one(path, preparation).stacked(str(path))
-    return Dataset(images, None, _shown(path.name), sample_names=(_shown(path.name),))
+    reading = Reading()
+    reading.keep(path, read_image(path, preparation))
+    images = reading.stacked(str(path))
+    return Dataset(images, None, shown(path.name), sample_names=(shown(path.name),))
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -136,7 +148,7 @@ def paths_of(source: Path, dataset: Dataset) -> list[Path] | None:
         return None
     if not source.is_dir():
         return [source]
-    there = {_shown(path.relative_to(source).as_posix()): path for path in image_files(source)}
+    there = {shown(path.relative_to(source).as_posix()): path for path in image_files(source)}
     for name in dataset.sample_names:
         if name not in there:
             raise DataError(f"{source / name}: was read, but is not there any more")
@@ -153,6 +165,6 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
         raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Return a file name as text that can be encoded."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,7 +1,7 @@
 """What images have that a training cannot use: constant, dark and equal images."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
@@ -47,26 +47,51 @@ def look_at(images: Array, *, progress: bool = False) -> Look:
         raise ValueError(
             f"look_at: images have shape {images.shape} but expected (N, H, W, C), not empty"
         )
-    N, H, W, C = images.shape
-    spread = np.empty(N, images.dtype)  # largest difference within a channel
-    bright = np.empty(N, np.int64)  # pixels brighter than DARK
-    of_digest: dict[bytes, list[int]] = defaultdict(list)
-    step = max(1, CHUNK // (H * W * C))
-    with tqdm(total=N, desc="look", unit="image", delay=1.0, disable=not progress) as bar:
-        for start in range(0, N, step):
-            x = images[start : start + step].reshape(-1, H * W, C)
-            here = slice(start, start + len(x))
-            spread[here] = (x.max(axis=1) - x.min(axis=1)).max(axis=1)
-            bright[here] = (_brightness(x) > DARK).sum(axis=1)
-            for i, image in enumerate(np.ascontiguousarray(x + 0), start):  # -0.0 becomes 0.0
-                of_digest[blake2b(image.data, digest_size=16).digest()].append(i)
-            bar.update(len(x))
-    return Look(
-        constant=np.flatnonzero(spread == 0),
-        flat=np.flatnonzero((spread > 0) & (spread <= np.float32(FLAT))),
-        dark=np.flatnonzero(bright <= DARK_SHARE * H * W),
-        duplicates=tuple(np.array(group) for group in of_digest.values() if len(group) > 1),
-    )
+    looking = Looking()
+    step = max(1, CHUNK // images[0].size)
+    with tqdm(total=len(images), desc="look", unit="image", delay=1.0, disable=not progress) as bar:
+        for start in range(0, len(images), step):
+            looking.add(images[start : start + step])
+            bar.update(len(images[start : start + step]))
+    return looking.result()
+
+
+@dataclass(eq=False)
+class Looking:
+    """`look_at` for images that come one after another, of any sizes."""
+
+    count: int = 0
+    _constant: list[int] = field(default_factory=list)
+    _flat: list[int] = field(default_factory=list)
+    _dark: list[int] = field(default_factory=list)
+    _of_digest: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, images: Array) -> None:
+        """Look at the next images, (n, H, W, C) floating point in [0, 1]."""
+        n, H, W, C = images.shape
+        x = images.reshape(n, H * W, C)
+        spread = (x.max(axis=1) - x.min(axis=1)).max(axis=1)  # within each channel, (n,)
+        bright = (_brightness(x) > DARK).sum(axis=1)
+        for found, here in (
+            (self._constant, spread == 0),
+            (self._flat, (spread > 0) & (spread <= np.float32(FLAT))),
+            (self._dark, bright <= DARK_SHARE * H * W),
+        ):
+            found += (self.count + np.flatnonzero(here)).tolist()
+        shape = repr((H, W, C)).encode()
+        for i, image in enumerate(np.ascontiguousarray(x + 0), self.count):  # -0.0 becomes 0.0
+            self._of_digest[blake2b(image.data, digest_size=16, key=shape).digest()].append(i)
+        self.count += n
+
+    def result(self) -> Look:
+        """Return what was found, by position among all images that were added."""
+        groups = (group for group in self._of_digest.values() if len(group) > 1)
+        return Look(
+            constant=np.array(self._constant, np.int64),
+            flat=np.array(self._flat, np.int64),
+            dark=np.array(self._dark, np.int64),
+            duplicates=tuple(np.array(group) for group in groups),
+        )
 
 
 def _brightness(x: Array) -> Array:

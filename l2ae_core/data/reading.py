@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from tqdm import tqdm
@@ -22,50 +21,56 @@ def read_files(
     """Read and prepare image files; no error is raised, but kept for `Reading.stacked`."""
     reading = Reading()
     for path in tqdm(paths, desc="images", unit="image", delay=1.0, disable=not progress):
-        reading.add(path, preparation)
+        try:
+            require_there(path)
+            reading.keep(path, read_image(path, preparation))
+        except DataError as error:
+            reading.fail(error)
     return reading
+
+
+def require_there(path: Path) -> None:
+    """Raise DataError for a link to nothing."""
+    try:
+        missing = not path.exists()
+    except OSError as error:
+        raise DataError(f"{path}: not readable: {error.strerror}") from error
+    if missing and path.is_symlink():
+        raise DataError(f"{path}: a link that leads nowhere; remove it or mend it")
 
 
 @dataclass(eq=False)
 class Reading:
     """What reading files gave: images, in the order of the files, and errors."""
 
+    store: bool = True  # False: shapes are kept, images are not
     total: int = 0
     kept: list[int] = field(default_factory=list)  # positions among the files of the images
+    channels: int = 0  # the largest number
     unreadable: list[DataError] = field(default_factory=list)
     not_chosen: list[NotChosenError] = field(default_factory=list)
     _pixels: list[Array] = field(default_factory=list)  # empty once sizes differ
     _sizes: dict[tuple[int, int], tuple[int, Path]] = field(default_factory=dict)  # count, first
 
-    @classmethod
-    def of_one(cls, path: Path, preparation: Preparation) -> Self:
-        """Read one file; raises what is wrong with it."""
-        reading = cls()
-        reading._keep(path, read_image(path, preparation))
-        return reading
-
-    def add(self, path: Path, preparation: Preparation) -> None:
-        """Read one file more."""
-        try:
-            pixels = _read(path, preparation)
-        except NotChosenError as error:
+    def fail(self, error: DataError) -> None:
+        """Take an error in the place of the image of the next file."""
+        if isinstance(error, NotChosenError):
             self.not_chosen.append(error)
-            self.total += 1
-        except DataError as error:
-            self.unreadable.append(error)
-            self.total += 1
         else:
-            self._keep(path, pixels)
+            self.unreadable.append(error)
+        self.total += 1
 
-    def _keep(self, path: Path, pixels: Array) -> None:
-        h, w, _ = pixels.shape
+    def keep(self, path: Path, pixels: Array) -> None:
+        """Take the prepared pixels (H, W, C) of the next file."""
+        h, w, C = pixels.shape
         count, first = self._sizes.get((h, w), (0, path))
         self._sizes[h, w] = (count + 1, first)
+        self.channels = max(self.channels, C)
         self.kept.append(self.total)
         self.total += 1
         if len(self._sizes) > 1:  # the images go nowhere: let them not fill the memory
             self._pixels.clear()
-        else:
+        elif self.store:
             self._pixels.append(pixels)
 
     @property
@@ -77,11 +82,10 @@ class Reading:
         told = _list([str(error) for error in self.unreadable])
         return (f"left out {len(self.unreadable)} of {self.total} {files} cannot be read:{told}",)
 
-    def stacked(self, where: str, *, skip_unreadable: bool = False) -> Array:
-        """Return the images (N, H, W, C) float32 in [0, 1] of files of one size.
+    def one_shape(self, where: str, *, skip_unreadable: bool = False) -> tuple[int, int, int]:
+        """Return the shape (H, W, C) of all images.
 
-        Grey ones are repeated on three channels where others have three. Raises DataError, `where`
-        naming the files as a whole, for what was wrong with them.
+        Raises DataError, `where` naming the files as a whole, for what was wrong with them.
         """
         unreadable = [] if skip_unreadable else self.unreadable
         errors = [*unreadable, *self.not_chosen]
@@ -95,9 +99,17 @@ class Reading:
             raise DataError(f"{where}: none of {self.total} files can be read{_list(self.notes)}")
         if len(self._sizes) > 1:
             raise DataError(self._different_sizes(where))
-        channels = max(p.shape[2] for p in self._pixels)
-        (size,) = self._sizes
-        images = np.empty((len(self.kept), *size, channels), np.float32)
+        ((H, W),) = self._sizes
+        return H, W, self.channels
+
+    def stacked(self, where: str, *, skip_unreadable: bool = False) -> Array:
+        """Return the images (N, H, W, C) float32 in [0, 1] of files of one size.
+
+        Grey ones are repeated on three channels where others have three. Raises what `one_shape`
+        raises.
+        """
+        shape = self.one_shape(where, skip_unreadable=skip_unreadable)
+        images = np.empty((len(self.kept), *shape), np.float32)
         for image, p in zip(images, self._pixels, strict=True):
             # one grey channel is repeated on three
             image[...] = p / np.float32(255) if p.dtype == np.uint8 else p
@@ -136,13 +148,3 @@ def _list(lines: Sequence[str]) -> str:
     """Return lines below each other, the first few."""
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "".join(f"\n  {line}" for line in [*lines[:SHOWN], *more])
-
-
-def _read(path: Path, preparation: Preparation) -> Array:
-    try:
-        missing = not path.exists()
-    except OSError as error:
-        raise DataError(f"{path}: not readable: {error.strerror}") from error
-    if missing and path.is_symlink():
-        raise DataError(f"{path}: a link that leads nowhere; remove it or mend it")
-    return read_image(path, preparation)

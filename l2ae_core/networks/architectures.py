@@ -158,6 +158,21 @@ def require_weights(architecture: Architecture, params: Params) -> None:
         raise ValueError(f"params hold {held:,} numbers but the encoder alone has {weights:,}")
 
 
+def parameter_count(a: Architecture) -> int:
+    """Return how many parameters the network has; none of its arrays is made."""
+    pixels = math.prod(a.input_shape)
+    if a.model == "dense":
+        down, up, output = a.hidden, a.hidden[::-1], pixels
+    else:
+        *_, last = halvings(a.input_shape[:2], a.kernels)
+        up = (math.prod(last.size) * a.filters[-1], *a.filters[-2::-1])
+        down, output = a.filters, a.input_shape[2]
+    hidden = sum(down) + sum(up)
+    scaled = a.affine and a.hidden_norm != "none"
+    affine = 2 * hidden * scaled + 2 * a.latent_dim * (a.affine and a.norm in ("batch", "layer"))
+    return 2 * _weight_count(a) + hidden + a.latent_dim + output + affine
+
+
 def _weight_count(a: Architecture) -> int:
     """Return how many weights the encoder has, biases left out; no array is made."""
     if a.model == "dense":

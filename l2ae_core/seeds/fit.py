@@ -13,11 +13,13 @@ from l2ae_core.classes import training_data
 from l2ae_core.clustering.agreement import agreement_between_runs
 from l2ae_core.commands import (
     checked_settings,
+    first_lines,
     fit,
     load_fitted,
     prepare,
     require_resumable,
     require_there,
+    say,
 )
 from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT, CONFIG, METRICS
@@ -82,7 +84,8 @@ def fit_seeds(
         dataset = training_data(
             settings, data_dir, skip_unreadable=skip_unreadable, progress=progress
         )
-        configs = {s: prepare(dataset, settings | {"seed": s})[1] for s in there}
+        prepared = {s: prepare(dataset, settings | {"seed": s}) for s in there}
+        configs = {s: config for s, (_, config) in prepared.items()}
         if resume:
             for seed, config in configs.items():
                 run = seed_dir(out, seed)
@@ -93,6 +96,8 @@ def fit_seeds(
             stack.enter_context(locked(out))
             for seed, config in configs.items():
                 create_run(seed_dir(out, seed), config)
+        if progress:
+            say(first_lines(dataset, prepared[there[0]][0], settings))
         SeedRuns(there).write(out)  # an agreement of before is not that of the runs to come
         given = {name: value for name, value in given.items() if name != "seed"}
         for i, seed in enumerate(there, start=1):
