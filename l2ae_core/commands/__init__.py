@@ -6,7 +6,7 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 `fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
 """
 
-from l2ae_core.commands.gallery import gallery
+from l2ae_core.commands.gallery import galleries
 from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
 from l2ae_core.commands.look import Sight, look
 from l2ae_core.commands.outlook import Outlook, first_lines
@@ -31,7 +31,7 @@ __all__ = [
     "cluster",
     "first_lines",
     "fit",
-    "gallery",
+    "galleries",
     "load_fitted",
     "look",
     "losses",

@@ -4,6 +4,7 @@ choose.py      which images: of every cluster, the least normal, the worst recon
 thumbnails.py  small pictures of images, and of what differs between two
 file.py        what `gallery.npz` holds
 make.py        the gallery of images, by their codes and scores
+seeds.py       that of runs of several seeds: images that change their cluster
 """
 
 from l2ae_core.gallery.file import Gallery

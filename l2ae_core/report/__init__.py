@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a run or of a folder of results: `l2ae report`.
+"""One self-contained HTML page of a run, of several seeds or of results: `l2ae report`.
 
 markup.py        elements, tables, figures; what is not markup is escaped
 page.py          contents, sections, what is left out; page.css is the look
@@ -10,6 +10,10 @@ curves.py        its curves
 images.py        Figure 1, confusion matrices, reconstructions
 results_page.py  the page of RESULTS
 run_page.py      the page of a RUN
+clusters.py      its clusters, and classes against them
+outliers.py      its single images: least normal, badly reconstructed, constant, dark, equal
+code_map.py      its map of the codes
+seeds_page.py    the page of RUNS of several seeds
 """
 
 from l2ae_core.report.command import write_report

@@ -33,7 +33,7 @@ def _overview(gallery: Gallery) -> Markup:
     sizes = np.bincount(gallery.labels, minlength=gallery.n_clusters)
     items = []
     for k, size in enumerate(sizes.tolist()):
-        first = _row(gallery.picks.typical[k])[:1]
+        first = row_of(gallery.picks.typical[k])[:1]
         bar = element("span", class_="bar", style=f"width: {100 * size / sizes.max():.1f}%; "
                       f"background: {class_colour(k)}", aria_hidden="true")  # fmt: skip
         words = element("span", element("strong", f"Cluster {k}"), f" {size:,}", bar)
@@ -54,8 +54,8 @@ def _card(gallery: Gallery, k: int) -> Markup:
     if gallery.classes is not None and count:
         parts.append(paragraph(_composition(gallery, members), class_="classes"))
     strips = {
-        "Most typical": _row(gallery.picks.typical[k]),
-        "Least typical": _row(gallery.picks.atypical[k]),
+        "Most typical": row_of(gallery.picks.typical[k]),
+        "Least typical": row_of(gallery.picks.atypical[k]),
     }
     filled = {name: row for name, row in strips.items() if row}
     shown = [_strip(gallery, name, row) for name, row in filled.items()]
@@ -86,7 +86,8 @@ def flat(pixels: Array) -> Array:
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
-def _row(positions: Array) -> list[int]:
+def row_of(positions: Array) -> list[int]:
+    """Return the positions of a row of the picks."""
     found: list[int] = positions[positions != NOTHING].tolist()
     return found
 

@@ -53,7 +53,7 @@ def table(
     def kind(i: int, cell: str) -> str | None:
         if i >= text_columns:
             return "n"
-        return "long" if len(cell) > LONG else None
+        return "long" if len(cell) > LONG and not isinstance(cell, Markup) else None
 
     head = element("tr", *(element("th", c, scope="col", class_=kind(i, ""))
                            for i, c in enumerate(columns)))  # fmt: skip

@@ -22,7 +22,8 @@ from l2ae_core.commands import (
     say,
 )
 from l2ae_core.data import Dataset
-from l2ae_core.files import CHECKPOINT, CONFIG, METRICS
+from l2ae_core.files import CHECKPOINT, CONFIG, GALLERY, METRICS
+from l2ae_core.gallery.seeds import SeedsGallery
 from l2ae_core.locks import locked
 from l2ae_core.readers import read_json
 from l2ae_core.seeds.runs import SeedAgreement, SeedRuns, holds_seeds, seed_dir
@@ -98,6 +99,7 @@ def fit_seeds(
                 create_run(seed_dir(out, seed), config)
         if progress:
             say(first_lines(dataset, prepared[there[0]][0], settings))
+        (out / GALLERY).unlink(missing_ok=True)
         SeedRuns(there).write(out)  # an agreement of before is not that of the runs to come
         given = {name: value for name, value in given.items() if name != "seed"}
         for i, seed in enumerate(there, start=1):
@@ -181,10 +183,11 @@ def _train(
 def _compared(
     out: Path, seeds: list[int], settings: dict[str, Any], dataset: Dataset
 ) -> TrainedSeeds:
-    """Compare the clusters of the training images in all runs; write seeds.json."""
+    """Compare the clusters of the training images in all runs; write gallery and seeds.json."""
     runs = [seed_dir(out, seed) for seed in seeds]
     labels = np.stack([_labels(run, dataset) for run in runs])  # (R, N)
     found = SeedAgreement.of(agreement_between_runs(labels), seeds)
+    SeedsGallery.of(labels, seeds.index(found.chosen), dataset).save(out)
     SeedRuns(seeds, found).write(out)
     metrics = [read_json(run / METRICS) for run in runs]
     weights = "self_labelled" if settings["self_label"] else settings["weights"]

@@ -2,6 +2,7 @@
 
 seed-<s>/     a run directory for each seed s
 seeds.json    the seeds; once all are trained, how far they agree, and which one is chosen
+gallery.npz   then, the clusters of all, and the images that change theirs
 .lock         who trains here, while somebody does
 """
 

@@ -65,7 +65,13 @@ def assert_equal_runs(a: Path, b: Path, seeds: range) -> None:
 
 
 def test_every_seed_has_a_run_of_its_own(trained: Path, tmp_path: Path) -> None:
-    assert {p.name for p in trained.iterdir()} == {"seeds.json", "seed-7", "seed-8", "seed-9"}
+    assert {p.name for p in trained.iterdir()} == {
+        "seeds.json",
+        "gallery.npz",
+        "seed-7",
+        "seed-8",
+        "seed-9",
+    }
     commands.fit(tmp_path / "alone", SMALL | {"seed": 8}, progress=False)
     alone, found = clusters(tmp_path / "alone"), clusters(trained / "seed-8")
     np.testing.assert_array_equal(found["centers"], alone["centers"])
@@ -151,13 +157,6 @@ def test_commands_take_the_chosen_run(
         assert of_folder.out == of_run.out
         assert f"{run} is used" in of_folder.err
         assert "is used" not in of_run.err
-
-
-def test_a_report_of_the_folder_is_that_of_the_chosen_run(runs: Path) -> None:
-    found = SeedRuns.read(runs).agreement
-    assert found is not None
-    assert main(["report", str(runs)]) == 0
-    assert f"seed {found.chosen}" in (runs / "report.html").read_text()
 
 
 def test_two_runs_have_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
