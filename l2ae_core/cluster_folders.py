@@ -11,12 +11,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.data.image_folder import paths_of
 from l2ae_core.files import TOKEN, writable_target
+from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
 Way: TypeAlias = Literal["copy", "link"]
@@ -59,7 +59,7 @@ def write_folders(
     parts = [_parts(file, root) for file in files] if files is not None else None
     with _new_folder(out) as folder:
         digits = max(2, len(str(n_clusters - 1)))
-        bar = tqdm(total=len(labels), desc=way, unit="image", delay=1.0, disable=not progress)
+        bar = Bar(total=len(labels), desc=way, unit="image", delay=1.0, disable=not progress)
         with bar:
             for k in range(n_clusters):
                 target = folder / f"cluster-{k:0{digits}}"

@@ -5,19 +5,19 @@ status; COMMANDS names it. Only that of the command that is called is imported, 
 gradcheck's import in their functions what does the work: a help needs neither the kernels nor the
 figures.
 
-Exit status: 0 done, 1 an error or a failed check, 2 a wrong command line, 130 after Ctrl-C, 143
-after SIGTERM, 129 after SIGHUP: all three end a training with its history and checkpoint whole; 141
-when the reader of a pipe went away (`l2ae cluster ... | head`).
+Exit status: as in EPILOG.
 """
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from l2ae_core.cli.log import logging_to
 from l2ae_core.cli.terminal import Version, discard_output, write_any_text
+from l2ae_core.files import given_path
 from l2ae_core.signals import exit_status, raised_signals
 
 
@@ -70,19 +70,37 @@ COMMANDS = {
     "gradcheck": Command("l2ae_core.gradcheck.command",
         "every backward pass against differences and complex steps, or that of your own layer",
         "", "L2Normalize Conv2d", "layers.py:Scale --args '{\"s\": \"4\"}' --figure errors.png"),
+    "completion": Command("l2ae_core.cli.completion",
+        "a script with which a shell completes commands, options and files on <Tab>",
+        "bash > ~/.local/share/bash-completion/completions/l2ae",
+        "zsh > ~/.zfunc/_l2ae        # with fpath+=~/.zfunc in .zshrc, before compinit"),
 }  # fmt: skip
+
+
+EPILOG = """\
+l2ae COMMAND --help has the options and examples of a command.
+
+exit status:
+  0    done
+  1    an error, or a check that failed
+  2    a wrong command line
+  130  after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: a training ends with its history and
+       checkpoint whole, and --resume goes on with it
+  141  the reader of a pipe went away
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return its exit status."""
     write_any_text()
-    arguments = _parsed(sys.argv[1:] if argv is None else argv)  # --help and --version end here
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parsed(argv)  # --help and --version end here
     command: Callable[..., int] = arguments.pop("run_command")
-    threads = arguments.pop("threads", None)
+    threads, log = arguments.pop("threads", None), arguments.pop("log")
     from l2ae_core.training.history import TrainingError
 
     try:
-        with raised_signals():
+        with raised_signals(), logging_to(log, argv):
             if threads is not None:
                 from l2ae_kernels.cpu.threads import use_threads
 
@@ -107,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(argv: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of the command line; without any, print the help and exit with 2."""
-    parser = _parser(next((argument for argument in argv if argument in COMMANDS), None))
+    parser = parser_of(next(([argument] for argument in argv if argument in COMMANDS), []))
     if not argv:
         parser.print_help()
         parser.exit(2)
@@ -120,13 +138,14 @@ def _parsed(argv: Sequence[str]) -> dict[str, Any]:
     return vars(arguments)
 
 
-def _parser(called: str | None) -> ArgumentParser:
-    """Return the parser of all commands; only the one that is called has its options."""
+def parser_of(called: Collection[str]) -> ArgumentParser:
+    """Return the parser of all commands; only those that are called have their options."""
     parser = ArgumentParser(
         prog="l2ae",
-        description="Clusters and outliers of unlabelled images, by an auto-encoder whose code "
+        description="Clusters and outliers of unlabelled images, by an auto-encoder whose code\n"
         "lies on the unit sphere.",
-        epilog="l2ae COMMAND --help has the options and examples of a command.",
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=Version, help="show versions and exit")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -139,8 +158,10 @@ def _parser(called: str | None) -> ArgumentParser:
             epilog="\n".join(["examples:", *examples]),
             formatter_class=RawDescriptionHelpFormatter,
         )
-        if name == called:
+        if name in called:
             module = import_module(command.module)
             module.add_options(added)
+            added.add_argument("--log", type=given_path, metavar="FILE", help="append what is "
+                               "chosen and done, with the time, to this file")  # fmt: skip
             added.set_defaults(run_command=module.main)
     return parser

@@ -11,12 +11,11 @@ The loop ends on an assignment, so labels, centers and inertia always belong tog
 owns the policy; the arithmetic on the samples is in `l2ae_kernels`.
 """
 
+import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from tqdm import tqdm
 
 from l2ae_core.clustering.init import init_centers
 from l2ae_core.clustering.inputs import (
@@ -31,10 +30,12 @@ from l2ae_core.clustering.inputs import (
     unit_rows,
     warn_if_empty,
 )
+from l2ae_core.progress import Bar
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module, to_device_of, to_host
 from l2ae_kernels.reference.restarts import Restarts
 
+log = logging.getLogger(__name__)
 MEMORY = 1 << 26  # bytes that runs side by side may always take
 
 
@@ -121,26 +122,21 @@ def kmeans(
         require_finite("kmeans", samples)
     best: Clustering | None = None
     histories: list[list[float]] = []
-    # Without a bar no tqdm is made: a child that is forked while another thread holds its lock
-    # would wait for ever.
-    with _bar(len(seeds)) if progress else nullcontext() as bar:
+    with Bar(total=len(seeds), desc="k-means", unit="restart", disable=not progress) as bar:
         for run in _runs(restarts, seeds, centers, max_iter, shift, spherical, bar):
             histories.extend(run.restarts)
             if best is None or run.inertia < best.inertia:
                 best = run
-                if bar is not None:
-                    bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
+                bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
     assert best is not None  # n_init >= 1
     best.restarts = histories
+    log.info("k-means: %d clusters of %d samples, inertia %g, the best of %d restarts",
+             n_clusters, len(samples), best.inertia, len(seeds))  # fmt: skip
     warn_if_empty(best.labels, n_clusters, samples)
     if origin is None:
         return best
     moved_back = recenter(best.centers, -origin)
     return replace(best, centers=moved_back, recentered=Recentered(origin, best.centers))
-
-
-def _bar(restarts: int) -> tqdm:
-    return tqdm(total=restarts, desc="k-means", unit="restart")
 
 
 def _runs_together(x: Array, n_clusters: int, runs: int) -> int:
@@ -156,7 +152,7 @@ def _runs(
     max_iter: int,
     shift: float,
     spherical: bool,
-    bar: tqdm | None,
+    bar: Bar,
 ) -> Iterator[Clustering]:
     """Yield the run of each seed, or the one from `centers`, in order."""
     together = len(restarts.centers)
@@ -170,7 +166,7 @@ def _runs(
 
 
 def lloyd(
-    restarts: Restarts, runs: int, max_iter: int, shift: float, spherical: bool, bar: tqdm | None
+    restarts: Restarts, runs: int, max_iter: int, shift: float, spherical: bool, bar: Bar
 ) -> Iterator[Clustering]:
     """Iterate the first `runs` restarts from their centers, side by side, and yield them in order.
 
@@ -193,8 +189,7 @@ def lloyd(
             for r, (_, moved) in zip(active, iterated, strict=True)
             if restarts.changed[r] and moved > shift and len(histories[r]) <= max_iter
         ]
-        if bar is not None:
-            bar.update(len(active) - len(ongoing))
+        bar.update(len(active) - len(ongoing))
         active = ongoing
     for r, history in enumerate(histories):
         found = restarts.labels[r].copy(), restarts.centers[r].copy()

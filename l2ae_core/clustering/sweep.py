@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from tqdm import tqdm
 
 from l2ae_core.clustering.agreement import agreement_between_runs
 from l2ae_core.clustering.inputs import as_samples, require_finite
 from l2ae_core.clustering.kmeans import kmeans
+from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.cpu.blas import single_threaded_blas
@@ -94,7 +94,7 @@ def sweep(
     chosen.sort()
     part = to_host(samples)[chosen]  # (S, D)
     rows = []
-    with tqdm(clusters, desc="k-means", unit="K", disable=not progress) as bar:
+    with Bar(clusters, desc="k-means", unit="K", disable=not progress) as bar:
         for k in bar:
             bar.set_postfix(K=k)
             rng = rngs(seed).kmeans

@@ -74,9 +74,9 @@ def prepare_images(
     prepared = np.empty((len(images), *first.shape), np.float32)
     each: Iterable[Array] = images
     if progress:
-        from tqdm import tqdm  # what shows no progress needs NumPy alone
+        from l2ae_core.progress import Bar  # what shows no progress needs NumPy alone
 
-        each = tqdm(images, desc="prepare", unit="image", delay=1.0)
+        each = Bar(images, desc="prepare", unit="image", delay=1.0)
     for into, image in zip(prepared, each, strict=True):
         into[...] = preparation.apply(image, where)
     return prepared

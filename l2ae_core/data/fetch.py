@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
-from tqdm import tqdm
 
 from l2ae_core.data.dataset import DataError
+from l2ae_core.progress import Bar
 from l2ae_core.readers import one_line, read_bytes
 
 ENVIRONMENT = "L2AE_DATA"
@@ -184,7 +184,7 @@ def download(file: RemoteFile) -> bytes:
 def _get(url: str, name: str) -> bytes:
     buffer = io.BytesIO()
     # pooch asks for the bar's truth value, which tqdm refuses without a total
-    with tqdm(total=1, desc=name, unit="B", unit_scale=True, delay=1.0) as bar:
+    with Bar(total=1, desc=name, unit="B", unit_scale=True, delay=1.0) as bar:
         fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)
         fetch(url, buffer, None)
     return buffer.getvalue()

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
-from tqdm import tqdm
 
+from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
 CHUNK = 1 << 22  # values of images that are looked at together
@@ -49,7 +49,7 @@ def look_at(images: Array, *, progress: bool = False) -> Look:
         )
     looking = Looking()
     step = max(1, CHUNK // images[0].size)
-    with tqdm(total=len(images), desc="look", unit="image", delay=1.0, disable=not progress) as bar:
+    with Bar(total=len(images), desc="look", unit="image", delay=1.0, disable=not progress) as bar:
         for start in range(0, len(images), step):
             looking.add(images[start : start + step])
             bar.update(len(images[start : start + step]))

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from l2ae_core.data.dataset import DataError
 from l2ae_core.data.image_file import NotChosenError, read_image
 from l2ae_core.data.preparation import Preparation
+from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
 SHOWN = 5  # files, or sizes, that an error names
@@ -20,7 +20,7 @@ def read_files(
 ) -> "Reading":
     """Read and prepare image files; no error is raised, but kept for `Reading.stacked`."""
     reading = Reading()
-    for path in tqdm(paths, desc="images", unit="image", delay=1.0, disable=not progress):
+    for path in Bar(paths, desc="images", unit="image", delay=1.0, disable=not progress):
         try:
             require_there(path)
             reading.keep(path, read_image(path, preparation))

@@ -1,7 +1,6 @@
 """The gallery of images, by their codes and scores."""
 
 import numpy as np
-from tqdm import tqdm
 
 from l2ae_core import method
 from l2ae_core.data import Dataset
@@ -10,6 +9,7 @@ from l2ae_core.gallery.choose import choose, shown
 from l2ae_core.gallery.file import Gallery
 from l2ae_core.gallery.thumbnails import error_maps, thumbnail_size, thumbnails
 from l2ae_core.method import AnomalyScores, Network
+from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -69,7 +69,7 @@ def _scores(model: Network, centers: Array, images: Array, progress: bool) -> An
     N = len(images)
     step = max(1, CHUNK // images[0].size)
     found: list[AnomalyScores] = []
-    with tqdm(total=N, desc="gallery", unit="image", delay=1.0, disable=not progress) as bar:
+    with Bar(total=N, desc="gallery", unit="image", delay=1.0, disable=not progress) as bar:
         for start in range(0, N, step):
             found.append(method.score(model, centers, images[start : start + step]))
             bar.update(len(found[-1].v))

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from l2ae_core.files import check_out, given_path, write_json
 from l2ae_core.gradcheck.differences import METHODS
 from l2ae_core.gradcheck.own import OwnLayer, is_address, load, shape_of
 from l2ae_core.gradcheck.report import RANK, Row, table
 from l2ae_core.gradcheck.suite import CASES, Outcome, run_suite, select
+from l2ae_core.progress import Bar
 
 HEADER = ("verdict", "layer", "worst block", "method", "rel.err", "checks", "kinks", "ms")
 RIGHT = range(4, 8)
@@ -94,7 +93,7 @@ def _checked(
     own: Sequence[OwnLayer], chosen: Sequence[str], train: bool, quiet: bool
 ) -> list[Outcome]:
     outcomes = []
-    with tqdm(total=len(own) + len(chosen), desc="gradcheck", unit="layer", leave=False,
+    with Bar(total=len(own) + len(chosen), desc="gradcheck", unit="layer", leave=False,
               disable=quiet) as bar:  # fmt: skip
         for layer in own:
             start = time.perf_counter()

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tqdm import tqdm
 
 from l2ae_core import data as data_sets
 from l2ae_core.array_readers import array_entry, json_entry
@@ -38,6 +37,7 @@ from l2ae_core.paper.index import NAMES
 from l2ae_core.paper.methods import self_labelled as method
 from l2ae_core.paper.protocols import load_all
 from l2ae_core.paper.run import ResultsDir, Run
+from l2ae_core.progress import Bar
 from l2ae_core.readers import entry
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
@@ -166,7 +166,7 @@ def figure1(
         found = _begin(path, settings, labels, codes, seed)
         start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
         missing = [name for name in codes if name not in found.maps]
-        with tqdm(total=len(missing) * tsne.ITERATIONS, desc="t-SNE", disable=not progress) as bar:
+        with Bar(total=len(missing) * tsne.ITERATIONS, desc="t-SNE", disable=not progress) as bar:
             for name in missing:
                 bar.set_postfix_str(TEXTS[name])
                 found.maps[name] = tsne.draw_map(codes[name], start, seed, bar.update)

@@ -9,6 +9,7 @@ trained before them. A run that fails does not stop the others.
                machine has several workers, set NUMBA_NUM_THREADS to the cores of one)
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -21,7 +22,6 @@ from typing import TypeAlias
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
-from tqdm import tqdm
 
 from l2ae_core.environment import machine, versions
 from l2ae_core.files import atomic_file, remove_temporary_files
@@ -31,6 +31,7 @@ from l2ae_core.paper.methods import CLUSTER, SCORE
 from l2ae_core.paper.result import Environment, Machine, Result
 from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import find_system
+from l2ae_core.progress import Bar, say
 from l2ae_core.signals import leave_signals_to_the_parent
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.arrays import Array
@@ -38,6 +39,7 @@ from l2ae_kernels.cpu.threads import MOST, get_threads, threads
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
 Attempts: TypeAlias = Callable[[list[Run], ResultsDir], Iterator[Attempt]]  # as they end
+log = logging.getLogger(__name__)
 LOOK = 1.0  # seconds between two looks at the parent
 
 
@@ -70,13 +72,15 @@ def run_missing(
     folder.path.mkdir(parents=True, exist_ok=True)
     waves = plan(asked, folder)
     total, failed, done = sum(map(len, waves)), [], 0
-    with tqdm(total=total, desc="runs", disable=not progress) as bar:
+    with Bar(total=total, desc="runs", disable=not progress) as bar:
         try:
             for run, error in _attempts(waves, folder, jobs, cluster, progress):
                 done += error is None
                 failed += [f"{run}: {error}"] if error else []
-                bar.set_postfix_str(f"{'failed' if error else 'done'}: {run}", refresh=False)
+                ended = f"{'failed' if error else 'done'}: {run}"
+                bar.set_postfix_str(ended, refresh=False)
                 bar.update()
+                say(f"{done + len(failed)} of {total} runs, {ended}", log, shown=progress)
         except KeyboardInterrupt as interrupt:
             goes_on = "the same command goes on"
             if cluster is not None:  # Dask cannot stop a task that has begun

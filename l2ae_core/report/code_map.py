@@ -1,9 +1,8 @@
 """The map of the codes by t-SNE, coloured by cluster."""
 
-from tqdm import tqdm
-
 from l2ae_core.figures import class_maps, project
 from l2ae_core.gallery import Gallery
+from l2ae_core.progress import Bar
 from l2ae_core.report.markup import Markup, element, figure, grid
 from l2ae_core.report.pictures import svg
 
@@ -19,7 +18,7 @@ def code_map(gallery: Gallery, seed: int, progress: bool) -> list[Markup]:
     points, how = codes, "two numbers each"
     if D > 2:
         how = "drawn in 2-D by t-SNE"
-        with tqdm(total=1, desc="map of the codes", disable=not progress) as bar:
+        with Bar(total=1, desc="map of the codes", disable=not progress) as bar:
             points = project(codes, seed=seed)
             bar.update()
     told = f"map of the codes of {S:,} images, coloured by cluster"

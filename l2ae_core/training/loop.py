@@ -3,6 +3,7 @@
 The loss is Eq. 3 or 4 for an AutoEncoder, or that of a `Step`.
 """
 
+import logging
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
-from tqdm import tqdm
 
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.progress import Bar, say
 from l2ae_core.training.fingerprint import autoencoder, fingerprint
 from l2ae_core.training.history import EpochRecord, History
 from l2ae_core.training.hooks import Hooks
@@ -25,6 +26,7 @@ from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count
 
+log = logging.getLogger(__name__)
 NORM_IMAGES = 1000  # images on which the norm of the latent is watched
 
 
@@ -105,6 +107,7 @@ def fit(
         if len(session.history) >= epochs or session.ended:
             return session.history
         update = make_step(autoencoder(model), optimizer, reduction) if step is None else step
+        log.debug("%s by %s on %d images", model, type(update).__name__, len(images))
         session.begin()
         try:
             _train(
@@ -142,6 +145,7 @@ def _train(
             if epoch == done + 1:
                 bar.initial = bar.n
             record = _train_epoch(session, epoch, images, batches, update, bar, watch)
+            say(_line(record, epochs), log, shown=progress)
             due = epoch % checkpoint_every == 0
             if session.keep(record, last=epoch == epochs, save=due):
                 return
@@ -153,7 +157,7 @@ def _train_epoch(
     images: Array,
     batches: list[Array],
     update: Step,
-    bar: tqdm,
+    bar: Bar,
     watch: "_Watch | None",
 ) -> EpochRecord:
     """Train on every batch once, and measure the latent norms |z| afterwards."""
@@ -198,7 +202,16 @@ class _Watch(NamedTuple):
         return self.validation.loss(self.model, self.reduction)
 
 
-def _bar(progress: bool) -> tqdm:
-    return tqdm(
+def _line(record: EpochRecord, epochs: int) -> str:
+    watched = record.validation_loss
+    validation = "" if watched is None else f", of validation images {watched:.5f}"
+    return (
+        f"epoch {record.epoch} of {epochs}: loss {record.loss:.5f}{validation}, "
+        f"{record.images_per_second:.0f} images/s"
+    )
+
+
+def _bar(progress: bool) -> Bar:
+    return Bar(
         desc="training", unit=" images", unit_scale=True, mininterval=0.5, disable=not progress
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from l2ae_core import progress
 from l2ae_core.cli import main
 from l2ae_core.data import reading
 
@@ -197,12 +198,13 @@ def test_quiet_silences_the_bar_of_reading_images(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    real = reading.tqdm
+    real = reading.Bar
 
     def at_once(*arguments: object, delay: float = 0, **named: object) -> object:
         return real(*arguments, **named)
 
-    monkeypatch.setattr(reading, "tqdm", at_once)
+    monkeypatch.setattr(reading, "Bar", at_once)
+    monkeypatch.setattr(progress, "on_terminal", lambda: True)
     for command in ([*FIT[:-2], "--out", str(tmp_path / "r")], ["cluster", str(run)],
                     ["score", str(run)]):  # fmt: skip
         without = [*(part for part in command if part != "--quiet"), "--data", str(photos)]

@@ -1,0 +1,73 @@
+"""`l2ae completion`: scripts that a shell can read, and what bash completes with its own."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from l2ae_core.cli import COMMANDS, main
+from l2ae_core.cli import completion as command
+
+pytest.importorskip("shtab")
+ASK = """
+source "$1"; shift
+function=$(complete -p l2ae | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+COMP_WORDS=(l2ae "$@"); COMP_CWORD=$#
+COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}
+$function l2ae "${COMP_WORDS[$COMP_CWORD]}" "${COMP_WORDS[$COMP_CWORD - 1]}"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture(scope="module")
+def bash(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("bash") is None:
+        pytest.skip("no bash")
+    return tmp_path_factory.mktemp("completion") / "l2ae.bash"
+
+
+def test_the_scripts_parse(bash: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ("bash", "zsh"):
+        assert main(["completion", shell]) == 0
+        script = capsys.readouterr().out
+        bash.with_suffix(f".{shell}").write_text(script)
+        for name in COMMANDS:
+            assert name in script
+        if shutil.which(shell) is not None:
+            subprocess.run([shell, "-n", str(bash.with_suffix(f".{shell}"))], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["cl"], {"cluster"}),
+        (["fit", "--ep"], {"--epochs"}),
+        (["fit", "--model", ""], {"cae", "dense"}),
+        (["score", "ru"], {"run.npy", "runs"}),
+        (["fit", "--out", "ru"], {"runs"}),
+        (["fit", "--data", "ru"], {"run.npy", "runs"}),
+        (["completion", "z"], {"zsh"}),
+    ],
+)
+def test_bash_completes(
+    words: list[str], expected: set[str], bash: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main(["completion", "bash"]) == 0
+    bash.write_text(capsys.readouterr().out)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "run.npy").touch()
+    done = subprocess.run(
+        ["bash", "--norc", "-c", ASK, "ask", str(bash), *words],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) == expected
+
+
+def test_without_shtab_there_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert main(["completion", "bash"]) == 1
+    assert "pip install" in capsys.readouterr().err
