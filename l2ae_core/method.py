@@ -29,12 +29,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.random import Generator
-from tqdm import tqdm
 
 from l2ae_core.anomaly import cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.networks import Architecture, AutoEncoder, build
+from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import CHOICES, DEFAULTS
 from l2ae_core.training.augment import Augmentation, Warp
@@ -169,7 +169,7 @@ def reconstruction_errors(
     Of the reconstructions only AT_ONCE are in memory at a time.
     """
     parts = [slice(start, start + AT_ONCE) for start in range(0, len(images), AT_ONCE)]
-    bar = tqdm(parts, desc="reconstruct", delay=1.0, disable=not progress)
+    bar = Bar(parts, desc="reconstruct", delay=1.0, disable=not progress)
     errors = [reconstruction_error(images[part], model.decode(u[part])) for part in bar]
     return np.concatenate(errors) if errors else np.zeros(0)
 
