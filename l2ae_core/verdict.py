@@ -9,6 +9,10 @@ alone misses what is easy to reproduce, such as a black image. Both thresholds a
 scores of the same images: as few of these are below the one as are above the other, and their union
 is at most a given share.
 
+The share is that of the images which set the thresholds. Where the network was trained on these,
+their errors are a little smaller than those of new images of the same kind, of which somewhat more
+lie outside: the more, the fewer images and the longer the training.
+
 The unit of the error is that of the pixels, in [0, 1], squared and summed: it grows with the size
 of an image. Divided by H·W·C it is a mean squared error, as in metrics.json.
 """

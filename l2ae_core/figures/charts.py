@@ -125,8 +125,10 @@ def roc_curves(
 
 
 @default_style()
-def histogram(kinds: Mapping[str, Array], tau: float, *, x: str, title: str = "") -> Figure:
-    """Draw how the values (N,) of one or two kinds are spread, and the threshold τ.
+def histogram(
+    kinds: Mapping[str, Array], tau: float, *, x: str, title: str = "", symbol: str = "τ"
+) -> Figure:
+    """Draw how the values (N,) of one or two kinds are spread, and the threshold τ, or `symbol`.
 
     Each histogram is in per cent of its kind. A figure of its own says which share of each kind
     lies below τ. ValueError for no values, or a number that is not finite.
@@ -139,19 +141,21 @@ def histogram(kinds: Mapping[str, Array], tau: float, *, x: str, title: str = ""
     edges = np.histogram_bin_edges(np.concatenate([*stacks.values(), [tau]]), BINS)
     for (name, v), colour in zip(stacks.items(), (NORMAL, ANOMALY), strict=False):
         heights = 100 * np.histogram(v, edges)[0] / len(v)
-        label = f"{name} ({len(v):,}), {100 * np.mean(v < tau):.0f} % below τ"
+        label = f"{name} ({len(v):,}), {100 * np.mean(v < tau):.0f} % below {symbol}"
         ax.stairs(heights, edges, color=colour, alpha=0.35, fill=True)
         ax.stairs(heights, edges, color=colour, linewidth=1.5, label=label)
-    ax.axvline(tau, color=INK, linewidth=1.4, linestyle="--", label=f"threshold τ = {tau:.4f}")
+    ax.axvline(
+        tau, color=INK, linewidth=1.4, linestyle="--", label=f"threshold {symbol} = {tau:.4f}"
+    )
     dress(ax, x=x, y="share of its kind, %" if len(kinds) > 1 else "share of images, %")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8 if title else 4))
     if title:
         ax.set_ylim(top=HEADROOM * ax.get_ylim()[1])
         ax.legend(loc="upper left", fontsize=TICK, framealpha=0.95, edgecolor="none")
     else:
-        ax.annotate(f"τ = {tau:.4f}", (tau, 0.98), (-5, 0), xycoords=("data", "axes fraction"),
-                    ha="right", va="top", textcoords="offset points", fontsize=LABEL,
-                    color=INK)  # fmt: skip
+        ax.annotate(f"{symbol} = {tau:#.5g}", (tau, 0.98), (-5, 0), ha="right", va="top",
+                    xycoords=("data", "axes fraction"), textcoords="offset points",
+                    fontsize=LABEL, color=INK)  # fmt: skip
     return figure
 
 

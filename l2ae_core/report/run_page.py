@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.anomaly import threshold_at_fpr
 from l2ae_core.clustering.sweep import silhouette
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.figures import epoch_curves, histogram
@@ -36,7 +35,7 @@ from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import History, read_history
 from l2ae_core.training.run import read_config
 
-FPR = 0.05  # share of the training images below the threshold that is drawn
+FPR = 0.05  # share of the training images outside of the thresholds that are drawn
 
 
 def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = False) -> str:
@@ -233,20 +232,28 @@ def _norms(history: History) -> list[Markup]:
 
 
 def _normality(clusters: SavedClusters | None) -> list[Markup]:
-    """How normal the training images are by Eq. 5, and the inertia."""
+    """How normal the training images are, by Eq. 5 and by their reconstructions; the inertia."""
     if clusters is None:
         return []
-    v = clusters.normality.astype(np.float64)  # bins of float32 could have no width
-    tau = threshold_at_fpr(v, FPR)
-    drawn = histogram({"training images": v}, tau, x="normality v (Eq. 5)")
+    limits = clusters.thresholds(FPR)
+    sides = {"normality": (clusters.normality, limits.normality, "normality v (Eq. 5)", "τ")}
+    if clusters.errors is not None:
+        sides["error"] = (clusters.errors, limits.error, "reconstruction error", "ε")
     K, D = clusters.centers.shape
     caption = (
-        f"{K} clusters of codes of length {D}, inertia {clusters.inertia:.6g}. Normality of the "
-        f"{len(v):,} training images: cosine to the nearest center. Dashed: the threshold below "
-        f"which {FPR:.0%} of them lie, as in `l2ae score --fpr {FPR}`."
+        f"{K} clusters of codes of length {D}, inertia {clusters.inertia:.6g}. Scores of the "
+        f"{len(clusters.normality):,} training images: v, the cosine to the nearest center, and "
+        "the squared differences of image and reconstruction, summed over the pixels. Dashed: the "
+        f"thresholds below τ or above ε of which {FPR:.0%} of the images lie, as in l2ae score "
+        f"--fpr {FPR}."
     )
-    panel = element("div", svg(drawn, "normality", caption), class_="panel")
-    return [figure(grid([panel]), caption=caption)]
+    panels = []
+    for name, (scores, threshold, x, symbol) in sides.items():
+        values = scores.astype(np.float64)  # bins of float32 could have no width
+        assert threshold is not None
+        drawn = histogram({"training images": values}, threshold, x=x, symbol=symbol)
+        panels.append(element("div", svg(drawn, name, caption), class_="panel"))
+    return [figure(grid(panels), caption=caption)]
 
 
 def _flat(tree: Mapping[str, Any], *left_out: str, prefix: str = "") -> list[tuple[str, str]]:

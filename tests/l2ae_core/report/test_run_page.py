@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from l2ae_core.cli import main
+from l2ae_core.clusters import SavedClusters
 from l2ae_core.report.run_page import run_page
 from l2ae_core.training.checkpoint import CheckpointError
 
@@ -67,6 +69,18 @@ def test_scores_stand_beside_chance(run: Path) -> None:
     for cell, name in zip(rows["chance"], names, strict=False):
         assert float(cell) == pytest.approx(100 * metrics["last"]["chance"][name], abs=0.006)
     assert f"{metrics['reconstruction_mse']['best']:.5f}" in rows["best weights"]
+
+
+def test_both_thresholds_are_those_of_score(run: Path) -> None:
+    saved = SavedClusters.load(run)
+    limits = saved.thresholds(0.05)
+    text = run_page(run)
+    for symbol, threshold in (("τ", limits.normality), ("ε", limits.error)):
+        assert f"{symbol} = {threshold:#.5g}" in text
+    replace(saved, errors=None, error_ranks=None).save(run)  # an older run
+    text = run_page(run)
+    assert f"τ = {SavedClusters.load(run).thresholds(0.05).normality:#.5g}" in text
+    assert "ε =" not in text
 
 
 def test_configuration_and_versions_are_all_there(run: Path) -> None:
