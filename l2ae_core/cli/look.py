@@ -87,8 +87,7 @@ def _training(sight: "Sight", source: str, given: Mapping[str, Any]) -> Iterator
     outlook = sight.advised or sight.outlook
     if outlook is not None:
         yield _row("l2ae fit", outlook.describe())
-        if (warning := outlook.warning()) is not None:
-            yield _row("", warning)
+        yield from (_row("warning", warning) for warning in outlook.warnings())
 
 
 def _options(given: Mapping[str, Any]) -> str:

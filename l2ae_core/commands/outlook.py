@@ -1,6 +1,7 @@
 """What a training will take, before it begins: parameters, steps, disk and memory."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -58,16 +59,22 @@ class Outlook:
             f"checkpoint {size(self.checkpoint_bytes)}, memory about {size(self.memory_bytes)}"
         )
 
-    def warning(self) -> str | None:
-        """Say what is unwise: a single step an epoch learns little."""
-        if self.steps > 1 or self.images < 4:
-            return None
-        smaller = max(1, self.images // 8)
-        return (
-            f"1 step an epoch: batch_size is {self.batch_size} and there are {self.images} images; "
-            f"--batch-size {smaller} makes {math.ceil(self.images / smaller)} steps of them, or "
-            "take more epochs"
-        )
+    def warnings(self) -> list[str]:
+        """Say what is unwise: a single step an epoch learns little, swapping takes for ever."""
+        said = []
+        smaller = max(8, self.images // 8)
+        if self.steps == 1 and smaller < self.images:
+            said.append(
+                f"1 step an epoch: batch_size is {self.batch_size} and there are {self.images} "
+                f"images; --batch-size {smaller} makes {math.ceil(self.images / smaller)} steps of "
+                "them, or take more epochs"
+            )
+        if self.memory_bytes > (there := _memory()):
+            said.append(
+                f"memory: about {size(self.memory_bytes)} are needed and this machine has "
+                f"{size(there)}; a smaller --size, or fewer or narrower layers, take less"
+            )
+        return said
 
 
 def size(count: float) -> str:
@@ -77,6 +84,14 @@ def size(count: float) -> str:
             value = count / 10**power
             return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
     return f"{count:.0f} bytes"
+
+
+def _memory() -> float:
+    """Return the bytes of memory of this machine; infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return math.inf
 
 
 def _largest_map(a: Architecture) -> int:
@@ -101,6 +116,4 @@ def first_lines(
     ]
     if any(told):
         lines.append(f"of the images {', '.join(filter(None, told))}: l2ae look names them")
-    if (warning := outlook.warning()) is not None:
-        lines.append(f"warning: {warning}")
-    return lines
+    return [*lines, *(f"warning: {warning}" for warning in outlook.warnings())]

@@ -41,10 +41,18 @@ from l2ae_core.settings import (
 )
 from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
 from l2ae_core.training.history import History, TrainingError, copies, copy_into
-from l2ae_core.training.run import create_run, make_config, read_config, write_metrics
+from l2ae_core.training.run import (
+    create_run,
+    make_config,
+    read_config,
+    require_new,
+    write_metrics,
+)
 from l2ae_core.training.session import OnEpoch
 from l2ae_core.training.validation import share_of
 from l2ae_kernels.arrays import Array
+
+ARRAYS = (".npy", ".npz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +110,8 @@ def fit(
         if resume:
             run_settings(out)  # CheckpointError where there is no run, and nothing to lock
             stack.enter_context(locked(out))
+        else:
+            require_new(out)
         before = run_settings(out) if resume else DEFAULTS
         settings = checked_settings(before, given, checkpoint_every)
         named = not resume or "class_names" in before  # older runs keep no names of classes
@@ -163,6 +173,11 @@ def checked_settings(
     settings |= {name: getattr(preparation, name) for name in PREPARATION}
     if settings["data"] not in (*data.DATASETS, data.IN_MEMORY):  # resumed from any folder
         settings["data"] = str(expand_user(settings["data"]).resolve())
+    if given.get("image_shape") is not None and Path(settings["data"]).suffix not in ARRAYS:
+        raise ValueError(
+            f"fit: image_shape is {given['image_shape']} but has no effect, since "
+            f"{settings['data']} is no file of an array (N, F)"
+        )
     return settings
 
 

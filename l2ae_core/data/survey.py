@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from l2ae_core.data.dataset import DataError
 from l2ae_core.data.image_file import Decoded, decode, prepare_decoded
 from l2ae_core.data.look import Look, Looking
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.reading import Reading, require_there
+from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
 
@@ -76,7 +76,7 @@ def survey(
 ) -> Survey:
     """Decode and prepare all files; nothing is raised for what is wrong with one of them."""
     found, looking = Survey(), Looking()
-    bar = tqdm(paths, desc="images", unit="image", delay=1.0, disable=not progress)
+    bar = Bar(paths, desc="images", unit="image", delay=1.0, disable=not progress)
     for path, name in zip(bar, names, strict=True):
         if (image := found.take(path, name, preparation)) is not None:
             looking.add(image[None])

@@ -150,12 +150,17 @@ def create_run(path: Path, config: Mapping[str, Any], *, resume: bool = False) -
         if resume:
             write_json(path / CONFIG, resumed_config(path, config))
             return
-        for checkpoint in (path / CHECKPOINT, path / SELF_LABELLING / CHECKPOINT):
-            if checkpoint.exists():
-                raise CheckpointError(
-                    f"{checkpoint}: already exists: resume this training or choose another folder"
-                )
+        require_new(path)
         write_json(path / CONFIG, config)
+
+
+def require_new(path: Path) -> None:
+    """Raise CheckpointError where something was trained in the run directory `path`."""
+    for checkpoint in (path / CHECKPOINT, path / SELF_LABELLING / CHECKPOINT):
+        if checkpoint.exists():
+            raise CheckpointError(
+                f"{checkpoint}: already exists: resume this training or choose another folder"
+            )
 
 
 def resumed_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
