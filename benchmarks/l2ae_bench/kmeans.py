@@ -94,13 +94,13 @@ def comparison(workload: str, threads: int, samples: SampleSet | None = None) ->
                           abs(found - inertia[OURS]) / inertia[OURS], INERTIA)
         for name, found in inertia.items()
     )  # fmt: skip
-    return Comparison(dict(runs), agreement, _work(x, len(centers), iterations))
+    return Comparison(dict(runs), agreement, lloyd_work(x, len(centers), iterations + 1))
 
 
-def _work(x: Array, k: int, iterations: int) -> Work:
-    """Products and sums of every sample with every center, in every assignment and the last."""
+def lloyd_work(x: Array, k: int, assignments: int) -> Work:
+    """Return the work of some assignments: every sample with every center, and x read once each."""
     n, d = x.shape
-    return Work(2.0 * n * d * k * (iterations + 1), float(x.nbytes * (iterations + 1)))
+    return Work(2.0 * n * d * k * assignments, float(x.nbytes * assignments))
 
 
 def _iterations(x: Array, centers: Array) -> int:

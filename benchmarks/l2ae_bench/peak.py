@@ -24,7 +24,7 @@ from l2ae_kernels.cpu.codegen.vectors import Vectors, get_vectors
 from l2ae_kernels.cpu.threads import WORTH_A_THREAD, in_ranges
 
 CHAINS = 14  # independent sums: two units that each take four cycles need eight
-STEPS = 1 << 16  # multiply-adds of each chain in one item
+STEPS = 1 << 14  # multiply-adds of each chain in one item: a call is shorter than a slice of time
 ITEMS = 64  # that the threads share
 SIDE = 1536  # of the square matrices
 LINE = 16  # floats that a thread takes at a time: no two threads write to one line

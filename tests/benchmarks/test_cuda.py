@@ -41,6 +41,9 @@ def test_rows_of_kmeans(device, alone):
     assert {r.threads for r in (whole, iteration, bits)} == {device.properties.name}
     assert set(whole.peers) == set(iteration.peers) == {"sklearn-lloyd"}
     assert 0 < iteration.ours_ms < whole.ours_ms
+    assert iteration.work.flop == 2 * 300 * 10 * 10  # one assignment of 300 samples to 10 centers
+    assert whole.work.flop >= 3 * iteration.work.flop
+    assert bits.work is None
     assert 0 <= whole.agreement < 1e-5
     assert bits.agreement == 0
 
@@ -95,6 +98,7 @@ def test_a_piece_of_the_network(workload, device, alone):
     assert row.threads == device.properties.name
     assert row.peers == {}
     assert 0 < row.agreement < network.ALLOWED
+    assert row.to_dict()["gflop_per_s"] > 0
 
 
 @pytest.mark.parametrize("module", ["torch", "jax"])
@@ -105,6 +109,7 @@ def test_the_peers_of_a_piece_agree(workload, module, device, monkeypatch):
     row = network.row(workload, PIECES[workload], device, 1, 0.0)
     assert set(row.peers) == (set() if (workload, module) == ("adam", "jax") else {module})
     assert 0 < row.agreement < network.ALLOWED
+    assert row.to_dict()["gflop_per_s"] > 0
 
 
 def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):

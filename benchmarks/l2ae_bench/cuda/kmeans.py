@@ -18,7 +18,7 @@ import numpy as np
 
 from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_bench.cuda.kmeans_peers import runs
-from l2ae_bench.kmeans import INERTIA, ITERATIONS, SampleSet
+from l2ae_bench.kmeans import INERTIA, ITERATIONS, SampleSet, lloyd_work
 from l2ae_bench.kmeans import WORKLOADS as ON_CPU
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_kernels import ops
@@ -106,10 +106,12 @@ def rows(
     where = device.properties.name + ("" if p.resident else ", streamed")
     bits = differing(first, p.run(iterations))
     return [
-        make_row(f"{workload}-cuda", where, whole, agreement),
-        make_row(f"{workload}-cuda-iteration", where, single, agreement),
+        make_row(f"{workload}-cuda", where, whole, agreement,
+                 lloyd_work(p.host, len(p.centers), iterations + 1)),
+        make_row(f"{workload}-cuda-iteration", where, single, agreement,
+                 lloyd_work(p.host, len(p.centers), 1)),
         make_row(f"{workload}-cuda-bits", where, {OURS: whole[OURS]}, bits),
-    ]
+    ]  # fmt: skip
 
 
 def _copy(p: Workload) -> Contender:

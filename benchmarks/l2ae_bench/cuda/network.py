@@ -17,6 +17,8 @@ from l2ae_bench.case import ROUNDING
 from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_bench.cuda import network_peers
 from l2ae_bench.operations import BATCH, CAE_PARAMETERS
+from l2ae_bench.rates import Work
+from l2ae_bench.shapes import ELEMENTWISE
 from l2ae_core.layers import Dense, L2Normalize, ReLU, Sequential
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -41,6 +43,7 @@ class Piece:
     inputs: Arrays
     expected: Callable[[Arrays], Arrays]  # of the inputs in float64
     ours: Callable[[Device, Arrays], Call]
+    work: Work
 
 
 def pieces(batch: int = BATCH, parameters: int = CAE_PARAMETERS) -> dict[str, Piece]:
@@ -74,7 +77,7 @@ def row(
     contenders |= {name: _often(call, wait) for name, (call, wait) in calls.items()}
     times = measure(contenders, repeats, device.properties.name, seconds=seconds, done=done)
     single = {name: [seconds / CALLS for seconds in t] for name, t in times.items()}
-    return make_row(f"{workload}-cuda", device.properties.name, single, agreement)
+    return make_row(f"{workload}-cuda", device.properties.name, single, agreement, piece.work)
 
 
 def _often(call: Call, wait: Callable[[Arrays], object]) -> Contender:
@@ -124,7 +127,8 @@ def _dense(N: int, I: int, O: int) -> Piece:
 
         return call
 
-    return Piece("dense", _draw(x=(N, I), W=(I, O), b=(O,), dy=(N, O)), expected, ours)
+    work = Work(6.0 * N * I * O, 8.0 * (N * I + I * O + N * O))  # y, dx and dW
+    return Piece("dense", _draw(x=(N, I), W=(I, O), b=(O,), dy=(N, O)), expected, ours, work)
 
 
 def _bottleneck(N: int, I: int, D: int) -> Piece:
@@ -152,7 +156,8 @@ def _bottleneck(N: int, I: int, D: int) -> Piece:
         return call
 
     inputs = _draw(x=(N, I), dy=(N, I), **sizes.weights())
-    return Piece("bottleneck", _clear(inputs), expected, ours)
+    work = Work(12.0 * N * I * D, 16.0 * (N * I + I * D))
+    return Piece("bottleneck", _clear(inputs), expected, ours, work)
 
 
 def _clear(inputs: Arrays) -> Arrays:
@@ -181,4 +186,6 @@ def _adam(count: int) -> Piece:
 
         return call
 
-    return Piece("adam", _draw(p=(count,), g=(count,)), expected, ours)
+    flop, size = ELEMENTWISE["adam_step"]
+    work = Work(float(flop * count), float(size * count), "bytes")
+    return Piece("adam", _draw(p=(count,), g=(count,)), expected, ours, work)
