@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGES = ("l2ae_core", "l2ae_kernels")
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -28,12 +28,12 @@ def logging_to(path: Path | None, argv: Sequence[str]) -> Iterator[None]:
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
     try:
-        log.info("l2ae %s", " ".join(argv))
+        _log.info("l2ae %s", " ".join(argv))
         yield
-        log.info("done")
+        _log.info("done")
     except BaseException as error:
         notes = getattr(error, "__notes__", [])
-        log.error("%s: %s", type(error).__name__, "; ".join([str(error), *notes]))
+        _log.error("%s: %s", type(error).__name__, "; ".join([str(error), *notes]))
         raise
     finally:
         for logger, level in loggers.items():

@@ -35,7 +35,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, array_module, to_device_of, to_host
 from l2ae_kernels.reference.restarts import Restarts
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 MEMORY = 1 << 26  # bytes that runs side by side may always take
 
 
@@ -130,7 +130,7 @@ def kmeans(
                 bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
     assert best is not None  # n_init >= 1
     best.restarts = histories
-    log.info("k-means: %d clusters of %d samples, inertia %g, the best of %d restarts",
+    _log.info("k-means: %d clusters of %d samples, inertia %g, the best of %d restarts",
              n_clusters, len(samples), best.inertia, len(seeds))  # fmt: skip
     warn_if_empty(best.labels, n_clusters, samples)
     if origin is None:

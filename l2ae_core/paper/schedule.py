@@ -39,7 +39,7 @@ from l2ae_kernels.cpu.threads import MOST, get_threads, threads
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
 Attempts: TypeAlias = Callable[[list[Run], ResultsDir], Iterator[Attempt]]  # as they end
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 LOOK = 1.0  # seconds between two looks at the parent
 
 
@@ -80,7 +80,7 @@ def run_missing(
                 ended = f"{'failed' if error else 'done'}: {run}"
                 bar.set_postfix_str(ended, refresh=False)
                 bar.update()
-                say(f"{done + len(failed)} of {total} runs, {ended}", log, shown=progress)
+                say(f"{done + len(failed)} of {total} runs, {ended}", _log, shown=progress)
         except KeyboardInterrupt as interrupt:
             goes_on = "the same command goes on"
             if cluster is not None:  # Dask cannot stop a task that has begun

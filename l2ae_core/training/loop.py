@@ -26,7 +26,7 @@ from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 NORM_IMAGES = 1000  # images on which the norm of the latent is watched
 
 
@@ -107,7 +107,7 @@ def fit(
         if len(session.history) >= epochs or session.ended:
             return session.history
         update = make_step(autoencoder(model), optimizer, reduction) if step is None else step
-        log.debug("%s by %s on %d images", model, type(update).__name__, len(images))
+        _log.debug("%s by %s on %d images", model, type(update).__name__, len(images))
         session.begin()
         try:
             _train(
@@ -145,7 +145,7 @@ def _train(
             if epoch == done + 1:
                 bar.initial = bar.n
             record = _train_epoch(session, epoch, images, batches, update, bar, watch)
-            say(_line(record, epochs), log, shown=progress)
+            say(_line(record, epochs), _log, shown=progress)
             due = epoch % checkpoint_every == 0
             if session.keep(record, last=epoch == epochs, save=due):
                 return
