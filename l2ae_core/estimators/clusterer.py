@@ -68,7 +68,8 @@ class AutoEncoderClusterer(
     optimizer, reduction : "adam" or "sgd"; the "mean" or the "sum" over pixels of squared errors.
     weights : those of the "best" epoch, with the lowest loss, or of the "last".
     validation : the share of X that no step is made on, drawn by the seed, or other images for
-        this. Their loss after every epoch then chooses the best one. Clusters are those of all X.
+        this. Their loss after every epoch then chooses the best one. Clusters, and the training of
+        `self_label`, take all X.
     patience : end the training when so many epochs in a row did not lower the loss (that of the
         validation images, where there are some); None: never.
     callbacks : functions, each called as on_epoch(record, model) after every epoch; the training

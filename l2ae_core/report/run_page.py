@@ -170,12 +170,18 @@ def _scores(metrics: Mapping[str, Any], path: Path) -> list[Markup]:
 def _loss(history: History) -> list[Markup]:
     if not len(history):
         return []
-    log = min(history.losses) > 0
-    drawn = epoch_curves({"loss": [history.losses]}, y="loss", log=log)
-    best = min(history, key=lambda record: record.loss)  # of equal losses the first
+    curves = {"loss": [history.losses]}
+    held_out = [r.validation_loss for r in history if r.validation_loss is not None]
+    if held_out:
+        curves = {"training": [history.losses], "validation": [held_out]}
+    log = min(history.losses + held_out) > 0
+    drawn = epoch_curves(curves, y="loss", log=log)
+    best = min(history, key=lambda record: record.watched)  # of equal losses the first
     spent = duration(sum(r.seconds for r in history))
+    whose = " on the images that are held out" if held_out else ""
     caption = (
-        f"Loss of the training. Lowest in epoch {best.epoch}: {best.loss:.5f}. {spent} in all."
+        f"Loss of the training. Lowest{whose} in epoch {best.epoch}: {best.watched:.5f}. "
+        f"{spent} in all."
     )
     panel = element("div", svg(drawn, "loss-curve", caption), class_="panel")
     return [figure(grid([panel]), caption=caption)]

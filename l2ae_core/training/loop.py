@@ -163,13 +163,15 @@ def _train_epoch(
     """Train on every batch once, and measure the latent norms |z| afterwards."""
     model, hooks = session.model, session.hooks
     started, total, seen = perf_counter(), 0.0, 0
+    last = session.history.records[-1].validation_loss if len(session.history) else None
+    before = {} if last is None else {"validation": f"{last:.5f}"}
     with np.errstate(over="ignore", invalid="ignore"):  # TrainingError says it better
         for step, batch in enumerate(batches, start=1):
             loss = update(hooks.before_step(batch, images[batch]))
             if not isfinite(loss):
                 raise session.diverged(f"the loss is {loss}", epoch, step)
             total, seen = total + loss * len(batch), seen + len(batch)
-            bar.set_postfix(epoch=epoch, loss=f"{loss:.5f}", refresh=False)
+            bar.set_postfix(epoch=epoch, loss=f"{loss:.5f}", **before, refresh=False)
             bar.update(len(batch))
         session.check_finite(epoch, len(batches))
         extra = hooks.after_epoch(images)

@@ -83,6 +83,19 @@ def test_both_thresholds_are_those_of_score(run: Path) -> None:
     assert "ε =" not in text
 
 
+def test_validation_images_choose_the_epoch_that_is_named(run: Path) -> None:
+    """The training loss falls on, that of the images that are held out is lowest in epoch 2."""
+    path = run / "history.jsonl"
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for record, loss, held_out in zip(records, (3.0, 2.0, 1.0), (0.4, 0.2, 0.3), strict=True):
+        record |= {"loss": loss, "validation_loss": held_out}
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    (run / "checkpoint.npz").unlink()  # which the page would rather read
+    html = run_page(run)
+    assert "in epoch 2: 0.20000" in html
+    assert "validation" in html
+
+
 def test_configuration_and_versions_are_all_there(run: Path) -> None:
     text = Page(run_page(run)).text
     config = json.loads((run / "config.json").read_text())
