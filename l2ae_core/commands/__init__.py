@@ -6,21 +6,18 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 `fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
 """
 
-from l2ae_core.commands.gallery import galleries
-from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
-from l2ae_core.commands.look import Sight, look
-from l2ae_core.commands.outlook import Outlook, first_lines
-from l2ae_core.commands.recluster import recluster, sweep
-from l2ae_core.commands.train import (
-    TrainedRun,
+from l2ae_core.commands.checks import (
     checked_settings,
-    fit,
-    losses,
     prepare,
     require_resumable,
     require_there,
-    say,
 )
+from l2ae_core.commands.gallery import galleries
+from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
+from l2ae_core.commands.look import Sight, look
+from l2ae_core.commands.outlook import Outlook, first_lines, say
+from l2ae_core.commands.recluster import recluster, sweep
+from l2ae_core.commands.train import TrainedRun, fit, losses
 
 __all__ = [
     "LoadedRun",

@@ -8,8 +8,8 @@ from typing import Any
 
 from l2ae_core import data
 from l2ae_core.classes import classes_of
+from l2ae_core.commands.checks import checked_settings, make_architecture
 from l2ae_core.commands.outlook import Outlook
-from l2ae_core.commands.train import checked_settings, make_architecture
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.data.image_file import SUFFIXES
 from l2ae_core.data.image_folder import first_folders, image_files, shown, stray_note

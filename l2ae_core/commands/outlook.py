@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -75,6 +76,12 @@ class Outlook:
                 f"{size(there)}; a smaller --size, or fewer or narrower layers, take less"
             )
         return said
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print what is worth knowing before a training on stderr."""
+    for line in lines:
+        print(f"l2ae: {line}", file=sys.stderr, flush=True)
 
 
 def size(count: float) -> str:

@@ -83,6 +83,12 @@ def test_a_setting_that_cannot_be_is_named(
         ({"affine": True}, "affine is True but has no effect, since norm is 'l2'"),
         ({"data": "thin.npy"}, "input_shape"),
         ({"data": "equal"}, "all 5 images of equal are equal"),
+        ({"data": "equal", "image_shape": (8, 8)}, r"image_shape is \(8, 8\) but has no effect"),
+        ({"fit": "crop"}, "fit is crop but has no effect, since no size"),
+        ({"size": 4}, r"input_shape is \(4, 4, 1\)"),
+        ({"size": (8, 0)}, "size: "),
+        ({"background": "none"}, "background: 'none' but expected"),
+        ({"depth": "deep"}, "depth: 'deep' but expected"),
         ({"data": "equal/0.png", "clusters": 2}, "clusters is 2"),
     ],
 )
@@ -111,7 +117,9 @@ def test_sizes_that_no_memory_has_are_one_line(
 ) -> None:
     call = ["fit", "--data", images, "--clusters", "2", "--out", str(tmp_path / "run")]
     assert main([*call, "--latent-dim", "1000000000000000"]) == 1  # an exabyte
-    assert capsys.readouterr().err.startswith("l2ae: error: not enough memory: ")
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].startswith("l2ae: error: not enough memory: ")
+    assert any("memory: about" in line for line in told)  # a warning, before it is tried
 
 
 def test_codes_that_diverge_are_no_clusters(

@@ -1,0 +1,126 @@
+"""What `l2ae fit` refuses before the first step, and the settings that it goes on with."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2ae_core import data
+from l2ae_core.data import Dataset
+from l2ae_core.data.fetch import expand_user
+from l2ae_core.files import CHECKPOINT, SELF_LABELLING
+from l2ae_core.networks import Architecture
+from l2ae_core.settings import (
+    ARCHITECTURE,
+    LABEL_WARP,
+    NOT_TRAINING,
+    PREPARATION,
+    SELECTION,
+    check_settings,
+    make_preparation,
+)
+from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
+from l2ae_core.training.run import make_config, read_config
+from l2ae_core.training.validation import share_of
+
+ARRAYS = (".npy", ".npz")
+
+
+def checked_settings(
+    before: dict[str, Any], given: dict[str, Any], checkpoint_every: int
+) -> dict[str, Any]:
+    """Return the settings of a training, checked: those of `before`, overridden by `given`."""
+    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    settings = before | given
+    check_settings(settings, given, checkpoint_every)
+    preparation = make_preparation(settings)
+    settings |= {name: getattr(preparation, name) for name in PREPARATION}
+    if settings["data"] not in (*data.DATASETS, data.IN_MEMORY):  # resumed from any folder
+        settings["data"] = str(expand_user(settings["data"]).resolve())
+        if given.get("image_shape") is not None and Path(settings["data"]).suffix not in ARRAYS:
+            raise ValueError(
+                f"fit: image_shape is {given['image_shape']} but has no effect, since "
+                f"{settings['data']} is no file of an array (N, F)"
+            )
+    return settings
+
+
+def require_there(out: Path, source: str) -> None:
+    """Raise ValueError where the images of the run `out` have moved, telling how to go on."""
+    if source == data.IN_MEMORY:
+        raise ValueError(
+            f"fit: the images of {out} were an array in memory; saved with np.save, they go on as "
+            f"l2ae fit --resume --data FILE.npy --out {out}"
+        )
+    if source not in data.DATASETS and not Path(source).exists():
+        raise ValueError(
+            f"fit: {source}, the images of {out}, is no longer there; if they have moved, "
+            f"l2ae fit --resume --data WHERE --out {out} goes on with them"
+        )
+
+
+def require_resumable(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Raise ValueError where the images, or what self-labelling went on from, would change.
+
+    Nor can a run go on that an estimator wrote at its end, without the memory of the optimizer.
+    """
+    if not read_config(out)["data"]["digest"]:
+        raise ValueError(f"fit: {out} was written by save_run and cannot be resumed")
+    for name in SELECTION:
+        if settings[name] != before[name]:
+            raise ValueError(
+                f"fit: {name} is {settings[name]!r} but {out} was started with {before[name]!r}"
+            )
+    if not (out / SELF_LABELLING / CHECKPOINT).exists():
+        return
+    started = ("epochs", "patience", "weights", "clusters", "n_init", "self_label")
+    for name in (*started, *SELF_LABELLING_SETTINGS, *LABEL_WARP):
+        if settings[name] != before[name]:
+            raise ValueError(
+                f"fit: {name} is {settings[name]!r} but {out} has a self-labelled network of "
+                f"{name} {before[name]!r}: choose another folder"
+            )
+
+
+def prepare(
+    dataset: Dataset, settings: dict[str, Any], *, named: bool = True
+) -> tuple[Architecture, dict[str, Any]]:
+    """Return the architecture for the training images, and the content of config.json.
+
+    `settings` take over the names of the classes, if `named`. ValueError for images that cannot be
+    trained on or clustered.
+    """
+    if named:
+        names = dataset.class_names
+        settings["class_names"] = None if names is None else list(names)
+    _require_clusterable(dataset, settings["clusters"])
+    if settings["validation"]:
+        share_of(len(dataset), settings["validation"])
+    H, W, C = dataset.images.shape[1:]
+    architecture = make_architecture((H, W, C), settings)
+    config = make_config(
+        architecture,
+        data=settings["data"],
+        digest=dataset.digest,
+        seed=settings["seed"],
+        training={k: v for k, v in settings.items() if k not in NOT_TRAINING},
+    )
+    return architecture, config
+
+
+def make_architecture(shape: tuple[int, int, int], settings: dict[str, Any]) -> Architecture:
+    """Return the network for images of a shape (H, W, C); ValueError where there is none."""
+    return Architecture(input_shape=shape, **{k: settings[k] for k in ARCHITECTURE})
+
+
+def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
+    x = dataset.images
+    if len(x) < n_clusters:
+        raise ValueError(
+            f"fit: clusters is {n_clusters} but there are only {len(x)} training images"
+        )
+    if len(x) > 1 and all((image == x[0]).all() for image in x):
+        raise ValueError(
+            f"fit: all {len(x)} images of {dataset.name} are equal: there is nothing to tell apart"
+        )
