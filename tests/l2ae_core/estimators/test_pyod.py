@@ -1,6 +1,7 @@
 """`L2AutoEncoder` as PyOD uses its detectors: alone, cloned, and in its ensembles."""
 
 import warnings
+from copy import copy
 from inspect import signature
 
 import numpy as np
@@ -12,7 +13,7 @@ pytest.importorskip("pyod", reason="the extra pyod is not installed")
 
 from pyod.models.base import BaseDetector
 
-from l2ae_core.estimators import AutoEncoderClusterer, AutoEncoderDetector
+from l2ae_core.estimators import AutoEncoderDetector
 from l2ae_core.estimators.pyod import L2AutoEncoder
 
 SMALL = {"n_clusters": 2, "epochs": 20, "batch_size": 32, "n_init": 2, "random_state": 0}
@@ -54,6 +55,20 @@ def test_scores_labels_and_threshold(fitted):
     assert roc_auc_score(NEW_Y, found) > 0.9
 
 
+def test_by_both_criteria(fitted):
+    both = L2AutoEncoder(**SMALL, contamination=SHARE, criterion="both").fit(X)
+    np.testing.assert_allclose(both.decision_function(X), both.decision_scores_, atol=1e-12)
+    assert both.labels_.sum() == 12
+    assert both.detector_.criterion == "both"
+    np.testing.assert_array_equal(both.decision_function(X), -both.detector_.decision_function(X))
+    # images of nothing that the training had: v may take them for normal, the error does not
+    checks = np.tile([[0.0, 1.0], [1.0, 0.0]], (2, 3))
+    new = np.concatenate([NEW[NEW_Y == 0], 0.9 * checks[None]])
+    assert both.decision_function(new).argmax() == len(new) - 1
+    again = L2AutoEncoder.from_detector(both.detector_, contamination=SHARE)
+    np.testing.assert_array_equal(again.decision_scores_, both.decision_scores_)
+
+
 def test_what_the_base_class_makes_of_them(fitted):
     for method in ("linear", "unify"):
         probability, confidence = fitted.predict_proba(NEW, method, return_confidence=True)
@@ -85,13 +100,13 @@ def test_deprecated_methods_that_pyod_still_tests():
 
 def test_parameters_and_clones(fitted):
     parameters = fitted.get_params()
-    assert {*parameters} == {*signature(AutoEncoderClusterer).parameters, "contamination"}
-    copy = clone(fitted)
-    assert copy.get_params() == parameters
-    assert not hasattr(copy, "decision_scores_")
+    assert {*parameters} == {*signature(AutoEncoderDetector).parameters}
+    unfitted = clone(fitted)
+    assert unfitted.get_params() == parameters
+    assert not hasattr(unfitted, "decision_scores_")
     with pytest.raises(ValueError, match="not fitted"):
-        copy.decision_function(NEW)
-    np.testing.assert_array_equal(copy.fit(X).decision_scores_, fitted.decision_scores_)
+        unfitted.decision_function(NEW)
+    np.testing.assert_array_equal(unfitted.fit(X).decision_scores_, fitted.decision_scores_)
     other = clone(fitted).set_params(random_state=1).fit(X)
     assert (other.decision_scores_ != fitted.decision_scores_).any()
     assert repr(fitted).startswith("L2AutoEncoder(")
@@ -125,6 +140,15 @@ def test_over_a_detector_that_was_saved(fitted, tmp_path):
     assert found.get_params() == fitted.get_params()
     np.testing.assert_array_equal(found.labels_, fitted.labels_)
     np.testing.assert_array_equal(found.predict_proba(NEW), fitted.predict_proba(NEW))
+
+
+def test_over_a_detector_without_what_it_needs(fitted):
+    for criterion, name in (("cosine", "embedding_"), ("both", "reconstruction_errors_")):
+        detector = copy(fitted.detector_)
+        detector.criterion = criterion
+        setattr(detector, name, None)
+        with pytest.raises(ValueError, match=f"the detector has no {name}"):
+            L2AutoEncoder.from_detector(detector)
 
 
 class Thresholder:
