@@ -132,6 +132,7 @@ def _sweep(
 
     from l2ae_core import commands
     from l2ae_core.clustering.sweep import SAMPLE_SIZE, check_sweep, preferred
+    from l2ae_core.seeds.runs import holds_seeds
 
     if figure is not None:
         from l2ae_core import figures
@@ -161,7 +162,9 @@ def _sweep(
         said = ", ".join(f"{words} {marks.get(name, '-')}" for name, words in CRITERIA.items())
         print(f"{said}: hints, the choice is yours", file=sys.stderr)
         if result["reclusterable"] and save is None:
-            print(f"l2ae cluster {run} --save K", file=sys.stderr)
+            several = holds_seeds(run)
+            how = f"fit --resume --clusters K --out {run}" if several else f"cluster {run} --save K"
+            print(f"l2ae {how}", file=sys.stderr)
     print_note(result)
     return 0
 

@@ -163,5 +163,7 @@ def test_a_folder_of_seeds_is_refused_with_what_to_do(images, tmp_path, capsys):
     assert main(["cluster", str(runs), "--save", "2", "--quiet"]) == 1
     advice = f"l2ae fit --resume --clusters 2 --out {runs}"
     assert advice in capsys.readouterr().err
+    assert main(["cluster", str(runs), "--clusters", "2-3", "--quiet"]) == 0
+    assert advice.replace("clusters 2", "clusters K") in capsys.readouterr().err
     assert main([*advice.split()[1:], "--quiet"]) == 0
     assert len(commands.load_fitted(runs).clusters.centers) == 2
