@@ -9,11 +9,12 @@
 import os
 from itertools import pairwise
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for such small matrices threads cost more
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 
+threadpool_limits(1)  # of BLAS: for such small matrices more threads cost more
 quick = "L2AE_EXAMPLE_QUICK" in os.environ  # a run in CI: enough to see that it works
 SEED, K, D, BATCH = 0, 10, 10, 64
 EPOCHS = 4 if quick else 60
