@@ -1,5 +1,6 @@
 """`l2ae export`: a run as an ONNX file."""
 
+import sys
 from argparse import ArgumentParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,18 +8,30 @@ from typing import Any
 
 from l2ae_core.cli.options import (
     DATA_HELP,
-    add_common,
     add_data_dir,
+    add_quiet,
     add_thresholds,
     describe_thresholds,
 )
 from l2ae_core.files import given_path
 
+GRAPH = """
+input of the graph, float32, N of any size:
+  images                (N, H, W, C) in [0, 1], prepared as those of the training were
+outputs:
+  code                  (N, D) float32, u of Eq. 4
+  cluster               (N,) int64, the nearest center, as `l2ae cluster`
+  normality             (N,) float32, v of Eq. 5, in [-1, 1]: high is normal
+  reconstruction        (N, H, W, C) float32
+  reconstruction_error  (N,) float32, squared differences, summed
+  anomalous             (N,) bool, outside of the thresholds
+The file has the thresholds, the architecture and the preparation as metadata, in JSON."""
 NEEDED = ("onnx", "onnxruntime")
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Give the parser of `l2ae export` its options."""
+    parser.description = f"{parser.description}\n{GRAPH}"
     parser.add_argument(
         "run", type=given_path, metavar="RUN", help="a run directory that `l2ae fit` made"
     )
@@ -29,7 +42,7 @@ def add_options(parser: ArgumentParser) -> None:
                         "training that are at hand, else random ones)")  # fmt: skip
     parser.add_argument("--split", choices=("all", "train", "test"), default="all",
                         help="part of a named data set (default all)")  # fmt: skip
-    add_common(parser)
+    add_quiet(parser)
     add_data_dir(parser)
 
 
@@ -47,5 +60,7 @@ def main(run: Path, out: Path, quiet: bool, **arguments: Any) -> int:
     print(aligned(["output", "largest difference", "bound"], rows, right=(1, 2)))
     limits = describe_thresholds(done.limits.normality, done.limits.error)
     print(f"compared with NumPy on {done.images}")
+    if done.note:
+        print(f"l2ae: {done.note}", file=sys.stderr)
     print(f"{out}: {done.bytes / 1e6:.2f} MB; anomalous is {limits}")
     return 0

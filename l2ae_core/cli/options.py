@@ -36,6 +36,11 @@ def image_size(text: str) -> tuple[int, int]:
 def add_common(parser: ArgumentParser) -> None:
     """Add --threads and --quiet."""
     parser.add_argument("--threads", type=int, help="threads of the kernels (default: all cores)")
+    add_quiet(parser)
+
+
+def add_quiet(parser: ArgumentParser) -> None:
+    """Add --quiet."""
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

@@ -17,6 +17,7 @@ from l2ae_core.export.model import make_model
 from l2ae_core.files import GALLERY, atomic_file, check_out
 from l2ae_core.gallery import Gallery
 from l2ae_core.inference import Inference
+from l2ae_core.seeds.runs import chosen_run
 from l2ae_core.verdict import Criterion, Thresholds
 from l2ae_kernels.arrays import Array
 
@@ -32,6 +33,7 @@ class Exported:
     comparisons: list[Comparison]
     images: str  # "256 images of mnist"
     bytes: int
+    note: str  # which run it is, of a folder of several seeds
 
 
 def export(
@@ -52,6 +54,7 @@ def export(
     NumPy. ValueError, and no file, where an output differs by more than rounding.
     """
     check_out(out, ".onnx")
+    run, note = chosen_run(run)
     loaded = inference.load(run)
     limits = loaded.clusters.thresholds(fpr, criterion)
     images, words = _images(loaded, source, data_dir, split, progress)
@@ -69,7 +72,7 @@ def export(
             )
     with atomic_file(out) as file:
         file.write(content)
-    return Exported(limits, comparisons, words, len(content))
+    return Exported(limits, comparisons, words, len(content), note)
 
 
 def _metadata(run: Inference, fpr: float, limits: Thresholds) -> dict[str, Any]:

@@ -237,6 +237,13 @@ def test_a_run(run, tmp_path, capsys):
     assert f"anomalous is v < {result['threshold']:.6g} or error > " in said
 
 
+def test_the_chosen_run_of_a_folder_of_seeds(run, tmp_path, capsys):
+    arguments = ["--quiet", "--epochs", "1", "--clusters", "2", "--n-init", "1", "--seeds", "2"]
+    assert main(["fit", "--data", str(run[1]), "--out", str(tmp_path / "s"), *arguments]) == 0
+    assert main(["export", str(tmp_path / "s"), str(tmp_path / "model.onnx")]) == 0
+    assert f"{tmp_path / 's'} has 2 runs: " in capsys.readouterr().err
+
+
 def test_a_run_by_one_criterion(run, tmp_path):
     done = export.export(run[0], tmp_path / "model.onnx", criterion="cosine")
     assert done.limits.error is None
