@@ -80,7 +80,7 @@ def train(
     patience: int | None = DEFAULTS["patience"],
     callbacks: Sequence[OnEpoch] = (),
     run_dir: Path | None = None,
-    checkpoint_every: int = 10,
+    checkpoint_every: int | str = 10,
     resume: bool = False,
     progress: bool = False,
 ) -> tuple[AutoEncoder, History]:

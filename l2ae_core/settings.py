@@ -11,7 +11,7 @@ from l2ae_core.files import CONFIG
 from l2ae_core.networks.architectures import Architecture, HiddenNorm, ModelName, Norm
 from l2ae_core.refinement import SelfLabelling
 from l2ae_core.training.augment import Warp
-from l2ae_core.training.checkpoint import CheckpointError
+from l2ae_core.training.checkpoint import CheckpointError, checkpoint_interval
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.run import NEWER, read_config
 from l2ae_kernels.ops.checks import count, number
@@ -67,7 +67,7 @@ SWITCHES = ("affine", "labels", "augment", "self_label")
 
 
 def check_settings(
-    settings: Mapping[str, Any], given: Mapping[str, Any], checkpoint_every: int
+    settings: Mapping[str, Any], given: Mapping[str, Any], checkpoint_every: int | str
 ) -> None:
     """Raise ValueError, naming the setting, for a value that no training can have.
 
@@ -78,7 +78,7 @@ def check_settings(
         raise ValueError(f"fit: there is no setting {name!r}; expected {', '.join(DEFAULTS)}")
     check_values(settings, COUNTS, CHOICES)
     count("fit", "seed", settings["seed"], least=0, most=(1 << 64) - 1)
-    count("fit", "checkpoint_every", checkpoint_every)
+    checkpoint_interval(checkpoint_every)
     number("fit", "keep", settings["keep"], most=1)
     number("fit", "validation", settings["validation"], most=1)
     if settings["patience"] is not None:

@@ -1,6 +1,6 @@
 """`l2ae fit`: train on images, then cluster their codes."""
 
-from argparse import SUPPRESS, ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,13 @@ def add_options(parser: ArgumentParser) -> None:
                         "…; say how far their clusters agree, without labels, and choose the run "
                         "that agrees most with the others")  # fmt: skip
     parser.add_argument(
-        "--checkpoint-every", type=int, default=10, metavar="N", help="epochs (default 10)"
+        "--checkpoint-every",
+        type=epochs_or_minutes,
+        default=10,
+        metavar="N",
+        help="epochs "
+        "(default 10), or sooner where these take more than a minute; or minutes, such as 5min, "
+        "for checkpoints that are large",
     )
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out; the "
                         "settings are kept, but --epochs may be larger, --patience, --clusters, "
@@ -132,8 +138,20 @@ def add_settings(parser: ArgumentParser) -> None:
         parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
 
 
+def epochs_or_minutes(text: str) -> int | str:
+    """Return the value of --checkpoint-every: 10, or "5min"; ArgumentTypeError for another."""
+    from l2ae_core.training.checkpoint import checkpoint_interval
+
+    value = int(text) if text.isdecimal() else text
+    try:
+        checkpoint_interval(value)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+    return value
+
+
 def main(
-    out: Path, data_dir: str | None, resume: bool, checkpoint_every: int, quiet: bool,
+    out: Path, data_dir: str | None, resume: bool, checkpoint_every: int | str, quiet: bool,
     seeds: int | None, skip_unreadable: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Do what the command line says."""

@@ -27,7 +27,7 @@ ARRAYS = (".npy", ".npz")
 
 
 def checked_settings(
-    before: dict[str, Any], given: dict[str, Any], checkpoint_every: int
+    before: dict[str, Any], given: dict[str, Any], checkpoint_every: int | str
 ) -> dict[str, Any]:
     """Return the settings of a training, checked: those of `before`, overridden by `given`."""
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}

@@ -76,7 +76,7 @@ def fit(
     data_dir: str | None = None,
     resume: bool = False,
     skip_unreadable: bool = False,
-    checkpoint_every: int = 10,
+    checkpoint_every: int | str = 10,
     callbacks: Sequence[OnEpoch] = (),
     progress: bool = True,
     gallery: bool = True,
@@ -152,7 +152,7 @@ def fit(
 
 def _finish(
     out: Path, model: AutoEncoder, dataset: Dataset, history: History, settings: dict[str, Any],
-    checkpoint_every: int, progress: bool, gallery: bool,
+    checkpoint_every: int | str, progress: bool, gallery: bool,
 ) -> TrainedRun:  # fmt: skip
     """Cluster the codes of the last and of the best weights, go on with their labels where asked.
 
@@ -219,7 +219,7 @@ def losses(history: History) -> dict[str, Any]:
 
 def _self_label(
     out: Path, model: AutoEncoder, dataset: Dataset, chosen: SelfLabelling, seed: int,
-    checkpoint_every: int, progress: bool,
+    checkpoint_every: int | str, progress: bool,
 ) -> SelfLabelled:  # fmt: skip
     """Go on with the labels of the clusters, in a folder of its own; goes on where it stopped."""
     folder, random = out / SELF_LABELLING, rngs(seed)

@@ -148,7 +148,7 @@ def self_label(
     *,
     rng: Generator,
     run_dir: Path | None = None,
-    checkpoint_every: int = 10,
+    checkpoint_every: int | str = 10,
     resume: bool = False,
     progress: bool = True,
 ) -> SelfLabelled:

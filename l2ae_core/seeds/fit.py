@@ -56,7 +56,7 @@ def fit_seeds(
     data_dir: str | None = None,
     resume: bool = False,
     skip_unreadable: bool = False,
-    checkpoint_every: int = 10,
+    checkpoint_every: int | str = 10,
     progress: bool = True,
 ) -> TrainedSeeds:
     """Train networks with the seeds s, s + 1, …, s + seeds − 1, compare their clusters, choose one.
@@ -138,7 +138,7 @@ def _seeds_to_resume(out: Path, given: dict[str, Any], seeds: int | None) -> lis
 
 
 def _common_settings(
-    out: Path, seeds: Sequence[int], given: dict[str, Any], checkpoint_every: int
+    out: Path, seeds: Sequence[int], given: dict[str, Any], checkpoint_every: int | str
 ) -> dict[str, Any]:
     """Return the settings of the runs as they go on: those of the first, which all share.
 
@@ -165,7 +165,7 @@ def _train(
     given: dict[str, Any],
     settings: dict[str, Any],
     dataset: Dataset,
-    checkpoint_every: int,
+    checkpoint_every: int | str,
     progress: bool,
 ) -> None:
     """Train the run of one seed to its end, unless it is finished."""

@@ -6,6 +6,7 @@ Entries, beside those of every file (npz.py): `epoch`, the arrays `params/NAME`,
 JSON texts `rng` (the state of the shuffle's generator), `history` (a list of records), `settings`.
 """
 
+import re
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -26,8 +27,27 @@ from l2ae_core.training.history import (
     parse_records,
 )
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.ops.checks import count
 
 KIND = Kind("l2ae-checkpoint", "a checkpoint")
+
+
+def checkpoint_interval(every: int | str) -> tuple[int | None, float]:
+    """Return epochs and minutes between two checkpoints, whichever end first.
+
+    10 is 10 epochs or one minute; "5min" is five minutes and no number of epochs. ValueError for
+    anything else.
+    """
+    if isinstance(every, str):
+        found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]+)?) ?min", every)
+        if found is None or float(found[1]) == 0:
+            raise ValueError(
+                f"fit: checkpoint_every is {every!r} but expected epochs, such as 10, or minutes, "
+                "such as '5min'"
+            )
+        return None, float(found[1])
+    count("fit", "checkpoint_every", every)
+    return every, 1.0
 
 
 class CheckpointError(ValueError):

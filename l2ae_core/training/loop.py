@@ -15,6 +15,7 @@ from numpy.random import Generator
 
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.progress import Bar, say
+from l2ae_core.training.checkpoint import checkpoint_interval
 from l2ae_core.training.fingerprint import autoencoder, fingerprint
 from l2ae_core.training.history import EpochRecord, History
 from l2ae_core.training.hooks import Hooks
@@ -45,7 +46,7 @@ def fit(
     patience: int | None = None,
     callbacks: Sequence[OnEpoch] = (),
     run_dir: Path | None = None,
-    checkpoint_every: int = 10,
+    checkpoint_every: int | str = 10,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
@@ -71,9 +72,10 @@ def fit(
     stderr for the whole training: epoch, loss, images/s, time left.
 
     With `run_dir`, a folder made when missing, `history.jsonl` grows by a line an epoch, and
-    `checkpoint.npz` is replaced every `checkpoint_every` epochs, at the end, and after the epoch
-    in which the last one became a minute old: whatever ends the process, no more than a minute and
-    the epoch under way are lost. `resume=True` goes on from the checkpoint there, given model,
+    `checkpoint.npz` is replaced every `checkpoint_every` epochs, at the end, and after the epoch in
+    which the last one became a minute old: whatever ends the process, no more than a minute and the
+    epoch under way are lost. `checkpoint_every="5min"` is five minutes in the place of both, for a
+    large checkpoint or short epochs. `resume=True` goes on from the checkpoint there, given model,
     optimizer and rng made as for the first start, and ends with the bits of a training that never
     stopped. A run that was killed before its first checkpoint starts again. `epochs` may be larger
     than before; when that many are done already, or patience, a callback or the hooks ended the
@@ -91,7 +93,7 @@ def fit(
     """
     count("fit", "epochs", epochs)
     count("fit", "batch_size", batch_size)
-    count("fit", "checkpoint_every", checkpoint_every)
+    every, minutes = checkpoint_interval(checkpoint_every)
     images, hooks = np.asarray(images), Hooks() if hooks is None else hooks
     if patience is not None:
         count("fit", "patience", patience)
@@ -102,7 +104,9 @@ def fit(
         model, images, batch_size, optimizer, rng, reduction, step, hooks, validation
     )
     run_dir = None if run_dir is None else Path(run_dir)
-    session = Session(model, optimizer, rng, hooks, run_dir, settings, patience, callbacks)
+    session = Session(
+        model, optimizer, rng, hooks, run_dir, settings, patience, callbacks, 60.0 * minutes
+    )
     with session.opened(resume):
         if len(session.history) >= epochs or session.ended:
             return session.history
@@ -111,7 +115,7 @@ def fit(
         session.begin()
         try:
             _train(
-                session, images, epochs, batch_size, checkpoint_every, update, progress,
+                session, images, epochs, batch_size, every, update, progress,
                 None if validation is None else _Watch(validation, autoencoder(model), reduction),
             )  # fmt: skip
         except KeyboardInterrupt as interrupt:
@@ -125,7 +129,7 @@ def _train(
     images: Array,
     epochs: int,
     batch_size: int,
-    checkpoint_every: int,
+    checkpoint_every: int | None,
     update: Step,
     progress: bool,
     watch: "_Watch | None",
@@ -146,7 +150,7 @@ def _train(
                 bar.initial = bar.n
             record = _train_epoch(session, epoch, images, batches, update, bar, watch)
             say(_line(record, epochs), _log, shown=progress)
-            due = epoch % checkpoint_every == 0
+            due = checkpoint_every is not None and epoch % checkpoint_every == 0
             if session.keep(record, last=epoch == epochs, save=due):
                 return
 

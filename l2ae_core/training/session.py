@@ -30,7 +30,6 @@ from l2ae_core.training.step import Model
 
 # on_epoch(record, model), called after every epoch; True ends the training. It looks at the model.
 OnEpoch: TypeAlias = Callable[[EpochRecord, Any], bool | None]
-MINUTE = 60.0  # seconds of training that a signal or a kill may cost, beside the epoch under way
 
 
 @contextmanager
@@ -73,6 +72,7 @@ class Session:
     settings: dict[str, Any]
     patience: int | None = None
     callbacks: Sequence[OnEpoch] = ()
+    seconds: float = 60.0  # of training that a signal or a kill may cost, beside an epoch
     history: History = field(default_factory=History)
     saved: float = field(default_factory=monotonic)  # when the last checkpoint was written
 
@@ -114,7 +114,7 @@ class Session:
         """Record a finished epoch, ask the callbacks; return whether it is the last one.
 
         It becomes a line of the history on disk, and with `save` and at the end a checkpoint. One
-        is also due when the last one is a minute old.
+        is also due when the last one is `seconds` old.
         """
         answers = [ask(record, self.model) for ask in self.callbacks]
         if any(answers):
@@ -123,7 +123,7 @@ class Session:
         last = last or self.ended
         if self.run_dir is not None:
             append_json_line(self.run_dir / HISTORY, record.to_dict())
-            if save or last or monotonic() - self.saved >= MINUTE:
+            if save or last or monotonic() - self.saved >= self.seconds:
                 self._save(self.run_dir / CHECKPOINT)
                 self.saved = monotonic()
         return last

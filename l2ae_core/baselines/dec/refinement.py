@@ -106,7 +106,7 @@ def refine(
     settings: DecSettings,
     *,
     run_dir: Path | None = None,
-    checkpoint_every: int = 10,
+    checkpoint_every: int | str = 10,
     resume: bool = False,
     progress: bool = True,
 ) -> Refined:

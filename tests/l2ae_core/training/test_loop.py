@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from l2ae_core import progress
 from l2ae_core.networks import Architecture
 from l2ae_core.training.history import (
     Best,
@@ -147,7 +148,8 @@ def test_history_without_epochs_has_no_best(small):
         history.restore_best(small.start().model)
 
 
-def test_progress_bar_shows_loss_speed_and_time_left(small, capsys):
+def test_progress_bar_shows_loss_speed_and_time_left(small, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "on_terminal", lambda: True)
     small.train(2, progress=True)
     shown = capsys.readouterr().err
     assert "images/s" in shown
@@ -217,6 +219,8 @@ def test_an_update_that_breaks_the_last_step_is_not_saved(small, tmp_path):
         (None, {"batch_size": True}, "batch_size is True but"),
         (None, {"batch_size": 0}, "batch_size is 0"),
         (None, {"checkpoint_every": 0}, "checkpoint_every is 0"),
+        (None, {"checkpoint_every": "0min"}, "expected epochs, such as 10, or minutes"),
+        (None, {"checkpoint_every": "5 epochs"}, "expected epochs, such as 10, or minutes"),
         (None, {"reduction": "max"}, "reduction is 'max'"),
         (None, {"resume": True}, "resume is True but run_dir is None"),
     ],

@@ -211,6 +211,20 @@ def test_a_checkpoint_is_due_when_the_last_is_a_minute_old(
     assert bits(small.train(7, tmp_path, resume=True)) == bits(small.train(7))
 
 
+def test_a_checkpoint_by_minutes_is_due_after_these_alone(
+    small, bits, tmp_path, interrupt_at, monkeypatch
+):
+    """The clock goes by 25 seconds a look, there is one look an epoch: 2 minutes are 5 epochs."""
+    now = iter(range(0, 10**6, 25))
+    monkeypatch.setattr(session, "monotonic", lambda: float(next(now)))
+    interrupt_at(6 * 5 + 1)  # epoch 7, step 1
+    with pytest.raises(KeyboardInterrupt):
+        small.train(9, tmp_path, checkpoint_every="2min")
+    monkeypatch.undo()
+    assert epochs_on_disk(tmp_path) == 5
+    assert bits(small.train(7, tmp_path, resume=True)) == bits(small.train(7))
+
+
 def test_what_a_shorter_training_found_does_not_stay_beside_a_longer_one(
     small, tmp_path, interrupt_at
 ):
