@@ -43,6 +43,12 @@ def cxx() -> None:
 
 
 @pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let bars be drawn on stderr, as on a terminal."""
+    monkeypatch.setattr("l2ae_core.progress.on_terminal", lambda: True)
+
+
+@pytest.fixture
 def alarm() -> Iterator[None]:
     """End a test that waits for a writer of a FIFO."""
 

@@ -86,6 +86,7 @@ def test_the_screen_marks_what_each_criterion_prefers(run, images, capsys):
     assert "*" in cells
 
 
+@pytest.mark.usefixtures("terminal")
 def test_one_number_has_a_row_and_no_marks(run, images, capsys):
     assert main(["cluster", str(run), "--data", str(images), "--clusters", "3"]) == 0
     said = capsys.readouterr()

@@ -44,10 +44,10 @@ def test_a_log_has_a_line_an_epoch_and_no_carriage_return(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("terminal")
 def test_a_terminal_has_a_bar_and_no_lines(
-    images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "on_terminal", lambda: True)
     assert main(fit(images, "run")) == 0
     error = capsys.readouterr().err
     assert "\rtraining: 100%" in error
@@ -107,10 +107,8 @@ def test_the_log_is_appended_to_and_tells_how_a_command_ended(images: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
-def test_a_child_that_is_forked_while_a_thread_draws_can_draw(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(progress, "on_terminal", lambda: True)
+@pytest.mark.usefixtures("terminal")
+def test_a_child_that_is_forked_while_a_thread_draws_can_draw() -> None:
     ended = threading.Event()
 
     def draw() -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core import progress
 from l2ae_core.cli import main
 from l2ae_core.data import reading
 
@@ -194,6 +193,7 @@ def test_several_files_after_data_are_one_short_sentence(
     assert error.count(".png") <= 3
 
 
+@pytest.mark.usefixtures("terminal")
 def test_quiet_silences_the_bar_of_reading_images(
     run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -204,7 +204,6 @@ def test_quiet_silences_the_bar_of_reading_images(
         return real(*arguments, **named)
 
     monkeypatch.setattr(reading, "Bar", at_once)
-    monkeypatch.setattr(progress, "on_terminal", lambda: True)
     for command in ([*FIT[:-2], "--out", str(tmp_path / "r")], ["cluster", str(run)],
                     ["score", str(run)]):  # fmt: skip
         without = [*(part for part in command if part != "--quiet"), "--data", str(photos)]

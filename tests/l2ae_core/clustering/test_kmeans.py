@@ -231,6 +231,7 @@ def test_predict_new_samples_and_single_rows() -> None:
     np.testing.assert_array_equal(found.predict(new.astype(np.float32)), labels)
 
 
+@pytest.mark.usefixtures("terminal")
 def test_progress_shows_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     kmeans(blobs(50, 2, 2), 2, n_init=3, rng=rng(), progress=True)
     assert "3/3" in capsys.readouterr().err

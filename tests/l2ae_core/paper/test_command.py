@@ -86,7 +86,7 @@ def test_the_whole_of_a_table_from_nothing(
     said = "reproduce: 5 of 5 runs missing: cae, cae-l2, dcec, dcec-l2 on digits, 1 epoch, seed 0; "
     said += "pixels on digits, seed 0\n"
     assert shown.err.startswith(said)
-    assert "5/5" in shown.err
+    assert "\n5 of 5 runs, done: " in shown.err
     table = [line for line in shown.out.splitlines() if line.startswith("digits  ")]
     assert "1 × 1" in next(line for line in table if "DCEC" in line)  # seeds × epochs
     assert len(read_results(tmp_path / "new")) == 5

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from l2ae_core import progress
 from l2ae_core.networks import Architecture
 from l2ae_core.training.history import (
     Best,
@@ -148,8 +147,8 @@ def test_history_without_epochs_has_no_best(small):
         history.restore_best(small.start().model)
 
 
-def test_progress_bar_shows_loss_speed_and_time_left(small, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "on_terminal", lambda: True)
+@pytest.mark.usefixtures("terminal")
+def test_progress_bar_shows_loss_speed_and_time_left(small, capsys):
     small.train(2, progress=True)
     shown = capsys.readouterr().err
     assert "images/s" in shown
