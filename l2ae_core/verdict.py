@@ -6,8 +6,8 @@
 v alone misses images that the network has never seen the like of: their codes lie among those of
 the training images, as all codes do, but their reconstructions are those of other images. The error
 alone misses what is easy to reproduce, such as a black image. Both thresholds are set together, on
-scores of the same images: as few of these are below the one as are above the other, and their union
-is at most a given share.
+scores of the same images: as many of these are below τ as are above ε, and in all at most a given
+share.
 
 The share is that of the images which set the thresholds. Where the network was trained on these,
 their errors are a little smaller than those of new images of the same kind, of which somewhat more
@@ -26,7 +26,7 @@ from l2ae_core.anomaly import ROUNDING, allowed_outside, threshold_below
 from l2ae_kernels.arrays import Array
 
 Criterion: TypeAlias = Literal["both", "cosine", "error"]
-FAR, UNRECONSTRUCTED, BOTH = REASONS = ("far from every cluster", "not reconstructed", "both")
+REASONS = ("far from every cluster", "not reconstructed", "both")
 
 
 @dataclass(frozen=True)
