@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 from zlib import crc32
 
 import numpy as np
@@ -15,8 +15,9 @@ from l2ae_core.layers.base import Params
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import kl_divergence, target_distribution
 from l2ae_core.refinement.step import JointStep
-from l2ae_core.training.history import EpochRecord, TrainingError, check_memory, copy_into
+from l2ae_core.training.history import EpochRecord, History, TrainingError, check_memory, copy_into
 from l2ae_core.training.hooks import Hooks
+from l2ae_core.training.loop import fit
 from l2ae_kernels.arrays import Array
 
 
@@ -33,6 +34,7 @@ class TargetHooks(Hooks):
     step: JointStep
     labels: Array  # (N,) int32
     start_labels: Array  # (N,) int32, those of the first centers
+    chosen: Any  # the settings of the method
     _: KW_ONLY
     n_init: int  # restarts of k-means
     tol: float
@@ -42,6 +44,28 @@ class TargetHooks(Hooks):
     begin: Array = field(default_factory=lambda: np.zeros(2))  # KL of the first centers, seconds
     p: Array = field(default_factory=lambda: np.zeros((0, 0)), init=False)  # (N, K), the target
     mean_max_q: float = field(default=0.0, init=False)  # how sure q is, of all images
+
+    @classmethod
+    def of(
+        cls, step: JointStep, images: Array, start: Array | Generator, chosen: Any, *,
+        progress: bool,
+    ) -> Self:  # fmt: skip
+        """Return the hooks of a training by the settings `chosen`; `start`: see first_centers."""
+        labels = np.zeros((2, len(images)), np.int32)
+        rng = start if isinstance(start, Generator) else None
+        return cls(
+            step, labels[0], labels[1], chosen, n_init=chosen.n_init, tol=chosen.tol,
+            rng=rng, progress=progress,
+            origin=crc32(step.loss.assignment.centers.tobytes()) if rng is None else "k-means",
+        )  # fmt: skip
+
+    def fit(self, images: Array, epochs: int, **how: Any) -> History:
+        """Train the network of the step by `training.loop.fit`, which takes all of `how`."""
+        return fit(
+            self.step.model, images, epochs=epochs, batch_size=self.chosen.batch_size,
+            optimizer=self.step.optimizer, step=self.step, hooks=self, progress=self.progress,
+            **how,
+        )  # fmt: skip
 
     def start(self, images: Array, resumed: bool) -> None:
         if resumed:
@@ -126,8 +150,3 @@ def first_centers(model: AutoEncoder, start: Array | Generator, n_clusters: int)
     if centers.shape != shape or not np.isfinite(centers).all():
         raise ValueError(f"refinement: start is {centers.shape} but expected finite {shape}")
     return centers
-
-
-def origin_of(start: Array | Generator, centers: Array) -> str | int:
-    """Return what names the first centers in a checkpoint: "k-means", or their checksum."""
-    return "k-means" if isinstance(start, Generator) else crc32(centers.tobytes())

@@ -28,11 +28,10 @@ from numpy.random import Generator
 from l2ae_core.layers import L2Normalize
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import Assignment, SphericalAssignment, StudentAssignment
-from l2ae_core.refinement.hooks import TargetHooks, first_centers, origin_of
+from l2ae_core.refinement.hooks import TargetHooks, first_centers
 from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.history import EpochRecord
-from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import Adam
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count, number
@@ -171,15 +170,10 @@ def self_label(
     )
     optimizer, center_optimizer = Adam(s.learning_rate), Adam(s.learning_rate)
     step = JointStep.make(model, assignment, optimizer, center_optimizer, s.gamma)
-    labels = np.zeros((2, len(images)), np.int32)
-    hooks = SelfLabellingHooks(
-        step, labels[0], labels[1], s, n_init=s.n_init, tol=s.tol, progress=progress,
-        rng=start if isinstance(start, Generator) else None, origin=origin_of(start, centers),
-    )  # fmt: skip
-    history = fit(
-        model, images, epochs=s.rounds, batch_size=s.batch_size, optimizer=optimizer, rng=rng,
-        step=step, hooks=hooks, run_dir=run_dir, checkpoint_every=checkpoint_every, resume=resume,
-        progress=progress,
+    hooks = SelfLabellingHooks.of(step, images, start, s, progress=progress)
+    history = hooks.fit(
+        images, s.rounds, rng=rng, run_dir=run_dir, checkpoint_every=checkpoint_every,
+        resume=resume,
     )  # fmt: skip
     return SelfLabelled(
         hooks.labels, assignment, history.records,

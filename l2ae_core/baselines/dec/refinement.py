@@ -24,11 +24,10 @@ from l2ae_core.baselines.dec.settings import DecSettings
 from l2ae_core.layers import Conv2d, Layer, Sequential
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import StudentAssignment
-from l2ae_core.refinement.hooks import TargetHooks, first_centers, origin_of
+from l2ae_core.refinement.hooks import TargetHooks, first_centers
 from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.history import History
-from l2ae_core.training.loop import fit
 from l2ae_kernels.arrays import Array
 
 Stopped: TypeAlias = Literal["tol", "max_iter"]
@@ -134,17 +133,11 @@ def refine(
     gamma = None if settings.method == "dec" else settings.gamma
     assignment = StudentAssignment(centers, settings.alpha)
     step = JointStep.make(model, assignment, optimizer, center_optimizer, gamma)
-    rng = start if isinstance(start, Generator) else None
-    labels = np.zeros((2, len(images)), np.int32)
-    hooks = Refinement(
-        step, labels[0], labels[1], settings, n_init=settings.n_init, tol=settings.tol,
-        progress=progress, rng=rng, origin=origin_of(start, centers),
-    )  # fmt: skip
-    history = fit(
-        model, images, epochs=-(-settings.max_iter // settings.update_interval),
-        batch_size=settings.batch_size, optimizer=optimizer, step=step, hooks=hooks,
-        rng=np.random.default_rng(0) if rng is None else rng, run_dir=run_dir,
-        checkpoint_every=checkpoint_every, resume=resume, progress=progress,
+    hooks = Refinement.of(step, images, start, settings, progress=progress)
+    history = hooks.fit(
+        images, -(-settings.max_iter // settings.update_interval),
+        rng=np.random.default_rng(0) if hooks.rng is None else hooks.rng, run_dir=run_dir,
+        checkpoint_every=checkpoint_every, resume=resume,
     )  # fmt: skip
     return hooks.result(history)
 
