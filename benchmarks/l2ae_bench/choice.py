@@ -51,14 +51,15 @@ class Choice:
         return [r for r in case.rungs() if r in self.rungs] if self.rungs else None
 
     def cases(self, quick: bool = False) -> list[Case]:
-        """Return the operations to time; ValueError when nothing is left, or a rung is unknown."""
+        """Return the operations to time; ValueError for an unknown rung, or sizes with no shape."""
         self._check()
         found = [case for case in self._shaped(quick) if self.takes(case.workload)]
-        if self.rungs:
-            found = [case for case in found if self.only(case)]
-        if not found:
-            raise ValueError(f"operations: nothing is chosen by {self._words()}")
-        return found
+        return [case for case in found if self.only(case) != []]
+
+    @property
+    def of_operations(self) -> bool:
+        """Whether it says anything that only operations have."""
+        return self != Choice(self.pattern)
 
     def _check(self) -> None:
         given = self != replace(Choice(), pattern=self.pattern, rungs=self.rungs, shape=self.shape,
@@ -114,7 +115,7 @@ class Choice:
             return f"{text}-w{_times(sizes.W)}-s{s if s == t else _times((s, t))}-{words}"
         return text + (f"-w{_times(sizes.W)}" if sizes.W else "")
 
-    def _words(self) -> str:
+    def __str__(self) -> str:
         named = {"-k": self.pattern, "--rung": ",".join(self.rungs), "--shape": self.shape,
                  "--weights": _times(self.weights),
                  "--dtype": "" if self.dtype == "float32" else self.dtype}  # fmt: skip

@@ -44,6 +44,8 @@ def _refused(arguments: Namespace) -> str | None:
         return "--fail-above: is for --compare"
     if arguments.tables and choice_of(arguments) != Choice():
         return "--tables: are of everything, not of what -k, --rung, --shape or --dtype choose"
+    if choice_of(arguments).of_operations and {*arguments.parts} - {"operations"}:
+        return "PART: --rung, --shape, --dtype and what goes with them are for operations alone"
     if arguments.device == "cuda":
         if choice_of(arguments) != Choice():
             return "-k, --rung, --shape, --dtype: are for the CPU"
@@ -79,6 +81,8 @@ def _run(arguments: Namespace) -> int:
     finally:  # after Ctrl-C, what there is; files hold a whole result or are not written
         if done:
             print(screen(done))
+    if not done:
+        raise ValueError(f"nothing is chosen by {choice_of(arguments)}")
     if arguments.json is not None:
         results.write(arguments.json, Measurements(machine, done))
     if arguments.tables:
@@ -105,7 +109,7 @@ def _on_cpu(arguments: Namespace, machine: dict[str, Any]) -> Iterator[Measureme
     for setting in other_kernels():
         print(f"{setting} is set: a peer may take kernels of another processor", file=sys.stderr)
     choice = choice_of(arguments)
-    for part in dict.fromkeys(arguments.parts or PARTS):
+    for part in _parts(arguments):
         if (line := peers.missing_peer(part)) is not None:
             print(line, file=sys.stderr)
         rows = []
@@ -116,6 +120,12 @@ def _on_cpu(arguments: Namespace, machine: dict[str, Any]) -> Iterator[Measureme
             yield row
         if arguments.tables:  # a part that is whole is kept when the next one is stopped
             results.save(ROOT, part, Measurements(machine, rows))
+
+
+def _parts(arguments: Namespace) -> list[str]:
+    """The parts to time: those named, or all that have what is chosen."""
+    every = ("operations",) if choice_of(arguments).of_operations else PARTS
+    return [*dict.fromkeys(arguments.parts or every)]
 
 
 def _on_gpu(arguments: Namespace) -> Iterator[Measurement]:

@@ -50,7 +50,8 @@ def rows(
 def _jobs(part: str, repeats: int, choice: Choice, quick: bool) -> list[tuple[str, int, Job]]:
     """Return name, ticks of the progress bar and function of each chosen workload of a part."""
     if part == "start":
-        return [("start", 1 + start.WARM_STARTS, start.rows)]
+        chosen = any(map(choice.takes, ("start-cold", "start-warm")))
+        return [("start", 1 + start.WARM_STARTS, start.rows)] if chosen else []
     jobs = [job for job in _workloads(part, repeats) if choice.takes(job[0])]
     if part == "operations":
         jobs = [

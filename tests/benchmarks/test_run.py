@@ -84,6 +84,7 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
         (["--fail-above", "0.5"], "argument --fail-above: 0.5 is not a ratio ≥ 1"),
         (["--fail-above", "2"], "argument --fail-above: is for --compare"),
         (["--load", "absent.py"], "argument --load: absent.py is not a Python file"),
+        (["step", "--shape", "conv2"], "argument PART: --rung, --shape, --dtype and what goes"),
         (["--tables", "-k", "dense"], "argument --tables: are of everything"),
         (["--tables", "--quick"], "argument --tables: is not for --quick"),
         (["step", "--device", "cuda"], "argument PART: step is not for a GPU"),
@@ -140,3 +141,11 @@ def test_help_has_examples(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "run.py step kmeans --threads 1 --json rows.json" in capsys.readouterr().out
+
+
+def test_a_pattern_chooses_among_all_parts(capsys):
+    assert main(["-k", "^step-dense$", "--quick", "--quiet", "--threads", "1"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert [n for n in names[1:] if n.startswith(("step", "kmeans", "start"))] == ["step-dense"]
+    assert main(["-k", "no such workload", "--quiet"]) == 1
+    assert "nothing is chosen by -k no such workload" in capsys.readouterr().err
