@@ -68,36 +68,10 @@ print(len([*scans.iterdir()]), "files in", scans)
 # %% [markdown]
 # ## Look, and prepare
 #
-# A network wants images of one size and kind. `Preparation` says how they get there: here 24×24,
-# grey, white behind transparent pixels and in margins. It is kept with the run, and whatever is
-# shown to the network later is prepared in the same way. Then look for what no training can use.
-
-# %%
-preparation = Preparation(size=(24, 24), grey=True, background="white")
-dataset = load(scans, preparation=preparation, skip_unreadable=True, progress=False)
-print(*dataset.notes, sep="\n")
-found = look_at(dataset.images)
-files = np.array(dataset.sample_names)
-print("nothing on it:", *files[found.constant])
-print("the same image:", *(" = ".join(files[group]) for group in found.duplicates))
-
-figure, axes = plt.subplots(3, 12, figsize=(9, 2.5), layout="constrained")
-chosen = rng.choice(len(dataset), axes.size, replace=False)
-for ax, image in zip(axes.flat, dataset.images[chosen], strict=True):
-    ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
-    bare(ax)
-figure.suptitle("Some images as the network will see them", color=INK)
-plt.show()
-
-# Blank pages would be the most normal images of all. Away with them, and with what is broken.
-for name in {*files[found.constant], "broken.png", "copy.png"}:
-    (scans / name).unlink()
-
-# %% [markdown]
-# ## Fit
-#
-# The same commands work in a terminal. Three seeds, since some trainings end in a bad place; how
-# far their clusters agree tells which, without a label.
+# A network wants images of one size and kind. Options say how they get there: here 24×24, grey,
+# white behind transparent pixels and in margins. They are kept with the run, and whatever is shown
+# to the network later is prepared in the same way. `look` lists what no training can use, and says
+# what a training would be. The commands work in a terminal, too.
 
 
 # %%
@@ -107,11 +81,36 @@ def l2ae(command):
     assert main([*shlex.split(command), "--quiet"]) == 0
 
 
+prepared = "--size 24 --grey --background white --batch-size 32"
+l2ae(f"look {scans} {prepared} --skip-unreadable")
+
+# %%
+preparation = Preparation(size=(24, 24), grey=True, background="white")
+dataset = load(scans, preparation=preparation, skip_unreadable=True, progress=False)
+files = np.array(dataset.sample_names)
+figure, axes = plt.subplots(3, 12, figsize=(9, 2.5), layout="constrained")
+chosen = rng.choice(len(dataset), axes.size, replace=False)
+for ax, image in zip(axes.flat, dataset.images[chosen], strict=True):
+    ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
+    bare(ax)
+figure.suptitle("Some images as the network will see them", color=INK)
+plt.show()
+
+# Blank pages would be the most normal images of all. Away with them, and with what is broken.
+blank = files[look_at(dataset.images).constant]
+for name in {*blank, "broken.png", "copy.png"}:
+    (scans / name).unlink()
+
+# %% [markdown]
+# ## Fit
+#
+# Three seeds, since some trainings end in a bad place; how far their clusters agree tells which,
+# without a label.
+
+# %%
 epochs, seeds = (2, 2) if quick else (60, 3)
-l2ae(
-    f"fit --data {scans} --size 24 --grey --background white --batch-size 32 --epochs {epochs} "
-    f"--clusters {len(LETTERS)} --seeds {seeds} --out {runs}"
-)
+how = f"--epochs {epochs} --clusters {len(LETTERS)} --seeds {seeds}"
+l2ae(f"fit --data {scans} {prepared} {how} --out {runs}")
 
 # %% [markdown]
 # Six clusters were a guess. The network does not depend on it, so other numbers cost no training.
