@@ -123,7 +123,8 @@ l2ae(f"cluster {runs} --clusters 3-10")
 # ## What is in the clusters
 #
 # The most typical images of each cluster, and on the right its least typical ones. If two kinds
-# share a row, ask for more clusters; if a kind has two rows, for fewer: `cluster RUN --save 9`.
+# share a row, ask for more clusters, if a kind has two rows, for fewer; no training is needed:
+# `l2ae fit --resume --clusters 7 --out RUNS`.
 
 # %%
 l2ae(f"score {runs} --out {work / 'scores.csv'}")
