@@ -1,6 +1,8 @@
 """`gallery.npz` of a run directory: what a page shows of the images, without the images."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
+from math import floor, log10
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,12 @@ class Gallery:
     def n_clusters(self) -> int:
         """K."""
         return len(self.picks.typical)
+
+    @cached_property
+    def v_digits(self) -> int:
+        """Decimals by which v is written: more where all are close to 1."""
+        span = max(1 - float(self.v.min()), 1e-6)
+        return min(max(2 - floor(log10(span)), 3), 6)
 
     def __len__(self) -> int:
         """Return N."""

@@ -46,7 +46,7 @@ def make_gallery(
     return Gallery(
         name=dataset.name,
         image_shape=(H, W, C),
-        variance=float(dataset.images.var(axis=0, dtype=np.float64).mean()),
+        variance=_variance(dataset.images),
         labels=labels,
         v=v.astype(np.float32),
         error=error.astype(np.float64),
@@ -74,3 +74,12 @@ def _scores(model: Network, centers: Array, images: Array, progress: bool) -> An
             found.append(method.score(model, centers, images[start : start + step]))
             bar.update(len(found[-1].v))
     return AnomalyScores(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
+def _variance(images: Array) -> float:
+    """Return the mean squared distance of a value from the mean image."""
+    mean, total = images.mean(axis=0, dtype=np.float64), 0.0
+    step = max(1, CHUNK // images[0].size)
+    for start in range(0, len(images), step):
+        total += float(np.square(images[start : start + step] - mean).sum())
+    return total / images.size

@@ -48,7 +48,10 @@ def _card(gallery: Gallery, k: int) -> Markup:
     facts = [f"{count:,} image{'s' * (count != 1)}", share(count / len(gallery))]
     if count:
         v = gallery.v[members]
-        facts += [f"mean v {v.mean():.3f}", f"lowest {v.min():.3f}"]
+        facts += [
+            f"mean v {v.mean():.{gallery.v_digits}f}",
+            f"lowest {v.min():.{gallery.v_digits}f}",
+        ]
     head = element("h3", swatch(k), f"Cluster {k}", id=f"cluster-{k}-title")
     parts = [element("div", head, paragraph(" · ".join(facts)), class_="head")]
     if gallery.classes is not None and count:
@@ -72,7 +75,7 @@ def swatch(k: int) -> Markup:
 
 def thumbnail(gallery: Gallery, i: int) -> Markup:
     """Return the small picture of image i, which says its name and v."""
-    told = f"{gallery.image_name(i)}, v {gallery.v[i]:.3f}"
+    told = f"{gallery.image_name(i)}, v {gallery.v[i]:.{gallery.v_digits}f}"
     return png(flat(gallery.thumbnail(i)), told, "thumb", title=told)
 
 

@@ -10,6 +10,7 @@ from l2ae_core.gallery.choose import OF_GROUP, OF_KIND
 from l2ae_core.report.clusters import flat, swatch, thumbnail
 from l2ae_core.report.markup import Markup, code, element, grid, join, paragraph
 from l2ae_core.report.pictures import png
+from l2ae_core.verdict import BOTH, FAR, UNRECONSTRUCTED
 from l2ae_kernels.arrays import Array
 
 SCALE = (
@@ -18,27 +19,28 @@ SCALE = (
 )
 
 
-def least_normal(gallery: Gallery) -> list[Markup]:
-    """The images of the lowest v, with their reconstructions."""
+def least_normal(gallery: Gallery, reasons: Array | None = None) -> list[Markup]:
+    """The images of the lowest v, with their reconstructions; `reasons` (N,) of anomalous ones."""
     rows = gallery.picks.least_normal
     note = (
         f"The {len(rows)} images of the lowest v: image, reconstruction, error. {SCALE} Its "
         "number is the sum of squared differences over the pixels, as in "
     )
-    return [paragraph(note, code("l2ae score"), ".", class_="note"), _cards(gallery, rows)]
+    return [paragraph(note, code("l2ae score"), ".", class_="note"),
+            _cards(gallery, rows, reasons)]  # fmt: skip
 
 
-def worst(gallery: Gallery) -> list[Markup]:
+def worst(gallery: Gallery, reasons: Array | None = None) -> list[Markup]:
     """The images of the highest reconstruction error."""
     rows = gallery.picks.worst
     note = (
         f"The {len(rows)} images of the highest error, whatever their v: what the network has not "
         "learnt to draw. Everything else is as above."
     )
-    return [paragraph(note, class_="note"), _cards(gallery, rows)]
+    return [paragraph(note, class_="note"), _cards(gallery, rows, reasons)]
 
 
-def _cards(gallery: Gallery, rows: Array) -> Markup:
+def _cards(gallery: Gallery, rows: Array, reasons: Array | None) -> Markup:
     explained = gallery.picks.explained
     maps = gallery.error_maps
     limit = max(1, int(np.abs(maps.astype(int)).max()))
@@ -52,10 +54,14 @@ def _cards(gallery: Gallery, rows: Array) -> Markup:
             png(flat(gallery.reconstructions[at]), f"reconstruction of {name}", "thumb"),
             png(_coloured(maps[at], limit), f"error of {name}", "thumb"),
         ]
-        facts = f"v {gallery.v[i]:.3f} · error {gallery.error[i]:#.4g}"
+        facts = f"v {gallery.v[i]:.{gallery.v_digits}f} · error {gallery.error[i]:#.4g}"
         link = element("a", swatch(k), f"cluster {k}", href=f"#cluster-{k}")
+        reason = "" if reasons is None else str(reasons[i])
+        words = f"{FAR}, {UNRECONSTRUCTED}" if reason == BOTH else reason
+        told = [paragraph(words, class_="reason")] if reason else []
+        told += [paragraph(facts), paragraph(link)]
         cards.append(element("div", element("div", *drawn, class_="three-thumbs"),
-                             paragraph(name, class_="name"), paragraph(facts), paragraph(link),
+                             paragraph(name, class_="name"), *told,
                              class_="odd"))  # fmt: skip
     return element("div", *cards, class_="odds")
 

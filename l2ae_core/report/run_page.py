@@ -34,6 +34,8 @@ from l2ae_core.tables import duration
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import History, read_history
 from l2ae_core.training.run import read_config
+from l2ae_core.verdict import REASONS, Thresholds
+from l2ae_kernels.arrays import Array
 
 FPR = 0.05  # share of the training images outside of the thresholds that are drawn
 
@@ -50,10 +52,11 @@ def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = Fal
     history = _history(path)
     rounds = _history(path / SELF_LABELLING)
     saved = SavedClusters.load(path) if (path / CLUSTERS).exists() else None
+    thresholds = None if gallery is None or saved is None else saved.thresholds(FPR)
     if gallery is None and (path / GALLERY).exists():
         gallery = Gallery.load(path)
     sections = [
-        *_images(gallery, config, path, progress),
+        *_images(gallery, thresholds, config, path, progress),
         Section("scores", "Scores", _scores(metrics, path), resume),
         Section("loss", "Training loss", _loss(history), resume),
         *_self_labelling(config["training"], rounds, path, resume),
@@ -67,17 +70,22 @@ def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = Fal
 
 
 def _images(
-    gallery: Gallery | None, config: Mapping[str, Any], path: Path, progress: bool
-) -> list[Section]:
-    """The parts that show images; without a gallery, how to make one."""
+    gallery: Gallery | None, thresholds: Thresholds | None, config: Mapping[str, Any], path: Path,
+    progress: bool,
+) -> list[Section]:  # fmt: skip
+    """The parts that show images, of which some are anomalous by the thresholds, if there are any.
+
+    Without a gallery they say how to make one.
+    """
     if gallery is None:
         how = f"l2ae report {path} --data {config['data']['name']}"
         return [Section("clusters", "Clusters", [], how)]
+    reasons = None if thresholds is None else thresholds.reasons(gallery.v, gallery.error)
     return [
-        Section("glance", "At a glance", _glance(gallery)),
+        Section("glance", "At a glance", _glance(gallery, reasons)),
         Section("clusters", "Clusters", clusters(gallery)),
-        Section("least-normal", "Least normal images", outliers.least_normal(gallery)),
-        Section("worst", "Worst reconstructions", outliers.worst(gallery)),
+        Section("least-normal", "Least normal images", outliers.least_normal(gallery, reasons)),
+        Section("worst", "Worst reconstructions", outliers.worst(gallery, reasons)),
         Section("faulty", "Constant, dark and equal images", outliers.faulty(gallery)),
         *_filled("map", "Map of the codes", code_map(gallery, config["seed"], progress)),
         *_filled("classes", "Classes and clusters", class_confusion(gallery)),
@@ -89,8 +97,8 @@ def _filled(id: str, title: str, content: list[Markup]) -> list[Section]:
     return [Section(id, title, content)] if content else []
 
 
-def _glance(gallery: Gallery) -> list[Markup]:
-    """Number of images, sizes of clusters, silhouette and reconstruction error."""
+def _glance(gallery: Gallery, reasons: Array | None) -> list[Markup]:
+    """Number of images, sizes of clusters, silhouette, reconstruction error, anomalous images."""
     N, K = len(gallery), gallery.n_clusters
     H, W, C = gallery.image_shape
     kind = {1: "grey", 3: "colour"}.get(C, f"{C} channels")
@@ -105,6 +113,10 @@ def _glance(gallery: Gallery) -> list[Markup]:
         tile("Reconstruction MSE", f"{mse:#.3g}",
              ["mean over pixels", f"variance of the images {gallery.variance:#.3g}"]),
     ]  # fmt: skip
+    if reasons is not None:
+        counts = [f"{(reasons == r).sum():,} {r}" for r in REASONS if (reasons == r).any()]
+        tiles.insert(1, tile("Anomalous", f"{(reasons != '').sum():,}",
+                             [*counts, f"as by l2ae score --fpr {FPR}"]))  # fmt: skip
     return [element("dl", *tiles, class_="glance four")]
 
 

@@ -126,6 +126,16 @@ def test_thumbnails_and_names_are_those_of_the_images(gallery: Gallery, dataset:
             assert gallery.image_name(i) == dataset.sample_names[i]
 
 
+def test_v_near_one_has_more_decimals(gallery: Gallery) -> None:
+    for lowest, digits in ((-1, 3), (0.4, 3), (0.95, 4), (0.9995, 6), (1, 6)):
+        assert replace(gallery, v=np.array([1, lowest], "f4")).v_digits == digits
+
+
+def test_the_variance_is_that_around_the_mean_image(gallery: Gallery, dataset: Dataset) -> None:
+    expected = dataset.images.var(axis=0, dtype=np.float64).mean()
+    assert gallery.variance == pytest.approx(expected, rel=1e-6)
+
+
 def without(name: str) -> Callable[[dict[str, Any]], Any]:
     return lambda e: e.pop(name)
 

@@ -21,6 +21,7 @@ from l2ae_core.data.fetch import RemoteFile
 from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.files import SELF_LABELLING
 from l2ae_core.gallery import Gallery, make_gallery
+from l2ae_core.gallery.seeds import SeedsGallery
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.paper import read_results
 from l2ae_core.refinement import SelfLabelling, self_label
@@ -108,6 +109,11 @@ def _gallery(path: Path) -> dict[str, np.ndarray]:
 
 def _seeds(path: Path) -> None:
     chosen_run(path.parent)
+
+
+def _seeds_gallery(path: Path) -> dict[str, np.ndarray]:
+    found = SeedsGallery.load(path.parent, 3)
+    return {"labels": found.labels, "thumbnails": found.thumbnails}
 
 
 def _run_report(path: Path) -> None:
@@ -238,6 +244,8 @@ def _write_run(folder: Path) -> list[Original]:
     nmi = [[1, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 1]]
     agreement = SeedAgreement(nmi, [0.375, 0.5, 0.375], 1, ["agrees", "agrees", "stands apart"])
     SeedRuns([0, 1, 2], agreement).write(folder / "seeds")
+    labels = np.stack([np.arange(60) % 3, np.arange(60) % 2, np.arange(60) // 20])
+    SeedsGallery.of(labels, 1, digits).save(folder / "seeds")
     (folder / "refined").mkdir()
     refine(build(ARCHITECTURE, np.random.default_rng(0)), images, np.random.default_rng(0),
            REFINEMENT, run_dir=folder / "refined", progress=False)  # fmt: skip
@@ -256,6 +264,7 @@ def _write_run(folder: Path) -> list[Original]:
         Original("run/self-labelling/checkpoint.npz", "npz", _self_labelled_report, slow=True),
         Original("run/self-labelling/history.jsonl", "jsonl", _self_labelled_report, slow=True),
         Original("seeds/seeds.json", "json", _seeds),
+        Original("seeds/gallery.npz", "npz", _seeds_gallery, checksums=True),
         Original("estimator.npz", "npz", _estimator, checksums=True),
         Original("refined/checkpoint.npz", "npz", _refinement),
     ]

@@ -58,7 +58,7 @@ def test_each_cluster_shows_its_images_by_name(run: Path) -> None:
         assert f"cluster-{k}" in page.ids
         assert f"Cluster {k} {(gallery.labels == k).sum()} image" in page.text
         first = int(gallery.picks.typical[k, 0])
-        told = f"{gallery.image_name(first)}, v {gallery.v[first]:.3f}"
+        told = f"{gallery.image_name(first)}, v {gallery.v[first]:.{gallery.v_digits}f}"
         shown = [given for given in images if given["alt"] == told]
         assert shown
         np.testing.assert_array_equal(pixels(shown[0]), gallery.thumbnail(first))
@@ -73,7 +73,10 @@ def test_the_least_normal_stand_beside_their_reconstructions(run: Path) -> None:
         at = np.searchsorted(gallery.picks.explained, i)
         drawn = pixels(images[f"reconstruction of {name}"])
         np.testing.assert_array_equal(drawn, gallery.reconstructions[at])
-        assert f"v {gallery.v[i]:.3f} · error {gallery.error[i]:#.4g} cluster" in page.text
+        assert (
+            f"v {gallery.v[i]:.{gallery.v_digits}f} · error {gallery.error[i]:#.4g} cluster"
+            in page.text
+        )
         error = pixels(images[f"error of {name}"]).astype(int)
         signed = gallery.error_maps[at].astype(int)
         strong = np.abs(signed) > 12
@@ -108,6 +111,8 @@ def test_labels_are_told_only_where_there_are_any(run: Path) -> None:
 def test_other_images_are_shown_by_the_network_of_the_run(run: Path, tmp_path: Path) -> None:
     """And nothing of the run changes, though it keeps no images."""
     other = write_folder(tmp_path / "others", labels=False, count=21, seed=1)
+    inverted = 255 - np.asarray(Image.open(other / "20 &.png"))
+    Image.fromarray(inverted).save(other / "inverted.png")
     before = {p.name: p.read_bytes() for p in run.iterdir()}
     out = tmp_path / "page.html"
     command = ["report", str(run), "--data", str(other), "--out", str(out), "--device", "cpu"]
@@ -116,6 +121,14 @@ def test_other_images_are_shown_by_the_network_of_the_run(run: Path, tmp_path: P
     assert "others" in page.text
     assert "20 &.png" in page.text
     columns, _ = commands.cluster(run, str(other), progress=False)
+    table, result = commands.score(run, str(other), progress=False)
+    assert f"Anomalous {result['anomalous']} " in page.text
+    for reason, count in result["reasons"].items():
+        assert (f"{count} {reason}" in page.text) == (count > 0)
+    told = {"": "v ", "both": "far from every cluster, not reconstructed"}
+    for name, reason in zip(table["file"], table["reason"], strict=True):
+        assert f"{name} {told.get(reason, reason)}" in page.text
+    assert table["reason"][-1] != ""  # inverted.png
     for k, size in enumerate(np.bincount(columns["cluster"], minlength=3)):
         assert f"Cluster {k} {size} image" in page.text
     assert {p.name: p.read_bytes() for p in run.iterdir()} == before
