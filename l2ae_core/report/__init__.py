@@ -10,6 +10,7 @@ curves.py        its curves
 images.py        Figure 1, confusion matrices, reconstructions
 results_page.py  the page of RESULTS
 run_page.py      the page of a RUN
+run_images.py    its parts that are made of images
 clusters.py      its clusters, and classes against them
 outliers.py      its single images: least normal, badly reconstructed, constant, dark, equal
 code_map.py      its map of the codes

@@ -10,9 +10,10 @@ from l2ae_core.gallery.choose import OF_GROUP, OF_KIND
 from l2ae_core.report.clusters import flat, swatch, thumbnail
 from l2ae_core.report.markup import Markup, code, element, grid, join, paragraph
 from l2ae_core.report.pictures import png
-from l2ae_core.verdict import BOTH, FAR, UNRECONSTRUCTED
+from l2ae_core.verdict import REASONS
 from l2ae_kernels.arrays import Array
 
+*ONE_SIDE, BOTH = REASONS
 SCALE = (
     "Error: reconstruction minus image, blue where it is too bright, red where it is too dark, "
     "one scale for all."
@@ -57,7 +58,7 @@ def _cards(gallery: Gallery, rows: Array, reasons: Array | None) -> Markup:
         facts = f"v {gallery.v[i]:.{gallery.v_digits}f} · error {gallery.error[i]:#.4g}"
         link = element("a", swatch(k), f"cluster {k}", href=f"#cluster-{k}")
         reason = "" if reasons is None else str(reasons[i])
-        words = f"{FAR}, {UNRECONSTRUCTED}" if reason == BOTH else reason
+        words = ", ".join(ONE_SIDE) if reason == BOTH else reason
         told = [paragraph(words, class_="reason")] if reason else []
         told += [paragraph(facts), paragraph(link)]
         cards.append(element("div", element("div", *drawn, class_="three-thumbs"),

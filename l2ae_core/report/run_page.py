@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.clustering.sweep import silhouette
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.figures import epoch_curves, histogram
 from l2ae_core.files import CHECKPOINT, CLUSTERS, GALLERY, METRICS, SELF_LABELLING
 from l2ae_core.gallery import Gallery
 from l2ae_core.paper.tables import percent
 from l2ae_core.readers import entry, read_json
-from l2ae_core.report import outliers
-from l2ae_core.report.clusters import class_confusion, clusters
-from l2ae_core.report.code_map import code_map
 from l2ae_core.report.evidence import CLUSTERING
 from l2ae_core.report.markup import (
     Markup,
@@ -26,18 +22,14 @@ from l2ae_core.report.markup import (
     grid,
     paragraph,
     table,
-    tile,
 )
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import svg
+from l2ae_core.report.run_images import FPR, image_sections
 from l2ae_core.tables import duration
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import History, read_history
 from l2ae_core.training.run import read_config
-from l2ae_core.verdict import REASONS, Thresholds
-from l2ae_kernels.arrays import Array
-
-FPR = 0.05  # share of the training images outside of the thresholds that are drawn
 
 
 def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = False) -> str:
@@ -56,7 +48,7 @@ def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = Fal
     if gallery is None and (path / GALLERY).exists():
         gallery = Gallery.load(path)
     sections = [
-        *_images(gallery, thresholds, config, path, progress),
+        *image_sections(gallery, thresholds, config, path, progress),
         Section("scores", "Scores", _scores(metrics, path), resume),
         Section("loss", "Training loss", _loss(history), resume),
         *_self_labelling(config["training"], rounds, path, resume),
@@ -67,57 +59,6 @@ def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = Fal
     ]
     lead = paragraph(_what(config, history, rounds), class_="lead")
     return page(f"Run {path.resolve().name}", [lead], sections)
-
-
-def _images(
-    gallery: Gallery | None, thresholds: Thresholds | None, config: Mapping[str, Any], path: Path,
-    progress: bool,
-) -> list[Section]:  # fmt: skip
-    """The parts that show images, of which some are anomalous by the thresholds, if there are any.
-
-    Without a gallery they say how to make one.
-    """
-    if gallery is None:
-        how = f"l2ae report {path} --data {config['data']['name']}"
-        return [Section("clusters", "Clusters", [], how)]
-    reasons = None if thresholds is None else thresholds.reasons(gallery.v, gallery.error)
-    return [
-        Section("glance", "At a glance", _glance(gallery, reasons)),
-        Section("clusters", "Clusters", clusters(gallery)),
-        Section("least-normal", "Least normal images", outliers.least_normal(gallery, reasons)),
-        Section("worst", "Worst reconstructions", outliers.worst(gallery, reasons)),
-        Section("faulty", "Constant, dark and equal images", outliers.faulty(gallery)),
-        *_filled("map", "Map of the codes", code_map(gallery, config["seed"], progress)),
-        *_filled("classes", "Classes and clusters", class_confusion(gallery)),
-    ]
-
-
-def _filled(id: str, title: str, content: list[Markup]) -> list[Section]:
-    """A section that is left out where there is nothing to show."""
-    return [Section(id, title, content)] if content else []
-
-
-def _glance(gallery: Gallery, reasons: Array | None) -> list[Markup]:
-    """Number of images, sizes of clusters, silhouette, reconstruction error, anomalous images."""
-    N, K = len(gallery), gallery.n_clusters
-    H, W, C = gallery.image_shape
-    kind = {1: "grey", 3: "colour"}.get(C, f"{C} channels")
-    sizes = np.bincount(gallery.labels, minlength=K)
-    found = silhouette(gallery.codes, gallery.labels[gallery.sample])
-    mse = float(gallery.error.mean()) / (H * W * C)
-    tiles = [
-        tile("Images", f"{N:,}", [gallery.name, f"{W} × {H} pixels, {kind}"]),
-        tile("Clusters", f"{K}", [f"of {sizes.min():,} to {sizes.max():,} images"]),
-        tile("Silhouette of the codes", "–" if np.isnan(found) else f"{found:.2f}",
-             ["from −1 to 1; near 0 the clusters touch"]),
-        tile("Reconstruction MSE", f"{mse:#.3g}",
-             ["mean over pixels", f"variance of the images {gallery.variance:#.3g}"]),
-    ]  # fmt: skip
-    if reasons is not None:
-        counts = [f"{(reasons == r).sum():,} {r}" for r in REASONS if (reasons == r).any()]
-        tiles.insert(1, tile("Anomalous", f"{(reasons != '').sum():,}",
-                             [*counts, f"as by l2ae score --fpr {FPR}"]))  # fmt: skip
-    return [element("dl", *tiles, class_="glance four")]
 
 
 def _what(config: Mapping[str, Any], history: History, rounds: History) -> str:
