@@ -108,13 +108,13 @@ def _on_cpu(arguments: Namespace, machine: dict[str, Any]) -> Iterator[Measureme
     print("\n".join(in_words(machine)), file=sys.stderr)
     for setting in other_kernels():
         print(f"{setting} is set: a peer may take kernels of another processor", file=sys.stderr)
-    choice = choice_of(arguments)
+    choice, ceilings = choice_of(arguments), list[Measurement]()
     for part in _parts(arguments):
         if (line := peers.missing_peer(part)) is not None:
             print(line, file=sys.stderr)
-        rows = []
+        rows = list(ceilings) if part != "start" else []
         for row in cpu.rows(
-            part, counts, choice, quick=arguments.quick, progress=not arguments.quiet
+            part, counts, choice, ceilings, quick=arguments.quick, progress=not arguments.quiet
         ):
             rows.append(row)
             yield row

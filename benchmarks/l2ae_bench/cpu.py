@@ -23,18 +23,24 @@ def rows(
     part: str,
     counts: Sequence[int],
     choice: Choice = ALL,
+    ceilings: list[Measurement] | None = None,
     *,
     quick: bool = False,
     progress: bool = True,
 ) -> Iterator[Measurement]:
     """Yield the measurements of one part for each number of threads, with shares of the ceilings.
 
-    The ceilings come first, unless there is nothing to compare with them.
+    The ceilings come first where none were measured before (they are added to the list), unless
+    there is nothing to compare with them.
     """
-    jobs = _jobs(part, QUICK if quick else REPEATS.get(part, 1), choice, quick)
+    ceilings = [] if ceilings is None else ceilings
+    repeats = QUICK if quick else REPEATS.get(part, 1)
+    jobs = _jobs(part, repeats, choice, quick)
+    if jobs and part != "start" and not ceilings:
+        few = min(repeats, PEAK_REPEATS)
+        jobs.insert(0, ("ceilings", 1, lambda threads, _: peak.rows(threads, few)))
     used = peers.OF_PART.get(part)
     ticks = len(counts) * sum(ticks for _, ticks, _ in jobs)
-    ceilings: list[Measurement] = []
     with tqdm(total=ticks, desc=f"bench {part}", disable=not progress, leave=False) as bar:
         for workload, ticks, job in jobs:
             for threads in counts:
@@ -58,8 +64,7 @@ def _jobs(part: str, repeats: int, choice: Choice, quick: bool) -> list[tuple[st
             (case.workload, repeats, _operation(case, repeats, choice.only(case)))
             for case in choice.cases(quick)
         ]
-    few = min(repeats, PEAK_REPEATS)
-    return [("ceilings", 1, lambda threads, _: peak.rows(threads, few)), *jobs] if jobs else []
+    return jobs
 
 
 def _workloads(part: str, repeats: int) -> list[tuple[str, int, Job]]:
