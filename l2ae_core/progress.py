@@ -75,10 +75,10 @@ class Bar(tqdm):  # type: ignore[misc]
 
     def _line(self, now: float) -> str:
         """Return what is done, in words: "images: 1200 of 5000, 31.0 seconds"."""
-        of = f" of {self.total:g}" if self.total else ""
+        of = f" of {self.total:.12g}" if self.total else ""
         postfix = getattr(self, "postfix", None)  # tqdm has none before the first
         more = f", {postfix}" if postfix else ""
-        return f"{self._name}: {self.n:g}{of}, {duration(now - self._begun)}{more}"
+        return f"{self._name}: {self.n:.12g}{of}, {duration(now - self._begun)}{more}"
 
 
 if hasattr(os, "register_at_fork"):

@@ -53,14 +53,14 @@ def load(
                  a file and an array.
     labels       False: none, also where sub-folders or arrays have some.
     skip_unreadable  leave out image files that cannot be read; `notes` says which.
-    progress     show a bar on stderr while many image files are read.
+    progress     show a bar on stderr while many image files are read, or files downloaded.
 
     Raises DataError (a ValueError) that names the file and what is wrong with it.
     """
     if split not in get_args(Split):
         raise ValueError(f"load: split is {split!r} but expected one of {get_args(Split)}")
     if isinstance(source, str) and source in DATASETS:
-        found = _load_named(source, None if data_dir is None else Path(data_dir), split)
+        found = _load_named(source, None if data_dir is None else Path(data_dir), split, progress)
         images = prepare_images(found.images, source, preparation, progress=progress)
         found = found if images is found.images else replace(found, images=images)
     elif split != "all":
@@ -78,11 +78,13 @@ def load(
     return found if labels else replace(found, labels=None, class_names=None)
 
 
-def _load_named(name: str, folder: Path | None, split: Split) -> Dataset:
+def _load_named(name: str, folder: Path | None, split: Split, progress: bool) -> Dataset:
     from l2ae_core.data import digits, mnist, usps
 
-    load = {"digits": digits.load_digits, "mnist": mnist.load_mnist, "usps": usps.load_usps}
-    return load[name](folder, split)
+    if name == "digits":
+        return digits.load_digits(folder, split)
+    load = {"mnist": mnist.load_mnist, "usps": usps.load_usps}
+    return load[name](folder, split, progress)
 
 
 def _load_own(

@@ -78,7 +78,7 @@ def expand_user(path: str | Path) -> Path:
         raise DataError(f"{path}: {one_line(error)}") from error
 
 
-def obtain(file: RemoteFile, data_dir: Path | None) -> tuple[bytes, str]:
+def obtain(file: RemoteFile, data_dir: Path | None, *, progress: bool = True) -> tuple[bytes, str]:
     """Return the uncompressed bytes of `file` and the path they came from, for error messages.
 
     The local folder is `data_dir`, else the environment variable L2AE_DATA. Where one is named,
@@ -94,10 +94,10 @@ def obtain(file: RemoteFile, data_dir: Path | None) -> tuple[bytes, str]:
         data = _from_cache(cached, file)
     except OSError as error:
         warnings.warn(f"{file.name}: no cache can be read ({error})", stacklevel=2)
-        return download(file), file.name
+        return download(file, progress=progress), file.name
     if data is not None:
         return data, str(cached)
-    data = download(file)
+    data = download(file, progress=progress)
     try:
         _store(data, cached)
     except OSError as error:
@@ -155,7 +155,7 @@ def unpack(raw: bytes, where: str) -> bytes:
     return data
 
 
-def download(file: RemoteFile) -> bytes:
+def download(file: RemoteFile, *, progress: bool = True) -> bytes:
     """Return the uncompressed, verified bytes of `file` from the first mirror that has them.
 
     Raises DataError with one line for each mirror when all of them fail.
@@ -164,7 +164,7 @@ def download(file: RemoteFile) -> bytes:
     for mirror in file.mirrors:
         url = mirror.format(file.name)
         try:
-            data = unpack(_get(url, file.name), url)
+            data = unpack(_get(url, file.name, progress), url)
         except DataError as error:
             failures.append(f"  {error}")
             continue
@@ -181,10 +181,10 @@ def download(file: RemoteFile) -> bytes:
     )
 
 
-def _get(url: str, name: str) -> bytes:
+def _get(url: str, name: str, progress: bool) -> bytes:
     buffer = io.BytesIO()
     # pooch asks for the bar's truth value, which tqdm refuses without a total
-    with Bar(total=1, desc=name, unit="B", unit_scale=True, delay=1.0) as bar:
+    with Bar(total=1, desc=name, unit="B", unit_scale=True, delay=1.0, disable=not progress) as bar:
         fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)
         fetch(url, buffer, None)
     return buffer.getvalue()

@@ -45,15 +45,15 @@ FILES = {  # split: (images, labels)
 }
 
 
-def load_part(part: str, data_dir: Path | None) -> Dataset:
+def load_part(part: str, data_dir: Path | None, progress: bool = True) -> Dataset:
     """Return the "train" or "test" part, grey values / 255.
 
     The structure is checked before the checksum, because it can say what is wrong.
     """
     images_file, labels_file = FILES[part]
-    data, where = obtain(images_file, data_dir)
+    data, where = obtain(images_file, data_dir, progress=progress)
     pixels = parse_idx(data, IMAGES, where)  # (N, H, W) uint8
-    label_data, label_where = obtain(labels_file, data_dir)
+    label_data, label_where = obtain(labels_file, data_dir, progress=progress)
     labels = parse_digit_labels(label_data, label_where)
     if len(pixels) != len(labels):
         raise DataError(
@@ -64,8 +64,10 @@ def load_part(part: str, data_dir: Path | None) -> Dataset:
     return Dataset(pixels[..., None] / np.float32(255), labels, f"mnist/{part}")
 
 
-def load_mnist(data_dir: Path | None, split: Split) -> Dataset:
+def load_mnist(data_dir: Path | None, split: Split, progress: bool = True) -> Dataset:
     """Return MNIST (N, 28, 28, 1): split="all" is the 60,000 train images, then 10,000 test."""
     if split != "all":
-        return load_part(split, data_dir)
-    return join(load_part("train", data_dir), load_part("test", data_dir), "mnist")
+        return load_part(split, data_dir, progress)
+    return join(
+        load_part("train", data_dir, progress), load_part("test", data_dir, progress), "mnist"
+    )

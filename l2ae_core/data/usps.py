@@ -82,16 +82,18 @@ def _numbers(row: list[bytes], where: str) -> Array:
         raise DataError(f"{where}: holds text that is not a number") from None
 
 
-def load_part(part: str, data_dir: Path | None) -> Dataset:
+def load_part(part: str, data_dir: Path | None, progress: bool = True) -> Dataset:
     """Return the "train" or "test" part."""
-    data, where = obtain(FILES[part], data_dir)
+    data, where = obtain(FILES[part], data_dir, progress=progress)
     images, labels = parse_usps(data, where)
     check(FILES[part], data, where, samples=len(images))
     return Dataset(images, labels, f"usps/{part}")
 
 
-def load_usps(data_dir: Path | None, split: Split) -> Dataset:
+def load_usps(data_dir: Path | None, split: Split, progress: bool = True) -> Dataset:
     """Return USPS (N, 16, 16, 1): split="all" is the 7,291 train images, then 2,007 test."""
     if split != "all":
-        return load_part(split, data_dir)
-    return join(load_part("train", data_dir), load_part("test", data_dir), "usps")
+        return load_part(split, data_dir, progress)
+    return join(
+        load_part("train", data_dir, progress), load_part("test", data_dir, progress), "usps"
+    )

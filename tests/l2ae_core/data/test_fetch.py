@@ -52,6 +52,21 @@ def test_plain_payload_is_taken_too(
     assert len(load("usps", split="test")) == 3
 
 
+@pytest.mark.usefixtures("terminal")
+def test_a_download_shows_a_bar_unless_it_is_to_be_quiet(
+    mirrors: Any, packed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], cache: Path,
+) -> None:  # fmt: skip
+    real = fetch.Bar
+    monkeypatch.setattr(fetch, "Bar", lambda *, delay, **how: real(**how))
+    use(monkeypatch, mirrors.add("/zip.test.gz", packed[PATH]).replace("zip.test", "{}"))
+    load("usps", split="test", progress=False)
+    assert capsys.readouterr().err == ""
+    (cache / PATH).unlink()
+    load("usps", split="test")
+    assert "zip.test: 100%" in capsys.readouterr().err
+
+
 BAD = {
     "404": ({"status": 404}, None, "404"),
     "503": ({"status": 503}, None, "503"),
