@@ -26,18 +26,25 @@ def deep_pixels(opened: ImageFile.ImageFile, file: BinaryIO, path: Path, bits: i
     are not read.
     """
     key = opened.info.get("transparency") if opened.format == "PNG" else None
-    if opened.mode in ("I", "F") or opened.mode.startswith("I;16"):
-        image: Image.Image = ImageOps.exif_transpose(opened)
-        values = np.asarray(image)
-        if opened.format == "PPM" or values.dtype.kind == "u":
-            values = values.astype(np.uint16)
-        pixels = values[..., None]
-    else:
-        pixels = _colour(opened, file, path, bits)
+    pixels = grey_pixels(opened) if is_deep_grey(opened) else _colour(opened, file, path, bits)
     if isinstance(key, int | tuple):
         seen = (pixels != np.array(key, np.uint16)).any(axis=2, keepdims=True)
         pixels = np.concatenate([pixels, np.where(seen, np.uint16(65535), np.uint16(0))], axis=2)
     return pixels
+
+
+def is_deep_grey(image: Image.Image) -> bool:
+    """Whether an image of Pillow has one channel of more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def grey_pixels(image: Image.Image) -> Array:
+    """Return its pixels (H, W, 1), turned upright: uint16 where no file has others, else as is."""
+    upright: Image.Image = ImageOps.exif_transpose(image)
+    values = np.asarray(upright)
+    if image.format in ("PNG", "PPM") or values.dtype.kind == "u":  # once, Pillow made int32 of PNG
+        values = values.astype(np.uint16)
+    return values[..., None]
 
 
 def _colour(opened: ImageFile.ImageFile, file: BinaryIO, path: Path, bits: int) -> Array:
@@ -63,20 +70,23 @@ def _decoded(file: BinaryIO, raw_mode: str) -> Array:
     """Return one byte (H, W, C) of each number: of big-endian ones the upper for ";16B"."""
     file.seek(0)
     with Image.open(file, formats=("PNG", "TIFF")) as opened:
-        parts: list[Any] = [*opened.tile]
-        parts = [
-            (*part[:3], raw_mode if isinstance(part[3], str) else (raw_mode, *part[3][1:]))
-            for part in parts
-        ]
-        opened.tile = parts
-        image: Image.Image = ImageOps.exif_transpose(opened)
-        return np.asarray(image)
+        return _decoded_as(opened, raw_mode)
+
+
+def _decoded_as(opened: ImageFile.ImageFile, raw_mode: str) -> Array:
+    """Return the pixels of an opened file whose decoder unpacks another raw mode."""
+    tiles: list[Any] = []
+    for tile in opened.tile:
+        *where, arguments = tile
+        new = raw_mode if isinstance(arguments, str) else (raw_mode, *(arguments or ())[1:])
+        make: Any = getattr(tile, "_make", tuple)  # named tuples since Pillow 11
+        tiles.append(make((*where, new)))
+    opened.tile = tiles
+    image: Image.Image = ImageOps.exif_transpose(opened)
+    return np.asarray(image)
 
 
 def _as_bytes(opened: ImageFile.ImageFile) -> Array:
     """Return grey and alpha (H, W, 2) uint16 of a PNG: four bytes a pixel, read as RGBA."""
-    parts: list[Any] = [(*part[:3], "RGBA") for part in opened.tile]
-    opened.tile = parts
-    image: Image.Image = ImageOps.exif_transpose(opened)
-    b = np.asarray(image).astype(np.uint16)
+    b = _decoded_as(opened, "RGBA").astype(np.uint16)
     return np.stack([(b[..., 0] << 8) | b[..., 1], (b[..., 2] << 8) | b[..., 3]], axis=-1)

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from l2ae_core.data.array_files import AS_THEY_ARE, to_unit
 from l2ae_core.data.dataset import DataError
-from l2ae_core.data.deep_pixels import BITS_PER_SAMPLE, deep_pixels
+from l2ae_core.data.deep_pixels import BITS_PER_SAMPLE, deep_pixels, grey_pixels, is_deep_grey
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.readers import one_line, open_file
 from l2ae_kernels.arrays import Array
@@ -135,10 +135,10 @@ def decode(path: Path) -> Decoded:
 def decoded_of(image: Image.Image, where: str) -> Decoded:
     """Return the pixels of an image of Pillow, turned upright; DataError for modes it cannot be."""
     bits, form = _bits(image), image.format or ""
+    if is_deep_grey(image):
+        values = grey_pixels(image)
+        return Decoded(values, form, image.mode, 8 * values.itemsize)
     upright: Image.Image = ImageOps.exif_transpose(image)
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        values = np.asarray(upright)
-        return Decoded(values[..., None], form, upright.mode, 8 * values.itemsize)
     return Decoded(_pixels(upright, where), form, upright.mode, bits)
 
 

@@ -33,12 +33,8 @@ class Survey:
     transparent: list[str] = field(default_factory=list)
     deep: list[str] = field(default_factory=list)  # more than 8 bits
     reading: Reading = field(default_factory=lambda: Reading(store=False))
+    channels: int = 1  # 3 where an image has colour
     look: Look = field(default_factory=lambda: Looking().result())
-
-    @property
-    def channels(self) -> int:
-        """Of all images together: 1 where all are grey."""
-        return 1 if {*self.modes} <= {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B"} else 3
 
     def take(self, path: Path, name: str, preparation: Preparation) -> Array | None:
         """Decode one file more; return what is to be looked at, None where it cannot be read."""
@@ -59,7 +55,8 @@ class Survey:
         return _unit(pixels)
 
     def _count(self, decoded: Decoded, name: str) -> None:
-        h, w = decoded.pixels.shape[:2]
+        h, w, C = decoded.pixels.shape
+        self.channels = max(self.channels, C - decoded.transparent)
         self.readable.append(name)
         self.formats[decoded.format] += 1
         self.modes[decoded.mode] += 1

@@ -30,15 +30,26 @@ def png(
     )
 
 
-def tiff(pixels: np.ndarray, *, photometric: int, bits: int, planar: int = 1, W: int = 8) -> bytes:
-    """A TIFF, big-endian and not compressed; channels beyond the photometric ones are alpha."""
+def tiff(
+    pixels: np.ndarray,
+    *,
+    photometric: int,
+    bits: int,
+    planar: int = 1,
+    W: int = 8,
+    order: str = ">",
+    deflate: bool = False,
+) -> bytes:
+    """A TIFF, big-endian or, with order "<", not; channels beyond the photometric are alpha."""
     H, _, C = pixels.shape
     base = {0: 1, 1: 1, 2: 3, 5: 4}[photometric]
+    pixels = pixels.astype(pixels.dtype.newbyteorder(order))
     content = np.moveaxis(pixels, 2, 0).tobytes() if planar == 2 else pixels.tobytes()
     each = [content[i * len(content) // C :][: len(content) // C] for i in range(C)]
     strips = each if planar == 2 else [content]
-    tags = {256: [W], 257: [H], 258: [bits] * C, 259: [1], 262: [photometric], 273: [0],
-            277: [C], 278: [H], 279: [len(s) for s in strips], 284: [planar]}  # fmt: skip
+    strips = [zlib.compress(strip) for strip in strips] if deflate else strips
+    tags = {256: [W], 257: [H], 258: [bits] * C, 259: [8 if deflate else 1], 262: [photometric],
+            273: [0], 277: [C], 278: [H], 279: [len(s) for s in strips], 284: [planar]}  # fmt: skip
     if base < C:
         tags[338] = [2] * (C - base)
     where = 8 + 2 + 12 * len(tags) + 4
@@ -48,13 +59,14 @@ def tiff(pixels: np.ndarray, *, photometric: int, bits: int, planar: int = 1, W:
     entries, extra = b"", b""
     for tag in sorted(tags):
         values = tags[tag]
-        packed = struct.pack(f">{len(values)}I", *values)
+        packed = struct.pack(f"{order}{len(values)}I", *values)
         if len(values) > 1:
             offset = where + len(data) + len(extra)
             extra += packed
-            packed = struct.pack(">I", offset)
-        entries += struct.pack(">HHI", tag, 4, len(values)) + packed
-    return b"MM\0*" + struct.pack(">IH", 8, len(tags)) + entries + bytes(4) + data + extra
+            packed = struct.pack(f"{order}I", offset)
+        entries += struct.pack(f"{order}HHI", tag, 4, len(values)) + packed
+    mark = b"MM\0*" if order == ">" else b"II*\0"
+    return mark + struct.pack(f"{order}IH", 8, len(tags)) + entries + bytes(4) + data + extra
 
 
 def pnm(magic: bytes, largest: int, values: np.ndarray) -> bytes:
@@ -200,6 +212,19 @@ def test_grey_tiff_of_other_forms(order: str, compression: str | None, tmp_path:
     np.testing.assert_array_equal(
         load(path, preparation=Preparation(depth="auto")).images[0, ..., 0], x
     )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize("C", [3, 4])
+def test_colour_tiff_of_other_forms(order: str, deflate: bool, C: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(DEEP[..., :C], photometric=2, bits=16, order=order, deflate=deflate))
+    found = load(path, preparation=Preparation(depth="12", background="black")).images[0]
+    x = DEEP[..., :3] / 4095
+    if C == 4:
+        x = x * DEEP[..., 3:] / 65535
+    np.testing.assert_allclose(found, x, rtol=0, atol=1e-6)
 
 
 def test_values_outside_of_a_depth_are_named(tmp_path: Path) -> None:

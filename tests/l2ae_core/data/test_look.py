@@ -58,3 +58,17 @@ def test_zero_has_no_sign() -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"look_at: images have shape \(3, 4, 4\)"):
         look_at(np.zeros((3, 4, 4)))
+
+
+def test_dark_is_up_to_one_per_cent_of_bright_pixels() -> None:
+    x = np.zeros((2, 10, 10, 1), np.float32)
+    x[0, 0, 0] = x[1, 0, :2] = 1
+    assert look_at(x).dark.tolist() == [0]
+
+
+def test_images_of_different_shapes_are_not_equal() -> None:
+    looking = look.Looking()
+    x = noise(1)
+    for shape in ((1, 6, 5, 1), (1, 5, 6, 1), (1, 6, 5, 1)):
+        looking.add(x.reshape(shape))
+    assert [group.tolist() for group in looking.result().duplicates] == [[0, 2]]
