@@ -8,7 +8,7 @@ import pytest
 
 from l2ae_core.files import atomic_file, write_json
 from l2ae_core.training import checkpoint as checkpoints
-from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
+from l2ae_core.training.checkpoint import Checkpoint, CheckpointError, checkpoint_interval
 from l2ae_core.training.history import Best, EpochRecord, History
 
 FLIPS = 300  # damaged files tried; each costs two milliseconds
@@ -214,3 +214,10 @@ def test_an_optimizer_of_other_shapes_is_refused(small, tmp_path, memory):
         np.savez(path, **{**entries, name: changed})
         with pytest.raises(CheckpointError, match=r"checkpoint\.npz: optimizer .* but the param"):
             small.train(2, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "minutes"), [(10, 10, 1.0), ("5min", None, 5.0), ("0.5 min", None, 0.5)]
+)
+def test_an_interval_is_epochs_or_minutes(every, epochs, minutes) -> None:
+    assert checkpoint_interval(every) == (epochs, minutes)
