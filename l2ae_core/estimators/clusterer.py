@@ -7,7 +7,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transfor
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from l2ae_core.clustering.kmeans import Clustering, kmeans
-from l2ae_core.estimators.base import DTYPES, AutoEncoderBase
+from l2ae_core.estimators.base import AutoEncoderBase
+from l2ae_core.estimators.fitted import DTYPES
 from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count

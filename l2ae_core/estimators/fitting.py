@@ -1,7 +1,7 @@
 """How an estimator is fitted: train the network, cluster the codes; alone or in a run directory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -10,6 +10,7 @@ from l2ae_core import commands, data, method, refinement
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.data import Dataset
 from l2ae_core.estimators import runs
+from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import make_self_labelling, make_warp
 from l2ae_core.files import CONFIG
 from l2ae_core.networks import AutoEncoder
@@ -17,11 +18,8 @@ from l2ae_core.seeding import rngs
 from l2ae_core.training.run import read_config
 from l2ae_kernels.arrays import Array
 
-if TYPE_CHECKING:
-    from l2ae_core.estimators.base import AutoEncoderBase
 
-
-def fit(estimator: "AutoEncoderBase", images: Array, validation: float | Array) -> None:
+def fit(estimator: FittedNetwork, images: Array, validation: float | Array) -> None:
     """Train on images (N, H, W, C) float32 or float64, cluster their codes, keep what was found."""
     e, random, shown = estimator, rngs(estimator.seed_), estimator.verbose > 0
     parameters = e.get_params()
@@ -62,7 +60,7 @@ def fit(estimator: "AutoEncoderBase", images: Array, validation: float | Array) 
     _keep(e, images, u, clustering)
 
 
-def fit_in_run(estimator: "AutoEncoderBase", images: Array) -> None:
+def fit_in_run(estimator: FittedNetwork, images: Array) -> None:
     """Do what `l2ae fit` does with images (N, H, W, C), in float32, and keep what it found."""
     e, out = estimator, Path(estimator.run_dir or "").expanduser()
     resume = bool(e.resume) and (out / CONFIG).exists()
@@ -82,7 +80,7 @@ def fit_in_run(estimator: "AutoEncoderBase", images: Array) -> None:
     _keep(e, x, model.encode(x), trained.clusters)
 
 
-def _keep(e: "AutoEncoderBase", images: Array, u: Array, found: Clustering) -> None:
+def _keep(e: FittedNetwork, images: Array, u: Array, found: Clustering) -> None:
     e.embedding_ = u
     network = e._network(images.dtype)
     e.reconstruction_errors_ = method.reconstruction_errors(network, images, u)

@@ -7,8 +7,8 @@ from typing import Any, Self
 from pyod.models.base import BaseDetector
 from sklearn.utils.validation import check_is_fitted
 
-from l2ae_core.estimators.base import AutoEncoderParameters
 from l2ae_core.estimators.detector import AutoEncoderDetector
+from l2ae_core.estimators.fitted import AutoEncoderParameters
 from l2ae_kernels.arrays import Array
 
 

@@ -1,7 +1,7 @@
 """An estimator as a run directory, and a run directory as an estimator."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from l2ae_core.anomaly import ROUNDING, cosine_normality
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Preparation
+from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import make_self_labelling, make_warp
 from l2ae_core.files import CHECKPOINT, HISTORY, SELF_LABELLING, write_json_lines
 from l2ae_core.locks import locked
@@ -32,16 +33,13 @@ from l2ae_core.training.checkpoint import Checkpoint
 from l2ae_core.training.history import Best, History, parse_records, read_history
 from l2ae_core.training.run import create_run, make_config, read_config, write_metrics
 
-if TYPE_CHECKING:
-    from l2ae_core.estimators.base import AutoEncoderBase
-
-E = TypeVar("E", bound="AutoEncoderBase")
+E = TypeVar("E", bound=FittedNetwork)
 # Parameters that have the name of a setting of `l2ae fit`.
 SHARED = ("n_init", "weights", *(n for n in (*ARCHITECTURE, *TRAIN_ARGUMENTS) if n != "seed"))
 WITHOUT_EFFECT = {"cae": ("hidden", "slope"), "dense": ("filters", "kernels")}
 
 
-def to_settings(estimator: "AutoEncoderBase") -> dict[str, Any]:
+def to_settings(estimator: FittedNetwork) -> dict[str, Any]:
     """Return the settings of `l2ae fit` that train what the estimator, with its X, would.
 
     Raises ValueError, naming the parameter, for what a run directory does not have.
@@ -104,7 +102,7 @@ def load(cls: type[E], run: Path, X: Any) -> tuple[E, SavedClusters]:
     return e, saved
 
 
-def _add_images(e: "AutoEncoderBase", X: Any, saved: SavedClusters) -> None:
+def _add_images(e: FittedNetwork, X: Any, saved: SavedClusters) -> None:
     """Add what `fit` finds of its X; ValueError where X is not that of the run."""
     x = e._to_network(e._checked("from_run", X)).astype(np.float32, copy=False)
     u = e.autoencoder_.encode(x)
@@ -119,7 +117,7 @@ def _add_images(e: "AutoEncoderBase", X: Any, saved: SavedClusters) -> None:
     e.labels_ = Clustering(np.zeros(0, np.int32), saved.centers, saved.inertia, 0).predict(u)
 
 
-def save(path: Path, estimator: "AutoEncoderBase") -> None:
+def save(path: Path, estimator: FittedNetwork) -> None:
     """Write the run directory `path` of a fitted estimator; see `AutoEncoderBase.save_run`."""
     e = estimator
     try:
@@ -154,7 +152,7 @@ def save(path: Path, estimator: "AutoEncoderBase") -> None:
         write_metrics(path, _metrics(history, found))
 
 
-def _saved(e: "AutoEncoderBase", found: Clustering) -> SavedClusters:
+def _saved(e: FittedNetwork, found: Clustering) -> SavedClusters:
     """Return the clusters as a run has them; estimators of older files have no errors."""
     if e.reconstruction_errors_ is not None:
         return SavedClusters.of(found, e.embedding_, e.reconstruction_errors_)
