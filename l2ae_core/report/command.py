@@ -10,6 +10,8 @@ from l2ae_core.devices import DeviceName
 from l2ae_core.files import CONFIG, check_out, given_path
 
 PAGE = "report.html"
+OF_DATA = {"split": "all", "data_dir": None, "labels": True, "skip_unreadable": False,
+           "device": None}  # fmt: skip
 
 
 def write_report(
@@ -89,6 +91,10 @@ def _seeds_page(
 
 def main(path: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
     """Do what the command line says."""
+    if arguments["source"] is None:
+        for name, default in OF_DATA.items():
+            if (given := arguments.pop(name)) != default:
+                raise ValueError(f"{name}: {given} was given without data, which it is about")
     print(write_report(path, out, **arguments, progress=not quiet))
     return 0
 

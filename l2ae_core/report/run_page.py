@@ -57,8 +57,10 @@ def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = Fal
         Section("configuration", "Configuration", [definitions(_flat(config, "versions"))]),
         Section("environment", "Environment", [definitions(_flat(config.get("versions", {})))]),
     ]
-    lead = paragraph(_what(config, history, rounds), class_="lead")
-    return page(f"Run {path.resolve().name}", [lead], sections)
+    lead = [paragraph(_what(config, history, rounds), class_="lead")]
+    if gallery is not None and thresholds is not None:
+        lead.append(paragraph(f"The images are those of {gallery.name}, not of the training."))
+    return page(f"Run {path.resolve().name}", lead, sections)
 
 
 def _what(config: Mapping[str, Any], history: History, rounds: History) -> str:

@@ -84,6 +84,8 @@ def test_the_command_says_where_the_page_is(
         (["nowhere"], "nowhere is not a folder"),
         (["empty"], "l2ae reproduce table2 --out"),
         (["empty", "--out", "a.txt"], "a.txt ends in '.txt'"),
+        (["empty", "--split", "test"], "split: test was given without data"),
+        (["empty", "--no-labels"], "labels: False was given without data"),
     ],
 )
 def test_bad_arguments_are_named(

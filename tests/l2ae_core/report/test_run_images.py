@@ -118,7 +118,7 @@ def test_other_images_are_shown_by_the_network_of_the_run(run: Path, tmp_path: P
     command = ["report", str(run), "--data", str(other), "--out", str(out), "--device", "cpu"]
     assert main([*command, "--quiet"]) == 0
     page = Page(out.read_text())
-    assert "others" in page.text
+    assert "The images are those of others, not of the training" in page.text
     assert "20 &.png" in page.text
     columns, _ = commands.cluster(run, str(other), progress=False)
     table, result = commands.score(run, str(other), progress=False)
