@@ -72,6 +72,18 @@ def test_names_of_equal_workloads_are_moved_apart():
     assert low <= places[0] < places[-1] <= high
 
 
+def test_the_roofs_and_their_names_are_inside_whatever_the_points_are():
+    """Of points where every roof is flat, and of points where none is."""
+    for work in (Work(1e10, 1e7), Work(1e3, 1e7)):
+        row = Measurement("step-cae-28", 1, 100.0, {}, work=work)
+        (ax,) = roofline([*CEILINGS, row], {}, 1).axes
+        (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+        for text in ax.texts[:3]:
+            x, y = text.get_position()
+            assert left < x < right
+            assert low < y < high
+
+
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="roofline: no row of 3 threads knows its work"):
         roofline(ROWS, {}, 3)
