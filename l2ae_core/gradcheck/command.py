@@ -70,7 +70,8 @@ def main(
         check_out(figure, *FORMATS, argument="figure")
     addresses = [name for name in names if is_address(name)]
     try:
-        chosen = select([n for n in names if not is_address(n)]) if addresses != names else []
+        named = [name for name in names if not is_address(name)]
+        chosen = select(named) if named or not addresses else []
         if not addresses and (input or args or train):
             raise ValueError("gradcheck: --input, --args and --train are for a layer of your own")
         own = [load(address, args or {}, input) for address in addresses]

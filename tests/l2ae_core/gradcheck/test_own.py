@@ -9,6 +9,7 @@ import pytest
 
 from l2ae_core.cli import main
 from l2ae_core.gradcheck.own import load, shape_of
+from l2ae_core.gradcheck.suite import CASES
 
 LAYERS = '''
 from dataclasses import dataclass
@@ -207,6 +208,17 @@ def test_a_wrong_address_or_argument_is_named(
 ) -> None:
     assert main(["gradcheck", *line, "--quiet"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_names_the_table_is_checked_and_beside_an_address_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in set(CASES) - {"identity", "tanh"}:
+        monkeypatch.delitem(CASES, name)
+    assert main(["gradcheck", "--quiet"]) == 0
+    assert "all 2 are ok" in capsys.readouterr().out
+    assert main(["gradcheck", "layers:Doubled", "--quiet"]) == 0
+    assert "all 1 are ok" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["", "0,3", "a", "5;4", "-1,2", "5,,4"])
