@@ -132,8 +132,9 @@ def _parsed(argv: Sequence[str]) -> dict[str, Any]:
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         shown = " ".join(unknown[:3]) + f" and {len(unknown) - 3} more" * (len(unknown) > 3)
-        many = any(Path(argument).exists() for argument in unknown) and "--data" in argv
-        hint = "; --data takes one file or folder: name the folder of the images" if many else ""
+        taker = "--data" if "--data" in argv else "look" if "look" in argv else None
+        many = taker is not None and any(Path(argument).exists() for argument in unknown)
+        hint = f"; {taker} takes one file or folder: name the folder of the images" if many else ""
         parser.error(f"unrecognized arguments: {shown}{hint}")
     return vars(arguments)
 

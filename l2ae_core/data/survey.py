@@ -52,7 +52,7 @@ class Survey:
             self.reading.fail(error)
             return _unit(decoded.pixels)
         self.reading.keep(path, pixels)
-        return _unit(pixels)
+        return pixels if pixels.dtype == np.float32 else _unit(pixels)
 
     def _count(self, decoded: Decoded, name: str) -> None:
         h, w, C = decoded.pixels.shape
@@ -82,8 +82,10 @@ def survey(
 
 
 def _unit(pixels: Array) -> Array:
-    """Return pixels as float32, those of unsigned integers in [0, 1]."""
+    """Return pixels as finite floating point, those of unsigned integers in [0, 1]."""
     if pixels.dtype.kind == "u":
         unit: Array = pixels / np.float32(np.iinfo(pixels.dtype).max)
         return unit
-    return pixels.astype(np.float32)
+    with np.errstate(invalid="ignore"):  # NaN, of which some signal
+        wide = pixels.astype(np.float64)
+    return np.nan_to_num(wide, posinf=1e38, neginf=-1e38)
