@@ -104,8 +104,9 @@ def _images(
             images = rng.random((IMAGES, *run.model.input_shape), np.float32)
             return images, f"{IMAGES} random images, since {source} is not at hand"
     dataset = data.load(
-        source, data_dir=data_dir, split=split, preparation=run.preparation, progress=progress
-    )
+        source, data_dir=data_dir, split=split, preparation=run.preparation,
+        skip_unreadable=True, progress=progress,
+    )  # fmt: skip
     images = run.fitting(_some(dataset.images))
     return images, f"{len(images)} images of {dataset.name}"
 
