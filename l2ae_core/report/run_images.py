@@ -28,8 +28,7 @@ def image_sections(
     Without a gallery they say how to make one.
     """
     if gallery is None:
-        how = f"l2ae report {path} --data {config['data']['name']}"
-        return [Section("clusters", "Clusters", [], how)]
+        return [Section("clusters", "Clusters", [], show_command(path, config))]
     reasons = None if thresholds is None else thresholds.reasons(gallery.v, gallery.error)
     return [
         Section("glance", "At a glance", _glance(gallery, reasons)),
@@ -40,6 +39,13 @@ def image_sections(
         *_filled("map", "Map of the codes", code_map(gallery, config["seed"], progress)),
         *_filled("classes", "Classes and clusters", class_confusion(gallery)),
     ]
+
+
+def show_command(path: Path, config: Mapping[str, Any]) -> str:
+    """Return the command that shows the training images of a run that keeps none."""
+    data = config["data"]["name"] if config["data"]["digest"] else "DATA"  # an array has no path
+    split = config["training"].get("split", "all")
+    return f"l2ae report {path} --data {data}{f' --split {split}' if split != 'all' else ''}"
 
 
 def _filled(id: str, title: str, content: list[Markup]) -> list[Section]:

@@ -16,8 +16,10 @@ from l2ae_core.report.clusters import flat, row_of, share, swatch, thumbnail
 from l2ae_core.report.markup import Markup, element, paragraph, table, tile
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import png
+from l2ae_core.report.run_images import show_command
 from l2ae_core.seeds.runs import SeedAgreement, SeedRuns, seed_dir
 from l2ae_core.settings import run_settings
+from l2ae_core.training.run import read_config
 from l2ae_kernels.arrays import Array
 
 # Of the median ARI of all pairs, after Steinley (2004), Psychological Methods 9(3): above these,
@@ -58,7 +60,7 @@ def seeds_page(
                      if (seed_dir(path, s) / GALLERY).exists()}  # fmt: skip
     aris = None if found is None else pair_aris(found.labels)
     metrics = {seed: _metrics(seed_dir(path, seed)) for seed in seeds}
-    how = f"l2ae report {path} --data {run_settings(seed_dir(path, seeds[0]))['data']}"
+    how = show_command(path, read_config(seed_dir(path, seeds[0])))
     sections = [
         Section("glance", "At a glance", _glance(seeds, agreement, found, aris, links)),
         Section("runs", "Runs", [_runs(seeds, agreement, aris, metrics, galleries, links)]),

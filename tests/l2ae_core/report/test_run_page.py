@@ -118,6 +118,11 @@ def test_an_unfinished_run_names_what_is_missing(run: Path) -> None:
     assert "Clusters" in missing
     assert f"l2ae fit --resume --out {run}" in missing
     assert f"Clusters : l2ae report {run} --data " in missing
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["digest"] = ""  # as of the images of an estimator
+    config["training"]["split"] = "train"
+    (run / "config.json").write_text(json.dumps(config))
+    assert f"l2ae report {run} --data DATA --split train" in Page(run_page(run)).text
     for name in ("checkpoint.npz", "history.jsonl"):
         (run / name).unlink()
     assert "Training loss" in Page(run_page(run)).text.split("Not here yet")[-1]
