@@ -230,7 +230,7 @@ def test_what_a_shorter_training_found_does_not_stay_beside_a_longer_one(
 ):
     """Clusters of 2 epochs would be taken for those of the network after 3."""
     small.train(2, tmp_path)
-    for name in ("clusters.npz", "metrics.json"):
+    for name in ("clusters.npz", "gallery.npz", "metrics.json"):
         (tmp_path / name).touch()
     small.train(2, tmp_path, resume=True)  # nothing to train
     assert (tmp_path / "clusters.npz").exists()
