@@ -56,6 +56,7 @@ class TrainedRun:
     last: Clustering  # by the weights of the last epoch; the same object where that is the best
     self_labelled: SelfLabelled | None  # then `model` and `codes` are those after it
     clusters: Clustering  # those of clusters.npz
+    errors: Array  # (N,) float64, Σ (Î − I)² of each image, by the weights of these clusters
     metrics: dict[str, Any]  # the content of metrics.json
 
 
@@ -64,7 +65,6 @@ class _Clustered(NamedTuple):
 
     u: Array  # (N, D)
     clustering: Clustering
-    errors: Array  # (N,) float64, Σ (Î − I)² of each image
     scores: dict[str, Any]
 
 
@@ -161,6 +161,11 @@ def _finish(
     last = _cluster(model, dataset, settings, progress)
     found = {"last": last, "best": last}
     chosen, kept = make_self_labelling(settings), settings["weights"]
+
+    def errors_of(clustered: _Clustered) -> Array:  # by the weights that the model has then
+        return method.reconstruction_errors(model, dataset.images, clustered.u, progress=progress)
+
+    errors = errors_of(last) if chosen is None and kept == "last" else None
     back = (copies(model.params), copies(model.state)) if chosen and kept == "last" else None
     if history.best.epoch != len(history):
         history.restore_best(model)
@@ -188,7 +193,8 @@ def _finish(
             "mean_max_q": refined.history[-1].extra["mean_max_q"],
         }
         metrics["seconds"] += refined.seconds
-    u, clustering, errors, _ = found[kept]
+    u, clustering, _ = found[kept]
+    errors = errors_of(found[kept]) if errors is None else errors
     saved = SavedClusters.of(clustering, u, errors)
     saved.save(out)
     if gallery:
@@ -204,7 +210,7 @@ def _finish(
     write_metrics(out, metrics)
     codes, best = found["best" if refined is None else kept].u, found["best"].clustering
     return TrainedRun(
-        model, history, dataset, codes, best, last.clustering, refined, clustering, metrics
+        model, history, dataset, codes, best, last.clustering, refined, clustering, errors, metrics
     )
 
 
@@ -244,9 +250,4 @@ def _cluster(
     scores: dict[str, Any] = {"inertia": clustering.inertia}
     if dataset.labels is not None:
         scores |= method.agreement(dataset.labels, clustering.labels, K, rng)
-    return _Clustered(
-        u,
-        clustering,
-        method.reconstruction_errors(model, dataset.images, u, progress=progress),
-        scores,
-    )
+    return _Clustered(u, clustering, scores)

@@ -4,6 +4,7 @@ A network is trained by `l2ae_core.commands.fit`, so that RESULTS/trainings/<id>
 like any other: `l2ae fit --resume`, `cluster`, `score` and `report` take it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> C
         {"inertia": trained.best.inertia, "reconstruction_mse": history.best.loss},
         details(history, inertia=inertias(trained.best), norms=_norms(model, dataset.images)),
         seconds(history),
-        extremes(dataset.images, model.decode(u)),
+        pictures(dataset.images, trained.errors, lambda index: model.decode(u[index])),
     )
 
 
@@ -129,12 +130,20 @@ def inertias(found: Clustering) -> list[float]:
 
 def extremes(images: Array, reconstructions: Array) -> dict[str, Array]:
     """The images that a network reproduces worst and best, beside what it makes of them."""
-    order = np.argsort(reconstruction_error(images, reconstructions), kind="stable")
+    error = reconstruction_error(images, reconstructions)
+    return pictures(images, error, lambda index: reconstructions[index])
+
+
+def pictures(
+    images: Array, error: Array, reconstruct: Callable[[Array], Array]
+) -> dict[str, Array]:
+    """`extremes` by errors (N,) that are known, and a function from indices to reconstructions."""
+    order = np.argsort(error, kind="stable")
     chosen = {"best": order[:EXTREMES], "worst": order[: -EXTREMES - 1 : -1]}
     arrays = {}
     for name, index in chosen.items():
         arrays[name] = _bytes(images[index])
-        arrays[f"{name}_reconstructions"] = _bytes(reconstructions[index])
+        arrays[f"{name}_reconstructions"] = _bytes(reconstruct(index))
     return arrays
 
 
