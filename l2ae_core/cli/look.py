@@ -13,6 +13,13 @@ from l2ae_core.files import check_out, given_path, write_json
 if TYPE_CHECKING:  # importing it takes the kernels, which a help needs not
     from l2ae_core.commands import Sight
 
+ROWS = """
+rows about the images:
+  constant              one value in each channel
+  nearly constant       no channel varies by more than 8 of 255 levels
+  dark                  at most 1 % of the pixels are brighter than 0.32, where white is 1
+  equal                 groups of images with the same pixels
+  refused, try          why `l2ae fit` would refuse them, and a command that works"""
 SHOWN = 8  # names in a line
 GROUPS = 20  # of equal images
 SIZES = 6
@@ -20,6 +27,7 @@ SIZES = 6
 
 def add_options(parser: ArgumentParser) -> None:
     """Give the parser of `l2ae look` its options."""
+    parser.description = f"{parser.description}\n{ROWS}"
     parser.add_argument("source", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--json", type=given_path, metavar="FILE",
                         help="write all that was found, with every name")  # fmt: skip
@@ -39,7 +47,8 @@ def main(
     sight = commands.look(
         source, given, data_dir=data_dir, skip_unreadable=skip_unreadable, progress=not quiet
     )
-    print("\n".join([*_lines(sight), *_training(sight, source, given)]))
+    skipping = {"skip_unreadable": True} if skip_unreadable else {}
+    print("\n".join([*_lines(sight), *_training(sight, source, given | skipping)]))
     if json is not None:
         write_json(json, sight.to_json())
     return 0
@@ -47,7 +56,7 @@ def main(
 
 def _lines(sight: "Sight") -> Iterator[str]:
     """Yield what was found about the images."""
-    yield f"{sight.name}: {sight.images:,} images"
+    yield f"{sight.name}: {sight.images:,} {'image' if sight.images == 1 else 'images'}"
     if sight.classes is not None:
         yield _row("classes", f"{len(sight.classes)}: {_counts(sight.classes)}")
     files = sight.survey
@@ -64,7 +73,7 @@ def _lines(sight: "Sight") -> Iterator[str]:
         yield _row("unreadable", f"{len(errors)} of {files.files} files")
         yield from (f"    {error}" for error in errors)
     for title, positions in (
-        ("constant", sight.look.constant), ("nearly so", sight.look.flat),
+        ("constant", sight.look.constant), ("nearly constant", sight.look.flat),
         ("dark", sight.look.dark),
     ):  # fmt: skip
         if len(positions):
@@ -108,7 +117,7 @@ def _options(given: Mapping[str, Any]) -> str:
 
 def _row(title: str, text: str) -> str:
     first, *others = text.split("\n")
-    return "\n".join([f"  {title:<12}{first}", *(f"{'':14}{line}" for line in others)])
+    return "\n".join([f"  {title:<17}{first}", *(f"{'':19}{line}" for line in others)])
 
 
 def _counts(counts: Mapping[Any, int], most: int = SHOWN) -> str:

@@ -89,6 +89,15 @@ def test_the_advice_is_one_that_works(
         assert again.outlook is not None
 
 
+def test_the_advice_leaves_out_what_look_left_out(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or the command that is advised would be refused."""
+    assert main(["look", str(mixed), "--skip-unreadable", "--quiet"]) == 0
+    (line,) = [li for li in capsys.readouterr().out.splitlines() if li.startswith("  try")]
+    assert "--skip-unreadable" in line.split()
+
+
 def _given(words: list[str]) -> dict[str, Any]:
     """The settings of the options that the tests above can have."""
     given: dict[str, Any] = {"grey": "--grey" in words}
