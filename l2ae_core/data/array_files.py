@@ -177,7 +177,8 @@ def _with_channels(array: Array, where: str, image_shape: tuple[int, ...] | None
         return array if array.ndim == 4 else array[..., None]
     if array.ndim not in (3, 4) or array.size == 0:
         flat = (
-            "; for one image write x[None], for flat ones x.reshape(-1, H, W) or --image-shape H,W"
+            "; for one image write x[None], for flat ones x.reshape(-1, H, W), image_shape=(H, W) "
+            "or --image-shape H,W"
         )
         hint = flat if array.ndim == 2 else ""
         raise DataError(

@@ -12,6 +12,7 @@ from l2ae_core.data.preparation import Preparation
 from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
+SKIP = "--skip-unreadable, or load(…, skip_unreadable=True),"
 SHOWN = 5  # files, or sizes, that an error names
 
 
@@ -90,7 +91,7 @@ class Reading:
         unreadable = [] if skip_unreadable else self.unreadable
         errors = [*unreadable, *self.not_chosen]
         if len(errors) == 1 and unreadable:
-            raise DataError(f"{errors[0]} (--skip-unreadable goes on without it)") from errors[0]
+            raise DataError(f"{errors[0]} ({SKIP} goes on without it)") from errors[0]
         if len(errors) == 1:
             raise errors[0]
         if errors:
@@ -122,7 +123,7 @@ class Reading:
             told = _list([str(error) for error in unreadable])
             parts.append(
                 f"{where}: {len(unreadable)} of {self.total} files cannot be read "
-                f"(--skip-unreadable goes on without them):{told}"
+                f"({SKIP} goes on without them):{told}"
             )
         alike: dict[tuple[str, str], list[str]] = {}
         for error in self.not_chosen:
@@ -139,8 +140,8 @@ class Reading:
             for (h, w), (count, first) in sizes
         ]
         return (
-            f"{where}: images have {len(sizes)} sizes but must be of one; --size 32, say, brings "
-            f"them to 32×32 pixels:{_list(told)}"
+            f"{where}: images have {len(sizes)} sizes but must be of one; --size 32, say, or "
+            f"Preparation(size=(32, 32)) brings them to 32×32 pixels:{_list(told)}"
         )
 
 

@@ -30,12 +30,12 @@ class AutoEncoderClusterer(
     clusters as labels, before the codes are clustered for good: both as `l2ae fit` does.
 
     X is a table (N, F), a table of flat images (N, H·W·C) with `image_shape`, an array of images
-    (N, H, W) or (N, H, W, C), a folder of images or another path that `l2ae_core.load` reads, or a
-    list of image files, of images of Pillow or of arrays (H, W[, C]). Weights are trained in
-    float32. Codes are computed, clustered and returned in float32 for float32 X, 8 bits and files,
-    in float64 for every other dtype: slower, but then the result for one sample does not depend on
-    its companions beyond 1e-12. The same integer random_state gives the same bits on the same
-    machine, whatever the number of threads.
+    (N, H, W) or (N, H, W, C), a folder of images or another path that `l2ae_core.load` reads, what
+    that returns, or a list of image files, of images of Pillow or of arrays (H, W[, C]). Weights
+    are trained in float32. Codes are computed, clustered and returned in float32 for float32 X, 8
+    bits and files, in float64 for every other dtype: slower, but then the result for one sample
+    does not depend on its companions beyond 1e-12. The same integer random_state gives the same
+    bits on the same machine, whatever the number of threads.
 
     The method is for images. It takes tables, but was not made for them: on nine real tables
     `AutoEncoderDetector` with slope 0.3 has a mean AUC of 0.638, below the plain sum of squared

@@ -29,14 +29,19 @@ def read_images(
 ) -> Any:
     """Return images that X names or holds as (N, H, W, C) float32 in [0, 1]; else X as it is.
 
-    These are a folder, a file, a list of files, of images of Pillow or of arrays, and arrays of
-    images that are divided (`unit`: uint8 and bool) or prepared. `flat` is the (H, W[, C]) of
-    images in the rows of X. ValueError, by the method, for what `data.load` refuses.
+    These are a folder, a file, a list of files, of images of Pillow or of arrays, what `data.load`
+    returned, and arrays of images that are divided (`unit`: uint8 and bool) or prepared. `flat` is
+    the (H, W[, C]) of images in the rows of X. ValueError, by the method, for what `data.load`
+    refuses.
     """
+    if isinstance(X, data.Dataset):
+        X = X.images
     chosen = Preparation() if preparation is None else preparation
+    rows = tuple(flat or chosen.image_shape or ())
     source = _source(X)
     if source is not None:
         try:
+            chosen = replace(chosen, image_shape=rows or None)
             return data.load(source, preparation=chosen, labels=False, progress=progress).images
         except data.DataError as error:
             raise ValueError(f"{method}: {error}") from error
@@ -44,7 +49,6 @@ def read_images(
     divided = unit and isinstance(X, np.ndarray) and X.dtype in (np.uint8, np.bool_)
     if not isinstance(X, np.ndarray) or not (divided or preparation is not None):
         return X
-    rows = tuple(flat or chosen.image_shape or ())
     if rows and X.ndim > 1 and (X.ndim == 2 or math.prod(X.shape[1:]) == math.prod(rows)):
         X = X.reshape(len(X), -1)
         return to_images(X, f"{method}: X", replace(chosen, image_shape=rows))

@@ -37,7 +37,7 @@ def fitted(bytes8: Array) -> AutoEncoderClusterer:
 
 
 def test_every_form_of_the_same_images_gives_the_same_bits(
-    bytes8: Array, folder: Path, fitted: AutoEncoderClusterer
+    bytes8: Array, folder: Path, fitted: AutoEncoderClusterer, tmp_path: Path
 ) -> None:
     files = sorted(folder.iterdir())
     forms = {
@@ -50,16 +50,21 @@ def test_every_form_of_the_same_images_gives_the_same_bits(
         "array of files": np.array([str(file) for file in files]),
         "Pillow": [Image.open(file) for file in files],
         "arrays": list(bytes8),
+        "data set": load(folder),
     }
     for name, X in forms.items():
         np.testing.assert_array_equal(fitted.transform(X), fitted.embedding_, err_msg=name)
-    for name in ("uint8", "folder", "Pillow"):
+    for name in ("uint8", "folder", "Pillow", "data set"):
         again = AutoEncoderClusterer(**FEW).fit(forms[name])
         np.testing.assert_array_equal(again.embedding_, fitted.embedding_, err_msg=name)
         assert again.image_shape_ == (8, 8, 1)
     flat = AutoEncoderClusterer(**FEW, image_shape=(8, 8)).fit(bytes8.reshape(40, 64))
     np.testing.assert_array_equal(flat.embedding_, fitted.embedding_)
     np.testing.assert_array_equal(fitted.predict(bytes8.reshape(40, 64)), fitted.labels_)
+    np.save(tmp_path / "flat.npy", bytes8.reshape(40, 64))
+    flat = AutoEncoderClusterer(**FEW, image_shape=(8, 8)).fit(tmp_path / "flat.npy")
+    np.testing.assert_array_equal(flat.embedding_, fitted.embedding_)
+    np.testing.assert_array_equal(fitted.predict(tmp_path / "flat.npy"), fitted.labels_)
 
 
 def test_bool_is_0_and_1_and_no_value_decides(bytes8: Array) -> None:
