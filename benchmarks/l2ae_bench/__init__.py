@@ -7,7 +7,8 @@
     kmeans.py      k-means, beside scikit-learn and faiss
     operations.py  every rung of the implementations table; case.py: one operation at a shape,
                    compared and timed; shapes.py: its arrays and its work; choice.py: which of them
-    rates.py       GFLOP/s, GB/s, and their shares of the machine's ceilings (peak.py)
+    work.py        what a call has to do, and its GFLOP/s and GB/s; rates.py: their shares of the
+                   machine's ceilings (peak.py)
     changes.py     rows beside those of an earlier run; roofline.py: a figure of all rungs
     start.py       seconds until the first step of a new process is done (../first_step.py)
     cuda           the same on a GPU: `run.py --device cuda`

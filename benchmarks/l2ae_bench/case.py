@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2ae_bench.comparison import Contender, require_agreement
-from l2ae_bench.rates import Work
+from l2ae_bench.work import Work
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.operations import IMPLEMENTATIONS, Shapes
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from l2ae_bench.comparison import Measurement
-from l2ae_bench.rates import FMA, is_ceiling
 from l2ae_bench.text import milliseconds, rate
+from l2ae_bench.work import FMA, is_ceiling
 from l2ae_core.readers import read_json
 from l2ae_core.tables import aligned
 

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from l2ae_bench.rates import FMA, GIGA, SGEMM, Work
+from l2ae_bench.work import FMA, GIGA, SGEMM, Work
 
 Contender: TypeAlias = Callable[[], object]
 OURS = "ours"
@@ -54,7 +54,7 @@ class Measurement:
     ratio_spread: tuple[float, float] | None = None  # quartiles of the ratio over the repeats
     agreement: float | None = None
     ours_spread: tuple[float, float] | None = None  # ms, quartiles over the repeats
-    work: Work | None = None  # None where there is nothing to count
+    work: Work | None = None  # None where there is nothing to count, or no time was measurable
     share: float | None = None  # of the rate of `ceiling`
     ceiling: str | None = None  # the workload of its row
 
@@ -65,9 +65,9 @@ class Measurement:
             values[name] = None if values[name] is None else list(values[name])
         work = self.work
         if work is not None and work.flop:
-            values["gflop_per_s"] = round(work.rate(self.ours_ms, "flop"), 4)
+            values["gflop_per_s"] = _digits(work.rate(self.ours_ms, "flop"))
         if work is not None and work.bytes:
-            values["gb_per_s"] = round(work.rate(self.ours_ms, "bytes"), 4)
+            values["gb_per_s"] = _digits(work.rate(self.ours_ms, "bytes"))
         return values
 
     @classmethod
@@ -142,7 +142,7 @@ def make_row(
     ms = {name: _ms(t) for name, t in peers.items()}
     first, third = (round(1e3 * float(q), 6) for q in np.quantile(ours, (0.25, 0.75)))
     row = Measurement(workload, threads, _ms(ours), ms, agreement=agreement,
-                      ours_spread=(first, third), work=work)  # fmt: skip
+                      ours_spread=(first, third), work=work if _ms(ours) > 0 else None)  # fmt: skip
     if not peers:
         return row
     ratios = {name: t / ours for name, t in peers.items()}
@@ -182,3 +182,7 @@ def _seconds(contender: Contender) -> float:
 
 def _ms(seconds: Any) -> float:
     return round(1e3 * float(np.median(seconds)), 6)
+
+
+def _digits(rate: float) -> float:
+    return float(f"{rate:.5g}")

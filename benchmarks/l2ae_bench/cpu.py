@@ -8,7 +8,8 @@ from l2ae_bench import augmented, kmeans, operations, peak, peers, start, steps
 from l2ae_bench.case import Case
 from l2ae_bench.choice import Choice
 from l2ae_bench.comparison import Comparison, Measurement, compare
-from l2ae_bench.rates import Ceilings, is_ceiling
+from l2ae_bench.rates import Ceilings
+from l2ae_bench.work import is_ceiling
 
 REPEATS = {"step": 15, "norms": 15, "augmented": 15, "kmeans": 7, "operations": 7}
 QUICK = 3  # repeats

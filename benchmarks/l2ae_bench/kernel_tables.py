@@ -11,8 +11,9 @@ from l2ae_bench.case import Case
 from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import Measurements
 from l2ae_bench.operations import cases
-from l2ae_bench.rates import FMA, SGEMM, Ceilings, triad_name
+from l2ae_bench.rates import Ceilings
 from l2ae_bench.text import cells, fastest_first, milliseconds, sources
+from l2ae_bench.work import FMA, SGEMM, triad_name
 from l2ae_core.paper.tables import Table
 
 NAMES = {

@@ -23,7 +23,7 @@ import numpy as np
 
 from l2ae_bench import peers
 from l2ae_bench.comparison import OURS, Comparison, require_agreement
-from l2ae_bench.rates import Work
+from l2ae_bench.work import Work
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels.arrays import Array
 

@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 
 from l2ae_bench.comparison import OURS, Contender, Measurement, measure
-from l2ae_bench.rates import FMA, GIGA, SGEMM, Work, triad_name
+from l2ae_bench.work import FMA, GIGA, SGEMM, Work, triad_name
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.codegen.machine_code import Library

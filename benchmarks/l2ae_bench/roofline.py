@@ -15,7 +15,8 @@ from matplotlib.patheffects import withStroke
 from sklearn.isotonic import isotonic_regression
 
 from l2ae_bench.comparison import OURS, Measurement
-from l2ae_bench.rates import FMA, Ceilings, Work, is_ceiling, triad_name
+from l2ae_bench.rates import Ceilings
+from l2ae_bench.work import FMA, Work, is_ceiling, triad_name
 from l2ae_core.figures.style import (
     FAINT,
     INK,

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from l2ae_bench.case import Case, Prepared
-from l2ae_bench.rates import Work
 from l2ae_bench.steps import step_work
+from l2ae_bench.work import Work
 from l2ae_core.layers.padding import image_axes
 from l2ae_core.networks import Architecture
 from l2ae_core.networks import build as build_network

@@ -12,7 +12,7 @@ import numpy as np
 
 from l2ae_bench import peers
 from l2ae_bench.comparison import OURS, Comparison, Contender, Disagreement, require_agreement
-from l2ae_bench.rates import Work
+from l2ae_bench.work import Work
 from l2ae_core.layers import Conv2d, ConvTranspose2d, Dense, LeakyReLU, ReLU
 from l2ae_core.layers.base import Params, Shape
 from l2ae_core.networks import Architecture, AutoEncoder, build

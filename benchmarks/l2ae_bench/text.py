@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from l2ae_bench.comparison import Measurement
-from l2ae_bench.rates import FMA, UNITS, is_ceiling
 from l2ae_bench.targets import TARGETS, verdict
+from l2ae_bench.work import FMA, UNITS, is_ceiling
 from l2ae_core.tables import aligned
 
 HEADER = (

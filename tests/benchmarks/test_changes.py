@@ -8,8 +8,8 @@ import compare
 from l2ae_bench.changes import above, changes, read_rows, report
 from l2ae_bench.comparison import OURS, Measurement, make_row
 from l2ae_bench.machine import ROOT
-from l2ae_bench.rates import Work
 from l2ae_bench.results import RESULTS
+from l2ae_bench.work import Work
 
 
 def row(name, *ms, threads=1):

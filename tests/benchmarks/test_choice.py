@@ -8,9 +8,10 @@ import pytest
 from l2ae_bench import cpu, operations, peak
 from l2ae_bench.choice import Choice, sizes_of
 from l2ae_bench.command import main
-from l2ae_bench.rates import Ceilings, Work, triad_bytes, triad_name
+from l2ae_bench.rates import Ceilings
 from l2ae_bench.shapes import ELEMENTWISE, PASSES, Sizes, build
 from l2ae_bench.steps import step_work
+from l2ae_bench.work import Work, triad_bytes, triad_name
 from l2ae_core.networks import Architecture
 from l2ae_core.networks import build as build_network
 from l2ae_kernels.operations import IMPLEMENTATIONS

@@ -16,8 +16,8 @@ from l2ae_bench.comparison import (
     measure,
     require_agreement,
 )
-from l2ae_bench.rates import Work
 from l2ae_bench.targets import TARGETS, verdict
+from l2ae_bench.work import Work
 
 FIELDS = ["workload", "threads", "ours_ms", "peers", "ratio_best_peer", "ratio_spread", "agreement",
           "ours_spread", "work", "share", "ceiling"]  # fmt: skip

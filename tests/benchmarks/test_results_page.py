@@ -10,8 +10,9 @@ import results_page
 from l2ae_bench import kernel_tables, results
 from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import ROOT, Measurements
-from l2ae_bench.rates import Ceilings, Work
+from l2ae_bench.rates import Ceilings
 from l2ae_bench.text import screen
+from l2ae_bench.work import Work
 from l2ae_core.paper import read_results
 from scores import Numbers
 

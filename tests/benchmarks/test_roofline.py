@@ -9,9 +9,9 @@ import roofline as script
 from l2ae_bench import roofline as module
 from l2ae_bench.comparison import Measurement
 from l2ae_bench.machine import ROOT
-from l2ae_bench.rates import Work
 from l2ae_bench.results import RESULTS
 from l2ae_bench.roofline import PEER, Point, points, roofline
+from l2ae_bench.work import Work
 
 CEILINGS = [
     Measurement("gflop-fma", 1, 5.0, {}, work=Work(1e9, 0.0)),  # 200 GFLOP/s

@@ -11,8 +11,8 @@ from l2ae_bench.command import main
 from l2ae_bench.comparison import OURS, Comparison
 from l2ae_bench.kmeans import SampleSet
 from l2ae_bench.machine import OTHER_KERNELS, ROOT
-from l2ae_bench.rates import is_ceiling
 from l2ae_bench.text import milliseconds
+from l2ae_bench.work import is_ceiling
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, get_threads
 

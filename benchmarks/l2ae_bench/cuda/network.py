@@ -17,8 +17,8 @@ from l2ae_bench.case import ROUNDING
 from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_bench.cuda import network_peers
 from l2ae_bench.operations import BATCH, CAE_PARAMETERS
-from l2ae_bench.rates import Work
 from l2ae_bench.shapes import ELEMENTWISE
+from l2ae_bench.work import Work
 from l2ae_core.layers import Dense, L2Normalize, ReLU, Sequential
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
