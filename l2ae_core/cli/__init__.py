@@ -133,8 +133,10 @@ def _parsed(argv: Sequence[str]) -> dict[str, Any]:
     if unknown:
         shown = " ".join(unknown[:3]) + f" and {len(unknown) - 3} more" * (len(unknown) > 3)
         taker = "--data" if "--data" in argv else "look" if "look" in argv else None
-        many = taker is not None and any(Path(argument).exists() for argument in unknown)
-        hint = f"; {taker} takes one file or folder: name the folder of the images" if many else ""
+        hint = ""
+        if any(Path(argument).exists() for argument in unknown):
+            hint = f"; {taker} takes one file or folder: name the folder of the images"
+            hint = hint if taker else "; images are named by --data"
         parser.error(f"unrecognized arguments: {shown}{hint}")
     return vars(arguments)
 

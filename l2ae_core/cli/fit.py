@@ -3,6 +3,7 @@
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from l2ae_core.cli.options import (
@@ -55,8 +56,8 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str, str | None]] = {  # type, h
     "optimizer": (str, "rule of the updates", None),
     "learning-rate": (float, "size of the updates", None),
     "reduction": (
-        str, "of the squared error over the pixels and channels of an image, in [0, 1]; with sum, "
-        "what is printed as MSE is the sum, the reconstruction_error of l2ae score", None,
+        str, "of the squared error over the pixels and channels of an image, in [0, 1]; the sum is "
+        "the reconstruction_error of l2ae score", None,
     ),
     "seed": (int, "of weights, shuffles and k-means", None),
     "clusters": (int, "K of k-means", None),
@@ -166,15 +167,21 @@ def main(
     if seeds is not None or (resume and holds_seeds(out)):
         print(format_table(out, fit_seeds(out, given, seeds, **how)))
         return 0
-    metrics = commands.fit(out, given, **how).metrics
-    took = duration(metrics["seconds"])
-    print(f"{out}: {metrics['epochs']} epochs of {metrics['images']} images in {took}")
+    trained = commands.fit(out, given, **how)
+    metrics, K = trained.metrics, len(trained.clusters.centers)
+    took, epochs = duration(metrics["seconds"]), metrics["epochs"]
+    print(
+        f"{out}: {epochs} {'epoch' if epochs == 1 else 'epochs'} of {metrics['images']} images in "
+        f"{took}, {K} clusters"
+    )
     for weights in ("best", "last"):
-        mse = metrics["reconstruction_mse"][weights]
+        loss = metrics["reconstruction_mse"][weights]
         scores = describe_scores(metrics[weights])
         held_out = metrics.get("validation_mse")
-        more = "" if held_out is None else f", validation {held_out[weights]:.5f}"
-        print(f"{weights} weights: reconstruction MSE {mse:.5f}{more}{scores}")
+        more = "" if held_out is None else f", of validation images {held_out[weights]:.5f}"
+        print(f"{weights} weights: loss {loss:.5f}{more}{scores}")
     if (found := metrics.get("self_labelled")) is not None:
         print(f"self-labelled: {found['rounds']} rounds{describe_scores(found)}")
+    if not quiet:
+        print(f"l2ae report {quote(str(out))}")
     return 0

@@ -21,7 +21,7 @@ columns of the table, a row an image:
   cluster               that cluster
   reconstruction_error  squared differences of image and reconstruction, summed over all pixels and
                         channels, pixels being in [0, 1]; divided by H*W*C it is a mean squared
-                        error, as `l2ae fit` prints it
+                        error, as the loss of `l2ae fit` is
   error_quantile        share of the training images whose error is smaller, in [0, 1]
   anomalous             1 or 0
   reason                far from every cluster, not reconstructed, or both; empty when normal

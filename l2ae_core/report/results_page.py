@@ -30,7 +30,10 @@ def results_page(path: Path) -> str:
 
     table2 = reproduce("table2")
     if not results:
-        raise ValueError(f"report: {path} has no result yet; `{table2}` makes some")
+        raise ValueError(
+            f"report: {path} has no result yet: neither is it a run of `l2ae fit`, nor a folder "
+            f"that `{table2}` filled"
+        )
     present = {table.name for table in paper_tables(every)}
     sections = [
         Section("glance", "At a glance", glance(every), table2),

@@ -118,7 +118,7 @@ def _scores(metrics: Mapping[str, Any], path: Path) -> list[Markup]:
         note += " ACC (Eq. 6), NMI and ARI in percent, of k-means on the codes."
     if "self_labelled" in metrics:
         note += " Self-labelled: after it went on training with its own clusters as labels."
-    columns = ["", *(k.upper() for k in labelled), "reconstruction MSE", "inertia of k-means"]
+    columns = ["", *(k.upper() for k in labelled), "loss of the epoch", "inertia of k-means"]
     return [table(columns, rows, note=note)]
 
 

@@ -140,7 +140,7 @@ def _runs(
     """One row a run."""
     labelled = all("acc" in found for found in metrics.values())
     columns = ["seed", "mean NMI", *(["mean ARI"] if aris is not None else []),
-               "reconstruction MSE", "inertia", "silhouette", "smallest cluster",
+               "loss", "inertia", "silhouette", "smallest cluster",
                *(["ACC, %"] if labelled else []), "verdict"]  # fmt: skip
     rows: list[list[str]] = []
     for i, seed in enumerate(seeds):

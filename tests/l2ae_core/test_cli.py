@@ -265,6 +265,22 @@ def test_a_wrong_command_line_is_status_two(capsys):
     assert "invalid choice: 'l3'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["fit", "{images}", "--out", "new"], "images are named by --data"),
+        (["fit", "--data", "{images}", "{images}", "--out", "new"], "name the folder"),
+        (["look", "{images}", "{images}"], "look takes one file or folder"),
+        (["fit", "elsewhere", "--out", "new"], "unrecognized arguments: elsewhere\n"),
+    ],
+)
+def test_images_in_the_wrong_place_of_a_command_line(arguments, named, images, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([a.format(images=images) for a in arguments])
+    assert stopped.value.code == 2
+    assert named in capsys.readouterr().err
+
+
 def test_ctrl_c_says_how_to_go_on(images, tmp_path):
     out = tmp_path / "run"
     options = ["--epochs", "100000", "--checkpoint-every", "1", "--out", str(out), *COMMON]

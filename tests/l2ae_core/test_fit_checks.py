@@ -203,7 +203,7 @@ def test_patience_and_validation_from_the_command_line(
     assert found[-1] >= found[-2]
     assert metrics["validation_mse"] == {"last": found[-1], "best": found[-2]}
     assert metrics["reconstruction_mse"]["best"] == history[-2].loss
-    assert f"validation {found[-2]:.5f}" in capsys.readouterr().out
+    assert f"of validation images {found[-2]:.5f}" in capsys.readouterr().out
     assert main([*call, "--resume"]) == 0
     assert len(read_history(out)) == len(history)
     assert main([*call, "--resume", "--patience", "9", "--epochs", f"{len(history) + 1}"]) == 0

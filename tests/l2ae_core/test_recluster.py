@@ -1,6 +1,7 @@
 """`l2ae cluster --save`: another number of clusters for a run that is trained; no --data at all."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -167,3 +168,17 @@ def test_a_folder_of_seeds_is_refused_with_what_to_do(images, tmp_path, capsys):
     assert advice.replace("clusters 2", "clusters K") in capsys.readouterr().err
     assert main([*advice.split()[1:], "--quiet"]) == 0
     assert len(commands.load_fitted(runs).clusters.centers) == 2
+
+
+def test_a_resume_with_another_number_says_it(own_run, capsys):
+    """And what is printed as the loss is the loss of that epoch."""
+    again = ["fit", "--resume", "--clusters", "3", "--out", str(own_run)]
+    assert main(again) == 0
+    first, best, *_, last = capsys.readouterr().out.splitlines()
+    assert first.endswith(", 3 clusters")
+    history = (own_run / "history.jsonl").read_text().splitlines()
+    lowest = min(json.loads(line)["loss"] for line in history)
+    assert f"loss {lowest:.5f}" in best
+    assert last == f"l2ae report {own_run}"
+    assert main(shlex.split(last)[1:]) == 0
+    assert (own_run / "report.html").exists()

@@ -51,7 +51,7 @@ def test_half_a_configuration_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_may_have_braces_in_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"l2ae reproduce table2 --out .*a\{b\}` makes some"):
+    with pytest.raises(ValueError, match=r"l2ae reproduce table2 --out .*a\{b\}` filled"):
         results_page(tmp_path / "a{b}")
 
 
