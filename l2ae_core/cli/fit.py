@@ -89,6 +89,20 @@ SETTINGS: dict[str, tuple[Callable[[str], Any], str, str | None]] = {  # type, h
     "label-shift": (float, "of --self-label, as --shift", None),
     "label-scale": (float, "of --self-label, as --scale", None),
 }  # fmt: skip
+GROUPS: dict[str, tuple[str, ...]] = {  # titles in the help, and the settings below each
+    "images": ("split", "size", "fit", "grey", "background", "depth", "image-shape",
+               "anomaly-class", "keep"),
+    "network": ("model", "norm", "hidden-norm", "affine", "slope", "hidden", "filters", "kernels",
+                "latent-dim"),
+    "training": ("epochs", "batch-size", "optimizer", "learning-rate", "reduction", "seed",
+                 "validation", "patience", "weights"),
+    "clusters": ("clusters", "n-init"),
+    "warped images, beyond the paper": ("augment", "rotation", "shift", "scale"),
+    "self-labelling, beyond the paper": (
+        "self-label", "rounds", "concentration", "gamma", "tol", "label-rotation", "label-shift",
+        "label-scale",
+    ),
+}  # fmt: skip
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -125,9 +139,11 @@ def add_options(parser: ArgumentParser) -> None:
 
 def add_settings(parser: ArgumentParser) -> None:
     """Add what says how images are read, and the settings of a training."""
+    groups = {title: parser.add_argument_group(title) for title in GROUPS}
     add_data_dir(parser)
     add_reading(parser, default=SUPPRESS)
-    for option, (kind, help, metavar) in SETTINGS.items():
+    for title, option in ((title, option) for title, of in GROUPS.items() for option in of):
+        kind, help, metavar = SETTINGS[option]
         name = option.replace("-", "_")
         how: dict[str, Any] = {"type": kind, "choices": CHOICES.get(name), "metavar": metavar}
         if kind is bool:
@@ -136,7 +152,7 @@ def add_settings(parser: ArgumentParser) -> None:
             shown = DEFAULTS[name]
             shown = ",".join(map(str, shown)) if isinstance(shown, tuple) else shown
             help = f"{help} (default {shown})"
-        parser.add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
+        groups[title].add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
 
 
 def epochs_or_minutes(text: str) -> int | str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted, score
 from l2ae_core.data import load
 from l2ae_core.locks import locked
+from l2ae_core.settings import DEFAULTS
 from l2ae_kernels import ops
 
 COMMON = ["--quiet", "--batch-size", "16", "--n-init", "2", "--clusters", "3"]
@@ -305,3 +307,11 @@ def test_a_file_for_the_folder_out_is_a_wrong_command_line(command, images, caps
         main([*command, "--out", str(images)])
     assert ended.value.code == 2
     assert f"--out: {images} is a file, but expected a folder" in capsys.readouterr().err
+
+
+def test_every_setting_is_an_option_of_fit(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    shown = capsys.readouterr().out
+    for name in DEFAULTS:
+        assert re.search(rf"^  --{name.replace('_', '-')}\b", shown, re.MULTILINE), name
