@@ -107,18 +107,22 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
         X: Any = None,
         *,
         contamination: str | float = "auto",
-        criterion: str = "cosine",
+        criterion: str | None = None,
     ) -> Self:
         """Return what `l2ae fit` trained in `run`, with the scores and thresholds of `l2ae score`.
 
         The thresholds come from the scores of the training images, which a run keeps;
-        `contamination` is the `--fpr` of the command. Everything else is as in
-        `AutoEncoderClusterer.from_run`. ValueError for a bad contamination or criterion, and for
-        "both" where the run is from before errors were kept.
+        `contamination` is the `--fpr` of the command, `criterion` its `--criterion`, None the
+        default there: "both", or "cosine" where the run is from before errors were kept.
+        Everything else is as in `AutoEncoderClusterer.from_run`. ValueError for a bad contamination
+        or criterion, and for "both" in such a run.
         """
         check_contamination(contamination)
-        check_criterion(criterion)
+        if criterion is not None:
+            check_criterion(criterion)
         detector, saved = runs.load(cls, Path(run), X)
+        if criterion is None:
+            criterion = "cosine" if saved.errors is None else "both"
         if criterion == "both" and saved.errors is None:
             raise ValueError(
                 f"from_run: criterion is 'both' but {run} is from before reconstruction errors "

@@ -61,9 +61,9 @@ def test_a_run_becomes_an_estimator_with_the_bits_of_the_commands(
     clusterer = AutoEncoderClusterer.from_run(run)
     labels = _columns("cluster", run, file, tmp_path)["cluster"]
     np.testing.assert_array_equal(clusterer.predict(images), labels)
-    for criterion in ("cosine", "both"):
+    for criterion in ("cosine", "both", None):
         detector = AutoEncoderDetector.from_run(run, contamination=0.2, criterion=criterion)
-        more = ("--criterion", criterion, "--fpr", "0.2")
+        more = ("--fpr", "0.2", *(("--criterion", criterion) if criterion else ()))
         scores = _columns("score", run, file, tmp_path, *more)
         np.testing.assert_array_equal(detector.score_samples(images), scores["normality"])
         anomalous = scores["anomalous"].astype(bool)
