@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.cli import main
+from l2ae_core.gradcheck import suite
 from l2ae_core.gradcheck.own import load, shape_of
 from l2ae_core.gradcheck.suite import CASES
 
@@ -213,8 +214,7 @@ def test_a_wrong_address_or_argument_is_named(
 def test_without_names_the_table_is_checked_and_beside_an_address_it_is_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in set(CASES) - {"identity", "tanh"}:
-        monkeypatch.delitem(CASES, name)
+    monkeypatch.setattr(suite, "CASES", {name: CASES[name] for name in ("tanh", "identity")})
     assert main(["gradcheck", "--quiet"]) == 0
     assert "all 2 are ok" in capsys.readouterr().out
     assert main(["gradcheck", "layers:Doubled", "--quiet"]) == 0
