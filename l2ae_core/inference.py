@@ -12,14 +12,14 @@ Results are those of `l2ae cluster` and `l2ae score` up to the rounding of float
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from l2ae_core import data
 from l2ae_core.anomaly import cosine_normality, nearest_center, reconstruction_error
 from l2ae_core.clusters import SavedClusters
-from l2ae_core.data import Preparation, Source, to_images
+from l2ae_core.data import Dataset, Preparation, Source, to_images
 from l2ae_core.files import CLUSTERS
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.seeds.runs import chosen_run
@@ -30,6 +30,8 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, NumPyArray
 
 BATCH = 256  # images at once: their windows of a 5×5 kernel over 32 channels take 40 MB at 28×28
+
+Images: TypeAlias = Source | Dataset
 
 
 class Scores(NamedTuple):
@@ -43,13 +45,13 @@ class Scores(NamedTuple):
     thresholds: Thresholds  # of v and of the error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inference:
     """A finished run, ready for new images.
 
     Images are an array (N, H, W, C), or (N, H, W) for one channel, of uint8 from 0 to 255 or
-    floating point in [0, 1]; or what `l2ae_core.data.load` reads, such as a path or a list of
-    paths. All are prepared as those of the training were. Grey images are repeated for a network
+    floating point in [0, 1]; or what `l2ae_core.load` reads or returns, such as a path or a list
+    of paths. All are prepared as those of the training were. Grey images are repeated for a network
     of three channels. ValueError for any others.
     """
 
@@ -59,30 +61,33 @@ class Inference:
     config: dict[str, Any]  # the content of config.json
     path: Path  # of the run directory
 
-    def encode(self, images: Source) -> Array:
+    def __repr__(self) -> str:
+        return f"{self.path}: {self.model!r}, {len(self.clusters.centers)} clusters"
+
+    def encode(self, images: Images) -> Array:
         """Return the codes u = E_c(I) (N, D) float32 (Eq. 4)."""
         return self._encode(self.prepared(images))
 
-    def reconstruct(self, images: Source) -> Array:
+    def reconstruct(self, images: Images) -> Array:
         """Return Î = D(E_c(I)) (N, H, W, C) float32."""
         return self._decode(self.encode(images))
 
-    def cluster(self, images: Source) -> Array:
+    def cluster(self, images: Images) -> Array:
         """Return the label int32 (N,) of the center nearest to each code, as `l2ae cluster`."""
         labels, _ = ops.assign(self.encode(images), self.clusters.centers, impl="reference")
         return labels
 
-    def normality(self, images: Source) -> Array:
+    def normality(self, images: Images) -> Array:
         """Return v float32 (N,) of Eq. 5: in [−1, 1], high is normal."""
         return cosine_normality(self.encode(images), self.clusters.centers)
 
-    def error(self, images: Source) -> Array:
+    def error(self, images: Images) -> Array:
         """Return Σ (Î − I)² float64 (N,) of each image, high is anomalous."""
         x = self.prepared(images)
         return reconstruction_error(x, self._decode(self._encode(x)))
 
     def score(
-        self, images: Source, fpr: float = 0.05, criterion: Criterion | None = None
+        self, images: Images, fpr: float = 0.05, criterion: Criterion | None = None
     ) -> Scores:
         """Return both scores, the center, and which images are anomalous and why, as `l2ae score`.
 
@@ -96,10 +101,12 @@ class Inference:
         reasons = limits.reasons(v, error)
         return Scores(v, nearest_center(u, centers), error, reasons != "", reasons, limits)
 
-    def prepared(self, images: Source) -> Array:
+    def prepared(self, images: Images) -> Array:
         """Return images (N, H, W, C) float32 in [0, 1], as the network takes them."""
         if isinstance(images, np.ndarray):
             return self.fitting(to_images(images, "images", self.preparation))
+        if isinstance(images, Dataset):
+            return self.prepared(images.images)
         return self.fitting(data.load(images, preparation=self.preparation, progress=False).images)
 
     def fitting(self, x: Array) -> Array:

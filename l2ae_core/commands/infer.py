@@ -254,7 +254,17 @@ def training_images(
     config, settings = read_config(run), run_settings(run)
     if source is not None:
         settings["data"] = source
-    where = settings["data"]
+    where, digest = settings["data"], config["data"]["digest"]
+    if not digest:
+        raise ValueError(
+            f"data: {run} was written by save_run, which does not know the images of the training: "
+            "--data names images to score; recluster, before save_run, makes other clusters"
+        )
+    if where == data.IN_MEMORY:
+        raise ValueError(
+            f"data: the images of {run} were an array in memory; saved with np.save, --data names "
+            "them"
+        )
     if where not in data.DATASETS and not expand_user(where).exists():
         raise ValueError(
             f"data: {where}, the images of {run}, is no longer there; if they have moved, --data "
@@ -264,6 +274,13 @@ def training_images(
         settings, data_dir, by_position="class_names" not in settings,
         skip_unreadable=skip_unreadable, progress=progress,
     )  # fmt: skip
-    if dataset.digest != config["data"]["digest"]:
+    dataset = as_trained(dataset, digest)
+    if dataset.digest != digest:
         raise ValueError(f"data: the images of {where} are not those that {run} was trained on")
     return dataset
+
+
+def as_trained(dataset: Dataset, digest: str) -> Dataset:
+    """Return the images, without labels where the digest, of the run of an estimator, has none."""
+    bare = replace(dataset, labels=None, class_names=None)
+    return bare if dataset.digest != digest and bare.digest == digest else dataset

@@ -17,7 +17,7 @@ from l2ae_core.commands.checks import (
     require_resumable,
     require_there,
 )
-from l2ae_core.commands.infer import load_fitted
+from l2ae_core.commands.infer import as_trained, load_fitted
 from l2ae_core.commands.outlook import first_lines, say
 from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT, CLUSTERS, GALLERY, METRICS, SELF_LABELLING
@@ -37,6 +37,7 @@ from l2ae_core.settings import (
 from l2ae_core.training.history import History, TrainingError, copies, copy_into
 from l2ae_core.training.run import (
     create_run,
+    read_config,
     require_new,
     write_metrics,
 )
@@ -112,6 +113,8 @@ def fit(
                 settings, data_dir, by_position=not named, skip_unreadable=skip_unreadable,
                 progress=progress,
             )  # fmt: skip
+            if resume:
+                dataset = as_trained(dataset, read_config(out)["data"]["digest"])
         if resume:
             require_resumable(out, before, settings)
         architecture, config = prepare(dataset, settings, named=named)

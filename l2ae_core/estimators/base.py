@@ -23,7 +23,7 @@ class AutoEncoderBase(FittedNetwork):
         check_parameters(self.get_params())
         x = self._start(X)  # (N, F)
         if self.run_dir is not None:
-            fitting.fit_in_run(self, self._to_network(x))
+            fitting.fit_in_run(self, X, self._to_network(x))
         else:
             self.seed_ = fitting.seed_of(self.random_state)
             fitting.fit(self, self._to_network(x), self._validation())

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from l2ae_core import commands, data, method, refinement
+from l2ae_core import commands, method, refinement
 from l2ae_core.clustering.kmeans import Clustering
+from l2ae_core.commands.checks import ARRAYS
 from l2ae_core.data import Dataset
-from l2ae_core.estimators import runs
+from l2ae_core.estimators import inputs, runs
 from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import make_self_labelling, make_warp
 from l2ae_core.files import CONFIG
@@ -60,16 +61,22 @@ def fit(estimator: FittedNetwork, images: Array, validation: float | Array) -> N
     _keep(e, images, u, clustering)
 
 
-def fit_in_run(estimator: FittedNetwork, images: Array) -> None:
-    """Do what `l2ae fit` does with images (N, H, W, C), in float32, and keep what it found."""
+def fit_in_run(estimator: FittedNetwork, X: Any, images: Array) -> None:
+    """Do what `l2ae fit` does with the images (N, H, W, C) of X, in float32; keep what it found.
+
+    Where X is the name of a data set or a path, the run has it as `--data`.
+    """
     e, out = estimator, Path(estimator.run_dir or "").expanduser()
     resume = bool(e.resume) and (out / CONFIG).exists()
     drawn = not isinstance(e.random_state, int | np.integer)
     e.seed_ = read_config(out)["seed"] if resume and drawn else seed_of(e.random_state)
     given = runs.to_settings(e)
+    if isinstance(X, str | Path):
+        rows = inputs.parse_image_shape(e.image_shape) or given["image_shape"]
+        given |= {"data": str(X), "image_shape": rows if Path(X).suffix in ARRAYS else None}
     x = images.astype(np.float32, copy=False)
     trained = commands.fit(
-        out, given, dataset=Dataset(x, None, data.IN_MEMORY), resume=resume,
+        out, given, dataset=Dataset(x, None, given["data"]), resume=resume,
         callbacks=e.callbacks, progress=e.verbose > 0,
     )  # fmt: skip
     model = commands.load_fitted(out).model  # with the weights that the clusters belong to

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core import commands, inference
+from l2ae_core import commands, data, inference
 from l2ae_core.anomaly import ROUNDING
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted
@@ -126,6 +126,8 @@ def test_what_images_may_be(runs, tmp_path):
     np.testing.assert_array_equal(run.encode(grey[..., None] / 255), u)
     one_by_one = np.concatenate([run.encode(grey[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(one_by_one, u, atol=ROUNDING)
+    np.testing.assert_array_equal(run.encode(data.load(grey)), u)
+    assert len(repr(run)) < 300  # arrays and settings are no part of it
 
 
 def test_images_are_prepared_as_those_of_the_training(tmp_path):

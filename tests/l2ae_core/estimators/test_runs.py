@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from l2ae_core import AutoEncoderClusterer, AutoEncoderDetector, SelfLabelling, Warp, load
 from l2ae_core.cli import main
@@ -244,3 +245,29 @@ def test_callbacks_patience_and_validation_images(images: Array, tmp_path: Path)
     ]:
         with pytest.raises(ValueError, match=message):
             AutoEncoderClusterer(**FEW | {"epochs": 10**9} | parameters).fit(images)
+
+
+def test_a_run_directory_of_a_folder_of_classes(images: Array, tmp_path: Path) -> None:
+    """The commands find its images, though an estimator takes no labels."""
+    for i, image in enumerate(np.rint(images * 255).astype(np.uint8).reshape(len(images), 8, 8)):
+        (tmp_path / f"photos/{i % 2}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / f"photos/{i % 2}/{i:02}.png")
+    run, photos = tmp_path / "run", tmp_path / "photos"
+    few = FEW | {"augment": False, "run_dir": run}
+    clusterer = AutoEncoderClusterer(**few).fit(str(photos))
+    labels = _columns("cluster", run, str(photos), tmp_path)["cluster"]
+    np.testing.assert_array_equal(labels, clusterer.labels_)
+    assert main(["score", str(run), "--out", str(tmp_path / "s.csv"), "--quiet"]) == 0
+    assert main(["cluster", str(run), "--save", "2", "--quiet"]) == 0
+    assert len(AutoEncoderClusterer.from_run(run).cluster_centers_) == 2
+    assert main(["fit", "--resume", "--epochs", "4", "--out", str(run), "--quiet"]) == 0
+
+
+def test_commands_that_lack_the_images_of_an_estimator_say_why(
+    images: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = AutoEncoderClusterer(**FEW, run_dir=tmp_path / "run").fit(images)
+    inside.save_run(tmp_path / "saved")
+    for name, why in (("run", "were an array in memory"), ("saved", "was written by save_run")):
+        assert main(["score", str(tmp_path / name), "--quiet"]) == 1
+        assert why in capsys.readouterr().err
