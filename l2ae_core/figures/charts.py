@@ -153,7 +153,8 @@ def histogram(
         ax.set_ylim(top=HEADROOM * ax.get_ylim()[1])
         ax.legend(loc="upper left", fontsize=TICK, framealpha=0.95, edgecolor="none")
     else:
-        ax.annotate(f"{symbol} = {tau:#.5g}", (tau, 0.98), (-5, 0), ha="right", va="top",
+        offset, side = (-5, "right") if tau > np.mean(ax.get_xlim()) else (5, "left")  # the wider
+        ax.annotate(f"{symbol} = {tau:#.5g}", (tau, 0.98), (offset, 0), ha=side, va="top",
                     xycoords=("data", "axes fraction"), textcoords="offset points",
                     fontsize=LABEL, color=INK)  # fmt: skip
     return figure

@@ -163,6 +163,19 @@ def test_histogram_counts_both_kinds_below_the_threshold() -> None:
     np.testing.assert_allclose(heights, 100)  # each kind sums to 100 %
 
 
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_the_name_of_a_threshold_is_inside_the_histogram(end: float) -> None:
+    """Also where nearly all values are at one end, and the threshold beside them."""
+    values = np.abs(end - np.append(np.linspace(0, 0.1, 99), 1.0))
+    figure = figures.histogram({"error": values}, abs(end - 0.15), x="error", symbol="ε")
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    (text,) = ax.texts
+    inside, box = ax.get_window_extent(), text.get_window_extent()
+    assert inside.x0 <= box.x0
+    assert box.x1 <= inside.x1
+
+
 def test_curves_of_a_figure_of_its_own_mark_the_lowest_epoch() -> None:
     runs = {"l2": [[3.0, 0.5, 2.0]], "none": [[4.0, 3.0, 2.5]]}
     figure = figures.epoch_curves(runs, y="loss", title="three clouds")
