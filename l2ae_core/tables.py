@@ -37,6 +37,11 @@ def markdown(
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return "1 image", "2 images", "1,000 images"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Return how long something took, in the largest unit that is more than one."""
     for unit, length in (("hours", 3600), ("minutes", 60)):

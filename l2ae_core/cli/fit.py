@@ -17,7 +17,7 @@ from l2ae_core.cli.options import (
 )
 from l2ae_core.files import given_folder
 from l2ae_core.settings import CHOICES, DEFAULTS
-from l2ae_core.tables import duration
+from l2ae_core.tables import counted, duration
 
 SETTINGS: dict[str, tuple[Callable[[str], Any], str, str | None]] = {  # type, help, metavar
     "split": (str, "part of a named data set to train on", None),
@@ -185,11 +185,9 @@ def main(
         return 0
     trained = commands.fit(out, given, **how)
     metrics, K = trained.metrics, len(trained.clusters.centers)
-    took, epochs = duration(metrics["seconds"]), metrics["epochs"]
-    print(
-        f"{out}: {epochs} {'epoch' if epochs == 1 else 'epochs'} of {metrics['images']} images in "
-        f"{took}, {K} clusters"
-    )
+    epochs, images = counted(metrics["epochs"], "epoch"), counted(metrics["images"], "image")
+    took, clusters = duration(metrics["seconds"]), counted(K, "cluster")
+    print(f"{out}: {epochs} of {images} in {took}, {clusters}")
     for weights in ("best", "last"):
         loss = metrics["reconstruction_mse"][weights]
         scores = describe_scores(metrics[weights])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from l2ae_core.cli.fit import add_settings
 from l2ae_core.cli.options import DATA_HELP, add_common
 from l2ae_core.files import check_out, given_path, write_json
+from l2ae_core.tables import counted
 
 if TYPE_CHECKING:  # importing it takes the kernels, which a help needs not
     from l2ae_core.commands import Sight
@@ -56,7 +57,7 @@ def main(
 
 def _lines(sight: "Sight") -> Iterator[str]:
     """Yield what was found about the images."""
-    yield f"{sight.name}: {sight.images:,} {'image' if sight.images == 1 else 'images'}"
+    yield f"{sight.name}: {counted(sight.images, 'image')}"
     if sight.classes is not None:
         yield _row("classes", f"{len(sight.classes)}: {_counts(sight.classes)}")
     files = sight.survey

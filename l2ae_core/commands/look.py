@@ -16,6 +16,7 @@ from l2ae_core.data.image_folder import first_folders, image_files, shown, stray
 from l2ae_core.data.look import Look, look_at
 from l2ae_core.data.survey import Survey, survey
 from l2ae_core.settings import DEFAULTS, make_preparation
+from l2ae_core.tables import counted
 
 MARGIN = 0.02  # of all pixels, that is told
 MOST_SIDE = 64  # of the size that is advised; the larger, the longer a training takes
@@ -142,7 +143,9 @@ def _look_ahead(sight: Sight, shape: tuple[int, int, int] | None, settings: dict
     """Say what the training takes, or what it would be refused for."""
     N, K = sight.images, settings["clusters"]
     if N < K:
-        sight.problems.append(f"clusters is {K} but there are only {N} images")
+        sight.problems.append(
+            f"clusters is {K} but there {'is' if N == 1 else 'are'} only {counted(N, 'image')}"
+        )
     if N > 1 and len(sight.look.duplicates) == 1 and sight.look.copies == N - 1:
         sight.problems.append(f"all {N} images are equal: there is nothing to tell apart")
     if shape is None:

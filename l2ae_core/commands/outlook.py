@@ -11,6 +11,7 @@ from l2ae_core.data import Dataset
 from l2ae_core.data.look import look_at
 from l2ae_core.networks.architectures import Architecture, parameter_count
 from l2ae_core.networks.halvings import halvings
+from l2ae_core.tables import counted
 from l2ae_core.training.validation import share_of
 
 COPIES = {"adam": 4, "sgd": 3}  # of the parameters in a checkpoint: last, best, the optimizer's
@@ -55,8 +56,8 @@ class Outlook:
         """Return it in one line."""
         shape = "×".join(map(str, self.shape))
         return (
-            f"{self.images:,} images {shape}; {self.model} network of {self.parameters:,} "
-            f"parameters; {self.steps:,} {'step' if self.steps == 1 else 'steps'} an epoch; "
+            f"{counted(self.images, 'image')} {shape}; {self.model} network of {self.parameters:,} "
+            f"parameters; {counted(self.steps, 'step')} an epoch; "
             f"checkpoint {size(self.checkpoint_bytes)}, memory about {size(self.memory_bytes)}"
         )
 

@@ -109,6 +109,7 @@ class SelfLabelled:
 class SelfLabellingHooks(TargetHooks):
     """The hooks of self-labelling: the target of clean images, warped batches, a falling rate."""
 
+    unit = "self-labelling, round"
     chosen: SelfLabelling
     shuffle: Generator | None = field(default=None, init=False)  # of `fit`
 

@@ -21,8 +21,11 @@ class Hooks:
         after_epoch    after the last step of an epoch, before its record and its checkpoint
         is_last        after that
 
-    What they keep from epoch to epoch is in `state_dict`, which a checkpoint holds.
+    What they keep from epoch to epoch is in `state_dict`, which a checkpoint holds. `unit` is what
+    the lines about the training call an epoch.
     """
+
+    unit = "epoch"
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _train(
             if epoch == done + 1:
                 bar.initial = bar.n
             record = _train_epoch(session, epoch, images, batches, update, bar, watch)
-            say(_line(record, epochs), _log, shown=progress)
+            say(f"{hooks.unit} {_line(record, epochs)}", _log, shown=progress)
             due = checkpoint_every is not None and epoch % checkpoint_every == 0
             if session.keep(record, last=epoch == epochs, save=due):
                 return
@@ -212,7 +212,7 @@ def _line(record: EpochRecord, epochs: int) -> str:
     watched = record.validation_loss
     validation = "" if watched is None else f", of validation images {watched:.5f}"
     return (
-        f"epoch {record.epoch} of {epochs}: loss {record.loss:.5f}{validation}, "
+        f"{record.epoch} of {epochs}: loss {record.loss:.5f}{validation}, "
         f"{record.images_per_second:.0f} images/s"
     )
 

@@ -40,6 +40,11 @@ def test_a_log_has_a_line_an_epoch_and_no_carriage_return(
     for command in (["cluster", run], ["cluster", run, "--clusters", "2-3"], ["score", run]):
         assert main([*command, "--data", str(images)]) == 0
         assert "\r" not in capsys.readouterr().err
+    more = ["--self-label", "--rounds", "1", "--norm", "l2"]
+    assert main(fit(images, "labelled", *more)) == 0
+    lines = [line.split(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines[-1] == "self-labelling, round 1 of 1"
+    assert "epoch 2 of 2" in lines
     assert main(fit(images, "quiet", "--quiet")) == 0
     assert capsys.readouterr().err == ""
 
