@@ -26,11 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return its exit status."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.kernel is None and not arguments.list:
+        parser.error("argument KERNEL: is needed, or --list")
     vectors = get_vectors() if arguments.vectors is None else SETS[arguments.vectors]
     if vectors is None:
         parser.error("argument --vectors: is needed, since this machine has none to emit for")
-    if arguments.kernel is None and not arguments.list:
-        parser.error("argument KERNEL: is needed, or --list")
     try:
         processor = _processor(arguments.cpu, vectors)
     except ValueError as error:
