@@ -9,6 +9,7 @@ from l2ae_core.data import Preparation, Split
 from l2ae_core.data.preparation import Fit
 from l2ae_core.files import CONFIG
 from l2ae_core.networks.architectures import Architecture, HiddenNorm, ModelName, Norm
+from l2ae_core.readers import one_line
 from l2ae_core.refinement import SelfLabelling
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.checkpoint import CheckpointError, checkpoint_interval
@@ -217,7 +218,8 @@ def run_settings(run: Path) -> dict[str, Any]:
         preparation = make_preparation(settings)
         settings |= {name: getattr(preparation, name) for name in PREPARATION}
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{run / CONFIG}: lacks or garbles a setting: {error!r}") from error
+        told = one_line(repr(error))
+        raise CheckpointError(f"{run / CONFIG}: lacks or garbles a setting: {told}") from error
     for name in DEFAULTS.keys() - settings.keys():
         raise CheckpointError(f"{run / CONFIG}: lacks the setting {name}")
     return settings
