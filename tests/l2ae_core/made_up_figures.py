@@ -96,3 +96,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "gradients": lambda: figures.gradient_errors(gradients(), 1e-6, title="three clouds"),
     "reconstructions": lambda: figures.reconstructions(*images(), count=3, title="three clouds"),
 }
+
+
+def texts(figure: Figure) -> list[str]:
+    """All texts of the figure, tick labels included."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    found = [text.get_text() for text in figure.findobj(Text)]
+    return [text for text in found if text]
