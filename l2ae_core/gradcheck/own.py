@@ -183,7 +183,7 @@ def _arguments(
 
 def _value(name: str, annotation: Any, value: Any, rng: Generator) -> Any:
     """Return a JSON value as an array or a tuple, where the annotation asks for one."""
-    kinds = {get_origin(kind) or kind for kind in (annotation, *get_args(annotation))}
+    kinds = {_class_of(kind) for kind in (annotation, *get_args(annotation))}
     if np.ndarray in kinds and isinstance(value, str):
         return rng.standard_normal(shape_of(value))
     if np.ndarray in kinds and isinstance(value, list):
@@ -192,6 +192,12 @@ def _value(name: str, annotation: Any, value: Any, rng: Generator) -> Any:
             raise ValueError(f"gradcheck: {name} is {value!r} but expected numbers")
         return array.astype(np.float64)
     return tuple(value) if tuple in kinds and isinstance(value, list) else value
+
+
+def _class_of(kind: Any) -> Any:
+    """Return np.ndarray for NDArray[…], which newer NumPys define as an alias (PEP 695)."""
+    kind = get_origin(kind) or kind
+    return _class_of(kind.__value__) if hasattr(kind, "__value__") else kind
 
 
 def shape_of(text: str) -> tuple[int, ...]:
