@@ -10,7 +10,7 @@ from l2ae_bench import command, comparison, peers
 from l2ae_bench.command import main
 from l2ae_bench.comparison import Disagreement, Measurement
 from l2ae_bench.cuda import kmeans, kmeans_peers, network, network_peers, run
-from l2ae_bench.kmeans import SampleSet
+from l2ae_bench.kmeans import SampleSet, lloyd_work
 from l2ae_bench.targets import TARGETS, Target, verdict
 from l2ae_kernels.cuda import products
 from l2ae_kernels.cuda.device import NoDevice, emulate
@@ -41,9 +41,9 @@ def test_rows_of_kmeans(device, alone):
     assert {r.threads for r in (whole, iteration, bits)} == {device.properties.name}
     assert set(whole.peers) == set(iteration.peers) == {"sklearn-lloyd"}
     assert 0 <= iteration.ours_ms <= whole.ours_ms  # by a difference of times, which may be none
-    if iteration.work is not None:
-        assert iteration.work.flop == 2 * 300 * 10 * 10  # an assignment of 300 samples, 10 centers
-        assert whole.work.flop >= 3 * iteration.work.flop
+    x, centers = FEW.make()
+    assert lloyd_work(x, len(centers), 1).flop == 2 * 300 * 10 * 10  # 300 samples, 10 centers
+    assert whole.work.flop >= 3 * lloyd_work(x, len(centers), 1).flop
     assert bits.work is None
     assert 0 <= whole.agreement < 1e-5
     assert bits.agreement == 0
