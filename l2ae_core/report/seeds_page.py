@@ -126,7 +126,7 @@ def _metrics(run: Path) -> dict[str, Any]:
     weights = "self_labelled" if settings["self_label"] else settings["weights"]
     scores = entry(metrics, weights, dict, where=where)
     return {
-        "mse": entry(metrics, "reconstruction_mse.best", float, where=where),
+        "loss": entry(metrics, f"reconstruction_mse.{settings['weights']}", float, where=where),
         "inertia": entry(metrics, f"{weights}.inertia", float, where=where),
         **({"acc": entry(scores, "acc", float, where=where)} if "acc" in scores else {}),
     }
@@ -149,7 +149,7 @@ def _runs(
         cells = [link, f"{agreement.mean_nmi[i]:.3f}"]
         if aris is not None:
             cells.append(f"{(aris[i].sum() - 1) / (len(seeds) - 1):.3f}")
-        cells += [f"{found['mse']:.5f}", f"{found['inertia']:.5g}", *_of_gallery(gallery)]
+        cells += [f"{found['loss']:.5f}", f"{found['inertia']:.5g}", *_of_gallery(gallery)]
         if labelled:
             cells.append(f"{100 * found['acc']:.2f}")
         said = "" if agreement.verdicts is None else agreement.verdicts[i]

@@ -1,5 +1,6 @@
 """The page of several seeds: its numbers, its verdict, the images that change their cluster."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,22 @@ def test_the_page_has_the_numbers_of_all_runs(trained: Path) -> None:
     moved = changes(labels, [3, 4, 5].index(found.chosen)).sum(axis=0)
     told = sorted(page.text.count(f"elsewhere in {n} of 2 runs") for n in (1, 2))
     assert told == sorted([int((moved == 1).sum()), int((moved == 2).sum())])
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_the_loss_is_that_of_the_weights_that_a_run_keeps(runs: Path, weights: str) -> None:
+    for seed in LINKS:
+        config, metrics = (runs / f"seed-{seed}" / f"{name}.json" for name in ("config", "metrics"))
+        content = json.loads(config.read_text())
+        content["training"]["weights"] = weights
+        config.write_text(json.dumps(content))
+        content = json.loads(metrics.read_text())
+        content["reconstruction_mse"] = {"best": 0.25, "last": 0.5}
+        metrics.write_text(json.dumps(content))
+    page = Page(seeds_page(runs, LINKS))
+    head, *rows = next(t for t in page.tables.values() if "mean NMI" in t[0])
+    loss = {"best": "0.25000", "last": "0.50000"}[weights]
+    assert [row[head.index("loss")] for row in rows] == 3 * [loss]
 
 
 def test_a_cluster_is_as_stable_as_its_images(trained: Path) -> None:
