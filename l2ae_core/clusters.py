@@ -26,29 +26,21 @@ ROUNDING = 1e-3  # of a cosine in float32, with a margin
 class SavedClusters:
     """What new images are compared with: centers, and the scores of the training images.
 
-    Both lists of scores are ascending. `errors[error_ranks]` are the errors in the order of
-    `normality`: what belongs to the same image, as thresholds want it (`l2ae_core.verdict`).
+    normality[i] and errors[i] belong to the same image, as thresholds want it
+    (`l2ae_core.verdict`).
     """
 
     centers: Array  # (K, D), of the codes u
     normality: Array  # (N,) Eq. 5 on the training images, ascending
     inertia: float
-    errors: Array | None = None  # (N,) float64, their Σ (Î − I)², ascending; older runs: None
-    error_ranks: Array | None = None  # (N,) integers, place in `errors` of each of `normality`
+    errors: Array | None = None  # (N,) float64, their Σ (Î − I)²; older runs have none
 
     @classmethod
     def of(cls, clustering: "Clustering", u: Array, errors: Array) -> Self:
         """Return what is saved for codes u (N, D) and reconstruction errors (N,) of N images."""
         v = cosine_normality(u, clustering.centers)
-        order, by_error = np.argsort(v, kind="stable"), np.argsort(errors, kind="stable")
-        rank = np.empty(len(v), np.int32)
-        rank[by_error] = np.arange(len(v), dtype=np.int32)
-        return cls(clustering.centers, v[order], clustering.inertia, errors[by_error], rank[order])
-
-    @property
-    def paired_errors(self) -> Array | None:
-        """Errors (N,) float64 in the order of `normality`; None in older runs."""
-        return None if self.errors is None else self.errors[self.error_ranks]
+        order = np.argsort(v, kind="stable")
+        return cls(clustering.centers, v[order], clustering.inertia, errors[order])
 
     def thresholds(self, fpr: float, criterion: Criterion | None = None) -> Thresholds:
         """Return the thresholds outside of which lies at most the share `fpr` of the training.
@@ -58,13 +50,13 @@ class SavedClusters:
         """
         if criterion is None:
             criterion = "cosine" if self.errors is None else "both"
-        return Thresholds.at_fpr(self.normality, self.paired_errors, fpr, criterion)
+        return Thresholds.at_fpr(self.normality, self.errors, fpr, criterion)
 
     def save(self, run: Path) -> None:
         """Write `clusters.npz` of the run directory, atomically."""
         arrays = {"centers": self.centers, "normality": self.normality}
-        if self.errors is not None and self.error_ranks is not None:
-            arrays |= {"errors": self.errors, "error_ranks": self.error_ranks}
+        if self.errors is not None:
+            arrays["errors"] = self.errors
         KIND.write(run / CLUSTERS, {**arrays, "inertia": np.array(self.inertia)}, {})
 
     @classmethod
@@ -89,22 +81,17 @@ class SavedClusters:
                 )
             if np.abs(normality).max() > 1 + ROUNDING:
                 raise ValueError(f"{where}: entry 'normality' is no cosine, in [-1, 1]")
-            errors, ranks = _errors(entries, len(normality), where)
+            errors = _errors(entries, len(normality), where)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
-        return cls(centers, normality, float(inertia), errors, ranks)
+        return cls(centers, normality, float(inertia), errors)
 
 
-def _errors(entries: Params, N: int, where: str) -> tuple[Array | None, Array | None]:
-    """Return `errors` and `error_ranks`, None for files of before; ValueError for bad ones."""
-    if not {"errors", "error_ranks"} & entries.keys():
-        return None, None
+def _errors(entries: Params, N: int, where: str) -> Array | None:
+    """Return `errors`, None for files of before; ValueError for bad ones."""
+    if "errors" not in entries:
+        return None
     errors = array_entry(entries, "errors", 1, "f", where)
-    ranks = array_entry(entries, "error_ranks", 1, "iu", where)
-    if errors.shape != (N,) or errors[0] < 0 or (np.diff(errors) < 0).any():
-        raise ValueError(f"{where}: errors {errors.shape} are not {N} numbers ≥ 0, ascending")
-    if ranks.shape != (N,) or not np.array_equal(np.sort(ranks), np.arange(N)):
-        raise ValueError(
-            f"{where}: error_ranks {ranks.shape} are not the numbers from 0 to {N - 1}"
-        )
-    return errors, ranks
+    if errors.shape != (N,) or errors.min() < 0:
+        raise ValueError(f"{where}: errors {errors.shape} are not {N} numbers ≥ 0")
+    return errors

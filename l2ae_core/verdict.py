@@ -111,9 +111,9 @@ class Thresholds:
 def error_quantile(error: Array, errors: Array) -> Array:
     """Return the share of training images whose error is smaller, in [0, 1], float64 (N,).
 
-    errors (M,) are those of the training images, ascending.
+    errors (M,) are those of the training images.
     """
-    share: Array = np.searchsorted(errors, error, side="left") / len(errors)
+    share: Array = np.searchsorted(np.sort(errors), error, side="left") / len(errors)
     return share
 
 

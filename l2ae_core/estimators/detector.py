@@ -129,7 +129,7 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
                 f"were kept; `l2ae fit --resume --out {run}` adds them"
             )
         detector.contamination, detector.criterion = contamination, criterion
-        errors = saved.paired_errors if criterion == "both" else None
+        errors = saved.errors if criterion == "both" else None
         detector._take((saved.normality, errors), detector._share)
         return detector
 

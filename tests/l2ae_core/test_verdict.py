@@ -159,15 +159,14 @@ def test_the_training_images_are_within_the_rate_by_what_the_run_keeps(run):
         np.testing.assert_array_equal(columns["reason"] == "both", far & unreconstructed)
 
 
-def test_errors_are_kept_in_ascending_order_and_with_their_images(run):
+def test_errors_are_kept_with_their_images(run):
     columns, _ = commands.score(run, "digits", progress=False)
     saved = SavedClusters.load(run)
     assert saved.errors is not None
     assert saved.errors.dtype == np.float64
     order = np.argsort(columns["normality"], kind="stable")
     np.testing.assert_array_equal(saved.normality, columns["normality"][order])
-    np.testing.assert_array_equal(saved.errors, np.sort(columns["reconstruction_error"]))
-    np.testing.assert_array_equal(saved.paired_errors, columns["reconstruction_error"][order])
+    np.testing.assert_array_equal(saved.errors, columns["reconstruction_error"][order])
     np.testing.assert_allclose(
         columns["error_quantile"], np.argsort(np.argsort(columns["reconstruction_error"])) / 1797
     )
@@ -219,11 +218,8 @@ def test_an_older_run_is_judged_by_v_alone_and_says_so(old_run, run, capsys):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda s: {"errors": s.errors[::-1]}, "ascending"),
         (lambda s: {"errors": s.errors - 1e3}, "≥ 0"),
         (lambda s: {"errors": s.errors[1:]}, "1797 numbers"),
-        (lambda s: {"error_ranks": np.zeros(1797, int)}, "numbers from 0 to 1796"),
-        (lambda s: {"error_ranks": s.error_ranks - 1}, "numbers from 0 to 1796"),
     ],
 )
 def test_damaged_errors_of_a_run_are_refused(damage, message, run, tmp_path):

@@ -97,9 +97,7 @@ def _self_labelled(path: Path) -> dict[str, np.ndarray]:
 def _clusters(path: Path) -> dict[str, np.ndarray]:
     found = commands.load_fitted(path.parent).clusters
     assert found.errors is not None
-    assert found.error_ranks is not None
-    return {"centers": found.centers, "normality": found.normality, "errors": found.errors,
-            "error_ranks": found.error_ranks}  # fmt: skip
+    return {"centers": found.centers, "normality": found.normality, "errors": found.errors}
 
 
 def _gallery(path: Path) -> dict[str, np.ndarray]:

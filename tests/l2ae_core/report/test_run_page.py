@@ -77,7 +77,7 @@ def test_both_thresholds_are_those_of_score(run: Path) -> None:
     text = run_page(run)
     for symbol, threshold in (("τ", limits.normality), ("ε", limits.error)):
         assert f"{symbol} = {threshold:#.5g}" in text
-    replace(saved, errors=None, error_ranks=None).save(run)  # an older run
+    replace(saved, errors=None).save(run)  # an older run
     text = run_page(run)
     assert f"τ = {SavedClusters.load(run).thresholds(0.05).normality:#.5g}" in text
     assert "ε =" not in text
