@@ -227,7 +227,7 @@ def _write_run(folder: Path) -> list[Original]:
     self_label(model, images, rng, SelfLabelling(3, rounds=2, tol=0.0, n_init=1), rng=rng,
                run_dir=run / SELF_LABELLING, progress=False)  # fmt: skip
     v, errors = np.linspace(0, 1, 60, dtype="f4"), np.linspace(1, 9, 60)
-    SavedClusters(model.encode(images)[:3], v, 2.5, errors, np.arange(60)).save(run)
+    SavedClusters(model.encode(images)[:3], v, 2.5, errors).save(run)
     digits = load_digits(None, "all").subset(slice(60))
     make_gallery(model, model.encode(images)[:3], digits).save(run)
     scores = {"inertia": 2.5, "acc": 0.5, "nmi": 0.4, "ari": 0.3,
