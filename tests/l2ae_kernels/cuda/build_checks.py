@@ -70,6 +70,7 @@ SMALL = {
     "product_naive.cu": ("product_naive",),
     "elementwise.cu": ("finish_sums", "column_sums"),
     "adam.cu": ("adam_step",),
+    "conv_naive.cu": ("correlate_naive", "correlate_adjoint_x_naive", "correlate_adjoint_W_naive"),
 }
 BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
