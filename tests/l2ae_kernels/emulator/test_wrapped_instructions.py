@@ -53,8 +53,8 @@ extern "C" __global__ void cells(int* out) {
   }
 }
 
-// Fragments of a (16, 8) and of two b (8, 8), whose columns are 16 rows of 8, by ldmatrix: what each
-// lane gets. Rows lie `pitch` numbers apart.
+// Fragments of a (16, 8) and of two b (8, 8), whose columns are 16 rows of 8, by ldmatrix: what
+// each lane gets. Rows lie `pitch` numbers apart.
 extern "C" __global__ void fragments(const float* a, const float* b, float* out, int pitch) {
   __shared__ __align__(16) float left[16 * 12];
   __shared__ __align__(16) float right[16 * 12];
