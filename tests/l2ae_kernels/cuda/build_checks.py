@@ -70,8 +70,8 @@ SMALL = {
     "product_naive.cu": ("product_naive",),
     "elementwise.cu": ("finish_sums", "column_sums"),
     "adam.cu": ("adam_step",),
-    "conv_naive.cu": ("correlate_naive", "correlate_adjoint_x_naive", "correlate_adjoint_W_naive"),
 }
+CONV_NAIVE = ("correlate_naive", "correlate_adjoint_x_naive", "correlate_adjoint_W_naive")
 BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
 
@@ -97,6 +97,7 @@ def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) 
             for D in latent
         ),
         *_product("product_tiled", {"REAL": real}, product),
+        Variant("conv_naive.cu", {"REAL": real}, dict.fromkeys(CONV_NAIVE, 56)),
     ]
 
 
