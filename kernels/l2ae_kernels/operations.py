@@ -136,19 +136,14 @@ CONVOLUTION = {
     "im2col": Implementation("cpu.numba.conv", options={"tiled": False}),
     "tiled": Implementation("cpu.numba.conv"),
 }
-CUDA_CONVOLUTION = {
-    "cuda-naive": Implementation("cuda.conv", REAL, {"impl": "naive"}, on="cuda"),
-}
 REGISTER = Implementation("cpu.microkernels.ops", F32, emitted=True)
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     **_each("correlate correlate_adjoint_x", {
-        **CONVOLUTION, "register": REGISTER, "winograd": WINOGRAD, **CUDA_CONVOLUTION,
+        **CONVOLUTION, "register": REGISTER, "winograd": WINOGRAD,
     }),
     # to transform sums back to dW costs more than it saves, unless once for many micro-batches
-    **_each("correlate_adjoint_W", {
-        **CONVOLUTION, "winograd": WINOGRAD, "register": REGISTER, **CUDA_CONVOLUTION,
-    }),
+    **_each("correlate_adjoint_W", {**CONVOLUTION, "winograd": WINOGRAD, "register": REGISTER}),
     **_each("dense dense_adjoint_x dense_adjoint_W", {
         "reference": Implementation("reference.dense", ANY, on=None),
         "blocked": Implementation("cpu.numba.dense"),
@@ -167,15 +162,24 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "reference": Implementation("reference.normalize", ANY, on=None),
         "register": Implementation("cpu.microkernels.elementwise_ops", F32, emitted=True,
                                    named_only=True),
+        "cuda-rows": Implementation("cuda.normalize", on="cuda"),
     }),
-    **_each("squared_error squared_error_adjoint", {
-        "reference": Implementation("reference.loss", ANY, on=None),
-        "register": Implementation("cpu.microkernels.elementwise_ops", F32, emitted=True,
-                                   named_only=True),
-    }),
+    "squared_error": {
+        "reference": Implementation("reference.loss:squared_error", ANY, on=None),
+        "register": Implementation("cpu.microkernels.elementwise_ops:squared_error", F32,
+                                   emitted=True, named_only=True),
+        "cuda-parts": Implementation("cuda.loss:read_squared_error", on="cuda"),
+    },
+    "squared_error_adjoint": {
+        "reference": Implementation("reference.loss:squared_error_adjoint", ANY, on=None),
+        "register": Implementation("cpu.microkernels.elementwise_ops:squared_error_adjoint", F32,
+                                   emitted=True, named_only=True),
+        "cuda-flat": Implementation("cuda.loss:squared_error_adjoint", on="cuda"),
+    },
     **_each("moments batch_norm batch_norm_adjoint layer_norm layer_norm_adjoint", {
         "reference": Implementation("reference.normalize", ANY, on=None),
         "fused": Implementation("cpu.numba.normalize"),
+        "cuda-parts": Implementation("cuda.normalize", on="cuda"),
     }),
     "adam_step": {
         "reference": Implementation("reference.optim:adam_step", on=None),

@@ -59,7 +59,7 @@ def test_every_kernel_has_a_budget_and_a_workload() -> None:
 @pytest.mark.parametrize("file", sorted({m.file_name for m in NETWORK}))
 def test_every_kernel_of_a_file_of_the_network_has_a_budget(file: str) -> None:
     text = (SOURCE / file).read_text(encoding="utf-8")
-    kernels = re.findall(r"__global__ void (?:__launch_bounds__\([\w, ]+\) )?(\w+)\(", text)
+    kernels = re.findall(r"__global__ void (?:__launch_bounds__\([\w, ]+\)\s+)?(\w+)\(", text)
     assert kernels
     for variant in NETWORK:
         if variant.file_name == file:

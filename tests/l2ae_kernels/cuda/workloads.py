@@ -14,7 +14,7 @@ import numpy as np
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda import conv, elementwise, optim, products
+from l2ae_kernels.cuda import elementwise, loss, normalize, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device, Kernel, emulate
 from l2ae_kernels.cuda.kmeans import init, tensor
@@ -96,18 +96,6 @@ def dense(device: Device) -> None:
         products.dense_adjoint_W(x, dy, dW, impl=impl)
 
 
-def convolutions(device: Device) -> None:
-    """The correlation and its adjoints of two models on every rung."""
-    how = (2, 2), ((1, 2), (1, 2))
-    shapes = ((2, 3, 8, 8, 4), (2, 5, 5, 4, 6), (2, 3, 4, 4, 6), (2, 6))
-    x, W, y, b = (_normal(device, *shape) for shape in shapes)
-    for impl in conv.RUNGS:
-        out, dx, dW, db = (device.empty(a.shape, np.float32) for a in (y, x, W, b))
-        conv.correlate(x, W, b, out, *how, slope=0.3, impl=impl)
-        conv.correlate_adjoint_x(y, W, None, dx, *how, y_below=x, slope=0.3, impl=impl)
-        conv.correlate_adjoint_W(x, y, dW, *how, db=db, impl=impl)
-
-
 def bias(device: Device) -> None:
     """The gradient of a bias of three features, in one part."""
     elementwise.bias_adjoint(_normal(device, 300, 3), device.empty(3, np.float32))
@@ -129,6 +117,25 @@ def bottleneck(device: Device) -> None:
     fused.backward(fused.forward(x, params), x, params)
 
 
+def normalizations(device: Device) -> None:
+    """Eq. 4, layer norm and batch norm of two models, forward and backward, in two parts."""
+    x, dy, gamma = (_normal(device, *shape) for shape in ((2, 130, 65), (2, 130, 65), (2, 65)))
+    y, n = device.empty(x.shape, np.float32), device.empty((2, 130), np.float32)
+    normalize.l2_normalize(x, 0.1, y, n)
+    normalize.l2_normalize_adjoint(dy, y, n, device.empty(x.shape, np.float32))
+    dgamma, dbeta, mean, v, sigma = (device.empty((2, 65), np.float32) for _ in range(5))
+    normalize.layer_norm(x, gamma, gamma, 0.1, y)
+    normalize.layer_norm_adjoint(dy, x, gamma, 0.1, y, dgamma, dbeta)
+    normalize.batch_norm_train(x, gamma, gamma, 0.1, y, mean, v, sigma)
+    normalize.batch_norm_adjoint(dy, x, mean, sigma, gamma, True, y, dgamma, dbeta)
+
+
+def errors(device: Device) -> None:
+    """The squared error of two models in two parts each."""
+    y, losses = _normal(device, 2, 1100), device.zeros(2, np.float64)
+    loss.squared_error(y, _normal(device, 1100), 0.5, device.empty(y.shape, np.float32), losses)
+
+
 WORKLOADS: list[Callable[[Device], None]] = [
     lambda device: passes(device, 150, 3, 7),
     lambda device: passes(device, 150, 40, 3),
@@ -136,10 +143,11 @@ WORKLOADS: list[Callable[[Device], None]] = [
     starts,
     tensor_cores,
     dense,
-    convolutions,
     bias,
     adam,
     bottleneck,
+    normalizations,
+    errors,
 ]
 
 
