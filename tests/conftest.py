@@ -1,5 +1,10 @@
 """What every folder of tests shares.
 
+`device` is where tests run CUDA kernels: on the emulator, and on a GPU, if any. Its shuffled order
+finds every planted fault that another one finds (emulator/test_planted.py); the two others are slow
+tests. Where a GPU must be there, REQUIRE_GPU=1 turns its absence from a skip into a failure.
+NO_POOL=1 gives every array of a GPU memory of its own, so that compute-sanitizer sees its end.
+
 A shell lets what it runs in the background ignore SIGINT, nohup SIGHUP, and children inherit that.
 Several tests send signals to processes of their own: these handle them wherever pytest was started.
 """
@@ -11,6 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
+from l2ae_kernels.cuda.device import Device, NoDevice, emulate, find_device
 from l2ae_kernels.emulator import toolchain
 from l2ae_kernels.emulator.errors import CompileError
 
@@ -40,6 +46,27 @@ def cxx() -> None:
         if "CI" in os.environ:
             raise
         pytest.skip(str(error))
+
+
+SLOW = [pytest.param(order, marks=pytest.mark.slow) for order in ("ascending", "descending")]
+
+
+@pytest.fixture(scope="session", params=["shuffled", *SLOW, "gpu"])
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """A device; the test runs once for each order of threads and blocks, and on a GPU."""
+    if request.param != "gpu":
+        request.getfixturevalue("cxx")
+        yield emulate(order=request.param, seed=1)
+        return
+    try:
+        found = find_device()
+    except NoDevice as error:
+        if os.environ.get("REQUIRE_GPU") == "1":
+            raise
+        pytest.skip(str(error))
+    if os.environ.get("NO_POOL") == "1":
+        found.array_module.cuda.set_allocator(None)
+    yield found
 
 
 @pytest.fixture

@@ -136,14 +136,19 @@ CONVOLUTION = {
     "im2col": Implementation("cpu.numba.conv", options={"tiled": False}),
     "tiled": Implementation("cpu.numba.conv"),
 }
+CUDA_CONVOLUTION = {
+    "cuda-naive": Implementation("cuda.conv", REAL, {"impl": "naive"}, on="cuda"),
+}
 REGISTER = Implementation("cpu.microkernels.ops", F32, emitted=True)
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     **_each("correlate correlate_adjoint_x", {
-        **CONVOLUTION, "register": REGISTER, "winograd": WINOGRAD,
+        **CONVOLUTION, "register": REGISTER, "winograd": WINOGRAD, **CUDA_CONVOLUTION,
     }),
     # to transform sums back to dW costs more than it saves, unless once for many micro-batches
-    **_each("correlate_adjoint_W", {**CONVOLUTION, "winograd": WINOGRAD, "register": REGISTER}),
+    **_each("correlate_adjoint_W", {
+        **CONVOLUTION, "winograd": WINOGRAD, "register": REGISTER, **CUDA_CONVOLUTION,
+    }),
     **_each("dense dense_adjoint_x dense_adjoint_W", {
         "reference": Implementation("reference.dense", ANY, on=None),
         "blocked": Implementation("cpu.numba.dense"),

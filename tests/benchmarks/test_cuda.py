@@ -1,4 +1,4 @@
-"""`run.py --device cuda`: the same code over an emulated device, at tiny sizes."""
+"""`run.py --device cuda`: the same code at tiny sizes."""
 
 import json
 from dataclasses import replace
@@ -13,19 +13,18 @@ from l2ae_bench.cuda import kmeans, kmeans_peers, network, network_peers, run
 from l2ae_bench.kmeans import SampleSet, lloyd_work
 from l2ae_bench.targets import TARGETS, Target, verdict
 from l2ae_kernels.cuda import products
-from l2ae_kernels.cuda.device import NoDevice, emulate
+from l2ae_kernels.cuda.device import NoDevice
 
 FEW = SampleSet(300, 10, 10, groups=5, noise=0.6)
 PIECES = network.pieces(8, 70)
 
 
-@pytest.fixture
-def device(monkeypatch, cxx):
+@pytest.fixture(autouse=True)
+def few_calls(monkeypatch):
     monkeypatch.setattr(network, "CALLS", 2)
     monkeypatch.setattr(kmeans, "ITERATIONS", 4)
     monkeypatch.setattr(run, "REPEATS", 1)
     monkeypatch.setattr(run, "QUICK", 1)
-    return emulate()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from l2ae_core.commands import cluster, score
 from l2ae_core.devices import DeviceNetwork, choose_device
 from l2ae_core.networks import Architecture, build
 from l2ae_kernels.arrays import device_name
-from l2ae_kernels.cuda.device import NoDevice, emulate
+from l2ae_kernels.cuda.device import NoDevice
 
 REASON = "CuPy cannot be imported (for this test)"
 # Codes and pixels are near 1; a network loses a few hundred units in the last place on the way.
@@ -26,8 +26,8 @@ def no_device(monkeypatch):
 
 
 @pytest.fixture
-def emulated(monkeypatch, cxx):
-    device = emulate("shuffled")
+def found(monkeypatch, device):
+    """The device, which the commands find too."""
     monkeypatch.setattr(devices, "find_device", lambda: device)
     return device
 
@@ -47,7 +47,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("model", ["cae", "dense"])
 @pytest.mark.parametrize("norm", ["l2", "batch", "layer"])
-def test_codes_and_images_are_those_of_the_cpu(model, norm, emulated):
+def test_codes_and_images_are_those_of_the_cpu(model, norm, device):
     architecture = Architecture(
         model, (8, 8, 1), 10, norm, norm if norm != "l2" else "none", hidden=(20, 9, 30),
         filters=(3, 4, 5),
@@ -55,30 +55,30 @@ def test_codes_and_images_are_those_of_the_cpu(model, norm, emulated):
     rng = np.random.default_rng(1)
     host = build(architecture, rng)
     images = rng.random((5, 8, 8, 1), np.float32)
-    moved = DeviceNetwork.move(host, emulated)
+    moved = DeviceNetwork.move(host, device)
     assert {device_name(p) for p in moved.model.params.values()} == {"cuda"}
     assert {device_name(p) for p in host.params.values()} == {"cpu"}
     for name, x in {"encode": images, "decode": host.encode(images)}.items():
-        found, expected = (getattr(each, name)(x) for each in (moved, host))
-        assert device_name(found) == "cpu"
-        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+        theirs, expected = (getattr(each, name)(x) for each in (moved, host))
+        assert device_name(theirs) == "cpu"
+        np.testing.assert_allclose(theirs, expected, rtol=0, atol=TOLERANCE)
         assert getattr(moved, name)(x[:0]).shape == expected[:0].shape
 
 
-def test_images_go_to_the_device_in_pieces(emulated, monkeypatch):
+def test_images_go_to_the_device_in_pieces(device, monkeypatch):
     host = build(Architecture("dense", (4, 4, 1), hidden=(3, 4, 5)), np.random.default_rng(2))
     images = np.random.default_rng(3).random((7, 4, 4, 1), np.float32)
-    whole = DeviceNetwork.move(host, emulated).encode(images)
+    whole = DeviceNetwork.move(host, device).encode(images)
     monkeypatch.setattr(devices, "IMAGES_AT_ONCE", 3)
-    np.testing.assert_array_equal(DeviceNetwork.move(host, emulated).encode(images), whole)
+    np.testing.assert_array_equal(DeviceNetwork.move(host, device).encode(images), whole)
 
 
-def test_commands_say_the_same_on_a_device(run, emulated):
+def test_commands_say_the_same_on_a_device(run, found):
     folder, images = run
     for command in (cluster, score):
         on_cpu, _ = command(folder, str(images))
         on_device, result = command(folder, str(images), device=None)
-        assert result["note"] == "used emulator, shuffled"
+        assert result["note"] == f"used {found.properties.name}"
         assert command(folder, str(images), device="cuda")[1]["note"] == ""
         assert on_cpu.keys() == on_device.keys()
         for name in on_cpu.keys() - {"error_quantile", "reason"}:

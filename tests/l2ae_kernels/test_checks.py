@@ -9,7 +9,7 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES, EMPTY
 from l2ae_kernels.stages import AdamSettings
@@ -64,10 +64,9 @@ def test_vectors_of_another_length(operation: str, size: int) -> None:
             refused(operation, name.rstrip("?"), **arrays | {name.rstrip("?"): vector}, **numbers)
 
 
-@pytest.mark.usefixtures("cxx")
 @pytest.mark.parametrize("operation", ["dense", "correlate", "layer_norm", "adam_step", "assign"])
-def test_the_same_on_a_device(operation: str) -> None:
-    device, numbers = emulate(), NUMBERS.get(operation, {})
+def test_the_same_on_a_device(operation: str, device: Device) -> None:
+    numbers = NUMBERS.get(operation, {})
     host = draw_arrays(operation)
     arrays = {name: device.to_device(a) for name, a in host.items()}
     name = {"adam_step": "m", "assign": "centers"}.get(operation, READ[operation][-1])
@@ -226,18 +225,27 @@ def test_labels_of_update(labels: list[Any], rung: str) -> None:
 RESTARTS = [(n, rung.on) for n, rung in IMPLEMENTATIONS["restarts"].items() if not rung.emitted]
 
 
-@pytest.mark.parametrize(
-    ("rung", "place"), [*RESTARTS, *((None, place) for place in ("cpu", "cuda", "streamed"))]
-)
-def test_restarts_that_do_not_exist(
-    rung: str | None, place: str, request: pytest.FixtureRequest
+RESTARTS_OF_THE_CPU = [*(name for name, place in RESTARTS if place == "cpu"), None]
+RESTARTS_OF_A_DEVICE = [*(r for r in RESTARTS if r[1] != "cpu"), (None, "cuda"), (None, "streamed")]
+
+
+@pytest.mark.parametrize("rung", RESTARTS_OF_THE_CPU)
+def test_restarts_that_do_not_exist(rung: str | None) -> None:
+    check_restarts_that_do_not_exist(rung, np.asarray, np.asarray)
+
+
+@pytest.mark.parametrize(("rung", "place"), RESTARTS_OF_A_DEVICE)
+def test_restarts_of_a_device_that_do_not_exist(
+    rung: str | None, place: str, device: Device
+) -> None:
+    there = device.to_device if place == "cuda" else device.stream
+    check_restarts_that_do_not_exist(rung, device.to_device, there)
+
+
+def check_restarts_that_do_not_exist(
+    rung: str | None, put: Callable[[Array], Array], there: Callable[[Array], Array]
 ) -> None:
     x = np.zeros((40, 3), "float32")
-    put = there = np.asarray
-    if place != "cpu":
-        request.getfixturevalue("cxx")
-        device = emulate()
-        put, there = device.to_device, device.to_device if place == "cuda" else device.stream
     restarts = ops.restarts(there(x), 2, 2, impl=rung)
     labels, distances = put(np.zeros(40, "int32")), put(np.zeros(40, "float32"))
     for which in ([2], [-1], [0, 0], []):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.cpu.codegen.vectors import SETS, vectors
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES
@@ -86,21 +86,26 @@ def test_one_row_many_times(operation: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("rung_place", ["cpu", "cuda"])
-@pytest.mark.parametrize("operation", sorted(set(AXES) - {"moments", "restarts"}))
-def test_no_samples(operation: str, rung_place: str, request: pytest.FixtureRequest) -> None:
+def check_no_samples(operation: str, device: Device | None) -> None:
     arrays, numbers = draw_arrays(operation, samples=0), NUMBERS.get(operation, {})
     expected = called(operation, ("reference", "none"), arrays | numbers)
-    device = None
-    if rung_place == "cuda" and operation != "update":
-        request.getfixturevalue("cxx")
-        device = emulate()
+    if device:
         arrays = {name: device.to_device(a) for name, a in arrays.items()}
-    for rung in rungs(operation, rung_place if device else "cpu"):
+    for rung in rungs(operation, "cuda" if device else "cpu"):
         found = called(operation, rung, arrays | numbers)
         for a, b in zip(found, expected, strict=True):
             assert a.dtype == b.dtype
-            np.testing.assert_array_equal(np.asarray(a), b)
+            np.testing.assert_array_equal(to_host(a), b)
+
+
+@pytest.mark.parametrize("operation", sorted(set(AXES) - {"moments", "restarts"}))
+def test_no_samples(operation: str) -> None:
+    check_no_samples(operation, None)
+
+
+@pytest.mark.parametrize("operation", sorted(set(AXES) - {"moments", "restarts", "update"}))
+def test_no_samples_on_a_device(operation: str, device: Device) -> None:
+    check_no_samples(operation, device)
 
 
 CONVOLUTIONS = [  # N, (H, W), C, K, kernel, stride, padding; the first is one of Winograd's
@@ -178,11 +183,7 @@ def test_what_is_not_finite_elsewhere(operation: str, bad: float) -> None:
 SHAPES = [(70, 3, 5), (300, 16, 40), (70, 130, 9), (95, 90, 45)]  # short points, long points
 
 
-@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
-@pytest.mark.parametrize("place", ["cpu", "cuda"])
-def test_assign_where_distances_are_nan(
-    n: int, d: int, k: int, place: str, request: pytest.FixtureRequest
-) -> None:
+def check_assign_where_distances_are_nan(n: int, d: int, k: int, device: Device | None) -> None:
     rng = np.random.default_rng(0)
     x, centers = (rng.standard_normal(s).astype("f4") for s in ((n, d), (k, d)))
     x[[3, 50], [0, d - 1]] = np.nan, np.inf
@@ -192,12 +193,20 @@ def test_assign_where_distances_are_nan(
     exact = np.where(np.isnan(squares), np.inf, squares)
     arrays: dict[str, Any] = {"x": x, "centers": centers}
     names = [("reference", "none"), *rungs("assign", "cpu")]
-    if place == "cuda":
-        request.getfixturevalue("cxx")
-        device = emulate()
+    if device:
         arrays = {name: device.to_device(a) for name, a in arrays.items()}
         names = rungs("assign", "cuda")
     for rung in names:
-        labels, distances = map(np.asarray, called("assign", rung, arrays))
+        labels, distances = map(to_host, called("assign", rung, arrays))
         np.testing.assert_array_equal(labels, exact.argmin(axis=1))
         np.testing.assert_allclose(distances, exact.min(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+def test_assign_where_distances_are_nan(n: int, d: int, k: int) -> None:
+    check_assign_where_distances_are_nan(n, d, k, None)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+def test_assign_on_a_device_where_distances_are_nan(n: int, d: int, k: int, device: Device) -> None:
+    check_assign_where_distances_are_nan(n, d, k, device)

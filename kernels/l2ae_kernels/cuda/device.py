@@ -15,8 +15,9 @@ How it is meant to grow, so that nothing here needs another shape:
 
 * **Launchers only queue.** A launcher is a function of arrays that it is given; it allocates
   nothing that outlives it, reads nothing back and never synchronises. Whoever owns a step allocates
-  its buffers once. So any sequence of launches can be captured into a graph and replayed: numbers
-  that change from step to step (the learning rate, the step count) then live in device memory.
+  its buffers once. So any sequence of launches can be captured into a graph and replayed
+  (`capture`): what a launcher allocates then comes from memory of the graph's own, and numbers that
+  change from step to step (the step count, the batch) live in device memory.
 * **A geometry is a set of defines.** `kernel(file, name, defines)` compiles once for each set and
   keeps it: an implicit-GEMM convolution takes its image, kernel, stride and padding as constants,
   with a run-time version where a define is left out. Sizes that grow with the data are arguments.
@@ -25,9 +26,11 @@ How it is meant to grow, so that nothing here needs another shape:
   Buffers then have a leading axis, which is what `Restarts` does with its R runs.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
@@ -37,10 +40,12 @@ import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
+from l2ae_kernels.cuda.graphs import CapturedGraph, EmulatedGraph, poison
 from l2ae_kernels.cuda.text import Defines, options, read_source
 
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
+Graph: TypeAlias = CapturedGraph | EmulatedGraph
 
 
 class NoDevice(RuntimeError):
@@ -65,10 +70,17 @@ class Compiled(NamedTuple):
     cooperative: bool
 
 
+class Recording(threading.local):
+    """The graph that this thread captures, if any."""
+
+    graph: Graph | None = None
+
+
 class Device:
     """Where kernels run: its array module, compiler and properties.
 
     array_module: `cupy`, or `numpy` for the emulator. module_factory: called as `cupy.RawModule`.
+    index: the number of the GPU, which need not be CuPy's current one.
     """
 
     def __init__(
@@ -76,9 +88,12 @@ class Device:
         array_module: ModuleType,
         module_factory: Callable[..., Any],
         properties: Properties,
+        index: int = 0,
     ) -> None:
         self.array_module = array_module
         self.properties = properties
+        self.index = index
+        self._recording = Recording()
         self._module_factory = module_factory
         self._modules: dict[Compiled, Any] = {}
         self._kernels: dict[tuple[Compiled, str], Kernel] = {}
@@ -140,38 +155,76 @@ class Device:
             raise ValueError(f"launch: shared is {shared} bytes but expected at most {limit}")
         if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
             kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
-        if not self.emulated:  # CuPy passes None as a pointer that is not null
+        if not self.emulated:  # CuPy 13 passes None as a pointer that is not null
             arguments = tuple(np.intp(0) if a is None else a for a in arguments)
-        kernel(grid, block, arguments, shared_mem=shared)
+        queue = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
+        graph = self._recording.graph
+        if graph is None:
+            queue()
+            return
+        if self.emulated:
+            kernel.check(grid, block, arguments, shared)
+        graph.add(queue, arguments)
+
+    # --- graphs
+
+    @contextlib.contextmanager
+    def capture(self) -> Iterator[Graph]:
+        """Record what is launched and filled inside, to be run by `graph.launch()`; see graphs.py.
+
+        Nothing inside runs. Copies to and from the host raise RuntimeError: a replay would not
+        repeat them. Kernels may be compiled inside.
+        """
+        self.require_no_capture("capture")
+        graph: Graph = EmulatedGraph() if self.emulated else CapturedGraph(self.array_module)
+        with graph.recording():
+            self._recording.graph = graph
+            try:
+                yield graph
+            finally:
+                self._recording.graph = None
+
+    def require_no_capture(self, what: str) -> None:
+        """Raise RuntimeError, by name, where this thread captures a graph."""
+        if self._recording.graph is not None:
+            raise RuntimeError(
+                f"{what}: not inside a capture, which records launches, empty, zeros and full"
+            )
 
     # --- buffers
 
     def empty(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
         """Return an array whose numbers are not set; the emulator sets them to NaN or −1."""
-        if not self.emulated:
-            made: Array = self.array_module.empty(shape, dtype)
-            return made
-        poisoned = np.empty(shape, dtype)
-        poisoned.reshape(-1).view(np.uint8)[:] = 0xFF
-        return self._wrapped(poisoned)
+        if self.emulated:
+            return self._made(np.empty(shape, dtype), None)
+        made: Array = self.array_module.empty(shape, dtype)
+        return made
 
     def zeros(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
         """Return an array of zeros."""
-        return self._wrapped(self.array_module.zeros(shape, dtype))
+        if self.emulated:
+            return self._made(np.empty(shape, dtype), 0)
+        made: Array = self.array_module.zeros(shape, dtype)
+        return made
 
     def full(self, shape: Shape, value: float, dtype: npt.DTypeLike) -> Array:
         """Return an array of one number."""
-        return self._wrapped(self.array_module.full(shape, value, dtype))
+        if self.emulated:
+            return self._made(np.empty(shape, dtype), value)
+        made: Array = self.array_module.full(shape, value, dtype)
+        return made
 
     def to_device(self, host: Array) -> Array:
         """Return a C-contiguous copy of an array of the host."""
+        self.require_no_capture("to_device")
         if self.emulated:
-            return self._wrapped(np.array(host, order="C"))
+            return wrap(self, np.array(host, order="C", subok=False))
         copied: Array = self.array_module.asarray(np.ascontiguousarray(host))
         return copied
 
     def write(self, x: Array, host: Array) -> None:
         """Copy an array of the host to x, of its shape and dtype."""
+        self.require_no_capture("write")
         if self.emulated:
             np.copyto(x.view(np.ndarray), host, casting="no")
         else:
@@ -179,6 +232,7 @@ class Device:
 
     def to_host(self, x: Array) -> Array:
         """Return a copy in the memory of the host; waits for the work that writes x."""
+        self.require_no_capture("to_host")
         copied: Array = x.get()  # type: ignore[attr-defined]
         return copied
 
@@ -197,11 +251,19 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait for all work of the device."""
+        self.require_no_capture("synchronize")
         if not self.emulated:
             self.array_module.cuda.Device().synchronize()
 
-    def _wrapped(self, x: Array) -> Array:
-        return wrap(self, x) if self.emulated else x
+    def _made(self, x: Array, value: float | None) -> Array:
+        """Return x, a new array of the emulator, filled: now, or in each replay."""
+        fill = functools.partial(poison, x) if value is None else functools.partial(x.fill, value)
+        graph = self._recording.graph
+        if isinstance(graph, EmulatedGraph):
+            graph.made(x, fill)
+        else:
+            fill()
+        return wrap(self, x)
 
 
 def device_of(x: Array) -> Device:

@@ -4,11 +4,15 @@ EmulatedArray   stands for an array of a GPU, in the emulator
 StreamedArray   data that go through a device in pieces
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array, DeviceName
+
+# Functions that read no number of an array.
+VIEWS = (np.may_share_memory, np.shares_memory, np.shape, np.ndim, np.size, np.reshape)
 
 
 def wrap(device: Any, x: Array) -> Array:
@@ -33,6 +37,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
 
     def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **named: Any) -> Any:
         """As NumPy does, with a TypeError for an array of the host, as CuPy has it."""
+        _require_no_capture(self, ufunc.__name__)
         outputs = named.get("out", ())
         for a in (*inputs, *outputs):
             if isinstance(a, np.ndarray) and a.ndim and not isinstance(a, EmulatedArray):
@@ -48,12 +53,38 @@ class EmulatedArray(np.ndarray[Any, Any]):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """As NumPy does; what it makes of arrays of a device stays there."""
+        if function not in VIEWS:
+            _require_no_capture(self, function.__name__)
         result = super().__array_function__(function, types, args, kwargs)
         return wrap(self.owner, result) if type(result) is np.ndarray else result
 
+    def __getitem__(self, key: Any) -> Any:
+        """As NumPy does."""
+        found = super().__getitem__(key)
+        if not isinstance(found, np.ndarray):
+            _require_no_capture(self, "__getitem__")  # a number on the host
+        return found
+
     def get(self) -> Array:
         """Return a copy in the memory of the host."""
+        _require_no_capture(self, "get")
         return np.array(self, subok=False)
+
+
+def _outside_captures(name: str) -> Any:
+    """Return a method of NumPy's arrays that reads or writes numbers, for arrays of a device."""
+    method = getattr(np.ndarray, name)
+
+    @functools.wraps(method)
+    def checked(self: EmulatedArray, *arguments: Any, **named: Any) -> Any:
+        _require_no_capture(self, name)
+        return method(self, *arguments, **named)
+
+    return checked
+
+
+for _name in ("__setitem__", "__float__", "__int__", "item", "tolist", "copy", "astype", "fill"):
+    setattr(EmulatedArray, _name, _outside_captures(_name))
 
 
 class StreamedArray(np.ndarray[Any, Any]):
@@ -67,6 +98,12 @@ class StreamedArray(np.ndarray[Any, Any]):
 
     def __array_finalize__(self, source: Any) -> None:
         self.owner = getattr(source, "owner", None)
+
+
+def _require_no_capture(x: EmulatedArray, what: str) -> None:
+    """Raise RuntimeError where a graph is captured: it would hold nothing of what NumPy does."""
+    if x.owner is not None:
+        x.owner.require_no_capture(what)
 
 
 def _plain(a: Any) -> Any:

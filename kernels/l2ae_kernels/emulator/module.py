@@ -113,8 +113,7 @@ class Kernel:
         shared_mem: int = 0,
         stream: None = None,
     ) -> None:
-        check(self.name, self.parameters, args)
-        request = self._request(grid, block, shared_mem)
+        request = self.check(grid, block, args, shared_mem)
         if self._module.tool == "thread":  # it follows the arrays themselves
             self._run(request, [self._pointed(a, None) for a in args])
             return
@@ -130,6 +129,13 @@ class Kernel:
             copies.back()
         if said := copies.overrun():
             raise EmulatorError(f"kernel {self.name!r}: {said}")
+
+    def check(
+        self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared_mem: int = 0
+    ) -> _Request:
+        """Raise ValueError, by name, for a launch that cannot be; nothing runs."""
+        check(self.name, self.parameters, args)
+        return self._request(grid, block, shared_mem)
 
     def _request(self, grid: Sequence[int], block: Sequence[int], shared_mem: int) -> _Request:
         limit = min(self.max_dynamic_shared_size_bytes, SHARED)

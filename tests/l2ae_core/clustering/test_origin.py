@@ -6,7 +6,7 @@ import pytest
 from l2ae_core.clustering.inputs import origin_of
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels.arrays import Array, device_name, to_host
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.device import Device
 
 from .made_up import blobs, rng
 
@@ -77,10 +77,9 @@ def test_an_empty_cluster_among_distinct_rows_has_its_reason() -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_on_a_device(cxx: None, streamed: bool) -> None:
+def test_on_a_device(device: Device, streamed: bool) -> None:
     x, init = far(1e7)
     ours = kmeans(x, K, rng=rng(), init=init)
-    device = emulate()
     placed = device.stream(x) if streamed else device.to_device(x)
     theirs = kmeans(placed, K, rng=rng(), init=init)
     where = "cpu" if streamed else "cuda"

@@ -101,12 +101,12 @@ def test_the_codes_of_a_refinement_are_those_of_the_own_forward_pass(gamma):
 
 
 @pytest.mark.parametrize("name", [n for n in OWN if not n.startswith("model")])
-def test_a_device_calls_it(name, cxx):
+def test_a_device_calls_it(name, device):
     """A layer; the forward pass of a model has no part in its codes."""
     kind, make = OWN[name]
     model, x = make(), images()
     expected = model.decode(model.encode(x))
-    moved = DeviceNetwork.move(model, emulate())
+    moved = DeviceNetwork.move(model, device)
     kind.count = 0
     np.testing.assert_allclose(moved.decode(moved.encode(x)), expected, rtol=1e-4, atol=1e-5)
     assert kind.count > 0

@@ -71,6 +71,7 @@ SMALL = {
     "elementwise.cu": ("finish_sums", "column_sums"),
     "adam.cu": ("adam_step",),
 }
+CONV_NAIVE = ("correlate_naive", "correlate_adjoint_x_naive", "correlate_adjoint_W_naive")
 # Those that add up parts have few blocks: their registers keep nobody out.
 NORMS = {
     "add_gradients": 48,
@@ -106,6 +107,7 @@ def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) 
             for D in latent
         ),
         *_product("product_tiled", {"REAL": real}, product),
+        Variant("conv_naive.cu", {"REAL": real}, dict.fromkeys(CONV_NAIVE, 56)),
         Variant("norms.cu", {"REAL": real}, NORMS),
         Variant("loss.cu", {"REAL": real}, LOSS),
     ]
@@ -148,10 +150,15 @@ def compile_variant(variant: Variant, architecture: str, compiler: str) -> dict[
 
     RuntimeError with the compiler's words for an error or a warning.
     """
-    log = (_nvrtc if compiler == "nvrtc" else _nvcc)(variant, architecture)
+    _, log = compile_cubin(variant, architecture, compiler)
     if re.search(r"\bwarning\b", log):
         raise RuntimeError(f"{variant.name} for {architecture}: {log}")
     return read_usage(log)
+
+
+def compile_cubin(variant: Variant, architecture: str, compiler: str) -> tuple[bytes, str]:
+    """Compile a variant; return the binary of its kernels, and what the compiler said."""
+    return (_nvrtc if compiler == "nvrtc" else _nvcc)(variant, architecture)
 
 
 def read_usage(log: str) -> dict[str, Usage]:
@@ -165,7 +172,7 @@ def read_usage(log: str) -> dict[str, Usage]:
     return found
 
 
-def _nvrtc(variant: Variant, architecture: str) -> str:
+def _nvrtc(variant: Variant, architecture: str) -> tuple[bytes, str]:
     from cuda.core import Program, ProgramOptions
 
     settings = ProgramOptions(
@@ -178,11 +185,11 @@ def _nvrtc(variant: Variant, architecture: str) -> str:
         ftz=True,  # as CuPy compiles
     )
     log = io.StringIO()
-    Program(read_source(variant.file_name), "c++", settings).compile("cubin", logs=log)
-    return log.getvalue()
+    binary = Program(read_source(variant.file_name), "c++", settings).compile("cubin", logs=log)
+    return bytes(binary.code), log.getvalue()
 
 
-def _nvcc(variant: Variant, architecture: str) -> str:
+def _nvcc(variant: Variant, architecture: str) -> tuple[bytes, str]:
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder) / variant.file_name
         text.write_text(read_source(variant.file_name), encoding="utf-8")
@@ -190,9 +197,9 @@ def _nvcc(variant: Variant, architecture: str) -> str:
         command += ["-Werror", "all-warnings", "-ftz=true", *options(variant.defines)]
         command += [str(text), "-o", str(text.with_suffix(".cubin"))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{variant.name} for {architecture}: {done.stderr}")
-    return done.stderr
+        if done.returncode:
+            raise RuntimeError(f"{variant.name} for {architecture}: {done.stderr}")
+        return text.with_suffix(".cubin").read_bytes(), done.stderr
 
 
 def emulated(tool: str | None) -> dict[str, float | str]:

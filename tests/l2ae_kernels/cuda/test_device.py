@@ -52,7 +52,7 @@ def test_a_gpu_that_computes_wrongly_is_none(cupy):
 
 
 def test_a_null_pointer_is_a_number():
-    """CuPy takes None for an argument, and the kernel gets a pointer that is not null."""
+    """CuPy 13 takes None for an argument, and the kernel gets a pointer that is not null."""
     launched = []
 
     def kernel(grid, block, arguments, shared_mem):
@@ -64,3 +64,28 @@ def test_a_null_pointer_is_a_number():
     assert (grid, block, shared, three) == ((2,), (32,), 0, 3)
     assert pointer is not None
     assert (int(pointer), pointer.itemsize) == (0, 8)
+
+
+class CUDARuntimeError(RuntimeError):
+    """CuPy's."""
+
+
+@pytest.mark.parametrize("ended_by_an_error", [False, True])
+def test_an_error_inside_ends_the_capture_of_the_stream(ended_by_an_error):
+    """Where an operation that cannot be captured has ended it, end_capture raises as well."""
+    cupy = MagicMock()
+    cupy.cuda.runtime.CUDARuntimeError = CUDARuntimeError
+    stream = cupy.cuda.Stream.return_value
+    if ended_by_an_error:
+        stream.end_capture.side_effect = CUDARuntimeError("cudaErrorStreamCaptureInvalidated")
+    device = Device(cupy, MagicMock(), Properties("a GPU", (9, 0), 132, 1000))
+    with pytest.raises(ZeroDivisionError), device.capture() as graph:
+        raise ZeroDivisionError
+    stream.end_capture.assert_called_once_with()
+    with pytest.raises(RuntimeError, match="nothing was captured"):
+        graph.launch()
+    stream.end_capture.side_effect = None
+    with device.capture() as graph:
+        pass
+    graph.launch()
+    stream.end_capture.return_value.launch.assert_called_once_with()

@@ -104,9 +104,7 @@ def test_bits_depend_on_nothing_but_one_model(rung, device):
         np.testing.assert_array_equal(results[0], other)
 
 
-@pytest.mark.usefixtures("cxx")
-def test_tf32_rounds_and_is_only_taken_by_name():
-    device = emulate()
+def test_tf32_rounds_and_is_only_taken_by_name(device):
     x, W = draw(np.random.default_rng(4), "float32", (16, 100), (100, 16))
     on = device.to_device(x), device.to_device(W)
     exact = x.astype("float64") @ W
@@ -117,11 +115,10 @@ def test_tf32_rounds_and_is_only_taken_by_name():
     assert default == error["tensor"] < 1e-4 < 1e-3 < error["tf32"]
 
 
-@pytest.mark.usefixtures("cxx")
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_stays_in_its_sample(bad, case):
-    (name, dtype), device = case, emulate()
+def test_what_is_not_finite_stays_in_its_sample(bad, case, device):
+    name, dtype = case
     x, W = draw(np.random.default_rng(5), dtype, (3, 20), (20, 4))
     x[1, 7] = bad
     out = device.empty((3, 4), dtype)
@@ -151,8 +148,7 @@ def test_every_cuda_rung_is_tested():
         assert takes == set(CASES)
 
 
-def test_errors_name_the_argument():
-    device = emulate()
+def test_errors_name_the_argument(device):
     x, W, out = (device.zeros(s, "float32") for s in ((2, 4, 3), (2, 5, 6), (2, 4, 6)))
     with pytest.raises(ValueError, match=r"dense: W has shape \(2, 5, 6\), expected \(2, 3, 6\)"):
         products.dense(x, W, None, out)

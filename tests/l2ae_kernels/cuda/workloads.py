@@ -14,7 +14,7 @@ import numpy as np
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda import elementwise, loss, normalize, optim, products
+from l2ae_kernels.cuda import conv, elementwise, loss, normalize, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device, Kernel, emulate
 from l2ae_kernels.cuda.kmeans import init, tensor
@@ -96,6 +96,18 @@ def dense(device: Device) -> None:
         products.dense_adjoint_W(x, dy, dW, impl=impl)
 
 
+def convolutions(device: Device) -> None:
+    """The correlation and its adjoints of two models on every rung."""
+    how = (2, 2), ((1, 2), (1, 2))
+    shapes = ((2, 3, 8, 8, 4), (2, 5, 5, 4, 6), (2, 3, 4, 4, 6), (2, 6))
+    x, W, y, b = (_normal(device, *shape) for shape in shapes)
+    for impl in conv.RUNGS:
+        out, dx, dW, db = (device.empty(a.shape, np.float32) for a in (y, x, W, b))
+        conv.correlate(x, W, b, out, *how, slope=0.3, impl=impl)
+        conv.correlate_adjoint_x(y, W, None, dx, *how, y_below=x, slope=0.3, impl=impl)
+        conv.correlate_adjoint_W(x, y, dW, *how, db=db, impl=impl)
+
+
 def bias(device: Device) -> None:
     """The gradient of a bias of three features, in one part."""
     elementwise.bias_adjoint(_normal(device, 300, 3), device.empty(3, np.float32))
@@ -143,6 +155,7 @@ WORKLOADS: list[Callable[[Device], None]] = [
     starts,
     tensor_cores,
     dense,
+    convolutions,
     bias,
     adam,
     bottleneck,

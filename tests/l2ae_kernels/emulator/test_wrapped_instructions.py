@@ -53,6 +53,40 @@ extern "C" __global__ void cells(int* out) {
   }
 }
 
+// Fragments of a (16, 8) and of two b (8, 8), whose columns are 16 rows of 8, by ldmatrix: what
+// each lane gets. Rows lie `pitch` numbers apart.
+extern "C" __global__ void fragments(const float* a, const float* b, float* out, int pitch) {
+  __shared__ __align__(16) float left[16 * 12];
+  __shared__ __align__(16) float right[16 * 12];
+  for (int i = threadIdx.x; i < 16 * 8; i += 32) {
+    left[i / 8 * pitch + i % 8] = a[i];
+    right[i / 8 * pitch + i % 8] = b[i];
+  }
+  __syncthreads();
+  int lane = threadIdx.x;
+  unsigned mine_a[4], mine_b[2][2];
+  mma::Cell at = mma::address_a(lane);
+  mma::load_a(mine_a, &left[at.row * pitch + at.column]);
+  at = mma::address_b(lane);
+  mma::load_b(mine_b[0], mine_b[1], &right[at.column * pitch + at.row]);
+  for (int i = 0; i < 4; ++i) {
+    out[lane * 8 + i] = __uint_as_float(mine_a[i]);
+    out[lane * 8 + 4 + i] = __uint_as_float(mine_b[i / 2][i % 2]);
+  }
+}
+
+extern "C" __global__ void not_shared(const float* x) {
+  unsigned a[4];
+  mma::load_a(a, x);
+}
+
+extern "C" __global__ void parts(const float* x, unsigned* big, unsigned* small, unsigned* near) {
+  mma::Parts parts = mma::split(x[threadIdx.x]);
+  big[threadIdx.x] = parts.big;
+  small[threadIdx.x] = parts.small;
+  near[threadIdx.x] = mma::near_tf32(x[threadIdx.x]);
+}
+
 extern "C" __global__ void rounded(const float* x, unsigned* tf32) {
   tf32[threadIdx.x] = mma::to_tf32(x[threadIdx.x]);
 }
@@ -103,6 +137,20 @@ extern "C" __global__ void too_early(const float* x, float* y) {
   y[4 + threadIdx.x] = kept[threadIdx.x];
 }
 
+// The first n of 4 rows of 16 bytes, zeros behind; x has no more than n.
+extern "C" __global__ void padded(const float* x, float* y, int n) {
+  __shared__ __align__(16) float tile[16];
+  __shared__ float single[4];
+  int row = threadIdx.x;
+  async_copy_or_zero<16>(&tile[4 * row], x + 4 * row, row < n);
+  async_copy_or_zero<4>(&single[row], x + row, row < n);
+  async_commit();
+  y[5 * row] = tile[4 * row];
+  async_wait<0>();
+  for (int i = 0; i < 4; ++i) y[5 * row + i] += tile[4 * row + i];
+  y[5 * row + 4] = single[row];
+}
+
 extern "C" __global__ void misplaced(const float* x, float* y, int offset) {
   __shared__ float tile[8];
   if (offset < 8) async_copy<16>(&tile[offset], x);
@@ -126,6 +174,11 @@ def function(name, order="ascending", cooperative=False):
 def to_tf32(x):
     """To the nearest, ties away from zero: 13 bits of the mantissa go."""
     return ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def seen(x):
+    """What a tensor core reads of float32: 10 bits of the mantissa."""
+    return (x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -169,6 +222,43 @@ def test_rounding_to_tf32():
     assert tf32[28] == 1 + 2.0**-10  # a tie goes up
 
 
+def test_fragments_by_ldmatrix_are_those_of_the_product():
+    A = np.arange(128, dtype=np.float32).reshape(16, 8)
+    B = 1000 + np.arange(128, dtype=np.float32).reshape(16, 8)  # columns of B, as rows
+    out = np.zeros((32, 8), np.float32)
+    function("fragments")((1,), (32,), (A, B, out, np.int32(12)))
+    for lane in range(32):
+        group, t = lane >> 2, lane % 4  # PTX ISA, mma.m16n8k8, as above
+        a = [A[group, t], A[group + 8, t], A[group, t + 4], A[group + 8, t + 4]]
+        b = [B[group, t], B[group, t + 4], B[group + 8, t], B[group + 8, t + 4]]
+        np.testing.assert_array_equal(out[lane], [*a, *b])
+
+
+def test_fragments_lie_in_shared_memory_at_multiples_of_16_bytes():
+    A, out = np.zeros((16, 8), np.float32), np.zeros((32, 8), np.float32)
+    with pytest.raises(EmulatorError, match="mma::load: the address is not a multiple of 16 bytes"):
+        function("fragments")((1,), (32,), (A, A, out, np.int32(9)))
+    with pytest.raises(EmulatorError, match="mma::load: the address is not in shared memory"):
+        function("not_shared")((1,), (32,), (A,))
+
+
+def test_parts_of_a_number_are_two_of_tf32():
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal(32) * 2.0 ** rng.integers(-60, 60, 32)).astype(np.float32)
+    x[:4] = 2 - 2.0**-23, 1 + 1.24 * 2.0**-11, np.inf, -np.inf
+    x[4:6].view(np.uint32)[:] = 0x7FC00000, 0x7FFFFFFF  # a NaN of NumPy's, and of a GPU's
+    big, small, near = (np.zeros(32, np.float32) for _ in range(3))
+    function("parts")((1,), (32,), (x, *(a.view(np.uint32) for a in (big, small, near))))
+    np.testing.assert_array_equal(big, seen(big))
+    np.testing.assert_array_equal(seen(big)[2:6], x[2:6])
+    np.testing.assert_array_equal(seen(near)[2:6], x[2:6])
+    finite = np.isfinite(x)
+    x, near = x[finite].astype(float), seen(near)[finite]
+    parts = big[finite].astype(float) + seen(small)[finite]
+    assert (np.abs(x - parts) <= 1.25 * 2.0**-21 * np.abs(x)).all()
+    assert (np.abs(x - near) <= 1.25 * 2.0**-11 * np.abs(x)).all()
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_barrier_of_the_grid_orders_rounds(order):
     x = np.arange(5 * 16, dtype=np.float32)
@@ -209,6 +299,18 @@ def test_target_of_a_copy_is_unset_until_the_wait():
     x, y = np.arange(4, dtype=np.float32), np.zeros(6, np.float32)
     function("too_early")((1,), (2,), (x, y))
     np.testing.assert_array_equal(y, [np.nan, np.nan, 0, 1, 2, 3])
+
+
+@pytest.mark.parametrize("n", [0, 2, 4])
+def test_copies_past_the_end_are_zeros_and_read_nothing(n):
+    x = np.random.default_rng(0).random(16)[: 4 * n].astype(np.float32)
+    y = np.zeros((4, 5), np.float32)
+    function("padded")((1,), (4,), (x, y, np.int32(n)))
+    expected = np.zeros((4, 5), np.float32)
+    expected[:n, :4] = x.reshape(n, 4)
+    expected[:n, 4] = x[:n]
+    expected[:, 0] = np.nan  # unset until the wait
+    np.testing.assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,19 @@
 #pragma once
 #include "cuda.hpp"
 
-template <int BYTES> void async_copy(void* shared, const void* global, EMULATOR_HERE) {
+template <int BYTES>
+void async_copy_or_zero(void* shared, const void* global, bool inside, EMULATOR_HERE) {
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "cp.async copies 4, 8 or 16 bytes");
   emulator::check_copy(shared, global, BYTES, place);
   for (int i = 0; i < BYTES; ++i) {
     static_cast<volatile unsigned char*>(shared)[i] = 0xFF;
-    (void)static_cast<const volatile unsigned char*>(global)[i];  // touch what will be read
+    if (inside) (void)static_cast<const volatile unsigned char*>(global)[i];  // what will be read
   }
-  emulator::issue_copy({shared, global, BYTES});
+  emulator::issue_copy({shared, inside ? global : nullptr, BYTES});
+}
+
+template <int BYTES> void async_copy(void* shared, const void* global, EMULATOR_HERE) {
+  async_copy_or_zero<BYTES>(shared, global, true, place);
 }
 
 inline void async_commit() { emulator::commit_copies(); }
@@ -21,6 +26,6 @@ template <int GROUPS_LEFT> void async_wait() {
   while (emulator::next_copy(GROUPS_LEFT, &copy)) {
     auto* to = static_cast<unsigned char*>(copy.to);
     auto* from = static_cast<const unsigned char*>(copy.from);
-    for (int i = 0; i < copy.bytes; ++i) to[i] = from[i];
+    for (int i = 0; i < copy.bytes; ++i) to[i] = from ? from[i] : 0;
   }
 }

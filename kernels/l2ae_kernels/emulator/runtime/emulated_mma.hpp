@@ -38,4 +38,23 @@ inline void tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], 
   }
 }
 
+// A lane reads the row whose address it has; then register i of lane l is number l % 4 of the row
+// of lane 8 i + l / 4.
+inline void ldmatrix(unsigned (&registers)[4], const float* row, emulator::Place place) {
+  emulator::check_row("mma::load", row, 16, place);
+  unsigned mine[4], rows[32][4];
+  for (int i = 0; i < 4; ++i) mine[i] = emulator::bits<unsigned>(row[i]);  // a sanitizer sees it
+  emulator::exchange("mma::load", 0xffffffffu, mine, sizeof mine, emulator::all_lanes, rows, place);
+  int lane = emulator::lane();
+  for (int i = 0; i < 4; ++i) registers[i] = rows[8 * i + lane / 4][lane % 4];
+}
+
+inline void load_a(unsigned (&a)[4], const float* row, EMULATOR_HERE) { ldmatrix(a, row, place); }
+
+inline void load_b(unsigned (&b0)[2], unsigned (&b1)[2], const float* row, EMULATOR_HERE) {
+  unsigned both[4];
+  ldmatrix(both, row, place);
+  memcpy(b0, both, sizeof b0), memcpy(b1, both + 2, sizeof b1);
+}
+
 }  // namespace mma

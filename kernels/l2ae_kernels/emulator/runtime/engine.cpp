@@ -222,6 +222,13 @@ void* shared_variable(int slot, size_t bytes, const char* name, Place place) {
 }
 void* dynamic_shared() { return running->block->shared.dynamic(); }
 
+void check_row(const char* what, const void* shared, int bytes, Place place) {
+  if (!running->block->shared.contains(shared))
+    fail(place, "%s: the address is not in shared memory", what);
+  if (reinterpret_cast<uintptr_t>(shared) % uintptr_t(bytes) != 0)
+    fail(place, "%s: the address is not a multiple of %d bytes", what, bytes);
+}
+
 void check_copy(const void* shared, const void* global, int bytes, Place place) {
   const SharedMemory& memory = running->block->shared;
   if (!memory.contains(shared)) fail(place, "async_copy: the target is not in shared memory");

@@ -47,8 +47,11 @@ int new_slot();
 void* shared_variable(int slot, size_t bytes, const char* name, Place place);
 void* dynamic_shared();
 
+// Stop unless `shared` is an address of shared memory and a multiple of `bytes`.
+void check_row(const char* what, const void* shared, int bytes, Place place);
+
 // Asynchronous copies of this thread, in groups, as cp.async has them.
-struct Copy { void* to; const void* from; int bytes; };
+struct Copy { void* to; const void* from; int bytes; };  // from null: zeros
 void check_copy(const void* shared, const void* global, int bytes, Place place);
 void issue_copy(Copy copy);
 void commit_copies();

@@ -1,0 +1,116 @@
+"""Graphs: launches and fills that are recorded once and queued again as a whole, `Device.capture`.
+
+    with device.capture() as graph:
+        products.dense(x, W, b, y)
+    graph.launch()                            any number of times, each in order with what is queued
+
+A replay finds every array where it was when it was recorded. So the graph keeps what its launches
+read and write:
+
+* arrays that were there before stay allocated as long as the graph;
+* memory of arrays made inside comes from a pool that the graph alone takes from. Two of them may
+  share memory where one is gone before the other is made, as outside of a capture, but an array
+  that is made later, by anybody, lies elsewhere.
+
+What an array made inside holds is undefined when a replay begins; the emulator poisons it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+
+NOTHING = "launch: nothing was captured, the capture has not ended or has failed"
+
+
+def poison(x: Array) -> None:
+    """Set every byte of x to 0xFF: NaN, or −1."""
+    x.view(np.ndarray).reshape(-1).view(np.uint8)[:] = 0xFF
+
+
+class CapturedGraph:
+    """A graph of CUDA, captured by CuPy from a stream of its own. cupy: the module."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._pool = cupy.cuda.MemoryPool()
+        self._blocks: set[int] = set()  # addresses in the pool
+        self._arrays: list[Array] = []  # of launches, from elsewhere
+        self._graph: Any = None
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Capture what is queued in the current stream, which is the graph's own inside.
+
+        CuPy captures in the relaxed mode, in which this thread may allocate memory for the pool and
+        load modules meanwhile: neither is an operation of the stream.
+        """
+        with self._cupy.cuda.using_allocator(self._allocate), self._stream:
+            self._stream.begin_capture()
+            try:
+                yield
+            except BaseException:
+                self._abandon()
+                raise
+            self._graph = self._stream.end_capture()
+
+    def _allocate(self, size: int) -> Any:
+        pointer = self._pool.malloc(size)
+        self._blocks.add(pointer.mem.ptr)
+        return pointer
+
+    def _abandon(self) -> None:
+        # what cannot be captured has ended it already, and is reported here once more
+        with suppress(self._cupy.cuda.runtime.CUDARuntimeError):
+            self._stream.end_capture()
+
+    def add(self, queue: Callable[[], None], arguments: tuple[Any, ...]) -> None:
+        """Queue a launch with these arguments, and keep its arrays."""
+        for a in arguments:
+            if isinstance(a, self._cupy.ndarray) and a.data.mem.ptr not in self._blocks:
+                self._arrays.append(a)
+        queue()
+
+    def launch(self) -> None:
+        """Queue all that was captured, in the current stream."""
+        if self._graph is None:
+            raise RuntimeError(NOTHING)
+        self._graph.launch()
+
+
+class EmulatedGraph:
+    """The list of what was recorded: launches and fills.
+
+    `Device.empty` is a fill, too: an array made inside is poisoned in every replay. So a launcher
+    that counts on what the host, or an earlier replay, wrote to it is seen.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], None]] = []
+        self._complete = False
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Take the graph for complete when no exception ends the block."""
+        yield
+        self._complete = True
+
+    def add(self, run: Callable[[], None], arguments: tuple[Any, ...] = ()) -> None:
+        """Record a launch, or a fill; `run` holds its arguments."""
+        self._steps.append(run)
+
+    def made(self, x: Array, fill: Callable[[], None]) -> None:
+        """Record how x, a new array, is filled; until the first replay it is poisoned."""
+        poison(x)
+        self.add(fill)
+
+    def launch(self) -> None:
+        """Run all that was recorded."""
+        if not self._complete:
+            raise RuntimeError(NOTHING)
+        for run in self._steps:
+            run()

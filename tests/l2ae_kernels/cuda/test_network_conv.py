@@ -1,0 +1,206 @@
+"""The correlation and its adjoints on every CUDA rung against NumPy, in bounds from rounding."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from l2ae_core.gradcheck import check_layer
+from l2ae_core.layers import Cache, Conv2d, ConvTranspose2d, Layer, Params
+from l2ae_kernels import ops
+from l2ae_kernels.cuda import conv
+from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.geometry import output_size
+from l2ae_kernels.operations import IMPLEMENTATIONS
+from l2ae_kernels.reference import conv as reference
+
+DEVICE = emulate()  # of the gradient checker
+OPERATIONS = ("correlate", "correlate_adjoint_x", "correlate_adjoint_W")
+# What a rung may lose of a product a·b, in shares of |a b|, and of a sum, in units in the last
+# place for each of its products.
+LOSS = {"naive": 0.0}
+UNITS = {"naive": 1.0}
+CASES = [("naive", "float32"), ("naive", "float64")]  # rung, dtype
+SHAPES = [  # N, (H, W), C, K, kernel, stride, padding
+    (1, (1, 1), 1, 1, (1, 1), (1, 1), ((0, 0), (0, 0))),
+    (3, (5, 7), 2, 3, (3, 2), (1, 2), ((0, 1), (1, 0))),
+    (5, (8, 8), 1, 5, (5, 5), (2, 2), ((1, 2), (1, 2))),
+    (9, (7, 7), 6, 8, (3, 3), (2, 2), ((0, 0), (0, 0))),
+    (7, (2, 2), 4, 3, (3, 3), (2, 2), ((0, 1), (0, 1))),
+    (2, (4, 9), 3, 2, (2, 3), (3, 1), ((3, 4), (5, 6))),  # windows that see nothing but padding
+    (2, (9, 4), 2, 2, (1, 1), (3, 2), ((0, 0), (0, 0))),  # pixels that no window sees
+    (2, (7, 8), 5, 66, (4, 5), (1, 3), ((2, 1), (1, 1))),
+    (0, (6, 6), 2, 2, (3, 3), (1, 1), ((1, 1), (1, 1))),  # no samples
+]
+
+
+def draw(seed: int, dtype: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def leaky(x: np.ndarray, slope: float, y: np.ndarray | None = None) -> np.ndarray:
+    return np.where((x if y is None else y) > 0, x, slope * x)
+
+
+def shapes_of(case) -> tuple[tuple[int, ...], ...]:
+    """The shapes of x, W and y."""
+    N, size, C, K, kernel, stride, padding = case
+    return (N, *size, C), (*kernel, C, K), (N, *output_size(size, kernel, stride, padding), K)
+
+
+def assert_sums(operation, found, A, B, case, rung, *, bias=None, slope=1.0, y=None) -> None:
+    """Compare with the reference in float64; a slope of at most 1 widens nothing."""
+    stride, padding = case[-2:]
+    A, B = A.astype("float64"), B.astype("float64")
+    expected, size = np.empty(found.shape), np.empty(found.shape)
+    b = () if operation == "correlate_adjoint_W" else (bias,)
+    getattr(reference, operation)(A, B, *b, expected, stride, padding)
+    b = tuple(None if one is None else np.abs(one) for one in b)
+    getattr(reference, operation)(np.abs(A), np.abs(B), *b, size, stride, padding)
+    depth = {  # products of a sum
+        "correlate": int(np.prod(B.shape[:3])),
+        "correlate_adjoint_x": int(np.prod(B.shape[:2])) * B.shape[3],
+        "correlate_adjoint_W": int(np.prod(B.shape[:3])),
+    }[operation]
+    unit = np.finfo(found.dtype).eps
+    bound = (LOSS[rung] + (UNITS[rung] * depth + 4) * unit) * size
+    error = np.abs(found - leaky(expected, slope, y))
+    assert np.all(error <= bound), (operation, error.max())
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_one_model_through_ops(shape, case, device):
+    (name, dtype), (stride, padding) = case, shape[-2:]
+    x, W, y, b, b_image = draw(0, dtype, *shapes_of(shape), (shape[3],), (shape[2],))
+    on_x, on_W, on_y, on_b, on_b_image = (device.to_device(a) for a in (x, W, y, b, b_image))
+    how = {"stride": stride, "padding": padding, "impl": f"cuda-{name}"}
+    image, kernel = x.shape[1:3], W.shape[:2]
+    for bias, on_bias in ((None, None), (b, on_b)):
+        found = ops.correlate(on_x, on_W, on_bias, **how)
+        assert found.dtype == dtype
+        assert_sums("correlate", device.to_host(found), x, W, shape, name, bias=bias)
+    for bias, on_bias in ((None, None), (b_image, on_b_image)):
+        found = ops.correlate_adjoint_x(on_y, on_W, on_bias, image_size=image, **how)
+        assert_sums("correlate_adjoint_x", device.to_host(found), y, W, shape, name, bias=bias)
+    found = ops.correlate_adjoint_W(on_x, on_y, kernel_size=kernel, **how)
+    assert_sums("correlate_adjoint_W", device.to_host(found), x, y, shape, name)
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("shape", [SHAPES[2], SHAPES[3]], ids=str)
+def test_models_side_by_side_with_activations(shape, case, device):
+    """Three models, each array shared by them in one of the operations."""
+    (name, dtype), (C, K), M, slope = case, shape[2:4], 3, 0.3
+    shapes = shapes_of(shape)
+    x, W, y, b, b_image = draw(1, dtype, *shapes, (M, K), (C,))
+    xs, Ws, ys = draw(2, dtype, *((M, *s) for s in shapes))
+
+    def run(operation, *arrays, out, **how):
+        """Check an operation of the models against the models one by one."""
+        on = [a if a is None else device.to_device(a) for a in arrays]
+        found = device.empty((M, *out), dtype)
+        on_how = {n: device.to_device(a) if n == "y_below" else a for n, a in how.items()}
+        getattr(conv, operation)(*on, found, *shape[-2:], **on_how, impl=name)
+        for m in range(M):
+            axes = (4, 4, 1)
+            A, B, *bias = (
+                a if a is None or a.ndim == n else a[m] for a, n in zip(arrays, axes, strict=False)
+            )
+            below = how["y_below"][m] if "y_below" in how else None
+            more = {"bias": bias[0] if bias else None, "slope": how.get("slope", 1.0), "y": below}
+            assert_sums(operation, device.to_host(found)[m], A, B, shape, name, **more)
+
+    image, kernel, outputs = shapes
+    run("correlate", x, Ws, b, out=outputs, slope=slope)
+    run("correlate", xs, W, None, out=outputs, slope=slope, y_below=ys)
+    run("correlate_adjoint_x", ys, W, b_image, out=image, slope=slope)
+    run("correlate_adjoint_x", y, Ws, None, out=image, slope=0.0, y_below=xs)
+    run("correlate_adjoint_W", xs, y, out=kernel)
+    run("correlate_adjoint_W", x, ys, out=kernel)
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(case, device):
+    (name, dtype), shape, M = case, SHAPES[3], 2
+    image, kernel, outputs = shapes_of(shape)
+    x, y = draw(3, dtype, image, (M, *outputs))
+    dW, db = device.empty((M, *kernel), dtype), device.empty((M, shape[3]), dtype)
+    on = device.to_device(x), device.to_device(y)
+    conv.correlate_adjoint_W(*on, dW, *shape[-2:], db=db, impl=name)
+    for m in range(M):
+        assert_sums("correlate_adjoint_W", device.to_host(dW)[m], x, y[m], shape, name)
+        rows = y[m].reshape(-1, shape[3]).astype("float64")
+        bound = (LOSS[name] + (len(rows) + 4) * np.finfo(dtype).eps) * np.abs(rows).sum(axis=0)
+        assert np.all(np.abs(device.to_host(db)[m] - rows.sum(axis=0)) <= bound)
+
+
+@dataclass(eq=False)
+class OnDevice(Layer):
+    """A convolution whose arrays are moved to a device for each call, for the gradient checker."""
+
+    layer: Conv2d | ConvTranspose2d
+
+    @property
+    def params(self) -> Params:
+        return self.layer.params
+
+    def astype(self, dtype):
+        return OnDevice(self.layer.astype(dtype))
+
+    def output_shape(self, input_shape):
+        return self.layer.output_shape(input_shape)
+
+    def forward(self, x: np.ndarray, train: bool = False) -> tuple[np.ndarray, Cache]:
+        y, cache = self._moved().forward(DEVICE.to_device(x))
+        return DEVICE.to_host(y), cache
+
+    def backward(self, dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, Params]:
+        dx, grads = self._moved().backward(DEVICE.to_device(dy), cache)
+        return DEVICE.to_host(dx), {name: DEVICE.to_host(g) for name, g in grads.items()}
+
+    def _moved(self) -> Conv2d | ConvTranspose2d:
+        W, b = DEVICE.to_device(self.layer.W), DEVICE.to_device(self.layer.b)
+        return type(self.layer)(W, b, self.layer.stride, self.layer.padding)
+
+
+@pytest.mark.usefixtures("cxx")
+@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
+@pytest.mark.parametrize(("kernel", "stride"), [((5, 5), 2), ((2, 3), (3, 1))])
+def test_gradients_against_differences(kind, kernel, stride):
+    """The project's own checker on the layers, float64 on the emulated device."""
+    layer = kind.glorot(2, 3, kernel, np.random.default_rng(4), stride=stride, dtype="float64")
+    (x,) = draw(5, "float64", (2, 4, 3, 2))
+    check_layer(OnDevice(layer), x, methods=("central",), rng=0).raise_if_bad()
+
+
+def test_every_cuda_rung_is_tested():
+    for operation in OPERATIONS:
+        rungs = IMPLEMENTATIONS[operation].items()
+        takes = {
+            (n.removeprefix("cuda-"), d.name) for n, r in rungs if r.on == "cuda" for d in r.dtypes
+        }
+        assert takes == set(CASES)
+
+
+def test_errors_name_the_argument():
+    device = emulate()
+    x, W, y = (device.zeros(s, "float32") for s in ((2, 5, 5, 3), (3, 3, 3, 4), (2, 3, 3, 4)))
+    b, how = device.zeros(5, "float32"), ((1, 1), ((0, 0), (0, 0)))
+    with pytest.raises(ValueError, match=r"correlate: b has shape \(5,\), expected \(4,\)"):
+        conv.correlate(x, W, b, y, *how)
+    with pytest.raises(ValueError, match=r"correlate: out has shape \(2, 3, 3, 4\), expected"):
+        conv.correlate(x, W, None, y, (1, 1), ((1, 0), (0, 0)))
+    with pytest.raises(ValueError, match=r"correlate: kernel \(3, 3\) does not fit an image"):
+        conv.correlate(x[:, :2], W, None, y, *how)
+    with pytest.raises(ValueError, match="correlate_adjoint_x: y_below has shape"):
+        conv.correlate_adjoint_x(y, W, None, x, *how, y_below=y)
+    with pytest.raises(ValueError, match="correlate_adjoint_x: y has shape"):
+        conv.correlate_adjoint_x(y[:, :2], W, None, x, *how)
+    with pytest.raises(ValueError, match="correlate_adjoint_x: y must be C-contiguous"):
+        conv.correlate_adjoint_x(y[:, ::-1], W, None, x, *how)
+    with pytest.raises(ValueError, match=r"correlate_adjoint_W: y has shape \(3, 3, 4\) but"):
+        conv.correlate_adjoint_W(x, y[0], W, *how)
+    with pytest.raises(ValueError, match=r"bias_adjoint: dy has shape \(18, 4\), expected"):
+        conv.correlate_adjoint_W(x, y, W, *how, db=b)

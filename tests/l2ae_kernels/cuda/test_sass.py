@@ -1,0 +1,92 @@
+"""Loops are found and counted in a listing, and in kernels that are compiled for it."""
+
+import os
+
+import pytest
+
+from . import build_checks, sass
+from .build_checks import Variant
+
+LISTING = """
+.text.two_loops:
+        /*0000*/                   LDC R1, c[0x0][0x28] ;
+.L_x_0:
+        /*0010*/                   MOV R4, RZ ;
+        /*0020*/               @P0 BRA `(.L_x_2) ;
+.L_x_1:
+        /*0030*/                   LDG.E.128 R8, desc[UR4][R2.64] ;
+        /*0040*/              @!P1 FFMA.FTZ R4, R8, R8, R4 ;
+        /*0050*/                   LDS R5, [R6] ;
+        /*0060*/              @!P1 BRA `(.L_x_1) ;
+.L_x_2:
+        /*0070*/                   ATOMS.ADD RZ, [R6], R4 ;
+        /*0080*/               @P1 BRA `(.L_x_0) ;
+        /*0090*/                   EXIT ;
+.L_x_3:
+        /*00a0*/                   BRA `(.L_x_3);
+        /*00b0*/                   NOP;
+.text.no_loop:
+        /*0000*/                   EXIT ;
+.L_x_4:
+        /*0010*/                   BRA `(.L_x_4);
+"""
+
+
+@pytest.fixture(scope="module")
+def _tools() -> None:
+    try:
+        sass.find_tool()
+        build_checks.find_compiler()
+    except (sass.NoTool, build_checks.NoCompiler) as error:
+        pytest.skip(str(error))
+
+
+def test_loops_of_a_listing() -> None:
+    found = sass.read_loops(LISTING)
+    assert found["no_loop"] == []
+    outer, inner = found["two_loops"]
+    assert (outer.total, outer.innermost) == (8, False)
+    assert (inner.total, inner.innermost) == (4, True)
+    assert inner.counts == {"LDG": 1, "FFMA": 1, "LDS": 1, "BRA": 1}
+    assert inner.modified["LDG.E.128"] == 1
+    assert inner.pipes == {"global": 1, "fp32": 1, "shared": 1, "control": 1}
+    assert inner.share({"FFMA"}) == 1 / 4
+    assert outer.pipes["shared"] == 2  # ATOMS and LDS
+    assert outer.pipes["atomic"] == 0
+
+
+@pytest.mark.usefixtures("_tools")
+def test_loops_of_a_compiled_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+    extern "C" __global__ void shared(const float* x, int* counts, int n) {
+      __shared__ int bins[32];
+      #pragma unroll 1
+      for (int i = 0; i < n; ++i) atomicAdd(&bins[(int)x[i] % 32], 1);
+      counts[threadIdx.x] = bins[threadIdx.x];
+    }
+    extern "C" __global__ void global(const float4* x, float* y, int* counts, int n) {
+      float sum = 0;
+      #pragma unroll 1
+      for (int i = 0; i < n; ++i) {
+        float4 v = x[i];
+        sum = fmaf(v.x, v.y, fmaf(v.z, v.w, sum));
+        atomicAdd(&counts[i], 1);
+      }
+      *y = sum;
+    }"""
+    monkeypatch.setattr(build_checks, "read_source", lambda _: text)
+    found = sass.loops(Variant("planted.cu", {}, {}))
+    (shared,), (both,) = found["shared"], found["global"]
+    assert shared.pipes["shared"] == 1
+    assert shared.pipes["atomic"] == 0
+    assert both.counts["FFMA"] == 2
+    assert both.modified["LDG.E.128"] + both.modified["LDG.E.128.CONSTANT"] == 1
+    assert both.pipes["atomic"] == 1
+    assert both.pipes["shared"] == both.pipes["local"] == 0
+
+
+def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sass, "DISTRIBUTION", "no-such-distribution")
+    monkeypatch.setitem(os.environ, "PATH", "")
+    with pytest.raises(sass.NoTool, match=r"pip install l2ae\[cuda-check\]"):
+        sass.find_tool()
