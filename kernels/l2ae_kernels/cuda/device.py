@@ -33,7 +33,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,9 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
 from l2ae_kernels.cuda.graphs import CapturedGraph, EmulatedGraph, poison
 from l2ae_kernels.cuda.text import Defines, options, read_source
+
+if TYPE_CHECKING:
+    from l2ae_kernels.emulator.ptx.counters import LaunchCounts
 
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
@@ -94,6 +97,8 @@ class Device:
         self.properties = properties
         self.index = index
         self._recording = Recording()
+        # Of every launch, where emulate(order="ptx", count=True) made the device.
+        self.counts: list[LaunchCounts] | None = None
         self._module_factory = module_factory
         self._modules: dict[Compiled, Any] = {}
         self._kernels: dict[tuple[Compiled, str], Kernel] = {}
@@ -276,17 +281,33 @@ def device_of(x: Array) -> Device:
     return find_device(x.device.id)
 
 
-def emulate(order: str = "ascending", seed: int = 0, sanitize: str | None = None) -> Device:
+def emulate(
+    order: str = "ascending", seed: int = 0, sanitize: str | None = None, *, count: bool = False
+) -> Device:
     """Return a device that runs kernels on the CPU, threads and blocks in the given order.
 
-    order: "ascending", "descending" or "shuffled" (by seed); sanitize: a sanitizer of g++, or none.
+    order: "ascending", "descending" or "shuffled" (by seed), or "ptx": shuffled, and the PTX that
+    NVRTC makes of the text is executed in its place. count: with "ptx", `device.counts` gets what
+    every launch executed and moved. sanitize: a sanitizer of g++, or none.
     It poses as a small GPU, so that grids have several blocks for data of a test's size.
     """
     from l2ae_kernels.emulator import RawModule
 
-    factory = functools.partial(RawModule, order=order, seed=seed, sanitize=sanitize)
+    if count and order != "ptx":
+        raise ValueError(f"emulate: count needs order 'ptx' but got {order!r}")
+    counts: list[LaunchCounts] | None = [] if count else None
+    factory = functools.partial(
+        RawModule,
+        order="shuffled" if order == "ptx" else order,
+        seed=seed,
+        sanitize=sanitize,
+        backend="ptx" if order == "ptx" else "cpp",
+        counts=counts,
+    )
     properties = Properties(f"emulator, {order}", (9, 0), 4, 227 * 1024)
-    return Device(np, factory, properties)
+    device = Device(np, factory, properties)
+    device.counts = counts
+    return device
 
 
 def find_device(index: int = 0) -> Device:

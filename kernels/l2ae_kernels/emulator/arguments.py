@@ -111,6 +111,13 @@ ALIGNMENT = 128  # a copy begins as far from a border of so many bytes as its ar
 SIGNALLING = {4: 0xFFBFFFFF, 8: 0xFFF7FFFFFFFFFFFF}
 
 
+def _allocation(array: np.ndarray[Any, Any]) -> int:
+    """Return where the memory begins that an array is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return address(array)
+
+
 @dataclass(frozen=True, eq=False)
 class _Block:
     """A copy of all that lies in [start, start + size), in the middle of guard bytes."""
@@ -124,7 +131,11 @@ class _Block:
 
     @classmethod
     def of(
-        cls, members: Sequence[tuple[str, np.ndarray[Any, Any]]], number: int, guarded: bool
+        cls,
+        members: Sequence[tuple[str, np.ndarray[Any, Any]]],
+        number: int,
+        guarded: bool,
+        as_allocated: bool,
     ) -> "_Block":
         """Return the block of arrays that overlap, or are one."""
         start = min(address(a) for _, a in members)
@@ -135,7 +146,8 @@ class _Block:
         memory = np.empty(guard.size + size + guard.size + ALIGNMENT * guarded, np.uint8)
         begin = guard.size
         if guarded:
-            begin += (start - memory.ctypes.data - begin) % ALIGNMENT
+            border = _allocation(members[0][1]) if as_allocated else 0
+            begin += (start - border - memory.ctypes.data - begin) % ALIGNMENT
         block = cls(start, size, memory, begin, guard, members)
         block.before()[:] = block.behind()[:] = guard
         for _, array in members:
@@ -182,11 +194,16 @@ class Copies:
     """Every array of a launch in a memory block of its own, where what is beside it is seen.
 
     AddressSanitizer sees it by itself, `overrun` with guard bytes. Arrays that overlap share a
-    block: the kernel sees one memory, as on a device.
+    block: the kernel sees one memory, as on a device. `as_allocated`: what an array is a view of
+    begins at a border of ALIGNMENT bytes, as what a device allocates does.
     """
 
     def __init__(
-        self, arrays: Sequence[tuple[str, np.ndarray[Any, Any]]], *, guarded: bool
+        self,
+        arrays: Sequence[tuple[str, np.ndarray[Any, Any]]],
+        *,
+        guarded: bool,
+        as_allocated: bool = False,
     ) -> None:
         groups: list[list[tuple[str, np.ndarray[Any, Any]]]] = []
         end = -1
@@ -197,7 +214,9 @@ class Copies:
             else:
                 groups.append([(name, array)])
             end = max(end, start + array.nbytes)
-        self._blocks = [_Block.of(members, i, guarded) for i, members in enumerate(groups)]
+        self._blocks = [
+            _Block.of(members, i, guarded, as_allocated) for i, members in enumerate(groups)
+        ]
 
     def address(self, array: np.ndarray[Any, Any]) -> int:
         """Return where the copy of an array begins."""

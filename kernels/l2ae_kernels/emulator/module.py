@@ -1,11 +1,12 @@
 """RawModule and its kernels: CuPy's interface, on a CPU."""
 
 import ctypes
+import json
 import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from l2ae_kernels.emulator.arguments import Copies, Parameter, address, check
 from l2ae_kernels.emulator.errors import EmulatorError
 from l2ae_kernels.emulator.translate import translate
 
+if TYPE_CHECKING:
+    from l2ae_kernels.emulator.ptx.counters import LaunchCounts
+
+BACKENDS = ("cpp", "ptx")
 ORDERS = ("ascending", "descending", "shuffled")
 STATIC_SHARED = 48 * 1024  # bytes that a kernel gets without asking
 SHARED = 227 * 1024  # and with asking
@@ -35,7 +40,7 @@ class _Request(ctypes.Structure):
     ]
 
 
-class _Library:
+class Library:
     """A loaded library: its kernels with the names of their parameters, and its one engine."""
 
     def __init__(self, path: Path, tool: str | None) -> None:
@@ -46,11 +51,35 @@ class _Library:
         listed: str = self.code.list_kernels().decode()
         pairs = (kernel.split(":") for kernel in listed.split(";") if kernel)
         self.kernels = {name: [n for n in names.split(",") if n] for name, names in pairs}
+        self.description: Any = {}  # of kernels in PTX: see ptx/translate.py
+        if hasattr(self.code, "ptx_description"):
+            self.code.ptx_description.restype = ctypes.c_char_p
+            self.description = json.loads(self.code.ptx_description())
 
 
 @cache
-def _open(path: Path, tool: str | None) -> _Library:
-    return _Library(path, tool)  # loaded twice it would be the same code with two locks
+def opened(path: Path, tool: str | None) -> Library:
+    """Return the library at a path; loaded twice it would be the same code with two locks."""
+    return Library(path, tool)
+
+
+class Owner(Protocol):
+    """What a kernel asks of its module: RawModule or PtxModule."""
+
+    order: str
+    seed: int
+    cooperative: bool
+    tool: str | None
+    counts: "list[LaunchCounts] | None"
+    _library: Library
+
+
+def check_order(order: str, seed: int) -> None:
+    """ValueError for an order that there is not."""
+    if order not in ORDERS:
+        raise ValueError(f"order: expected one of {ORDERS} but got {order!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed: expected an integer in [0, 2³²) but got {seed}")
 
 
 class RawModule:
@@ -59,6 +88,8 @@ class RawModule:
     `order` is the order of threads and blocks: "ascending", "descending", or "shuffled" by `seed`.
     `sanitize` is "address" or "thread" in a process that `l2ae_kernels.emulator.sanitized` started;
     None is what that command chose, or nothing. `debug` compiles without optimization, to step.
+    `backend` "ptx" runs what NVRTC makes of the text (see the README); then `counts` is None, or a
+    list that gets the counts of every launch.
     A first line `#line 1 "file.cu"` in the code gives it a name, here and on a device.
     """
 
@@ -71,15 +102,25 @@ class RawModule:
         seed: int = 0,
         sanitize: str | None = None,
         debug: bool = False,
+        backend: str = "cpp",
+        counts: "list[LaunchCounts] | None" = None,
     ) -> None:
-        if order not in ORDERS:
-            raise ValueError(f"order: expected one of {ORDERS} but got {order!r}")
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed: expected an integer in [0, 2³²) but got {seed}")
+        check_order(order, seed)
+        if backend not in BACKENDS:
+            raise ValueError(f"backend: expected one of {BACKENDS} but got {backend!r}")
+        if counts is not None and backend != "ptx":
+            raise ValueError("counts: only backend='ptx' counts")
         self.order, self.seed, self.cooperative = order, seed, enable_cooperative_groups
         self.tool = sanitizers.chosen(sanitize)
-        self.path = _compiled(code, tuple(options), self.tool, debug)
-        self._library = _open(self.path, self.tool)
+        self.counts = counts
+        if backend == "ptx":
+            from l2ae_kernels.emulator.ptx import compile as ptx
+
+            how = ptx.How(count=counts is not None, tool=self.tool, debug=debug)
+            self.path = ptx.compiled(code, tuple(options), how)
+        else:
+            self.path = _compiled(code, tuple(options), self.tool, debug)
+        self._library = opened(self.path, self.tool)
 
     def get_function(self, name: str) -> "Kernel":
         """Return the kernel `name`."""
@@ -93,7 +134,7 @@ class Kernel:
     """A kernel: `kernel(grid, block, args, shared_mem=0)` launches it and waits for its end."""
 
     def __init__(
-        self, module: RawModule, library: _Library, name: str, parameters: Sequence[str]
+        self, module: Owner, library: Library, name: str, parameters: Sequence[str]
     ) -> None:
         self.name = name
         self.max_dynamic_shared_size_bytes = STATIC_SHARED  # CuPy's: raise it for more
@@ -122,7 +163,8 @@ class Kernel:
             for parameter, a in zip(self.parameters, args, strict=True)
             if isinstance(a, np.ndarray) and a.size
         ]
-        copies = Copies(arrays, guarded=self._module.tool is None)
+        counts = self._module.counts is not None
+        copies = Copies(arrays, guarded=self._module.tool is None, as_allocated=counts)
         try:
             self._run(request, [self._pointed(a, copies) for a in args])
         finally:
@@ -178,10 +220,23 @@ class Kernel:
         reports = sanitizers.Reports()
         with self._lock:
             failed = self._launch(ctypes.byref(request), pointers, message, ctypes.c_size_t(_TEXT))
+            counted = self._counted(request) if not failed else None
+        if counted is not None and self._module.counts is not None:
+            self._module.counts.append(counted)
         said = message.value.decode()
         reports.raise_if_any(said or f"kernel {self.name!r}")
         if failed:
             raise EmulatorError(said)
+
+    def _counted(self, request: _Request) -> "LaunchCounts | None":
+        if self._module.counts is None:
+            return None
+        from l2ae_kernels.emulator.ptx import counters
+
+        library = self._module._library
+        return counters.take(
+            library.code, library.description, self.name, request.grid, request.block
+        )
 
 
 def _compiled(code: str, options: tuple[str, ...], tool: str | None, debug: bool) -> Path:
@@ -193,14 +248,14 @@ def _compiled(code: str, options: tuple[str, ...], tool: str | None, debug: bool
     entry = store.writable(name)
     source = store.write(entry / "kernel.cu", code.encode())
     text = translate(toolchain.preprocess(code, source, options, tool))
-    engine = _engine(tool)
     return store.make(
         entry / "kernel.so",
-        lambda output: toolchain.build(text, options, tool, debug, engine, output),
+        lambda output: toolchain.build(text, options, tool, debug, engine(tool), output),
     )
 
 
-def _engine(tool: str | None) -> Path:
+def engine(tool: str | None) -> Path:
+    """Return the object file of the engine, from the cache where it is there."""
     name = store.key("engine", (), tool)
     path = store.find(name, "engine.o")
     if path is not None:

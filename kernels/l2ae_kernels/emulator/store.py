@@ -102,6 +102,7 @@ def _runtime() -> str:
     here = Path(__file__).parent
     content = hashlib.sha256()
     files = [*toolchain.RUNTIME.iterdir(), here / "translate.py", here / "toolchain.py"]
+    files += (here / "ptx").glob("*.py")
     for path in sorted(files):
         content.update(path.name.encode() + path.read_bytes())
     return content.hexdigest()

@@ -43,6 +43,7 @@ class Signature:
     name: str
     parameters: tuple[str, ...]
     bounds: str
+    declared: tuple[str, ...]  # parameters with their types
 
 
 def translate(text: str) -> str:
@@ -53,6 +54,11 @@ def translate(text: str) -> str:
     names = ";".join(f"{k.name}:{','.join(k.parameters)}" for k in kernels)
     exports += f'{_VISIBLE} const char* list_kernels() {{ return "{names}"; }}\n'
     return f'{text}\n#line 1 "exports"\n{exports}'
+
+
+def signatures(text: str) -> tuple[Signature, ...]:
+    """Return the kernels of the preprocessed `text`."""
+    return _kernels(text)[1]
 
 
 def _kernels(text: str) -> tuple[str, tuple[Signature, ...]]:
@@ -74,7 +80,8 @@ def _kernels(text: str) -> tuple[str, tuple[Signature, ...]]:
         if end is not None and end[0] == "{":  # else it is only declared
             parameters = [p for p in _split(signature[2]) if p.strip() not in ("", "void")]
             names = tuple(_parameter_name(p) for p in parameters)
-            found.append(Signature(signature[1], names, bounds[1] if bounds else "()"))
+            limit = bounds[1] if bounds else "()"
+            found.append(Signature(signature[1], names, limit, tuple(parameters)))
     return _LAUNCH_BOUNDS.sub(" ", _KERNEL.sub(" ", text)), tuple(found)
 
 

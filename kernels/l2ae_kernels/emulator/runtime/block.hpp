@@ -62,9 +62,16 @@ class SharedMemory {
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
+  char* base() const { return base_; }
   void* dynamic() const { return dynamic_; }
   bool contains(const void* address) const {
     return address >= base_ && address < base_ + capacity_;
+  }
+  bool holds(const void* start, size_t bytes) const {  // in one variable
+    const char* first = static_cast<const char*>(start);
+    for (const Region& region : regions_)
+      if (first >= region.begin && first < region.end) return first + bytes <= region.end;
+    return false;
   }
   void* variable(int slot, size_t bytes, const char* name, Place place) {
     if (slots_.size() <= size_t(slot)) slots_.resize(size_t(slot) + 1, nullptr);
@@ -88,7 +95,7 @@ class SharedMemory {
 
  private:
   static constexpr size_t gap = 128, variable_limit = 128;
-  struct Region { const char *name, *end, *zone_end; };
+  struct Region { const char *name, *begin, *end, *zone_end; };
 
   void* claim(const char* name, size_t bytes) {
     char* start = base_ + used_;
@@ -97,7 +104,7 @@ class SharedMemory {
 #if defined(EMULATOR_ADDRESS)
     __asan_unpoison_memory_region(start, bytes);
 #endif
-    regions_.push_back({name, start + bytes, zone_end});
+    regions_.push_back({name, start, start + bytes, zone_end});
     used_ = size_t(zone_end - base_);
     return start;
   }

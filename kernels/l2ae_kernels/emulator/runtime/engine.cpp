@@ -221,6 +221,11 @@ void* shared_variable(int slot, size_t bytes, const char* name, Place place) {
   return running->block->shared.variable(slot, bytes, name, place);
 }
 void* dynamic_shared() { return running->block->shared.dynamic(); }
+char* shared_base() { return running->block->shared.base(); }
+bool in_shared_memory(const void* address) { return running->block->shared.contains(address); }
+bool shared_holds(const void* start, size_t bytes) {
+  return running->block->shared.holds(start, bytes);
+}
 
 void check_row(const char* what, const void* shared, int bytes, Place place) {
   if (!running->block->shared.contains(shared))

@@ -50,6 +50,11 @@ void* dynamic_shared();
 // Stop unless `shared` is an address of shared memory and a multiple of `bytes`.
 void check_row(const char* what, const void* shared, int bytes, Place place);
 
+// Where that memory begins; whether an address lies in it, and whether bytes lie in one variable.
+char* shared_base();
+bool in_shared_memory(const void* address);
+bool shared_holds(const void* start, size_t bytes);
+
 // Asynchronous copies of this thread, in groups, as cp.async has them.
 struct Copy { void* to; const void* from; int bytes; };  // from null: zeros
 void check_copy(const void* shared, const void* global, int bytes, Place place);
