@@ -289,7 +289,7 @@ def _accesses(instruction: Instruction, names: Names, count: Count) -> Iterator[
     elif name == "ldmatrix":
         rows = f"emulator::lane() < {8 * int(c.one_of('x1', 'x2', 'x4')[1])}"
         found = [("shared", False, rows, names.address(instruction.operands[1]), 16)]
-    for where, writes, condition, at, size in found:
+    for where, writes, condition, at, width in found:
         place = instruction.place
         site: dict[str, Any] = {"space": where, "writes": writes, "text": str(instruction)}
         count.sites.append({**site, "file": place.file, "line": place.line})
@@ -297,7 +297,7 @@ def _accesses(instruction: Instruction, names: Names, count: Count) -> Iterator[
         shared = "true" if where == "shared" else "false"
         yield (
             f"visits.access({len(count.sites) - 1}, {len(count.blocks) - 1}, {shared}, {executes}, "
-            f"{at}, {size});"
+            f"{at}, {width});"
         )
 
 
