@@ -1,12 +1,23 @@
-"""Adam on a device: adam.cu. One launch, over one array with all parameters of all models."""
+"""Adam on a device: adam.cu. One launch, over one array with all parameters of all models.
+
+    state = new_state(device, settings)                once; or at the step that a training goes on
+    numbers = device.empty(2, np.float32)
+    with device.capture() as graph:
+        ...                                            gradients
+        begin_step(state, numbers, settings)           t ← t + 1
+        launch(p, m, v, g, numbers, settings, losses)
+
+The count of steps lies on the device, so that each replay of a graph is the next step.
+"""
 
 from math import sqrt
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.launch import THREADS, real, strided_grid
+from l2ae_kernels.cuda.device import Device, device_of
+from l2ae_kernels.cuda.launch import MOST_ON_Z, THREADS, real, strided_grid
+from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.stages import AdamSettings
 
 
@@ -16,18 +27,72 @@ def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *,
     launch(p, m, v, g, numbers, settings)
 
 
-def launch(p: Array, m: Array, v: Array, g: Array, numbers: Array, settings: AdamSettings) -> None:
-    """Queue a step whose `step_numbers` lie on the device, where a captured graph finds them."""
-    device, number, s = device_of(p), p.dtype.type, settings
+def new_state(device: Device, settings: AdamSettings, steps: int = 0) -> Array:
+    """Return {t, β₁ᵗ, β₂ᵗ} float64 on the device, t = `steps` of them made."""
+    powers = settings.beta1**steps, settings.beta2**steps
+    return device.to_device(np.array([float(steps), *powers]))
+
+
+def begin_step(state: Array, numbers: Array, settings: AdamSettings) -> None:
+    """Queue t ← t + 1: the next `state`, and its {rate, root} in `numbers` (2,).
+
+    β₁ᵗ is a product of t factors. With u = 2⁻⁵³ it is off by at most t u β₁ᵗ, which makes a
+    relative error of t u β₁ᵗ / (1 − β₁ᵗ) ≤ u / −ln β₁ in 1 − β₁ᵗ, for every t: 1e-13 for 0.999.
+    """
+    device, s = device_of(state), settings
+    require_shape("begin_step", "state", state.shape, (3,))
+    require_shape("begin_step", "numbers", numbers.shape, (2,))
     device.launch(
-        device.kernel("adam.cu", "adam_step", real(p.dtype)),
-        strided_grid(device, p.size),
-        (THREADS,),
+        device.kernel("adam.cu", "begin_step", real(numbers.dtype)),
+        (1,),
+        (1,),
         (
-            p, m, v, g, np.int64(p.size), numbers, number(s.beta1), number(1 - s.beta1),
-            number(s.beta2), number(1 - s.beta2), number(s.eps),
+            state, numbers, np.float64(s.learning_rate), np.float64(s.beta1), np.float64(s.beta2),
+            np.int32(s.variant == "keras"),
         ),
     )  # fmt: skip
+
+
+def launch(
+    p: Array,
+    m: Array,
+    v: Array,
+    g: Array,
+    numbers: Array,
+    settings: AdamSettings,
+    losses: Array | None = None,
+) -> None:
+    """Queue a step whose {rate, root} lie on the device, where a captured graph finds them.
+
+    With losses (M,) float64 of M models, p is (M, P), or (P,) for one: those whose loss is not
+    finite keep p, m and v.
+    """
+    device, number, s = device_of(p), p.dtype.type, settings
+    models = _models(p, losses)
+    device.launch(
+        device.kernel("adam.cu", "adam_step", real(p.dtype)),
+        strided_grid(device, p.size // models, models),
+        (THREADS,),
+        (
+            p, m, v, g, np.int64(p.size // models), numbers, number(s.beta1), number(1 - s.beta1),
+            number(s.beta2), number(1 - s.beta2), number(s.eps), losses,
+        ),
+    )  # fmt: skip
+
+
+def _models(p: Array, losses: Array | None) -> int:
+    """Return M; ValueError where losses do not fit p."""
+    if losses is None:
+        return 1
+    models = losses.size
+    if losses.shape != (p.shape[0] if p.ndim == 2 else 1,) or losses.dtype != np.float64:
+        raise ValueError(
+            f"adam_step: losses is {losses.shape} {losses.dtype} but expected float64 (M,) for p "
+            f"(M, P) and (1,) for p (P,); p is {p.shape}"
+        )
+    if not 0 < models <= MOST_ON_Z:
+        raise ValueError(f"adam_step: {models} models but expected 1 to {MOST_ON_Z}")
+    return models
 
 
 def step_numbers(settings: AdamSettings, step: int) -> Array:

@@ -69,7 +69,7 @@ MEMORY_BOUND = 40
 SMALL = {
     "product_naive.cu": ("product_naive",),
     "elementwise.cu": ("finish_sums", "column_sums"),
-    "adam.cu": ("adam_step",),
+    "adam.cu": ("adam_step", "begin_step"),
 }
 CONV_NAIVE = ("correlate_naive", "correlate_adjoint_x_naive", "correlate_adjoint_W_naive")
 # Those that add up parts have few blocks: their registers keep nobody out.

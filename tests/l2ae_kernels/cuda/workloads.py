@@ -114,10 +114,13 @@ def bias(device: Device) -> None:
 
 
 def adam(device: Device) -> None:
-    """One step of 300 parameters."""
-    p, g = _normal(device, 300), _normal(device, 300)
-    m, v = device.zeros(300, np.float32), device.zeros(300, np.float32)
-    optim.adam_step(p, m, v, g, AdamSettings(), step=1)
+    """One step of two models of 300 parameters, one of which is left as it is."""
+    p, g = _normal(device, 2, 300), _normal(device, 2, 300)
+    m, v = device.zeros((2, 300), np.float32), device.zeros((2, 300), np.float32)
+    losses = device.to_device(np.array([0.5, np.nan]))
+    settings, numbers = AdamSettings(), device.empty(2, np.float32)
+    optim.begin_step(optim.new_state(device, settings), numbers, settings)
+    optim.launch(p, m, v, g, numbers, settings, losses)
 
 
 def bottleneck(device: Device) -> None:
