@@ -126,6 +126,9 @@ TENSOR = Limit(
     "cuda.kmeans.tensor:takes",
     "32 or more features and 64 or more centers, on a GPU that multiplies TF32",
 )
+DEVICE_STEP = Limit(
+    "cuda.step:takes", "every stage but an l2_normalize with an activation, and no latent_grad"
+)
 RESIDENT = Limit(
     "cuda.kmeans.resident:takes",
     "samples of up to 128 bytes that fit the shared memory of all multiprocessors, beside the "
@@ -198,6 +201,12 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
     "training_step": {
         "reference": Implementation("reference.step:ReferenceStep"),
         "compiled": Implementation("cpu.step:training_step", F32, emitted=True, limit=COMPILED),
+        "cuda-naive": Implementation("cuda.step:DeviceStep", REAL, {"impl": "naive"}, on="cuda",
+                                     limit=DEVICE_STEP),
+        "cuda-tensor": Implementation("cuda.step:DeviceStep", F32, {"impl": "tensor"}, on="cuda",
+                                      limit=DEVICE_STEP),
+        "cuda-tf32": Implementation("cuda.step:DeviceStep", F32, {"impl": "tf32"}, on="cuda",
+                                    reduced_precision=True, limit=DEVICE_STEP),
     },
     "assign": {
         "reference": Implementation("reference.kmeans:assign"),

@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, prod
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, device_name
 from l2ae_kernels.geometry import Padding, Pair
 
 Shape: TypeAlias = tuple[int, ...]  # of one sample, without the batch axis N
@@ -162,9 +162,15 @@ class TrainingStep(ABC):
         for which, moments in (("m", m), ("v", v)):
             for name, p in self.params.items():
                 a = moments.get(name)
-                fits = a is not None and (a.shape, a.dtype) == (p.shape, p.dtype)
-                if a is None or not (fits and a.flags.c_contiguous and a.flags.writeable):
+                fits = a is not None and _kind(a) == _kind(p)
+                # arrays of CuPy have no such flag: all of them can be written
+                if a is None or not (fits and getattr(a.flags, "writeable", True)):
                     raise ValueError(
                         f"training_step: {which} has no writable C-contiguous array {name!r} of "
-                        f"shape {p.shape} and dtype {p.dtype}"
+                        f"shape {p.shape} and dtype {p.dtype} on {device_name(p)}"
                     )
+
+
+def _kind(a: Array) -> tuple[Any, ...]:
+    """What a moment shares with its parameter."""
+    return a.shape, a.dtype, device_name(a), a.flags.c_contiguous

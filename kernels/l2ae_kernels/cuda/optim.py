@@ -28,9 +28,15 @@ def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *,
 
 
 def new_state(device: Device, settings: AdamSettings, steps: int = 0) -> Array:
-    """Return {t, β₁ᵗ, β₂ᵗ} float64 on the device, t = `steps` of them made."""
-    powers = settings.beta1**steps, settings.beta2**steps
-    return device.to_device(np.array([float(steps), *powers]))
+    """Return {t, β₁ᵗ, β₂ᵗ} float64 on the device, t = `steps` of them made.
+
+    The powers are running products, as `begin_step` has them: a training that goes on at step t has
+    the bits of one that never stopped.
+    """
+    power1 = power2 = 1.0
+    for _ in range(steps):
+        power1, power2 = power1 * settings.beta1, power2 * settings.beta2
+    return device.to_device(np.array([float(steps), power1, power2]))
 
 
 def begin_step(state: Array, numbers: Array, settings: AdamSettings) -> None:

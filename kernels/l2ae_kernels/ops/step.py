@@ -24,6 +24,22 @@ def training_step(
     others. `latent_grad` is a second loss, at the stage with `code`. Raises ValueError for stages,
     shapes or parameters that do not fit.
     """
+    shapes = require_network(stages, params, input_shape)
+    like = next(iter(params.values()))
+    for name, p in params.items():
+        writable("training_step", name, p, shapes[name], like)
+    if latent_grad is not None and code_stage(stages) is None:
+        raise ValueError("training_step: latent_grad is given but no stage has `code`")
+    step: TrainingStep = pick("training_step", like, impl, stages)(
+        stages, params, input_shape, latent_grad
+    )
+    return step
+
+
+def require_network(
+    stages: Sequence[Stage], params: Params, input_shape: Shape
+) -> dict[str, Shape]:
+    """Return the shapes of the parameters by name; ValueError where stages or names do not fit."""
     if not stages:
         raise ValueError("training_step: stages is empty but expected at least one Stage")
     sizes = [prod(input_shape), *(n for s in stages for n in _sizes(s)), prod(input_shape)]
@@ -39,15 +55,7 @@ def training_step(
         raise ValueError(f"training_step: params {problem} {name!r}")
     if not params:
         raise ValueError("training_step: params is empty: no stage has weights to train")
-    like = next(iter(params.values()))
-    for name, p in params.items():
-        writable("training_step", name, p, shapes[name], like)
-    if latent_grad is not None and code_stage(stages) is None:
-        raise ValueError("training_step: latent_grad is given but no stage has `code`")
-    step: TrainingStep = pick("training_step", like, impl, stages)(
-        stages, params, input_shape, latent_grad
-    )
-    return step
+    return shapes
 
 
 def _sizes(s: Stage) -> tuple[int, int]:

@@ -82,6 +82,7 @@ NORMS = {
     "batch_norm_adjoint": MEMORY_BOUND,
 }
 LOSS = {"squared_error": MEMORY_BOUND, "add_errors": 48}
+STEP = {"gather_images": MEMORY_BOUND, "end_step": 48}
 BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
 
@@ -110,15 +111,12 @@ def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) 
         Variant("conv_naive.cu", {"REAL": real}, dict.fromkeys(CONV_NAIVE, 56)),
         Variant("norms.cu", {"REAL": real}, NORMS),
         Variant("loss.cu", {"REAL": real}, LOSS),
+        Variant("step.cu", {"REAL": real}, STEP),
+        Variant("step.cu", {"REAL": real, "BYTES": 1}, STEP),
     ]
 
 
-TENSOR = [
-    variant
-    for vector in (1, 0)
-    for terms in (1, 3)
-    for variant in _product("product_mma", {"TERMS": terms, "VECTOR": vector}, 128)
-]
+TENSOR = [m for terms in (1, 3) for m in _product("product_mma", {"TERMS": terms}, 128)]
 FLOAT = _network("float", (1, 10, 32), product=128, bottleneck=128)
 NETWORK = [*TENSOR, *FLOAT, *_network("double", (1, 10, 16), product=168, bottleneck=200)]
 # The small ones, the bottleneck of 10 features, a product in float32 and one on tensor cores.

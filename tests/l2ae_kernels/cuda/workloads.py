@@ -19,8 +19,9 @@ from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device, Kernel, emulate
 from l2ae_kernels.cuda.kmeans import init, tensor
 from l2ae_kernels.cuda.kmeans.resident import Resident
+from l2ae_kernels.cuda.training import DeviceTraining
 from l2ae_kernels.emulator.errors import EmulatorError
-from l2ae_kernels.stages import AdamSettings
+from l2ae_kernels.stages import AdamSettings, Stage
 
 
 class Timed:
@@ -85,13 +86,13 @@ def _normal(device: Device, *shape: int) -> Array:
     return device.to_device(random.standard_normal(shape).astype(np.float32))
 
 
-def dense(device: Device, N: int, I: int, O: int) -> None:
-    """Both adjoints and the product on the rungs with a barrier."""
-    x, W, b, dy = (_normal(device, *s) for s in ((N, I), (I, O), (O,), (N, O)))
+def dense(device: Device) -> None:
+    """Both adjoints and the product on the rungs with a barrier, ragged, one cut into parts."""
+    x, W, b, dy = (_normal(device, *s) for s in ((3, 260), (260, 5), (5,), (3, 5)))
     for impl in products.RUNGS:
-        products.dense(x, W, b, device.empty((N, O), np.float32), slope=0.3, impl=impl)
+        products.dense(x, W, b, device.empty((3, 5), np.float32), slope=0.3, impl=impl)
     for impl in ("tiled", "tensor"):
-        dx, dW = (device.empty(s, np.float32) for s in ((N, I), (I, O)))
+        dx, dW = (device.empty(s, np.float32) for s in ((3, 260), (260, 5)))
         products.dense_adjoint_x(dy, W, dx, y_below=x, slope=0.3, impl=impl)
         products.dense_adjoint_W(x, dy, dW, impl=impl)
 
@@ -151,20 +152,33 @@ def errors(device: Device) -> None:
     loss.squared_error(y, _normal(device, 1100), 0.5, device.empty(y.shape, np.float32), losses)
 
 
+def training(device: Device) -> None:
+    """Two steps of two models, launched and replayed, on images of bytes."""
+    x, b = (2, 3, 1), np.zeros(6, np.float32)
+    stages = [Stage("dense", "a", (6,), (6,), 0.3), Stage("dense", "b", (6,), (6,))]
+    params = {"a.W": samples(6, 6), "a.b": b, "b.W": samples(6, 6), "b.b": b}
+    images = np.arange(30).reshape(5, *x).astype(np.uint8)
+    settings = AdamSettings()
+    both = DeviceTraining(
+        device, stages, [params, params], images, batch_size=3, settings=settings, impl="naive"
+    )
+    both.run([np.array([0, 2, 4]), np.array([1, 3, 0])])
+
+
 WORKLOADS: list[Callable[[Device], None]] = [
     lambda device: passes(device, 150, 3, 7),
     lambda device: passes(device, 150, 40, 3),
     resident,
     starts,
     tensor_cores,
-    lambda device: dense(device, 3, 260, 5),  # ragged, one cut into parts
-    lambda device: dense(device, 9, 100, 12),  # rows of whole vectors
+    dense,
     convolutions,
     bias,
     adam,
     bottleneck,
     normalizations,
     errors,
+    training,
 ]
 
 

@@ -1,0 +1,207 @@
+"""Training of M networks of one shape on a device: images go up once, then indices.
+
+    training = DeviceTraining(device, stages, [params], images, batch_size=256, settings=settings)
+    losses = training.run(batches)      # (steps, M), of the indices of an epoch
+    (params,) = training.params
+
+Each step, for every model:  x = images[batch],  loss and gradients (Eq. 3),  one step of Adam.
+Its launches are queued one by one when a size of batch is met for the first time; from the second
+time on they are a captured graph, which is replayed. The host draws the batches and the weights at
+the start, and every sum has an order that the shape of one model fixes: a training has the same
+bits in every run, and beside any number of other models.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import get_args
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.batches import MOST_STEPS, Batches
+from l2ae_kernels.cuda.device import Device, Graph
+from l2ae_kernels.cuda.elementwise import add_parts
+from l2ae_kernels.cuda.network import Batch, Impl, Network
+from l2ae_kernels.cuda.training_checks import (
+    Limits,
+    require_impl,
+    require_models,
+    require_moments,
+)
+from l2ae_kernels.cuda.weights import Weights
+from l2ae_kernels.ops.checks import count
+from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage
+
+
+@dataclass
+class _Piece:
+    """A micro-batch: its first image within the batch, its images, its gradients."""
+
+    first: int
+    x: Array  # (M, N, *image)
+    network: Network
+    grads: Params
+
+
+class _Replayed:
+    """Launches: queued one by one by the first call, as the graph of them by every other one."""
+
+    def __init__(self, device: Device, launches: Callable[[], None]) -> None:
+        self._device, self._launches = device, launches
+        self._calls = 0
+        self._graph: Graph | None = None
+
+    def __call__(self) -> None:
+        self._calls += 1
+        if self._calls == 1:  # it compiles what it launches, and may be the only one
+            self._launches()
+            return
+        if self._graph is None:
+            with self._device.capture() as graph:
+                self._launches()
+            self._graph = graph
+        self._graph.launch()
+
+
+class DeviceTraining:
+    """M networks, their moments and their images on a device.
+
+    stages: as for `ops.training_step`. params: of each model, host arrays of one dtype that the
+    stages name. images (n, *image): uint8, which are divided by 255, or in that dtype. impl: of the
+    products; None is "tensor" for float32, else "naive". micro_batch: gradients are summed over
+    pieces of so many images, in order, so that what a piece keeps may stay in the cache.
+    ValueError, by name, for what does not fit.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        stages: Sequence[Stage],
+        params: Sequence[Params],
+        images: Array,
+        *,
+        batch_size: int,
+        settings: AdamSettings,
+        reduction: Reduction = "mean",
+        impl: Impl | None = None,
+        micro_batch: int | None = None,
+    ) -> None:
+        shapes, dtype = require_models(stages, params, images)
+        self.impl = require_impl(impl, dtype)
+        self.batch_size = count("DeviceTraining", "batch_size", batch_size)
+        micro_batch = batch_size if micro_batch is None else micro_batch
+        self.micro_batch = count("DeviceTraining", "micro_batch", micro_batch)
+        if reduction not in (known := get_args(Reduction)):
+            raise ValueError(f"DeviceTraining: reduction is {reduction!r} but expected {known}")
+        self.device, self.stages = device, stages
+        self.models, self.image, self.dtype = len(params), images.shape[1:], dtype
+        self.step = 0  # of Adam
+        self._numbers_of_image = prod(self.image) if reduction == "mean" else 1
+        self._weights = Weights(device, shapes, params, settings, dtype)
+        self._errors = device.zeros(self.models, np.float64)  # Σ |x̂ − x|² of a batch
+        self._batches = Batches(device, images, self.models, batch_size, dtype)
+        self._networks: dict[int, Network] = {}  # by micro-batch
+        self._pieces: dict[int, list[_Piece]] = {}  # by batch
+        self._parts: dict[int, Array] = {}  # by batch: flat gradients of its pieces, if several
+        self._steps: dict[tuple[int, bool], _Replayed] = {}  # by batch, and whether it is gathered
+
+    # --- what a checkpoint holds
+
+    @property
+    def params(self) -> list[Params]:
+        """The parameters of each model, copies on the host; waits for all steps."""
+        return self._weights.read(self._weights.p)
+
+    @property
+    def moments(self) -> tuple[list[Params], list[Params]]:
+        """Adam's m and v of each model, copies on the host; waits for all steps."""
+        return self._weights.read(self._weights.m), self._weights.read(self._weights.v)
+
+    def load(self, m: Sequence[Params], v: Sequence[Params], step: int) -> None:
+        """Go on after step `step` of a training that had these moments of each model."""
+        step = count("DeviceTraining.load", "step", step, least=0)
+        for name, moments in (("m", m), ("v", v)):
+            require_moments(name, moments, self._weights.layout, self.dtype)
+        self._weights.load(m, v, step)
+        self.step = step
+
+    # --- steps
+
+    def run(self, batches: Sequence[Array]) -> Array:
+        """Make a step on each batch of indices, and return the losses before it (steps, M).
+
+        A batch is (n,), the same images for every model, or (M, n), for 1 ≤ n ≤ batch_size. Where
+        the loss of a model is NaN or infinite, its parameters stay as they are.
+        """
+        limits = Limits(self.models, self.batch_size, self.image, self.dtype)
+        indices = limits.indices(batches, len(self._batches.images))
+        losses = [np.empty((0, self.models))]
+        for at in range(0, len(indices), MOST_STEPS):
+            some = indices[at : at + MOST_STEPS]
+            self._batches.start(some)
+            for batch in some:
+                self._queue(batch.shape[-1], gathers=True)
+            losses.append(self._batches.read(len(some)))
+        return np.concatenate(losses)
+
+    def run_images(self, batches: Sequence[Array]) -> Array:
+        """The same for batches of images that the host made, (n, *image) or (M, n, *image)."""
+        limits = Limits(self.models, self.batch_size, self.image, self.dtype)
+        each = limits.images(batches)
+        losses = [np.empty((0, self.models))]
+        for at in range(0, len(each), MOST_STEPS):
+            some = each[at : at + MOST_STEPS]
+            self._batches.start([])
+            for batch in some:
+                for piece in self._pieces_of(batch.shape[1]):
+                    end = piece.first + piece.x.shape[1]
+                    self.device.write(piece.x, batch[:, piece.first : end])
+                self._queue(batch.shape[1], gathers=False)
+            losses.append(self._batches.read(len(some)))
+        return np.concatenate(losses)
+
+    def _queue(self, images: int, *, gathers: bool) -> None:
+        """Queue a step on a batch of so many images of each model."""
+        key = images, gathers
+        if key not in self._steps:
+            self._steps[key] = _Replayed(self.device, partial(self._launch, images, gathers))
+        self._steps[key]()
+        self.step += 1
+
+    def _launch(self, images: int, gathers: bool) -> None:
+        """Queue the launches of a step one by one."""
+        weights, divisor = self._weights, images * self._numbers_of_image
+        for piece in self._pieces_of(images):
+            if gathers:
+                self._batches.gather(piece.x, images, piece.first)
+            piece.network.loss_and_grads(
+                piece.x, weights.params, 1 / divisor, piece.grads, self._errors
+            )
+        if images in self._parts:
+            parts = self._parts[images]
+            add_parts(self.device, parts, weights.g, count=len(parts))
+        weights.adam(self._errors)
+        self._batches.end_step(self._errors, images, divisor)
+
+    def _pieces_of(self, images: int) -> list[_Piece]:
+        """Return the micro-batches of a batch, made when its size is met first."""
+        if images not in self._pieces:
+            firsts, layout = range(0, images, self.micro_batch), self._weights.layout
+            parts = self._weights.g[None]
+            if len(firsts) > 1:
+                parts = self.device.zeros((len(firsts), layout.size), self.dtype)
+                self._parts[images] = parts
+            self._pieces[images] = [
+                self._piece(first, min(self.micro_batch, images - first), layout.views(parts[i]))
+                for i, first in enumerate(firsts)
+            ]
+        return self._pieces[images]
+
+    def _piece(self, first: int, samples: int, grads: Params) -> _Piece:
+        if samples not in self._networks:
+            batch = Batch(self.device, self.models, samples, self.dtype, self.impl)
+            self._networks[samples] = Network(self.stages, batch)
+        x = self.device.empty((self.models, samples, *self.image), self.dtype)
+        return _Piece(first, x, self._networks[samples], grads)

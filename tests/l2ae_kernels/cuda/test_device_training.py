@@ -1,0 +1,227 @@
+"""Whole trainings on a device: against the CPU's steps, replayed, resumed, beside other models."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from l2ae_core.training.optim import Adam
+from l2ae_core.training.step import LayerwiseStep
+from l2ae_kernels.cuda import training
+from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.training import DeviceTraining
+from l2ae_kernels.stages import AdamSettings
+
+from .networks import grey_images, model, network
+
+IMAGES = grey_images(11)
+GREY = IMAGES / np.float32(255)  # as the data sets of the CPU have them
+# ε as large as most √v: a gradient that rounding alone makes is not scaled up to a whole step
+SETTINGS = AdamSettings(learning_rate=1e-2, eps=1e-3)
+SIZES = (4, 4, 4, 3, 4, 3, 3)  # of batches: both are launched, captured and replayed
+
+
+def draw(sizes=SIZES, models=1, seed=0):
+    """Batches of indices (n,), or (models, n)."""
+    rng = np.random.default_rng(seed)
+    shape = (models,) if models > 1 else ()
+    return [rng.integers(0, len(IMAGES), (*shape, n)) for n in sizes]
+
+
+def start(device, name="dense", dtype="float64", seeds=(0,), images=IMAGES, **more):
+    """A training of one model a seed."""
+    networks = [network(name, dtype, seed) for seed in seeds]
+    more = {"batch_size": 4, "settings": SETTINGS} | more
+    return DeviceTraining(device, networks[0][0], [p for _, p in networks], images, **more)
+
+
+def bits(training):
+    """Parameters and moments of each model, as bytes."""
+    m, v = training.moments
+    return [
+        [(name, a[name].tobytes()) for a in arrays for name in a]
+        for arrays in zip(training.params, m, v, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("name", ["convolutional", "dense", "layer norms"])
+def test_a_training_is_that_of_the_cpu(name, reduction, device):
+    """Layer by layer, float64: in every loss, parameter and moment; the last batches are ragged."""
+    cpu = model(name, 0, "float64")
+    optimizer = Adam(SETTINGS.learning_rate, eps=SETTINGS.eps)
+    step, batches = LayerwiseStep(cpu, optimizer, reduction), draw()
+    expected = [step(GREY[batch].astype(np.float64)) for batch in batches]
+    found = start(device, name, reduction=reduction)
+    losses = found.run(batches)
+    assert losses.shape == (len(batches), 1)
+    np.testing.assert_allclose(losses[:, 0], expected, rtol=1e-12)
+    (params,), ((m,), (v,)) = found.params, found.moments
+    for arrays, wanted in ((params, cpu.params), (m, optimizer.m), (v, optimizer.v)):
+        assert arrays.keys() == wanted.keys()
+        for key, a in wanted.items():
+            np.testing.assert_allclose(arrays[key], a, rtol=0, atol=1e-12 * np.abs(a).max())
+    assert found.step == len(batches)
+
+
+def test_float32_on_tensor_cores(device):
+    """Losses of seven steps, against float64; they hardly depend on which side of a kink a unit is.
+
+    A step changes a loss of about 0.3 by a few percent; rounding and gates by 1e-5 of that.
+    """
+    batches = draw()
+    exact, found = start(device).run(batches), start(device, dtype="float32").run(batches)
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
+
+
+def test_a_graph_replays_the_launches(device, monkeypatch):
+    """Bit by bit, in chunks of any length, and in a second training."""
+    batches = draw()
+    replayed = start(device, "convolutional", "float32", impl="naive")
+    losses = replayed.run(batches)
+    monkeypatch.setattr(training, "MOST_STEPS", 2)
+    in_chunks = start(device, "convolutional", "float32", impl="naive")
+    np.testing.assert_array_equal(in_chunks.run(batches), losses)
+    monkeypatch.setattr(training._Replayed, "__call__", lambda self: self._launches())
+    launched = start(device, "convolutional", "float32", impl="naive")
+    np.testing.assert_array_equal(launched.run(batches), losses)
+    assert bits(replayed) == bits(in_chunks) == bits(launched)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_models_beside_others_have_the_bits_of_one_alone(micro_batch, device):
+    """Three models with images of their own, against each alone, on another order of blocks."""
+    seeds, batches = (3, 4, 5), draw((4, 4, 4, 2), models=3)
+    more = {"dtype": "float32", "impl": "naive", "micro_batch": micro_batch}
+    together = start(device, "convolutional", seeds=seeds, **more)
+    losses = together.run(batches)
+    other = emulate() if device.emulated else device
+    for i, seed in enumerate(seeds):
+        alone = start(other, "convolutional", seeds=(seed,), **more)
+        np.testing.assert_array_equal(alone.run([b[i] for b in batches])[:, 0], losses[:, i])
+        assert bits(alone) == [bits(together)[i]]
+
+
+def test_the_code_in_one_kernel_beside_other_models(device):
+    """The rung of float32, whose products are cut into parts and whose code is fused."""
+    batches = draw((4, 4), models=2)
+    together = start(device, dtype="float32", seeds=(3, 4))
+    losses = together.run(batches)
+    alone = start(device, dtype="float32", seeds=(4,))
+    np.testing.assert_array_equal(alone.run([b[1] for b in batches])[:, 0], losses[:, 1])
+    assert bits(alone) == bits(together)[1:]
+
+
+def test_micro_batches_have_the_gradient_of_the_batch(device):
+    """4 = 3 + 1 images, 3 = 3: another order of the same sums."""
+    batches = draw()
+    whole, pieces = start(device, "gates"), start(device, "gates", micro_batch=3)
+    np.testing.assert_allclose(pieces.run(batches), whole.run(batches), rtol=1e-13)
+    for name, a in whole.params[0].items():
+        np.testing.assert_allclose(pieces.params[0][name], a, rtol=0, atol=1e-13)
+
+
+def test_images_of_the_host_and_in_floats(device):
+    """Bytes and floats by index, floats that the host gathered: equal bits."""
+    batches, grey = draw((4, 4, 4, 3)), GREY.astype(np.float32)
+    by_index = [start(device, dtype="float32", images=x, impl="naive") for x in (IMAGES, grey)]
+    losses = [found.run(batches) for found in by_index]
+    by_image = start(device, dtype="float32", impl="naive", micro_batch=4)
+    losses.append(by_image.run_images([grey[batch] for batch in batches]))
+    for (a, a_losses), (b, b_losses) in pairwise(zip((*by_index, by_image), losses, strict=True)):
+        np.testing.assert_array_equal(a_losses, b_losses)
+        assert bits(a) == bits(b)
+
+
+def test_images_of_the_host_for_two_models_in_pieces(device):
+    batches, grey = draw((4, 4, 4), models=2), GREY.astype(np.float64)
+    by_index, by_image = (start(device, seeds=(0, 1), micro_batch=3) for _ in range(2))
+    losses = by_index.run(batches)
+    np.testing.assert_array_equal(by_image.run_images([grey[batch] for batch in batches]), losses)
+    assert bits(by_index) == bits(by_image)
+
+
+@pytest.mark.parametrize("variant", ["keras", "torch"])
+def test_a_training_goes_on_where_it_was(variant, device):
+    """From parameters, moments and the number of steps: the bits of one that never stopped."""
+    batches, settings = draw(), AdamSettings(1e-2, 0.9, 0.99, 1e-3, variant)
+    whole = start(device, "dense", settings=settings)
+    losses = whole.run(batches)
+    first = start(device, "dense", settings=settings)
+    first.run(batches[:3])
+    stages, _ = network("dense", "float64")
+    second = DeviceTraining(
+        device, stages, first.params, IMAGES, batch_size=4, settings=settings, impl="naive"
+    )
+    second.load(*first.moments, first.step)
+    np.testing.assert_array_equal(second.run(batches[3:]), losses[3:])
+    assert bits(second) == bits(whole)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_of_its_model(device):
+    """Beside one whose loss is: that one trains as if it were alone."""
+    stages, good = network("dense", "float64")
+    _, bad = network("dense", "float64", seed=1)
+    bad["decoder.0.W"] *= 1e200  # finite, but the square of what it makes is not
+    both = DeviceTraining(
+        device, stages, [bad, good], IMAGES, batch_size=4, settings=SETTINGS, impl="naive"
+    )
+    batches = draw((4, 4, 4))
+    losses, alone = both.run(batches), start(device)
+    np.testing.assert_array_equal(losses[:, 1], alone.run(batches)[:, 0])
+    assert np.all(losses[:, 0] == np.inf)
+    assert bits(both)[1:] == bits(alone)
+    m, v = (moments[0] for moments in both.moments)
+    for name, p in bad.items():
+        np.testing.assert_array_equal(both.params[0][name], p)
+        assert not m[name].any()
+        assert not v[name].any()
+
+
+@pytest.mark.usefixtures("cxx")
+def test_no_batches_are_no_steps():
+    found = start(emulate())
+    assert found.run([]).shape == found.run_images([]).shape == (0, 1)
+    assert found.step == 0
+
+
+@pytest.mark.usefixtures("cxx")
+def test_errors_name_what_does_not_fit():
+    device, (stages, params) = emulate(), network("dense", "float32")
+    given = {"batch_size": 4, "settings": SETTINGS}
+    wide = {name: p.astype(np.float64) for name, p in params.items()}
+    name = "encoder.1.W"
+    without = {n: p for n, p in params.items() if n != name}
+    for models, images, more, match in [
+        ([], IMAGES, {}, "params is empty"),
+        ([without], IMAGES, {}, "params has no array 'encoder.1.W'"),
+        ([params, without], IMAGES, {}, r"params\[1\] has no array 'encoder.1.W'"),
+        ([params, wide], IMAGES, {}, r"params\[1\]\['encoder.1.W'\] is .* float64 but expected"),
+        ([params], IMAGES[:, :4], {}, "expected a chain from 32 to 32"),
+        ([params], IMAGES[:0], {}, "images are .* but expected one at least"),
+        ([params], IMAGES / 255, {}, "images are .* float64 but expected .* uint8 or float32"),
+        ([params], IMAGES, {"batch_size": 0}, "batch_size is 0"),
+        ([params], IMAGES, {"micro_batch": 0}, "micro_batch is 0"),
+        ([params], IMAGES, {"reduction": "max"}, "reduction is 'max'"),
+        ([params], IMAGES, {"impl": "fast"}, "impl is 'fast'"),
+        ([wide], IMAGES, {"impl": "tensor"}, "impl is 'tensor' for float64"),
+    ]:
+        with pytest.raises(ValueError, match=f"^(DeviceTraining|training_step): .*{match}"):
+            DeviceTraining(device, stages, models, images, **(given | more))
+    two = DeviceTraining(device, stages, [params, params], IMAGES, **given)
+    for batch in ([0.5], [], [0] * 5, [11], [-1], [[0, 1]] * 3, 0):
+        with pytest.raises(ValueError, match=r"batches\[1\] .* but expected"):
+            two.run([np.array([0]), np.array(batch)])
+    x = GREY.astype(np.float32)
+    for batch in (x[:5], x[:0], x[:2, :4], x[None, :2], x[:2].astype(np.float64), x[0]):
+        with pytest.raises(ValueError, match=r"run_images: batches\[0\] .* but expected"):
+            two.run_images([batch])
+    assert two.step == 0
+    m, v = two.moments
+    for bad, step, match in [
+        (v[:1], 1, "v is of 1 models but expected 2"),
+        ([v[0], {}], 1, r"v\[1\] has no array"),
+        (v, -1, "step is -1"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            two.load(m, bad, step)
