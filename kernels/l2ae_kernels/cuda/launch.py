@@ -48,6 +48,12 @@ def distance(
     return np.int64(0 if shared else a.size // models)
 
 
+def whole_vectors(a: Array) -> bool:
+    """Whether each row of a C-contiguous array starts and ends at a multiple of 16 bytes."""
+    view = getattr(a, "__cuda_array_interface__", None) or a.__array_interface__
+    return int(view["data"][0]) % 16 == 0 and a.shape[-1] * a.dtype.itemsize % 16 == 0
+
+
 def strided_grid(device: Device, elements: int, models: int = 1) -> tuple[int, int, int]:
     """Return a grid whose threads stride over the elements of each model, THREADS a block."""
     most = device.properties.multiprocessors * BLOCKS_EACH

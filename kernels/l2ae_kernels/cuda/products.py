@@ -17,15 +17,24 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, Kernel, device_of
 from l2ae_kernels.cuda.elementwise import add_parts
-from l2ae_kernels.cuda.launch import MOST_ON_Z, ceil_div, distance, model_count, real
+from l2ae_kernels.cuda.launch import (
+    MOST_ON_Z,
+    ceil_div,
+    distance,
+    model_count,
+    real,
+    whole_vectors,
+)
 from l2ae_kernels.cuda.text import Defines
 
 TILE = 64  # rows and columns of a block of the upper rungs
-DEPTH = 16  # of one of its steps
+DEPTH = 32  # a part is a multiple of it: of one step of product_mma.cu, two of product_tiled.cu
 BLOCKS = 264  # that keep a large GPU busy: two on each multiprocessor of an H100
 LEAST_DEPTH = 128  # of a part, so that writing and adding parts stays small beside the product
 TILE_THREADS = 128
 NAIVE_BLOCK = (32, 8)  # columns, rows
+
+SHARED = 3 * 2 * 9216  # bytes of product_mma.cu: three stages of a tile of each operand
 
 TERMS = {"tensor": 3, "tf32": 1}  # of product_mma.cu: float32 in three products, or TF32
 RUNGS = ("naive", "tiled", *TERMS)
@@ -107,7 +116,6 @@ class _Product:
             return
         distances = self._distances(epilogue)
         device = device_of(self.C)
-        kernel = self._kernel(device, impl)
         if impl == "naive":
             across, down = NAIVE_BLOCK
             grid = ceil_div(rows, down), ceil_div(columns, across), models
@@ -115,33 +123,54 @@ class _Product:
             B_steps = (self.depth, 1) if self.B_by_depth else (1, columns)
             arguments = self._arguments(self.C, distances, epilogue)
             steps = map(np.int64, A_steps + B_steps)
+            kernel = device.kernel("product_naive.cu", "product_naive", real(self.C.dtype))
             device.launch(kernel, grid, NAIVE_BLOCK, (*arguments, *steps))
             return
-        count, part = splits(rows, columns, self.depth)
+        count, _ = splits(rows, columns, self.depth)
         if models * count > MOST_ON_Z:
             raise ValueError(
                 f"{self.operation}: {models} models in {count} parts are {models * count} layers "
                 f"of a grid but expected at most {MOST_ON_Z}"
             )
-        grid = ceil_div(rows, TILE), ceil_div(columns, TILE), models * count
-        split = np.int32(models), np.int64(part)
         if count == 1:
-            arguments = self._arguments(self.C, distances, epilogue)
-            device.launch(kernel, grid, (TILE_THREADS,), (*arguments, *split))
+            self._run_tiles(device, impl, self.C, distances, epilogue)
             return
         parts = device.empty((count, models, rows, columns), self.C.dtype)
-        arguments = self._arguments(parts, distances, Epilogue())  # that comes after the last sum
-        device.launch(kernel, grid, (TILE_THREADS,), (*arguments, *split))
+        self._run_tiles(device, impl, parts, distances, Epilogue())  # it comes after the last sum
         bias, y, slope = epilogue.bias, epilogue.y, epilogue.slope
         add_parts(device, parts, self.C, count=count, models=models, bias=bias, y=y, slope=slope)
 
-    def _kernel(self, device: Device, impl: str) -> Kernel:
-        name = "mma" if impl in TERMS else impl
-        defines: Defines = {"TERMS": TERMS[impl]} if impl in TERMS else real(self.C.dtype)
-        if impl != "naive":
-            orders = {"A_BY_DEPTH": int(self.A_by_depth), "B_BY_DEPTH": int(self.B_by_depth)}
-            defines = {**defines, **orders}
-        return device.kernel(f"product_{name}.cu", f"product_{name}", defines)
+    def _run_tiles(
+        self,
+        device: Device,
+        impl: str,
+        C: Array,
+        distances: dict[str, np.int64],
+        epilogue: Epilogue,
+    ) -> None:
+        """Queue the product in tiles; C has the parts of the depth, where there are some."""
+        rows, columns = C.shape[-2:]
+        models = model_count(self.C, 2)
+        count, part = splits(rows, columns, self.depth)
+        grid = ceil_div(rows, TILE), ceil_div(columns, TILE), models * count
+        arguments = self._arguments(C, distances, epilogue)
+        device.launch(
+            self._tile_kernel(device, impl, C),
+            grid,
+            (TILE_THREADS,),
+            (*arguments, np.int32(models), np.int64(part)),
+            shared=SHARED if impl in TERMS else 0,
+        )
+
+    def _tile_kernel(self, device: Device, impl: str, C: Array) -> Kernel:
+        """Return the kernel of a rung; VECTOR: it copies 16 bytes at a time."""
+        orders = {"A_BY_DEPTH": int(self.A_by_depth), "B_BY_DEPTH": int(self.B_by_depth)}
+        if impl not in TERMS:
+            defines: Defines = {**real(C.dtype), **orders}
+            return device.kernel("product_tiled.cu", "product_tiled", defines)
+        whole = all(map(whole_vectors, (self.A, self.B, *([] if self.B_by_depth else [C]))))
+        defines = {"TERMS": TERMS[impl], **orders, "VECTOR": int(whole)}
+        return device.kernel("product_mma.cu", "product_mma", defines)
 
     def _distances(self, epilogue: Epilogue) -> dict[str, np.int64]:
         """Check every shape; return the distances between two models of A, B and the bias."""

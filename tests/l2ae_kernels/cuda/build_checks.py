@@ -116,7 +116,12 @@ def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) 
     ]
 
 
-TENSOR = [m for terms in (1, 3) for m in _product("product_mma", {"TERMS": terms}, 128)]
+TENSOR = [
+    variant
+    for vector in (1, 0)
+    for terms in (1, 3)
+    for variant in _product("product_mma", {"TERMS": terms, "VECTOR": vector}, 128)
+]
 FLOAT = _network("float", (1, 10, 32), product=128, bottleneck=128)
 NETWORK = [*TENSOR, *FLOAT, *_network("double", (1, 10, 16), product=168, bottleneck=200)]
 # The small ones, the bottleneck of 10 features, a product in float32 and one on tensor cores.

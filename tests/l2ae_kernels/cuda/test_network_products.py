@@ -6,12 +6,14 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import products
 from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.launch import whole_vectors
 from l2ae_kernels.operations import IMPLEMENTATIONS
 
-# What a rung may lose of a product a·b, in shares of |a b|. Beyond that, a sum of n terms loses
-# less than n units in the last place, whichever way a tensor core rounds.
-TF32 = 2 * 2.0**-11 + 2.0**-22  # 10 bits of mantissa: each factor is off by half of 2^-10
-THREE_TF32 = 3 * 2.0**-22  # 2 · 10 + 2 bits: what is left of each factor, and small · small
+# What a rung may lose of a product a·b, in shares of |a b|. A factor in TF32 is off by at most
+# CUT of itself; in two parts, which leave small·small, by what the tensor core cuts of the second.
+CUT = 1.25 * 2.0**-11
+TF32 = 2 * CUT + CUT**2
+THREE_TF32 = CUT**2 + 2.01 * 2.0**-10 * CUT
 LOSS = {"naive": 0.0, "tiled": 0.0, "tensor": THREE_TF32, "tf32": TF32}
 CASES = [  # rung, dtype
     *((rung, dtype) for rung in ("naive", "tiled") for dtype in ("float32", "float64")),
@@ -26,6 +28,8 @@ SHAPES = [  # N, I, O
     (65, 3, 70),
     (5, 300, 67),  # dense is cut into parts
     (261, 66, 2),  # so is dW
+    (65, 100, 36),  # rows of whole vectors, more steps than stages
+    (257, 8, 4),
     (0, 4, 3),
     (3, 0, 2),
 ]
@@ -39,6 +43,15 @@ def leaky(x: np.ndarray, slope: float, y: np.ndarray | None = None) -> np.ndarra
     return np.where((x if y is None else y) > 0, x, slope * x)
 
 
+def additions(rung: str, depth: int) -> int:
+    """How many units in the last place a sum of `depth` products may lose, in shares of Σ |a b|.
+
+    A tensor core adds 8 products to a sum at once. However it rounds, each of the 9 terms loses
+    less than a unit of the largest, and so does the result.
+    """
+    return products.TERMS[rung] * 10 * -(-depth // 8) if rung in products.TERMS else depth
+
+
 def assert_product(found, A, B, rung, *, bias=0.0, slope=1.0, y=None) -> None:
     """Compare with leaky(A B + bias), computed in float64; a slope of at most 1 widens nothing."""
     A, B = A.astype("float64"), B.astype("float64")
@@ -46,7 +59,7 @@ def assert_product(found, A, B, rung, *, bias=0.0, slope=1.0, y=None) -> None:
     assert found.shape == expected.shape
     unit = np.finfo(found.dtype).eps
     size = np.abs(A) @ np.abs(B) + np.abs(bias)
-    bound = (LOSS[rung] + (A.shape[-1] + 4) * unit) * size
+    bound = (LOSS[rung] + (additions(rung, A.shape[-1]) + 4) * unit) * size
     assert np.all(np.abs(found - expected) <= bound), np.abs(found - expected).max()
 
 
@@ -65,6 +78,30 @@ def test_one_model_through_ops(shape, case, device):
     assert_product(device.to_host(ops.dense(*on[:2], impl=rung)), x, W, name)
     assert_product(dx, dy, W.T, name)
     assert_product(dW, x.T, dy, name)
+
+
+@pytest.mark.parametrize("rung", ["tensor", pytest.param("tf32", marks=pytest.mark.slow)])
+def test_rows_that_start_anywhere(rung, device):
+    """What lies behind a number or a row of another array is copied 4 bytes at a time."""
+    x, W, dy = draw(np.random.default_rng(6), "float32", (9, 68), (68, 36), (9, 36))
+
+    def behind_a_number(a):
+        moved = device.to_device(np.concatenate([[np.float32(7)], a.ravel()]))[1:].reshape(a.shape)
+        assert not whole_vectors(moved)
+        return moved
+
+    on_x, on_W, on_dy = map(device.to_device, (x, W, dy))
+    assert all(map(whole_vectors, (on_x, on_W, on_dy)))
+    y, dx, dW = (device.empty(s, "float32") for s in ((9, 36), (9, 68), (68, 36)))
+    for A, B in ((behind_a_number(x), on_W), (on_x, behind_a_number(W))):
+        products.dense(A, B, None, y, impl=rung)
+        assert_product(device.to_host(y), x, W, rung)
+    products.dense(on_x, on_W, None, moved_y := behind_a_number(y.get()), impl=rung)
+    np.testing.assert_array_equal(device.to_host(moved_y), device.to_host(y))
+    products.dense_adjoint_x(behind_a_number(dy), on_W, dx, impl=rung)
+    assert_product(device.to_host(dx), dy, W.T, rung)
+    products.dense_adjoint_W(on_x, behind_a_number(dy), dW, impl=rung)
+    assert_product(device.to_host(dW), x.T, dy, rung)
 
 
 @pytest.mark.parametrize("rung", EVERY_DAY, ids="-".join)

@@ -86,13 +86,13 @@ def _normal(device: Device, *shape: int) -> Array:
     return device.to_device(random.standard_normal(shape).astype(np.float32))
 
 
-def dense(device: Device) -> None:
-    """Both adjoints and the product on the rungs with a barrier, ragged, one cut into parts."""
-    x, W, b, dy = (_normal(device, *s) for s in ((3, 260), (260, 5), (5,), (3, 5)))
+def dense(device: Device, N: int, I: int, O: int) -> None:
+    """Both adjoints and the product on the rungs with a barrier."""
+    x, W, b, dy = (_normal(device, *s) for s in ((N, I), (I, O), (O,), (N, O)))
     for impl in products.RUNGS:
-        products.dense(x, W, b, device.empty((3, 5), np.float32), slope=0.3, impl=impl)
+        products.dense(x, W, b, device.empty((N, O), np.float32), slope=0.3, impl=impl)
     for impl in ("tiled", "tensor"):
-        dx, dW = (device.empty(s, np.float32) for s in ((3, 260), (260, 5)))
+        dx, dW = (device.empty(s, np.float32) for s in ((N, I), (I, O)))
         products.dense_adjoint_x(dy, W, dx, y_below=x, slope=0.3, impl=impl)
         products.dense_adjoint_W(x, dy, dW, impl=impl)
 
@@ -171,7 +171,8 @@ WORKLOADS: list[Callable[[Device], None]] = [
     resident,
     starts,
     tensor_cores,
-    dense,
+    lambda device: dense(device, 3, 260, 5),  # ragged, one cut into parts
+    lambda device: dense(device, 9, 100, 12),  # rows of whole vectors
     convolutions,
     bias,
     adam,

@@ -2,159 +2,231 @@
 //
 // What changed: a warp multiplies 16 × 8 of A by 8 × 8 of B in one instruction (mma.sync), whose
 // numbers have 8 bits of exponent and 10 of mantissa; sums are float32. Each warp of the block's
-// four keeps 32 × 32 sums. While one step of 16 is multiplied, the next one is on its way from
-// global memory to registers, and goes to the other half of shared memory: one barrier a step.
+// four keeps 32 × 32 sums. Steps of 32 deep are copied to shared memory by cp.async, two steps
+// ahead of the one that is multiplied: one barrier a step, and no register holds what is on its way.
 // Why faster: the tensor cores of an H100 do 7 times as many multiply-adds a second as its float32
-// units, and no thread waits for global memory.
-// Reads and writes: a thread fetches 8 numbers of A and 8 of B a step, zeros past the edges, and
-// writes its 32 sums, in pairs that lie side by side.
+// units, no thread waits for global memory, and every access to shared memory is of 16 bytes.
+// Reads and writes: a thread copies 16 numbers of A and 16 of B a step, four at a time if VECTOR,
+// zeros past the edges; it reads 8 + 8 numbers in four instructions for 8 products (24 of TERMS 3),
+// and writes its 32 sums in runs that lie side by side.
 //
-// TERMS 1 rounds both operands to TF32: a product is off by up to 2^-10 of itself.
-// TERMS 3 splits each number x into big = TF32(x) and small = TF32(x − big), which together have 22
-// bits, and adds big·small + small·big + big·big: the accuracy of float32 for three times the work.
+// TERMS 1 rounds both operands to TF32: a product is off by up to 2.5 · 2^-11 of itself.
+// TERMS 3 splits each number x into big + small, and adds big·small + small·big + big·big: a product
+// is off by up to 7 · 2^-22 of itself, for three times the work (mma.cuh has the parts).
 // What is not finite stays so, but infinity − infinity makes it NaN.
 //
 // Tiles lie in shared memory as the operand lies in global memory, so that copying needs no
-// transposition. Lines of 16 + 4 or 64 + 8 numbers: the 32 numbers of a fragment (lines 0 to 7 by
-// depths 0 to 3) fall into 32 different banks either way.
+// transposition. A warp's 32 lines of an operand (rows of A, columns of B) are four parts of 8, and
+// a lane holds depths lane % 4 and lane % 4 + 4 of one line of each part:
+//
+//   by depth    part p has lines 8 p …; ldmatrix, of rows of 32 + 4 numbers
+//   by lines    part p has lines p, 4 + p, 8 + p …: the lane's four lie side by side, 16 bytes;
+//               rows of 64 + 8 numbers
+//
+// Either way the eight 16-byte words that are read together fall into 32 different banks.
 
+#include "async_copy.cuh"
 #include "mma.cuh"
 #include "network.cuh"
 
 constexpr int TILE = 64;
-constexpr int DEPTH = 16;
+constexpr int DEPTH = 32;
+constexpr int STAGES = 3;
 constexpr int THREADS = 128;
-constexpr int FETCHED = TILE * DEPTH / THREADS;  // numbers of an operand, of a thread, in a step
+constexpr int BLOCKS = 4;              // on a multiprocessor: 128 registers a thread, 54 KB a block
+constexpr int WIDTH = VECTOR ? 4 : 1;  // numbers of a copy: 4 if all rows start at 16 bytes
 
-// One operand's tile of TILE lines (rows of A, columns of B) by DEPTH.
+// One operand's tile of TILE lines by DEPTH, and the thread's part in copying it.
 template <bool by_depth>
-struct Tile {
-  static constexpr int SIZE = by_depth ? TILE * (DEPTH + 4) : DEPTH * (TILE + 8);
+struct Operand {
+  static constexpr int ROW = by_depth ? DEPTH : TILE;
+  static constexpr int ROWS = by_depth ? TILE : DEPTH;
+  static constexpr int PITCH = by_depth ? ROW + 4 : ROW + 8;
+  static constexpr int SIZE = ROWS * PITCH;
+  static constexpr int STEP = THREADS * WIDTH / ROW;  // rows that the block copies at a time
 
-  static __device__ __forceinline__ int place(int line, int d) {
-    return by_depth ? line * (DEPTH + 4) + d : d * (TILE + 8) + line;
+  const float* from;  // what the thread copies next: numbers `row` apart, every STEP-th
+  int64 row;
+  int lines_left;  // from the thread's first line on
+  int depth_at;    // of the thread's first number, in a step
+
+  __device__ __forceinline__
+  Operand(const float* operand, int64 first, int64 lines, int64 begin, int64 depth)
+      : row(by_depth ? depth : lines) {
+    const int across = threadIdx.x / (ROW / WIDTH), along = threadIdx.x % (ROW / WIDTH) * WIDTH;
+    const int line = by_depth ? across : along;
+    depth_at = by_depth ? along : across;
+    lines_left = (int)min(lines - first - line, (int64)TILE);
+    const int64 l = first + line, d = begin + depth_at;
+    from = operand + (by_depth ? l * depth + d : d * lines + l);
   }
 
-  // Read the thread's part of a tile from global memory: numbers `row` apart, every STEP-th.
-  static __device__ __forceinline__ void fetch(
-      float (&part)[FETCHED], const float* from, int64 first, int64 lines, int64 d0, int64 end,
-      int64 depth) {
-    constexpr int STEP = by_depth ? THREADS / DEPTH : THREADS / TILE;
-    const int64 along = by_depth ? d0 + threadIdx.x % DEPTH : first + threadIdx.x % TILE;
-    const int64 across = by_depth ? first + threadIdx.x / DEPTH : d0 + threadIdx.x / TILE;
-    const int64 row = by_depth ? depth : lines;
-    const bool inside = along < (by_depth ? end : lines);
-    const int left = inside ? (int)min((by_depth ? lines : end) - across, (int64)TILE) : 0;
-    const float* at = from + across * row + along;
+  // Copy the next step to a tile; depth_left: how much of the sum is left, at least.
+  __device__ __forceinline__ void copy(float* tile, int depth_left) {
+    depth_left -= depth_at;
+    const int rows_left = by_depth         ? depth_left > 0 ? lines_left : 0
+                          : lines_left > 0 ? depth_left
+                                           : 0;
+    float* to = tile + threadIdx.x / (ROW / WIDTH) * PITCH + threadIdx.x % (ROW / WIDTH) * WIDTH;
+    const float* at = from;
 #pragma unroll
-    for (int j = 0; j < FETCHED; ++j, at += STEP * row) part[j] = j * STEP < left ? *at : 0;
+    for (int r = 0; r < ROWS; r += STEP, at += STEP * row) {
+      async_copy_or_zero<4 * WIDTH>(to + r * PITCH, at, r < rows_left);
+    }
+    from += by_depth ? DEPTH : DEPTH * row;
   }
 
-  // Write the thread's part to shared memory.
-  static __device__ __forceinline__ void store(float* tile, const float (&part)[FETCHED]) {
+  // Which of a warp's 32 lines a part has at `place`.
+  static __device__ __forceinline__ int line(int part, int place) {
+    return by_depth ? 8 * part + place : 4 * place + part;
+  }
+
+  // Where the lane reads in a tile, for the 32 lines of its warp from `first` on.
+  static __device__ __forceinline__ int start(int first) {
+    const int lane = threadIdx.x % 32;
+    if (!by_depth) return lane % 4 * PITCH + first + line(0, lane / 4);
+    const mma::Cell at = mma::address_b(lane);
+    return (first + at.column) * PITCH + at.row;
+  }
+
+  // The lane's number of each part, for 8 depths: lane % 4, and that + 4.
+  static __device__ __forceinline__ void load(unsigned (&part)[4][2], const float* start) {
+    if constexpr (by_depth) {
+      mma::load_b(part[0], part[1], start);
+      mma::load_b(part[2], part[3], start + 16 * PITCH);
+    } else {
 #pragma unroll
-    for (int j = 0; j < FETCHED; ++j) {
-      const int i = threadIdx.x + j * THREADS;
-      tile[by_depth ? place(i / DEPTH, i % DEPTH) : place(i % TILE, i / TILE)] = part[j];
+      for (int half = 0; half < 2; ++half) {
+        const uint4 four = *reinterpret_cast<const uint4*>(start + 4 * half * PITCH);
+        part[0][half] = four.x;
+        part[1][half] = four.y;
+        part[2][half] = four.z;
+        part[3][half] = four.w;
+      }
     }
   }
+  static constexpr int NEXT = by_depth ? 8 : 8 * PITCH;  // 8 depths on
 };
 
-typedef Tile<A_BY_DEPTH> TileA;
-typedef Tile<B_BY_DEPTH> TileB;
+typedef Operand<A_BY_DEPTH> OperandA;
+typedef Operand<B_BY_DEPTH> OperandB;
 
-// x as the tensor core takes it, and what is left of it.
-__device__ __forceinline__ void split_tf32(float x, unsigned& big, unsigned& small) {
-  big = mma::to_tf32(x);
-  small = TERMS == 3 ? mma::to_tf32(x - __uint_as_float(big)) : 0;
+// To what the tensor core takes: TF32, and of three terms what is left.
+__device__ __forceinline__ void split(unsigned (&part)[4][2], unsigned (&small)[4][2]) {
+#pragma unroll
+  for (int p = 0; p < 4; ++p)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float x = __uint_as_float(part[p][half]);
+      const mma::Parts parts = mma::split(x);
+      part[p][half] = TERMS == 3 ? parts.big : mma::near_tf32(x);
+      small[p][half] = parts.small;
+    }
 }
 
 // Add the products of one step to the warp's 32 × 32 sums, as 2 × 4 fragments of 16 × 8, of which
-// each lane has a few cells.
+// each lane has a few cells. A fragment of A has two parts of 8 rows.
 __device__ __forceinline__ void multiply(
-    float (&sums)[2][4][4], const float* A_tile, const float* B_tile, int row, int column) {
-  const int lane = threadIdx.x % 32;
+    float (&sums)[2][4][4], const float* A_start, const float* B_start) {
 #pragma unroll
-  for (int step = 0; step < DEPTH; step += 8) {
-    unsigned a[2][4], a_small[2][4], b[4][2], b_small[4][2];
+  for (int step = 0; step < DEPTH / 8; ++step) {
+    unsigned a[4][2], a_small[4][2], b[4][2], b_small[4][2];
+    OperandA::load(a, A_start + step * OperandA::NEXT);
+    OperandB::load(b, B_start + step * OperandB::NEXT);
+    split(a, a_small);
+    split(b, b_small);
 #pragma unroll
-    for (int r = 0; r < 2; ++r)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const mma::Cell cell = mma::tf32_a(lane, e);
-        const int place = TileA::place(row + 16 * r + cell.row, step + cell.column);
-        split_tf32(A_tile[place], a[r][e], a_small[r][e]);
-      }
-#pragma unroll
-    for (int c = 0; c < 4; ++c)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const mma::Cell cell = mma::tf32_b(lane, e);
-        const int place = TileB::place(column + 8 * c + cell.column, step + cell.row);
-        split_tf32(B_tile[place], b[c][e], b_small[c][e]);
-      }
-#pragma unroll
-    for (int r = 0; r < 2; ++r)
+    for (int r = 0; r < 2; ++r) {
+      const unsigned (&upper)[2] = a[2 * r], (&lower)[2] = a[2 * r + 1];
+      const unsigned fragment[4] = {upper[0], lower[0], upper[1], lower[1]};
+      const unsigned small[4] = {
+          a_small[2 * r][0], a_small[2 * r + 1][0], a_small[2 * r][1], a_small[2 * r + 1][1]};
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         if (TERMS == 3) {  // the small ones first
-          mma::tf32(sums[r][c], a_small[r], b[c]);
-          mma::tf32(sums[r][c], a[r], b_small[c]);
+          mma::tf32(sums[r][c], small, b[c]);
+          mma::tf32(sums[r][c], fragment, b_small[c]);
         }
-        mma::tf32(sums[r][c], a[r], b[c]);
+        mma::tf32(sums[r][c], fragment, b[c]);
       }
+    }
   }
 }
 
-// Arguments and grid as in rung 2.
-extern "C" __global__ void __launch_bounds__(THREADS) product_mma(
+// Of a row of the warp's 32 columns a lane has 8, in runs that lie side by side.
+constexpr int RUN = B_BY_DEPTH ? 2 : 4;
+__device__ __forceinline__ int run_start(int run, int member) {
+  return B_BY_DEPTH ? 8 * run + 2 * member : 8 * member + 4 * run;
+}
+
+// Write a run, or what is left of the row; four numbers in one access if VECTOR.
+__device__ __forceinline__ void write_run(float* to, const float (&values)[RUN], int64 left) {
+  if constexpr (VECTOR && RUN == 4) {  // columns are a multiple of 4
+    if (left > 0) {
+      *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1], values[2], values[3]);
+    }
+  } else {
+#pragma unroll
+    for (int e = 0; e < RUN; ++e) {
+      if (e < left) to[e] = values[e];
+    }
+  }
+}
+
+// Arguments and grid as in rung 2; shared memory for STAGES tiles of each operand.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) product_mma(
     const float* A, const float* B, float* C, int64 rows, int64 columns, int64 depth,
     int64 A_models, int64 B_models, int64 C_models, const float* bias, int64 bias_models,
     const float* y, float slope, int models, int64 depth_of_split) {
-  __shared__ float A_tiles[2][TileA::SIZE];
-  __shared__ float B_tiles[2][TileB::SIZE];
+  constexpr int STAGE = OperandA::SIZE + OperandB::SIZE;
+  extern __shared__ __align__(16) float tiles[];  // (STAGES, STAGE)
   const int64 first_row = (int64)blockIdx.x * TILE, first_column = (int64)blockIdx.y * TILE;
   const int model = blockIdx.z % models, split = blockIdx.z / models;
   const int64 begin = split * depth_of_split, end = min(depth, begin + depth_of_split);
   const int warp = threadIdx.x / 32, row = warp / 2 * 32, column = warp % 2 * 32;
-  A += model * A_models;
-  B += model * B_models;
+  OperandA next_A(A + model * A_models, first_row, rows, begin, depth);
+  OperandB next_B(B + model * B_models, first_column, columns, begin, depth);
+  const int A_start = OperandA::start(row), B_start = OperandA::SIZE + OperandB::start(column);
 
   float sums[2][4][4] = {};
-  float A_part[FETCHED], B_part[FETCHED];
-  TileA::fetch(A_part, A, first_row, rows, begin, end, depth);
-  TileB::fetch(B_part, B, first_column, columns, begin, end, depth);
-  TileA::store(A_tiles[0], A_part);
-  TileB::store(B_tiles[0], B_part);
-  __syncthreads();
-  int half = 0;
-  for (int64 d0 = begin; d0 < end; d0 += DEPTH) {
-    const bool more = d0 + DEPTH < end;
-    if (more) {
-      TileA::fetch(A_part, A, first_row, rows, d0 + DEPTH, end, depth);
-      TileB::fetch(B_part, B, first_column, columns, d0 + DEPTH, end, depth);
+  int left = (int)(end - begin);  // of the depth, not yet copied
+  auto copy = [&](int stage) {
+    if (left > 0) {
+      next_A.copy(tiles + stage * STAGE, left);
+      next_B.copy(tiles + stage * STAGE + OperandA::SIZE, left);
+      left -= DEPTH;
     }
-    multiply(sums, A_tiles[half], B_tiles[half], row, column);
-    half ^= 1;
-    if (more) {  // no thread reads this half any more: all have passed the last barrier
-      TileA::store(A_tiles[half], A_part);
-      TileB::store(B_tiles[half], B_part);
-    }
-    __syncthreads();
+    async_commit();
+  };
+  for (int stage = 0; stage < STAGES - 1; ++stage) copy(stage);
+  int stage = 0, free = STAGES - 1;
+  for (int steps = (int)((end - begin + DEPTH - 1) / DEPTH); steps > 0; --steps) {
+    async_wait<STAGES - 2>();
+    __syncthreads();  // the stage has arrived, and the free one has been read
+    copy(free);
+    multiply(sums, tiles + stage * STAGE + A_start, tiles + stage * STAGE + B_start);
+    free = stage;
+    stage = stage == STAGES - 1 ? 0 : stage + 1;
   }
 
   const float* model_bias = bias ? bias + model * bias_models : nullptr;
+  const int lane = threadIdx.x % 32;
 #pragma unroll
-  for (int r = 0; r < 2; ++r)
+  for (int part = 0; part < 4; ++part) {
+    const int64 i = first_row + row + OperandA::line(part, lane / 4);
+    if (i >= rows) continue;
 #pragma unroll
-    for (int c = 0; c < 4; ++c)
+    for (int run = 0; run < 8 / RUN; ++run) {
+      const int64 j = first_column + column + run_start(run, lane % 4);
+      const int64 index = blockIdx.z * C_models + i * columns + j;
+      float values[RUN];
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const mma::Cell cell = mma::d(threadIdx.x % 32, e);
-        const int64 i = first_row + row + 16 * r + cell.row;
-        const int64 j = first_column + column + 8 * c + cell.column;
-        if (i >= rows || j >= columns) continue;
-        const int64 index = blockIdx.z * C_models + i * columns + j;
-        C[index] = finish(sums[r][c][e], model_bias, j, y, index, slope);
+      for (int e = 0; e < RUN; ++e) {
+        const int c = B_BY_DEPTH ? run : e, side = B_BY_DEPTH ? e : run;
+        const float sum = sums[part / 2][c][part % 2 * 2 + side];
+        if (j + e < columns) values[e] = finish(sum, model_bias, j + e, y, index + e, slope);
       }
+      write_run(C + index, values, columns - j);
+    }
+  }
 }
