@@ -10,6 +10,7 @@
 The count of steps lies on the device, so that each replay of a graph is the next step.
 """
 
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -19,6 +20,14 @@ from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.launch import MOST_ON_Z, THREADS, real, strided_grid
 from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.stages import AdamSettings
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where named arrays of M models, each (M, ...), lie in a flat array."""
+
+    table: Array  # (arrays, 2) int64 on the device: where one begins, its numbers a model
+    largest: int  # numbers a model of the largest one
 
 
 def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:
@@ -67,20 +76,27 @@ def launch(
     numbers: Array,
     settings: AdamSettings,
     losses: Array | None = None,
+    segments: Segments | None = None,
 ) -> None:
     """Queue a step whose {rate, root} lie on the device, where a captured graph finds them.
 
-    With losses (M,) float64 of M models, p is (M, P), or (P,) for one: those whose loss is not
-    finite keep p, m and v.
+    With losses (M,) float64 of M models, p is (M, P), or (P,) for one, or flat with the named
+    arrays that `segments` has: models whose loss is not finite keep p, m and v.
     """
     device, number, s = device_of(p), p.dtype.type, settings
-    models = _models(p, losses)
+    if segments is None:
+        models = _models(p, losses)
+        elements, table, count = p.size // models, None, 1
+    else:
+        models = 1 if losses is None else losses.size
+        elements, table, count = segments.largest, segments.table, len(segments.table)
+    blocks, _, _ = strided_grid(device, elements)
     device.launch(
         device.kernel("adam.cu", "adam_step", real(p.dtype)),
-        strided_grid(device, p.size // models, models),
+        (blocks, count, models),
         (THREADS,),
         (
-            p, m, v, g, np.int64(p.size // models), numbers, number(s.beta1), number(1 - s.beta1),
+            p, m, v, g, table, np.int64(elements), numbers, number(s.beta1), number(1 - s.beta1),
             number(s.beta2), number(1 - s.beta2), number(s.eps), losses,
         ),
     )  # fmt: skip

@@ -43,6 +43,11 @@ class FlatLayout:
     def _padded(self, shape: Shape) -> int:
         return ceil_div(self.models * prod(shape), ALIGNED) * ALIGNED
 
+    def table(self) -> Array:
+        """Return where each named array begins, and its numbers a model: (arrays, 2) int64."""
+        sizes = [prod(shape) for shape in self.shapes.values()]
+        return np.array(list(zip(self.offsets.values(), sizes, strict=True)), np.int64)
+
     def views(self, flat: Array) -> Params:
         """Return the named arrays (M, *shape) within `flat` (size,)."""
         return {
@@ -79,6 +84,8 @@ class Weights:
         self.p = device.to_device(self.layout.join(params, dtype))
         self.m, self.v, self.g = (device.zeros(self.layout.size, dtype) for _ in range(3))
         self.params, self.grads = self.layout.views(self.p), self.layout.views(self.g)
+        table = device.to_device(self.layout.table())
+        self._segments = optim.Segments(table, max(map(prod, shapes.values())))
         self._state = optim.new_state(device, settings)
         self._numbers = device.empty(2, dtype)
 
@@ -96,7 +103,6 @@ class Weights:
     def adam(self, errors: Array) -> None:
         """Queue a step; a model whose error (M,) is not finite keeps its parameters."""
         optim.begin_step(self._state, self._numbers, self.settings)
-        each = [self.layout.views(a) for a in (self.p, self.m, self.v, self.g)]
-        for name in self.layout.shapes:
-            p, m, v, g = (a[name].reshape(self.layout.models, -1) for a in each)
-            optim.launch(p, m, v, g, self._numbers, self.settings, errors)
+        optim.launch(
+            self.p, self.m, self.v, self.g, self._numbers, self.settings, errors, self._segments
+        )

@@ -29,15 +29,20 @@ extern "C" __global__ void begin_step(
 // for all models.
 //
 // The parameters of all layers, and of all models, lie in one array: one launch a step instead of
-// one for each of 16 arrays, most of which are too small to fill the machine. grid.z is the model:
-// one whose loss is not finite is left as it is, since so are its gradients. Null losses skip none.
+// one for each of 16 arrays, most of which are too small to fill the machine. Segments are its named
+// arrays, each (models, elements): {where it begins, elements}; null is one that is all of it.
+// grid (blocks, segments, models). A model whose loss is not finite is left as it is, since so are
+// its gradients. Null losses skip none.
 // Each thread reads four numbers and writes three, threads side by side; nothing is read twice.
 extern "C" __global__ void adam_step(
-    real* p, real* m, real* v, const real* g, int64 elements, const real* numbers, real beta1,
-    real rest1, real beta2, real rest2, real eps, const double* losses) {
+    real* p, real* m, real* v, const real* g, const int64* segments, int64 elements,
+    const real* numbers, real beta1, real rest1, real beta2, real rest2, real eps,
+    const double* losses) {
   if (losses && !isfinite(losses[blockIdx.z])) return;
   const real rate = numbers[0], root = numbers[1];
-  const int64 first = (int64)blockIdx.z * elements, end = first + elements;
+  const int64 begin = segments ? segments[2 * blockIdx.y] : 0;
+  const int64 count = segments ? segments[2 * blockIdx.y + 1] : elements;
+  const int64 first = begin + (int64)blockIdx.z * count, end = first + count;
   const int64 threads = (int64)gridDim.x * blockDim.x;
   for (int64 i = first + (int64)blockIdx.x * blockDim.x + threadIdx.x; i < end; i += threads) {
     const real gradient = g[i];
