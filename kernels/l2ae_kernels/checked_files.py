@@ -11,8 +11,6 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from platformdirs import user_cache_path
-
 ENVIRONMENT = "L2AE_CACHE_DIR"
 SIZE = hashlib.sha256().digest_size
 PREFIX, SUFFIX = "l2ae-", ".tmp"  # of a file that is being written
@@ -24,9 +22,17 @@ def cache_folder() -> Path:
 
     Where the user has no home, it is one that nobody can make.
     """
-    given = os.environ.get(ENVIRONMENT)
-    folder = Path(given) if given else user_cache_path("l2ae")
-    return folder if given or folder.is_absolute() else Path(os.devnull, "l2ae")
+    if given := os.environ.get(ENVIRONMENT):
+        return Path(given)
+    try:
+        import platformdirs  # here: without it kernels run where the variable names the folder
+    except ImportError as error:
+        raise ImportError(
+            f"the folder of compiled kernels: {error}; pip install platformdirs, or name a folder "
+            f"by {ENVIRONMENT}"
+        ) from error
+    folder = platformdirs.user_cache_path("l2ae")
+    return folder if folder.is_absolute() else Path(os.devnull, "l2ae")
 
 
 def read(path: Path) -> bytes | None:

@@ -17,8 +17,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-
-import pooch
+from types import ModuleType
 
 from l2ae_core.data.dataset import DataError
 from l2ae_core.progress import Bar
@@ -51,13 +50,26 @@ class RemoteFile:
         return self.path.rsplit("/", 1)[-1]
 
 
+def import_pooch() -> ModuleType:
+    """Return pooch, which nothing but a download needs; DataError where it cannot be imported."""
+    try:
+        import pooch
+    except ImportError as error:
+        raise DataError(
+            f"a download needs pooch: {error}; pip install pooch, or let {ENVIRONMENT} name a "
+            "folder that has the files"
+        ) from error
+    module: ModuleType = pooch
+    return module
+
+
 def cache_folder() -> Path:
     """Return the folder that downloads are kept in: the user's cache folder of the system.
 
     Raises OSError for a user without a home, as in a container.
     """
     try:
-        folder = Path(pooch.os_cache("l2ae"))
+        folder = Path(import_pooch().os_cache("l2ae"))
     except RuntimeError as error:
         raise FileNotFoundError(one_line(error)) from error
     if not folder.is_absolute():  # "~", as it stands
@@ -185,7 +197,7 @@ def _get(url: str, name: str, progress: bool) -> bytes:
     buffer = io.BytesIO()
     # pooch asks for the bar's truth value, which tqdm refuses without a total
     with Bar(total=1, desc=name, unit="B", unit_scale=True, delay=1.0, disable=not progress) as bar:
-        fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)
+        fetch = import_pooch().HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)
         fetch(url, buffer, None)
     return buffer.getvalue()
 

@@ -81,7 +81,7 @@ def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path):
 def test_a_user_without_a_home_has_no_folder(tmp_path, monkeypatch):
     """`~` stays as it is then; no folder of that name is made where the process runs."""
     monkeypatch.delenv("L2AE_CACHE_DIR", raising=False)
-    monkeypatch.setattr(checked_files, "user_cache_path", lambda name: Path("~/.cache", name))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache", name))
     monkeypatch.chdir(tmp_path)
     path = checked_files.cache_folder() / "a"
     checked_files.write(path, CONTENT)

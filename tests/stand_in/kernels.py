@@ -35,8 +35,8 @@ class Module:
         self._cooperative: PtxModule | None = None
 
     def _module(self, cooperative: bool) -> PtxModule:
-        return PtxModule(
-            self._text, enable_cooperative_groups=cooperative, order=self._order, seed=1
+        return PtxModule(  # compiled without optimization: most kernels run a few times
+            self._text, enable_cooperative_groups=cooperative, order=self._order, debug=True
         )
 
     def function(self, name: str) -> "Function":

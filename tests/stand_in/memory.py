@@ -42,10 +42,13 @@ class Block:
         ctypes.memset(self.start, POISON, self.size)
 
     def overrun(self) -> bool:
-        """Whether something was written beside it."""
+        """Whether something was written beside it since the last time."""
         begin = self.start - self.memory.ctypes.data
-        guards = self.memory[:begin], self.memory[begin + self.size :]
-        return any((guard != GUARDED).any() for guard in guards)
+        found = False
+        for guard in (self.memory[:begin], self.memory[begin + self.size :]):
+            found |= bool((guard != GUARDED).any())
+            guard[:] = GUARDED
+        return found
 
 
 class Memory:

@@ -12,8 +12,12 @@ STANDARD = "--std=c++17"
 
 
 def read_source(file_name: str) -> str:
-    """Return the text of a file of `source`."""
-    return (SOURCE / file_name).read_text(encoding="utf-8")
+    """Return the text of a file of `source` in ASCII, each other character (of a comment) a "?".
+
+    CuPy writes it to a file in the locale's encoding, which need not have them.
+    """
+    text = (SOURCE / file_name).read_text(encoding="utf-8")
+    return text.encode("ascii", "replace").decode()
 
 
 def options(defines: Defines) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ SIZES = {"train": 6, "test": 3}
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder, no local folder in the environment, no proxy before the mirrors."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(fetch.pooch, "os_cache", lambda project: folder)
+    monkeypatch.setattr("pooch.os_cache", lambda project: folder)
     monkeypatch.delenv(fetch.ENVIRONMENT, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return folder

@@ -166,7 +166,7 @@ def test_without_a_cache_the_download_is_used(
         def homeless(project: str) -> str:
             raise RuntimeError("could not determine the home directory")
 
-        monkeypatch.setattr(fetch.pooch, "os_cache", homeless)
+        monkeypatch.setattr("pooch.os_cache", homeless)
     with pytest.warns(UserWarning, match=r"zip\.test: (cannot be written|no cache)"):
         data = load("usps", split="test")
     assert len(data) == 3

@@ -26,7 +26,7 @@ class PtxModule:
 
     `order`, `seed`: as RawModule has them. `count` fills `counts`, a launch after the other.
     `extra_bits`: how many bits beyond float32's a tensor core keeps of what it adds; that is not
-    documented, and 0 is the worst case.
+    documented, and 0 is the worst case. `debug` compiles without optimization, much faster.
     """
 
     def __init__(
@@ -38,12 +38,15 @@ class PtxModule:
         seed: int = 1,
         count: bool = False,
         extra_bits: int = 0,
+        debug: bool = False,
     ) -> None:
         check_order(order, seed)
         self.order, self.seed, self.cooperative = order, seed, enable_cooperative_groups
         self.tool = sanitizers.chosen(None)
         self.counts: list[LaunchCounts] | None = [] if count else None
-        self.path: Path = compiler.library(ptx_text, compiler.How(count, extra_bits, self.tool))
+        self.path: Path = compiler.library(
+            ptx_text, compiler.How(count, extra_bits, self.tool, debug)
+        )
         self._library: Library = opened(self.path, self.tool)
         described = self._library.description["kernels"]
         self.kernels: Mapping[str, PtxSignature] = {
