@@ -169,6 +169,9 @@ class Restarts:
         n, k = len(self.x), self.centers.shape[1]
         self._require("distances", distances, (n,), distances.dtype)
         self._require("labels", labels, (n,), np.dtype(np.int32))
+        self._require_labels(labels, k)
+
+    def _require_labels(self, labels: Array, k: int) -> None:
         if not 0 <= int(labels.min()) <= int(labels.max()) < k:
             found = f"{labels.min()} to {labels.max()}"
             raise ValueError(f"Restarts: labels span {found} but expected 0 to {k - 1}")

@@ -45,20 +45,27 @@ class Variant(NamedTuple):
         return f"{self.file_name} {defines}".strip()
 
 
-# Budgets hold on every architecture; a variant without D is what the one with D has besides.
+# Budgets hold on every architecture.
+TILED = {"lloyd_tiled": 144, "lloyd_apply_assignment": 48}
 KMEANS = [
-    Variant("assign.cu", {"D": 10, "K": 10}, {"assign_short": 40, "assign_tiled": 96}),
-    Variant("assign.cu", {"D": 32}, {"assign_short": 64, "assign_tiled": 96}),
-    Variant("assign.cu", {"REAL": "double", "D": 16}, {"assign_short": 64, "assign_tiled": 160}),
-    Variant("lloyd.cu", {"D": 10, "K": 10}, {"lloyd_short": 64, "lloyd_tiled": 144}),
-    Variant("lloyd.cu", {"D": 32}, {"lloyd_short": 88, "lloyd_apply_assignment": 48}),
-    Variant("lloyd.cu", {"REAL": "double", "D": 16}, {"lloyd_short": 88, "lloyd_tiled": 168}),
+    Variant("assign.cu", {}, {"assign_tiled": 96}),
+    Variant("assign.cu", {"REAL": "double"}, {"assign_tiled": 160}),
+    Variant("assign_short.cu", {"D": 10, "K": 10}, {"assign_short": 40}),
+    Variant("assign_short.cu", {"D": 32}, {"assign_short": 64}),
+    Variant("assign_short.cu", {"REAL": "double", "D": 16}, {"assign_short": 64}),
+    Variant("lloyd.cu", {}, TILED),
+    Variant("lloyd.cu", {"REAL": "double"}, {"lloyd_tiled": 168, "lloyd_apply_assignment": 48}),
+    Variant("lloyd_short.cu", {"D": 10, "K": 10}, {"lloyd_short": 64}),
+    Variant("lloyd_short.cu", {"D": 10, "K": 10, "ONE_RUN": 1}, {"lloyd_short": 64}),
+    Variant("lloyd_short.cu", {"D": 32}, {"lloyd_short": 88}),
+    Variant("lloyd_short.cu", {"D": 32, "ONE_RUN": 1}, {"lloyd_short": 88}),
+    Variant("lloyd_short.cu", {"REAL": "double", "D": 16}, {"lloyd_short": 88}),
     Variant("resident.cu", {"D": 10, "K": 10}, {"lloyd_resident": 96}),
     Variant("resident.cu", {"D": 32}, {"lloyd_resident": 104}),
     Variant("resident.cu", {"REAL": "double", "D": 16}, {"lloyd_resident": 112}),
     Variant("init.cu", {}, {"init_min_sq_distances": 96, "init_choose": 64, "init_draw": 64}),
     Variant("init.cu", {"REAL": "double"}, {"init_min_sq_distances": 160}),
-    Variant("max_abs.cu", {}, {"max_abs": 40}),
+    Variant("max_abs.cu", {}, {"max_abs": 40, "max_label": 40}),
     Variant("tensor.cu", {}, {"assign_tensor": 168, "label_distances": 56, "center_norms": 40}),
 ]
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from l2ae_kernels.cuda.kmeans import shapes
 from l2ae_kernels.cuda.text import SOURCE
 
 from . import build_checks, workloads
@@ -47,6 +48,14 @@ ptxas info    : Compiling entry function 'two' for 'sm_90'
 ptxas info    : Used 40 registers
 """
     assert read_usage(log) == {"one": Usage(64, 5120, 12), "two": Usage(40, 0, 0)}
+
+
+@pytest.mark.parametrize("defines", [{}, {"REAL": "double"}])
+def test_a_tile_is_as_large_as_the_launchers_think(
+    compiler: str, defines: dict[str, int | str]
+) -> None:
+    usage = build_checks.compile_variant(Variant("lloyd.cu", defines, {}), "sm_90", compiler)
+    assert usage["lloyd_tiled"].shared == shapes.TILE_NUMBERS * (8 if defines else 4)
 
 
 @pytest.mark.usefixtures("cxx")

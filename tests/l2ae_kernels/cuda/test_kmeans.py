@@ -129,6 +129,31 @@ def test_samples_that_begin_on_no_border_of_16_bytes(device: Device) -> None:
     np.testing.assert_array_equal(device.to_host(fast.labels), slow.labels)
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize(
+    ("d", "dtype"),
+    [
+        (32, np.float32),
+        (24, np.float32),
+        *(pytest.param(d, np.float32, marks=pytest.mark.slow) for d in (4, 8, 12, 16)),
+        *(pytest.param(d, np.float64, marks=pytest.mark.slow) for d in (2, 4, 8, 12, 16)),
+    ],
+)
+def test_rows_whose_pieces_change_places(device: Device, d: int, dtype: type, runs: int) -> None:
+    """Rows of whole 16 bytes lie turned in shared memory, also those that are no whole block."""
+    x = blobs(301, d, 20, dtype)
+    for samples, there in ((x, device.to_device(x)), (x[1:], device.to_device(x)[1:])):
+        slow = ops.restarts(samples, 20, runs, impl="reference")
+        fast = ops.restarts(there, 20, runs, impl="cuda-fused")
+        for restarts in (slow, fast):
+            restarts.centers[:] = starts(x, 20, runs)
+            restarts.assign(list(range(runs)))
+        np.testing.assert_array_equal(device.to_host(fast.labels), slow.labels)
+        np.testing.assert_allclose(fast.sums, slow.sums, rtol=0, atol=1e-9)
+        labels, _ = ops.assign(there, device.to_device(slow.centers[0]), impl="cuda-registers")
+        np.testing.assert_array_equal(device.to_host(labels), slow.labels[0])
+
+
 @pytest.mark.parametrize(("d", "k"), [(10, 10), (100, 20)])
 def test_float32_sums_have_the_bits_of_the_cpu(device: Device, d: int, k: int) -> None:
     x = blobs(900, d, k)

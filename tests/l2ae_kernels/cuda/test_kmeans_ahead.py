@@ -60,7 +60,7 @@ def test_a_start_without_a_sample_to_draw_says_where(device: Device) -> None:
 
 
 @pytest.mark.parametrize("spherical", [False, True])
-@typed([(1, 1, 1), (33, 10, 10), (257, 3, 7), (900, 10, 10)])
+@typed([(1, 1, 1), (33, 10, 10), (257, 3, 7), (900, 10, 10), (2300, 3, 7)])
 def test_resident_runs_end_where_those_of_single_iterations_end(
     device: Device, n: int, d: int, k: int, spherical: bool, dtype: type
 ) -> None:

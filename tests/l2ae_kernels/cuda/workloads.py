@@ -59,6 +59,7 @@ def passes(device: Device, n: int, d: int, k: int) -> None:
     restarts = ops.restarts(x, k, 2)
     restarts.centers[:] = samples(n, d)[:k]
     restarts.assign([0, 1])
+    restarts.assign([1])
     restarts.apply_assignment(1, labels, distances)
 
 

@@ -11,7 +11,7 @@ from l2ae_kernels.cuda.kmeans.restarts import Restarts
 from l2ae_kernels.reference.restarts import Iterated
 
 LEAST_SLICE = 128  # samples of a block: fewer do not fill its threads
-MOST_THREADS = 512
+MOST_THREADS = 544  # as many as the registers of a multiprocessor serve (launch bounds)
 
 
 class GridPlan(NamedTuple):
@@ -36,12 +36,23 @@ def plan_grid(device: Device, x: Array, k: int, runs: int) -> GridPlan | None:
     slices = min(most, -(-len(x) // LEAST_SLICE))
     groups = max(1, min(runs, most // slices))
     samples = -(-len(x) // slices)
-    rounds = -(-samples // MOST_THREADS)
-    threads = shapes.padded(-(-samples // rounds), 32)
+    threads = threads_of(samples)
     shared = slice_bytes(x, samples) + -(-runs // groups) * state_bytes(x, k)
     if shared > device.properties.shared_per_block:
         return None
     return GridPlan(slices, groups, samples, threads, shared)
+
+
+def threads_of(samples: int) -> int:
+    """Return the threads of a block for a slice: one sample each, or several rounds.
+
+    A multiprocessor has four schedulers, and a warp belongs to one of them: in several rounds only
+    a multiple of four warps keeps all of them at work.
+    """
+    if samples <= MOST_THREADS:
+        return shapes.padded(samples, 32)
+    most = MOST_THREADS // 128 * 128
+    return shapes.padded(-(-samples // -(-samples // most)), 128)
 
 
 def takes(x: Array, k: int) -> bool:
@@ -56,9 +67,9 @@ def slice_bytes(x: Array, samples: int) -> int:
 
 def state_bytes(x: Array, k: int) -> int:
     """Return the shared memory of a run (state_of in resident.cu)."""
-    d, words = int(x.shape[1]), x.dtype.itemsize // 4
-    centers, halves = k * shapes.padded(d) * words, shapes.padded(2 * k * d)
-    return 4 * (2 * (2 * k + 2 * k * d) + centers + halves + shapes.padded(k) + 4)
+    d = int(x.shape[1])
+    whole = 2 * (2 * k + 2 * k * d) + shapes.padded(k) + 8  # words
+    return 4 * whole + shapes.center_bytes(x, k) + shapes.halves_bytes(x, k)
 
 
 def iterate(
@@ -69,32 +80,37 @@ def iterate(
     shift: float,
     spherical: bool,
 ) -> list[Iterated]:
-    """Iterate the active runs to their ends, see the reference."""
+    """Iterate the active runs to their ends, see the reference.
+
+    All that the host reads is the last part of one buffer, a row a run (results in resident.cu).
+    RuntimeError where the device ran fewer blocks than planned: then nothing was done.
+    """
     device, x, there = restarts.device, restarts.x, restarts.device_runs
     (n, d), k, R = x.shape, restarts.centers.shape[1], len(active)
-    there.begin(active, 1.0 if spherical else 0.0)
-    most = max(remaining)
-    table = device.zeros((3, R, k * d + k + 2), np.int64)
-    going, barrier = device.zeros(3, np.uint32), device.zeros(4, np.uint32)
-    history, done = device.zeros((R, most), np.int64), device.zeros(R, np.int32)
-    moved = device.zeros(len(restarts.centers), np.float64)
-    runs = device.to_device(np.array(active, np.int32))
+    there.write_centers(active, 1.0 if spherical else 0.0)
+    most, width = max(remaining), k * d + k + 2
+    tables, record = 3 * R * width + 2, width + 2 + k * d + most
+    work = device.zeros(tables + R * record, np.int64)
+    results = work[tables:]
     limits = device.to_device(np.array(remaining, np.int32))
     samples = x, np.int64(n), np.int32(k), np.int32(plan.samples)
-    state = there.centers, restarts.labels, *there.totals(), moved
-    rules = np.float64(shift), np.int32(spherical)
-    scales = np.float64(restarts.scale), *there.scales()
-    arguments = (
-        *samples, runs, np.int32(R), limits, np.int32(most), *state, table, going, history, done,
-        barrier, *rules, *scales,
-    )  # fmt: skip
+    runs = there.active(active), np.int32(R), limits, np.int32(most)
+    state = there.centers, restarts.labels, there.totals, work[:tables], results
+    rules = np.float64(shift), np.int32(spherical), np.float64(restarts.scale), *there.scales()
     kernel = device.kernel("resident.cu", "lloyd_resident", shapes.defines(x, k), cooperative=True)
-    device.launch(kernel, (plan.slices, plan.groups), (plan.threads,), arguments, plan.shared)
-    there.end(active)
-    restarts.centers[active] = device.to_host(there.centers)[active]
-    counts, inertias = device.to_host(done), there.inertias(device.to_host(history))
-    distances = device.to_host(moved)[active]
-    return [Iterated(inertias[i, : counts[i]].tolist(), float(distances[i])) for i in range(R)]
+    grid, block = (plan.slices, plan.groups), (plan.threads,)
+    device.launch(kernel, grid, block, (*samples, *runs, *state, *rules), plan.shared)
+    rows = device.to_host(results).reshape(R, record)
+    totals, moved, done, centers, history = np.split(rows, np.cumsum([width, 1, 1, k * d]), axis=1)
+    if done.min() < 0:
+        raise RuntimeError(
+            f"lloyd_resident: the grid holds fewer than {n} samples, {plan.samples} a block; "
+            f"{plan.slices} blocks were planned for a run"
+        )
+    there.take(active, totals)
+    restarts.centers[active] = centers.view(np.float64).reshape(R, k, d)
+    inertias, steps = there.inertias(history), moved.view(np.float64)
+    return [Iterated(inertias[i, : done[i, 0]].tolist(), float(steps[i, 0])) for i in range(R)]
 
 
 class Resident(Restarts):

@@ -14,11 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, to_device_of
+from l2ae_kernels.arrays import Array, device_name, to_device_of
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.kmeans import fixed_point, init, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
-from l2ae_kernels.cuda.kmeans.passes import apply_assignment, max_abs
+from l2ae_kernels.cuda.kmeans.passes import (
+    apply_assignment,
+    max_abs,
+    max_label,
+    require_labels,
+)
 from l2ae_kernels.cuda.kmeans.tensor import decide, pays
 from l2ae_kernels.reference import restarts as reference
 
@@ -70,13 +75,12 @@ class Restarts(reference.Restarts):
                     there.apply_assignment(part, first, r, labels, nearest)
             else:
                 there.pass_tiled(part, first, active, k)
-        there.end(active)
+        there.read(active)
 
     def reset(self) -> None:
         """Let every run begin anew, from other centers."""
         self.labels[...] = -1
-        self.device_runs.sums[...] = 0
-        self.device_runs.counts[...] = 0
+        self.device_runs.totals[...] = 0
 
     def apply_assignment(self, r: int, labels: Array, distances: Array) -> None:
         """Make labels (n,) and squared distances (n,) those of run r, as if it had found them."""
@@ -86,8 +90,14 @@ class Restarts(reference.Restarts):
         for first, part in self.parts():
             of_part = slice(first, first + len(part))
             self.device_runs.apply_assignment(part, first, r, labels[of_part], distances[of_part])
-        self.device_runs.end([r])
+        self.device_runs.read([r])
         self.changed[:] = changed
+
+    def _require_labels(self, labels: Array, k: int) -> None:
+        if device_name(labels) == "cuda":  # one read, where the reference has two
+            require_labels("Restarts", labels, max_label(self.device, labels), k)
+        else:
+            super()._require_labels(labels, k)
 
     def init_centers(self, first: Array, draws: Array) -> Array:
         """See the reference; no distance returns to the host (init.py)."""
@@ -108,10 +118,8 @@ class DeviceRuns:
         device, runs, d = host.device, len(host.labels), host.x.shape[1]
         self.host = host
         self.centers = device.empty((runs, k, d), host.x.dtype)
-        self.sums = device.zeros((runs, k, d), np.int64)
-        self.counts = device.zeros((runs, k), np.int64)
-        self.changed = device.zeros(runs, np.int64)
-        self.inertia = device.zeros(runs, np.int64)
+        self.totals = device.zeros((runs, k * d + k + 2), np.int64)  # sums, counts, the two below
+        self._active: tuple[list[int], Array] = [], device.zeros(0, np.int32)
         self._scratch: tuple[Array, Array] | None = None
         self.inertia_scale = 1.0
 
@@ -123,8 +131,13 @@ class DeviceRuns:
         labels, distances = self._scratch
         return labels[:n], distances[:n]
 
-    def begin(self, active: list[int], least: float = 0.0) -> None:
-        """Copy the centers to the device, and let the runs count from zero.
+    def begin(self, active: list[int]) -> None:
+        """Copy the centers to the device, and let changed and inertia count from zero."""
+        self.write_centers(active)
+        self.totals[:, -2:] = 0
+
+    def write_centers(self, active: list[int], least: float = 0.0) -> None:
+        """Copy the centers to the device, and choose the scale of the inertia.
 
         least: how large a number of a center may become that is not a mean of samples.
         """
@@ -133,26 +146,33 @@ class DeviceRuns:
         far = fixed_point.bound_of_nearest(host.centers[active])
         size = host.max_abs + max(host.max_abs, far, least)  # means are no larger than samples
         self.inertia_scale = fixed_point.scale_of_inertia(n, d, size, host.x.dtype)
-        for r in active:
-            self.changed[r] = 0
-            self.inertia[r] = 0
 
-    def end(self, active: list[int]) -> None:
-        """Copy what the host decides on back."""
-        host = self.host
-        host.sums[active] = host.device.to_host(self.sums)[active] * host.scale
-        host.counts[active] = host.device.to_host(self.counts)[active]
-        host.changed[active] = host.device.to_host(self.changed)[active]
-        host.inertia[active] = self.inertias(host.device.to_host(self.inertia)[active])
+    def read(self, active: list[int]) -> None:
+        """Copy what the host decides on back: one copy, from the first active run to the last."""
+        first = min(active)
+        rows = self.host.device.to_host(self.totals[first : max(active) + 1])
+        self.take(active, rows[[r - first for r in active]])
 
-    def totals(self) -> tuple[Array, Array, Array, Array]:
-        """Return sums, counts, changed and inertia, as kernels take them."""
-        return self.sums, self.counts, self.changed, self.inertia
+    def take(self, active: list[int], rows: Array) -> None:
+        """Write rows of totals to the arrays of the host."""
+        host, (_, k, d) = self.host, self.host.centers.shape
+        host.sums[active] = rows[:, : k * d].reshape(-1, k, d) * host.scale
+        host.counts[active] = rows[:, k * d : -2]
+        host.changed[active] = rows[:, -2]
+        host.inertia[active] = self.inertias(rows[:, -1])
+
+    def active(self, active: list[int]) -> Array:
+        """Return the active runs, int32, on the device: they are copied when they change."""
+        if active != self._active[0]:
+            numbers = np.array(active, np.int32)
+            self._active = list(active), self.host.device.to_device(numbers)
+        return self._active[1]
 
     def runs_a_block(self, k: int) -> int:
         """Return how many runs share a block of lloyd_short: as many as leave room for another."""
-        available = self.host.device.properties.shared_per_block // 2
-        return available // shapes.run_bytes(self.host.x, k)
+        x = self.host.x
+        available = self.host.device.properties.shared_per_block // 2 - shapes.rows_bytes(x)
+        return max(0, available) // shapes.run_bytes(x, k)
 
     def labels_from(self, first: int) -> tuple[Array, Any]:
         """Return the labels of all runs from sample `first` on, and from one run to the next."""
@@ -161,26 +181,28 @@ class DeviceRuns:
     def pass_short(self, x: Array, first: int, active: list[int], k: int) -> None:
         """Queue rung 4 for short samples x, the first of which is number `first` of all."""
         device, share = self.host.device, min(self.runs_a_block(k), len(active))
-        kernel = shapes.kernel_for(device, "lloyd.cu", "lloyd_short", x, k)
+        defines = shapes.defines(x, k)
+        if len(active) == 1:
+            defines["ONE_RUN"] = 1
+        kernel = device.kernel("lloyd_short.cu", "lloyd_short", defines)
         pieces, groups = -(-len(x) // shapes.BLOCK), -(-len(active) // share)
         grid = shapes.grid_of(device, pieces, groups)
-        runs = device.to_device(np.array(active, np.int32))
-        sizes = np.int64(len(x)), np.int32(k), runs, np.int32(len(active)), np.int32(share)
-        arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
-        shared = share * shapes.run_bytes(x, k)
+        runs = self.active(active), np.int32(len(active)), np.int32(share)
+        sizes = np.int64(len(x)), np.int32(k), *runs
+        arguments = x, *sizes, self.centers, *self.labels_from(first), self.totals
+        shared = shapes.rows_bytes(x) + share * shapes.run_bytes(x, k)
         device.launch(kernel, grid, (shapes.BLOCK,), (*arguments, *self.scales()), shared)
 
     def pass_tiled(self, x: Array, first: int, active: list[int], k: int) -> None:
         """Queue rung 4 for any samples x, the first of which is number `first` of all."""
         device = self.host.device
         n, d = x.shape
-        shared, private = shapes.private_bytes(k, d)
+        shared, kept = shapes.private_bytes(device, x, k)
         kernel = shapes.kernel_for(device, "lloyd.cu", "lloyd_tiled", x)
         grid = shapes.grid_of(device, -(-n // shapes.TILE), len(active))
-        runs = device.to_device(np.array(active, np.int32))
-        sizes = np.int64(n), np.int32(d), np.int32(k), runs
-        arguments = x, *sizes, self.centers, *self.labels_from(first), *self.totals()
-        scales = *self.scales(), np.int32(private)
+        sizes = np.int64(n), np.int32(d), np.int32(k), self.active(active)
+        arguments = x, *sizes, self.centers, *self.labels_from(first), self.totals
+        scales = *self.scales(), kept
         device.launch(kernel, grid, (shapes.TILE_THREADS,), (*arguments, *scales), shared)
 
     def apply_assignment(
@@ -190,9 +212,9 @@ class DeviceRuns:
         found = to_device_of(x, labels.astype(np.int32, copy=False))
         near = to_device_of(x, distances.astype(x.dtype, copy=False))
         before, pitch = self.labels_from(first)
-        k, scales = self.counts.shape[1], (self.host.scale, self.inertia_scale)
+        k, scales = self.centers.shape[1], (self.host.scale, self.inertia_scale)
         apply_assignment(
-            self.host.device, x, k, r, found, near, before, int(pitch), self.totals(), *scales
+            self.host.device, x, k, r, found, near, before, int(pitch), self.totals, *scales
         )
 
     def scales(self) -> tuple[Any, Any]:

@@ -1,12 +1,15 @@
 """Which kernel takes which shape, with which constants, and how much shared memory it asks for."""
 
+import numpy as np
+
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, Kernel
 
 SHORT = {4: 32, 8: 16}  # features that fit a thread's registers, by the bytes of a number
 KNOWN_CLUSTERS = 16  # up to here the loop over clusters is unrolled, at a compilation for each k
-BLOCK = 128  # threads of lloyd_short and assign_short
+BLOCK, SLOTS = 128, 2  # of rows.cuh: threads of a block and rows of a slot, and slots
 TILE_THREADS, TILE = 128, 512  # of tile.cuh: threads and samples of a block
+TILE_NUMBERS = 8 * (TILE + 4 + 8)  # of a Tile: the shared memory that a tiled kernel declares
 PRIVATE = 64 * 1024  # bytes of shared memory that private sums may take in a tiled kernel
 BLOCKS = 8  # of a grid, for each multiprocessor: enough to hide latencies, few sums to flush
 
@@ -38,16 +41,37 @@ def padded(count: int, to: int = 4) -> int:
     return -(-count // to) * to
 
 
+def rows_bytes(x: Array) -> int:
+    """Return the shared memory of the slots of rows (rows.cuh)."""
+    return SLOTS * BLOCK * int(x.shape[1]) * x.dtype.itemsize
+
+
+def center_bytes(x: Array, k: int) -> int:
+    """Return the shared memory of k padded centers (pad_centers)."""
+    return k * padded(int(x.shape[1])) * x.dtype.itemsize
+
+
+def halves_bytes(x: Array, k: int) -> int:
+    """Return the shared memory of sums in two halves, an odd number from one to the next."""
+    return 4 * padded(2 * k * (int(x.shape[1]) | 1))
+
+
 def run_bytes(x: Array, k: int) -> int:
-    """Return the shared memory of a run in lloyd_short (part_of_run)."""
-    d, words = x.shape[1], x.dtype.itemsize // 4
-    return 4 * (k * padded(d) * words + padded(2 * k * d) + padded(k) + 3 * BLOCK)
+    """Return the shared memory of a run in lloyd_short (state_of_run)."""
+    return center_bytes(x, k) + halves_bytes(x, k) + 4 * (padded(k) + 3 * BLOCK)
 
 
-def private_bytes(k: int, d: int) -> tuple[int, bool]:
-    """Return the shared memory of a run in a tiled kernel (carve), and whether sums are in it."""
-    private = 4 * (2 * k * d + k)
-    return (private, True) if private <= PRIVATE else (4 * k, False)
+def private_bytes(device: Device, x: Array, k: int) -> tuple[int, np.int32]:
+    """Return the shared memory of a run in a tiled kernel (carve), and how much is kept there.
+
+    2: sums and counts, 1: counts, 0: nothing. A kernel declares a tile besides.
+    """
+    room = device.properties.shared_per_block - TILE_NUMBERS * x.dtype.itemsize
+    counts, sums = 4 * k, 4 * 2 * k * int(x.shape[1])
+    for kept, needed in ((2, counts + sums), (1, counts)):
+        if needed <= min(PRIVATE, room):
+            return needed, np.int32(kept)
+    return 0, np.int32(0)
 
 
 def grid_of(device: Device, pieces: int, rows: int = 1) -> tuple[int, int]:

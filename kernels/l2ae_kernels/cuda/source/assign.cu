@@ -1,47 +1,11 @@
-// Rung 3: the nearest center of each sample, with everything that is read twice in registers.
+// Rung 3 for any samples: the nearest center of each, with everything that is read twice in
+// registers.
 //
 //     label = argmin_cluster Σ_feature (x[sample][feature] − c[cluster][feature])²
 //
-// x (n, d), centers (k, d), labels (n), nearest (n): squared distances.
-#include "short.cuh"
+// x (n, d), centers (k, d), labels (n), nearest (n): squared distances. Short samples have a kernel
+// of their own, assign_short.cu.
 #include "tile.cuh"
-
-#ifdef D
-// Short samples, D features each, known to the compiler: -DD=10, and -DK=10 where k is known too.
-//
-// What changed against rung 2: a sample lies in registers, indexed by constants, so its features
-// are read once for all clusters; centers are padded to whole 16 bytes, so a thread reads 4 numbers
-// of one at a time. Why faster: 25 reads of shared memory for 200 arithmetic instructions at
-// D = K = 10, where rung 2 has 200 for 200. With K the loop over clusters unrolls too.
-//
-// A thread reads D numbers of x and k·D of shared memory, and writes a label and a distance. A
-// warp reads 32 rows of x, which lie side by side: a whole number of memory's sectors.
-extern "C" __global__ void __launch_bounds__(128) assign_short(
-    const real* __restrict__ x, const real* __restrict__ centers, int64 n, int k,
-    int* __restrict__ labels, real* __restrict__ nearest) {
-  extern __shared__ __align__(16) real center_rows[];  // (k, ROW)
-#ifdef K
-  constexpr int clusters = K;
-#else
-  const int clusters = k;
-#endif
-  for (int e = threadIdx.x; e < k * ROW; e += blockDim.x) {
-    int cluster = e / ROW, feature = e % ROW;
-    center_rows[e] = feature < D ? centers[cluster * D + feature] : (real)0;
-  }
-  __syncthreads();
-  int64 step = (int64)gridDim.x * blockDim.x;
-  for (int64 sample = (int64)blockIdx.x * blockDim.x + threadIdx.x; sample < n; sample += step) {
-    real value[D];
-#pragma unroll
-    for (int feature = 0; feature < D; ++feature) value[feature] = x[sample * D + feature];
-    real lowest;
-    int label = nearest_short(value, center_rows, clusters, lowest);
-    labels[sample] = label;
-    nearest[sample] = lowest;
-  }
-}
-#endif
 
 // Any d and k, chosen at run time: register tiles, see tile.cuh.
 //
