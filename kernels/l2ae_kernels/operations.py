@@ -141,7 +141,10 @@ CONVOLUTION = {
 }
 CUDA_CONVOLUTION = {
     "cuda-naive": Implementation("cuda.conv", REAL, {"impl": "naive"}, on="cuda"),
-}
+    "cuda-tensor": Implementation("cuda.conv", F32, {"impl": "tensor"}, on="cuda"),
+    "cuda-tf32": Implementation("cuda.conv", F32, {"impl": "tf32"}, on="cuda",
+                                reduced_precision=True),
+}  # fmt: skip
 REGISTER = Implementation("cpu.microkernels.ops", F32, emitted=True)
 
 IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {

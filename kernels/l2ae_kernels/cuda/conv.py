@@ -7,20 +7,28 @@
 for one network, or for M of them, each array with a leading axis M or shared by all. `finish` adds
 a bias and is the activation, or, where `y_below` is given, the adjoint of the activation whose
 output it is: y is written once, and so is dx.
+
+Rungs, each of which takes every geometry:
+
+    naive   conv_naive.cu, a thread a number; float32 and float64
+    tensor  conv_mma.cu, float32 in three products of TF32
+    tf32    conv_mma.cu, TF32
 """
 
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.conv_tiles import Call, launch_tiles
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.elementwise import bias_adjoint
-from l2ae_kernels.cuda.launch import THREADS, ceil_div, distance, model_count, real
-from l2ae_kernels.cuda.products import Epilogue
+from l2ae_kernels.cuda.launch import THREADS, ceil_div, real
+from l2ae_kernels.cuda.products import TERMS, Epilogue
 from l2ae_kernels.geometry import Geometry, Padding, Pair, output_size
 
-RUNGS = ("naive",)
+RUNGS = ("naive", *TERMS)
 
 
 def correlate(
@@ -33,7 +41,7 @@ def correlate(
     *,
     slope: float = 1.0,
     y_below: Array | None = None,
-    impl: str = "naive",
+    impl: str = "tensor",
 ) -> None:
     """Write y (N, OH, OW, K) of x (N, H, W, C) and W (kh, kw, C, K) to `out`.
 
@@ -43,8 +51,8 @@ def correlate(
     """
     _require_axes("correlate", x=x, W=W, out=out)
     g = _geometry("correlate", x, W.shape[-4:-2], W.shape[-1], stride, padding)
-    epilogue = Epilogue(b, y_below, slope)
-    _run("correlate", ("x", "W"), x, W, out, g, epilogue, impl)
+    call = Call("correlate", ("x", "W"), x, W, out, g, Epilogue(b, y_below, slope))
+    _run(call, impl)
 
 
 def correlate_adjoint_x(
@@ -57,7 +65,7 @@ def correlate_adjoint_x(
     *,
     slope: float = 1.0,
     y_below: Array | None = None,
-    impl: str = "naive",
+    impl: str = "tensor",
 ) -> None:
     """Write x (N, H, W, C) of y (N, OH, OW, K) and W (kh, kw, C, K) to `out`, b (C,) added.
 
@@ -65,8 +73,8 @@ def correlate_adjoint_x(
     """
     _require_axes("correlate_adjoint_x", y=y, W=W, out=out)
     g = _geometry("correlate_adjoint_x", out, W.shape[-4:-2], W.shape[-1], stride, padding)
-    epilogue = Epilogue(b, y_below, slope)
-    _run("correlate_adjoint_x", ("y", "W"), y, W, out, g, epilogue, impl)
+    call = Call("correlate_adjoint_x", ("y", "W"), y, W, out, g, Epilogue(b, y_below, slope))
+    _run(call, impl)
 
 
 def correlate_adjoint_W(
@@ -77,7 +85,7 @@ def correlate_adjoint_W(
     padding: Padding,
     *,
     db: Array | None = None,
-    impl: str = "naive",
+    impl: str = "tensor",
 ) -> None:
     """Write dW (kh, kw, C, K) of x (N, H, W, C) and y (N, OH, OW, K) to `out`.
 
@@ -86,9 +94,8 @@ def correlate_adjoint_W(
     """
     _require_axes("correlate_adjoint_W", x=x, y=y, out=out)
     g = _geometry("correlate_adjoint_W", x, out.shape[-4:-2], out.shape[-1], stride, padding)
-    _run("correlate_adjoint_W", ("x", "y"), x, y, out, g, Epilogue(), impl)
-    if db is not None:
-        bias_adjoint(y.reshape(*y.shape[:-4], -1, g.K), db)
+    call = Call("correlate_adjoint_W", ("x", "y"), x, y, out, g, Epilogue(), db)
+    _run(call, impl)
 
 
 def _require_axes(operation: str, **arrays: Array) -> None:
@@ -106,44 +113,27 @@ def _geometry(
     return Geometry.of(image.shape, (*outputs, K), kernel, stride, padding)
 
 
-def _shapes(operation: str, N: int, g: Geometry) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of the first operand, of the second, and of the result of one model."""
-    x, y, W = (N, g.H, g.W, g.C), (N, g.OH, g.OW, g.K), (g.kh, g.kw, g.C, g.K)
-    order = {
-        "correlate": (x, W, y),
-        "correlate_adjoint_x": (y, W, x),
-        "correlate_adjoint_W": (x, y, W),
-    }
-    return order[operation]
-
-
-def _run(
-    operation: str,
-    names: tuple[str, str],
-    A: Array,
-    B: Array,
-    out: Array,
-    g: Geometry,
-    epilogue: Epilogue,
-    impl: str,
-) -> None:
-    """Check every shape, and queue the operation on a rung."""
-    N = A.shape[-4]
-    A_shape, B_shape, shape = _shapes(operation, N, g)
-    models = model_count(out, 4)
-    A_models = distance(operation, names[0], A, A_shape, models)
-    B_models = distance(operation, names[1], B, B_shape, models)
-    bias_models = distance(operation, "b", epilogue.bias, shape[-1:], models)
-    distance(operation, "out", out, shape, models)
-    if epilogue.y is not None:
-        distance(operation, "y_below", epilogue.y, out.shape, 1)
-    if not out.size:
+def _run(call: Call, impl: str) -> None:
+    """Queue an operation on a rung."""
+    if not call.out.size:
         return
-    device = device_of(out)
-    sizes = g.H, g.W, g.C, g.OH, g.OW, g.K, g.kh, g.kw, g.sh, g.sw, g.top, g.left
-    arguments: tuple[Any, ...] = (A, B, out, np.int64(N), *map(np.int32, sizes), A_models, B_models)
-    if operation != "correlate_adjoint_W":
-        arguments += epilogue.bias, bias_models, epilogue.y, out.dtype.type(epilogue.slope)
-    kernel = device.kernel("conv_naive.cu", f"{operation}_naive", real(out.dtype))
-    grid = ceil_div(out.size // models, THREADS), 1, models
+    if impl == "naive":
+        _launch_naive(call)
+    else:
+        launch_tiles(call, TERMS[impl])
+
+
+def _launch_naive(call: Call) -> None:
+    """Queue conv_naive.cu, and the sum of y over its pixels on its own."""
+    device, dtype, models = device_of(call.out), call.out.dtype, call.models
+    A_models, B_models, bias_models = call.distances()
+    sizes = np.int64(call.samples), *map(np.int32, astuple(call.geometry))
+    arguments: tuple[Any, ...] = (call.A, call.B, call.out, *sizes, A_models, B_models)
+    if call.operation != "correlate_adjoint_W":
+        epilogue = call.epilogue
+        arguments += epilogue.bias, bias_models, epilogue.y, dtype.type(epilogue.slope)
+    kernel = device.kernel("conv_naive.cu", f"{call.operation}_naive", real(dtype))
+    grid = ceil_div(call.out.size // models, THREADS), 1, models
     device.launch(kernel, grid, (THREADS,), arguments)
+    if call.db is not None:
+        bias_adjoint(call.B.reshape(*call.B.shape[:-4], -1, call.geometry.K), call.db)

@@ -8,7 +8,7 @@ import pytest
 from l2ae_core.gradcheck import check_layer
 from l2ae_core.layers import Cache, Conv2d, ConvTranspose2d, Layer, Params
 from l2ae_kernels import ops
-from l2ae_kernels.cuda import conv
+from l2ae_kernels.cuda import conv, conv_tiles
 from l2ae_kernels.cuda.device import emulate
 from l2ae_kernels.geometry import output_size
 from l2ae_kernels.operations import IMPLEMENTATIONS
@@ -16,11 +16,18 @@ from l2ae_kernels.reference import conv as reference
 
 DEVICE = emulate()  # of the gradient checker
 OPERATIONS = ("correlate", "correlate_adjoint_x", "correlate_adjoint_W")
-# What a rung may lose of a product a·b, in shares of |a b|, and of a sum, in units in the last
-# place for each of its products.
-LOSS = {"naive": 0.0}
-UNITS = {"naive": 1.0}
-CASES = [("naive", "float32"), ("naive", "float64")]  # rung, dtype
+# What a rung may lose of a product a·b, in shares of |a b|: near_tf32 is off by 1.25 · 2^-11 of a
+# number, and split by 1.25 · 2^-21; small · small, up to 1.57 · 2^-22, is left out.
+LOSS = {"naive": 0.0, "tensor": 2.5 * 2.0**-21 + 1.6 * 2.0**-22, "tf32": 1.26 * 2.0**-10}
+# And what it may lose of a sum, in units in the last place for each product: a tensor core adds 8
+# of them to a sum, and may cut each of the 9 terms and the result; it does so once or three times.
+UNITS = {"naive": 1.0, "tensor": 3 * 10 / 8, "tf32": 10 / 8}
+CASES = [  # rung, dtype
+    ("naive", "float32"),
+    ("naive", "float64"),
+    ("tensor", "float32"),
+    ("tf32", "float32"),
+]
 SHAPES = [  # N, (H, W), C, K, kernel, stride, padding
     (1, (1, 1), 1, 1, (1, 1), (1, 1), ((0, 0), (0, 0))),
     (3, (5, 7), 2, 3, (3, 2), (1, 2), ((0, 1), (1, 0))),
@@ -31,7 +38,21 @@ SHAPES = [  # N, (H, W), C, K, kernel, stride, padding
     (2, (9, 4), 2, 2, (1, 1), (3, 2), ((0, 0), (0, 0))),  # pixels that no window sees
     (2, (7, 8), 5, 66, (4, 5), (1, 3), ((2, 1), (1, 1))),
     (0, (6, 6), 2, 2, (3, 3), (1, 1), ((1, 1), (1, 1))),  # no samples
+    (29, (5, 5), 32, 12, (3, 3), (2, 2), ((1, 1), (1, 1))),  # depths are cut into parts
 ]
+PARTS, RAGGED = SHAPES[-1], SHAPES[7]
+# A geometry is compiled in on tensor cores, and tf32 is tensor with one product in place of three.
+EVERY_DAY = [
+    pytest.param(
+        shape,
+        case,
+        id=f"{shape}-{'-'.join(case)}",
+        marks=[] if case[0] == "naive" or (case[0] == "tensor" and shape in (PARTS, RAGGED))
+        else pytest.mark.slow,
+    )
+    for shape in SHAPES
+    for case in CASES
+]  # fmt: skip
 
 
 def draw(seed: int, dtype: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -69,8 +90,7 @@ def assert_sums(operation, found, A, B, case, rung, *, bias=None, slope=1.0, y=N
     assert np.all(error <= bound), (operation, error.max())
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "case"), EVERY_DAY)
 def test_one_model_through_ops(shape, case, device):
     (name, dtype), (stride, padding) = case, shape[-2:]
     x, W, y, b, b_image = draw(0, dtype, *shapes_of(shape), (shape[3],), (shape[2],))
@@ -88,11 +108,10 @@ def test_one_model_through_ops(shape, case, device):
     assert_sums("correlate_adjoint_W", device.to_host(found), x, y, shape, name)
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
-@pytest.mark.parametrize("shape", [SHAPES[2], SHAPES[3]], ids=str)
+@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] == RAGGED])
 def test_models_side_by_side_with_activations(shape, case, device):
-    """Three models, each array shared by them in one of the operations."""
-    (name, dtype), (C, K), M, slope = case, shape[2:4], 3, 0.3
+    """Two models, each array shared by them in one of the operations."""
+    (name, dtype), (C, K), M, slope = case, shape[2:4], 2, 0.3
     shapes = shapes_of(shape)
     x, W, y, b, b_image = draw(1, dtype, *shapes, (M, K), (C,))
     xs, Ws, ys = draw(2, dtype, *((M, *s) for s in shapes))
@@ -121,9 +140,9 @@ def test_models_side_by_side_with_activations(shape, case, device):
     run("correlate_adjoint_W", x, ys, out=kernel)
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
-def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(case, device):
-    (name, dtype), shape, M = case, SHAPES[3], 2
+@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] == PARTS])
+def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(shape, case, device):
+    (name, dtype), M = case, 2
     image, kernel, outputs = shapes_of(shape)
     x, y = draw(3, dtype, image, (M, *outputs))
     dW, db = device.empty((M, *kernel), dtype), device.empty((M, shape[3]), dtype)
@@ -134,6 +153,57 @@ def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(case, device):
         rows = y[m].reshape(-1, shape[3]).astype("float64")
         bound = (LOSS[name] + (len(rows) + 4) * np.finfo(dtype).eps) * np.abs(rows).sum(axis=0)
         assert np.all(np.abs(device.to_host(db)[m] - rows.sum(axis=0)) <= bound)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_bits_depend_on_nothing_but_one_model(operation, device):
+    """Not on the order of blocks, not on the run, not on how many models run side by side."""
+    image, kernel, outputs = shapes_of(PARTS)
+    of = {
+        "correlate": (image, kernel, outputs),
+        "correlate_adjoint_x": (outputs, kernel, image),
+        "correlate_adjoint_W": (image, outputs, kernel),
+    }[operation]
+    *operands, out = ((2, *shape) for shape in of)
+    A, B = draw(6, "float32", *operands)
+    bias = () if operation == "correlate_adjoint_W" else (None,)
+    results = []
+    for target in (device, device, emulate() if device.emulated else device):
+        on_A, on_B = target.to_device(A), target.to_device(B)
+        together, alone = target.empty(out, "float32"), target.empty(out[1:], "float32")
+        run = getattr(conv, operation)
+        run(on_A, on_B, *bias, together, *PARTS[-2:])
+        run(on_A[1], on_B[1], *bias, alone, *PARTS[-2:])
+        results += [target.to_host(together)[1], target.to_host(alone)]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.slow
+def test_arrays_that_begin_anywhere(device):
+    """Copies of 16 bytes are for arrays that begin at multiples of them."""
+    x, W, y, b = draw(7, "float32", *shapes_of(PARTS), (PARTS[3],))
+
+    def on(a):
+        """An array 4 bytes behind such a multiple."""
+        buffer = device.to_device(np.concatenate([[0.0], a.ravel()]).astype("float32"))
+        return buffer[1:].reshape(a.shape)
+
+    out, dx, dW = (on(np.zeros_like(a)) for a in (y, x, W))
+    conv.correlate(on(x), on(W), on(b), out, *PARTS[-2:])
+    conv.correlate_adjoint_x(on(y), on(W), None, dx, *PARTS[-2:])
+    conv.correlate_adjoint_W(on(x), on(y), dW, *PARTS[-2:])
+    assert_sums("correlate", device.to_host(out), x, W, PARTS, "tensor", bias=b)
+    assert_sums("correlate_adjoint_x", device.to_host(dx), y, W, PARTS, "tensor")
+    assert_sums("correlate_adjoint_W", device.to_host(dW), x, y, PARTS, "tensor")
+
+
+def test_splits_cover_the_depth():
+    for rows, columns, depth in [(1, 1, 1), (5, 3, 700), (800, 64, 12_544), (10, 2000, 70_001)]:
+        count, part = conv_tiles.splits(rows, columns, depth)
+        assert part % conv_tiles.DEPTH == 0
+        assert (count - 1) * part < depth <= count * part
+    assert conv_tiles.splits(800, 64, 256 * 49)[0] == 20  # conv2 of the paper's network
 
 
 @dataclass(eq=False)
@@ -202,5 +272,5 @@ def test_errors_name_the_argument():
         conv.correlate_adjoint_x(y[:, ::-1], W, None, x, *how)
     with pytest.raises(ValueError, match=r"correlate_adjoint_W: y has shape \(3, 3, 4\) but"):
         conv.correlate_adjoint_W(x, y[0], W, *how)
-    with pytest.raises(ValueError, match=r"bias_adjoint: dy has shape \(18, 4\), expected"):
+    with pytest.raises(ValueError, match=r"correlate_adjoint_W: db has shape \(5,\), expected"):
         conv.correlate_adjoint_W(x, y, W, *how, db=b)

@@ -1,0 +1,172 @@
+"""A correlation or an adjoint as a call of kernels, and the launcher of conv_mma.cu.
+
+                         rows            columns   depth
+    correlate            pixels of y     K         taps · C
+    correlate_adjoint_x  pixels of x     C         taps · K, those of a residue of the stride
+    correlate_adjoint_W  taps · C        K         pixels of y
+
+`splits` says when a depth is cut into parts; that of adjoint_x is not, since a stride already cuts
+its rows into many tiles.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device, device_of
+from l2ae_kernels.cuda.elementwise import add_parts
+from l2ae_kernels.cuda.launch import MOST_ON_Z, ceil_div, distance, model_count
+from l2ae_kernels.cuda.products import BLOCKS, LEAST_DEPTH, Epilogue
+from l2ae_kernels.geometry import Geometry
+
+DEPTH, STAGES, THREADS = 32, 3, 128  # of conv_tile.cuh
+MOST_PIXELS = 2**31 - 1  # of one model
+DEFINES = ("H", "W", "C", "OH", "OW", "K", "KH", "KW", "SH", "SW", "TOP", "LEFT")
+BY_DEPTH = {  # how A and B lie in shared memory
+    "correlate": (True, False),
+    "correlate_adjoint_x": (True, True),
+    "correlate_adjoint_W": (False, False),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One of the three operations on arrays whose shapes fit, and what becomes of its sums.
+
+    ValueError, by name, for an array that does not fit.
+    """
+
+    operation: str
+    names: tuple[str, str]  # of A and B, for errors
+    A: Array  # x or y
+    B: Array  # W or y
+    out: Array
+    geometry: Geometry
+    epilogue: Epilogue
+    db: Array | None = None
+
+    def __post_init__(self) -> None:
+        self.distances()
+        distance(self.operation, "out", self.out, self._shapes()[2], self.models)
+        distance(self.operation, "db", self.db, (self.geometry.K,), self.models)
+        if self.epilogue.y is not None:
+            distance(self.operation, "y_below", self.epilogue.y, self.out.shape, 1)
+
+    @property
+    def models(self) -> int:
+        """M of the result."""
+        return model_count(self.out, 4)
+
+    @property
+    def samples(self) -> int:
+        """N of one model."""
+        samples: int = self.A.shape[-4]
+        return samples
+
+    def distances(self) -> tuple[np.int64, np.int64, np.int64]:
+        """Return the distances between two models of A, B and the bias; see launch.distance."""
+        A, B, out = self._shapes()
+        return (
+            distance(self.operation, self.names[0], self.A, A, self.models),
+            distance(self.operation, self.names[1], self.B, B, self.models),
+            distance(self.operation, "b", self.epilogue.bias, out[-1:], self.models),
+        )
+
+    def _shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of A, B and the result of one model."""
+        g, N = self.geometry, self.samples
+        x, y, W = (N, g.H, g.W, g.C), (N, g.OH, g.OW, g.K), (g.kh, g.kw, g.C, g.K)
+        return {
+            "correlate": (x, W, y),
+            "correlate_adjoint_x": (y, W, x),
+            "correlate_adjoint_W": (x, y, W),
+        }[self.operation]
+
+
+def splits(rows: int, columns: int, depth: int) -> tuple[int, int]:
+    """Return into how many parts the depth of a product is cut, and how deep each is.
+
+    As products.splits: by the shape of one model alone, so that its tiles fill a large GPU.
+    """
+    down, across = tile(columns)
+    tiles = ceil_div(rows, down) * ceil_div(columns, across)
+    count = max(1, min(BLOCKS // max(tiles, 1), depth // LEAST_DEPTH))
+    part = ceil_div(max(depth, 1), count * DEPTH) * DEPTH
+    return max(1, ceil_div(depth, part)), part
+
+
+def tile(columns: int) -> tuple[int, int]:
+    """Return the rows and columns of a tile, as conv_mma.cu has them."""
+    return (128, 32) if columns <= 32 else (64, 64)
+
+
+def launch_tiles(call: Call, terms: int) -> None:
+    """Queue the tiles of an operation on tensor cores, and the sum of a depth that is cut."""
+    g, N, models = call.geometry, call.samples, np.int32(call.models)
+    pixels = N * max(g.H * g.W, g.OH * g.OW)
+    if pixels > MOST_PIXELS:
+        raise ValueError(
+            f"{call.operation}: {N} samples have {pixels} pixels but expected at most {MOST_PIXELS}"
+        )
+    if call.operation == "correlate_adjoint_x":
+        pixels, residues = N * ceil_div(g.H, g.sh) * ceil_div(g.W, g.sw), g.sh * g.sw
+        arguments = (call.A, call.B, call.out, *_numbers(call, call.epilogue), models)
+        _launch(call, call.out, terms, (pixels, g.C, residues), arguments)
+        return
+    adjoint = call.operation == "correlate_adjoint_W"
+    rows, depth = (g.taps, N * g.OH * g.OW)[:: 1 if adjoint else -1]
+    count, part = splits(rows, g.K, depth)
+    out, db, epilogue = call.out, call.db, call.epilogue
+    device = device_of(out)
+    if count > 1:  # the epilogue comes after the last sum
+        out, epilogue = device.empty((count, call.models, *out.shape[-4:]), out.dtype), Epilogue()
+        db = None if db is None else device.empty((count, call.models, g.K), out.dtype)
+    if adjoint:
+        arguments = (call.A, call.B, out, db, *_numbers(call), models, np.int32(part))
+    else:
+        arguments = (call.A, call.B, out, *_numbers(call, epilogue), models, np.int32(part))
+    _launch(call, out, terms, (rows, g.K, count), arguments)
+    if count > 1:
+        M, end = call.models, call.epilogue
+        bias, y, slope = end.bias, end.y, end.slope
+        add_parts(device, out, call.out, count=count, models=M, bias=bias, y=y, slope=slope)
+        if call.db is not None and db is not None:
+            add_parts(device, db, call.db, count=count, models=M)
+
+
+def _numbers(call: Call, epilogue: Epilogue | None = None) -> tuple[Any, ...]:
+    """Return the arguments that every kernel has: samples, distances, and those of an epilogue."""
+    A_models, B_models, bias_models = call.distances()
+    numbers = np.int32(call.samples), A_models, B_models
+    if epilogue is None:
+        return numbers
+    return *numbers, epilogue.bias, bias_models, epilogue.y, np.float32(epilogue.slope)
+
+
+def _launch(
+    call: Call, out: Array, terms: int, size: tuple[int, int, int], arguments: tuple[Any, ...]
+) -> None:
+    """Queue tiles over rows, columns and layers of each model."""
+    rows, columns, layers = size
+    device, lines = device_of(out), tile(columns)
+    if layers * call.models > MOST_ON_Z:
+        raise ValueError(
+            f"{call.operation}: {call.models} models in {layers} parts are {layers * call.models} "
+            f"layers of a grid but expected at most {MOST_ON_Z}"
+        )
+    aligned = all(_address(device, a) % 16 == 0 for a in (call.A, call.B, out))
+    sizes = dict(zip(DEFINES, astuple(call.geometry), strict=True))
+    defines = {**sizes, "TERMS": terms, "ALIGNED": int(aligned)}
+    kernel = device.kernel("conv_mma.cu", f"{call.operation}_mma", defines)
+    tiles = zip(lines, BY_DEPTH[call.operation], strict=True)
+    numbers = sum(n * (DEPTH + 4) if by_depth else DEPTH * (n + 8) for n, by_depth in tiles)
+    grid = ceil_div(rows, lines[0]), ceil_div(columns, lines[1]), layers * call.models
+    device.launch(kernel, grid, (THREADS,), arguments, shared=4 * STAGES * numbers)
+
+
+def _address(device: Device, a: Array) -> int:
+    """Return where an array begins in the memory of its device."""
+    address: int = a.ctypes.data if device.emulated else a.data.ptr  # type: ignore[attr-defined]
+    return address
