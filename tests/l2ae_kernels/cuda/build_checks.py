@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from l2ae_kernels.cuda import conv_tiles
 from l2ae_kernels.cuda.text import SOURCE, Defines, options, read_source
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
@@ -129,10 +130,33 @@ TENSOR = [
     for terms in (1, 3)
     for variant in _product("product_mma", {"TERMS": terms, "VECTOR": vector}, 128)
 ]
+# conv2 and conv3 of the paper's network, whose transposed convolutions have the same geometries,
+# and one of ragged sizes: H, W, C, OH, OW, K, kernel, stride, zeros before.
+GEOMETRIES = (
+    (14, 14, 32, 7, 7, 64, 5, 5, 2, 2, 1, 1),
+    (7, 7, 64, 3, 3, 128, 3, 3, 2, 2, 0, 0),
+    (7, 8, 5, 9, 3, 66, 4, 5, 1, 3, 2, 1),
+)
+CONV_MMA = ("correlate_mma", "correlate_adjoint_x_mma", "correlate_adjoint_W_mma")
+CONVOLUTIONS = [
+    Variant(
+        "conv_mma.cu",
+        {**dict(zip(conv_tiles.DEFINES, geometry, strict=True)), "TERMS": terms, "ALIGNED": 1},
+        dict.fromkeys(CONV_MMA, 128),
+    )
+    for terms in (3, 1)
+    for geometry in GEOMETRIES
+]
 FLOAT = _network("float", (1, 10, 32), product=128, bottleneck=128)
-NETWORK = [*TENSOR, *FLOAT, *_network("double", (1, 10, 16), product=168, bottleneck=200)]
-# The small ones, the bottleneck of 10 features, a product in float32 and one on tensor cores.
-QUICK = [*FLOAT[:3], FLOAT[4], FLOAT[6], TENSOR[3]]
+NETWORK = [
+    *TENSOR,
+    *CONVOLUTIONS,
+    *FLOAT,
+    *_network("double", (1, 10, 16), product=168, bottleneck=200),
+]
+# The small ones, the bottleneck of 10 features, a product in float32 and one on tensor cores,
+# a convolution.
+QUICK = [*FLOAT[:3], FLOAT[4], FLOAT[6], TENSOR[3], CONVOLUTIONS[0]]
 
 
 class Usage(NamedTuple):

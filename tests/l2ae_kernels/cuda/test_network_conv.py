@@ -155,7 +155,9 @@ def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(shape, case, de
         assert np.all(np.abs(device.to_host(db)[m] - rows.sum(axis=0)) <= bound)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "operation", [pytest.param("correlate", marks=pytest.mark.slow), *OPERATIONS[1:]]
+)
 def test_bits_depend_on_nothing_but_one_model(operation, device):
     """Not on the order of blocks, not on the run, not on how many models run side by side."""
     image, kernel, outputs = shapes_of(PARTS)

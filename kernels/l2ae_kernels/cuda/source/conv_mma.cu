@@ -102,9 +102,10 @@ struct OwnWindows {
   Of own[TileA::VECTOR == 4 ? TileA::EACH : 1];
 
   __device__ __forceinline__ explicit OwnWindows(const Of* of_tile) : table(of_tile) {
-    if (TileA::VECTOR < 4) return;
+    if constexpr (TileA::VECTOR == 4) {
 #pragma unroll
-    for (int i = 0; i < TileA::EACH; ++i) own[i] = table[TileA::across() + i * TileA::APART];
+      for (int i = 0; i < TileA::EACH; ++i) own[i] = table[TileA::across() + i * TileA::APART];
+    }
   }
   __device__ __forceinline__ Of operator[](int i) const {
     return TileA::VECTOR == 4 ? own[i] : table[TileA::across() + i * TileA::APART];

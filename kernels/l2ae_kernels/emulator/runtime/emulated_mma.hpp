@@ -21,20 +21,13 @@ inline void tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], 
   memcpy(mine.a, a, sizeof a), memcpy(mine.b, b, sizeof b);
   emulator::exchange("mma::tf32", 0xffffffffu, &mine, sizeof mine, emulator::all_lanes, all, place);
   auto number = [](unsigned bits) { return emulator::bits<float>(bits & 0xffffe000u); };
-  float left[16][8], right[8][8];
-  for (int lane = 0; lane < 32; ++lane) {
-    for (int i = 0; i < 4; ++i) {
-      Cell at = tf32_a(lane, i);
-      left[at.row][at.column] = number(all[lane].a[i]);
-    }
-    for (int i = 0; i < 2; ++i) {
-      Cell at = tf32_b(lane, i);
-      right[at.row][at.column] = number(all[lane].b[i]);
-    }
-  }
   for (int i = 0; i < 4; ++i) {
     Cell at = mma::d(emulator::lane(), i);
-    for (int k = 0; k < 8; ++k) d[i] += left[at.row][k] * right[k][at.column];
+    for (int k = 0; k < 8; ++k) {  // register and lane of a cell: tf32_a and tf32_b the other way
+      const Registers& left = all[at.row % 8 * 4 + k % 4];
+      const Registers& right = all[at.column * 4 + k % 4];
+      d[i] += number(left.a[at.row / 8 + k / 4 * 2]) * number(right.b[k / 4]);
+    }
   }
 }
 
