@@ -103,13 +103,13 @@ def build(
     debug: bool,
     engine: Path,
     output: Path,
-    optimization: str = "-O2",
+    optimization: Sequence[str] = ("-O2",),
 ) -> None:
     """Compile translated `text` with the object file `engine` to the library `output`."""
     _, standard = language(options)
     instrument = [f"-fsanitize={tool}", "-fsanitize-recover=all"] if tool else []
-    optimize = "-O0" if debug else "-O1" if tool else optimization
-    flags = [*_COMMON, *_KERNEL_FLAGS, f"-std={standard}", optimize, *_define(tool), *instrument]
+    optimize = ("-O0",) if debug else ("-O1",) if tool else optimization
+    flags = [*_COMMON, *_KERNEL_FLAGS, f"-std={standard}", *optimize, *_define(tool), *instrument]
     link = ["-shared", "-", "-x", "none", str(engine), "-o", str(output)]
     run([current(), *flags, f"-I{RUNTIME}", *link], text)
 

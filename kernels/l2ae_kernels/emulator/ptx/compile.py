@@ -15,6 +15,7 @@ from l2ae_kernels.emulator.translate import signatures
 
 # As CuPy compiles for compute capability 9.0; with the lines of the text, for errors and counts.
 OPTIONS = ("-ftz=true", "-arch=compute_90", "--device-as-default-execution-space", "-lineinfo")
+FAST = ("-O1", "-g0")  # to compile: thousands of statements in one function
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def _build(entry: Path, text: str, how: How) -> Path:
     object_file = engine(how.tool)
 
     def build(output: Path) -> None:
-        toolchain.build(text, (), how.tool, how.debug, object_file, output, "-O1")
+        toolchain.build(text, (), how.tool, how.debug, object_file, output, FAST)
 
     return store.make(entry / "kernel.so", build)
 

@@ -80,14 +80,33 @@ class Call:
 Maker = Callable[[Call], str]
 
 
+ROUNDING = {"rz": "FE_TOWARDZERO", "rm": "FE_DOWNWARD", "rp": "FE_UPWARD"}
+
+
 def _function(name: str, *numbers: str) -> Maker:
     """A result that is one call: the operands are of `numbers`, "" for the instruction's type."""
 
     def make(c: Call) -> str:
-        values = [c.read(i, number) for i, number in enumerate(numbers, 1)]
-        return c.write(f"ptx::{name}({', '.join(values)})")
+        values = ", ".join(c.read(i, number) for i, number in enumerate(numbers, 1))
+        if mode := ROUNDING.get(c.one_of(*ROUNDING)):
+            used = ", ".join("abc"[: len(numbers)])
+            operation = f"[](auto a, auto b, auto c) {{ return ptx::{name}({used}); }}"
+            return c.write(f"ptx::rounded({mode}, {operation}, {values})")
+        return c.write(f"ptx::{name}({values})")
 
     return make
+
+
+def _carry(c: Call) -> str:
+    """addc, add.cc and the like: `c` reads the carry of the thread, `.cc` writes it."""
+    reads, writes = c.instruction.name in ("addc", "subc", "madc"), c.has("cc")
+    first, second = c.read(1), c.read(2)
+    if c.instruction.name in ("mad", "madc"):
+        first, second = f"ptx::mul_{c.one_of('lo', 'hi')}({first}, {second})", c.read(3)
+    how = "sub" if c.instruction.name in ("sub", "subc") else "add"
+    code = f"bool bit = {'carry' if reads else 'false'}; "
+    code += c.names.write(c.operands[0], f"ptx::{how}_carry({first}, {second}, bit)")
+    return code + (" carry = bit;" if writes else "")
 
 
 def _operator(sign: str) -> Maker:
@@ -98,7 +117,13 @@ def _not(c: Call) -> str:
     return c.write(f"!{c.read(1)}" if c.number == "bool" else f"{c.number}(~{c.read(1)})")
 
 
+def _add(c: Call) -> str:
+    return _carry(c) if c.has("cc") else _function(c.instruction.name, "", "")(c)
+
+
 def _multiply(c: Call) -> str:
+    if c.has("cc"):
+        return _carry(c)
     if c.number in ("f32", "f64"):
         return _function(
             *(("mul", "", "") if c.instruction.name == "mul" else ("fma", "", "", ""))
@@ -400,18 +425,20 @@ def _call(c: Call) -> str:
     return f"u64 given[] = {{{given}}}, to[] = {{{to}}}; {c.names.functions[name]}(given, to);"
 
 
-_APPROXIMATE = "rn approx full ftz sat"
+_ROUNDED = "rn rz rm rp ftz sat"
+_APPROXIMATE = f"{_ROUNDED} approx full"
 _ORDER = "weak relaxed acquire release acq_rel volatile cta gpu sys cluster generic"
 _CACHE = "ca cg cs cv lu wb wt nc L1::evict_last L1::evict_first L1::no_allocate L1::evict_normal "
 _CACHE += "L1::evict_unchanged L2::64B L2::128B L2::256B unified " + " ".join(SPACES)
 _COMPARED = f"ftz {' '.join(SIGNS)} equ neu ltu leu gtu geu num nan and or xor"
 
 TABLE: dict[str, tuple[str, Maker]] = {
-    "add": ("rn ftz sat", _function("add", "", "")),
-    "sub": ("rn ftz sat", _function("sub", "", "")),
-    "mul": ("rn ftz sat lo hi wide", _multiply),
-    "mad": ("rn ftz sat lo hi wide", _multiply),
-    "fma": ("rn ftz sat", _multiply),
+    "add": (f"{_ROUNDED} cc", _add),
+    "sub": (f"{_ROUNDED} cc", _add),
+    "mul": (f"{_ROUNDED} lo hi wide", _multiply),
+    "mad": (f"{_ROUNDED} lo hi wide cc", _multiply),
+    "fma": (_ROUNDED, _multiply),
+    **dict.fromkeys(("addc", "subc", "madc"), ("lo hi cc", _carry)),
     "div": (_APPROXIMATE, _function("div", "", "")),
     "rem": ("", _function("rem", "", "")),
     "min": ("ftz", _function("min", "", "")),

@@ -144,16 +144,12 @@ def _globals(module: Module) -> Iterator[str]:
     for variable in module.variables:
         name = identifier("V", variable.name)
         if variable.space == "shared":
-            yield f"static const int {identifier('S', variable.name)} = emulator::new_slot();"
+            yield _slot(variable)
         elif variable.space in ("global", "const"):
             bits = BITS[variable.type]
             values = [_initial(v, bits) for v in split(re.sub(r"[{}]", " ", variable.initial))]
             kind = f"alignas({max(variable.alignment, 8)}) static {bits}"
             yield f"{kind} {name}[{max(variable.count, 1)}] = {{{', '.join(values)}}};"
-    for function in module.functions:
-        for variable in _declared(function):
-            if variable.space == "shared":
-                yield f"static const int {identifier('S', variable.name)} = emulator::new_slot();"
 
 
 def _initial(text: str, bits: str) -> str:
@@ -182,9 +178,10 @@ def _function(function: Function, module: Module, files: list[str], count: Count
     names = Names(files=files)
     names.functions = {f.name: _name(f) for f in module.functions if not f.kernel}
     names.addresses = {v.name: identifier("V", v.name) for v in module.variables}
-    lines = []
+    lines = ["bool carry = false;"] if _carries(function) else []
     for group, address in ((function.parameters, "parameters"), (function.returns, "returns")):
         names.addresses |= {v.name: f"{address}[{i}]" for i, v in enumerate(group)}
+    lines += [_slot(v) for v in _declared(function) if v.space == "shared"]
     for variable in _shared(function, module):
         names.addresses[variable.name] = identifier("V", variable.name)
         lines.append(f"const u64 {identifier('V', variable.name)} = {_place_of(variable)};")
@@ -201,6 +198,14 @@ def _function(function: Function, module: Module, files: list[str], count: Count
     else:
         head = f"static void {_name(function)}(const u64* parameters, const u64* returns) {{"
     return "\n".join([head, *(f"  {line}" for line in (*lines, *body)), "}"])
+
+
+def _carries(function: Function) -> bool:
+    return any(isinstance(s, Instruction) and "cc" in s.modifiers for s in function.statements)
+
+
+def _slot(variable: Variable) -> str:
+    return f"static const int {identifier('S', variable.name)} = emulator::new_slot();"
 
 
 def _place_of(variable: Variable) -> str:

@@ -3,6 +3,7 @@
 //
 // A register is its bits: bool, u8, u16, u32 or u64. as<T> reads one as a number, put writes one.
 #pragma once
+#include <cfenv>
 #include <cmath>
 #include <limits>
 
@@ -77,6 +78,28 @@ template <class T> inline T mul_hi(T a, T b) { return T(mul_wide(a, b) >> width<
 template <class T> inline Wide<T> mad_wide(T a, T b, Wide<T> c) { return add(mul_wide(a, b), c); }
 template <class T> inline T mad_lo(T a, T b, T c) { return add(mul_lo(a, b), c); }
 template <class T> inline T mad_hi(T a, T b, T c) { return add(mul_hi(a, b), c); }
+
+// .rz, .rm, .rp (9.7.3): volatile keeps the operation between the two changes of the mode.
+template <class Operation, class T>
+inline T rounded(int mode, Operation operation, T a, T b = T(), T c = T()) {
+  volatile T x = a, y = b, z = c;
+  std::fesetround(mode);
+  volatile T result = operation(T(x), T(y), T(z));
+  std::fesetround(FE_TONEAREST);
+  return result;
+}
+
+// With the carry of the condition code register (9.7.2): `carry` comes in, and the new one goes out.
+template <class T> inline T add_carry(T a, T b, bool& carry) {
+  Unsigned<T> once = Unsigned<T>(Unsigned<T>(a) + Unsigned<T>(b)), sum = Unsigned<T>(once + carry);
+  carry = once < Unsigned<T>(a) || sum < once;
+  return T(sum);
+}
+template <class T> inline T sub_carry(T a, T b, bool& borrow) {
+  Unsigned<T> x = Unsigned<T>(a), y = Unsigned<T>(b), difference = Unsigned<T>(x - y - borrow);
+  borrow = x < y || (x == y && borrow);
+  return T(difference);
+}
 
 // By zero an integer quotient has all bits set; the ISA leaves it open, hardware does this.
 template <class T> inline T div(T a, T b) {
@@ -239,6 +262,7 @@ inline u16 to_f16(f64 x) {  // to the nearest, ties to even
   u16 sign = std::signbit(x) ? 0x8000 : 0;
   f64 size = std::fabs(x);
   if (x != x) return 0x7fff;
+  if (size == 0) return sign;
   if (size >= 65520) return sign | 0x7c00;
   int exponent = 0;
   std::frexp(size, &exponent);

@@ -17,18 +17,19 @@ namespace ptx {
 struct Cost { u64 requests, cost, least; };
 struct Access {
   u64 addresses[32];
-  u32 active = 0, bytes = 0;
+  u32 active = 0, bytes = 0;  // active: a bit a lane
   int noted = 0;
   bool shared = false;
+  bool has(u32 lane) const { return (active >> lane & 1) != 0; }
 };
 
 inline Cost sectors(const Access& access) {
   std::set<u64> touched, words;
   u32 word = access.bytes < 4 ? access.bytes : 4;
-  for (u32 i = 0; i < access.active; ++i)
-    for (u32 offset = 0; offset < access.bytes; offset += word) {
-      touched.insert((access.addresses[i] + offset) / 32);
-      words.insert((access.addresses[i] + offset) / word);
+  for (u32 lane = 0; lane < 32; ++lane)
+    for (u32 offset = 0; access.has(lane) && offset < access.bytes; offset += word) {
+      touched.insert((access.addresses[lane] + offset) / 32);
+      words.insert((access.addresses[lane] + offset) / word);
     }
   return {1, touched.size(), (words.size() * word + 31) / 32};
 }
@@ -38,16 +39,16 @@ inline Cost sectors(const Access& access) {
 inline Cost passes(const Access& access) {
   u32 lanes = access.bytes <= 4 ? 32 : 128 / access.bytes;
   Cost total = {1, 0, 0};
-  for (u32 first = 0; first < access.active; first += lanes) {
+  for (u32 first = 0; first < 32; first += lanes) {
     std::map<u64, std::set<u64>> banks;
-    for (u32 i = first; i < access.active && i < first + lanes; ++i)
-      for (u32 offset = 0; offset < access.bytes; offset += 4) {
-        u64 word = (access.addresses[i] + offset) / 4;
+    for (u32 lane = first; lane < first + lanes; ++lane)
+      for (u32 offset = 0; access.has(lane) && offset < access.bytes; offset += 4) {
+        u64 word = (access.addresses[lane] + offset) / 4;
         banks[word % 32].insert(word);
       }
     size_t most = 0;
     for (auto& bank : banks) most = bank.second.size() > most ? bank.second.size() : most;
-    total.cost += most, ++total.least;
+    total.cost += most, total.least += most != 0;
   }
   return total;
 }
@@ -91,7 +92,7 @@ template <u32 first, u32 count> class Visits {
     u64 block = (u64(blockIdx.z) * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
     u32 threads = blockDim.x * blockDim.y * blockDim.z;
     u32 thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
-    number_ = block * 32 + thread / 32;
+    number_ = block * 32 + thread / 32, lane_ = thread % 32;
     lanes_ = threads - thread / 32 * 32 < 32 ? threads - thread / 32 * 32 : 32;
     warp_ = &counters.warps[number_];
     warp_->most.resize(counters.by_warps.size());
@@ -112,7 +113,7 @@ template <u32 first, u32 count> class Visits {
     auto key = std::make_pair(site, visits_[block - first]);
     Access& access = warp_->accesses[key];
     access.shared = shared, access.bytes = bytes;
-    if (executes) access.addresses[access.active++] = address;
+    if (executes) access.addresses[lane_] = address, access.active |= 1u << lane_;
     if (++access.noted < int(lanes_)) return;
     counters.add(site, access);
     warp_->accesses.erase(key);
@@ -120,7 +121,7 @@ template <u32 first, u32 count> class Visits {
 
  private:
   u32 visits_[count] = {};
-  u32 lanes_;
+  u32 lane_, lanes_;
   u64 number_;
   Counters::Warp* warp_;
 };

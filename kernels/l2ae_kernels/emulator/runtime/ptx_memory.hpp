@@ -5,6 +5,9 @@
 // lie within one variable.
 #pragma once
 
+// What a kernel calls thousands of times: code in every place would take long to compile.
+#define PTX_CALL __attribute__((noinline))
+
 namespace ptx {
 
 inline u64 to_shared(u64 generic) { return generic - u64(emulator::shared_base()); }
@@ -19,7 +22,7 @@ inline void check_aligned(const char* space, u64 address, u32 bytes, Place place
     emulator::fail(place, "a %s access of %u bytes at 0x%llx, which is not a multiple of it", space,
                    bytes, address);
 }
-inline char* shared_at(u64 offset, u32 bytes, Place place) {
+PTX_CALL inline char* shared_at(u64 offset, u32 bytes, Place place) {
   offset = u32(offset);  // the window has 32 bits
   check_aligned("shared", offset, bytes, place);
   char* at = emulator::shared_base() + offset;
@@ -28,7 +31,7 @@ inline char* shared_at(u64 offset, u32 bytes, Place place) {
                    offset);
   return at;
 }
-inline char* global_at(u64 address, u32 bytes, Place place) {
+PTX_CALL inline char* global_at(u64 address, u32 bytes, Place place) {
   constexpr u64 null_page = 4096;
   if (address < null_page)
     emulator::fail(place, "a global access of %u bytes at 0x%llx, a null pointer", bytes, address);
@@ -36,7 +39,7 @@ inline char* global_at(u64 address, u32 bytes, Place place) {
   return reinterpret_cast<char*>(address);
 }
 // Generic: shared where it lies in the memory of the block, else global, local or a parameter.
-inline char* generic_at(u64 address, u32 bytes, Place place) {
+PTX_CALL inline char* generic_at(u64 address, u32 bytes, Place place) {
   if (emulator::in_shared_memory(reinterpret_cast<const void*>(address)))
     return shared_at(to_shared(address), bytes, place);
   return global_at(address, bytes, place);
@@ -59,7 +62,7 @@ template <class T> inline T decrement(T old, T most) {
 
 // cp.async: `valid` bytes arrive from global memory, zeros in the place of the rest; until the wait
 // the target is unset.
-inline void copy_async(u64 to, u64 from, u32 bytes, u32 valid, Place place) {
+PTX_CALL inline void copy_async(u64 to, u64 from, u32 bytes, u32 valid, Place place) {
   char* target = shared_at(to, bytes, place);
   if (valid > bytes) emulator::fail(place, "cp.async: %u of %u bytes are copied", valid, bytes);
   memset(target, 0xFF, bytes);
