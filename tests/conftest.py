@@ -2,7 +2,8 @@
 
 `device` is where tests run CUDA kernels: on the emulator, and on a GPU, if any. Its shuffled order
 finds every planted fault that another one finds (emulator/test_planted.py); the two others are slow
-tests. Where a GPU must be there, REQUIRE_GPU=1 turns its absence from a skip into a failure.
+tests, and so is "ptx", which runs what NVRTC makes of the kernels. Where a GPU must be there,
+REQUIRE_GPU=1 turns its absence from a skip into a failure, and so does REQUIRE_NVRTC=1 for NVRTC.
 NO_POOL=1 gives every array of a GPU memory of its own, so that compute-sanitizer sees its end.
 
 A shell lets what it runs in the background ignore SIGINT, nohup SIGHUP, and children inherit that.
@@ -56,14 +57,27 @@ def cxx() -> None:
         pytest.skip(str(error))
 
 
-SLOW = [pytest.param(order, marks=pytest.mark.slow) for order in ("ascending", "descending")]
+@pytest.fixture(scope="session")
+def nvrtc(cxx: None) -> None:
+    """NVIDIA's compiler, of the extra `cuda-check`; a test is skipped without it."""
+    from l2ae_kernels.emulator.ptx.compile import nvrtc_version
+
+    try:
+        nvrtc_version()
+    except CompileError as error:
+        if os.environ.get("REQUIRE_NVRTC") == "1":
+            raise
+        pytest.skip(str(error))
+
+
+SLOW = [pytest.param(o, marks=pytest.mark.slow) for o in ("ascending", "descending", "ptx")]
 
 
 @pytest.fixture(scope="session", params=["shuffled", *SLOW, "gpu"])
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """A device; the test runs once for each order of threads and blocks, and on a GPU."""
     if request.param != "gpu":
-        request.getfixturevalue("cxx")
+        request.getfixturevalue("nvrtc" if request.param == "ptx" else "cxx")
         yield emulate(order=request.param, seed=1)
         return
     try:

@@ -302,7 +302,8 @@ def _copy(c: Call) -> str:
         return f"ptx::wait_copies({c.operands[0]});"
     if c.has("wait_all"):
         return "emulator::commit_copies(); ptx::wait_copies(0);"
-    if not (c.has("shared") and c.has("global")):
+    sizes = ("16",) if c.has("cg") else ("4", "8", "16")
+    if not (c.has("shared") and c.has("global") and c.operands[2] in sizes):
         raise c.unknown()
     to, source = c.names.address(c.operands[0]), c.names.address(c.operands[1])
     return f"ptx::copy_async({to}, {source}, {c.operands[2]}, {copied(c)}, {c.place});"
