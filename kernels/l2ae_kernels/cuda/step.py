@@ -7,8 +7,9 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array, device_name
 from l2ae_kernels.cuda import optim
+from l2ae_kernels.cuda.blocks import Batch, Impl
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.network import Batch, Impl, Network
+from l2ae_kernels.cuda.network import Network
 from l2ae_kernels.cuda.weights import FlatLayout
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage, TrainingStep
 
@@ -38,8 +39,8 @@ class DeviceStep(TrainingStep):
             )
         like = next(iter(self.params.values()))
         self.device = device_of(like)
-        layout = FlatLayout({name: p.shape for name, p in self.params.items()}, 1)
-        self.sums = layout.views(self.device.zeros(layout.size, like.dtype))
+        self.layout = FlatLayout({name: p.shape for name, p in self.params.items()}, 1)
+        self.sums = self.device.zeros(self.layout.size, like.dtype)
         self.errors = self.device.zeros(1, np.float64)
         self.networks: dict[int, Network] = {}
 
@@ -54,7 +55,7 @@ class DeviceStep(TrainingStep):
         return float(self.device.to_host(self.errors)[0]) / divisor
 
     def grads(self) -> Params:
-        return {name: g[0] for name, g in self.sums.items()}
+        return {name: g[0] for name, g in self.layout.views(self.sums).items()}
 
     def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         self.require_moments(m, v)
@@ -67,5 +68,5 @@ class DeviceStep(TrainingStep):
                 del self.networks[next(iter(self.networks))]  # the oldest
             like = next(iter(self.params.values()))
             batch = Batch(self.device, 1, samples, like.dtype, self.impl)
-            self.networks[samples] = Network(self.stages, batch)
+            self.networks[samples] = Network(self.stages, batch, self.layout)
         return self.networks[samples]

@@ -21,9 +21,10 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.batches import MOST_STEPS, Batches
+from l2ae_kernels.cuda.blocks import Batch, Impl
 from l2ae_kernels.cuda.device import Device, Graph
 from l2ae_kernels.cuda.elementwise import add_parts
-from l2ae_kernels.cuda.network import Batch, Impl, Network
+from l2ae_kernels.cuda.network import Network
 from l2ae_kernels.cuda.training_checks import (
     Limits,
     require_impl,
@@ -42,7 +43,7 @@ class _Piece:
     first: int
     x: Array  # (M, N, *image)
     network: Network
-    grads: Params
+    grads: Array  # flat
 
 
 class _Replayed:
@@ -188,20 +189,20 @@ class DeviceTraining:
     def _pieces_of(self, images: int) -> list[_Piece]:
         """Return the micro-batches of a batch, made when its size is met first."""
         if images not in self._pieces:
-            firsts, layout = range(0, images, self.micro_batch), self._weights.layout
+            firsts = range(0, images, self.micro_batch)
             parts = self._weights.g[None]
             if len(firsts) > 1:
-                parts = self.device.zeros((len(firsts), layout.size), self.dtype)
+                parts = self.device.zeros((len(firsts), self._weights.layout.size), self.dtype)
                 self._parts[images] = parts
             self._pieces[images] = [
-                self._piece(first, min(self.micro_batch, images - first), layout.views(parts[i]))
+                self._piece(first, min(self.micro_batch, images - first), parts[i])
                 for i, first in enumerate(firsts)
             ]
         return self._pieces[images]
 
-    def _piece(self, first: int, samples: int, grads: Params) -> _Piece:
+    def _piece(self, first: int, samples: int, grads: Array) -> _Piece:
         if samples not in self._networks:
             batch = Batch(self.device, self.models, samples, self.dtype, self.impl)
-            self._networks[samples] = Network(self.stages, batch)
+            self._networks[samples] = Network(self.stages, batch, self._weights.layout)
         x = self.device.empty((self.models, samples, *self.image), self.dtype)
         return _Piece(first, x, self._networks[samples], grads)

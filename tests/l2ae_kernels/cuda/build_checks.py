@@ -90,6 +90,7 @@ NORMS = {
     "batch_norm_adjoint": MEMORY_BOUND,
 }
 LOSS = {"squared_error": MEMORY_BOUND, "add_errors": 48}
+BIASES = {"bias_parts": MEMORY_BOUND, "bias_finish": MEMORY_BOUND}
 STEP = {"gather_images": MEMORY_BOUND, "end_step": 48}
 BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
@@ -119,6 +120,7 @@ def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) 
         Variant("conv_naive.cu", {"REAL": real}, dict.fromkeys(CONV_NAIVE, 56)),
         Variant("norms.cu", {"REAL": real}, NORMS),
         Variant("loss.cu", {"REAL": real}, LOSS),
+        Variant("biases.cu", {"REAL": real}, BIASES),
         Variant("step.cu", {"REAL": real}, STEP),
         Variant("step.cu", {"REAL": real, "BYTES": 1}, STEP),
     ]

@@ -32,6 +32,12 @@ GATES = [  # before a normalization, in it, before the code, behind it, before t
     Stage("dense", "g", (5,), (64,), 0.3, code=True),
     Stage("conv_transpose", "h", (4, 8, 2), IMAGE, 0.5, **SHAPES),
 ]
+CODE = [  # nothing but what one kernel computes
+    Stage("dense", "a", (64,), (5,)),
+    Stage("l2_normalize", "b", (5,), (5,), eps=0.5),
+    Stage("dense", "c", (5,), (64,), 0.3, code=True),
+]
+OWN = {"gates": GATES, "code": CODE}
 
 
 def model(name: str, seed: int, dtype: str) -> AutoEncoder:
@@ -44,17 +50,17 @@ def model(name: str, seed: int, dtype: str) -> AutoEncoder:
 
 
 def network(name: str, dtype: str, seed: int = 0) -> tuple[list[Stage], Params]:
-    """Stages and parameters of a network of ARCHITECTURES, or of GATES."""
-    if name != "gates":
+    """Stages and parameters of a network of ARCHITECTURES, or of OWN."""
+    if name not in OWN:
         made = model(name, seed, dtype)
         stages = lower(made)
         assert stages is not None
         return stages, made.params
     rng = np.random.default_rng(seed)
-    return GATES, {
-        f"{s.name}.{name}": (0.4 * rng.standard_normal(shape)).astype(dtype)
-        for s in GATES
-        for name, shape in s.parameters.items()
+    return OWN[name], {
+        f"{s.name}.{key}": (0.4 * rng.standard_normal(shape)).astype(dtype)
+        for s in OWN[name]
+        for key, shape in s.parameters.items()
     }
 
 

@@ -9,7 +9,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import emulate
 from l2ae_kernels.stages import AdamSettings
 
-from .networks import ARCHITECTURES, GATES, IMAGE, clear_images, grey_images, network
+from .networks import ARCHITECTURES, GATES, IMAGE, OWN, clear_images, grey_images, network
 
 NAMES = [*ARCHITECTURES, "gates"]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("dense", "layer norms")]
@@ -47,7 +47,7 @@ def test_loss_and_gradients_are_those_of_the_reference(name, reduction, device):
         assert_close(device, step.grads(), reference.grads(), TOLERANCE["float64"])
 
 
-@pytest.mark.parametrize("name", ["convolutional", "gates", *SLOW])
+@pytest.mark.parametrize("name", ["convolutional", *OWN, *SLOW])
 def test_float32_on_tensor_cores_is_the_reference_to_rounding(name, device):
     """The rung that is taken when none is named."""
     reference, step = pair(name, device, None, "float32")

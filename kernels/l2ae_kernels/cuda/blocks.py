@@ -1,0 +1,247 @@
+"""The blocks of a network on a device: one stage each, or the three around a short code.
+
+    y = act(f(x))        dx = act'_below(x) · (∂f/∂x)ᵀ dy
+
+The input of a block is the output of the activation below it, so the launch that makes dx
+multiplies by act' before it writes: none is a rectifier alone. Every array has a leading model
+axis: x, y and their gradients (M, N, *shape), parameters and theirs (M, *shape).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda import conv, normalize, products
+from l2ae_kernels.cuda.bottleneck import LONGEST_CODE, Bottleneck, Sizes
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.stages import Params, Shape, Stage
+
+Impl: TypeAlias = Literal["naive", "tensor", "tf32"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N samples of each of M models, and how their products are computed."""
+
+    device: Device
+    models: int
+    samples: int
+    dtype: np.dtype[Any]
+    impl: Impl
+
+    def empty(self, shape: Shape) -> Array:
+        """Return (M, N, *shape), not set."""
+        return self.device.empty((self.models, self.samples, *shape), self.dtype)
+
+    def per_sample(self, a: Array, shape: Shape) -> Array:
+        """Return a as (M, N, *shape)."""
+        return a.reshape(self.models, self.samples, *shape)
+
+    def rows(self, a: Array) -> Array:
+        """Return a as rows (M, R, features) of its last axis."""
+        return a.reshape(self.models, -1, a.shape[-1])
+
+
+class Block(ABC):
+    """Some stages, with the arrays that they write; dx (M, N, *input_shape) is one of them.
+
+    slope: of the activation at its end. slope_below: of the activation whose output is x, through
+    which the gradient in dx has passed; 1 is none. first: x are images; a linear block leaves dx.
+    gates_dy: `backward` itself takes the gradient through the activation at the end. bias: the name
+    of b where its gradient, the sum of dy over all but the last axis, is left to `Biases`.
+    """
+
+    gates_dy = False
+    bias: str | None = None
+
+    def __init__(
+        self, batch: Batch, stages: Sequence[Stage], slope_below: float, dx: Array, *, first: bool
+    ) -> None:
+        self.batch, self.stages, self.stage = batch, stages, stages[0]
+        self.input_shape, self.output_shape = stages[0].input_shape, stages[-1].output_shape
+        self.slope, self.slope_below = stages[-1].slope, slope_below
+        self.dx, self.first = dx, first
+        self.allocate()
+
+    def allocate(self) -> None:
+        """Make y (M, N, *output_shape), and what else `forward` writes."""
+        self.y = self.batch.empty(self.output_shape)
+
+    @abstractmethod
+    def forward(self, x: Array, params: Params) -> Array:
+        """Return y (M, N, *output_shape) for x (M, N, *input_shape)."""
+
+    @abstractmethod
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        """Write `grads` and dx, after `forward` of the same x; dy (M, N, *output_shape)."""
+
+
+class _Linear(Block):
+    """y = leaky(A x + b): what a dense stage and both convolutions share."""
+
+    def allocate(self) -> None:
+        super().allocate()
+        self.W, self.b = (f"{self.stage.name}.{name}" for name in "Wb")
+        self.bias = self.b
+
+    def end(self) -> dict[str, Any]:
+        """How the product forward ends, and on which rung."""
+        return {"slope": self.slope, "impl": self.batch.impl}
+
+    def end_below(self, x: Array) -> dict[str, Any]:
+        """How the product that makes dx ends: with the adjoint of the activation that made x."""
+        gate = None if self.slope_below == 1 else x
+        return {"y_below": gate, "slope": self.slope_below, "impl": self.batch.impl}
+
+
+class Dense(_Linear):
+    """y = leaky(x W + b)      dW = xᵀ dy      dx = dy Wᵀ."""
+
+    def forward(self, x: Array, params: Params) -> Array:
+        products.dense(x, params[self.W], params[self.b], self.y, **self.end())
+        return self.y
+
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        products.dense_adjoint_W(x, dy, grads[self.W], impl=self.batch.impl)
+        if not self.first:
+            products.dense_adjoint_x(dy, params[self.W], self.dx, **self.end_below(x))
+
+
+class Convolution(_Linear):
+    """y = leaky(correlate(x, W) + b)    dW = adjoint in W (x, dy)    dx = adjoint in x (dy, W)."""
+
+    def forward(self, x: Array, params: Params) -> Array:
+        s, W, b = self.stage, params[self.W], params[self.b]
+        conv.correlate(x, W, b, self.y, s.stride, s.padding, **self.end())
+        return self.y
+
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        s, W, dW = self.stage, params[self.W], grads[self.W]
+        conv.correlate_adjoint_W(x, dy, dW, s.stride, s.padding, impl=self.batch.impl)
+        if not self.first:
+            end = self.end_below(x)
+            conv.correlate_adjoint_x(dy, W, None, self.dx, s.stride, s.padding, **end)
+
+
+class TransposedConvolution(_Linear):
+    """y = leaky(adjoint in x (x, W) + b)    dW = adjoint in W (dy, x)    dx = correlate(dy, W)."""
+
+    def forward(self, x: Array, params: Params) -> Array:
+        s, W, b = self.stage, params[self.W], params[self.b]
+        conv.correlate_adjoint_x(x, W, b, self.y, s.stride, s.padding, **self.end())
+        return self.y
+
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        s, W, dW = self.stage, params[self.W], grads[self.W]
+        conv.correlate_adjoint_W(dy, x, dW, s.stride, s.padding, impl=self.batch.impl)
+        if not self.first:
+            end = self.end_below(x)
+            conv.correlate(dy, W, None, self.dx, s.stride, s.padding, **end)
+
+
+class L2Normalize(Block):
+    """u = z / n,  n = √(|z|² + ε²), of each row      dz = (du − u⟨u, du⟩) / n."""
+
+    def allocate(self) -> None:
+        super().allocate()
+        self.n = self.batch.empty((*self.input_shape[:-1], 1))
+
+    def forward(self, x: Array, params: Params) -> Array:
+        rows = self.batch.rows
+        normalize.l2_normalize(rows(x), self.stage.eps, rows(self.y), rows(self.n))
+        return self.y
+
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        rows = self.batch.rows
+        normalize.l2_normalize_adjoint(
+            rows(dy), rows(self.y), rows(self.n), rows(self.dx), slope_below=self.slope_below
+        )
+
+
+class LayerNorm(Block):
+    """y = leaky(γ (x − μ)/σ + β),  σ = √(v + ε), with μ and v of each row."""
+
+    def forward(self, x: Array, params: Params) -> Array:
+        rows, eps = self.batch.rows, self.stage.eps
+        gamma, beta = self._affine(params)
+        normalize.layer_norm(rows(x), gamma, beta, eps, rows(self.y), slope=self.slope)
+        return self.y
+
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        rows, eps = self.batch.rows, self.stage.eps
+        (gamma, _), (dgamma, dbeta) = self._affine(params), self._affine(grads)
+        normalize.layer_norm_adjoint(
+            rows(dy), rows(x), gamma, eps, rows(self.dx), dgamma, dbeta,
+            slope_below=self.slope_below,
+        )  # fmt: skip
+
+    def _affine(self, arrays: Params) -> tuple[Array | None, Array | None]:
+        """γ and β (M, features), or their gradients; None where the stage has none."""
+        return arrays.get(f"{self.stage.name}.gamma"), arrays.get(f"{self.stage.name}.beta")
+
+
+class Middle(Block):
+    """dense, l2_normalize, dense around a short code: one launch forward, two backward."""
+
+    gates_dy = True
+
+    def allocate(self) -> None:
+        first, norm, second = self.stages
+        widths = (*first.input_shape, *norm.input_shape, *second.output_shape)
+        self.fused = Bottleneck(
+            self.batch.device, Sizes(self.batch.models, self.batch.samples, *widths),
+            self.batch.dtype, eps=norm.eps, slope=self.slope, slope_below=self.slope_below,
+        )  # fmt: skip
+        self.fused.dx = self.dx
+        pairs = ((1, first), (2, second))
+        self.names = {f"{key}{i}": f"{s.name}.{key}" for i, s in pairs for key in "Wb"}
+
+    def forward(self, x: Array, params: Params) -> Array:
+        return self.fused.forward(x, self._own(params))
+
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        self.fused.grads = self._own(grads)
+        self.fused.backward(dy, x, self._own(params))
+
+    def _own(self, arrays: Params) -> Params:
+        return {own: arrays[name] for own, name in self.names.items()}
+
+
+KINDS: dict[str, type[Block]] = {
+    "dense": Dense,
+    "conv": Convolution,
+    "conv_transpose": TransposedConvolution,
+    "l2_normalize": L2Normalize,
+    "layer_norm": LayerNorm,
+}
+
+
+def make_block(batch: Batch, stages: Sequence[Stage], below: Sequence[Block], dx: Array) -> Block:
+    """Return the block of one of `groups`; below: the block that makes its input, if any."""
+    kind = Middle if len(stages) > 1 else KINDS[stages[0].kind]
+    slope = 1.0 if not below or below[0].gates_dy else below[0].slope
+    return kind(batch, stages, slope, dx, first=not below)
+
+
+def groups(stages: Sequence[Stage], batch: Batch) -> list[list[Stage]]:
+    """Return the stages of each block: impl "naive" has one for every stage."""
+    found, rest = [], list(stages)
+    while rest:
+        count = 3 if batch.impl != "naive" and _is_middle(rest[:3], batch.dtype) else 1
+        found.append(rest[:count])
+        rest = rest[count:]
+    return found
+
+
+def _is_middle(stages: Sequence[Stage], dtype: np.dtype[Any]) -> bool:
+    """Whether three stages are what bottleneck.cu computes."""
+    if [s.kind for s in stages] != ["dense", "l2_normalize", "dense"]:
+        return False
+    first, norm, _ = stages
+    code = norm.input_shape
+    plain = first.slope == norm.slope == 1 and len(code) == 1
+    return plain and code[0] * dtype.itemsize <= LONGEST_CODE
