@@ -31,6 +31,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
 Graph: TypeAlias = CapturedGraph | EmulatedGraph
+_NO_CHANGE: AbstractContextManager[Any] = nullcontext()
 
 
 class NoDevice(RuntimeError):
@@ -102,6 +104,7 @@ class Device:
         self._module_factory = module_factory
         self._modules: dict[Compiled, Any] = {}
         self._kernels: dict[tuple[Compiled, str], Kernel] = {}
+        self._cooperative: set[Kernel] = set()
         self._shared: dict[Kernel, int] = {}  # dynamic shared memory that a kernel may have
 
     def __repr__(self) -> str:
@@ -134,8 +137,31 @@ class Device:
                 enable_cooperative_groups=cooperative,
             )
         if (key, name) not in self._kernels:
-            self._kernels[key, name] = self._modules[key].get_function(name)
+            found = self._kernels[key, name] = self._modules[key].get_function(name)
+            if cooperative:
+                self._cooperative.add(found)
         return self._kernels[key, name]
+
+    def static_shared(self, kernel: Kernel) -> int:
+        """Return the bytes of shared memory that the text of a kernel declares.
+
+        A launch may ask for `properties.shared_per_block` less these, and gets no more.
+        """
+        with self.current():
+            return int(kernel.shared_size_bytes)
+
+    def resident_blocks(self, kernel: Kernel, threads: int, shared: int) -> int:
+        """Return how many blocks the whole device holds at once: what a cooperative grid may have.
+
+        The emulator knows threads and shared memory, a GPU registers as well.
+        """
+        if self.emulated:
+            each = kernel.blocks_each(threads, shared)
+        else:
+            with self.current():
+                occupancy = self.array_module.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+                each = occupancy(kernel.kernel.ptr, threads, shared)
+        return int(each) * self.properties.multiprocessors
 
     def launch(
         self,
@@ -148,28 +174,55 @@ class Device:
         """Queue a kernel on the current stream; an empty grid is nothing to do.
 
         arguments: arrays of this device, None for a null pointer, NumPy scalars for numbers (a
-        Python number has no width). shared: bytes of dynamic shared memory.
+        Python number has no width). shared: bytes of dynamic shared memory. ValueError for more
+        than there is, and for a cooperative grid that the device does not hold at once.
         """
         if 0 in grid:
             return
         for i, argument in enumerate(arguments):
             if isinstance(argument, int | float) and not isinstance(argument, np.generic):
                 raise TypeError(f"launch: argument {i} is {argument!r} but expected a NumPy scalar")
-        limit = self.properties.shared_per_block
-        if shared > limit:
-            raise ValueError(f"launch: shared is {shared} bytes but expected at most {limit}")
-        if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
-            kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
         if not self.emulated:  # CuPy 13 passes None as a pointer that is not null
             arguments = tuple(np.intp(0) if a is None else a for a in arguments)
         queue = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
         graph = self._recording.graph
-        if graph is None:
-            queue()
-            return
+        with self.current():
+            self._require_room(kernel, grid, block, shared)
+            if graph is None:
+                queue()
+                return
+            if self.emulated:
+                kernel.check(grid, block, arguments, shared)
+            graph.add(queue, arguments)
+
+    def _require_room(
+        self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared: int
+    ) -> None:
+        """Let the kernel have its shared memory; ValueError for what the device has no room for."""
+        if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
+            declared, limit = self.static_shared(kernel), self.properties.shared_per_block
+            if shared + declared > limit:
+                raise ValueError(
+                    f"launch: shared is {shared} bytes but expected at most {limit - declared}: a "
+                    f"block has {limit}, and the kernel declares {declared}"
+                )
+            kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
+        if kernel in self._cooperative:  # CuPy would make the grid smaller, with a warning
+            blocks, threads = math.prod(grid), math.prod(block)
+            most = self.resident_blocks(kernel, threads, shared)
+            if blocks > most:
+                raise ValueError(
+                    f"launch: a cooperative grid of {blocks} blocks but expected at most {most}, "
+                    f"which the device holds at once: {threads} threads, {shared} bytes each"
+                )
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Return a context in which this GPU is CuPy's current device."""
         if self.emulated:
-            kernel.check(grid, block, arguments, shared)
-        graph.add(queue, arguments)
+            return _NO_CHANGE
+        cuda = self.array_module.cuda
+        is_current = cuda.runtime.getDevice() == self.index
+        return _NO_CHANGE if is_current else cuda.Device(self.index)
 
     # --- graphs
 
@@ -181,8 +234,8 @@ class Device:
         repeat them. Kernels may be compiled inside.
         """
         self.require_no_capture("capture")
-        graph: Graph = EmulatedGraph() if self.emulated else CapturedGraph(self.array_module)
-        with graph.recording():
+        graph: Graph = EmulatedGraph() if self.emulated else CapturedGraph(self)
+        with self.current(), graph.recording():
             self._recording.graph = graph
             try:
                 yield graph
@@ -202,21 +255,24 @@ class Device:
         """Return an array whose numbers are not set; the emulator sets them to NaN or −1."""
         if self.emulated:
             return self._made(np.empty(shape, dtype), None)
-        made: Array = self.array_module.empty(shape, dtype)
+        with self.current():
+            made: Array = self.array_module.empty(shape, dtype)
         return made
 
     def zeros(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
         """Return an array of zeros."""
         if self.emulated:
             return self._made(np.empty(shape, dtype), 0)
-        made: Array = self.array_module.zeros(shape, dtype)
+        with self.current():
+            made: Array = self.array_module.zeros(shape, dtype)
         return made
 
     def full(self, shape: Shape, value: float, dtype: npt.DTypeLike) -> Array:
         """Return an array of one number."""
         if self.emulated:
             return self._made(np.empty(shape, dtype), value)
-        made: Array = self.array_module.full(shape, value, dtype)
+        with self.current():
+            made: Array = self.array_module.full(shape, value, dtype)
         return made
 
     def to_device(self, host: Array) -> Array:
@@ -224,7 +280,8 @@ class Device:
         self.require_no_capture("to_device")
         if self.emulated:
             return wrap(self, np.array(host, order="C", subok=False))
-        copied: Array = self.array_module.asarray(np.ascontiguousarray(host))
+        with self.current():
+            copied: Array = self.array_module.asarray(np.ascontiguousarray(host))
         return copied
 
     def write(self, x: Array, host: Array) -> None:
@@ -251,14 +308,15 @@ class Device:
         """Return how many bytes can still be allocated; the emulator knows no limit."""
         if self.emulated:
             return math.inf
-        free, _ = self.array_module.cuda.runtime.memGetInfo()
+        with self.current():
+            free, _ = self.array_module.cuda.runtime.memGetInfo()
         return float(free)
 
     def synchronize(self) -> None:
         """Wait for all work of the device."""
         self.require_no_capture("synchronize")
         if not self.emulated:
-            self.array_module.cuda.Device().synchronize()
+            self.array_module.cuda.Device(self.index).synchronize()
 
     def _made(self, x: Array, value: float | None) -> Array:
         """Return x, a new array of the emulator, filled: now, or in each replay."""
@@ -292,6 +350,7 @@ def emulate(
     It poses as a small GPU, so that grids have several blocks for data of a test's size.
     """
     from l2ae_kernels.emulator import RawModule
+    from l2ae_kernels.emulator.module import MULTIPROCESSORS, SHARED
 
     if count and order != "ptx":
         raise ValueError(f"emulate: count needs order 'ptx' but got {order!r}")
@@ -304,7 +363,7 @@ def emulate(
         backend="ptx" if order == "ptx" else "cpp",
         counts=counts,
     )
-    properties = Properties(f"emulator, {order}", (9, 0), 4, 227 * 1024)
+    properties = Properties(f"emulator, {order}", (9, 0), MULTIPROCESSORS, SHARED)
     device = Device(np, factory, properties)
     device.counts = counts
     return device
@@ -335,7 +394,7 @@ def _find(index: int) -> Device:
         raise NoDevice(f"no CUDA device: {type(error).__name__}: {reason}") from error
     if six != 6:
         raise NoDevice(f"no CUDA device that computes: 1 + 2 + 3 came out as {six}")
-    return Device(cupy, cupy.RawModule, properties)
+    return Device(cupy, cupy.RawModule, properties, index)
 
 
 def _properties(cupy: ModuleType, device: Any) -> Properties:

@@ -32,11 +32,13 @@ def poison(x: Array) -> None:
 
 
 class CapturedGraph:
-    """A graph of CUDA, captured by CuPy from a stream of its own. cupy: the module."""
+    """A graph of CUDA, captured by CuPy from a stream of its own. device: a `Device`."""
 
-    def __init__(self, cupy: Any) -> None:
-        self._cupy = cupy
-        self._stream = cupy.cuda.Stream(non_blocking=True)
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._cupy = cupy = device.array_module
+        with device.current():
+            self._stream = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.cuda.MemoryPool()
         self._blocks: set[int] = set()  # addresses in the pool
         self._arrays: list[Array] = []  # of launches, from elsewhere
@@ -76,10 +78,11 @@ class CapturedGraph:
         queue()
 
     def launch(self) -> None:
-        """Queue all that was captured, in the current stream."""
+        """Queue all that was captured, in the current stream of the device."""
         if self._graph is None:
             raise RuntimeError(NOTHING)
-        self._graph.launch()
+        with self._device.current():
+            self._graph.launch()
 
 
 class EmulatedGraph:

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Sequence
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,11 @@ BACKENDS = ("cpp", "ptx")
 ORDERS = ("ascending", "descending", "shuffled")
 STATIC_SHARED = 48 * 1024  # bytes that a kernel gets without asking
 SHARED = 227 * 1024  # and with asking
+# The emulated GPU: compute capability 9.0 on few multiprocessors. How many registers a kernel takes
+# nobody knows here, so a GPU may hold fewer blocks.
+MULTIPROCESSORS = 4
+THREADS_EACH, BLOCKS_EACH = 2048, 32  # that a multiprocessor holds
+SHARED_EACH, SHARED_OF_SYSTEM = 228 * 1024, 1024  # its bytes, and those that a block takes besides
 _TEXT = 4096  # bytes for descriptions and messages
 
 
@@ -55,6 +61,13 @@ class Library:
         if hasattr(self.code, "ptx_description"):
             self.code.ptx_description.restype = ctypes.c_char_p
             self.description = json.loads(self.code.ptx_description())
+
+    def static_shared(self, kernel: str) -> int:
+        """Return the bytes of shared memory that the text of a kernel declares."""
+        if self.description:
+            return int(self.description["kernels"][kernel]["shared"])
+        self.code.static_shared.restype = ctypes.c_size_t
+        return int(self.code.static_shared(kernel.encode()))
 
 
 @cache
@@ -137,7 +150,8 @@ class Kernel:
         self, module: Owner, library: Library, name: str, parameters: Sequence[str]
     ) -> None:
         self.name = name
-        self.max_dynamic_shared_size_bytes = STATIC_SHARED  # CuPy's: raise it for more
+        self.shared_size_bytes = library.static_shared(name)  # CuPy's names for both
+        self.max_dynamic_shared_size_bytes = STATIC_SHARED - self.shared_size_bytes  # or more
         self._module = module
         self._lock = library.lock
         self._launch = library.code[f"launch_{name}"]
@@ -177,14 +191,30 @@ class Kernel:
     ) -> _Request:
         """Raise ValueError, by name, for a launch that cannot be; nothing runs."""
         check(self.name, self.parameters, args)
-        return self._request(grid, block, shared_mem)
+        request = self._request(grid, block, shared_mem)
+        blocks, threads = prod(request.grid), prod(request.block)
+        most = MULTIPROCESSORS * self.blocks_each(threads, shared_mem)
+        if self._module.cooperative and blocks > most:
+            raise ValueError(
+                f"kernel {self.name!r}: a cooperative grid of {blocks} blocks but expected at most "
+                f"{most}, which the {MULTIPROCESSORS} multiprocessors hold at once"
+            )
+        return request
+
+    def blocks_each(self, threads: int, shared_mem: int) -> int:
+        """Return how many blocks a multiprocessor holds, by threads and shared memory alone."""
+        shared = self.shared_size_bytes + shared_mem + SHARED_OF_SYSTEM
+        warps = -(-threads // 32)
+        return min(BLOCKS_EACH, THREADS_EACH // (32 * warps), SHARED_EACH // shared)
 
     def _request(self, grid: Sequence[int], block: Sequence[int], shared_mem: int) -> _Request:
-        limit = min(self.max_dynamic_shared_size_bytes, SHARED)
+        most = SHARED - self.shared_size_bytes
+        limit = max(0, min(self.max_dynamic_shared_size_bytes, most))
         if not 0 <= shared_mem <= limit:
             raise ValueError(
                 f"kernel {self.name!r}: shared_mem is {shared_mem} bytes but expected 0 to "
-                f"{limit}; max_dynamic_shared_size_bytes raises the limit up to {SHARED}"
+                f"{limit}; max_dynamic_shared_size_bytes raises the limit up to {most}, since a "
+                f"block has {SHARED} and the kernel declares {self.shared_size_bytes}"
             )
         sizes = []
         for what, given in (("grid", grid), ("block", block)):

@@ -3,13 +3,15 @@
 Two words are left to this file, since no macro can say them; all others are C++ in `runtime/`.
 
     __global__ void f(...)            →  void f(...)
-    __shared__ float tile[8][9];      →  float (&tile)[8][9] = shared memory of the block
+    __shared__ float tile[8][9];      →  float (&tile)[8][9] = shared memory of the block; and a
+                                         class that says which kernel declares it
     extern __shared__ float rows[];   →  float* rows = dynamic shared memory
 
 Lines stay where they are, so that errors and debuggers name the lines of the .cu file.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from l2ae_kernels.emulator.errors import CompileError
@@ -34,6 +36,10 @@ EMULATOR_EXPORT int launch_{name}(emulator::Request* request, void* const* value
   return emulator::launch("{name}", *request, emulator::body<{name}>, values, error, size);
 }}
 """.replace("EMULATOR_EXPORT", _VISIBLE)
+_STATIC_SHARED = (
+    f"{_VISIBLE} size_t static_shared(const char* kernel) "
+    "{ return emulator::static_shared(kernel); }\n"
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,11 @@ class Signature:
 def translate(text: str) -> str:
     """Return C++ for the preprocessed `text`, with its kernels exported at the end."""
     text, kernels = _kernels(text)
-    text = _shared(text)
+    text = _shared(text, {k.name for k in kernels})
     exports = "".join(_EXPORT.format(name=k.name, bounds=k.bounds) for k in kernels)
     names = ";".join(f"{k.name}:{','.join(k.parameters)}" for k in kernels)
     exports += f'{_VISIBLE} const char* list_kernels() {{ return "{names}"; }}\n'
+    exports += _STATIC_SHARED
     return f'{text}\n#line 1 "exports"\n{exports}'
 
 
@@ -85,18 +92,18 @@ def _kernels(text: str) -> tuple[str, tuple[Signature, ...]]:
     return _LAUNCH_BOUNDS.sub(" ", _KERNEL.sub(" ", text)), tuple(found)
 
 
-def _shared(text: str) -> str:
+def _shared(text: str, kernels: Collection[str]) -> str:
     """Give every `__shared__` variable its place in the memory of the block."""
     parts, done = [], 0
     for match in re.finditer(r"\b__shared__\b", text):
         start = _statement_start(text, match.start())
         end = text.find(";", match.end())
-        parts += [text[done:start], _declaration(text, match.start(), start, end)]
+        parts += [text[done:start], _declaration(text, match.start(), start, end, kernels)]
         done = end + 1
     return "".join([*parts, text[done:]])
 
 
-def _declaration(text: str, at: int, start: int, end: int) -> str:
+def _declaration(text: str, at: int, start: int, end: int, kernels: Collection[str]) -> str:
     statement = text[start:end]
     lead = statement[: len(statement) - len(statement.lstrip())]
     words = re.sub(_ALIGN, "", statement).replace("__shared__", " ").strip()
@@ -116,7 +123,11 @@ def _declaration(text: str, at: int, start: int, end: int) -> str:
             f"{lead}{type_}* const {name} = static_cast<{type_}*>"
             f"(emulator::dynamic_shared());{newlines}"
         )
-    return f'{lead}auto& {name} = emulator::shared<{type_}{extent}>("{name}", []{{}});{newlines}'
+    kernel = _kernel_around(text, start, kernels)
+    return (
+        f'{lead}struct slot_{name} {{ static const char* kernel() {{ return "{kernel}"; }} }};'
+        f' auto& {name} = emulator::shared<{type_}{extent}, slot_{name}>("{name}");{newlines}'
+    )
 
 
 def _statement_start(text: str, at: int) -> int:
@@ -128,14 +139,30 @@ def _statement_start(text: str, at: int) -> int:
 
 def _enclosing(text: str, at: int) -> str:
     """Return what stands in front of the innermost open brace around `at`; "" at file scope."""
+    position = _open_brace(text, at)
+    return text[_statement_start(text, position) : position] if position >= 0 else ""
+
+
+def _open_brace(text: str, at: int) -> int:
+    """Return where the innermost open brace around `at` is; -1 at file scope."""
     depth = 0
     for position in range(at - 1, -1, -1):
         if text[position] == "}":
             depth += 1
         elif text[position] == "{":
             if depth == 0:
-                return text[_statement_start(text, position) : position]
+                return position
             depth -= 1
+    return -1
+
+
+def _kernel_around(text: str, at: int, kernels: Collection[str]) -> str:
+    """Return the kernel whose body holds `at`; "" where it is that of another function."""
+    while (brace := _open_brace(text, at)) >= 0:
+        at = _statement_start(text, brace)
+        head = _SIGNATURE.match(text[at:brace].strip())
+        if head and head[1] in kernels:
+            return head[1]
     return ""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array, array_module, device_name
+from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.stages import REAL
 
@@ -142,6 +143,8 @@ def output(operation: str, out: Array | None, shape: tuple[int, ...], *read: Arr
     like = read[0]
     assert like is not None
     if out is None:
+        if device_name(like) == "cuda":
+            return device_of(like).empty(shape, like.dtype)
         return array_module(like).empty_like(like, order="C", shape=shape)  # type: ignore[no-any-return]
     target = writable(operation, "out", out, shape, like)
     share = array_module(target).may_share_memory  # bounds: exact for contiguous arrays

@@ -1,5 +1,6 @@
 """What a device does with CuPy, shown with a stand-in for it: no GPU takes part."""
 
+import contextlib
 import sys
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -58,7 +59,7 @@ def test_a_null_pointer_is_a_number():
     def kernel(grid, block, arguments, shared_mem):
         launched.append((grid, block, arguments, shared_mem))
 
-    device = Device(SimpleNamespace(), MagicMock(), Properties("a GPU", (9, 0), 132, 1000))
+    device = Device(MagicMock(), MagicMock(), Properties("a GPU", (9, 0), 132, 1000))
     device.launch(kernel, (2,), (32,), (None, np.int32(3)), 0)
     ((grid, block, (pointer, three), shared),) = launched
     assert (grid, block, shared, three) == ((2,), (32,), 0, 3)
@@ -89,3 +90,54 @@ def test_an_error_inside_ends_the_capture_of_the_stream(ended_by_an_error):
         pass
     graph.launch()
     stream.end_capture.return_value.launch.assert_called_once_with()
+
+
+class TwoGpus(SimpleNamespace):
+    """A CuPy with two GPUs, the first of which is current; `used` are those that were acted on."""
+
+    def __init__(self):
+        use = lambda *_: self.used.append(self.current)  # noqa: E731 (one for all)
+        arrays = dict.fromkeys(("empty", "zeros", "full", "asarray"), use)
+        super().__init__(current=0, used=[], cuda=MagicMock(), **arrays)
+        self.cuda.runtime.getDevice = lambda: self.current
+        self.cuda.Device = self.switch
+        stream = self.cuda.Stream.return_value
+        stream.begin_capture = stream.end_capture.return_value.launch = use
+
+    @contextlib.contextmanager
+    def switch(self, index):
+        before, self.current = self.current, index
+        yield
+        self.current = before
+
+
+def captured(device):
+    with device.capture() as graph:
+        pass
+    graph.launch()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda device: device.empty(3, np.float32),
+        lambda device: device.zeros(3, np.float32),
+        lambda device: device.full(3, 7.0, np.float32),
+        lambda device: device.to_device(np.zeros(3)),
+        captured,
+    ],
+)
+def test_a_device_acts_on_its_own_gpu(act, index):
+    cupy = TwoGpus()
+    device = Device(cupy, MagicMock(), Properties("a GPU", (9, 0), 132, 1000), index)
+    act(device)
+    assert set(cupy.used) == {index}
+    assert cupy.current == 0
+
+
+def test_a_kernel_is_launched_on_its_own_gpu():
+    cupy = TwoGpus()
+    device = Device(cupy, MagicMock(), Properties("a GPU", (9, 0), 132, 1000), 1)
+    device.launch(lambda *_, **named: cupy.used.append(cupy.current), (1,), (1,), ())
+    assert cupy.used == [1]

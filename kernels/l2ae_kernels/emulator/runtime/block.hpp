@@ -42,7 +42,7 @@ class SharedMemory {
  public:
   static constexpr size_t static_limit = 48 * 1024, total_limit = 227 * 1024;
 
-  explicit SharedMemory(size_t dynamic) {
+  explicit SharedMemory(size_t dynamic) : dynamic_bytes_(dynamic) {
     void* memory = nullptr;
     size_t capacity = dynamic + static_limit + (variable_limit + 2) * 3 * gap;
     if (posix_memalign(&memory, gap, capacity) != 0) abort();
@@ -77,6 +77,9 @@ class SharedMemory {
     if (slots_.size() <= size_t(slot)) slots_.resize(size_t(slot) + 1, nullptr);
     if (slots_[size_t(slot)] != nullptr) return slots_[size_t(slot)];
     statics_ += bytes;
+    if (dynamic_bytes_ + statics_ > total_limit)
+      fail(place, "__shared__ %s: the block has %zu bytes of static and %zu of dynamic shared "
+           "memory, more than %zu", name, statics_, dynamic_bytes_, total_limit);
     if (statics_ > static_limit || regions_.size() > variable_limit)
       fail(place, "__shared__ %s: the block has %zu bytes of static shared memory, more than %zu",
            name, statics_, static_limit);
@@ -115,6 +118,7 @@ class SharedMemory {
       *word = ~uint64_t(0);
   }
 
+  size_t dynamic_bytes_;
   char* base_ = nullptr;
   size_t capacity_ = 0, used_ = gap, statics_ = 0;
   void* dynamic_ = nullptr;

@@ -16,14 +16,16 @@ inline int __syncthreads_or(int predicate, EMULATOR_HERE) {
 
 namespace emulator {
 
-// One slot a declaration, and one an instance of a template that holds it: a lambda's type is its
-// own in each. The slots are numbered when the library is loaded.
-template <class Declaration> inline const int slot_of = new_slot();
-
+// One slot a declaration, and one an instance of a template that holds it: a local class is a type
+// of its own in each, and says in which kernel it is. The slots are numbered, and their bytes added
+// up for each kernel, when the library is loaded.
 template <class T, class Declaration>
-T& shared(const char* name, Declaration, EMULATOR_HERE) {
+inline const int slot_of = new_slot(Declaration::kernel(), sizeof(T));
+
+template <class T, class Declaration> T& shared(const char* name, EMULATOR_HERE) {
   static_assert(alignof(T) <= 128, "shared memory: the alignment is more than 128");
-  return *static_cast<T*>(shared_variable(slot_of<Declaration>, sizeof(T), name, place));
+  return *static_cast<T*>(
+      shared_variable(slot_of<T, Declaration>, sizeof(T), name, place));
 }
 
 }  // namespace emulator

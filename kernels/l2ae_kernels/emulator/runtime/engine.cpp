@@ -212,9 +212,20 @@ unsigned grid_barrier(Place place) {
 
 void yield(Place place) { wait(State::yielded, "__nanosleep", place); }
 
-int new_slot() {
-  static int slots = 0;
-  return slots++;
+struct Slot { std::string kernel; size_t bytes; };
+std::vector<Slot>& slots() {
+  static std::vector<Slot> all;  // filled while the library is loaded
+  return all;
+}
+int new_slot(const char* kernel, size_t bytes) {
+  slots().push_back({kernel, bytes});
+  return int(slots().size()) - 1;
+}
+size_t static_shared(const char* kernel) {
+  size_t sum = 0;
+  for (const Slot& slot : slots())
+    if (slot.kernel == kernel) sum += slot.bytes;
+  return sum;
 }
 
 void* shared_variable(int slot, size_t bytes, const char* name, Place place) {

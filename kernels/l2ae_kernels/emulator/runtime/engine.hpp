@@ -43,7 +43,10 @@ unsigned grid_barrier(Place place);
 void yield(Place place);
 
 // Shared memory of the block: filled with 0xFF, and with 0xFF between the variables.
-int new_slot();
+// A slot is for a variable that the text of a kernel declares; "" for one of another function, whose
+// bytes are known only when it is met.
+int new_slot(const char* kernel = "", size_t bytes = 0);
+size_t static_shared(const char* kernel);
 void* shared_variable(int slot, size_t bytes, const char* name, Place place);
 void* dynamic_shared();
 
