@@ -1,6 +1,7 @@
 """The text of the kernels, and the options it is compiled with."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import TypeAlias
@@ -12,12 +13,13 @@ STANDARD = "--std=c++17"
 
 
 def read_source(file_name: str) -> str:
-    """Return the text of a file of `source` in ASCII, each other character (of a comment) a "?".
+    """Return the text of a file of `source` in ASCII, each other character (of a comment) a "_".
 
-    CuPy writes it to a file in the locale's encoding, which need not have them.
+    CuPy writes it to a file in the locale's encoding, which need not have them. Two "?" could begin
+    a trigraph, of which compilers warn.
     """
     text = (SOURCE / file_name).read_text(encoding="utf-8")
-    return text.encode("ascii", "replace").decode()
+    return re.sub(r"[^\x00-\x7f]", "_", text)
 
 
 def options(defines: Defines) -> tuple[str, ...]:
