@@ -6,6 +6,7 @@ Every kernel is `name(x, y, counter, n)`: numbers x, results y, a counter that i
 has its fault, without it is the correct twin, which no tool may complain about.
 
     orders    ascending, descending, shuffled: a wrong result or an error in at least one of them
+    ptx       the same of what NVRTC makes of the text, in the shuffled order
     address   AddressSanitizer has a report
     thread    ThreadSanitizer has a report
 """
@@ -21,10 +22,16 @@ import numpy as np
 from tqdm import tqdm
 
 from l2ae_kernels.cuda.text import SOURCE
-from l2ae_kernels.emulator import EmulatorError, RawModule, SanitizerError, sanitized
+from l2ae_kernels.emulator import (
+    CompileError,
+    EmulatorError,
+    RawModule,
+    SanitizerError,
+    sanitized,
+)
 from l2ae_kernels.emulator.module import ORDERS
 
-TOOLS = ("orders", "address", "thread")
+TOOLS = ("orders", "ptx", "address", "thread")
 WORKER = "--inside"  # a process in which the sanitizer is already
 BLOCK = 64
 Found = dict[str, dict[str, str]]  # "fault" or "twin" → name → what was found, or ""
@@ -91,7 +98,9 @@ class Fault:
     cooperative: bool = False
     count_type: type[np.integer[Any]] = np.int32  # of n with the fault
 
-    def run(self, faulty: bool, order: str = "ascending", seed: int = 0) -> str:
+    def run(
+        self, faulty: bool, order: str = "ascending", seed: int = 0, backend: str = "cpp"
+    ) -> str:
         """Launch the kernel; return what is wrong with its result, or "". May raise."""
         x = np.random.default_rng(0).integers(0, 100, self.numbers).astype(np.float32)
         expected = self.result(x)
@@ -103,6 +112,7 @@ class Fault:
             enable_cooperative_groups=self.cooperative,
             order=order,
             seed=seed,
+            backend=backend,
         )
         kernel = module.get_function(self.name)
         kernel((self.blocks,), (BLOCK,), (x, y, counter, n), shared_mem=self.shared_mem)
@@ -116,29 +126,31 @@ def source() -> str:
 
 
 FAULTS = (
-    Fault("missing_first_barrier", "no barrier between write and read", "orders thread", _reversed),
-    Fault("missing_second_barrier", "no barrier between read and overwrite", "orders thread",
+    Fault("missing_first_barrier", "no barrier between write and read", "orders ptx thread",
+         _reversed),
+    Fault("missing_second_barrier", "no barrier between read and overwrite", "orders ptx thread",
          lambda x: np.roll(x.reshape(-1, BLOCK).sum(0), -1), blocks=1),
-    Fault("missing_loop_barrier", "no barrier in a loop", "orders thread",
+    Fault("missing_loop_barrier", "no barrier in a loop", "orders ptx thread",
          lambda x: x.reshape(-1, BLOCK).sum(1)),
-    Fault("divergent_barrier", "barrier in a branch", "orders", _first_turned),
-    Fault("early_return", "return before a barrier", "orders", _ragged, numbers=3 * BLOCK + 10),
+    Fault("divergent_barrier", "barrier in a branch", "orders ptx", _first_turned),
+    Fault("early_return", "return before a barrier", "orders ptx", _ragged, numbers=3 * BLOCK + 10),
     Fault("plain_add_in_shared", "+= in shared memory", "thread", _residues),
     Fault("plain_add_across_blocks", "+= across blocks", "thread", lambda x: x.sum(keepdims=True)),
     Fault("missing_fence", "no fence around a ticket", "thread", _last_block),
-    Fault("missing_syncwarp", "no __syncwarp", "orders thread", _turned_warps),
-    Fault("shared_out_of_bounds", "write behind static shared memory", "orders address", _shifted),
-    Fault("dynamic_out_of_bounds", "read behind dynamic shared memory", "address", _larger,
+    Fault("missing_syncwarp", "no __syncwarp", "orders ptx thread", _turned_warps),
+    Fault("shared_out_of_bounds", "write behind static shared memory", "orders ptx address",
+         _shifted),
+    Fault("dynamic_out_of_bounds", "read behind dynamic shared memory", "ptx address", _larger,
          shared_mem=4 * BLOCK),
-    Fault("global_out_of_bounds", "write behind an array", "orders address", lambda x: 2 * x,
+    Fault("global_out_of_bounds", "write behind an array", "orders ptx address", lambda x: 2 * x,
          numbers=3 * BLOCK + 10),
-    Fault("unset_shared", "shared memory not set", "orders", _residues),
-    Fault("inactive_lane", "shuffle reads a lane that is not in the mask", "orders",
+    Fault("unset_shared", "shared memory not set", "orders ptx", _residues),
+    Fault("inactive_lane", "shuffle reads a lane that is not in the mask", "orders ptx",
          lambda x: x.reshape(-1, BLOCK)[:, :16].sum(1)),
-    Fault("divergent_shuffle", "mask names lanes that do not come", "orders", _swapped),
-    Fault("wrong_width", "8 bytes for an int", "orders", lambda x: 2 * x, count_type=np.int64),
-    Fault("missing_wait", "no wait for an asynchronous copy", "orders", _reversed),
-    Fault("missing_grid_barrier", "no barrier of the grid", "orders thread",
+    Fault("divergent_shuffle", "mask names lanes that do not come", "orders ptx", _swapped),
+    Fault("wrong_width", "8 bytes for an int", "orders ptx", lambda x: 2 * x, count_type=np.int64),
+    Fault("missing_wait", "no wait for an asynchronous copy", "orders ptx", _reversed),
+    Fault("missing_grid_barrier", "no barrier of the grid", "orders ptx thread",
          lambda x: np.concatenate([x, np.roll(x, -BLOCK)]), cooperative=True),
 )  # fmt: skip
 
@@ -147,6 +159,8 @@ def found_by(tool: str) -> Found:
     """Return what `tool` finds in every kernel, with its fault and as the correct twin."""
     if tool == "orders":
         return _all(_in_orders)
+    if tool == "ptx":
+        return _all(_in_ptx)
     command = [sys.executable, __file__, WORKER]
     status, output, _ = sanitized.run(tool, command, capture=True)
     if status != 0:
@@ -163,14 +177,21 @@ def _all(check: Callable[[Fault, bool], str]) -> Found:
 
 
 def _in_orders(fault: Fault, faulty: bool) -> str:
-    for order in ORDERS:
-        try:
-            problem = fault.run(faulty, order)
-        except (EmulatorError, ValueError) as error:
-            problem = str(error)
-        if problem:
-            return problem
-    return ""
+    problems = (_problem(fault, faulty, order, "cpp") for order in ORDERS)
+    return next((problem for problem in problems if problem), "")
+
+
+def _in_ptx(fault: Fault, faulty: bool) -> str:
+    return _problem(fault, faulty, "shuffled", "ptx")
+
+
+def _problem(fault: Fault, faulty: bool, order: str, backend: str) -> str:
+    try:
+        return fault.run(faulty, order, backend=backend)
+    except (EmulatorError, ValueError) as error:
+        if isinstance(error, CompileError):
+            raise
+        return str(error)
 
 
 def _reported(fault: Fault, faulty: bool) -> str:
@@ -196,7 +217,7 @@ def expected() -> dict[str, Found]:
 
 def table(found: dict[str, Found]) -> str:
     """Return the Markdown table of faults and tools."""
-    lines = ["| fault | kernel | " + " | ".join(TOOLS) + " |", "|---|---|---|---|---|"]
+    lines = ["| fault | kernel | " + " | ".join(TOOLS) + " |", "|---" * (2 + len(TOOLS)) + "|"]
     for fault in FAULTS:
         marks = [_mark(fault, tool, found[tool]) for tool in TOOLS]
         lines.append(f"| {fault.description} | `{fault.name}` | {' | '.join(marks)} |")

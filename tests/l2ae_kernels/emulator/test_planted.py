@@ -27,6 +27,12 @@ def test_orders(orders, monkeypatch):
 
 
 @pytest.mark.slow
+def test_ptx(nvrtc):
+    report = judge("ptx")["dynamic_out_of_bounds"]
+    assert "block (2,0,0), thread (63,0,0), dynamic_out_of_bounds.cu:13" in report
+
+
+@pytest.mark.slow
 def test_address_sanitizer_names_the_line_and_the_thread():
     report = judge("address")["global_out_of_bounds"]
     assert "global_out_of_bounds.cu:10" in report
@@ -50,8 +56,8 @@ def test_table_tells_what_is_missed_and_who_is_accused():
     found["orders"]["fault"]["early_return"] = "wrong"
     found["address"]["twin"]["early_return"] = "wrong"
     lines = {line.split("`")[1]: line for line in table(found).splitlines()[2:]}
-    assert lines["early_return"].split(" | ")[2:] == ["caught", "FALSE ALARM", " |"]
-    assert lines["unset_shared"].split(" | ")[2:] == ["MISSED", "", " |"]
+    assert lines["early_return"].split(" | ")[2:] == ["caught", "MISSED", "FALSE ALARM", " |"]
+    assert lines["unset_shared"].split(" | ")[2:] == ["MISSED", "MISSED", "", " |"]
 
 
 FAULTY = """
