@@ -67,7 +67,17 @@ KMEANS = [
     Variant("init.cu", {}, {"init_min_sq_distances": 96, "init_choose": 64, "init_draw": 64}),
     Variant("init.cu", {"REAL": "double"}, {"init_min_sq_distances": 160}),
     Variant("max_abs.cu", {}, {"max_abs": 40, "max_label": 40}),
-    Variant("tensor.cu", {}, {"assign_tensor": 168, "label_distances": 56, "center_norms": 40}),
+    *(
+        Variant(
+            "tensor.cu",
+            {"RESIDENT": resident, "VECTOR": vector},
+            {"assign_tensor": 168, "split_centers": 40},
+        )
+        for resident in (1, 0)
+        for vector in (1, 0)
+    ),
+    Variant("label_distances.cu", {"VECTOR": 1}, {"label_distances": 56}),
+    Variant("label_distances.cu", {"VECTOR": 0}, {"label_distances": 80}),
 ]
 
 # 64 K registers are shared by the threads of a multiprocessor. 128 leave four blocks of 128 threads

@@ -78,8 +78,9 @@ def starts(device: Device) -> None:
 
 
 def tensor_cores(device: Device) -> None:
-    """An assignment by tensor cores."""
-    tensor.assign_tensor(device.to_device(samples(70, 40)), device.to_device(samples(66, 40)))
+    """Assignments by tensor cores, of samples that stay in shared memory, and that do not."""
+    for n, d in ((70, 40), (10, 130)):
+        tensor.assign_tensor(device.to_device(samples(n, d)), device.to_device(samples(66, d)))
 
 
 def _normal(device: Device, *shape: int) -> Array:
