@@ -11,8 +11,8 @@ output it is: y is written once, and so is dx.
 Rungs, each of which takes every geometry:
 
     naive   conv_naive.cu, a thread a number; float32 and float64
-    tensor  conv_mma.cu, float32 in three products of TF32
-    tf32    conv_mma.cu, TF32
+    tensor  conv_mma.cu, float32 in three products of TF32; conv_thin.cu, for images of one channel
+    tf32    conv_mma.cu, TF32; conv_thin.cu, in float32
 """
 
 from dataclasses import astuple
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.conv_thin import launch_thin
 from l2ae_kernels.cuda.conv_tiles import Call, launch_tiles
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.elementwise import bias_adjoint
@@ -119,7 +120,7 @@ def _run(call: Call, impl: str) -> None:
         return
     if impl == "naive":
         _launch_naive(call)
-    else:
+    elif not launch_thin(call):
         launch_tiles(call, TERMS[impl])
 
 

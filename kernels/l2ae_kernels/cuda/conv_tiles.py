@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, device_of
+from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.elementwise import add_parts
 from l2ae_kernels.cuda.launch import MOST_ON_Z, ceil_div, distance, model_count
 from l2ae_kernels.cuda.products import BLOCKS, LEAST_DEPTH, Epilogue
@@ -83,6 +83,17 @@ class Call:
             "correlate_adjoint_x": (y, W, x),
             "correlate_adjoint_W": (x, y, W),
         }[self.operation]
+
+
+def defines(g: Geometry) -> dict[str, int]:
+    """Return a geometry as the kernels have it compiled in."""
+    return dict(zip(DEFINES, astuple(g), strict=True))
+
+
+def aligned(*arrays: Array) -> int:
+    """Return 1 if all arrays begin at multiples of 16 bytes, else 0: the define ALIGNED."""
+    views = (getattr(a, "__cuda_array_interface__", None) or a.__array_interface__ for a in arrays)
+    return int(all(view["data"][0] % 16 == 0 for view in views))
 
 
 def splits(rows: int, columns: int, depth: int) -> tuple[int, int]:
@@ -156,17 +167,10 @@ def _launch(
             f"{call.operation}: {call.models} models in {layers} parts are {layers * call.models} "
             f"layers of a grid but expected at most {MOST_ON_Z}"
         )
-    aligned = all(_address(device, a) % 16 == 0 for a in (call.A, call.B, out))
-    sizes = dict(zip(DEFINES, astuple(call.geometry), strict=True))
-    defines = {**sizes, "TERMS": terms, "ALIGNED": int(aligned)}
-    kernel = device.kernel("conv_mma.cu", f"{call.operation}_mma", defines)
+    whole = {"TERMS": terms, "ALIGNED": aligned(call.A, call.B, out)}
+    sizes = {**defines(call.geometry), **whole}
+    kernel = device.kernel("conv_mma.cu", f"{call.operation}_mma", sizes)
     tiles = zip(lines, BY_DEPTH[call.operation], strict=True)
     numbers = sum(n * (DEPTH + 4) if by_depth else DEPTH * (n + 8) for n, by_depth in tiles)
     grid = ceil_div(rows, lines[0]), ceil_div(columns, lines[1]), layers * call.models
     device.launch(kernel, grid, (THREADS,), arguments, shared=4 * STAGES * numbers)
-
-
-def _address(device: Device, a: Array) -> int:
-    """Return where an array begins in the memory of its device."""
-    address: int = a.ctypes.data if device.emulated else a.data.ptr  # type: ignore[attr-defined]
-    return address

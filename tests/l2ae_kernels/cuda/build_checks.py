@@ -89,7 +89,6 @@ SMALL = {
     "elementwise.cu": ("finish_sums", "column_sums"),
     "adam.cu": ("adam_step", "begin_step"),
 }
-CONV_NAIVE = ("correlate_naive", "correlate_adjoint_x_naive", "correlate_adjoint_W_naive")
 # Those that add up parts have few blocks: their registers keep nobody out.
 NORMS = {
     "add_gradients": 48,
@@ -102,6 +101,8 @@ NORMS = {
 LOSS = {"squared_error": MEMORY_BOUND, "add_errors": 48}
 BIASES = {"bias_parts": MEMORY_BOUND, "bias_finish": MEMORY_BOUND}
 STEP = {"gather_images": MEMORY_BOUND, "end_step": 48}
+CONV = ("correlate", "correlate_adjoint_x", "correlate_adjoint_W")
+CONV_NAIVE = {f"{operation}_naive": 56 for operation in CONV}
 BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
 ORDERS = ((1, 0), (1, 1), (0, 0))  # A_BY_DEPTH, B_BY_DEPTH of dense and its two adjoints
 
@@ -127,7 +128,7 @@ def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) 
             for D in latent
         ),
         *_product("product_tiled", {"REAL": real}, product),
-        Variant("conv_naive.cu", {"REAL": real}, dict.fromkeys(CONV_NAIVE, 56)),
+        Variant("conv_naive.cu", {"REAL": real}, CONV_NAIVE),
         Variant("norms.cu", {"REAL": real}, NORMS),
         Variant("loss.cu", {"REAL": real}, LOSS),
         Variant("biases.cu", {"REAL": real}, BIASES),
@@ -142,22 +143,30 @@ TENSOR = [
     for terms in (1, 3)
     for variant in _product("product_mma", {"TERMS": terms, "VECTOR": vector}, 128)
 ]
-# conv2 and conv3 of the paper's network, whose transposed convolutions have the same geometries,
-# and one of ragged sizes: H, W, C, OH, OW, K, kernel, stride, zeros before.
+# conv1 to conv3 of the paper's network, whose transposed convolutions have the same geometries, and
+# one of ragged sizes: H, W, C, OH, OW, K, kernel, stride, zeros before.
+CONV1 = (28, 28, 1, 14, 14, 32, 5, 5, 2, 2, 1, 1)
 GEOMETRIES = (
     (14, 14, 32, 7, 7, 64, 5, 5, 2, 2, 1, 1),
     (7, 7, 64, 3, 3, 128, 3, 3, 2, 2, 0, 0),
     (7, 8, 5, 9, 3, 66, 4, 5, 1, 3, 2, 1),
 )
-CONV_MMA = ("correlate_mma", "correlate_adjoint_x_mma", "correlate_adjoint_W_mma")
-CONVOLUTIONS = [
-    Variant(
-        "conv_mma.cu",
-        {**dict(zip(conv_tiles.DEFINES, geometry, strict=True)), "TERMS": terms, "ALIGNED": 1},
-        dict.fromkeys(CONV_MMA, 128),
+
+
+def _convolution(
+    kind: str, geometry: tuple[int, ...], defines: dict[str, int], budget: int
+) -> Variant:
+    sizes = dict(zip(conv_tiles.DEFINES, geometry, strict=True))
+    return Variant(
+        f"conv_{kind}.cu",
+        {**sizes, **defines, "ALIGNED": 1},
+        dict.fromkeys((f"{operation}_{kind}" for operation in CONV), budget),
     )
-    for terms in (3, 1)
-    for geometry in GEOMETRIES
+
+
+CONVOLUTIONS = [
+    *(_convolution("mma", g, {"TERMS": terms}, 128) for terms in (3, 1) for g in GEOMETRIES),
+    *(_convolution("thin", CONV1, {"ROWS": rows}, 128) for rows in (14, 28)),
 ]
 FLOAT = _network("float", (1, 10, 32), product=128, bottleneck=128)
 NETWORK = [

@@ -8,9 +8,9 @@ import pytest
 from l2ae_core.gradcheck import check_layer
 from l2ae_core.layers import Cache, Conv2d, ConvTranspose2d, Layer, Params
 from l2ae_kernels import ops
-from l2ae_kernels.cuda import conv, conv_tiles
+from l2ae_kernels.cuda import conv, conv_thin, conv_tiles
 from l2ae_kernels.cuda.device import emulate
-from l2ae_kernels.geometry import output_size
+from l2ae_kernels.geometry import Geometry, output_size
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.reference import conv as reference
 
@@ -38,16 +38,17 @@ SHAPES = [  # N, (H, W), C, K, kernel, stride, padding
     (2, (9, 4), 2, 2, (1, 1), (3, 2), ((0, 0), (0, 0))),  # pixels that no window sees
     (2, (7, 8), 5, 66, (4, 5), (1, 3), ((2, 1), (1, 1))),
     (0, (6, 6), 2, 2, (3, 3), (1, 1), ((1, 1), (1, 1))),  # no samples
+    (70, (6, 7), 1, 36, (3, 5), (2, 2), ((1, 1), (1, 2))),  # one channel, and parts
     (29, (5, 5), 32, 12, (3, 3), (2, 2), ((1, 1), (1, 1))),  # depths are cut into parts
 ]
-PARTS, RAGGED = SHAPES[-1], SHAPES[7]
+PARTS, THIN, RAGGED = SHAPES[-1], SHAPES[-2], SHAPES[7]
 # A geometry is compiled in on tensor cores, and tf32 is tensor with one product in place of three.
 EVERY_DAY = [
     pytest.param(
         shape,
         case,
         id=f"{shape}-{'-'.join(case)}",
-        marks=[] if case[0] == "naive" or (case[0] == "tensor" and shape in (PARTS, RAGGED))
+        marks=[] if case[0] == "naive" or (case[0] == "tensor" and shape in (PARTS, THIN, RAGGED))
         else pytest.mark.slow,
     )
     for shape in SHAPES
@@ -108,7 +109,7 @@ def test_one_model_through_ops(shape, case, device):
     assert_sums("correlate_adjoint_W", device.to_host(found), x, y, shape, name)
 
 
-@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] == RAGGED])
+@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] in (RAGGED, THIN)])
 def test_models_side_by_side_with_activations(shape, case, device):
     """Two models, each array shared by them in one of the operations."""
     (name, dtype), (C, K), M, slope = case, shape[2:4], 2, 0.3
@@ -140,7 +141,7 @@ def test_models_side_by_side_with_activations(shape, case, device):
     run("correlate_adjoint_W", x, ys, out=kernel)
 
 
-@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] == PARTS])
+@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] in (PARTS, THIN)])
 def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(shape, case, device):
     (name, dtype), M = case, 2
     image, kernel, outputs = shapes_of(shape)
@@ -179,6 +180,36 @@ def test_bits_depend_on_nothing_but_one_model(operation, device):
         results += [target.to_host(together)[1], target.to_host(alone)]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+def test_a_block_has_the_rows_that_fit(device, monkeypatch):
+    """Images of one channel whose rows do not fit shared memory together."""
+    _, _, C, K, *_ = THIN
+    monkeypatch.setattr(conv_thin, "MOST_NUMBERS", 130)
+    x, W, y, b, b_image = draw(8, "float32", *shapes_of(THIN), (K,), (C,))
+    on = [device.to_device(a) for a in (x, W, y, b, b_image)]
+    out, dx, dW, db = (device.empty(a.shape, "float32") for a in (y, x, W, b))
+    conv.correlate(on[0], on[1], on[3], out, *THIN[-2:])
+    conv.correlate_adjoint_x(on[2], on[1], on[4], dx, *THIN[-2:])
+    conv.correlate_adjoint_W(on[0], on[2], dW, *THIN[-2:], db=db)
+    assert_sums("correlate", device.to_host(out), x, W, THIN, "naive", bias=b)
+    assert_sums("correlate_adjoint_x", device.to_host(dx), y, W, THIN, "naive", bias=b_image)
+    assert_sums("correlate_adjoint_W", device.to_host(dW), x, y, THIN, "naive")
+
+
+def test_rows_of_a_block():
+    """All of conv1 of the paper's network, a part of large images, none of what is too wide."""
+
+    def rows(size, K, kernel):
+        outputs = output_size(size, kernel, (2, 2), ((1, 2), (1, 2)))
+        g = Geometry.of((*size, 1), (*outputs, K), kernel, (2, 2), ((1, 2), (1, 2)))
+        return [conv_thin.rows_of_block(operation, g) for operation in OPERATIONS]
+
+    assert rows((28, 28), 32, (5, 5)) == [14, 28, 14]
+    assert rows((200, 100), 32, (5, 5)) == [27, 4, 27]
+    assert rows((28, 9_000), 32, (5, 5)) == [0, 0, 0]
+    assert rows((28, 28), 1_000, (5, 5)) == [0, 0, 0]
+    assert rows((28, 28), 32, (7, 7)) == [13, 0, 13]
 
 
 @pytest.mark.slow

@@ -99,10 +99,10 @@ def dense(device: Device, N: int, I: int, O: int) -> None:
         products.dense_adjoint_W(x, dy, dW, impl=impl)
 
 
-def convolutions(device: Device) -> None:
-    """The correlation and its adjoints of two models on every rung."""
+def convolutions(device: Device, C: int) -> None:
+    """The correlation and its adjoints of two models on every rung, images of C channels."""
     how = (2, 2), ((1, 2), (1, 2))
-    shapes = ((2, 3, 8, 8, 4), (2, 5, 5, 4, 6), (2, 3, 4, 4, 6), (2, 6))
+    shapes = ((2, 3, 8, 8, C), (2, 5, 5, C, 6), (2, 3, 4, 4, 6), (2, 6))
     x, W, y, b = (_normal(device, *shape) for shape in shapes)
     for impl in conv.RUNGS:
         out, dx, dW, db = (device.empty(a.shape, np.float32) for a in (y, x, W, b))
@@ -175,7 +175,8 @@ WORKLOADS: list[Callable[[Device], None]] = [
     tensor_cores,
     lambda device: dense(device, 3, 260, 5),  # ragged, one cut into parts
     lambda device: dense(device, 9, 100, 12),  # rows of whole vectors
-    convolutions,
+    lambda device: convolutions(device, 4),
+    lambda device: convolutions(device, 1),
     bias,
     adam,
     bottleneck,
