@@ -42,6 +42,16 @@ def choose_device(name: DeviceName | None) -> tuple[Device | None, str]:
     return device, "" if name else f"used {device.properties.name}"
 
 
+def training_device(device: Device | DeviceName | None) -> Device | None:
+    """Return where to train: a device, a GPU for "cuda", None, the processor, for None and "cpu".
+
+    No other takes the place of one that is asked for: ValueError where there is none.
+    """
+    if device is None or isinstance(device, Device):
+        return device
+    return choose_device(device)[0]
+
+
 def has_nvidia_gpu() -> bool:
     """Say whether NVIDIA's driver is there and finds a GPU, without CuPy."""
     try:

@@ -15,6 +15,7 @@ from l2ae_core.training.step import Model, NoisyStep, Step
 from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
 
+ON = "device"  # the setting that says where the steps were made: it may change with a resume
 CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
 
 

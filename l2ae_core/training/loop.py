@@ -4,19 +4,22 @@ The loss is Eq. 3 or 4 for an AutoEncoder, or that of a `Step`.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator as Steps
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.devices import DeviceName, training_device
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.progress import Bar, say
 from l2ae_core.training.checkpoint import checkpoint_interval
-from l2ae_core.training.fingerprint import autoencoder, fingerprint
+from l2ae_core.training.device_step import DeviceStep
+from l2ae_core.training.fingerprint import ON, autoencoder, fingerprint
 from l2ae_core.training.history import EpochRecord, History
 from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.loss import Reduction
@@ -25,10 +28,22 @@ from l2ae_core.training.session import OnEpoch, Session
 from l2ae_core.training.step import Model, Step, make_step
 from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.ops.checks import count
 
 _log = logging.getLogger(__name__)
 NORM_IMAGES = 1000  # images on which the norm of the latent is watched
+
+
+class Epoch(NamedTuple):
+    """An epoch to come: its number, from 1, and its batches, each the indices of some images."""
+
+    number: int
+    batches: list[Array]
+
+
+# A training, epoch by epoch: each is given before its steps are made, and the history in the end.
+Epochs: TypeAlias = Steps[Epoch, None, History]
 
 
 def fit(
@@ -49,6 +64,7 @@ def fit(
     checkpoint_every: int | str = 10,
     resume: bool = False,
     progress: bool = True,
+    device: Device | DeviceName | None = None,
 ) -> History:
     """Train `model` in place on `images` (N, H, W, C), up to `epochs` epochs in all.
 
@@ -83,6 +99,12 @@ def fit(
     and clusters of a shorter training are removed before a longer one goes on. One thread of one
     process at a time may use a run directory: another gets a BlockingIOError that names the first.
 
+    `device`: where the steps are made, None or "cpu" for the processor. To "cuda", a GPU, the
+    images go once; weights at the start, batches and their order are those of the processor, so
+    that losses differ by rounding alone, and two runs on one device have equal bits. It trains an
+    AutoEncoder of the layers of `training.lower` by Adam, without a `step`. A training may go on on
+    another device, which a warning says: its bits are then not those of an uninterrupted one.
+
     Ctrl-C (KeyboardInterrupt) is raised on, with a note that says how to resume; the history on
     disk ends with the last whole epoch.
 
@@ -91,6 +113,42 @@ def fit(
     `resume` is False; TrainingError, naming epoch and step, when the loss, a parameter or the
     optimizer's memory becomes NaN or Inf: the checkpoint on disk then is the last good one.
     """
+    training = epochs_of(
+        model, images, epochs=epochs, batch_size=batch_size, optimizer=optimizer, rng=rng,
+        reduction=reduction, step=step, hooks=hooks, validation=validation, patience=patience,
+        callbacks=callbacks, run_dir=run_dir, checkpoint_every=checkpoint_every, resume=resume,
+        progress=progress, device=device,
+    )  # fmt: skip
+    while True:
+        try:
+            next(training)
+        except StopIteration as end:
+            history: History = end.value
+            return history
+
+
+def epochs_of(
+    model: Model,
+    images: Array,
+    *,
+    epochs: int,
+    batch_size: int = 256,
+    optimizer: Optimizer,
+    rng: Generator,
+    reduction: Reduction = "mean",
+    step: Step | None = None,
+    hooks: Hooks | None = None,
+    validation: Validation | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[OnEpoch] = (),
+    run_dir: Path | None = None,
+    checkpoint_every: int | str = 10,
+    resume: bool = False,
+    progress: bool = True,
+    device: Device | DeviceName | None = None,
+) -> Epochs:
+    """Return `fit` as a generator: yield each epoch before its steps, and return the history."""
+    chosen = training_device(device)
     count("fit", "epochs", epochs)
     count("fit", "batch_size", batch_size)
     every, minutes = checkpoint_interval(checkpoint_every)
@@ -103,6 +161,14 @@ def fit(
     settings = fingerprint(
         model, images, batch_size, optimizer, rng, reduction, step, hooks, validation
     )
+    if chosen is not None:
+        if step is not None and not isinstance(step, DeviceStep):
+            raise ValueError(
+                f"fit: device is {chosen} but step {type(step).__qualname__} runs on the processor"
+            )
+        settings[ON] = chosen.properties.name
+        if step is None:
+            step = DeviceStep(autoencoder(model), optimizer, reduction, device=chosen)
     run_dir = None if run_dir is None else Path(run_dir)
     session = Session(
         model, optimizer, rng, hooks, run_dir, settings, patience, callbacks, 60.0 * minutes
@@ -114,7 +180,7 @@ def fit(
         _log.debug("%s by %s on %d images", model, type(update).__name__, len(images))
         session.begin()
         try:
-            _train(
+            yield from _train(
                 session, images, epochs, batch_size, every, update, progress,
                 None if validation is None else _Watch(validation, autoencoder(model), reduction),
             )  # fmt: skip
@@ -133,7 +199,7 @@ def _train(
     update: Step,
     progress: bool,
     watch: "_Watch | None",
-) -> None:
+) -> Iterator[Epoch]:
     """Train epoch by epoch, up to `epochs` or the one that ends the training before."""
     hooks, done = session.hooks, len(session.history)
     trained = None if watch is None else watch.validation.trained(len(images))
@@ -148,6 +214,7 @@ def _train(
             bar.total, bar.n = epochs * size, (epoch - 1) * size
             if epoch == done + 1:
                 bar.initial = bar.n
+            yield Epoch(epoch, batches)
             record = _train_epoch(session, epoch, images, batches, update, bar, watch)
             say(f"{hooks.unit} {_line(record, epochs)}", _log, shown=progress)
             due = checkpoint_every is not None and epoch % checkpoint_every == 0
@@ -170,8 +237,8 @@ def _train_epoch(
     last = session.history.records[-1].validation_loss if len(session.history) else None
     before = {} if last is None else {"validation": f"{last:.5f}"}
     with np.errstate(over="ignore", invalid="ignore"):  # TrainingError says it better
-        for step, batch in enumerate(batches, start=1):
-            loss = update(hooks.before_step(batch, images[batch]))
+        losses = update.losses(images, batches, hooks)
+        for step, (batch, loss) in enumerate(zip(batches, losses, strict=True), start=1):
             if not isfinite(loss):
                 raise session.diverged(f"the loss is {loss}", epoch, step)
             total, seen = total + loss * len(batch), seen + len(batch)
@@ -182,7 +249,7 @@ def _train_epoch(
         validation_loss = None if watch is None else watch.loss()
         if validation_loss is not None and not isfinite(validation_loss):
             raise session.diverged(f"the validation loss is {validation_loss}", epoch, step)
-        seconds = perf_counter() - started
+        seconds = perf_counter() - started + update.seconds_before
         z = model.latent(images[:NORM_IMAGES])  # (n, D)
         norms = np.sqrt((z * z).sum(axis=-1))  # (n,)
     return EpochRecord(

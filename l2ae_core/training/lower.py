@@ -31,8 +31,22 @@ def lower(model: AutoEncoder) -> list[Stage] | None:
     linear layer nor LayerNorm, and a layer or model of one's own: a class that overrides something
     has another formula than its parent.
     """
+    stages = _lowered(model)
+    return None if isinstance(stages, str) else stages
+
+
+def require_stages(model: AutoEncoder, where: str) -> list[Stage]:
+    """Return the stages of a network; ValueError, with the layer that no stage is, for `where`."""
+    stages = _lowered(model)
+    if isinstance(stages, str):
+        raise ValueError(f"fit: {where} cannot train {model}: {stages}")
+    return stages
+
+
+def _lowered(model: AutoEncoder) -> list[Stage] | str:
+    """The stages of a network, or why it has none."""
     if not is_exactly(model, AutoEncoder):
-        return None
+        return f"its class {type(model).__qualname__} may have another formula than AutoEncoder"
     stages: list[Stage] = []
     shape = model.input_shape
     for name, layer in _named_layers(model):
@@ -42,9 +56,11 @@ def lower(model: AutoEncoder) -> list[Stage] | None:
         elif is_exactly(layer, ReLU, LeakyReLU) and last and _takes_activation(last):
             stages[-1] = replace(last, slope=getattr(layer, "slope", 0.0))
         elif not is_exactly(layer, Reshape, Identity):
-            return None
+            return f"no kernel of a training step is {layer} ({name})"
         shape = after
-    return _mark_code(stages) if stages and prod(shape) == prod(model.input_shape) else None
+    if not stages or prod(shape) != prod(model.input_shape):
+        return "it has no layer, or another shape at its end than its images"
+    return _mark_code(stages)
 
 
 def _stage(name: str, layer: Any, shape: Shape, after: Shape) -> Stage | None:

@@ -1,5 +1,6 @@
 """A training under way: what changes from epoch to epoch, and how it is kept on disk."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from l2ae_core.files import (
 from l2ae_core.locks import locked
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
+from l2ae_core.training.fingerprint import ON
 from l2ae_core.training.history import EpochRecord, History, TrainingError
 from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.optim import Optimizer
@@ -30,6 +32,10 @@ from l2ae_core.training.step import Model
 
 # on_epoch(record, model), called after every epoch; True ends the training. It looks at the model.
 OnEpoch: TypeAlias = Callable[[EpochRecord, Any], bool | None]
+
+
+CPU = "the processor"
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -164,7 +170,13 @@ class Session:
         checkpoint = checkpoints.load(path, self.model)
         for name in {**self.settings, **checkpoint.settings}:
             before, now = checkpoint.settings.get(name), self.settings.get(name)
-            if before != now:
+            if name == ON and before != now:
+                _log.warning(
+                    "%s: trained on %s up to epoch %d, goes on on %s: its numbers are not to the "
+                    "last bit those of a training that never changed",
+                    path, before or CPU, checkpoint.epoch, now or CPU,
+                )  # fmt: skip
+            elif before != now:
                 raise ValueError(f"fit: {name} is {now} but {path} was trained with {before}")
         try:
             self.rng.bit_generator.state = checkpoint.rng

@@ -5,6 +5,7 @@ AutoEncoder with Eq. 3, layer by layer or compiled; baselines have theirs beside
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 from operator import is_
@@ -16,6 +17,7 @@ from numpy.random import Generator
 from l2ae_core.layers import Params, Shape
 from l2ae_core.layers.base import HasArrays, is_exactly, weight_grads
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.loss import Reduction, reconstruction_loss
 from l2ae_core.training.lower import attributes_within, lower
 from l2ae_core.training.optim import Optimizer
@@ -48,6 +50,7 @@ class Step(ABC):
 
     model: Model
     optimizer: Optimizer
+    seconds_before: float = field(default=0.0, init=False, repr=False)  # of an epoch, see `losses`
 
     @property
     @abstractmethod
@@ -64,6 +67,16 @@ class Step(ABC):
         if isfinite(loss):
             self.optimizer.step(self.model.params, grads)
         return loss
+
+    def losses(self, images: Array, batches: list[Array], hooks: Hooks) -> Iterator[float]:
+        """Make the steps of an epoch, one for each batch of indices of `images`; give each loss.
+
+        A step that makes several at once gives the first loss after that, and `seconds_before` are
+        those that it took before this call. Model and optimizer have the numbers of all steps when
+        there is no further loss.
+        """
+        for batch in batches:
+            yield self(hooks.before_step(batch, images[batch]))
 
 
 @dataclass(eq=False)

@@ -23,7 +23,6 @@ from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
 from l2ae_core.refinement.self_labelling import WIDE
 from l2ae_core.seeding import rngs
-from l2ae_core.training import loop
 from l2ae_core.training.history import History
 from l2ae_core.training.run import load_run
 
@@ -127,16 +126,11 @@ def test_after_is_k_means_on_the_directions(folder: ResultsDir, do: Do) -> None:
 
 
 def test_best_and_last_weights_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, patch_step: Callable[[Any], None]
 ) -> None:
     """Made-up losses that rise, so that the first of two epochs is the best."""
-    losses, real = count(), loop.make_step
-
-    def rising(*arguments: Any) -> Callable[[Any], float]:
-        step = real(*arguments)
-        return lambda x: float(next(losses)) + 0 * step(x)
-
-    monkeypatch.setattr(loop, "make_step", rising)
+    losses = count()
+    patch_step(lambda step, x: float(next(losses)) + 0 * step(x))
     run, folder = replace(run_of("clustering", "cae-l2"), epochs=2), ResultsDir(tmp_path)
     (found,) = run_missing([run], folder, progress=False)
     assert found.details.best_epoch == 1

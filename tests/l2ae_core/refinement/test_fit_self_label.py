@@ -64,16 +64,12 @@ def test_what_comes_back_and_what_is_read_is_the_self_labelled_network(
 
 @pytest.mark.parametrize("weights", ["best", "last"])
 def test_it_starts_from_the_weights_that_are_asked_for(
-    weights: str, start: Callable[..., TrainedRun], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    weights: str, start: Callable[..., TrainedRun], monkeypatch: pytest.MonkeyPatch,
+    patch_step: Callable[[Any], None],
+) -> None:  # fmt: skip
     """Of made-up losses that rise, so that the first epoch is the best."""
-    real, losses = loop.make_step, iter(range(100))
-
-    def rising(*arguments: Any) -> Callable[[Array], float]:
-        step = real(*arguments)
-        return lambda x: float(next(losses)) + 0 * step(x)
-
-    monkeypatch.setattr(loop, "make_step", rising)
+    losses = iter(range(100))
+    patch_step(lambda step, x: float(next(losses)) + 0 * step(x))
     begun: list[dict[str, Array]] = []
     plain = commands.train.self_label
 

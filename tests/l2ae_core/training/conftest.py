@@ -1,11 +1,8 @@
 import runpy
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-from l2ae_core.training import loop
 
 SCRIPT = Path(__file__).with_name("small_training.py")
 
@@ -32,17 +29,6 @@ def bits():
         return {name: (a.dtype.name, a.shape, a.tobytes()) for name, a in arrays.items()}, rest
 
     return all_bits
-
-
-@pytest.fixture
-def patch_step(monkeypatch):
-    """A function that puts `replacement(step, x) -> loss` in the place of every step of `fit`."""
-    real = loop.make_step
-
-    def patch(replacement):
-        monkeypatch.setattr(loop, "make_step", lambda *a: partial(replacement, real(*a)))
-
-    return patch
 
 
 @pytest.fixture

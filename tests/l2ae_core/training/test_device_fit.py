@@ -1,0 +1,274 @@
+"""Trainings on a device: those of the processor to rounding, and equal to themselves bit by bit."""
+
+import numpy as np
+import pytest
+
+from l2ae_core.networks import Architecture, build
+from l2ae_core.seeding import rngs
+from l2ae_core.training import checkpoint as checkpoints
+from l2ae_core.training import device_step
+from l2ae_core.training.augment import Augmentation, Warp
+from l2ae_core.training.device_step import DeviceStep, as_bytes
+from l2ae_core.training.history import TrainingError
+from l2ae_core.training.hooks import Hooks
+from l2ae_core.training.loop import fit
+from l2ae_core.training.optim import SGD, Adam
+from l2ae_core.training.step import LayerwiseStep
+from l2ae_core.training.together import fit_together
+from l2ae_core.training.validation import Validation
+from l2ae_kernels.cuda.device import NoDevice, emulate
+from l2ae_kernels.cuda.training import DeviceTraining
+
+IMAGES, BATCH = 13, 5  # three steps an epoch, the last one of three images
+# 18 steps in float64: rounding that Adam cannot enlarge where its ε is 0.1
+CLOSE = {"rtol": 0, "atol": 1e-12}
+
+
+class Training:
+    """A training of a small network: its parts and, once it was trained, its history."""
+
+    def __init__(self, seed=0, model="dense", dtype="float64", norm="l2", images=IMAGES, **adam):
+        self.random = rngs(seed)
+        architecture = Architecture(
+            model, (8, 8, 1), latent_dim=3, norm=norm, hidden=(6,), filters=(2, 3, 4),
+            kernels=(3, 3, 3),
+        )  # fmt: skip
+        self.model = build(architecture, self.random.init).astype(dtype)
+        bytes = np.random.default_rng(seed).integers(0, 256, (images, 8, 8, 1))
+        self.images = (bytes.astype("float32") / np.float32(255)).astype(dtype)
+        self.optimizer = Adam(**{"learning_rate": 0.01, "eps": 0.1, **adam})
+
+    def arguments(self, **how):
+        return {
+            "model": self.model, "images": self.images, "optimizer": self.optimizer,
+            "rng": self.random.shuffle, "batch_size": BATCH, "epochs": 2, "progress": False, **how,
+        }  # fmt: skip
+
+    def fit(self, **how):
+        self.history = fit(**self.arguments(**how))
+        return self
+
+    @property
+    def numbers(self):
+        memory = self.optimizer.state_dict()
+        return [*self.model.params.values(), *memory.values(), np.array(self.history.losses)]
+
+
+def assert_equal(one, other):
+    for a, b in zip(one.numbers, other.numbers, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_close(one, other):
+    for a, b in zip(one.numbers, other.numbers, strict=True):
+        np.testing.assert_allclose(a, b, **CLOSE)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_every_step_is_that_of_the_processor(reduction, device):
+    here, there = Training(), Training()
+    on_host = LayerwiseStep(here.model, here.optimizer, reduction)
+    on_device = DeviceStep(there.model, there.optimizer, reduction, device=device)
+    hooks, order = Hooks(), np.random.default_rng(1)
+    for epoch in (1, 2):
+        batches = hooks.batches(epoch, IMAGES, BATCH, order)
+        losses = [list(step.losses(here.images, batches, hooks)) for step in (on_host, on_device)]
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
+        assert len(losses[1]) == 3
+        here.history = there.history = Losses(losses[0])
+        assert_close(here, there)
+
+
+class Losses:
+    def __init__(self, losses):
+        self.losses = losses
+
+
+@pytest.mark.parametrize("norm", ["none", "l2", "layer"])
+def test_a_training_is_that_of_the_processor_to_rounding(norm, device):
+    hooks = None if norm == "none" else Augmentation(Warp())  # batches that the host changes
+    how = {"norm": norm}
+    here = Training(**how).fit(hooks=hooks)
+    assert_close(here, Training(**how).fit(hooks=hooks, device=device))
+
+
+@pytest.mark.slow
+def test_a_convolutional_training_in_float32(device):
+    """Sums of float32 differ in their last bits: a millionth of weights that are below 1."""
+    here, there = (Training(model="cae", dtype="float32").fit(device=on) for on in (None, device))
+    for a, b in zip(here.numbers, there.numbers, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_bits_are_equal_from_run_to_run_and_after_a_resume(device, tmp_path):
+    whole = Training().fit(epochs=3, device=device)
+    Training().fit(epochs=1, device=device, run_dir=tmp_path)
+    assert_equal(whole, Training().fit(epochs=3, device=device, run_dir=tmp_path, resume=True))
+    assert_equal(whole, Training().fit(epochs=3, device=device))
+
+
+def test_a_training_goes_on_on_another_device_and_back(device, tmp_path, caplog):
+    for epochs, on in ((1, None), (2, device), (3, "cpu")):
+        caplog.clear()
+        moved = Training().fit(epochs=epochs, device=on, run_dir=tmp_path, resume=epochs > 1)
+        assert ("goes on on" in caplog.text) == (epochs > 1)
+    assert f"trained on {device.properties.name} up to epoch 2, goes on on the proc" in caplog.text
+    assert_close(moved, Training().fit(epochs=3))
+
+
+def test_ctrl_c_keeps_the_last_checkpoint(device, tmp_path, monkeypatch):
+    """Between two queues of steps, in the third epoch."""
+    plain, calls = DeviceTraining.run, []
+
+    def run(self, batches):
+        calls.append(len(batches))
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return plain(self, batches)
+
+    monkeypatch.setattr(device_step, "AT_ONCE", 2)  # two queues an epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(DeviceTraining, "run", run)
+        stopped = Training()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            stopped.fit(epochs=4, device=device, run_dir=tmp_path, checkpoint_every=1)
+    assert calls == [2, 1, 2, 1, 2, 1]
+    assert "stopped after 2 whole epochs" in caught.value.__notes__[0]
+    saved = checkpoints.load(tmp_path / "checkpoint.npz")
+    for name, p in stopped.model.params.items():
+        np.testing.assert_array_equal(p, saved.params[name])
+    resumed = Training().fit(epochs=4, device=device, run_dir=tmp_path, resume=True)
+    assert_equal(resumed, Training().fit(epochs=4, device=device))
+
+
+def test_a_loss_that_is_not_finite_is_reported_with_its_step(device, tmp_path):
+    """The first update makes parameters of 10²⁰⁰, whose squares are no float64."""
+    diverging = Training(learning_rate=1e200)
+    with pytest.raises(TrainingError, match="the loss is .* at epoch 1, step 2, with Adam"):
+        diverging.fit(device=device, run_dir=tmp_path)
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_what_changes_the_network_between_epochs_is_taken_over(device):
+    """Callbacks look at the model; one that writes to it changes the training, as on the CPU."""
+
+    def halve(record, model):
+        for p in model.params.values():
+            p *= 0.5
+
+    here, there = (Training().fit(callbacks=[halve], device=on)
+                   for on in (None, device))  # fmt: skip
+    assert_close(here, there)
+
+
+def test_validation_and_patience(device):
+    images = Training().images
+    how = {"patience": 1, "epochs": 4, "validation": Validation(images, np.array([2, 5]))}
+    how["callbacks"] = [lambda record, model: record.epoch == 3]
+    here, there = (Training().fit(**how, device=on) for on in (None, device))
+    assert_close(here, there)
+    losses = [[r.validation_loss for r in t.history] for t in (here, there)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
+
+
+def test_what_a_device_cannot_train_is_refused_by_name():
+    device = emulate()
+    batch = Training(norm="batch")
+    with pytest.raises(ValueError, match=r"cannot train .*: no kernel .* is BatchNorm\(3"):
+        batch.fit(device=device)
+    other = Training()
+    other.optimizer = SGD(0.1)
+    with pytest.raises(ValueError, match=r"trains by Adam but optimizer is SGD\("):
+        other.fit(device=device)
+    step = LayerwiseStep(other.model, other.optimizer, "mean")
+    with pytest.raises(ValueError, match="but step LayerwiseStep runs on the processor"):
+        other.fit(device=device, step=step)
+    t = Training()
+    with pytest.raises(ValueError, match="no second loss but latent_grad is given"):
+        DeviceStep(t.model, t.optimizer, "mean", lambda first, u: u, device=device)
+    with pytest.raises(ValueError, match="device: 'gpu' is not one of"):
+        t.fit(device="gpu")
+
+
+def test_no_processor_takes_the_place_of_a_gpu(monkeypatch):
+    def none():
+        raise NoDevice("no CUDA device: planted")
+
+    monkeypatch.setattr("l2ae_core.devices.find_device", none)
+    with pytest.raises(ValueError, match="cuda was asked for, but no CUDA device: planted"):
+        Training().fit(device="cuda")
+
+
+def test_images_that_are_bytes_go_up_as_bytes():
+    for dtype in ("float32", "float64"):
+        images = Training(dtype=dtype).images
+        assert as_bytes(images).dtype == np.uint8
+        nearly = images.copy()
+        nearly[-1, 0, 0, 0] += np.finfo(dtype).eps
+        assert as_bytes(nearly) is nearly
+        assert as_bytes(images - 1).dtype == dtype
+
+
+# --- many at once
+
+
+def test_networks_trained_together_have_the_bits_of_each_alone(device, tmp_path):
+    """Two side by side, a third waits; other batches, a second stage; one was trained before."""
+    ways = [
+        {"seed": 0}, {"seed": 1}, {"seed": 2}, {"seed": 3, "images": IMAGES + 1},
+        {"seed": 4, "norm": "none"},
+    ]  # fmt: skip
+    Training(**ways[1]).fit(epochs=1, device=device, run_dir=tmp_path / "1")
+    trainings = [Training(**way) for way in ways]
+    arguments = [
+        t.arguments(run_dir=tmp_path / str(i), resume=i == 1, epochs=3 if i == 2 else 2)
+        for i, t in enumerate(trainings)
+    ]
+    histories = fit_together(arguments, device, models=2, progress=False)
+    for i, (t, history) in enumerate(zip(trainings, histories, strict=True)):
+        t.history = history
+        assert_equal(t, Training(**ways[i]).fit(epochs=3 if i == 2 else 2, device=device))
+        assert checkpoints.load(tmp_path / str(i) / "checkpoint.npz").epoch == len(history)
+
+
+def test_a_training_that_fails_ends_no_other(device):
+    trainings = [Training(learning_rate=rate) for rate in (1e200, 0.01, 0.01)]
+    trainings[0].optimizer.learning_rate = 0.01  # alike, until its weights are too large
+    for p in trainings[0].model.params.values():
+        p *= 1e160
+    arguments = [t.arguments() for t in trainings]
+    arguments[2]["hooks"] = Augmentation(Warp())
+    failed, *histories = fit_together(arguments, device, progress=False)
+    assert isinstance(failed, TrainingError)
+    for t, history, hooks in zip(trainings[1:], histories, (None, arguments[2]["hooks"]),
+                                 strict=True):  # fmt: skip
+        t.history = history
+        assert_equal(t, Training().fit(hooks=hooks, device=device))
+
+
+def test_together_ctrl_c_leaves_runs_that_can_be_resumed(device, tmp_path, monkeypatch):
+    def stop(record, model):
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    trainings = [Training(seed) for seed in (0, 1)]
+    arguments = [
+        t.arguments(run_dir=tmp_path / str(i), epochs=3, checkpoint_every=1)
+        for i, t in enumerate(trainings)
+    ]
+    arguments[1]["callbacks"] = [stop]
+    with pytest.raises(KeyboardInterrupt):
+        fit_together(arguments, device, progress=False)
+    again = [Training(seed) for seed in (0, 1)]
+    resumed = fit_together(
+        [
+            t.arguments(run_dir=tmp_path / str(i), epochs=3, resume=True)
+            for i, t in enumerate(again)
+        ],
+        device,
+        progress=False,
+    )
+    for t, history in zip(again, resumed, strict=True):
+        t.history = history
+    for seed, t in enumerate(again):
+        assert_equal(t, Training(seed).fit(epochs=3, device=device))
