@@ -40,6 +40,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda import copies
 from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
 from l2ae_kernels.cuda.graphs import CapturedGraph, EmulatedGraph, poison
 from l2ae_kernels.cuda.text import Defines, options, read_source
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
 Graph: TypeAlias = CapturedGraph | EmulatedGraph
+LEAST_CAPABILITY = 8, 0
 _NO_CHANGE: AbstractContextManager[Any] = nullcontext()
 
 
@@ -280,8 +282,14 @@ class Device:
         self.require_no_capture("to_device")
         if self.emulated:
             return wrap(self, np.array(host, order="C", subok=False))
+        host = np.ascontiguousarray(host)
+        if host.nbytes > copies.PIECE:
+            large = self.empty(host.shape, host.dtype)
+            with self.current():
+                copies.copy_in_pieces(self.array_module, host, large)
+            return large
         with self.current():
-            copied: Array = self.array_module.asarray(np.ascontiguousarray(host))
+            copied: Array = self.array_module.asarray(host)
         return copied
 
     def write(self, x: Array, host: Array) -> None:
@@ -394,6 +402,14 @@ def _find(index: int) -> Device:
         raise NoDevice(f"no CUDA device: {type(error).__name__}: {reason}") from error
     if six != 6:
         raise NoDevice(f"no CUDA device that computes: 1 + 2 + 3 came out as {six}")
+    if properties.compute_capability < LEAST_CAPABILITY:
+        found, least = (
+            ".".join(map(str, c)) for c in (properties.compute_capability, LEAST_CAPABILITY)
+        )
+        raise NoDevice(
+            f"no CUDA device that runs these kernels: {properties.name} has compute capability "
+            f"{found} but cp.async, by which they copy, needs {least}"
+        )
     return Device(cupy, cupy.RawModule, properties, index)
 
 

@@ -52,6 +52,15 @@ def test_a_gpu_that_computes_wrongly_is_none(cupy):
         find_device()
 
 
+def test_a_gpu_that_cannot_copy_asynchronously_is_none(cupy):
+    device = cupy.cuda.Device.return_value.__enter__.return_value
+    device.compute_capability = "75"
+    with pytest.raises(NoDevice, match=r"a GPU has compute capability 7\.5 but .* needs 8\.0"):
+        find_device()
+    device.compute_capability = "80"
+    assert find_device().properties.compute_capability == (8, 0)
+
+
 def test_a_null_pointer_is_a_number():
     """CuPy 13 takes None for an argument, and the kernel gets a pointer that is not null."""
     launched = []
