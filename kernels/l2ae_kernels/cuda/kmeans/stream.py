@@ -1,9 +1,13 @@
 """Rung 8: k-means over samples that stay in the memory of the host, for more than the device holds.
 
 What changed against rung 4: a pass takes x piece by piece. While the kernels of one piece run, the
-next is on its way: from x to pinned memory by a processor, from there to the device by a stream of
-copies of its own. Two pieces of memory alternate. Why faster: copies that would wait for kernels,
-and kernels that would wait for copies, go on side by side, so a pass takes as long as its copies.
+next is on its way: from x to pinned memory by all threads, since one alone fills a fraction of
+the bus, from there to the device by a stream of copies of its own. Two pieces of memory alternate.
+Why faster: copies that would wait for kernels, and kernels that would wait for copies, go on side
+by side, so a pass takes as long as its copies.
+
+(To lock the pages of x itself would save the first copy, but takes the driver's time for each
+page, a limit on locked memory, and memory that may be written; which is faster, only a GPU tells.)
 
 Labels (R, n) and everything else stay on the device, 4 bytes a sample and run. The numbers are
 those of rung 4, bit for bit: sums of whole numbers do not mind in which piece a sample is.
@@ -15,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array, to_host
+from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.kmeans import init, restarts, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
@@ -60,6 +65,15 @@ def _copy(device: Device, part: Array, slot: Slot) -> None:
     device.write(slot.there[: len(part)], part)
 
 
+def copy_on_threads(to: Array, rows: Array) -> None:
+    """Copy rows, of the shape and dtype of `to`, by as many threads as that is worth."""
+    in_ranges(_copy_rows, len(rows), rows.nbytes, to, rows)
+
+
+def _copy_rows(to: Array, rows: Array, first: int, last: int) -> None:
+    np.copyto(to[first:last], rows[first:last], casting="no")  # without the GIL
+
+
 class Fetch:
     """Copies to a GPU on a stream of their own."""
 
@@ -70,7 +84,7 @@ class Fetch:
         """Let the current stream go on when the part is in the slot; do not wait for that here."""
         slot.copied.synchronize()  # pinned memory is free; an event that was not recorded is done
         pinned = slot.pinned[: len(part)]
-        np.copyto(pinned, part)
+        copy_on_threads(pinned, part)
         self.copies.wait_event(slot.used)
         slot.there[: len(part)].set(pinned, stream=self.copies)  # type: ignore[attr-defined]
         slot.copied.record(self.copies)
