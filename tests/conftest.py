@@ -91,6 +91,18 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     yield found
 
 
+@pytest.fixture(scope="session")
+def other_order(device: Device) -> Device:
+    """A device of the same arithmetic as `device`, its threads in another order: bits must agree.
+
+    PTX has fused multiply-adds where C++ has none.
+    """
+    if not device.emulated:
+        return device
+    as_ptx = device.properties.name == "emulator, ptx"
+    return emulate("ptx", seed=2) if as_ptx else emulate()
+
+
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let bars be drawn on stderr, as on a terminal."""

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from l2ae_kernels.cuda.biases import MOST_PARTS, WORTH_A_PART, Biases, Layer, _split
-from l2ae_kernels.cuda.device import emulate
 
 SHAPES = [(1, 1), (257, 3), (5, 300), (40, 600), (2 * WORTH_A_PART + 9, 1), (3000, 32)]
 GAP = 3  # numbers that are nobody's between two arrays
@@ -52,7 +51,7 @@ def test_rows_are_cut_by_the_shape_of_a_layer_alone():
     assert parts * rows_of_part >= 130 > (parts - 1) * rows_of_part
 
 
-def test_bits_depend_on_nothing_but_one_model(device):
+def test_bits_depend_on_nothing_but_one_model(device, other_order):
     dy, layers, size = lay(1, 2, "float32")
     together = adjoint(device, dy, layers, size, 2)
     rows = [dy[a.dy : a.dy + 2 * a.rows * a.features].reshape(2, -1)[1] for a in layers]
@@ -61,7 +60,6 @@ def test_bits_depend_on_nothing_but_one_model(device):
         own += [row, np.full(GAP, np.nan, row.dtype)]
         alone.append(Layer(at, to, layer.rows, layer.features))
         at, to = at + row.size + GAP, to + layer.features + GAP
-    other = emulate() if device.emulated else device
-    found = adjoint(other, np.concatenate(own), alone, to, 1)
+    found = adjoint(other_order, np.concatenate(own), alone, to, 1)
     for a, b in zip(together, found, strict=True):
         np.testing.assert_array_equal(a[1], b[0])

@@ -159,7 +159,7 @@ def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(shape, case, de
 @pytest.mark.parametrize(
     "operation", [pytest.param("correlate", marks=pytest.mark.slow), *OPERATIONS[1:]]
 )
-def test_bits_depend_on_nothing_but_one_model(operation, device):
+def test_bits_depend_on_nothing_but_one_model(operation, device, other_order):
     """Not on the order of blocks, not on the run, not on how many models run side by side."""
     image, kernel, outputs = shapes_of(PARTS)
     of = {
@@ -171,7 +171,7 @@ def test_bits_depend_on_nothing_but_one_model(operation, device):
     A, B = draw(6, "float32", *operands)
     bias = () if operation == "correlate_adjoint_W" else (None,)
     results = []
-    for target in (device, device, emulate() if device.emulated else device):
+    for target in (device, device, other_order):
         on_A, on_B = target.to_device(A), target.to_device(B)
         together, alone = target.empty(out, "float32"), target.empty(out[1:], "float32")
         run = getattr(conv, operation)

@@ -194,11 +194,11 @@ def results(device, models: list[int]) -> list[np.ndarray]:
     return [device.to_host(a)[-1] for a in (*dx, *c, losses)]
 
 
-def test_bits_depend_on_nothing_but_one_model(device, monkeypatch):
+def test_bits_depend_on_nothing_but_one_model(device, other_order, monkeypatch):
     """Not on the order of blocks, not on the run, not on how many models run side by side."""
     monkeypatch.setattr(loss, "MOST_PARTS", 8)  # else their size depends on large models alone
     together = results(device, [0, 1])
-    others = results(device, [1]), results(emulate() if device.emulated else device, [0, 1])
+    others = results(device, [1]), results(other_order, [0, 1])
     for other in others:
         for a, b in zip(together, other, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -75,7 +75,8 @@ def copied(wait: str, copy: str = "cp.async.ca.shared.global [%r0], [%x0], 4;") 
     x, out = np.arange(1, 33, dtype=np.float32), np.zeros(32, np.float32)
     body = f"""
       mov.u32 %r0, tile; shl.b32 %r1, %i, 2; add.s32 %r0, %r0, %r1; and.b32 %r2, %i, 1;
-      shl.b32 %r3, %r2, 2; setp.ne.s32 %p0, %r2, 0; add.s64 %x0, %x0, %at; {copy}
+      shl.b32 %r3, %r2, 2; setp.ne.s32 %p0, %r2, 0; add.s64 %x0, %x0, %at;
+      st.shared.u32 [%r0], 7; {copy}
       cp.async.commit_group; {wait} ld.shared.f32 %f0, [%r0];
       add.s64 %x1, %x1, %at; st.global.f32 [%x1], %f0;"""
     launch(kernel("copy", 2, body, TILE), "copy", 32, x, out)
