@@ -32,9 +32,8 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +41,12 @@ import numpy.typing as npt
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import copies
 from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
+from l2ae_kernels.cuda.gpu import NoDevice as NoDevice  # also from here, as find_device is
+from l2ae_kernels.cuda.gpu import Properties as Properties
+from l2ae_kernels.cuda.gpu import probe
 from l2ae_kernels.cuda.graphs import CapturedGraph, EmulatedGraph, poison
-from l2ae_kernels.cuda.text import Defines, options, read_source
+from l2ae_kernels.cuda.modules import Modules
+from l2ae_kernels.cuda.text import Defines
 
 if TYPE_CHECKING:
     from l2ae_kernels.emulator.ptx.counters import LaunchCounts
@@ -51,30 +54,7 @@ if TYPE_CHECKING:
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
 Graph: TypeAlias = CapturedGraph | EmulatedGraph
-LEAST_CAPABILITY = 8, 0
 _NO_CHANGE: AbstractContextManager[Any] = nullcontext()
-
-
-class NoDevice(RuntimeError):
-    """There is no device that runs CUDA kernels; the message says why in one line."""
-
-
-@dataclass(frozen=True)
-class Properties:
-    """What launchers need to know about a device."""
-
-    name: str
-    compute_capability: tuple[int, int]
-    multiprocessors: int
-    shared_per_block: int  # bytes, with the larger limit that a kernel may ask for
-
-
-class Compiled(NamedTuple):
-    """What a module is compiled from, and whether its blocks may wait for all others."""
-
-    file_name: str
-    defines: tuple[tuple[str, int | str], ...]
-    cooperative: bool
 
 
 class Recording(threading.local):
@@ -103,11 +83,7 @@ class Device:
         self._recording = Recording()
         # Of every launch, where emulate(order="ptx", count=True) made the device.
         self.counts: list[LaunchCounts] | None = None
-        self._module_factory = module_factory
-        self._modules: dict[Compiled, Any] = {}
-        self._kernels: dict[tuple[Compiled, str], Kernel] = {}
-        self._cooperative: set[Kernel] = set()
-        self._shared: dict[Kernel, int] = {}  # dynamic shared memory that a kernel may have
+        self._modules = Modules(module_factory, properties.shared_per_block)
 
     def __repr__(self) -> str:
         return f"Device({self.properties.name})"
@@ -131,18 +107,7 @@ class Device:
 
         cooperative: the kernel may wait for all blocks of the grid (grid.cuh).
         """
-        key = Compiled(file_name, tuple(sorted((defines or {}).items())), cooperative)
-        if key not in self._modules:
-            self._modules[key] = self._module_factory(
-                code=read_source(file_name),
-                options=options(defines or {}),
-                enable_cooperative_groups=cooperative,
-            )
-        if (key, name) not in self._kernels:
-            found = self._kernels[key, name] = self._modules[key].get_function(name)
-            if cooperative:
-                self._cooperative.add(found)
-        return self._kernels[key, name]
+        return self._modules.kernel(file_name, name, defines or {}, cooperative)
 
     def static_shared(self, kernel: Kernel) -> int:
         """Return the bytes of shared memory that the text of a kernel declares.
@@ -201,22 +166,16 @@ class Device:
         self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared: int
     ) -> None:
         """Let the kernel have its shared memory; ValueError for what the device has no room for."""
-        if shared > self._shared.get(kernel, 0):  # above 48 KB with what the text declares
-            declared, limit = self.static_shared(kernel), self.properties.shared_per_block
-            if shared + declared > limit:
-                raise ValueError(
-                    f"launch: shared is {shared} bytes but expected at most {limit - declared}: a "
-                    f"block has {limit}, and the kernel declares {declared}"
-                )
-            kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = shared
-        if kernel in self._cooperative:  # CuPy would make the grid smaller, with a warning
-            blocks, threads = math.prod(grid), math.prod(block)
-            most = self.resident_blocks(kernel, threads, shared)
-            if blocks > most:
-                raise ValueError(
-                    f"launch: a cooperative grid of {blocks} blocks but expected at most {most}, "
-                    f"which the device holds at once: {threads} threads, {shared} bytes each"
-                )
+        self._modules.let_share(kernel, shared)
+        if not self._modules.is_cooperative(kernel):
+            return
+        blocks, threads = math.prod(grid), math.prod(block)
+        most = self.resident_blocks(kernel, threads, shared)
+        if blocks > most:  # CuPy would make the grid smaller, with a warning
+            raise ValueError(
+                f"launch: a cooperative grid of {blocks} blocks but expected at most {most}, "
+                f"which the device holds at once: {threads} threads, {shared} bytes each"
+            )
 
     def current(self) -> AbstractContextManager[Any]:
         """Return a context in which this GPU is CuPy's current device."""
@@ -384,41 +343,5 @@ def find_device(index: int = 0) -> Device:
 
 @functools.cache  # one Device a GPU: it keeps the kernels
 def _find(index: int) -> Device:
-    try:
-        import cupy
-    except ImportError as error:
-        raise NoDevice(
-            f"CuPy cannot be imported ({error}); pip install cupy-cuda13x, or cupy-cuda12x for a "
-            "driver of CUDA 12"
-        ) from error
-    # What the driver, missing libraries and missing headers raise.
-    failures = (RuntimeError, OSError, cupy.cuda.compiler.CompileException)
-    try:
-        with cupy.cuda.Device(index) as device:
-            six = float((cupy.arange(3, dtype=np.float32) + 1).sum())
-            properties = _properties(cupy, device)
-    except failures as error:
-        reason = " ".join(str(error).split())
-        raise NoDevice(f"no CUDA device: {type(error).__name__}: {reason}") from error
-    if six != 6:
-        raise NoDevice(f"no CUDA device that computes: 1 + 2 + 3 came out as {six}")
-    if properties.compute_capability < LEAST_CAPABILITY:
-        found, least = (
-            ".".join(map(str, c)) for c in (properties.compute_capability, LEAST_CAPABILITY)
-        )
-        raise NoDevice(
-            f"no CUDA device that runs these kernels: {properties.name} has compute capability "
-            f"{found} but cp.async, by which they copy, needs {least}"
-        )
+    cupy, properties = probe(index)
     return Device(cupy, cupy.RawModule, properties, index)
-
-
-def _properties(cupy: ModuleType, device: Any) -> Properties:
-    """Read the properties of CuPy's device."""
-    attributes, capability = device.attributes, device.compute_capability  # "90", "121"
-    return Properties(
-        cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode(),
-        (int(capability[:-1]), int(capability[-1])),
-        attributes["MultiProcessorCount"],
-        attributes["MaxSharedMemoryPerBlockOptin"],
-    )

@@ -10,7 +10,7 @@ from . import build_checks
 
 DECLARING = [
     ("lloyd.cu", "lloyd_tiled", {"REAL": "double"}),
-    ("tensor.cu", "assign_tensor", {}),
+    ("init.cu", "init_min_sq_distances", {}),
     ("bottleneck.cu", "bottleneck", {"REAL": "float", "LATENT": 10}),
 ]
 
