@@ -5,6 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from l2ae_core.networks import Architecture, build
+from l2ae_core.training.lower import lower
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import LayerwiseStep
 from l2ae_kernels.cuda import training
@@ -44,8 +46,10 @@ def bits(training):
     ]
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("name", ["convolutional", "dense", "layer norms"])
+@pytest.mark.parametrize(
+    ("name", "reduction"),
+    [("convolutional", "mean"), ("dense", "sum"), ("layer norms", "mean")],
+)
 def test_a_training_is_that_of_the_cpu(name, reduction, device):
     """Layer by layer, float64: in every loss, parameter and moment; the last batches are ragged."""
     cpu = model(name, 0, "float64")
@@ -175,6 +179,25 @@ def test_a_loss_that_is_not_finite_changes_nothing_of_its_model(device):
         np.testing.assert_array_equal(both.params[0][name], p)
         assert not m[name].any()
         assert not v[name].any()
+
+
+def test_the_launches_of_a_step_of_the_papers_network(monkeypatch):
+    """28 of the blocks, the loss and Adam, and up to 8 that add the parts of a product.
+
+    None runs: what is counted does not depend on numbers.
+    """
+    device, launched = emulate(), []
+    made = build(Architecture("cae", (28, 28, 1)), np.random.default_rng(0), np.dtype("float32"))
+    images = np.zeros((256, 28, 28, 1), np.uint8)
+    found = DeviceTraining(
+        device, lower(made), [made.params], images, batch_size=256, settings=SETTINGS
+    )
+    monkeypatch.setattr(device, "kernel", lambda file, name, *_, **__: name)
+    monkeypatch.setattr(device, "launch", lambda kernel, *_, **__: launched.append(kernel))
+    found._launch(256, gathers=True)
+    parts = launched.count("finish_sums")
+    assert len(launched) - parts == 28
+    assert parts <= 8
 
 
 @pytest.mark.usefixtures("cxx")
