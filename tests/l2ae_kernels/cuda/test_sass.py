@@ -5,7 +5,7 @@ import os
 import pytest
 
 from . import build_checks, sass
-from .build_checks import Variant
+from .build_checks import ORDERS, Variant
 
 LISTING = """
 .text.two_loops:
@@ -83,6 +83,37 @@ def test_loops_of_a_compiled_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     assert both.modified["LDG.E.128"] + both.modified["LDG.E.128.CONSTANT"] == 1
     assert both.pipes["atomic"] == 1
     assert both.pipes["shared"] == both.pipes["local"] == 0
+
+
+def _mma(terms: int, a: int, b: int) -> Variant:
+    return Variant(
+        "product_mma.cu", {"TERMS": terms, "VECTOR": 1, "A_BY_DEPTH": a, "B_BY_DEPTH": b}, {}
+    )
+
+
+RESIDENT = Variant("tensor.cu", {"RESIDENT": 1, "VECTOR": 1}, {})
+TILED = Variant("product_tiled.cu", {"A_BY_DEPTH": 1, "B_BY_DEPTH": 0}, {})
+# A variant, its kernel, what is useful in its main loop, how many of it, in how many instructions.
+# A tensor core is busy for at least 4 cycles with an HMMA: a share of 1/4 keeps it so.
+MAIN_LOOPS = [
+    *((_mma(3, a, b), "product_mma", "HMMA", 96, 380) for a, b in ORDERS),
+    *((_mma(1, a, b), "product_mma", "HMMA", 32, 190) for a, b in ORDERS),
+    (RESIDENT, "assign_tensor", "HMMA", 192, 430),
+    (TILED, "product_tiled", "FFMA", 512, 740),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_tools")
+@pytest.mark.parametrize("case", MAIN_LOOPS, ids=lambda case: case[0].name)
+def test_main_loops(case: tuple[Variant, str, str, int, int]) -> None:
+    variant, kernel, useful, count, most = case
+    loop = sass.main_loop(variant, kernel, {useful})
+    assert loop.counts[useful] == count
+    assert loop.total <= most
+    assert loop.pipes["local"] == loop.pipes["generic"] == 0
+    copies = {n: c for n, c in loop.modified.items() if n.startswith("LDGSTS")}
+    assert copies == ({} if variant is TILED else {"LDGSTS.E.BYPASS.128": 8})  # 16 bytes each
 
 
 def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
