@@ -5,15 +5,18 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
 from l2ae_bench import cpu, peers, results
 from l2ae_bench.changes import above, changes, read_rows, report
 from l2ae_bench.choice import Choice
 from l2ae_bench.comparison import Measurement
+from l2ae_bench.cuda import precision
 from l2ae_bench.cuda import run as gpu
 from l2ae_bench.machine import ROOT, Measurements, describe, in_words, other_kernels
 from l2ae_bench.options import choice_of, make_parser
 from l2ae_bench.results import PARTS
-from l2ae_bench.text import screen
+from l2ae_bench.text import line, screen
 from l2ae_core.devices import choose_device
 from l2ae_kernels.cpu.codegen.vectors import use_vectors
 from l2ae_kernels.cpu.threads import MOST
@@ -78,13 +81,15 @@ def _run(arguments: Namespace) -> int:
     try:
         for row in _on_gpu(arguments) if cuda else _on_cpu(arguments, machine):
             done.append(row)
-    finally:  # after Ctrl-C, what there is; files hold a whole result or are not written
+            if arguments.json is not None:  # whatever ends the process, the rows up to here stay
+                results.write(arguments.json, Measurements(machine, done))
+            if cuda and not arguments.quiet:
+                tqdm.write(line(row), file=sys.stderr)
+    finally:  # after Ctrl-C, what there is
         if done:
             print(screen(done))
     if not done:
         raise ValueError(f"nothing is chosen by {choice_of(arguments)}")
-    if arguments.json is not None:
-        results.write(arguments.json, Measurements(machine, done))
     if arguments.tables:
         from results_page import write  # beside run.py; it draws, too
 
@@ -131,7 +136,7 @@ def _parts(arguments: Namespace) -> list[str]:
 def _on_gpu(arguments: Namespace) -> Iterator[Measurement]:
     device, _ = choose_device("cuda")
     assert device is not None  # choose_device raises where there is none
-    print(device.properties.name, file=sys.stderr)
+    print("\n".join([device.properties.name, *precision.in_words()]), file=sys.stderr)
     if line := gpu.missing():
         print(line, file=sys.stderr)
     for part in dict.fromkeys(arguments.parts or gpu.PARTS):

@@ -24,6 +24,12 @@ def screen(rows: Sequence[Measurement]) -> str:
     return f"{table}\n\n{NOTE}" if any(row.share is not None for row in rows) else table
 
 
+def line(row: Measurement) -> str:
+    """Return the row as one line, for those who watch while rows come."""
+    workload, threads, ms, *others = cells(row)
+    return "  ".join([workload, threads, f"{ms} ms", *filter(None, others)])
+
+
 def cells(row: Measurement) -> tuple[str, ...]:
     """Return the row as text, a cell for each column of HEADER."""
     target = TARGETS.get(row.workload)

@@ -93,12 +93,13 @@ def test_runs_that_differ_are_told(device):
 
 @pytest.mark.parametrize("workload", PIECES)
 def test_a_piece_of_the_network(workload, device, alone):
-    row = network.row(workload, PIECES[workload], device, 1, 0.0)
-    assert row.workload == f"{workload}-cuda"
-    assert row.threads == device.properties.name
-    assert row.peers == {}
-    assert 0 < row.agreement < network.ALLOWED
-    assert row.to_dict()["gflop_per_s"] > 0
+    rows = network.rows(workload, PIECES[workload], device, 1, 0.0)
+    assert [row.workload for row in rows] == [f"{workload}-cuda", f"{workload}-cuda-launched"]
+    for row in rows:
+        assert row.threads == device.properties.name
+        assert row.peers == {}
+        assert 0 < row.agreement < network.ALLOWED[PIECES[workload].precision]
+        assert row.to_dict()["gflop_per_s"] > 0
 
 
 @pytest.mark.parametrize("module", ["torch", "jax"])
@@ -106,9 +107,10 @@ def test_a_piece_of_the_network(workload, device, alone):
 def test_the_peers_of_a_piece_agree(workload, module, device, monkeypatch):
     pytest.importorskip(module)
     monkeypatch.setattr(peers, "installed", lambda name: name == module)
-    row = network.row(workload, PIECES[workload], device, 1, 0.0)
+    row, launched = network.rows(workload, PIECES[workload], device, 1, 0.0)
     assert set(row.peers) == (set() if (workload, module) == ("adam", "jax") else {module})
-    assert 0 < row.agreement < network.ALLOWED
+    assert launched.peers == {}
+    assert 0 < row.agreement < network.ALLOWED[PIECES[workload].precision]
     assert row.to_dict()["gflop_per_s"] > 0
 
 
@@ -120,8 +122,8 @@ def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):
         out *= 1.001
 
     monkeypatch.setattr(products, "dense_adjoint_W", wrong)
-    with pytest.raises(Disagreement, match=r"dense-7x5, ours: dW differ by 1\.0e-03"):
-        network.row("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
+    with pytest.raises(Disagreement, match=r"dense-7x5, ours, launched: dW differ by 1\.0e-03"):
+        network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
 
 
 def test_a_wrong_peer_is_not_timed(device, monkeypatch):
@@ -129,13 +131,16 @@ def test_a_wrong_peer_is_not_timed(device, monkeypatch):
     monkeypatch.setattr(peers, "installed", lambda name: name == "torch")
     monkeypatch.setitem(network_peers.FORWARD, "dense", lambda x, W, b: 1.01 * (x @ W + b))
     with pytest.raises(Disagreement, match="dense-7x5, torch: y differ"):
-        network.row("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
+        network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
 
 
 def test_the_workloads_are_those_of_the_targets():
     on_gpu = [workload for workload in TARGETS if "-cuda" in workload]
     assert {workload.split("-cuda")[0] for workload in on_gpu} == set(kmeans.WORKLOADS)
-    assert list(network.pieces()) == ["dense-784x500", "dense-500x2000", "bottleneck", "adam"]
+    assert list(network.pieces()) == [
+        "dense-784x500", "dense-500x2000", "dense-784x500-tf32", "dense-500x2000-tf32",
+        "bottleneck", "adam",
+    ]  # fmt: skip
     for p in kmeans.WORKLOADS.values():
         x, centers = replace(p, n=2000).make()
         assert (x.shape, centers.shape) == ((2000, p.d), (p.k, p.d))
@@ -172,11 +177,35 @@ def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, caps
     rows = [Measurement.from_dict(values) for values in json.loads(path.read_text())["rows"]]
     assert [row.workload for row in rows] == [
         "kmeans-few-cuda", "kmeans-few-cuda-iteration", "kmeans-few-cuda-bits",
-        *(f"{workload}-cuda" for workload in PIECES),
+        *(f"{workload}-cuda{suffix}" for workload in PIECES for suffix in ("", "-launched")),
     ]  # fmt: skip
     shown = capsys.readouterr()
     assert all(row.workload in shown.out for row in rows)
     assert "not installed: torch, jax, flash-kmeans, flashlib" in shown.err
+
+
+def test_rows_are_kept_as_they_come(device, alone, monkeypatch, tmp_path, capsys):
+    right, path = network.rows, tmp_path / "rows.json"
+
+    def ends(workload, *arguments, **named):
+        if workload == "bottleneck":
+            raise KeyboardInterrupt
+        return right(workload, *arguments, **named)
+
+    monkeypatch.setattr(command, "choose_device", lambda name: (device, ""))
+    monkeypatch.setattr(comparison, "SECONDS", 0.0)
+    monkeypatch.setattr(network, "pieces", lambda: PIECES)
+    monkeypatch.setattr(network, "rows", ends)
+    assert main(["operations", "--device", "cuda", "--json", str(path)]) == 130
+    kept = [row["workload"] for row in json.loads(path.read_text())["rows"]]
+    assert kept == [
+        f"{workload}-cuda{suffix}"
+        for workload in ("dense-7x5", "dense-7x5-tf32")
+        for suffix in ("", "-launched")
+    ]
+    said = capsys.readouterr().err
+    assert all(said.count(f"{workload}  ") == 1 for workload in kept)
+    assert "tf32: ours one product; torch 'high'; jax 'tensorfloat32'" in said
 
 
 def test_samples_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):

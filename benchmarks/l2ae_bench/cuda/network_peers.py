@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from l2ae_bench import peers
+from l2ae_bench.cuda.precision import JAX, Precision
 from l2ae_kernels.arrays import Array
 
 EPS = 1e-6
@@ -19,13 +20,16 @@ Peer = tuple[Call, Callable[[Any], object]]
 GRADIENTS = {"dense": ("x", "W", "b"), "bottleneck": ("x", "W1", "b1", "W2", "b2")}
 
 
-def calls(kind: str, inputs: Arrays, on: str) -> dict[str, Peer]:
-    """Return the peers that are installed: "torch" (-graph, -compile on a GPU) and "jax"."""
+def calls(kind: str, inputs: Arrays, on: str, precision: Precision) -> dict[str, Peer]:
+    """Return the peers that are installed: "torch" (-graph, -compile on a GPU) and "jax".
+
+    To be called, and its peers with it, inside `torch_precision(precision)`.
+    """
     found: dict[str, Peer] = {}
     if peers.installed("torch"):
         found |= _torch_adam(inputs, on) if kind == "adam" else _torch(kind, inputs, on)
     if peers.installed("jax") and kind != "adam":  # JAX has no optimizer of its own
-        found["jax"] = _jax(kind, inputs)
+        found["jax"] = _jax(kind, inputs, precision)
     return found
 
 
@@ -97,7 +101,7 @@ def _bottleneck(x: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
 FORWARD: dict[str, Callable[..., Any]] = {"dense": _dense, "bottleneck": _bottleneck}
 
 
-def _jax(kind: str, inputs: Arrays) -> Peer:
+def _jax(kind: str, inputs: Arrays, precision: Precision) -> Peer:
     jax = peers.load("jax")
     forward = FORWARD[kind]
     names = GRADIENTS[kind]
@@ -107,7 +111,7 @@ def _jax(kind: str, inputs: Arrays) -> Peer:
         y, pull = jax.vjp(forward, *arguments)
         return y, pull(dy)
 
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision(JAX[precision]):
         step = jax.jit(both).lower(a["dy"], *(a[n] for n in names)).compile()
 
     def call() -> Results:

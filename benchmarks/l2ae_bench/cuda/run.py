@@ -42,7 +42,7 @@ def rows(
         for name in workloads:
             bar.set_postfix_str(name)
             if name in pieces:
-                yield network.row(name, pieces[name], device, repeats, done=bar.update)
+                yield from network.rows(name, pieces[name], device, repeats, done=bar.update)
             elif fits(kmeans.WORKLOADS[name]):
                 yield from kmeans.rows(name, device, repeats, done=bar.update)
             else:
