@@ -13,7 +13,7 @@ template <int N> __device__ float of_a_function(float x) {
   values[threadIdx.x] = x;
   return values[threadIdx.x];
 }
-extern "C" __global__ void none(float* x) { extern __shared__ float dynamic[]; x[0] = 1; }
+extern "C" __global__ void none(float* x) { extern __shared__ float dynamic[]; }
 extern "C" __global__ void declares(float* x) {
   constexpr int ROWS = 8;
   __shared__ float rows[ROWS][9];
