@@ -51,7 +51,7 @@ TILED = {"lloyd_tiled": 144, "lloyd_apply_assignment": 48}
 KMEANS = [
     Variant("assign.cu", {}, {"assign_tiled": 96}),
     Variant("assign.cu", {"REAL": "double"}, {"assign_tiled": 160}),
-    Variant("assign_short.cu", {"D": 10, "K": 10}, {"assign_short": 40}),
+    Variant("assign_short.cu", {"D": 10, "K": 10}, {"assign_short": 48}),
     Variant("assign_short.cu", {"D": 32}, {"assign_short": 64}),
     Variant("assign_short.cu", {"REAL": "double", "D": 16}, {"assign_short": 64}),
     Variant("lloyd.cu", {}, TILED),

@@ -11,7 +11,7 @@ from l2ae_kernels.cuda.kmeans.restarts import Restarts
 from l2ae_kernels.reference.restarts import Iterated
 
 LEAST_SLICE = 128  # samples of a block: fewer do not fill its threads
-MOST_THREADS = 544  # as many as the registers of a multiprocessor serve (launch bounds)
+MOST_THREADS = 512
 
 
 class GridPlan(NamedTuple):
@@ -44,15 +44,14 @@ def plan_grid(device: Device, x: Array, k: int, runs: int) -> GridPlan | None:
 
 
 def threads_of(samples: int) -> int:
-    """Return the threads of a block for a slice: one sample each, or several rounds.
+    """Return the threads of a block for a slice, one sample each or several.
 
-    A multiprocessor has four schedulers, and a warp belongs to one of them: in several rounds only
-    a multiple of four warps keeps all of them at work.
+    A multiprocessor has four schedulers, and a warp belongs to one of them: where threads take
+    several samples, only a multiple of four warps keeps all schedulers at work. More warps would
+    cost: each pays for the start and the end of an iteration.
     """
-    if samples <= MOST_THREADS:
-        return shapes.padded(samples, 32)
-    most = MOST_THREADS // 128 * 128
-    return shapes.padded(-(-samples // -(-samples // most)), 128)
+    each = -(-samples // MOST_THREADS)
+    return shapes.padded(-(-samples // each), 32 if each == 1 else 128)
 
 
 def takes(x: Array, k: int) -> bool:

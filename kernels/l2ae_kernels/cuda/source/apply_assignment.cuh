@@ -119,7 +119,7 @@ __device__ inline void move_samples(
 
 // Add what each thread counted to the totals of the run; all threads of the block must call it.
 __device__ inline void add_up(int changed, int64 inertia, const Totals& totals) {
-  int64 changes = warp_sum((int64)changed);
+  int changes = __reduce_add_sync(0xffffffffu, changed);
   inertia = warp_sum(inertia);
   if (threadIdx.x % 32 == 0) {
     add_global(totals.changed, changes);

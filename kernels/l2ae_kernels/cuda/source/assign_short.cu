@@ -12,7 +12,7 @@
 #include "rows.cuh"
 #include "short.cuh"
 
-extern "C" __global__ void __launch_bounds__(BLOCK, sizeof(real) * D <= 48 ? 12 : 8) assign_short(
+extern "C" __global__ void __launch_bounds__(BLOCK, sizeof(real) * D <= 48 ? 10 : 8) assign_short(
     const real* __restrict__ x, const real* __restrict__ centers, int64 n, int k,
     int* __restrict__ labels, real* __restrict__ nearest) {
   extern __shared__ __align__(16) unsigned memory[];  // slots (SLOTS, BLOCK, D), centers (k, ROW)

@@ -107,7 +107,7 @@ __device__ inline void move_centers(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(544, 1) lloyd_resident(
+extern "C" __global__ void __launch_bounds__(512, 1) lloyd_resident(
     const real* __restrict__ x, int64 n, int k, int slice, const int* __restrict__ runs,
     int run_count, const int* __restrict__ at_most, int most, const real* __restrict__ centers,
     int* labels, int64* totals, int64* work, int64* results, double shift, int spherical,
@@ -189,7 +189,7 @@ extern "C" __global__ void __launch_bounds__(544, 1) lloyd_resident(
           move_short(feature, before, label, state.to, inverse_scale);
         }
       }
-      changes = (int)warp_sum((int64)changes);
+      changes = __reduce_add_sync(0xffffffffu, changes);
       total = warp_sum(total);
       if (threadIdx.x % 32 == 0) {
         atomicAdd(state.changed, changes);

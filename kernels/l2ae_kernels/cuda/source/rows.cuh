@@ -36,18 +36,28 @@ __device__ inline unsigned place_of_piece(unsigned piece) {
 
 // Fetch up to 128 rows, `numbers` in all, 16 bytes at a time where they lie on such a border.
 __device__ inline void fetch_rows(real* to, const real* from, unsigned numbers, bool on_border) {
+  constexpr unsigned ALL = BLOCK * D / PIECE;               // pieces of a slot
   constexpr bool SAME = TURNS == 1 || BLOCK % PIECES == 0;  // rows of the next copy turn alike
-  const unsigned pieces = on_border ? numbers / PIECE : 0, mine = place_of_piece(threadIdx.x);
-  const real* own = from + threadIdx.x * PIECE;
+  if (SAME && on_border && numbers == BLOCK * D) {          // all but the last rows: no comparisons
+    real* mine = to + place_of_piece(threadIdx.x) * PIECE;
+    const real* own = from + threadIdx.x * PIECE;
 #pragma unroll
-  for (unsigned first = 0; first < BLOCK * D / PIECE; first += BLOCK) {
-    const unsigned place = SAME ? first + mine : place_of_piece(first + threadIdx.x);
-    if (first + threadIdx.x < pieces) async_copy<16>(to + place * PIECE, own + first * PIECE);
-  }
+    for (unsigned first = 0; first < ALL; first += BLOCK) {
+      if (first + BLOCK <= ALL || first + threadIdx.x < ALL) {
+        async_copy<16>(mine + first * PIECE, own + first * PIECE);
+      }
+    }
+  } else {
+    const unsigned pieces = on_border ? numbers / PIECE : 0;
 #pragma unroll 1
-  for (unsigned e = pieces * PIECE + threadIdx.x; e < numbers; e += BLOCK) {
-    const unsigned row = e / D, place = place_in_row(e % D, turn(row));
-    async_copy<(int)sizeof(real)>(to + row * D + place, from + e);
+    for (unsigned e = threadIdx.x; e < pieces; e += BLOCK) {
+      async_copy<16>(to + place_of_piece(e) * PIECE, from + e * PIECE);
+    }
+#pragma unroll 1
+    for (unsigned e = pieces * PIECE + threadIdx.x; e < numbers; e += BLOCK) {
+      const unsigned row = e / D, place = place_in_row(e % D, turn(row));
+      async_copy<(int)sizeof(real)>(to + row * D + place, from + e);
+    }
   }
   async_commit();
 }
