@@ -104,6 +104,13 @@ def other_order(device: Device) -> Device:
 
 
 @pytest.fixture
+def driver(device: Device) -> None:
+    """What others than CuPy need to find the device: a driver, which a stand-in does not have."""
+    if device.properties.name == "stand-in":
+        pytest.skip("the stand-in is CuPy's alone: others ask the driver")
+
+
+@pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let bars be drawn on stderr, as on a terminal."""
     monkeypatch.setattr("l2ae_core.progress.on_terminal", lambda: True)

@@ -63,7 +63,7 @@ def test_an_iteration_of_many_bytes_stands_beside_a_copy(device, alone, monkeypa
 
 
 @pytest.mark.parametrize("module", ["torch", "jax"])
-def test_the_peers_of_kmeans_agree(device, module, monkeypatch):
+def test_the_peers_of_kmeans_agree(device, driver, module, monkeypatch):
     pytest.importorskip(module)
     monkeypatch.setattr(peers, "installed", lambda name: name == module)
     rows = kmeans.rows("kmeans", device, 1, 0.0, FEW)
@@ -104,7 +104,7 @@ def test_a_piece_of_the_network(workload, device, alone):
 
 @pytest.mark.parametrize("module", ["torch", "jax"])
 @pytest.mark.parametrize("workload", PIECES)
-def test_the_peers_of_a_piece_agree(workload, module, device, monkeypatch):
+def test_the_peers_of_a_piece_agree(workload, module, device, driver, monkeypatch):
     pytest.importorskip(module)
     monkeypatch.setattr(peers, "installed", lambda name: name == module)
     row, launched = network.rows(workload, PIECES[workload], device, 1, 0.0)
@@ -126,7 +126,7 @@ def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):
         network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
 
 
-def test_a_wrong_peer_is_not_timed(device, monkeypatch):
+def test_a_wrong_peer_is_not_timed(device, driver, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(peers, "installed", lambda name: name == "torch")
     monkeypatch.setitem(network_peers.FORWARD, "dense", lambda x, W, b: 1.01 * (x @ W + b))

@@ -56,4 +56,6 @@ def results(function: Callable[..., Any], arguments: dict[str, Any]) -> list[Arr
         found.centers[:] = arguments["x"][:2]
         found.assign([0, 1])
         return [found.labels, found.sums, found.counts]
-    return list(found) if isinstance(found, tuple) else [np.asarray(found)]
+    if isinstance(found, tuple):
+        return list(found)
+    return [np.asarray(found) if np.isscalar(found) else found]

@@ -7,7 +7,7 @@ from .functions import INT, POINTER, SIZE, UNSIGNED, Library, store, takes
 from .schedule import Stream
 
 BYTES = 80 << 30
-TO_DEVICE, TO_HOST, ON_DEVICE = 1, 2, 3  # cudaMemcpyKind
+TO_DEVICE, TO_HOST, ON_DEVICE, BY_ADDRESS = 1, 2, 3, 4  # cudaMemcpyKind
 DIRECTIONS = {TO_DEVICE: "to the device", TO_HOST: "to the host", ON_DEVICE: "on the device"}
 HOST, DEVICE = 1, 2  # cudaMemoryType; 0 is what CUDA does not know
 
@@ -78,7 +78,12 @@ class MemoryFunctions(Library):
         if size == 0:
             return
         device = self.device
-        if kind not in DIRECTIONS or to is None or source is None:
+        if to is None or source is None:
+            raise Refused(Code.INVALID_VALUE)
+        if kind == BY_ADDRESS:
+            kind = TO_HOST if not device.memory.holds(to) else ON_DEVICE
+            kind = TO_DEVICE if not device.memory.holds(source) else kind
+        if kind not in DIRECTIONS:
             raise Refused(Code.INVALID_VALUE)
         for address, on_host in ((to, kind == TO_HOST), (source, kind == TO_DEVICE)):
             if not on_host and not device.memory.holds(address, size):

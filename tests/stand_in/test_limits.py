@@ -117,6 +117,16 @@ def test_memory_that_the_pool_hands_out_again_holds_no_number(gpu: Device) -> No
     assert np.isnan(gpu.to_host(again)).all()
 
 
+def test_copies_on_the_device(stand_in: StandIn, gpu: Device) -> None:
+    """Of the kind that says nothing of where the addresses lie."""
+    cupy = gpu.array_module
+    x, y = gpu.full(5, 3, np.float32), gpu.zeros(5, np.float32)
+    before = stand_in.counts["copies on the device"]
+    cupy.copyto(y, x)
+    assert stand_in.counts["copies on the device"] == before + 1
+    np.testing.assert_array_equal(gpu.to_host(y), 3)
+
+
 def test_copies_beyond_an_array_are_refused(gpu: Device) -> None:
     cupy = gpu.array_module
     runtime, host = cupy.cuda.runtime, np.zeros(1 << 16, np.uint8)

@@ -53,7 +53,5 @@ def test_the_numba_assign_in_the_simulator() -> None:
 
 
 @pytest.mark.parametrize("device", ["gpu"], indirect=True)
-def test_the_numba_assign_on_a_gpu(device: Device) -> None:
-    if device.properties.name == "stand-in":
-        pytest.skip("Numba asks the driver itself, of which the stand-in has CuPy's part alone")
+def test_the_numba_assign_on_a_gpu(device: Device, driver: None) -> None:
     run("cupy", simulated=False)
