@@ -15,7 +15,7 @@ from l2ae_kernels.emulator.translate import signatures
 
 # As CuPy compiles for compute capability 9.0; with the lines of the text, for errors and counts.
 OPTIONS = ("-ftz=true", "-arch=compute_90", "--device-as-default-execution-space", "-lineinfo")
-FAST = ("-O1", "-g0")  # to compile: thousands of statements in one function
+FAST = ("-O1", "-g0")  # to compile; see PTX_FUNCTION of runtime/ptx.hpp
 
 
 @dataclass(frozen=True)

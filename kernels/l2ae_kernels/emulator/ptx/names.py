@@ -13,7 +13,10 @@ NUMBERS = {
     **{t: t for t in ("f32", "f64")},
     **{f"{kind}{bits}": f"{kind}{bits}" for kind in "us" for bits in (8, 16, 32, 64)},
 }  # fmt: skip
+INTEGERS = {f"{kind}{bits}" for kind in "us" for bits in (8, 16, 32, 64)}
 BITS = {name: re.sub(r"[sf](?=\d)", "u", number) for name, number in NUMBERS.items()}
+# A register of floats is one in C++: what fewer conversions there are, the faster it compiles.
+REGISTERS = {name: name if name in ("f32", "f64") else bits for name, bits in BITS.items()}
 WIDE = {"s16": "s32", "u16": "u32", "s32": "s64", "u32": "u64"}
 
 _SPECIAL = {  # section 10
@@ -65,8 +68,10 @@ class Names:
             return f"!{self.read(operand[1:], number)}"
         if operand in self.registers:
             name = identifier("R", operand)
-            same = BITS[self.registers[operand]] == number
-            return name if same else f"ptx::as<{number}>({name})"
+            own = REGISTERS[self.registers[operand]]
+            if own in INTEGERS and number in INTEGERS:
+                return name if own == number else f"{number}({name})"
+            return name if own == number else f"ptx::as<{number}>({name})"
         if operand in _SPECIAL:
             return f"{number}({_SPECIAL[operand]})"
         return literal(operand, number) or f"{number}({self.address(operand)})"

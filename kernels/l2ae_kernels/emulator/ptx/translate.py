@@ -23,7 +23,7 @@ from l2ae_kernels.emulator.ptx.instructions import (
     statement,
     width_of,
 )
-from l2ae_kernels.emulator.ptx.names import BITS, Names, identifier, literal
+from l2ae_kernels.emulator.ptx.names import BITS, REGISTERS, Names, identifier, literal
 from l2ae_kernels.emulator.ptx.parse import (
     Brace,
     Function,
@@ -193,10 +193,10 @@ def _function(function: Function, module: Module, files: list[str], count: Count
     if count and function.kernel:
         lines.append(f"Visits<{first}, {len(count.blocks) - first}> visits;")
     if function.kernel:
-        head = f"static void {_name(function)}(const void* values) {{"
+        head = f"PTX_FUNCTION {_name(function)}(const void* values) {{"
         lines.insert(0, "const u64* parameters = static_cast<const u64*>(values);")
     else:
-        head = f"static void {_name(function)}(const u64* parameters, const u64* returns) {{"
+        head = f"PTX_FUNCTION {_name(function)}(const u64* parameters, const u64* returns) {{"
     return "\n".join([head, *(f"  {line}" for line in (*lines, *body)), "}"])
 
 
@@ -227,7 +227,7 @@ def _body(function: Function, names: Names, count: Count | None) -> Iterator[str
         if isinstance(s, Registers):
             names.registers |= dict.fromkeys(s.names, s.type)
             value = " = 0" if outermost else ""  # a jump into a scope sets nothing
-            yield f"{BITS[s.type]} {', '.join(identifier('R', n) + value for n in s.names)};"
+            yield f"{REGISTERS[s.type]} {', '.join(identifier('R', n) + value for n in s.names)};"
         elif isinstance(s, Variable):
             if s.space != "shared":
                 name = identifier("V", s.name)

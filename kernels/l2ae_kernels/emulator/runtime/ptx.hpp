@@ -1,13 +1,22 @@
 // Instructions of PTX in C++: what ptx/translate.py writes calls them. Numbers in parentheses are
 // sections of NVIDIA's "PTX ISA".
 //
-// A register is its bits: bool, u8, u16, u32 or u64. as<T> reads one as a number, put writes one.
+// A register is a float, a double or its bits: bool, u8, u16, u32 or u64. as<T> reads one as another
+// type, put writes one.
 #pragma once
 #include <cfenv>
 #include <cmath>
 #include <limits>
 
 #include "cuda.hpp"
+
+// Kernels are thousands of statements and run a few times: they are left as they are, and what they
+// call is optimized.
+#if defined(__clang__)
+#define PTX_FUNCTION __attribute__((optnone, noinline)) static void
+#else
+#define PTX_FUNCTION __attribute__((optimize("O0"))) static void
+#endif
 
 namespace ptx {
 
@@ -30,7 +39,9 @@ template <class T, class Register> inline T as(Register bits) {
 }
 // A wider register takes a number sign-extended or zero-extended, by the number's type (9.4.1).
 template <class Register, class T> inline void put(Register& to, T number) {
-  if constexpr (std::is_integral_v<T>) {
+  if constexpr (std::is_same_v<T, Register>) {
+    to = number;
+  } else if constexpr (std::is_integral_v<T> && std::is_integral_v<Register>) {
     to = Register(number);
   } else {
     to = Register();
