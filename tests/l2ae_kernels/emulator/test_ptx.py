@@ -72,7 +72,7 @@ def test_a_misaligned_access_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "line", ["mul.f32 %f3, %f2;", "tcgen05.ld %f3;", "mul.rz.f32 %f3, %f2, %f1;"]
+    "line", ["mul.f32 %f3, %f2;", "tcgen05.ld %f3;", "add.relu.f32 %f3, %f2, %f1;"]
 )
 def test_an_instruction_that_is_not_known_is_an_error(line):
     with pytest.raises(CompileError, match="PTX"):
