@@ -109,7 +109,7 @@ def test_one_model_through_ops(shape, case, device):
     assert_sums("correlate_adjoint_W", device.to_host(found), x, y, shape, name)
 
 
-@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] in (RAGGED, THIN)])
+@pytest.mark.parametrize(("shape", "case"), [e for e in EVERY_DAY if e.values[0] in (PARTS, THIN)])
 def test_models_side_by_side_with_activations(shape, case, device):
     """Two models, each array shared by them in one of the operations."""
     (name, dtype), (C, K), M, slope = case, shape[2:4], 2, 0.3
