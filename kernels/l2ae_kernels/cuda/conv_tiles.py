@@ -171,6 +171,6 @@ def _launch(
     sizes = {**defines(call.geometry), **whole}
     kernel = device.kernel("conv_mma.cu", f"{call.operation}_mma", sizes)
     tiles = zip(lines, BY_DEPTH[call.operation], strict=True)
-    numbers = sum(n * (DEPTH + 4) if by_depth else DEPTH * (n + 8) for n, by_depth in tiles)
+    numbers = sum(n * (DEPTH + 4) if by_depth else DEPTH * (n + 4) for n, by_depth in tiles)
     grid = ceil_div(rows, lines[0]), ceil_div(columns, lines[1]), layers * call.models
     device.launch(kernel, grid, (THREADS,), arguments, shared=4 * STAGES * numbers)

@@ -306,7 +306,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) correlate_adjoint_W_mma
         if (!add_columns) return;
         constexpr int APART = THREADS / TileB::LINES;
         const int line = threadIdx.x % TileB::LINES, first = threadIdx.x / TileB::LINES;
-#pragma unroll
+#pragma unroll 4
         for (int d = 0; d < DEPTH; d += APART) {
           column_sum += B_tile[(d + first) * TileB::PITCH + line];
         }

@@ -9,9 +9,9 @@
 // the operand lies, without two numbers in one bank:
 //
 //   by depth    (lines × 32 depths, 36 apart): ldmatrix, as mma.cuh has it
-//   by line     (32 depths × lines, lines + 8 apart): a float4 has a number of four fragments, if
-//               fragment f has lines f, f + 4, f + 8, … of the warp's. The rows or columns of the
-//               sums are permuted in the same way.
+//   by line     (32 depths × lines, lines + 4 apart): a float4 has a number of four fragments, if
+//               line g of fragment f is the warp's line 4 fours(g) + f. Rows or columns of the sums
+//               are permuted in the same way, and four that a lane has of a row lie side by side.
 //
 // TERMS 3: each number is split into two of TF32, three products, the accuracy of float32; TERMS 1:
 // one product, each number off by up to 1.25 · 2^-11 of itself (see mma.cuh).
@@ -32,7 +32,7 @@ struct Tile {
   static constexpr int LINES = lines;
   static constexpr bool BY_DEPTH = by_depth;
   static constexpr int VECTOR = vector;
-  static constexpr int PITCH = by_depth ? DEPTH + 4 : lines + 8;
+  static constexpr int PITCH = (by_depth ? DEPTH : lines) + 4;
   static constexpr int SIZE = PITCH * (by_depth ? lines : DEPTH);
   static constexpr int SIDE = (by_depth ? DEPTH : lines) / vector;  // threads that share a line
   static constexpr int EACH = lines * DEPTH / vector / THREADS;     // copies of a thread
@@ -52,6 +52,10 @@ struct Tile {
     for (int i = 0; i < EACH; ++i) copy(to + i * APART * PITCH, i);
   }
 };
+
+// Of the eight fours of a warp's 32 lines, the one of lanes 4 g to 4 g + 3. In this order the eight
+// lanes that are served at once meet all banks, and four lanes write 64 bytes that lie side by side.
+__device__ __forceinline__ int fours(int g) { return g / 2 + g % 2 * 4; }
 
 // The sums of a warp, 32 × 32: 2 × 4 fragments of 16 × 8.
 template <class TileA, class TileB>
@@ -101,12 +105,12 @@ struct Product {
   __device__ __forceinline__ int place_a() const {
     const mma::Cell at = mma::address_a(lane);
     return TileA::BY_DEPTH ? (row + at.row) * TileA::PITCH + at.column
-                           : lane % 4 * TileA::PITCH + row + lane / 4 * 4;
+                           : lane % 4 * TileA::PITCH + row + 4 * fours(lane / 4);
   }
   __device__ __forceinline__ int place_b() const {
     const mma::Cell at = mma::address_b(lane);
     return TileB::BY_DEPTH ? (column + at.column) * TileB::PITCH + at.row
-                           : lane % 4 * TileB::PITCH + column + lane / 4 * 4;
+                           : lane % 4 * TileB::PITCH + column + 4 * fours(lane / 4);
   }
 
   __device__ __forceinline__ void add_step(const float* A, const float* B) {
@@ -178,21 +182,20 @@ struct Product {
   // Call write(row, column, numbers) for all sums of the lane, those that lie side by side at once.
   template <class Write>
   __device__ __forceinline__ void for_each(Write write) const {
-    constexpr int SIDE = TileB::BY_DEPTH ? 2 : 8;  // sums that lie side by side
+    constexpr int SIDE = TileB::BY_DEPTH ? 2 : 4;  // sums that lie side by side
 #pragma unroll
     for (int r = 0; r < 2; ++r)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int of_row =
-            TileA::BY_DEPTH ? 16 * r + lane / 4 + 8 * half : lane / 4 * 4 + 2 * r + half;
+            TileA::BY_DEPTH ? 16 * r + lane / 4 + 8 * half : 4 * fours(lane / 4) + 2 * r + half;
 #pragma unroll
         for (int run = 0; run < 8 / SIDE; ++run) {
           float numbers[SIDE];
 #pragma unroll
           for (int i = 0; i < SIDE; ++i)
-            numbers[i] =
-                TileB::BY_DEPTH ? sums[r][run][2 * half + i] : sums[r][i % 4][2 * half + i / 4];
-          write(row + of_row, column + 8 * run + lane % 4 * SIDE, numbers);
+            numbers[i] = TileB::BY_DEPTH ? sums[r][run][2 * half + i] : sums[r][i][2 * half + run];
+          write(row + of_row, column + 4 * SIDE * run + lane % 4 * SIDE, numbers);
         }
       }
   }
