@@ -33,6 +33,7 @@ from numpy.random import Generator
 from l2ae_core.anomaly import cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
+from l2ae_core.devices import DeviceName
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
@@ -45,6 +46,7 @@ from l2ae_core.training.optim import make_optimizer
 from l2ae_core.training.session import OnEpoch
 from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device
 
 AT_ONCE = 8192  # reconstructions; a multiple of the batches of a network
 
@@ -83,6 +85,7 @@ def train(
     checkpoint_every: int | str = 10,
     resume: bool = False,
     progress: bool = False,
+    device: Device | DeviceName | None = None,
 ) -> tuple[AutoEncoder, History]:
     """Build the network and train it on images (N, H, W, C) float32 (Eqs. 3 and 4).
 
@@ -92,33 +95,52 @@ def train(
 
     A `validation` above 0 is the share of the images, drawn from the seed, that no step is made on;
     an array (M, H, W, C) float32 has others. Their loss is recorded, and the lowest is that of the
-    best epoch. `patience`, `callbacks`, `run_dir`, `resume`, progress and errors are those of
-    `training.loop.fit`.
+    best epoch. `patience`, `callbacks`, `run_dir`, `resume`, `device`, progress and errors are
+    those of `training.loop.fit`.
     """
     if weights not in CHOICES["weights"]:
         raise ValueError(f"train: weights is {weights!r} but expected one of {CHOICES['weights']}")
-    random = rngs(seed)
-    model = build(architecture, random.init)
+    start = begin(images, architecture, optimizer=optimizer, learning_rate=learning_rate, seed=seed,
+                  warp=warp, validation=validation)  # fmt: skip
+    model: AutoEncoder = start["model"]
     history = fit(
-        model,
-        images,
+        **start,
         epochs=epochs,
         batch_size=batch_size,
-        optimizer=make_optimizer(optimizer, learning_rate),
-        rng=random.shuffle,
         reduction=reduction,
-        hooks=None if warp is None else Augmentation(warp),
-        validation=_validation(images, validation, random.validation),
         patience=patience,
         callbacks=callbacks,
         run_dir=run_dir,
         checkpoint_every=checkpoint_every,
         resume=resume,
         progress=progress,
+        device=device,
     )
     if weights == "best":
         history.restore_best(model)
     return model, history
+
+
+def begin(
+    images: Array,
+    architecture: Architecture,
+    *,
+    optimizer: str = DEFAULTS["optimizer"],
+    learning_rate: float = DEFAULTS["learning_rate"],
+    seed: int = DEFAULTS["seed"],
+    warp: Warp | None = None,
+    validation: float | Array = DEFAULTS["validation"],
+) -> dict[str, Any]:
+    """Return what `train` begins with, as arguments of `fit`: all that is drawn from the seed."""
+    random = rngs(seed)
+    return {
+        "model": build(architecture, random.init),
+        "images": images,
+        "optimizer": make_optimizer(optimizer, learning_rate),
+        "rng": random.shuffle,
+        "hooks": None if warp is None else Augmentation(warp),
+        "validation": _validation(images, validation, random.validation),
+    }
 
 
 def _validation(images: Array, chosen: float | Array, rng: Generator) -> Validation | None:

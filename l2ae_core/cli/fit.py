@@ -4,7 +4,7 @@ from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, get_args
 
 from l2ae_core.cli.options import (
     DATA_HELP,
@@ -15,6 +15,7 @@ from l2ae_core.cli.options import (
     image_size,
     widths,
 )
+from l2ae_core.devices import DeviceName
 from l2ae_core.files import given_folder
 from l2ae_core.settings import CHOICES, DEFAULTS
 from l2ae_core.tables import counted, duration
@@ -135,6 +136,10 @@ def add_options(parser: ArgumentParser) -> None:
                         "--n-init and --weights others, and --self-label may follow; once that has "
                         "begun, none of these may change")  # fmt: skip
     add_common(parser)
+    parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
+                        help="where the steps are made: cpu, or cuda for a GPU, with the same "
+                        "weights at the start and the same batches, so that losses differ by "
+                        "rounding alone; a run may go on on the other (default cpu)")  # fmt: skip
 
 
 def add_settings(parser: ArgumentParser) -> None:
@@ -169,7 +174,7 @@ def epochs_or_minutes(text: str) -> int | str:
 
 def main(
     out: Path, data_dir: str | None, resume: bool, checkpoint_every: int | str, quiet: bool,
-    seeds: int | None, skip_unreadable: bool, **given: Any,
+    seeds: int | None, skip_unreadable: bool, device: DeviceName = "cpu", **given: Any,
 ) -> int:  # fmt: skip
     """Do what the command line says."""
     from l2ae_core import commands
@@ -179,7 +184,7 @@ def main(
 
     how: dict[str, Any] = {"data_dir": data_dir, "resume": resume, "progress": not quiet,
                            "skip_unreadable": skip_unreadable,
-                           "checkpoint_every": checkpoint_every}  # fmt: skip
+                           "checkpoint_every": checkpoint_every, "device": device}  # fmt: skip
     if seeds is not None or (resume and holds_seeds(out)):
         print(format_table(out, fit_seeds(out, given, seeds, **how)))
         return 0

@@ -11,17 +11,20 @@ from l2ae_core.commands.checks import (
     prepare,
     require_resumable,
     require_there,
+    require_trainable,
 )
 from l2ae_core.commands.gallery import galleries
 from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
 from l2ae_core.commands.look import Sight, look
 from l2ae_core.commands.outlook import Outlook, first_lines, say
 from l2ae_core.commands.recluster import recluster, sweep
+from l2ae_core.commands.together import Request, train_together
 from l2ae_core.commands.train import TrainedRun, fit, losses
 
 __all__ = [
     "LoadedRun",
     "Outlook",
+    "Request",
     "Sight",
     "TrainedRun",
     "checked_settings",
@@ -36,8 +39,10 @@ __all__ = [
     "recluster",
     "require_resumable",
     "require_there",
+    "require_trainable",
     "say",
     "score",
     "sweep",
+    "train_together",
     "training_images",
 ]

@@ -9,7 +9,8 @@ from l2ae_core import data
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.files import CHECKPOINT, SELF_LABELLING
-from l2ae_core.networks import Architecture
+from l2ae_core.networks import Architecture, build
+from l2ae_core.seeding import rngs
 from l2ae_core.settings import (
     ARCHITECTURE,
     LABEL_WARP,
@@ -20,8 +21,10 @@ from l2ae_core.settings import (
     make_preparation,
 )
 from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
+from l2ae_core.training.lower import require_stages
 from l2ae_core.training.run import make_config, read_config
 from l2ae_core.training.validation import share_of
+from l2ae_kernels.cuda.device import Device
 
 ARRAYS = (".npy", ".npz")
 
@@ -107,6 +110,22 @@ def prepare(
         training={k: v for k, v in settings.items() if k not in NOT_TRAINING},
     )
     return architecture, config
+
+
+def require_trainable(
+    architecture: Architecture, settings: dict[str, Any], device: Device | None
+) -> None:
+    """Raise ValueError, naming it, for what a device cannot train; None is the processor."""
+    if device is None:
+        return
+    if settings["self_label"]:
+        raise ValueError(
+            f"fit: self_label is on but device is {device}: self-labelling runs on the processor; "
+            "train on the device, then go on with --resume --self-label"
+        )
+    if settings["optimizer"] != "adam":
+        raise ValueError(f"fit: optimizer is {settings['optimizer']!r} but {device} has adam alone")
+    require_stages(build(architecture, rngs(0).init), str(device))
 
 
 def make_architecture(shape: tuple[int, int, int], settings: dict[str, Any]) -> Architecture:

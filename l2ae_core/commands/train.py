@@ -8,41 +8,29 @@ from typing import Any, NamedTuple
 
 from l2ae_core import method
 from l2ae_core.anomaly import cosine_normality
-from l2ae_core.classes import training_data
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
-from l2ae_core.commands.checks import (
-    checked_settings,
-    prepare,
-    require_resumable,
-    require_there,
-)
-from l2ae_core.commands.infer import as_trained, load_fitted
-from l2ae_core.commands.outlook import first_lines, say
+from l2ae_core.commands.begin import begun
+from l2ae_core.commands.infer import load_fitted
 from l2ae_core.data import Dataset
-from l2ae_core.files import CHECKPOINT, CLUSTERS, GALLERY, METRICS, SELF_LABELLING
+from l2ae_core.devices import DeviceName, training_device
+from l2ae_core.files import CHECKPOINT, SELF_LABELLING
 from l2ae_core.gallery import make_gallery
-from l2ae_core.locks import locked
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
 from l2ae_core.seeding import rngs
-from l2ae_core.seeds.runs import holds_seeds
 from l2ae_core.settings import (
-    DEFAULTS,
     TRAIN_ARGUMENTS,
     make_self_labelling,
     make_warp,
-    run_settings,
 )
 from l2ae_core.training.history import History, TrainingError, copies, copy_into
 from l2ae_core.training.run import (
-    create_run,
-    read_config,
-    require_new,
     write_metrics,
 )
 from l2ae_core.training.session import OnEpoch
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +69,7 @@ def fit(
     callbacks: Sequence[OnEpoch] = (),
     progress: bool = True,
     gallery: bool = True,
+    device: Device | DeviceName | None = None,
 ) -> TrainedRun:
     """Train, cluster the codes of the training images, write the run directory `out`.
 
@@ -91,45 +80,18 @@ def fit(
     these may change. The images may have moved: they may stand elsewhere if they are equal. Who has
     them already, as `training_data` returns them for these settings, passes them as `dataset`.
     With `skip_unreadable`, which no run keeps, image files that cannot be read are left out.
-    `callbacks` are those of `training.loop.fit`. Without `gallery` no images are kept for
-    `l2ae report`. Whatever cannot work is refused before the first step.
+    `callbacks` and `device` are those of `training.loop.fit`; a device trains, and the processor
+    clusters. Without `gallery` no images are kept for `l2ae report`. Whatever cannot work is
+    refused before the first step.
     Raises ValueError, CheckpointError or TrainingError, BlockingIOError when another process
     trains in `out`.
     """
+    chosen = training_device(device)
     with ExitStack() as stack:  # `out` is locked to the end: its files belong together
-        if resume:
-            run_settings(out)  # CheckpointError where there is no run, and nothing to lock
-            stack.enter_context(locked(out))
-        else:
-            require_new(out)
-        before = run_settings(out) if resume else DEFAULTS
-        settings = checked_settings(before, given, checkpoint_every)
-        named = not resume or "class_names" in before  # older runs keep no names of classes
-        given_images = dataset is not None
-        if dataset is None:
-            if resume:
-                require_there(out, settings["data"])
-            dataset = training_data(
-                settings, data_dir, by_position=not named, skip_unreadable=skip_unreadable,
-                progress=progress,
-            )  # fmt: skip
-            if resume:
-                dataset = as_trained(dataset, read_config(out)["data"]["digest"])
-        if resume:
-            require_resumable(out, before, settings)
-        architecture, config = prepare(dataset, settings, named=named)
-        if not resume:  # not before everything is known to be right
-            if holds_seeds(out):
-                raise ValueError(f"fit: {out} holds runs of several seeds: choose another folder")
-            out.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(out))
-        create_run(out, config, resume=resume)
-        if progress and not given_images:
-            say(first_lines(dataset, architecture, settings))
-        changed = resume and any(settings[k] != before.get(k) for k in settings if k != "data")
-        if changed:  # other clusters than those that are there
-            for name in (CLUSTERS, GALLERY, METRICS):
-                (out / name).unlink(missing_ok=True)
+        settings, architecture, dataset = begun(
+            stack, out, given, dataset, data_dir, resume, skip_unreadable, checkpoint_every,
+            progress, chosen,
+        )  # fmt: skip
         model, history = method.train(
             dataset.images,
             architecture,
@@ -141,6 +103,7 @@ def fit(
             checkpoint_every=checkpoint_every,
             resume=resume,
             progress=progress,
+            device=chosen,
         )
         try:
             return _finish(

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from l2ae_core import method, refinement
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.data import Preparation
+from l2ae_core.devices import DeviceName
 from l2ae_core.estimators import inputs, storage
 from l2ae_core.estimators.parameters import make_architecture
 from l2ae_core.networks.autoencoder import AutoEncoder
@@ -57,6 +58,7 @@ class AutoEncoderParameters:
     self_label: bool | refinement.SelfLabelling = DEFAULTS["self_label"]
     run_dir: str | Path | None = None
     resume: bool = False
+    device: DeviceName | None = None
     random_state: int | RandomState | None = None
     verbose: int = 0
 
@@ -180,8 +182,8 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         """Write the fitted estimator to `path`, one .npz file without any pickle; atomically.
 
         A `RandomState` as random_state is written as the integer seed that was drawn from it.
-        What belongs to one call of fit is not written: callbacks, run_dir, resume, and validation
-        images.
+        What belongs to one call of fit is not written: callbacks, run_dir, resume, device, and
+        validation images.
         """
         check_is_fitted(self)
         storage.save(Path(path), self)

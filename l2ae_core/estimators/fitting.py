@@ -8,8 +8,9 @@ from sklearn.utils import check_random_state
 
 from l2ae_core import commands, method, refinement
 from l2ae_core.clustering.kmeans import Clustering
-from l2ae_core.commands.checks import ARRAYS
+from l2ae_core.commands.checks import ARRAYS, require_trainable
 from l2ae_core.data import Dataset
+from l2ae_core.devices import training_device
 from l2ae_core.estimators import inputs, runs
 from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import make_self_labelling, make_warp
@@ -25,6 +26,9 @@ def fit(estimator: FittedNetwork, images: Array, validation: float | Array) -> N
     e, random, shown = estimator, rngs(estimator.seed_), estimator.verbose > 0
     parameters = e.get_params()
     x = images.astype(np.float32, copy=False)
+    device = training_device(e.device)
+    asked = {"self_label": bool(e.self_label), "optimizer": e.optimizer}
+    require_trainable(e.architecture_, asked, device)
     model, history = method.train(
         x,
         e.architecture_,
@@ -40,6 +44,7 @@ def fit(estimator: FittedNetwork, images: Array, validation: float | Array) -> N
         patience=None if e.patience is None else int(e.patience),
         callbacks=e.callbacks,
         progress=shown,
+        device=device,
     )
     e.autoencoder_, e.history_ = model, history.to_dicts()
     e.self_labelling_history_ = None
@@ -77,7 +82,7 @@ def fit_in_run(estimator: FittedNetwork, X: Any, images: Array) -> None:
     x = images.astype(np.float32, copy=False)
     trained = commands.fit(
         out, given, dataset=Dataset(x, None, given["data"]), resume=resume,
-        callbacks=e.callbacks, progress=e.verbose > 0,
+        callbacks=e.callbacks, progress=e.verbose > 0, device=e.device,
     )  # fmt: skip
     model = commands.load_fitted(out).model  # with the weights that the clusters belong to
     assert isinstance(model, AutoEncoder)  # on the CPU

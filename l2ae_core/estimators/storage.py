@@ -31,7 +31,7 @@ ARRAYS = ("embedding_", "labels_", "cluster_centers_")
 SCALING = ("mean_", "scale_")
 OPTIONAL_ARRAYS = (*SCALING, "reconstruction_errors_")  # or None
 # Parameters that belong to one call of fit.
-NOT_KEPT = ("callbacks", "run_dir", "resume")
+NOT_KEPT = ("callbacks", "run_dir", "resume", "device")
 VALUES: dict[str, tuple[type, ...]] = {
     "inertia_": (float,),
     "seed_": (int,),

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
+from l2ae_core.devices import DeviceName
 from l2ae_core.files import given_folder
 from l2ae_core.paper.published import DIGITS, TABLES, PaperTable, runs_of
 from l2ae_core.paper.result import Result, read_results
@@ -31,6 +33,7 @@ def main(
     systems: Sequence[str] | None,
     jobs: int,
     cluster: str | None,
+    device: DeviceName,
     data_dir: str | None,
     fourth_panel: bool,
     show: bool,
@@ -51,7 +54,7 @@ def main(
         for run in runs_of(table, seeds, epochs, digits=digits, data=data, systems=systems)
     ]
     if runs and not show:
-        _run(runs, folder, jobs, cluster, quiet)
+        _run(runs, folder, jobs, cluster, device, quiet)
     made = paper_tables(read_results(out), [table.name for table in tables], data or ())
     for found in made:
         print(f"{found.markdown() if markdown else found.screen()}\n")
@@ -60,7 +63,7 @@ def main(
             print(f"{table.name}: {out} has no result of it yet", file=sys.stderr)
     if FIGURE in names:
         for source in data or ("mnist",):
-            _figure1(folder, source, epochs, jobs, cluster, fourth_panel, show, quiet)
+            _figure1(folder, source, epochs, jobs, cluster, device, fourth_panel, show, quiet)
     print(hours(read_results(out)), file=sys.stderr)
     return 0
 
@@ -104,14 +107,15 @@ def _gap(gap: frozenset[tuple[int, int | None]]) -> str:
 
 
 def _run(
-    runs: Sequence[Run], folder: ResultsDir, jobs: int, cluster: str | None, quiet: bool
-) -> None:
+    runs: Sequence[Run], folder: ResultsDir, jobs: int, cluster: str | None, device: DeviceName,
+    quiet: bool,
+) -> None:  # fmt: skip
     """Do the runs that are missing, having said which."""
     from l2ae_core.paper.schedule import run_missing
 
     if not quiet:
         print(describe(runs, folder), file=sys.stderr)
-    run_missing(runs, folder, jobs=jobs, cluster=cluster, progress=not quiet)
+    run_missing(runs, folder, jobs=jobs, cluster=cluster, device=device, progress=not quiet)
 
 
 def hours(results: Sequence[Result]) -> str:
@@ -122,7 +126,7 @@ def hours(results: Sequence[Result]) -> str:
 
 def _figure1(
     folder: ResultsDir, source: str, epochs: int | None, jobs: int, cluster: str | None,
-    fourth: bool, show: bool, quiet: bool,
+    device: DeviceName, fourth: bool, show: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not.
 
@@ -142,7 +146,7 @@ def _figure1(
     if fourth:
         fourth_epochs = FOURTH_EPOCHS if epochs is None else epochs
         runs.append(Run("clustering", SELF_LABELLED, source, 0, fourth_epochs))
-    _run(runs, folder, jobs, cluster, quiet)
+    _run(runs, folder, jobs, cluster, device, quiet)
     print(figure1(folder, source, 0, total, fourth_epochs=fourth_epochs, progress=not quiet))
 
 
@@ -167,6 +171,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", metavar="ADDRESS",
                         help="a Dask scheduler that takes the runs instead of --jobs; RESULTS must "
                         "be a folder that its workers see")  # fmt: skip
+    parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
+                        help="where networks are trained: cuda is a GPU, and trains several of one "
+                        "system at once; scores, clusters and the other systems' trainings stay on "
+                        "the CPU (default cpu)")  # fmt: skip
     parser.add_argument("--data-dir", help="folder with the MNIST or USPS files")
     parser.add_argument("--fourth-panel", action="store_true",
                         help="figure1 with a fourth panel, which the paper has not: the codes of "

@@ -141,6 +141,7 @@ class Environment:
     data_sha256: str
     date: str
     threads: int | None = None
+    device: str | None = None  # that trained the network; None: the processor
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ from typing import TypeAlias
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
+from l2ae_core.devices import DeviceName, training_device
 from l2ae_core.environment import machine, versions
 from l2ae_core.files import atomic_file, remove_temporary_files
 from l2ae_core.locks import locked
 from l2ae_core.paper import protocols
 from l2ae_core.paper.methods import CLUSTER, SCORE
+from l2ae_core.paper.on_device import groups_of, train_networks, trained_on
 from l2ae_core.paper.result import Environment, Machine, Result
 from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import find_system
@@ -36,6 +38,7 @@ from l2ae_core.signals import leave_signals_to_the_parent
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.threads import MOST, get_threads, threads
+from l2ae_kernels.cuda.device import Device
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
 Attempts: TypeAlias = Callable[[list[Run], ResultsDir], Iterator[Attempt]]  # as they end
@@ -45,15 +48,17 @@ LOOK = 1.0  # seconds between two looks at the parent
 
 def run_missing(
     runs: Iterable[Run], folder: ResultsDir, *, jobs: int = 1, cluster: str | None = None,
-    progress: bool = True,
+    device: Device | DeviceName | None = None, progress: bool = True,
 ) -> list[Result]:  # fmt: skip
     """Do the runs whose result is not there yet, and return the results of all, in order.
 
     `jobs` runs go side by side; `cluster` is the address of a Dask scheduler that takes them
-    instead. Ctrl-C (KeyboardInterrupt) is raised on; what had finished is kept, and the next call
-    goes on with what had not.
-    Raises ValueError at once for jobs < 1, a system without an answer to the task, a folder of
-    collected results, or Dask missing;
+    instead. A `device` trains the networks of systems whose method is "network", several at once
+    (on_device.py); all else, and every other system, is done on the processor.
+    Ctrl-C (KeyboardInterrupt) is raised on; what had finished is kept, and the next call goes on
+    with what had not.
+    Raises ValueError at once for jobs < 1, or other than 1 on a device, a system without an answer
+    to the task, a folder of collected results, or Dask or the device missing;
     ChildProcessError when one of the processes was killed; ValueError at the end, with the name of
     the run, when runs failed (bad data, a training that diverged, a full disk, a run that another
     process is at work on) or a result is damaged.
@@ -63,6 +68,9 @@ def run_missing(
         raise ValueError(f"reproduce: jobs is {jobs} but expected at least 1")
     if cluster is not None and find_spec("distributed") is None:
         raise ValueError("reproduce: cluster needs Dask: pip install 'l2ae[dist]'")
+    chosen = training_device(device)
+    if chosen is not None and (jobs != 1 or cluster is not None):
+        raise ValueError(f"reproduce: device is {chosen}: expected jobs 1 and no cluster")
     for run in asked:
         require_method(run)
     if any(folder.path.glob("*.jsonl")):
@@ -74,7 +82,7 @@ def run_missing(
     total, failed, done = sum(map(len, waves)), [], 0
     with Bar(total=total, desc="runs", disable=not progress) as bar:
         try:
-            for run, error in _attempts(waves, folder, jobs, cluster, progress):
+            for run, error in _attempts(waves, folder, jobs, cluster, chosen, progress):
                 done += error is None
                 failed += [f"{run}: {error}"] if error else []
                 ended = f"{'failed' if error else 'done'}: {run}"
@@ -141,25 +149,30 @@ def _measure(run: Run, folder: ResultsDir, progress: bool) -> tuple[Result, dict
         dataset = protocols.load_all(run, folder)
         clusters = CLUSTER[method](run, folder, dataset, progress)
         seconds = round(perf_counter() - started, 2)
-        here = environment(dataset.digest)
+        here = environment(dataset.digest, trained_on(run, folder))
         return protocols.compare_clusters(run, dataset, clusters, seconds, here), clusters.arrays
     images = protocols.partition(run, folder)
     scores = SCORE[method](run, folder, images, progress)
     seconds = round(perf_counter() - started, 2)
-    here = environment(images.train.digest)
+    here = environment(images.train.digest, trained_on(run, folder))
     return protocols.measure_detection(run, images, scores, seconds, here), scores.arrays
 
 
-def environment(digest: str) -> Environment:
+def environment(digest: str, device: str | None = None) -> Environment:
     """Return what the bits of a result depend on, and when it was made."""
     today = datetime.now(UTC).strftime("%Y-%m-%d")
-    return Environment(versions(), Machine(**machine()), digest, today, get_threads())
+    return Environment(versions(), Machine(**machine()), digest, today, get_threads(), device)
 
 
 def _attempts(
-    waves: list[list[Run]], folder: ResultsDir, jobs: int, cluster: str | None, progress: bool
-) -> Iterator[Attempt]:
+    waves: list[list[Run]], folder: ResultsDir, jobs: int, cluster: str | None,
+    device: Device | None, progress: bool,
+) -> Iterator[Attempt]:  # fmt: skip
     """Yield the runs as they end."""
+    if device is not None:
+        for wave in waves:
+            yield from _after_device(wave, folder, device, progress)
+        return
     if jobs == 1 and cluster is None:
         yield from (_attempt(run, folder, progress) for wave in waves for run in wave)
         return
@@ -168,6 +181,22 @@ def _attempts(
     with side_by_side as attempt_all:
         for wave in waves:
             yield from attempt_all(wave, folder)
+
+
+def _after_device(
+    wave: list[Run], folder: ResultsDir, device: Device, progress: bool
+) -> Iterator[Attempt]:
+    """Train the networks of a wave on a device; do each run when its own is there.
+
+    A run whose training failed there is not done: the processor would go on with it.
+    """
+    groups = groups_of(wave, folder)
+    waiting = {run for group in groups for run in group}
+    yield from (_attempt(run, folder, progress) for run in wave if run not in waiting)
+    for group in groups:
+        failed = train_networks(group, folder, device, progress=progress)
+        for run in group:
+            yield (run, failed[run]) if run in failed else _attempt(run, folder, progress)
 
 
 @contextmanager

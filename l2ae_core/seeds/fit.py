@@ -19,9 +19,11 @@ from l2ae_core.commands import (
     prepare,
     require_resumable,
     require_there,
+    require_trainable,
     say,
 )
 from l2ae_core.data import Dataset
+from l2ae_core.devices import DeviceName, training_device
 from l2ae_core.files import CHECKPOINT, CONFIG, GALLERY, METRICS
 from l2ae_core.gallery.seeds import SeedsGallery
 from l2ae_core.locks import locked
@@ -32,6 +34,7 @@ from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.run import create_run, resumed_config
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.ops.checks import count
 
 MOST_SEEDS = 1000
@@ -58,6 +61,7 @@ def fit_seeds(
     skip_unreadable: bool = False,
     checkpoint_every: int | str = 10,
     progress: bool = True,
+    device: Device | DeviceName | None = None,
 ) -> TrainedSeeds:
     """Train networks with the seeds s, s + 1, …, s + seeds − 1, compare their clusters, choose one.
 
@@ -67,6 +71,7 @@ def fit_seeds(
     `seeds` may be left out; those that are finished are not trained again. Whatever cannot work is
     refused before the first step. Raises what `fit` raises.
     """
+    chosen = training_device(device)
     with ExitStack() as stack:
         if resume:
             there = _seeds_to_resume(out, given, seeds)
@@ -86,6 +91,7 @@ def fit_seeds(
             settings, data_dir, skip_unreadable=skip_unreadable, progress=progress
         )
         prepared = {s: prepare(dataset, settings | {"seed": s}) for s in there}
+        require_trainable(prepared[there[0]][0], settings, chosen)
         configs = {s: config for s, (_, config) in prepared.items()}
         if resume:
             for seed, config in configs.items():
@@ -104,7 +110,7 @@ def fit_seeds(
         given = {name: value for name, value in given.items() if name != "seed"}
         for i, seed in enumerate(there, start=1):
             _say(f"seed {seed}, run {i} of {len(there)}", progress)
-            _train(out, seed, given, settings, dataset, checkpoint_every, progress)
+            _train(out, seed, given, settings, dataset, checkpoint_every, progress, chosen)
         return _compared(out, there, settings, dataset)
 
 
@@ -167,6 +173,7 @@ def _train(
     dataset: Dataset,
     checkpoint_every: int | str,
     progress: bool,
+    device: Device | None,
 ) -> None:
     """Train the run of one seed to its end, unless it is finished."""
     run = seed_dir(out, seed)
@@ -174,7 +181,7 @@ def _train(
         return
     try:
         fit(run, given, dataset=dataset, resume=True, checkpoint_every=checkpoint_every,
-            progress=progress)  # fmt: skip
+            progress=progress, device=device)  # fmt: skip
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"(seed {seed}; l2ae fit --resume --out {out} goes on with all seeds)")
         raise

@@ -10,7 +10,7 @@ of any other training. Images go up once.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,12 +57,31 @@ class DeviceStep(ReconstructionStep):
         loss = step.loss(self.device.to_device(x), self.reduction)
         return loss, {name: self.device.to_host(g) for name, g in step.grads().items()}
 
+    def latent(self, images: Array) -> Array:
+        moved = self.model.with_arrays(self.device.to_device)
+        return self.device.to_host(moved.latent(self.device.to_device(images)))
+
     def losses(self, images: Array, batches: list[Array], hooks: Hooks) -> Iterator[float]:
         largest = max(map(len, batches))
         if self.networks is None or not self.networks.fits([images], largest):
             self.networks = Networks(self.device, [self], [images], largest)
         for some in self.networks.losses([batches], [hooks]):
             yield from some[:, 0].tolist()
+
+
+class Known(NamedTuple):
+    """What the device has of a network: its parameters, and the memory of Adam, by identity."""
+
+    params: Params
+    m: Params
+    v: Params
+    steps: int
+
+    def holds(self, step: DeviceStep) -> bool:
+        """Whether model and optimizer on the host have the same."""
+        adam, params = _adam(step), step.model.params
+        same = adam.m is self.m and adam.v is self.v and adam.steps == self.steps
+        return same and all(np.array_equal(p, self.params[name]) for name, p in params.items())
 
 
 class Networks:
@@ -84,7 +103,7 @@ class Networks:
             )
         self.uploaded = as_bytes(together)
         self.offsets = np.cumsum([0, *map(len, images[:-1])])
-        self.known: list[tuple[Params, dict[str, Any]]] = []  # the host's arrays as they came back
+        self.known: list[Known] = []
         self.training = self._upload()
 
     def fits(self, images: Sequence[Array], batch_size: int) -> bool:
@@ -98,7 +117,7 @@ class Networks:
         Yield the losses (steps, M) float64 of some steps at a time. Afterwards the arrays of all
         models and optimizers are those after the last step. In step i all batches have one size.
         """
-        if not all(map(self._unchanged, self.steps, self.known)):
+        if not all(known.holds(step) for step, known in zip(self.steps, self.known, strict=True)):
             self.training = self._upload()
         plain = all(map(is_plain, hooks))
         steps = list(zip(*batches, strict=True))
@@ -129,26 +148,22 @@ class Networks:
         )  # fmt: skip
         if adams[0].steps:
             training.load([a.m for a in adams], [a.v for a in adams], adams[0].steps)
-        self.known = [_arrays(step) for step in self.steps]
+        self.known = [
+            Known({n: p.copy() for n, p in s.model.params.items()}, adam.m, adam.v, adam.steps)
+            for s, adam in zip(self.steps, adams, strict=True)
+        ]
         return training
 
     def _bring_back(self) -> None:
         """Copy parameters and Adam's memory to the models and optimizers on the host."""
         moments = self.training.moments
+        self.known = []
         for step, params, m, v in zip(self.steps, self.training.params, *moments, strict=True):
             for name, p in step.model.params.items():
                 p[...] = params[name]
             adam = _adam(step)
             adam.m, adam.v, adam.steps = m, v, self.training.step
-        self.known = [_arrays(step) for step in self.steps]
-
-    @staticmethod
-    def _unchanged(step: DeviceStep, known: tuple[Params, dict[str, Any]]) -> bool:
-        """Whether model and optimizer hold what the device has."""
-        return all(
-            before.keys() == now.keys() and all(np.array_equal(before[k], now[k]) for k in now)
-            for before, now in zip(known, _arrays(step), strict=True)
-        )
+            self.known.append(Known(params, m, v, adam.steps))
 
 
 def is_plain(hooks: Hooks) -> bool:
@@ -175,8 +190,3 @@ def as_bytes(images: Array) -> Array:
 def _adam(step: DeviceStep) -> Adam:
     assert isinstance(step.optimizer, Adam)  # of __post_init__
     return step.optimizer
-
-
-def _arrays(step: DeviceStep) -> tuple[Params, dict[str, Any]]:
-    """Copies of the parameters, and of what Adam keeps."""
-    return {n: p.copy() for n, p in step.model.params.items()}, _adam(step).state_dict()

@@ -232,7 +232,7 @@ def _train_epoch(
     watch: "_Watch | None",
 ) -> EpochRecord:
     """Train on every batch once, and measure the latent norms |z| afterwards."""
-    model, hooks = session.model, session.hooks
+    hooks = session.hooks
     started, total, seen = perf_counter(), 0.0, 0
     last = session.history.records[-1].validation_loss if len(session.history) else None
     before = {} if last is None else {"validation": f"{last:.5f}"}
@@ -250,7 +250,7 @@ def _train_epoch(
         if validation_loss is not None and not isfinite(validation_loss):
             raise session.diverged(f"the validation loss is {validation_loss}", epoch, step)
         seconds = perf_counter() - started + update.seconds_before
-        z = model.latent(images[:NORM_IMAGES])  # (n, D)
+        z = update.latent(images[:NORM_IMAGES])  # (n, D)
         norms = np.sqrt((z * z).sum(axis=-1))  # (n,)
     return EpochRecord(
         epoch=epoch,

@@ -81,6 +81,7 @@ class Session:
     seconds: float = 60.0  # of training that a signal or a kill may cost, beside an epoch
     history: History = field(default_factory=History)
     saved: float = field(default_factory=monotonic)  # when the last checkpoint was written
+    moved: str | None = None  # from another device, in words
 
     @contextmanager
     def opened(self, resume: bool) -> Iterator[None]:
@@ -112,6 +113,8 @@ class Session:
     def begin(self) -> None:
         """Remove what a shorter training found: it does not belong to the network to come."""
         self.saved = monotonic()
+        if self.moved is not None:
+            _log.warning(self.moved)
         if self.run_dir is not None:
             for name in (METRICS, CLUSTERS, GALLERY):
                 (self.run_dir / name).unlink(missing_ok=True)
@@ -171,11 +174,10 @@ class Session:
         for name in {**self.settings, **checkpoint.settings}:
             before, now = checkpoint.settings.get(name), self.settings.get(name)
             if name == ON and before != now:
-                _log.warning(
-                    "%s: trained on %s up to epoch %d, goes on on %s: its numbers are not to the "
-                    "last bit those of a training that never changed",
-                    path, before or CPU, checkpoint.epoch, now or CPU,
-                )  # fmt: skip
+                self.moved = (
+                    f"{path}: trained on {before or CPU} up to epoch {checkpoint.epoch}, goes on "
+                    f"on {now or CPU}: not to the last bit a training that never changed"
+                )
             elif before != now:
                 raise ValueError(f"fit: {name} is {now} but {path} was trained with {before}")
         try:

@@ -78,6 +78,10 @@ class Step(ABC):
         for batch in batches:
             yield self(hooks.before_step(batch, images[batch]))
 
+    def latent(self, images: Array) -> Array:
+        """Return the codes (N, D) of images by the model, whose lengths the history records."""
+        return self.model.latent(images)
+
 
 @dataclass(eq=False)
 class NoisyStep(Step):

@@ -187,12 +187,12 @@ def test_a_run_in_training_is_read_but_not_trained_by_another(run, images, tmp_p
     assert (copy / "history.jsonl").read_text() == (run / "history.jsonl").read_text()
 
 
-@pytest.mark.parametrize("module", [commands.train, method])
+@pytest.mark.parametrize("module", [commands.begin, method])
 def test_a_run_is_locked_from_its_settings_to_its_clusters(module, images, tmp_path, monkeypatch):
     """Another resume between any two of them would take the files apart."""
     options = ["--epochs", "1", "--out", str(tmp_path), *COMMON]
     assert main(["fit", "--data", str(images), *options]) == 0
-    name = {commands.train: "run_settings", method: "kmeans"}[module]
+    name = {commands.begin: "run_settings", method: "kmeans"}[module]
     tried, plain = [], getattr(module, name)
 
     def watched(*arguments, **keywords):

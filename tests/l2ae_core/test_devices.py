@@ -9,7 +9,7 @@ from l2ae_core.commands import cluster, score
 from l2ae_core.devices import DeviceNetwork, choose_device
 from l2ae_core.networks import Architecture, build
 from l2ae_kernels.arrays import device_name
-from l2ae_kernels.cuda.device import NoDevice
+from l2ae_kernels.cuda.device import NoDevice, emulate
 
 REASON = "CuPy cannot be imported (for this test)"
 # Codes and pixels are near 1; a network loses a few hundred units in the last place on the way.
@@ -63,6 +63,14 @@ def test_codes_and_images_are_those_of_the_cpu(model, norm, device):
         assert device_name(theirs) == "cpu"
         np.testing.assert_allclose(theirs, expected, rtol=0, atol=TOLERANCE)
         assert getattr(moved, name)(x[:0]).shape == expected[:0].shape
+
+
+def test_a_product_that_cupy_gives_to_cublas_is_refused():
+    """So the test above shows that no code and no image needs it."""
+    x = emulate().zeros((2, 2), "float32")
+    for product in (lambda: x @ x, lambda: np.tensordot(x, x), lambda: np.einsum("ij,jk", x, x)):
+        with pytest.raises(RuntimeError, match="CuPy needs cuBLAS for it"):
+            product()
 
 
 def test_images_go_to_the_device_in_pieces(device, monkeypatch):

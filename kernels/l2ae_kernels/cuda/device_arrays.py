@@ -14,6 +14,9 @@ from l2ae_kernels.arrays import Array, DeviceName
 # Functions that read no number of an array.
 VIEWS = (np.may_share_memory, np.shares_memory, np.shape, np.ndim, np.size, np.reshape)
 
+# What CuPy asks cuBLAS for, which a machine with a GPU may lack: nothing here may need it.
+CUBLAS = (np.matmul, np.dot, np.vdot, np.inner, np.tensordot, np.einsum)
+
 
 def wrap(device: Any, x: Array) -> Array:
     """Return a view of x as an array of an emulated `Device`."""
@@ -38,6 +41,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
     def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, **named: Any) -> Any:
         """As NumPy does, with a TypeError for an array of the host, as CuPy has it."""
         _require_no_capture(self, ufunc.__name__)
+        _require_no_cublas(ufunc)
         outputs = named.get("out", ())
         for a in (*inputs, *outputs):
             if isinstance(a, np.ndarray) and a.ndim and not isinstance(a, EmulatedArray):
@@ -53,6 +57,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """As NumPy does; what it makes of arrays of a device stays there."""
+        _require_no_cublas(function)
         if function not in VIEWS:
             _require_no_capture(self, function.__name__)
         result = super().__array_function__(function, types, args, kwargs)
@@ -69,6 +74,15 @@ class EmulatedArray(np.ndarray[Any, Any]):
         """Return a copy in the memory of the host."""
         _require_no_capture(self, "get")
         return np.array(self, subok=False)
+
+
+def _require_no_cublas(function: Any) -> None:
+    """Raise RuntimeError for a product of NumPy's: those of a device are kernels of `products`."""
+    if function in CUBLAS:
+        raise RuntimeError(
+            f"{function.__name__}: CuPy needs cuBLAS for it, which a device need not have: "
+            "dense, correlate and their adjoints are kernels"
+        )
 
 
 def _outside_captures(name: str) -> Any:

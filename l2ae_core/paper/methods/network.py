@@ -38,6 +38,12 @@ DIGITS = 6  # significant ones of the curves in a result file
 def train(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> TrainedRun:
     """Return the network of a run and its clusters; goes on with a training that was stopped."""
     out = folder.training(run)
+    return commands.fit(out, settings_of(run), dataset=dataset, resume=(out / CONFIG).exists(),
+                        progress=progress, gallery=False)  # fmt: skip
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Return the settings of a run's training, as `commands.fit` takes them."""
     given = {
         "data": run.data,
         "seed": run.seed,
@@ -49,8 +55,7 @@ def train(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> Tra
     }
     if run.digit is not None:
         given |= {"split": "train", "anomaly_class": run.digit, "keep": keep_share(run)}
-    return commands.fit(out, given, dataset=dataset, resume=(out / CONFIG).exists(),
-                        progress=progress, gallery=False)  # fmt: skip
+    return given
 
 
 def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> ClusteringResult:

@@ -1,0 +1,114 @@
+"""`l2ae fit --device`, `commands.fit(device=…)` and the estimators' `device`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from l2ae_core.cli import main
+from l2ae_core.estimators import AutoEncoderClusterer
+from l2ae_core.files import CHECKPOINT
+from l2ae_core.training import checkpoint
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device, NoDevice, emulate
+
+SMALL = ["--model", "dense", "--hidden", "6", "--latent-dim", "3", "--clusters", "3",
+         "--batch-size", "10", "--n-init", "2", "--quiet"]  # fmt: skip
+# Six steps of Adam in float32, whose losses are about 0.3: their sums differ by rounding.
+CLOSE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def images() -> Array:
+    return np.random.default_rng(0).random((24, 8, 8)).astype("float32")
+
+
+@pytest.fixture
+def data(images: Array, tmp_path: Path) -> str:
+    path = tmp_path / "images.npz"
+    np.savez(path, x=images, y=np.repeat([0, 1, 2], 8))
+    return str(path)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, cxx: None) -> Device:
+    """A device that is found where cuda is asked for."""
+    device = emulate()
+    monkeypatch.setattr("l2ae_core.devices.find_device", lambda: device)
+    return device
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_run_is_trained_on_a_device_and_goes_on_on_the_processor(
+    cuda: Device, data: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    call = ["fit", "--data", data, *SMALL]
+    assert main([*call, "--epochs", "2", "--device", "cuda", "--out", str(there)]) == 0
+    assert checkpoint.load(there / CHECKPOINT).settings["device"] == cuda.properties.name
+    assert "goes on" not in caplog.text
+    assert main(["fit", "--resume", "--out", str(there), "--quiet"]) == 0  # nothing to train
+    assert "goes on" not in caplog.text
+    assert main(["fit", "--resume", "--epochs", "3", "--out", str(there), "--quiet"]) == 0
+    assert "up to epoch 2, goes on on the processor" in caplog.text
+    assert "device" not in checkpoint.load(there / CHECKPOINT).settings
+    assert main([*call, "--epochs", "3", "--out", str(here)]) == 0
+    assert len(losses(there)) == 3
+    np.testing.assert_allclose(losses(there), losses(here), rtol=CLOSE)
+    assert main(["cluster", str(there), "--device", "cpu", "--out", str(tmp_path / "c.csv")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--norm", "batch"], "no kernel of a training step is BatchNorm(3, affine=False)"),
+        (["--optimizer", "sgd"], "optimizer is 'sgd' but Device(emulator, ascending) has adam"),
+        (["--self-label"], "self_label is on but device is Device(emulator, ascending)"),
+        (["--norm", "batch", "--seeds", "2"], "no kernel of a training step is BatchNorm"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("cuda")
+def test_what_a_device_cannot_train_is_refused_before_the_first_file(
+    options: list[str], message: str, data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    call = ["fit", "--data", data, *SMALL, "--device", "cuda", "--out", str(out), *options]
+    assert main(call) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_no_processor_takes_the_place_of_a_gpu(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> None:
+        raise NoDevice("no CUDA device: planted")
+
+    monkeypatch.setattr("l2ae_core.devices.find_device", none)
+    out = tmp_path / "run"
+    assert main(["fit", "--data", data, *SMALL, "--device", "cuda", "--out", str(out)]) == 1
+    assert "cuda was asked for, but no CUDA device: planted" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("cuda")
+def test_an_estimator_is_fitted_on_a_device(images: Array, tmp_path: Path) -> None:
+    how = {"model": "dense", "hidden": (6,), "latent_dim": 3, "epochs": 2, "batch_size": 10,
+           "n_init": 2, "random_state": 0}  # fmt: skip
+    here, there = (AutoEncoderClusterer(3, device=on, **how).fit(images) for on in ("cpu", "cuda"))
+    found = [[epoch["loss"] for epoch in e.history_] for e in (here, there)]
+    np.testing.assert_allclose(found[1], found[0], rtol=CLOSE)
+    inside = clone(there).set_params(run_dir=tmp_path / "run").fit(images)
+    assert [epoch["loss"] for epoch in inside.history_] == found[1]
+    there.save(tmp_path / "kept.npz")
+    assert AutoEncoderClusterer.load(tmp_path / "kept.npz").device is None
+    with pytest.raises(ValueError, match="self_label is on but device is Device"):
+        clone(there).set_params(self_label=True).fit(images)
+    with pytest.raises(ValueError, match="device: 'tpu' is not one of"):
+        clone(there).set_params(device="tpu").fit(images)
