@@ -34,7 +34,7 @@ LEAST_DEPTH = 128  # of a part, so that writing and adding parts stays small bes
 TILE_THREADS = 128
 NAIVE_BLOCK = (32, 8)  # columns, rows
 
-SHARED = 3 * 2 * 9216  # bytes of product_mma.cu: three stages of a tile of each operand
+SHARED = 3 * 2 * 9216  # bytes of product_mma.cu, at most: three stages of two tiles
 
 TERMS = {"tensor": 3, "tf32": 1}  # of product_mma.cu: float32 in three products, or TF32
 RUNGS = ("naive", "tiled", *TERMS)
@@ -163,12 +163,12 @@ class _Product:
         )
 
     def _tile_kernel(self, device: Device, impl: str, C: Array) -> Kernel:
-        """Return the kernel of a rung; VECTOR: it copies 16 bytes at a time."""
+        """Return the kernel of a rung; VECTOR: it reads 16 bytes at a time."""
         orders = {"A_BY_DEPTH": int(self.A_by_depth), "B_BY_DEPTH": int(self.B_by_depth)}
         if impl not in TERMS:
             defines: Defines = {**real(C.dtype), **orders}
             return device.kernel("product_tiled.cu", "product_tiled", defines)
-        whole = all(map(whole_vectors, (self.A, self.B, *([] if self.B_by_depth else [C]))))
+        whole = all(map(whole_vectors, (self.A, self.B, C)))
         defines = {"TERMS": TERMS[impl], **orders, "VECTOR": int(whole)}
         return device.kernel("product_mma.cu", "product_mma", defines)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.device import Device, emulate
 from l2ae_kernels.cuda.kmeans import shapes, tensor
 from l2ae_kernels.operations import IMPLEMENTATIONS
 
@@ -74,6 +74,18 @@ def test_small_parts_of_samples_count(device: Device) -> None:
     assert int(device.to_host(again)[0]) < 75
     exact = ops.assign(x, there, impl="cuda-registers")[0]
     np.testing.assert_array_equal(device.to_host(labels), device.to_host(exact))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nvrtc")
+def test_whole_vectors_move_in_the_least_sectors_and_passes() -> None:
+    """In the PTX that NVRTC makes."""
+    device = emulate(order="ptx", count=True)
+    tensor.assign_tensor(device.to_device(blobs(128, 64, 5)), device.to_device(blobs(64, 64, 3)))
+    assert device.counts is not None
+    (counts,) = (c for c in device.counts if c.kernel == "assign_tensor")
+    for traffic in (counts.loads, counts.shared):
+        assert traffic.cost == traffic.least > 0
 
 
 @pytest.mark.parametrize("d", [40, pytest.param(132, marks=pytest.mark.slow)])

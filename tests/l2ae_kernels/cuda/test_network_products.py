@@ -5,6 +5,7 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import products
+from l2ae_kernels.cuda.device import emulate
 from l2ae_kernels.cuda.launch import whole_vectors
 from l2ae_kernels.operations import IMPLEMENTATIONS
 
@@ -165,6 +166,23 @@ def test_what_is_not_finite_stays_in_its_sample(bad, case, device):
     np.testing.assert_array_equal(finite, expected)
     assert finite[[0, 2]].all()
     assert not finite[1].all()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nvrtc")
+def test_rows_of_whole_vectors_move_in_the_least_sectors_and_passes():
+    """In the PTX that NVRTC makes of all three orders."""
+    device = emulate(order="ptx", count=True)
+    drawn = draw(np.random.default_rng(7), "float32", (64, 96), (96, 64), (64, 64))
+    x, W, dy = map(device.to_device, drawn)
+    y, dx, dW = (device.empty(s, "float32") for s in ((64, 64), (64, 96), (96, 64)))
+    products.dense(x, W, None, y, impl="tensor")
+    products.dense_adjoint_x(dy, W, dx, impl="tensor")
+    products.dense_adjoint_W(x, dy, dW, impl="tensor")
+    assert len(device.counts) == 3
+    for counts in device.counts:
+        for traffic in (counts.loads, counts.stores, counts.shared):
+            assert traffic.cost == traffic.least > 0
 
 
 def test_splits_cover_the_depth():

@@ -20,10 +20,11 @@
 // a lane holds depths lane % 4 and lane % 4 + 4 of one line of each part:
 //
 //   by depth    part p has lines 8 p …; ldmatrix, of rows of 32 + 4 numbers
-//   by lines    part p has lines p, 4 + p, 8 + p …: the lane's four lie side by side, 16 bytes;
-//               rows of 64 + 8 numbers
+//   by lines    part p has lines p, 16 + p, 4 + p, 20 + p …: the lane's four lie side by side, 16
+//               bytes; rows of 64 + 4 numbers
 //
-// Either way the eight 16-byte words that are read together fall into 32 different banks.
+// Either way the eight 16-byte words that are read together fall into 32 different banks, and the
+// four lanes that share a row of C write 32 bytes or 64 of it together.
 
 #include "async_copy.cuh"
 #include "mma.cuh"
@@ -41,7 +42,7 @@ template <bool by_depth>
 struct Operand {
   static constexpr int ROW = by_depth ? DEPTH : TILE;
   static constexpr int ROWS = by_depth ? TILE : DEPTH;
-  static constexpr int PITCH = by_depth ? ROW + 4 : ROW + 8;
+  static constexpr int PITCH = ROW + 4;
   static constexpr int SIZE = ROWS * PITCH;
   static constexpr int STEP = THREADS * WIDTH / ROW;  // rows that the block copies at a time
 
@@ -78,7 +79,7 @@ struct Operand {
 
   // Which of a warp's 32 lines a part has at `place`.
   static __device__ __forceinline__ int line(int part, int place) {
-    return by_depth ? 8 * part + place : 4 * place + part;
+    return by_depth ? 8 * part + place : 16 * (place % 2) + 4 * (place / 2) + part;
   }
 
   // Where the lane reads in a tile, for the 32 lines of its warp from `first` on.
@@ -156,20 +157,21 @@ __device__ __forceinline__ void multiply(
 // Of a row of the warp's 32 columns a lane has 8, in runs that lie side by side.
 constexpr int RUN = B_BY_DEPTH ? 2 : 4;
 __device__ __forceinline__ int run_start(int run, int member) {
-  return B_BY_DEPTH ? 8 * run + 2 * member : 8 * member + 4 * run;
+  return B_BY_DEPTH ? 8 * run + 2 * member : 16 * run + 4 * member;
 }
 
-// Write a run, or what is left of the row; four numbers in one access if VECTOR.
+// Write a run, in one access if VECTOR (__stcg: of a plain one the compiler may make several).
 __device__ __forceinline__ void write_run(float* to, const float (&values)[RUN], int64 left) {
-  if constexpr (VECTOR && RUN == 4) {  // columns are a multiple of 4
-    if (left > 0) {
-      *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1], values[2], values[3]);
-    }
-  } else {
+  if constexpr (!VECTOR) {
 #pragma unroll
     for (int e = 0; e < RUN; ++e) {
       if (e < left) to[e] = values[e];
     }
+  } else if constexpr (RUN == 2) {
+    __stcg(reinterpret_cast<float2*>(to), make_float2(values[0], values[1]));
+  } else {
+    const float4 four = make_float4(values[0], values[1], values[2], values[3]);
+    __stcg(reinterpret_cast<float4*>(to), four);
   }
 }
 
@@ -219,12 +221,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) product_mma(
     for (int run = 0; run < 8 / RUN; ++run) {
       const int64 j = first_column + column + run_start(run, lane % 4);
       const int64 index = blockIdx.z * C_models + i * columns + j;
+      if (j >= columns) continue;
       float values[RUN];
 #pragma unroll
       for (int e = 0; e < RUN; ++e) {
         const int c = B_BY_DEPTH ? run : e, side = B_BY_DEPTH ? e : run;
         const float sum = sums[part / 2][c][part % 2 * 2 + side];
-        if (j + e < columns) values[e] = finish(sum, model_bias, j + e, y, index + e, slope);
+        if (VECTOR || j + e < columns)
+          values[e] = finish(sum, model_bias, j + e, y, index + e, slope);
       }
       write_run(C + index, values, columns - j);
     }
