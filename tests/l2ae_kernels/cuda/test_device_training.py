@@ -105,12 +105,13 @@ def test_models_beside_others_have_the_bits_of_one_alone(micro_batch, device, ot
         assert bits(alone) == [bits(together)[i]]
 
 
-def test_the_code_in_one_kernel_beside_other_models(device):
-    """The rung of float32, whose products are cut into parts and whose code is fused."""
+@pytest.mark.parametrize("name", ["dense", pytest.param("convolutional", marks=pytest.mark.slow)])
+def test_the_rung_of_float32_beside_other_models(name, device):
+    """Its products are cut into parts, and its code is one kernel."""
     batches = draw((4, 4), models=2)
-    together = start(device, dtype="float32", seeds=(3, 4))
+    together = start(device, name, "float32", (3, 4))
     losses = together.run(batches)
-    alone = start(device, dtype="float32", seeds=(4,))
+    alone = start(device, name, "float32", (4,))
     np.testing.assert_array_equal(alone.run([b[1] for b in batches])[:, 0], losses[:, 1])
     assert bits(alone) == bits(together)[1:]
 
