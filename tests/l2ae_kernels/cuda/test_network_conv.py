@@ -182,6 +182,24 @@ def test_bits_depend_on_nothing_but_one_model(operation, device, other_order):
         np.testing.assert_array_equal(results[0], other)
 
 
+@pytest.mark.parametrize("shape", [RAGGED, THIN], ids=str)
+def test_what_is_not_finite_stays_in_its_windows(shape, device):
+    """A pixel that is not a number is in the sums of the windows that see it, and in no other."""
+    x, W, y = draw(9, "float32", *shapes_of(shape))
+    x[1, 2, 3, 0] = y[0, 1, 1, 2] = np.nan
+    on_x, on_W, on_y = (device.to_device(a) for a in (x, W, y))
+    for operation, A, on_A, out in (
+        ("correlate", x, on_x, y),
+        ("correlate_adjoint_x", y, on_y, x),
+    ):
+        found, expected = device.empty(out.shape, "float32"), np.empty(out.shape)
+        getattr(conv, operation)(on_A, on_W, None, found, *shape[-2:])
+        getattr(reference, operation)(A.astype("float64"), W, None, expected, *shape[-2:])
+        np.testing.assert_array_equal(np.isnan(device.to_host(found)), np.isnan(expected))
+        assert np.isnan(expected).any()
+        assert not np.isnan(expected).all()
+
+
 def test_a_block_has_the_rows_that_fit(device, monkeypatch):
     """Images of one channel whose rows do not fit shared memory together."""
     _, _, C, K, *_ = THIN
