@@ -15,14 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from l2ae_kernels.emulator.errors import CompileError
-from l2ae_kernels.emulator.ptx.instructions import (
-    SPACES,
-    Call,
-    copied,
-    space_of,
-    statement,
-    width_of,
-)
+from l2ae_kernels.emulator.ptx.call import SPACES, Call
+from l2ae_kernels.emulator.ptx.instructions import statement
+from l2ae_kernels.emulator.ptx.memory import copied, space_of, width_of
 from l2ae_kernels.emulator.ptx.names import BITS, REGISTERS, Names, identifier, literal
 from l2ae_kernels.emulator.ptx.parse import (
     Brace,
