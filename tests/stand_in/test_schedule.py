@@ -81,8 +81,12 @@ def test_the_legacy_stream_and_blocking_ones_wait_for_each_other(log: Log) -> No
     log.queue(free, "free")
     log.queue(legacy, "legacy")
     log.queue(blocking, "blocking 2")
+    log.schedule.synchronize(legacy)
+    assert log == ["blocking 1", "legacy"]
+    log.queue(legacy, "legacy 2")
+    log.queue(blocking, "blocking 3")
     log.schedule.synchronize(blocking)
-    assert log == ["blocking 1", "legacy", "blocking 2"]
+    assert log[2:] == ["blocking 2", "legacy 2", "blocking 3"]
 
 
 def test_a_graph_does_what_was_captured_as_often_as_it_is_launched(log: Log) -> None:
