@@ -1,9 +1,11 @@
 """Memory, warps and tensor cores of PTX: what is computed, and what stops a launch."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from l2ae_kernels.emulator import EmulatorError
+from l2ae_kernels.emulator import EmulatorError, sanitized
 from l2ae_kernels.emulator.ptx import PtxModule
 from tests.l2ae_kernels.emulator.ptx_text import HEAD, kernel
 
@@ -173,6 +175,24 @@ def test_a_thread_that_polls_lets_the_others_go_on():
         flag[:] = 0
         launch(kernel("poll", 1, body), "poll", 2, flag, order=order)
         assert flag[0] == 1
+
+
+RACE = """
+import numpy as np
+from l2ae_kernels.emulator.ptx import PtxModule
+x = np.zeros(1, np.uint32)
+PtxModule({text!r}).get_function("sum")((2,), (32,), (np.uint64(x.ctypes.data),))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("add", "races"), [("red.global.add.u32 [%x0], 1;", False), (
+    "ld.global.u32 %r0, [%x0]; add.u32 %r0, %r0, 1; st.global.u32 [%x0], %r0;", True)
+])  # fmt: skip
+def test_thread_sanitizer_sees_a_race_in_ptx(add, races):
+    program = RACE.format(text=HEAD + kernel("sum", 1, add))
+    status = sanitized.main(["--tool", "thread", "--", sys.executable, "-c", program])
+    assert (status != 0) == races
 
 
 # ---------------------------------------------------------------------- tensor cores
