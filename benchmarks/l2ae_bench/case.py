@@ -57,7 +57,7 @@ class Case:
 
     def verified(self, rung: str) -> float:
         """Return how far a rung is from the reference; Disagreement when too far."""
-        found, expected = (self._result(name) for name in (rung, "reference"))
+        found, expected = (self.result(name) for name in (rung, "reference"))
         difference = max(
             float(np.abs(a.astype(np.float64) - b).max() / max(np.abs(b).max(), 1e-30))
             for a, b in zip(found, expected, strict=True)
@@ -66,7 +66,7 @@ class Case:
         allowed = ROUNDING[self.work.dtype]
         return require_agreement(f"{self.workload}-{rung}", what, difference, allowed)
 
-    def _result(self, rung: str) -> list[Array]:
+    def result(self, rung: str) -> list[Array]:
         """Copies of what a rung computes.
 
         Of `assign` the distances alone: where two centers are equally near, labels may differ.

@@ -51,10 +51,16 @@ class Choice:
         return [r for r in case.rungs() if r in self.rungs] if self.rungs else None
 
     def cases(self, quick: bool = False) -> list[Case]:
-        """Return the operations to time; ValueError for an unknown rung, or sizes with no shape."""
+        """Return the operations to time on a CPU; ValueError as for `named`."""
+        return [case for case in self.named(quick) if self.only(case) != []]
+
+    def named(self, quick: bool = False) -> list[Case]:
+        """Return the chosen operations, whatever rungs they have.
+
+        ValueError for an unknown rung, or sizes with no shape.
+        """
         self._check()
-        found = [case for case in self._shaped(quick) if self.takes(case.workload)]
-        return [case for case in found if self.only(case) != []]
+        return [case for case in self._shaped(quick) if self.takes(case.workload)]
 
     @property
     def of_operations(self) -> bool:

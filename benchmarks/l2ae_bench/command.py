@@ -47,14 +47,13 @@ def _refused(arguments: Namespace) -> str | None:
         return "--fail-above: is for --compare"
     if arguments.tables and choice_of(arguments) != Choice():
         return "--tables: are of everything, not of what -k, --rung, --shape or --dtype choose"
-    if choice_of(arguments).of_operations and {*arguments.parts} - {"operations"}:
-        return "PART: --rung, --shape, --dtype and what goes with them are for operations alone"
-    if arguments.device == "cuda":
-        if choice_of(arguments) != Choice():
-            return "-k, --rung, --shape, --dtype: are for the CPU"
-        wrong = [part for part in arguments.parts if part not in gpu.PARTS]
-        if wrong:
-            return f"PART: {wrong[0]} is not for a GPU"
+    cuda, of = arguments.device == "cuda", "rungs" if arguments.device == "cuda" else "operations"
+    if choice_of(arguments).of_operations and {*arguments.parts} - {of}:
+        return f"PART: --rung, --shape, --dtype and what goes with them are for {of} alone"
+    wrong = [part for part in arguments.parts if part not in (gpu.PARTS if cuda else PARTS)]
+    if wrong:
+        return f"PART: {wrong[0]} is not for a {'GPU' if cuda else 'CPU'}"
+    if cuda:
         return "--tables: is for the CPU" if arguments.tables else None
     if not arguments.tables:
         return None
@@ -139,5 +138,9 @@ def _on_gpu(arguments: Namespace) -> Iterator[Measurement]:
     print("\n".join([device.properties.name, *precision.in_words()]), file=sys.stderr)
     if line := gpu.missing():
         print(line, file=sys.stderr)
-    for part in dict.fromkeys(arguments.parts or gpu.PARTS):
-        yield from gpu.rows(part, device, quick=arguments.quick, progress=not arguments.quiet)
+    choice = choice_of(arguments)
+    every = ("rungs",) if choice.of_operations else gpu.PARTS
+    for part in dict.fromkeys(arguments.parts or every):
+        yield from gpu.rows(
+            part, device, choice, quick=arguments.quick, progress=not arguments.quiet
+        )

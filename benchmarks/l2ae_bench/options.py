@@ -26,6 +26,8 @@ EXAMPLES = """examples:
   python benchmarks/run.py operations -k correlate --shape 64x32x32x3 --weights 3x3x3x16
   python benchmarks/run.py operations -k assign --shape 100000x32 --clusters 100 --dtype float64
   python benchmarks/run.py operations -k leaky_relu --load my_rungs.py
+  python benchmarks/run.py step --device cuda --json gpu.json
+  python benchmarks/run.py rungs --device cuda -k 'dense-|correlate' --shape conv2
   python benchmarks/run.py --tables
 
 A --shape is a name (conv2, 500x2000, 14x14x32, 70000x10-k10, cae) or the sizes of the operation's
@@ -101,8 +103,9 @@ def ratio(text: str) -> float:
 
 
 def _part(name: str) -> str:
-    if name not in PARTS:
-        raise ArgumentTypeError(f"{name!r} is not one of {', '.join(PARTS)}")
+    known = dict.fromkeys((*PARTS, *gpu.PARTS))
+    if name not in known:
+        raise ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return name
 
 

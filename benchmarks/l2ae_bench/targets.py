@@ -57,6 +57,13 @@ TARGETS = {
     "kmeans-200000x64-k256": Target(ratio=2),
     "start-cold": Target(seconds=20),
     "start-warm": Target(seconds=1),
+    **{
+        f"step-cae-28{precision}-cuda{peer}": Target(ratio=ratio)
+        for precision in ("", "-tf32")
+        for peer, ratio in (("", 2), ("-eager", 10))
+    },
+    "table4-cuda": Target(seconds=600),
+    "table4-tf32-cuda": Target(seconds=600),
     "kmeans-70000x10-k10-cuda": Target(ratio=20, peer="flash-kmeans"),
     "kmeans-70000x10-k10-cuda-iteration": Target(seconds=5e-6),
     "kmeans-1000000x128-k1024-cuda": Target(ratio=1.1),

@@ -9,14 +9,14 @@ say it all.
 Its other advantages: channels_last, so that our NHWC arrays are its tensors as they are and a map
 becomes a vector without a copy; fused Adam; gradients set to None; images laid out beforehand.
 
-Not here: torch.compile took half a minute of a C++ compiler for every network and thread count and
-the step was no faster than eager; NCHW was no faster; nor was a transposed convolution written as a
-convolution and pixel_shuffle. Memory stays with the allocator that the process has.
+Not on a CPU: torch.compile took half a minute of a C++ compiler for every network and thread count
+and the step was no faster than eager; NCHW was no faster; nor was a transposed convolution written
+as a convolution and pixel_shuffle. Memory stays with the allocator that the process has.
 """
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -41,7 +41,9 @@ from l2ae_core.layers.base import Params, Shape
 from l2ae_core.networks import AutoEncoder
 from l2ae_kernels.arrays import Array
 
-VARIANTS = ("torch", "torch-jit")  # eager, and the traced graph
+VARIANTS = ("torch", "torch-jit")  # on a CPU: eager, and the traced graph
+# On a GPU: eager, a step as one graph, and compiled for the fastest kernels.
+GPU_VARIANTS = ("torch", "torch-graph", "torch-compile")
 
 
 class ToVector(nn.Module):
@@ -81,28 +83,64 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class TorchStep:
-    """Training steps of the peer; its network starts with the weights of `ours`."""
+    """Training steps of the peer; its network starts with the weights of `ours`.
 
-    def __init__(self, ours: AutoEncoder, variant: str, images: Array) -> None:
+    on: "cpu", or "cuda", where work is queued and a step does not wait for its loss.
+    """
+
+    def __init__(self, ours: AutoEncoder, variant: str, images: Array, on: str = "cpu") -> None:
         self.links = list(_links(ours))
         self.modules = [_module(*link[1:]) for link in self.links]
         self.network: Any = nn.Sequential(*self.modules).to(memory_format=torch.channels_last)
         for name, array in ours.params.items():
             self._parameter(name).data = self._theirs(name, array)
-        self.x = torch.from_numpy(_mirrored(images)).permute(0, 3, 1, 2)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=True)
+        self.network = self.network.to(on)
+        self.x = torch.from_numpy(_mirrored(images)).to(on).permute(0, 3, 1, 2)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=1e-3, fused=True, capturable=on == "cuda"
+        )
+        self.queue: Callable[[], Any] = self._queue
         if variant == "torch-jit":
             with warnings.catch_warnings():  # deprecated, and still the fastest for some networks
                 warnings.simplefilter("ignore")
                 self.network = torch.jit.trace(self.network, self.x)
+        elif variant == "torch-compile":
+            self.network = torch.compile(self.network, mode="max-autotune")
+        elif variant == "torch-graph":
+            self.queue = self._captured()
 
     def step(self) -> float:
         """One step of Adam; return the loss before."""
+        return float(self.queue().item())
+
+    def steps(self, count: int) -> list[float]:
+        """Make so many steps of Adam, wait once, and return the losses before them."""
+        losses = [self.queue().detach().clone() for _ in range(count)]
+        found: list[float] = torch.stack(losses).tolist()
+        return found
+
+    def _queue(self) -> Any:
+        """Queue one step of Adam; return the loss before."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = F.mse_loss(self.network(self.x), self.x)
         loss.backward()
         self.optimizer.step()
-        return float(loss.item())
+        return loss
+
+    def _captured(self) -> Callable[[], Any]:
+        """Return a step as one graph; the steps before the capture are taken back."""
+        from l2ae_bench.cuda.torch_calls import captured
+
+        params = list(self.network.parameters())
+        before = [p.detach().clone() for p in params]
+        replay = captured(self._queue)
+        with torch.no_grad():
+            for p, value in zip(params, before, strict=True):
+                p.copy_(value)
+            for state in self.optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
+        return replay
 
     def loss_and_grads(self) -> tuple[float, Params]:
         """Return the loss, and its gradients under our names and in our layouts.
@@ -116,7 +154,7 @@ class TorchStep:
         for i, link in enumerate(self.links):
             moot = ("b", "beta") if self._shift_is_moot(i) else ()
             for name in (f"{link.name}.{p}" for p in link.layer.params if p not in moot):
-                found[name] = self._ours(name, self._parameter(name).grad.numpy())
+                found[name] = self._ours(name, self._parameter(name).grad.cpu().numpy())
         return float(loss.item()), found
 
     def _shift_is_moot(self, i: int) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from l2ae_bench import command, comparison, peers
 from l2ae_bench.command import main
 from l2ae_bench.comparison import Disagreement, Measurement
-from l2ae_bench.cuda import kmeans, kmeans_peers, network, network_peers, run
+from l2ae_bench.cuda import kmeans, kmeans_peers, network, network_peers, run, step
 from l2ae_bench.kmeans import SampleSet, lloyd_work
 from l2ae_bench.targets import TARGETS, Target, verdict
 from l2ae_kernels.cuda import products
@@ -32,14 +32,43 @@ def alone(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
 
 
-def test_rows_of_kmeans(device, alone):
+@pytest.fixture
+def fixed_times(monkeypatch):
+    """A contender takes as many seconds as it makes updates."""
+
+    def measure(contenders, repeats, threads, *, seconds=None, done=None):
+        for contender in contenders.values():
+            contender()
+        return {name: [1.0 if kmeans.ONCE in name else 4.0] * repeats for name in contenders}
+
+    monkeypatch.setattr(kmeans, "measure", measure)
+
+
+def test_an_iteration_that_takes_no_time_is_left_out():
+    """What is not measurable has no number: neither a peer's, nor ours."""
+    whole = {"ours": [2.0, 3.0], "torch": [2.0, 1.0]}
+    times = {**whole, "ours, one update": [1.0, 1.0], "torch, one update": [1.0, 1.0]}
+    assert kmeans._single(times, whole, 3) == {"ours": [0.5, 1.0]}
+
+
+def test_an_iteration_of_ours_that_takes_no_time_has_no_row(device, alone, monkeypatch):
+    def measure(contenders, repeats, threads, *, seconds=None, done=None):
+        return {name: [1.0] * repeats for name in contenders}
+
+    monkeypatch.setattr(kmeans, "measure", measure)
+    rows = kmeans.rows("kmeans", device, 2, 0.0, FEW)
+    assert [row.workload for row in rows] == ["kmeans-cuda", "kmeans-cuda-bits"]
+
+
+def test_rows_of_kmeans(device, alone, fixed_times):
     whole, iteration, bits = kmeans.rows("kmeans", device, 2, 0.0, FEW)
     assert [r.workload for r in (whole, iteration, bits)] == [
         "kmeans-cuda", "kmeans-cuda-iteration", "kmeans-cuda-bits"
     ]  # fmt: skip
     assert {r.threads for r in (whole, iteration, bits)} == {device.properties.name}
     assert set(whole.peers) == set(iteration.peers) == {"sklearn-lloyd"}
-    assert 0 <= iteration.ours_ms <= whole.ours_ms  # by a difference of times, which may be none
+    assert whole.ours_ms == 4000
+    assert iteration.ours_ms == pytest.approx(1000)  # (4 s − 1 s) / 3 more of them
     x, centers = FEW.make()
     assert lloyd_work(x, len(centers), 1).flop == 2 * 300 * 10 * 10  # 300 samples, 10 centers
     assert whole.work.flop >= 3 * lloyd_work(x, len(centers), 1).flop
@@ -48,14 +77,14 @@ def test_rows_of_kmeans(device, alone):
     assert bits.agreement == 0
 
 
-def test_samples_that_do_not_fit_are_streamed(device, alone, monkeypatch):
+def test_samples_that_do_not_fit_are_streamed(device, alone, fixed_times, monkeypatch):
     monkeypatch.setattr(device, "free_memory", lambda: 1000)
     whole, _, bits = kmeans.rows("kmeans", device, 1, 0.0, FEW)
     assert whole.threads == f"{device.properties.name}, streamed"
     assert bits.agreement == 0
 
 
-def test_an_iteration_of_many_bytes_stands_beside_a_copy(device, alone, monkeypatch):
+def test_an_iteration_of_many_bytes_stands_beside_a_copy(device, alone, fixed_times, monkeypatch):
     monkeypatch.setattr(kmeans, "BANDWIDTH", 1)
     whole, iteration, _ = kmeans.rows("kmeans", device, 1, 0.0, FEW)
     assert set(iteration.peers) == {"sklearn-lloyd", "copy"}
@@ -136,7 +165,10 @@ def test_a_wrong_peer_is_not_timed(device, driver, monkeypatch):
 
 def test_the_workloads_are_those_of_the_targets():
     on_gpu = [workload for workload in TARGETS if "-cuda" in workload]
-    assert {workload.split("-cuda")[0] for workload in on_gpu} == set(kmeans.WORKLOADS)
+    assert {workload.split("-cuda")[0] for workload in on_gpu} == {
+        *kmeans.WORKLOADS, "step-cae-28", "step-cae-28-tf32", "table4", "table4-tf32"
+    }  # fmt: skip
+    assert {"step-cae-28", "step-cae-28-tf32"} < set(step.workloads())
     assert list(network.pieces()) == [
         "dense-784x500", "dense-500x2000", "dense-784x500-tf32", "dense-500x2000-tf32",
         "bottleneck", "adam",
@@ -167,13 +199,14 @@ def test_verdicts():
 # --- the command
 
 
-def test_rows_are_printed_and_written(device, alone, monkeypatch, tmp_path, capsys):
+def test_rows_are_printed_and_written(device, alone, fixed_times, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "choose_device", lambda name: (device, ""))
     monkeypatch.setattr(comparison, "SECONDS", 0.0)
     monkeypatch.setattr(kmeans, "WORKLOADS", {"kmeans-few": FEW})
     monkeypatch.setattr(network, "pieces", lambda: PIECES)
     path = tmp_path / "rows.json"
-    assert main(["--device", "cuda", "--quick", "--quiet", "--json", str(path)]) == 0
+    parts = ["kmeans", "operations", "--device", "cuda", "--quick", "--quiet"]
+    assert main([*parts, "--json", str(path)]) == 0
     rows = [Measurement.from_dict(values) for values in json.loads(path.read_text())["rows"]]
     assert [row.workload for row in rows] == [
         "kmeans-few-cuda", "kmeans-few-cuda-iteration", "kmeans-few-cuda-bits",

@@ -87,7 +87,9 @@ def test_parts_threads_and_vectors(instant, monkeypatch, tmp_path, capsys):
         (["step", "--shape", "conv2"], "argument PART: --rung, --shape, --dtype and what goes"),
         (["--tables", "-k", "dense"], "argument --tables: are of everything"),
         (["--tables", "--quick"], "argument --tables: is not for --quick"),
-        (["step", "--device", "cuda"], "argument PART: step is not for a GPU"),
+        (["norms", "--device", "cuda"], "argument PART: norms is not for a GPU"),
+        (["rungs"], "argument PART: rungs is not for a CPU"),
+        (["step", "--device", "cuda", "--shape", "conv2"], "argument PART: --rung, --shape"),
         (["--tables", "--device", "cuda"], "argument --tables: is for the CPU"),
     ],
 )

@@ -2,7 +2,7 @@
 
     NAME-cuda            as many updates from given centers as in `../kmeans.py`, and an assignment
     NAME-cuda-iteration  (seconds of that − seconds of one update) / (updates − 1):
-                         what a call costs once cancels
+                         what a call costs once cancels; left out where that is not above 0
     NAME-cuda-bits       ours alone; its agreement is the share of bytes of the centers and labels
                          that differ between two runs
 
@@ -98,20 +98,33 @@ def rows(
         contenders["copy"] = _copy(p)
     times = measure(contenders, repeats, device.properties.name, seconds=seconds, done=done)
     whole = {name: t for name, t in times.items() if not name.endswith(ONCE) and name != "copy"}
-    single = {
-        name: [max(a - b, 1e-9) / (iterations - 1)
-               for a, b in zip(t, times[name + ONCE], strict=True)]
-        for name, t in whole.items()
-    } | ({"copy": times["copy"]} if copy else {})  # fmt: skip
+    single = _single(times, whole, iterations) | ({"copy": times["copy"]} if copy else {})
     where = device.properties.name + ("" if p.resident else ", streamed")
     bits = differing(first, p.run(iterations))
-    return [
-        make_row(f"{workload}-cuda", where, whole, agreement,
-                 lloyd_work(p.host, len(p.centers), iterations + 1)),
-        make_row(f"{workload}-cuda-iteration", where, single, agreement,
-                 lloyd_work(p.host, len(p.centers), 1)),
-        make_row(f"{workload}-cuda-bits", where, {OURS: whole[OURS]}, bits),
-    ]  # fmt: skip
+    found = [make_row(f"{workload}-cuda", where, whole, agreement,
+                      lloyd_work(p.host, len(p.centers), iterations + 1))]  # fmt: skip
+    if OURS in single:
+        found.append(make_row(f"{workload}-cuda-iteration", where, single, agreement,
+                              lloyd_work(p.host, len(p.centers), 1)))  # fmt: skip
+    return [*found, make_row(f"{workload}-cuda-bits", where, {OURS: whole[OURS]}, bits)]
+
+
+def _single(
+    times: dict[str, list[float]], whole: dict[str, list[float]], iterations: int
+) -> dict[str, list[float]]:
+    """Return the seconds of an iteration by contender, without those that were not measurable.
+
+    That is where many iterations took no longer than one, in any repeat.
+    """
+    differences = {
+        name: [a - b for a, b in zip(t, times[name + ONCE], strict=True)]
+        for name, t in whole.items()
+    }
+    return {
+        name: [d / (iterations - 1) for d in each]
+        for name, each in differences.items()
+        if min(each) > 0
+    }
 
 
 def _copy(p: Workload) -> Contender:

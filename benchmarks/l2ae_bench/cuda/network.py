@@ -22,7 +22,7 @@ import numpy as np
 from l2ae_bench.case import ROUNDING
 from l2ae_bench.comparison import OURS, Contender, Measurement, make_row, measure, require_agreement
 from l2ae_bench.cuda import network_peers
-from l2ae_bench.cuda.precision import Precision, torch_precision
+from l2ae_bench.cuda.precision import IMPL, Precision, torch_precision
 from l2ae_bench.operations import BATCH, CAE_PARAMETERS
 from l2ae_bench.shapes import ELEMENTWISE
 from l2ae_bench.work import Work
@@ -39,7 +39,6 @@ LAUNCHED = f"{OURS}, launched"
 # A product of numbers with 10 bits of mantissa is off by up to 2^-10 of itself, and
 # Σ |x w| is up to 8 times the largest result: 0.64 · 2000 beside 4 · √2000, of normal numbers.
 ALLOWED = {"float32": ROUNDING["float32"], "tf32": 8 * 2.0**-10}
-IMPL = {"float32": "tensor", "tf32": "tf32"}
 EPS = 1e-6  # of the unit norm
 ADAM = AdamSettings(variant="torch")
 Arrays = dict[str, Array]

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from l2ae_bench import peers
+from l2ae_kernels.cuda.blocks import Impl
 
 Precision: TypeAlias = Literal["float32", "tf32"]
 TORCH = {"float32": "highest", "tf32": "high"}
 JAX = {"float32": "highest", "tf32": "tensorfloat32"}
+IMPL: dict[Precision, Impl] = {"float32": "tensor", "tf32": "tf32"}  # ours
 
 
 @contextmanager
