@@ -3,9 +3,9 @@
     step = DeviceStep(model, Adam(), "mean", device=device)
     for loss in step.losses(images, batches, hooks): ...
 
-Between two epochs the arrays of the model and of its optimizer are the truth: they go up before the
-first step and come back after the last, so that checkpoints, callbacks and best weights are those
-of any other training. Images go up once.
+Between two epochs the arrays of the model are the truth: they go up before the first step and come
+back after the last, so that checkpoints, callbacks and best weights are those of any other
+training. Adam's memory, twice as large, comes back when it is asked for. Images go up once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,27 +61,47 @@ class DeviceStep(ReconstructionStep):
         moved = self.model.with_arrays(self.device.to_device)
         return self.device.to_host(moved.latent(self.device.to_device(images)))
 
+    def bring_memory(self) -> None:
+        """Let the optimizer have its memory after the last whole epoch."""
+        if self.networks is not None:
+            self.networks.bring_memory()
+
+    @property
+    def made(self) -> int:
+        """Steps that were made up to the last whole epoch; those of the optimizer may be older."""
+        return _adam(self).steps if self.networks is None else self.networks.made
+
     def losses(self, images: Array, batches: list[Array], hooks: Hooks) -> Iterator[float]:
         largest = max(map(len, batches))
         if self.networks is None or not self.networks.fits([images], largest):
+            self.bring_memory()
             self.networks = Networks(self.device, [self], [images], largest)
         for some in self.networks.losses([batches], [hooks]):
             yield from some[:, 0].tolist()
 
 
 class Known(NamedTuple):
-    """What the device has of a network: its parameters, and the memory of Adam, by identity."""
+    """What the host got of a network last: its parameters, and the memory of Adam, by identity."""
 
     params: Params
     m: Params
     v: Params
     steps: int
 
+    def has_memory(self, step: DeviceStep) -> bool:
+        """Whether the optimizer has the memory that it got, and no other."""
+        adam = _adam(step)
+        return adam.m is self.m and adam.v is self.v and adam.steps == self.steps
+
     def holds(self, step: DeviceStep) -> bool:
-        """Whether model and optimizer on the host have the same."""
-        adam, params = _adam(step), step.model.params
-        same = adam.m is self.m and adam.v is self.v and adam.steps == self.steps
-        return same and all(np.array_equal(p, self.params[name]) for name, p in params.items())
+        """Whether model and optimizer have what they got."""
+        params = step.model.params
+        same = all(np.array_equal(p, self.params[name]) for name, p in params.items())
+        return same and self.has_memory(step)
+
+    def is_stale(self, step: DeviceStep, made: int) -> bool:
+        """Whether the optimizer lacks what it learnt in the steps up to `made`."""
+        return self.steps != made and self.has_memory(step)
 
 
 class Networks:
@@ -104,6 +124,7 @@ class Networks:
         self.uploaded = as_bytes(together)
         self.offsets = np.cumsum([0, *map(len, images[:-1])])
         self.known: list[Known] = []
+        self.made = _adam(steps[0]).steps  # up to the last whole epoch
         self.training = self._upload()
 
     def fits(self, images: Sequence[Array], batch_size: int) -> bool:
@@ -115,9 +136,11 @@ class Networks:
         """Make the steps of an epoch, on batches[m][i] of model m in step i.
 
         Yield the losses (steps, M) float64 of some steps at a time. Afterwards the arrays of all
-        models and optimizers are those after the last step. In step i all batches have one size.
+        models are those after the last step. In step i all batches have one size.
         """
-        if not all(known.holds(step) for step, known in zip(self.steps, self.known, strict=True)):
+        whole = self.training.step == self.made  # no epoch was left half-way
+        if not whole or not all(map(Known.holds, self.known, self.steps)):
+            self.bring_memory()
             self.training = self._upload()
         plain = all(map(is_plain, hooks))
         steps = list(zip(*batches, strict=True))
@@ -130,6 +153,20 @@ class Networks:
             else:
                 yield self.training.run_images([self._changed(s, hooks) for s in some])
         self._bring_back()
+
+    def bring_memory(self) -> None:
+        """Let all optimizers have their memory, unless they have, or have got another."""
+        if self.training.step != self.made:
+            return  # half-way: theirs is that of an epoch before
+        stale = [known.is_stale(step, self.made)
+                 for step, known in zip(self.steps, self.known, strict=True)]  # fmt: skip
+        if not any(stale):
+            return
+        for i, (step, m, v) in enumerate(zip(self.steps, *self.training.moments, strict=True)):
+            if stale[i]:
+                adam = _adam(step)
+                adam.m, adam.v, adam.steps = m, v, self.made
+                self.known[i] = Known(self.known[i].params, m, v, self.made)
 
     def _changed(self, batch: Sequence[Array], hooks: Sequence[Hooks]) -> Array:
         """The images (M, n, H, W, C) of a step, as the hooks of each training want them."""
@@ -146,7 +183,8 @@ class Networks:
             self.device, first.stages, [s.model.params for s in self.steps], self.uploaded,
             batch_size=self.batch_size, settings=adams[0].settings, reduction=first.reduction,
         )  # fmt: skip
-        if adams[0].steps:
+        self.made = adams[0].steps
+        if self.made:
             training.load([a.m for a in adams], [a.v for a in adams], adams[0].steps)
         self.known = [
             Known({n: p.copy() for n, p in s.model.params.items()}, adam.m, adam.v, adam.steps)
@@ -155,15 +193,12 @@ class Networks:
         return training
 
     def _bring_back(self) -> None:
-        """Copy parameters and Adam's memory to the models and optimizers on the host."""
-        moments = self.training.moments
-        self.known = []
-        for step, params, m, v in zip(self.steps, self.training.params, *moments, strict=True):
+        """Copy the parameters to the models on the host."""
+        for i, (step, params) in enumerate(zip(self.steps, self.training.params, strict=True)):
             for name, p in step.model.params.items():
                 p[...] = params[name]
-            adam = _adam(step)
-            adam.m, adam.v, adam.steps = m, v, self.training.step
-            self.known.append(Known(params, m, v, adam.steps))
+            self.known[i] = self.known[i]._replace(params=params)
+        self.made = self.training.step
 
 
 def is_plain(hooks: Hooks) -> bool:

@@ -178,6 +178,8 @@ def epochs_of(
             return session.history
         update = make_step(autoencoder(model), optimizer, reduction) if step is None else step
         _log.debug("%s by %s on %d images", model, type(update).__name__, len(images))
+        if isinstance(update, DeviceStep):
+            session.memory = update.bring_memory
         session.begin()
         try:
             yield from _train(

@@ -21,6 +21,7 @@ from l2ae_core.files import (
     remove_temporary_files,
     write_json_lines,
 )
+from l2ae_core.layers import Params
 from l2ae_core.locks import locked
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
@@ -82,6 +83,8 @@ class Session:
     history: History = field(default_factory=History)
     saved: float = field(default_factory=monotonic)  # when the last checkpoint was written
     moved: str | None = None  # from another device, in words
+    memory: Callable[[], None] | None = None  # gives the optimizer its memory, if a device has it
+    step: int = 0  # the last one of the epoch under way
 
     @contextmanager
     def opened(self, resume: bool) -> Iterator[None]:
@@ -130,9 +133,14 @@ class Session:
             record = replace(record, stopped=True)
         self.history.add(record, self.model)
         last = last or self.ended
+        old = monotonic() - self.saved >= self.seconds
+        due = last or (self.run_dir is not None and (save or old))
+        if due and self.memory is not None:
+            self.memory()
+            self._require_finite(self.optimizer.state_dict(), record.epoch)
         if self.run_dir is not None:
             append_json_line(self.run_dir / HISTORY, record.to_dict())
-            if save or last or monotonic() - self.saved >= self.seconds:
+            if due:
                 self._save(self.run_dir / CHECKPOINT)
                 self.saved = monotonic()
         return last
@@ -157,17 +165,18 @@ class Session:
         """Raise TrainingError for NaN or Inf in any array.
 
         The last update of an epoch can break an array that no loss has seen yet; without this
-        the checkpoint would hold it.
+        the checkpoint would hold it. Memory of an optimizer that a device has is looked at when it
+        is there, before a checkpoint.
         """
-        arrays = {
-            **self.model.params,
-            **self.model.state,
-            **self.optimizer.state_dict(),
-            **self.hooks.state_dict(),
-        }
+        self.step = step
+        memory = self.optimizer.state_dict() if self.memory is None else {}
+        arrays = {**self.model.params, **self.model.state, **memory, **self.hooks.state_dict()}
+        self._require_finite(arrays, epoch)
+
+    def _require_finite(self, arrays: Params, epoch: int) -> None:
         for name, a in arrays.items():
             if not np.isfinite(a).all():
-                raise self.diverged(f"NaN or Inf in the array {name!r}", epoch, step)
+                raise self.diverged(f"NaN or Inf in the array {name!r}", epoch, self.step)
 
     def _load(self, path: Path) -> None:
         checkpoint = checkpoints.load(path, self.model)

@@ -68,10 +68,10 @@ def fit_together(
 class _Shared(DeviceStep):
     """The step of one of several trainings: its losses are known before it is asked for them."""
 
-    made: list[float] = field(default_factory=list, init=False, repr=False)
+    ready: list[float] = field(default_factory=list, init=False, repr=False)
 
     def losses(self, images: Array, batches: list[Array], hooks: Hooks) -> Iterator[float]:
-        yield from self.made
+        yield from self.ready
 
 
 @dataclass(eq=False)
@@ -97,7 +97,7 @@ class _Member:
         optimizer = self.step.optimizer
         assert isinstance(optimizer, Adam)
         sizes, dtype = tuple(map(len, epoch.batches)), self.images.dtype.str
-        how = optimizer.settings, optimizer.steps, self.step.reduction, is_plain(self.hooks)
+        how = optimizer.settings, self.step.made, self.step.reduction, is_plain(self.hooks)
         return tuple(self.step.stages), sizes, dtype, how
 
 
@@ -137,8 +137,13 @@ def _networks(
     largest = max(map(len, running[group[0]].batches))
     if before is not None and before.fits([m.images for m in chosen], largest):
         return before
-    return Networks(chosen[0].step.device, [m.step for m in chosen], [m.images for m in chosen],
-                    largest)  # fmt: skip
+    for member in chosen:
+        member.step.bring_memory()
+    networks = Networks(chosen[0].step.device, [m.step for m in chosen],
+                        [m.images for m in chosen], largest)  # fmt: skip
+    for member in chosen:
+        member.step.networks = networks
+    return networks
 
 
 def _make_steps(members: Sequence[_Member], networks: Networks, epochs: Sequence[Epoch]) -> None:
@@ -147,5 +152,5 @@ def _make_steps(members: Sequence[_Member], networks: Networks, epochs: Sequence
     some = networks.losses([epoch.batches for epoch in epochs], [m.hooks for m in members])
     losses = [row for part in some for row in part.tolist()]
     for m, member in enumerate(members):
-        member.step.made = [row[m] for row in losses]
+        member.step.ready = [row[m] for row in losses]
         member.step.seconds_before = (perf_counter() - started) / len(members)

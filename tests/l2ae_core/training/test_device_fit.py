@@ -75,6 +75,7 @@ def test_every_step_is_that_of_the_processor(reduction, device):
         losses = [list(step.losses(here.images, batches, hooks)) for step in (on_host, on_device)]
         np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
         assert len(losses[1]) == 3
+        on_device.bring_memory()
         here.history = there.history = Losses(losses[0])
         assert_close(here, there)
 
@@ -139,6 +140,39 @@ def test_ctrl_c_keeps_the_last_checkpoint(device, tmp_path, monkeypatch):
         np.testing.assert_array_equal(p, saved.params[name])
     resumed = Training().fit(epochs=4, device=device, run_dir=tmp_path, resume=True)
     assert_equal(resumed, Training().fit(epochs=4, device=device))
+
+
+def test_a_step_that_was_interrupted_goes_on_from_the_last_whole_epoch(device, monkeypatch):
+    monkeypatch.setattr(device_step, "AT_ONCE", 1)
+    one, other, hooks = Training(), Training(), Hooks()
+    batches = hooks.batches(1, IMAGES, BATCH, np.random.default_rng(1))
+    interrupted, whole = (
+        DeviceStep(t.model, t.optimizer, "mean", device=device) for t in (one, other)
+    )
+    for step in (interrupted, whole):
+        first = list(step.losses(one.images, batches, hooks))
+        step.bring_memory()
+    next(interrupted.losses(one.images, batches[::-1], hooks))  # one step of three
+    again, expected = (
+        list(step.losses(one.images, batches, hooks)) for step in (interrupted, whole)
+    )
+    assert again == expected != first
+
+
+def test_memory_that_is_not_finite_is_no_checkpoint(device, tmp_path, monkeypatch):
+    """An Inf in the mean of squares freezes its parameter, and no loss sees it."""
+    plain = DeviceTraining.moments.fget
+
+    def moments(self):
+        m, v = plain(self)
+        v[0]["decoder.0.b"][2] = np.inf
+        return m, v
+
+    monkeypatch.setattr(DeviceTraining, "moments", property(moments))
+    expected = r"NaN or Inf in the array 'v\.decoder\.0\.b' at epoch 2, step 3"
+    with pytest.raises(TrainingError, match=expected):
+        Training().fit(device=device, run_dir=tmp_path)
+    assert not (tmp_path / "checkpoint.npz").exists()
 
 
 def test_a_loss_that_is_not_finite_is_reported_with_its_step(device, tmp_path):
