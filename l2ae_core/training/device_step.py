@@ -115,13 +115,12 @@ class Networks:
         self, device: Device, steps: Sequence[DeviceStep], images: Sequence[Array], batch_size: int
     ) -> None:
         self.device, self.steps, self.images, self.batch_size = device, steps, images, batch_size
-        together = images[0] if len(images) == 1 else np.concatenate([*images])
-        if together.nbytes >= device.free_memory():
+        self.uploaded = as_bytes(images[0] if len(images) == 1 else np.concatenate([*images]))
+        if self.uploaded.nbytes >= (free := device.free_memory()):
             raise ValueError(
-                f"fit: images take {together.nbytes:,} bytes but {device} has "
-                f"{int(device.free_memory()):,}"
+                f"fit: images take {self.uploaded.nbytes:,} bytes but {device} has {int(free):,} "
+                "free ones"
             )
-        self.uploaded = as_bytes(together)
         self.offsets = np.cumsum([0, *map(len, images[:-1])])
         self.known: list[Known] = []
         self.made = _adam(steps[0]).steps  # up to the last whole epoch

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from l2ae_core import data
+from l2ae_core.cli import main
 from l2ae_core.data import Dataset
 from l2ae_core.paper import Run, on_device, systems
 from l2ae_core.paper.on_device import groups_of
@@ -14,7 +15,7 @@ from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
 from l2ae_core.training import checkpoint
 from l2ae_core.training.history import TrainingError
-from l2ae_kernels.cuda.device import Device, emulate
+from l2ae_kernels.cuda.device import Device, NoDevice, emulate
 
 from .small_runs import found
 
@@ -91,6 +92,19 @@ def test_a_training_that_fails_is_not_gone_on_with_on_the_processor(
     with pytest.raises(ValueError, match="1 of 2 runs failed: small-l2 .*, seed 0.*: planted"):
         run_missing(runs, folder, device=cuda, progress=False)
     assert [folder.result(run).exists() for run in runs] == [False, True]
+
+
+def test_no_processor_takes_the_place_of_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> None:
+        raise NoDevice("no CUDA device: planted")
+
+    monkeypatch.setattr("l2ae_core.devices.find_device", none)
+    call = ["reproduce", "table4", "--digits", "3", "--device", "cuda", "--quiet"]
+    assert main([*call, "--out", str(tmp_path / "results")]) == 1
+    assert "cuda was asked for, but no CUDA device: planted" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_device_takes_no_processes_beside_it(cuda: Device, tmp_path: Path) -> None:

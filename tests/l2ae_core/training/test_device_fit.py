@@ -224,6 +224,15 @@ def test_what_a_device_cannot_train_is_refused_by_name():
         t.fit(device="gpu")
 
 
+def test_images_that_do_not_fit_are_refused(device, monkeypatch):
+    images = 13 * 64  # bytes
+    monkeypatch.setattr(device, "free_memory", lambda: float(images))
+    with pytest.raises(ValueError, match="images take 832 bytes but Device.* has 832 free"):
+        Training().fit(device=device)
+    monkeypatch.setattr(device, "free_memory", lambda: images + 1.0)
+    Training().fit(epochs=1, device=device)
+
+
 def test_no_processor_takes_the_place_of_a_gpu(monkeypatch):
     def none():
         raise NoDevice("no CUDA device: planted")
