@@ -43,17 +43,6 @@ def device_name(x: Array) -> DeviceName:
     return name
 
 
-def to_device_of(x: Array, a: Array) -> Array:
-    """Return a in the memory that holds x: a itself where it is there, else a copy."""
-    if device_name(x) != "cuda":
-        return to_host(a)
-    if device_name(a) == "cuda":
-        return a
-    from l2ae_kernels.cuda.device import device_of  # which imports this file
-
-    return device_of(x).to_device(a)
-
-
 def to_host(a: Array) -> Array:
     """Return a in the memory of the host: a itself, or a view, where it is there, else a copy."""
     name = device_name(a)

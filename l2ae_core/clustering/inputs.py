@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, array_module, to_device_of, to_host
+from l2ae_kernels.arrays import Array, array_module, to_host
+from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.ops.checks import count, number, readable, require_array
 
 ROWS = 4096  # that are compared with each other at a time, or tell where the samples lie

@@ -32,7 +32,8 @@ from l2ae_core.clustering.inputs import (
 )
 from l2ae_core.progress import Bar
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array, array_module, to_device_of, to_host
+from l2ae_kernels.arrays import Array, array_module, to_host
+from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.reference.restarts import Restarts
 
 _log = logging.getLogger(__name__)

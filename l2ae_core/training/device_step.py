@@ -140,6 +140,7 @@ class Networks:
         whole = self.training.step == self.made  # no epoch was left half-way
         if not whole or not all(map(Known.holds, self.known, self.steps)):
             self.bring_memory()
+            self._require_memory()
             self.training = self._upload()
         plain = all(map(is_plain, hooks))
         steps = list(zip(*batches, strict=True))
@@ -166,6 +167,15 @@ class Networks:
                 adam = _adam(step)
                 adam.m, adam.v, adam.steps = m, v, self.made
                 self.known[i] = Known(self.known[i].params, m, v, self.made)
+
+    def _require_memory(self) -> None:
+        """RuntimeError where an optimizer has the memory of an earlier epoch than its model."""
+        for step, known in zip(self.steps, self.known, strict=True):
+            if known.is_stale(step, self.made):
+                raise RuntimeError(
+                    f"losses: an epoch was left half-way; the model is that of step {self.made} "
+                    f"but the optimizer that of step {known.steps}: go on from a checkpoint"
+                )
 
     def _changed(self, batch: Sequence[Array], hooks: Sequence[Hooks]) -> Array:
         """The images (M, n, H, W, C) of a step, as the hooks of each training want them."""

@@ -106,7 +106,8 @@ def fit(
     another device, which a warning says: its bits are then not those of an uninterrupted one.
 
     Ctrl-C (KeyboardInterrupt) is raised on, with a note that says how to resume; the history on
-    disk ends with the last whole epoch.
+    disk ends with the last whole epoch. On a device, the model then has the parameters of that
+    epoch, and the optimizer the memory of the last checkpoint.
 
     Raises ValueError for bad arguments, NaN or Inf in `images`, and settings or images other than
     those of the checkpoint; CheckpointError when a checkpoint cannot be used, or is there although
@@ -161,10 +162,13 @@ def epochs_of(
     settings = fingerprint(
         model, images, batch_size, optimizer, rng, reduction, step, hooks, validation
     )
+    if chosen is None and isinstance(step, DeviceStep):
+        chosen = step.device
     if chosen is not None:
-        if step is not None and not isinstance(step, DeviceStep):
+        where = step.device if isinstance(step, DeviceStep) else "the processor"
+        if step is not None and where is not chosen:
             raise ValueError(
-                f"fit: device is {chosen} but step {type(step).__qualname__} runs on the processor"
+                f"fit: device is {chosen} but step {type(step).__qualname__} runs on {where}"
             )
         settings[ON] = chosen.properties.name
         if step is None:

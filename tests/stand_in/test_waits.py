@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
+from l2ae_kernels.cuda import copies
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import stream
 
@@ -65,3 +66,14 @@ def test_a_streamed_pass_needs_each_of_its_waits(
     name, removed = WAITS[wait]
     monkeypatch.setattr(schedule, name, removed(schedule, getattr(schedule, name)))
     assert right_labels(gpu, monkeypatch) == eager
+
+
+def test_a_large_copy_goes_on_while_the_host_fills_the_other_slot(
+    stand_in: StandIn, gpu: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it needs its wait: without one the slots are filled again before they were copied."""
+    monkeypatch.setattr(copies, "PIECE", 1024)
+    host = np.random.default_rng(0).integers(0, 256, 5 * 1024, np.uint8)
+    assert np.array_equal(gpu.to_host(gpu.to_device(host)), host)
+    monkeypatch.setattr(stand_in.schedule, "synchronize_event", lambda event: None)
+    assert not np.array_equal(gpu.to_host(gpu.to_device(host)), host)

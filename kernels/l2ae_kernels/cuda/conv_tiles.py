@@ -22,7 +22,7 @@ from l2ae_kernels.cuda.products import BLOCKS, LEAST_DEPTH, Epilogue
 from l2ae_kernels.geometry import Geometry
 
 DEPTH, STAGES, THREADS = 32, 3, 128  # of conv_tile.cuh
-MOST_PIXELS = 2**31 - 1  # of one model
+MOST_PIXELS = 2**31 - 2**14  # of one model: their numbers are int, up to a tile or part beyond
 DEFINES = ("H", "W", "C", "OH", "OW", "K", "KH", "KW", "SH", "SW", "TOP", "LEFT")
 BY_DEPTH = {  # how A and B lie in shared memory
     "correlate": (True, False),

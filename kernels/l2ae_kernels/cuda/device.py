@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, device_name, to_host
 from l2ae_kernels.cuda import copies
 from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
 from l2ae_kernels.cuda.gpu import NoDevice as NoDevice  # also from here, as find_device is
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
 Graph: TypeAlias = CapturedGraph | EmulatedGraph
+MOST_BLOCKS = 2**31 - 1, 65_535, 65_535  # along each axis of a grid
 _NO_CHANGE: AbstractContextManager[Any] = nullcontext()
 
 
@@ -142,7 +143,8 @@ class Device:
 
         arguments: arrays of this device, None for a null pointer, NumPy scalars for numbers (a
         Python number has no width). shared: bytes of dynamic shared memory. ValueError for more
-        than there is, and for a cooperative grid that the device does not hold at once.
+        than there is, for a grid beyond MOST_BLOCKS, and for a cooperative one that the device
+        does not hold at once.
         """
         if 0 in grid:
             return
@@ -166,6 +168,8 @@ class Device:
         self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared: int
     ) -> None:
         """Let the kernel have its shared memory; ValueError for what the device has no room for."""
+        if any(n > most for n, most in zip(grid, MOST_BLOCKS, strict=False)):
+            raise ValueError(f"launch: grid is {grid} but expected at most {MOST_BLOCKS}")
         self._modules.let_share(kernel, shared)
         if not self._modules.is_cooperative(kernel):
             return
@@ -306,6 +310,13 @@ def device_of(x: Array) -> Device:
     return find_device(x.device.id)
 
 
+def to_device_of(x: Array, a: Array) -> Array:
+    """Return a in the memory that holds x: a itself where it is there, else a copy."""
+    if device_name(x) != "cuda":
+        return to_host(a)
+    return a if device_name(a) == "cuda" else device_of(x).to_device(a)
+
+
 def emulate(
     order: str = "ascending", seed: int = 0, sanitize: str | None = None, *, count: bool = False
 ) -> Device:
@@ -338,7 +349,11 @@ def emulate(
 
 def find_device(index: int = 0) -> Device:
     """Return a GPU; NoDevice says in one line why there is none. A real computation decides."""
-    return _find(index)
+    with _FINDING:  # two threads get one Device
+        return _find(index)
+
+
+_FINDING = threading.Lock()
 
 
 @functools.cache  # one Device a GPU: it keeps the kernels

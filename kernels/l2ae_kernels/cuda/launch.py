@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.device import MOST_BLOCKS, Device
 from l2ae_kernels.geometry import require_shape
 
 THREADS = 256  # of a block, where a thread makes one number
-MOST_ON_Z = 65_535  # blocks along the second and third axis of a grid
+MOST_ON_Z = MOST_BLOCKS[2]
 BLOCKS_EACH = 16  # blocks of a multiprocessor in a kernel that strides over its numbers
 C_NAMES = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
 

@@ -1,5 +1,6 @@
 """The compiled kernels of a device, and the shared memory that a launch of one may have."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ class Compiled(NamedTuple):
 
 
 class Modules:
-    """Kernels by file, defines and name, each compiled once.
+    """Kernels by file, defines and name, each compiled once, also where threads ask for one.
 
     factory: called as `cupy.RawModule`. limit: bytes of shared memory of a block.
     """
@@ -25,22 +26,24 @@ class Modules:
         self._modules: dict[Compiled, Any] = {}
         self._kernels: dict[tuple[Compiled, str], Any] = {}
         self._cooperative: set[Any] = set()
+        self._lock = threading.Lock()
         self._shared: dict[Any, int] = {}  # dynamic shared memory that a kernel may have
 
     def kernel(self, file_name: str, name: str, defines: Defines, cooperative: bool) -> Any:
         """See `Device.kernel`."""
         key = Compiled(file_name, tuple(sorted(defines.items())), cooperative)
-        if key not in self._modules:
-            self._modules[key] = self._factory(
-                code=read_source(file_name),
-                options=options(defines),
-                enable_cooperative_groups=cooperative,
-            )
-        if (key, name) not in self._kernels:
-            found = self._kernels[key, name] = self._modules[key].get_function(name)
-            if cooperative:
-                self._cooperative.add(found)
-        return self._kernels[key, name]
+        with self._lock:
+            if key not in self._modules:
+                self._modules[key] = self._factory(
+                    code=read_source(file_name),
+                    options=options(defines),
+                    enable_cooperative_groups=cooperative,
+                )
+            if (key, name) not in self._kernels:
+                found = self._kernels[key, name] = self._modules[key].get_function(name)
+                if cooperative:
+                    self._cooperative.add(found)
+            return self._kernels[key, name]
 
     def is_cooperative(self, kernel: Any) -> bool:
         """Whether the blocks of a kernel may wait for each other."""
@@ -51,12 +54,14 @@ class Modules:
 
         ValueError for more than a block has. From 48 KB in all on, CUDA has to be asked.
         """
-        if dynamic <= self._shared.get(kernel, 0):
-            return
-        declared = int(kernel.shared_size_bytes)
-        if dynamic + declared > self._limit:
-            raise ValueError(
-                f"launch: shared is {dynamic} bytes but expected at most {self._limit - declared}: "
-                f"a block has {self._limit}, and the kernel declares {declared}"
-            )
-        kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = dynamic
+        with self._lock:
+            if dynamic <= self._shared.get(kernel, 0):
+                return
+            declared = int(kernel.shared_size_bytes)
+            most = self._limit - declared
+            if dynamic > most:
+                raise ValueError(
+                    f"launch: shared is {dynamic} bytes but expected at most {most}: a block "
+                    f"has {self._limit}, and the kernel declares {declared}"
+                )
+            kernel.max_dynamic_shared_size_bytes = self._shared[kernel] = dynamic

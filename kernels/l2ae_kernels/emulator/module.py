@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from l2ae_kernels.emulator import sanitizers, store, toolchain
+from l2ae_kernels.emulator import build, sanitizers
 from l2ae_kernels.emulator.arguments import Copies, Parameter, address, check
 from l2ae_kernels.emulator.errors import EmulatorError
-from l2ae_kernels.emulator.translate import translate
 
 if TYPE_CHECKING:
     from l2ae_kernels.emulator.ptx.counters import LaunchCounts
@@ -132,7 +131,7 @@ class RawModule:
             how = ptx.How(count=counts is not None, tool=self.tool, debug=debug)
             self.path = ptx.compiled(code, tuple(options), how)
         else:
-            self.path = _compiled(code, tuple(options), self.tool, debug)
+            self.path = build.compiled(code, tuple(options), self.tool, debug)
         self._library = opened(self.path, self.tool)
 
     def get_function(self, name: str) -> "Kernel":
@@ -267,29 +266,3 @@ class Kernel:
         return counters.take(
             library.code, library.description, self.name, request.grid, request.block
         )
-
-
-def _compiled(code: str, options: tuple[str, ...], tool: str | None, debug: bool) -> Path:
-    """Return the library for `code`, from the cache where it is there."""
-    name = store.key(code, options, tool, debug)
-    path = store.find(name, "kernel.so")
-    if path is not None:
-        return path
-    entry = store.writable(name)
-    source = store.write(entry / "kernel.cu", code.encode())
-    text = translate(toolchain.preprocess(code, source, options, tool))
-    return store.make(
-        entry / "kernel.so",
-        lambda output: toolchain.build(text, options, tool, debug, engine(tool), output),
-    )
-
-
-def engine(tool: str | None) -> Path:
-    """Return the object file of the engine, from the cache where it is there."""
-    name = store.key("engine", (), tool)
-    path = store.find(name, "engine.o")
-    if path is not None:
-        return path
-    return store.make(
-        store.writable(name) / "engine.o", lambda output: toolchain.build_engine(tool, output)
-    )

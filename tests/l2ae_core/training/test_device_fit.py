@@ -1,5 +1,7 @@
 """Trainings on a device: those of the processor to rounding, and equal to themselves bit by bit."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -159,6 +161,25 @@ def test_a_step_that_was_interrupted_goes_on_from_the_last_whole_epoch(device, m
     assert again == expected != first
 
 
+def test_a_step_whose_optimizer_was_left_behind_does_not_go_on(device, monkeypatch):
+    monkeypatch.setattr(device_step, "AT_ONCE", 1)
+    t = Training()
+    step = DeviceStep(t.model, t.optimizer, "mean", device=device)
+    batches = Hooks().batches(1, IMAGES, BATCH, np.random.default_rng(1))
+    list(step.losses(t.images, batches, Hooks()))
+    next(step.losses(t.images, batches, Hooks()))
+    with pytest.raises(RuntimeError, match="model is that of step 3 but the optimizer .* step 0:"):
+        next(step.losses(t.images, batches, Hooks()))
+
+
+def test_two_threads_train_on_one_device(device):
+    trainings = [Training(seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda t: t.fit(device=device), trainings))
+    for seed, t in enumerate(trainings):
+        assert_equal(t, Training(seed).fit(device=device))
+
+
 def test_memory_that_is_not_finite_is_no_checkpoint(device, tmp_path, monkeypatch):
     """An Inf in the mean of squares freezes its parameter, and no loss sees it."""
     plain = DeviceTraining.moments.fget
@@ -218,6 +239,9 @@ def test_what_a_device_cannot_train_is_refused_by_name():
     with pytest.raises(ValueError, match="but step LayerwiseStep runs on the processor"):
         other.fit(device=device, step=step)
     t = Training()
+    elsewhere = DeviceStep(t.model, t.optimizer, "mean", device=emulate("descending"))
+    with pytest.raises(ValueError, match="ascending.* but step DeviceStep runs on .*descending"):
+        t.fit(device=device, step=elsewhere)
     with pytest.raises(ValueError, match="no second loss but latent_grad is given"):
         DeviceStep(t.model, t.optimizer, "mean", lambda first, u: u, device=device)
     with pytest.raises(ValueError, match="device: 'gpu' is not one of"):

@@ -6,22 +6,13 @@ import pytest
 from l2ae_kernels.cuda import conv
 from l2ae_kernels.cuda.device import emulate
 
-from . import build_checks, sass
+from . import sass
 from .build_checks import CONV, CONVOLUTIONS, Variant
 
 FLOAT32 = [v for v in CONVOLUTIONS if v.defines.get("TERMS") == 3 and v.defines["C"] in (32, 64)]
 
 
-@pytest.fixture(scope="module")
-def _tools() -> None:
-    try:
-        sass.find_tool()
-        build_checks.find_compiler()
-    except (sass.NoTool, build_checks.NoCompiler) as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.usefixtures("_tools")
+@pytest.mark.usefixtures("sass_tools")
 @pytest.mark.parametrize("variant", FLOAT32, ids=lambda v: v.name)
 def test_a_fifth_of_the_inner_loop_is_products(variant: Variant) -> None:
     """conv2 and conv3 of the paper's network: then tensor cores, not the schedulers, are the limit.

@@ -2,6 +2,9 @@
 
 import contextlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from time import sleep
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -59,6 +62,39 @@ def test_a_gpu_that_cannot_copy_asynchronously_is_none(cupy):
         find_device()
     device.compute_capability = "80"
     assert find_device().properties.compute_capability == (8, 0)
+
+
+def two_at_once(call):
+    """Results of two threads that call at the same time."""
+    barrier = Barrier(2)
+
+    def wait_and_call(_):
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(2) as threads:
+        return list(threads.map(wait_and_call, range(2)))
+
+
+def test_two_threads_find_one_device(cupy):
+    six = cupy.arange.return_value.__add__.return_value.sum
+    six.side_effect = lambda: sleep(0.05) or 6.0
+    one, other = two_at_once(find_device)
+    assert one is other
+
+
+def test_two_threads_compile_a_kernel_once():
+    made = []
+
+    def factory(**arguments):
+        sleep(0.05)
+        made.append(arguments)
+        return MagicMock()
+
+    device = Device(np, factory, Properties("", (9, 0), 1, 1))
+    one, other = two_at_once(lambda: device.kernel("adam.cu", "adam_step"))
+    assert one is other
+    assert len(made) == 1
 
 
 def test_a_null_pointer_is_a_number():

@@ -6,7 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import emulate
 
-from . import build_checks, sass
+from . import sass
 from .build_checks import Variant
 from .samples import blobs
 
@@ -45,16 +45,7 @@ def test_rows_take_the_fewest_sectors_and_passes(impl: str, d: int, dtype: type)
         assert site.traffic.cost == site.traffic.least, site
 
 
-@pytest.fixture(scope="module")
-def _tools() -> None:
-    try:
-        sass.find_tool()
-        build_checks.find_compiler()
-    except (sass.NoTool, build_checks.NoCompiler) as error:
-        pytest.skip(str(error))
-
-
-@pytest.mark.usefixtures("_tools")
+@pytest.mark.usefixtures("sass_tools")
 @pytest.mark.parametrize(
     "variant",
     [

@@ -35,6 +35,13 @@ def test_a_cooperative_grid_has_to_be_on_the_device_at_once(device):
         device.launch(kernel, (most + 1,), (512,), (), shared=1000)
 
 
+@pytest.mark.parametrize("grid", [(1, 65_536), (1, 1, 65_536), (2**31, 1, 1)])
+def test_a_grid_has_a_largest_size(device, grid):
+    kernel = device.kernel("adam.cu", "begin_step", {"REAL": "float"})
+    with pytest.raises(ValueError, match=r"grid is \(.*\) but .* at most \(2147483647, 65535"):
+        device.launch(kernel, grid, (1,), ())
+
+
 @pytest.mark.parametrize(("file_name", "name", "defines"), DECLARING)
 def test_the_emulator_counts_what_the_compiler_does(cxx, file_name, name, defines):
     """But for what aligns a variable: less than 16 bytes each, and there are at most three."""

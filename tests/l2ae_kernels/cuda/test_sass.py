@@ -32,15 +32,6 @@ LISTING = """
 """
 
 
-@pytest.fixture(scope="module")
-def _tools() -> None:
-    try:
-        sass.find_tool()
-        build_checks.find_compiler()
-    except (sass.NoTool, build_checks.NoCompiler) as error:
-        pytest.skip(str(error))
-
-
 def test_loops_of_a_listing() -> None:
     found = sass.read_loops(LISTING)
     assert found["no_loop"] == []
@@ -55,7 +46,7 @@ def test_loops_of_a_listing() -> None:
     assert outer.pipes["atomic"] == 0
 
 
-@pytest.mark.usefixtures("_tools")
+@pytest.mark.usefixtures("sass_tools")
 def test_loops_of_a_compiled_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
     extern "C" __global__ void shared(const float* x, int* counts, int n) {
@@ -104,7 +95,7 @@ MAIN_LOOPS = [
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_tools")
+@pytest.mark.usefixtures("sass_tools")
 @pytest.mark.parametrize("case", MAIN_LOOPS, ids=lambda case: case[0].name)
 def test_main_loops(case: tuple[Variant, str, str, int, int]) -> None:
     variant, kernel, useful, count, most = case

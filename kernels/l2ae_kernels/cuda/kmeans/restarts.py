@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, device_name, to_device_of
-from l2ae_kernels.cuda.device import device_of
+from l2ae_kernels.arrays import Array, device_name
+from l2ae_kernels.cuda.device import device_of, to_device_of
 from l2ae_kernels.cuda.kmeans import fixed_point, init, shapes
 from l2ae_kernels.cuda.kmeans.assign import assign_best
 from l2ae_kernels.cuda.kmeans.passes import (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from l2ae_kernels.emulator import store, toolchain
+from l2ae_kernels.emulator.build import engine
 from l2ae_kernels.emulator.errors import CompileError
-from l2ae_kernels.emulator.module import engine
 from l2ae_kernels.emulator.ptx.translate import translate
 from l2ae_kernels.emulator.translate import signatures
 
