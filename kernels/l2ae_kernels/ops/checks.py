@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array, array_module, device_name
-from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.stages import REAL
 
@@ -144,6 +143,8 @@ def output(operation: str, out: Array | None, shape: tuple[int, ...], *read: Arr
     assert like is not None
     if out is None:
         if device_name(like) == "cuda":
+            from l2ae_kernels.cuda.device import device_of  # not where all arrays are the host's
+
             return device_of(like).empty(shape, like.dtype)
         return array_module(like).empty_like(like, order="C", shape=shape)  # type: ignore[no-any-return]
     target = writable(operation, "out", out, shape, like)
