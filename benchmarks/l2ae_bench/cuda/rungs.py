@@ -141,9 +141,9 @@ def queued(device: Device, call: Call, *, captures: bool) -> Contender:
 def library(device: Device, sizes: tuple[int, int, int], dtype: str) -> Call:
     """Return the library's product of matrices of m × k and k × n numbers."""
     m, k, n = sizes
-    rng, matmul = np.random.default_rng(1), device.array_module.matmul
-    a, b = (device.to_device(rng.random(s).astype(dtype)) for s in ((m, k), (k, n)))
-    return partial(matmul, a, b, out=device.empty((m, n), dtype))
+    rng, move = np.random.default_rng(1), np.asarray if device.emulated else device.to_device
+    a, b, out = (move(rng.random(s).astype(dtype)) for s in ((m, k), (k, n), (m, n)))
+    return partial(device.array_module.matmul, a, b, out=out)
 
 
 def _on_device(case: Case, choice: Choice) -> Iterator[str]:

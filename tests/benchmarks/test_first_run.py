@@ -1,0 +1,181 @@
+"""`benchmarks/gpu_first.py`: every part in the emulator, and what is kept of one that fails."""
+
+import json
+
+import pytest
+
+import gpu_first
+from l2ae_bench.cuda import rungs
+from l2ae_bench.first_run import checks, clock, end_to_end, times, warm
+from l2ae_bench.first_run.findings import Findings
+from l2ae_bench.first_run.summary import PREDICTED, summary
+from l2ae_kernels.cuda import products
+from l2ae_kernels.cuda.device import NoDevice, emulate
+
+FEW = checks.RAGGED[:1]  # products
+
+
+@pytest.fixture
+def findings(tmp_path):
+    return Findings(tmp_path / "found.jsonl")
+
+
+@pytest.fixture
+def few(monkeypatch, cxx):
+    """One choice of operations, and the smaller network."""
+    monkeypatch.setattr(checks, "RAGGED", FEW)
+    monkeypatch.setattr(checks, "SMALL", {"dense": checks.SMALL["dense"]})
+    monkeypatch.setattr(times.step, "MODELS", 2)
+
+
+def by_name(findings, part):
+    return {row["name"]: row for row in findings.read() if row["part"] == part}
+
+
+def test_findings_are_kept_one_by_one(findings):
+    findings.add("facts", "python", [3, 11])
+    with pytest.raises(KeyboardInterrupt):
+        findings.attempt("check", "stopped", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    findings.attempt("check", "broken", lambda: 1 / 0)
+    findings.attempt("check", "unequal", lambda: {"equal bits": False, "iterations": 0})
+    findings.attempt("check", "fine", lambda: {"equal bits": True, "iterations": 0})
+    with findings.path.open("a") as file:
+        file.write('{"part": "check", "na')  # cut off at a limit
+    assert [(row["name"], row["ok"]) for row in findings.read()] == [
+        ("python", True), ("broken", False), ("unequal", False), ("fine", True)
+    ]  # fmt: skip
+    broken = by_name(findings, "check")["broken"]
+    assert broken["found"] == "ZeroDivisionError: division by zero"
+    assert "lambda: 1 / 0" in broken["where"]
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("part", ["facts", "check", "time", "warm"])
+def test_a_part_runs_in_the_emulator(part, tmp_path, capsys):
+    assert gpu_first.main([part, "--emulate", "--out", str(tmp_path)]) == 0
+    rows = Findings(tmp_path / "found.jsonl").read()
+    assert rows
+    assert {row["part"] for row in rows} == {part}
+    assert f"{part}: {len(rows)} of {len(rows)} ok" in capsys.readouterr().out
+
+
+def test_without_a_device_there_is_a_finding_and_a_line(tmp_path, monkeypatch, capsys):
+    def find_device():
+        raise NoDevice("no CUDA device: the driver is too old")
+
+    monkeypatch.setattr(gpu_first, "find_device", find_device)
+    assert gpu_first.main(["check", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "gpu_first.py: no CUDA device: the driver is too old\n"
+    (row,) = Findings(tmp_path / "found.jsonl").read()
+    assert (row["ok"], row["found"]) == (False, "no CUDA device: the driver is too old")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cxx")
+@pytest.mark.parametrize("part", gpu_first.PARTS)
+def test_a_whole_part_runs_in_the_emulator(part, tmp_path):
+    assert gpu_first.main([part, "--emulate", "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.usefixtures("few")
+def test_a_wrong_rung_is_found_and_the_others_are_checked(findings, monkeypatch):
+    right = products.dense_adjoint_x
+
+    def wrong(dy, W, out, **named):
+        right(dy, W, out, **named)
+        if named["impl"] == "tiled":
+            out *= 1.01
+
+    def nothing(*arguments, **named):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(products, "dense_adjoint_x", wrong)
+    monkeypatch.setattr(products, "dense_adjoint_W", nothing)
+    for operation in ("dense_adjoint_x", "dense_adjoint_W"):
+        for rung in rungs.IMPLEMENTATIONS[operation].values():
+            monkeypatch.delitem(vars(rung), "found", raising=False)  # imported before
+    checks.run(emulate("shuffled", 1), findings, tiny=True)
+    bad = {name: row["found"] for name, row in by_name(findings, "check").items() if not row["ok"]}
+    names = {name.removeprefix("dense_adjoint_") for name in bad}
+    assert names == {
+        "x-5x12-w12x7-cuda-tiled",
+        *(f"W-5x12-w12x7-cuda-{rung}" for rung in ("naive", "tiled", "tensor", "tf32")),
+        *(f"step-dense-{precision}" for precision in times.step.PARTS),  # which have that product
+    }
+    assert "differ by" in bad["dense_adjoint_x-5x12-w12x7-cuda-tiled"]
+    assert "no such kernel" in bad["dense_adjoint_W-5x12-w12x7-cuda-naive"]
+    for rung in (*rungs.IMPLEMENTATIONS["dense_adjoint_x"].values(),
+                 *rungs.IMPLEMENTATIONS["dense_adjoint_W"].values()):  # fmt: skip
+        vars(rung).pop("found", None)
+
+
+def test_runs_that_differ_in_bits_are_told(device, monkeypatch):
+    """And labels that are not the CPU's."""
+    right, runs = end_to_end.kmeans, []
+
+    def other(x, **named):
+        found = right(x, **named)
+        runs.append(found)
+        if len(runs) == 3:
+            found.labels[0] += 1
+        return found
+
+    monkeypatch.setattr(end_to_end, "kmeans", other)
+    samples = end_to_end.unit_rows(60)
+    found = end_to_end.clusters(samples, device.to_device(samples))
+    assert (found["labels as the CPU's"], found["equal bits"]) == (1, False)
+
+
+def test_a_captured_product_leaves_other_arrays_alone(device):
+    found = end_to_end.captured(device)
+    assert found == {"result equal": True, "other arrays untouched": True}
+
+
+def test_times_of_a_graph_are_of_one_call(device, monkeypatch):
+    calls = []
+    monkeypatch.setattr(clock.Clock, "_once", lambda self, call: 8.0)
+    x = device.zeros(3, "float32")
+    call = lambda: calls.append(device.full(x.shape, 1, "float32"))  # noqa: E731
+    assert clock.Clock(device).in_graph(call, 4, 2) == 2.0
+    assert len(calls) == 5
+
+
+def test_a_summary_has_failures_and_times_beside_predictions():
+    name = "step-cae-28, tf32, 1 model"
+    least, most = PREDICTED[name]
+    rows = [
+        {"part": "check", "name": "dense", "ok": False, "found": "Disagreement: differ by 1"},
+        {"part": "time", "name": name, "ok": True, "found": {"us": 2 * most, "Table IV, s": 3.0}},
+        {"part": "time", "name": "new", "ok": True, "found": {"us": 5.0}},
+        {"part": "end to end", "name": "codes", "ok": True, "found": {"codes": 1.23456e-7}},
+    ]
+    text = summary(rows)
+    assert "check: 0 of 1 ok\n  FAILED dense: Disagreement: differ by 1" in text
+    assert "  codes: codes 1.235e-07" in text
+    (line,) = (line for line in text.splitlines() if line.startswith(name))
+    assert line.split("  ")[0] == name
+    assert f"{least:g}–{most:g}" in line
+    assert "2.00" in line
+    assert "Table IV, s 3" in line
+    json.dumps(PREDICTED)
+
+
+def test_every_prediction_has_a_time():
+    """Names of times are made from the tables of workloads: none of them may be misspelt."""
+    timed = {
+        f"{case.operation}-{case.shape}-{rung}"
+        for case in rungs.cases(times.Choice())
+        for rung in rungs.IMPLEMENTATIONS[case.operation]
+    }
+    timed |= {
+        f"{name}, {precision}, {models}"
+        for name in times.NETWORKS
+        for precision in times.step.PARTS
+        for models in ("1 model", "8 models")
+    }
+    timed |= {f"{what} {s.name}" for what in ("assign", "pass", "resident") for s in times.SAMPLES}
+    assert set(PREDICTED) <= timed
+
+
+def test_a_process_compiles_what_it_is_given(monkeypatch, few):
+    assert warm.rungs_of(0, tiny=True, emulated=True) >= 0
