@@ -10,6 +10,7 @@
 // tile: what counts is the number of launches, one forward and two backward in place of 3 and 8.
 
 #include "network.cuh"
+#include "warp.cuh"
 
 constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / 32;
@@ -24,9 +25,7 @@ __device__ __forceinline__ void add_over_block(
   for (int s = 0; s < SAMPLES; ++s)
 #pragma unroll
     for (int l = 0; l < LATENT; ++l) {
-#pragma unroll
-      for (int lanes = 16; lanes > 0; lanes /= 2)
-        sums[s][l] += __shfl_xor_sync(0xffffffffu, sums[s][l], lanes);
+      sums[s][l] = sum_of_warp(sums[s][l]);
       if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32][s * LATENT + l] = sums[s][l];
     }
   __syncthreads();

@@ -3,15 +3,10 @@
 //   E = Σ (y − x)²        dy = 2 (y − x) factor, where y > 0, else slope times that
 
 #include "network.cuh"
+#include "warp.cuh"
 
 constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / 32;
-
-__device__ __forceinline__ double sum_of_warp(double value) {
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) value += __shfl_xor_sync(0xffffffffu, value, lanes);
-  return value;
-}
 
 // dy, and the squared error of a part of the numbers of each model.
 //

@@ -13,17 +13,11 @@
 // activation stands below, x is its output, and dx passes its adjoint (slope_below ≠ 1).
 
 #include "network.cuh"
+#include "warp.cuh"
 
 constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / 32;
 constexpr int ROWS = 64;  // of a tile of layer_norm_adjoint
-
-// The sum over the 32 lanes of a warp, with the same bits in all of them.
-__device__ __forceinline__ real sum_of_warp(real value) {
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) value += __shfl_xor_sync(0xffffffffu, value, lanes);
-  return value;
-}
 
 // How the threads of a block lie over up to 256 channels: side by side as the array in memory,
 // several rows at once where rows are short, so that reads are side by side even for one channel.
