@@ -1,6 +1,7 @@
 """What the CUDA kernels pass on a machine without a GPU, as a table in Markdown.
 
-    python tests/l2ae_kernels/cuda/build_checks.py [--quick]
+    python -m tests.l2ae_kernels.cuda.build_checks [--quick]    # in the project's folder
+    python -m tests.l2ae_kernels.cuda.build_checks --predictions
 
 * **compiled** for every architecture of ARCHITECTURES with warnings as errors, no spilled register,
   and no more registers than the budget of the kernel: one block fewer on a multiprocessor is a
@@ -8,8 +9,13 @@
   nvcc, where it is on the path.
 * **run** in the emulator, on workloads of a few hundred samples (workloads.py); and, unless
   --quick, once more under AddressSanitizer and ThreadSanitizer.
+* **read and counted**: instructions of the inner loop in SASS for sm_90, and the share of those
+  that compute (HMMA, FFMA, DFMA) or, where none does, load; sectors of global memory and passes
+  over shared memory, over the least for the same bytes, in PTX of NVRTC, in float32, for the
+  kernels of a step and of k-means (prediction_table.py). Tests hold them.
 
-What no check here can show is speed.
+What no check here can show is speed. --predictions writes what would follow for an H100 to
+kernels/README.md.
 """
 
 import argparse
@@ -29,6 +35,7 @@ from tqdm import tqdm
 from l2ae_kernels.cuda import conv_tiles
 from l2ae_kernels.cuda.text import SOURCE, Defines, options, read_source
 
+README = Path(__file__).parents[3] / "kernels" / "README.md"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 
 
@@ -188,6 +195,10 @@ class Usage(NamedTuple):
     spilled: int  # bytes
 
 
+class NoTool(RuntimeError):
+    """There is no disassembler; the message says what to install."""
+
+
 class NoCompiler(RuntimeError):
     """There is neither NVRTC nor nvcc; the message says what to install."""
 
@@ -210,10 +221,17 @@ def compile_variant(variant: Variant, architecture: str, compiler: str) -> dict[
 
     RuntimeError with the compiler's words for an error or a warning.
     """
-    _, log = compile_cubin(variant, architecture, compiler)
+    return compile_and_read(variant, architecture, compiler)[1]
+
+
+def compile_and_read(
+    variant: Variant, architecture: str, compiler: str
+) -> tuple[bytes, dict[str, Usage]]:
+    """The same, with the binary."""
+    binary, log = compile_cubin(variant, architecture, compiler)
     if re.search(r"\bwarning\b", log):
         raise RuntimeError(f"{variant.name} for {architecture}: {log}")
-    return read_usage(log)
+    return binary, read_usage(log)
 
 
 def compile_cubin(variant: Variant, architecture: str, compiler: str) -> tuple[bytes, str]:
@@ -278,16 +296,21 @@ def emulated(tool: str | None) -> dict[str, float | str]:
 
 def table(quick: bool) -> tuple[str, bool]:
     """Return the table, and whether every check is passed."""
+    from . import prediction_table, sass  # they take Variant from here
+
     compiler = find_compiler()
+    moved = prediction_table.moved() if compiler == "nvrtc" else {}
     tools = () if quick else ("address", "thread")
     watched = tqdm((None, *tools), desc="workloads", leave=False)
     results = {tool: emulated(tool) for tool in watched}
     heads = ["kernel", "of", *(f"registers {a}" for a in ARCHITECTURES), "budget", "shared"]
-    heads += ["emulator", *tools]
+    heads += ["inner loop", "useful", "sectors", "passes", "emulator", *tools]
     lines, good = [heads, ["---"] * len(heads)], True
     variants = [*KMEANS, *(QUICK if quick else NETWORK)]
     for variant in tqdm(variants, desc="compile", unit="variant", leave=False):
-        usages = [compile_variant(variant, a, compiler) for a in ARCHITECTURES]
+        compiled = {a: compile_and_read(variant, a, compiler) for a in ARCHITECTURES}
+        usages = [usage for _, usage in compiled.values()]
+        loops = sass.read_loops(sass.list_instructions(compiled["sm_90"][0]))
         for kernel, budget in variant.budget.items():
             used = [usage[kernel] for usage in usages]
             found = {tool: result.get(kernel, "not run") for tool, result in results.items()}
@@ -295,7 +318,9 @@ def table(quick: bool) -> tuple[str, bool]:
             good &= all(isinstance(seconds, float) for seconds in found.values())
             lines.append([
                 f"`{kernel}`", f"`{variant.name}`", *map(_registers, used), str(budget),
-                f"{used[0].shared} B", *(_shown(*one) for one in found.items()),
+                f"{used[0].shared} B", *sass.show(sass.inner_loop(loops[kernel])),
+                *(map(prediction_table.ratio, moved[kernel]) if kernel in moved else ("", "")),
+                *(_shown(*one) for one in found.items()),
             ])  # fmt: skip
     return "\n".join("| " + " | ".join(row) + " |" for row in lines), good
 
@@ -312,12 +337,21 @@ def _shown(tool: str | None, found: float | str) -> str:
 
 
 def main() -> int:
-    """Print the table; 1 where a check fails, 2 without a compiler."""
+    """Print the table; 1 where a check fails, 2 without a compiler or a disassembler."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="leave the sanitizers out")
+    parser.add_argument(
+        "--predictions", action="store_true", help="write the tables of predictions instead"
+    )
+    arguments = parser.parse_args()
     try:
-        text, good = table(parser.parse_args().quick)
-    except NoCompiler as error:
+        if arguments.predictions:
+            from .prediction_table import write
+
+            README.write_text(write(README.read_text(encoding="utf-8")), encoding="utf-8")
+            return 0
+        text, good = table(arguments.quick)
+    except (NoCompiler, NoTool) as error:
         print(f"build_checks: {error}", file=sys.stderr)
         return 2
     print(text)
@@ -325,4 +359,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from . import build_checks  # the module whose errors sass.py raises
+
+    sys.exit(build_checks.main())

@@ -23,9 +23,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from .build_checks import NoCompiler, Variant, compile_cubin, find_compiler
+from .build_checks import NoCompiler, NoTool, Variant, compile_cubin, find_compiler
 
 DISTRIBUTION = "nvidia-cuda-nvdisasm"
+MAIN = 0.6  # of the useful instructions of any loop that a main loop has at least
 SLOTS = 132 * 4 * 1.755e9  # warp instructions that an H100 issues in a second
 
 PIPES = {
@@ -49,10 +50,6 @@ _INSTRUCTION = re.compile(r"/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)\s*(
 _TARGET = re.compile(r"`\((\.L_\w+)\)")
 
 
-class NoTool(RuntimeError):
-    """There is no disassembler; the message says what to install."""
-
-
 class Instruction(NamedTuple):
     """An instruction with its modifiers, LDG.E.128 for one."""
 
@@ -66,6 +63,12 @@ class Loop:
 
     instructions: tuple[Instruction, ...]
     innermost: bool
+    start: int = 0  # instructions of the kernel before it
+
+    @property
+    def end(self) -> int:
+        """Instructions of the kernel up to its end."""
+        return self.start + self.total
 
     @property
     def total(self) -> int:
@@ -118,6 +121,38 @@ def loops(variant: Variant, architecture: str = "sm_90") -> dict[str, list[Loop]
     return read_loops(disassemble(variant, architecture))
 
 
+def inner_loop(found: Collection[Loop]) -> tuple[Loop, str] | None:
+    """Return the smallest loop with most of what computes, and what that is; None without one.
+
+    That is HMMA, else FFMA or DFMA, of which there are more; where nothing computes in a loop,
+    loads (LDG) are what is useful.
+    """
+    most = Counter[str]()
+    for loop in found:
+        most |= loop.counts  # the largest of each
+    fused = max("FFMA", "DFMA", key=lambda name: most[name])
+    useful = next((name for name in ("HMMA", fused, "LDG") if most[name]), None)
+    if useful is None:
+        return None
+    chosen = (loop for loop in found if loop.counts[useful] >= MAIN * most[useful])
+    return min(chosen, key=lambda loop: loop.total), useful
+
+
+def show(found: tuple[Loop, str] | None) -> tuple[str, str]:
+    """Return the instructions of an inner loop, and what share is useful, to be read."""
+    if found is None:
+        return "", ""
+    loop, useful = found
+    return str(loop.total), f"{loop.share({useful}):.0%} {useful}"
+
+
+def read_totals(listing: str) -> dict[str, int]:
+    """Count the instructions of every kernel in a listing of nvdisasm."""
+    parts = _KERNEL.split(listing)[1:]
+    found = zip(parts[::2], parts[1::2], strict=True)
+    return {name: len(_INSTRUCTION.findall(text)) for name, text in found}
+
+
 def main_loop(variant: Variant, kernel: str, useful: Collection[str]) -> Loop:
     """Return the loop of a kernel in which the names `useful` have the largest share."""
     return max(loops(variant)[kernel], key=lambda loop: loop.share(useful))
@@ -125,14 +160,19 @@ def main_loop(variant: Variant, kernel: str, useful: Collection[str]) -> Loop:
 
 def disassemble(variant: Variant, architecture: str) -> str:
     """Return the listing that nvdisasm makes of a variant."""
-    tool = find_tool()
     cubin, _ = compile_cubin(variant, architecture, find_compiler())
+    return list_instructions(cubin)
+
+
+def list_instructions(cubin: bytes) -> str:
+    """Return the listing that nvdisasm makes of the binary of some kernels."""
+    tool = find_tool()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.cubin"
         path.write_bytes(cubin)
         done = subprocess.run([tool, "-c", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{variant.name} for {architecture}: {done.stderr}")
+        raise RuntimeError(f"nvdisasm: {done.stderr}")
     return done.stdout
 
 
@@ -159,6 +199,7 @@ def _loops(text: str) -> list[Loop]:
         Loop(
             tuple(instructions[start:end]),
             not any(start <= s and e <= end for s, e in spans.items() if (s, e) != (start, end)),
+            start,
         )
         for start, end in sorted(spans.items())
     ]

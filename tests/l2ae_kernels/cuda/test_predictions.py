@@ -1,0 +1,134 @@
+"""What the kernels execute and move is held as their registers are; the model's sums by hand."""
+
+import re
+
+import numpy as np
+import pytest
+
+from . import sass
+from .build_checks import README
+from .prediction_table import BEGIN, END, KMEANS, cae_step, kmeans_pass, moved
+from .predictions import (
+    BANDWIDTH,
+    BOUNDARY,
+    UNITS,
+    Code,
+    Plan,
+    Unit,
+    code_of,
+    instructions,
+    predict,
+)
+
+# Instructions of an iteration of the main loop in SASS for sm_90, by kernel and terms of a product.
+BUDGETS = {
+    ("correlate_mma", 3): 410, ("correlate_mma", 1): 210,
+    ("correlate_adjoint_x_mma", 3): 430, ("correlate_adjoint_x_mma", 1): 230,
+    ("correlate_adjoint_W_mma", 3): 490, ("correlate_adjoint_W_mma", 1): 290,
+    ("correlate_thin", 0): 106, ("correlate_adjoint_x_thin", 0): 142,
+    ("correlate_adjoint_W_thin", 0): 96,
+    ("assign_tensor", 0): 430, ("lloyd_short", 0): 118, ("lloyd_resident", 0): 118,
+}  # fmt: skip
+# HMMA among them, by terms. TF32 has a third of the products for the same copies.
+SHARES = {1: 0.11}
+# Sectors and passes, over the least: at most, where it is not MOST, and why.
+MOST = 1.3
+SECTORS = {
+    "correlate_thin": (1.85, "the compiler writes two of nine vectors of y number by number"),
+    "correlate_adjoint_W_mma": (1.6, "the compiler writes two of eight vectors number by number"),
+    "correlate_adjoint_x_thin": (1.45, "the weights of a block are most of so few pixels"),
+    "bottleneck": (3.3, "a thread reads a row of W1; its lines stay in the first-level cache"),
+    "bottleneck_adjoint": (3.1, "the same"),
+    "bottleneck_gradients": (2.4, "a thread writes a row of dW1"),
+}
+PASSES = {"lloyd_resident": (1.65, "samples are turned once, for all iterations")}
+
+
+def _launches():
+    """Every launch of a step in both precisions, and of k-means."""
+    yield from cae_step("tensor")
+    yield from cae_step("tf32")
+    for name in KMEANS:
+        yield from kmeans_pass(name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nvrtc", "sass_tools")
+def test_main_loops_keep_to_their_budgets() -> None:
+    seen = set()
+    for launch in _launches():
+        if launch.kernel.name not in UNITS:
+            continue
+        key = launch.kernel.name, launch.sizes.get("TERMS", 0)
+        seen.add(key)
+        found = predict(launch)
+        assert found.unit <= BUDGETS[key], launch.kernel
+        loop = code_of(*launch.kernel[::2])[launch.kernel.name].nest(UNITS[key[0]].useful)[-1]
+        if loop.counts["HMMA"]:
+            assert loop.share(["HMMA"]) >= SHARES.get(key[1], 0.2), launch.kernel
+    assert seen == BUDGETS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nvrtc")
+def test_kernels_move_little_more_than_the_least() -> None:
+    found = moved()
+    assert {launch.kernel.name for launch in _launches()} <= found.keys()
+    for kernel, (sectors, passes) in found.items():
+        assert sectors.cost <= SECTORS.get(kernel, (MOST, ""))[0] * sectors.least, kernel
+        assert passes.cost <= PASSES.get(kernel, (MOST, ""))[0] * passes.least, kernel
+    for reasons, which in ((SECTORS, 0), (PASSES, 1)):
+        for kernel in reasons:  # a reason that is gone is to be taken out
+            assert found[kernel][which].cost > MOST * found[kernel][which].least, kernel
+
+
+def test_a_plan_has_the_launches_of_a_step() -> None:
+    launches = cae_step("tensor")
+    names = [launch.kernel.name for launch in launches]
+    assert names[0] == "gather_images"
+    assert names[-1] == "end_step"
+    assert names.count("correlate_mma") == 4  # conv2, conv3, and dx of both transposed ones
+    conv2 = launches[names.index("correlate_mma")]
+    numbers = 256 * 14 * 14 * 32 + 25 * 32 * 64 + 64 + 256 * 7 * 7 * 64
+    assert conv2.nbytes == 4 * numbers  # x, W, b, y
+    assert conv2.grid == (196, 1, 1)  # 12,544 pixels, 64 a tile
+    assert names == [launch.kernel.name for launch in cae_step("tensor", 8)]
+
+
+def test_a_launch_that_memory_bounds() -> None:
+    plan = Plan()
+    x = plan.empty(1_000_000, np.float32)
+    plan.launch(plan.kernel("adam.cu", "adam_step"), (7,), (256,), (x, x[:5], np.int64(3)))
+    (launch,) = plan.launches
+    assert launch.nbytes == 4_000_000  # an address counts once
+    found = predict(launch)
+    assert found.seconds == launch.nbytes / BANDWIDTH + BOUNDARY
+
+
+def _loop(start: int, names: str, *, innermost: bool = True) -> sass.Loop:
+    return sass.Loop(tuple(sass.Instruction(n, "") for n in names.split()), innermost, start)
+
+
+def test_instructions_of_nested_loops() -> None:
+    """10 of 20 around a loop of 10, which has a rare loop of 2 and the main one of 3."""
+    code = Code(
+        20,
+        [
+            _loop(4, "MOV ATOMS BRA MOV FFMA FFMA BRA MOV MOV BRA", innermost=False),
+            _loop(5, "ATOMS BRA"),
+            _loop(8, "FFMA FFMA BRA"),
+        ],
+    )
+    unit = Unit("FFMA", lambda _: [5, 7])
+    assert instructions(code, unit, [5, 7]) == (3, 10 + 5 * (7 + 7 * 3), 5 * 7 * 2)
+    rare = Unit("FFMA", lambda _: [5, 7], "ATOMS")
+    assert instructions(code, rare, [5, 7]) == (3, 10 + 5 * (5 + 7 * 3), 5 * 7 * 2)
+    with pytest.raises(ValueError, match=r"trips are \[5\] but the nested loops have \[10, 3\]"):
+        instructions(code, unit, [5])
+
+
+def test_readme_has_every_kernel_that_is_predicted() -> None:
+    text = README.read_text(encoding="utf-8")
+    tables = text[text.index(BEGIN) : text.index(END)]
+    named = set(re.findall(r"^\| `(\w+)`", tables, re.MULTILINE))
+    assert named == {launch.kernel.name for launch in _launches()}
