@@ -139,7 +139,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
                         help="where the steps are made: cpu, or cuda for a GPU, with the same "
                         "weights at the start and the same batches, so that losses differ by "
-                        "rounding alone; a run may go on on the other (default cpu)")  # fmt: skip
+                        "rounding alone; by adam, and without --self-label, which may follow on "
+                        "the cpu; --resume does not keep it: a run may go on on either (default "
+                        "cpu, also where there is a GPU)")  # fmt: skip
 
 
 def add_settings(parser: ArgumentParser) -> None:

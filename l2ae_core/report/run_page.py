@@ -1,6 +1,7 @@
 """The page of one RUN directory: how it was trained, and what came out."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from l2ae_core.report.markup import (
 from l2ae_core.report.page import Section, page
 from l2ae_core.report.pictures import svg
 from l2ae_core.report.run_images import FPR, image_sections
-from l2ae_core.tables import duration
+from l2ae_core.tables import counted, duration
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.history import History, read_history
 from l2ae_core.training.run import read_config
@@ -68,7 +69,18 @@ def _what(config: Mapping[str, Any], history: History, rounds: History) -> str:
     where, seed = config["data"]["name"], config["seed"]
     then = f", then {len(rounds)} rounds of self-labelling" if len(rounds) else ""
     trained = f"{len(history)} of {epochs} epochs{then}"
-    return f"{trained} on {where}, norm of the code: {norm}, seed {seed}."
+    return f"{trained} on {where}, norm of the code: {norm}, seed {seed}.{_devices(history)}"
+
+
+def _devices(history: History) -> str:
+    """A sentence on what made the steps, nothing where that was the processor alone."""
+    epochs = Counter(record.device or "the processor" for record in history)
+    if {record.device for record in history} <= {None}:
+        return ""
+    if len(epochs) == 1:
+        return f" Trained by {next(iter(epochs))}."
+    parts = [f"{counted(n, 'epoch')} by {device}" for device, n in epochs.items()]
+    return f" Trained {', '.join(parts)}."
 
 
 def _history(path: Path) -> History:

@@ -183,7 +183,9 @@ def _train(
         fit(run, given, dataset=dataset, resume=True, checkpoint_every=checkpoint_every,
             progress=progress, device=device)  # fmt: skip
     except KeyboardInterrupt as interrupt:
-        interrupt.add_note(f"(seed {seed}; l2ae fit --resume --out {out} goes on with all seeds)")
+        on = "" if device is None else " --device cuda"
+        again = f"l2ae fit --resume{on} --out {out}"
+        interrupt.add_note(f"(seed {seed}; {again} goes on with all seeds)")
         raise
 
 

@@ -33,6 +33,7 @@ class EpochRecord:
     latent_norm_min: float
     validation_loss: float | None = None  # after the epoch, of images that no step is made on
     stopped: bool = False  # a callback ended the training here
+    device: str | None = None  # the name of the one that made the steps; None for the processor
     extra: dict[str, Any] = field(default_factory=dict)  # what the hooks record: numbers or None
 
     @property
@@ -44,7 +45,7 @@ class EpochRecord:
         """Return all entries as one dict, for JSON; without those that say nothing."""
         values = asdict(self)
         extra: dict[str, Any] = values.pop("extra")
-        silent = {"validation_loss": None, "stopped": False}
+        silent = {"validation_loss": None, "stopped": False, "device": None}
         return {k: v for k, v in values.items() if silent.get(k, ...) != v} | extra
 
 

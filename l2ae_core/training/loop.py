@@ -266,6 +266,7 @@ def _train_epoch(
         latent_norm_mean=float(norms.mean()),
         latent_norm_min=float(norms.min()),
         validation_loss=validation_loss,
+        device=session.settings.get(ON),
         extra=extra,
     )
 

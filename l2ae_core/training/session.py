@@ -151,7 +151,8 @@ class Session:
         if self.run_dir is None:
             return f"{done}; nothing is on disk, since the training has no run directory"
         write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())
-        return f"{done}; resume=True (l2ae fit --resume) goes on from {self._on_disk()}"
+        on = "" if self.settings.get(ON) is None else " --device cuda"
+        return f"{done}; resume=True (l2ae fit --resume{on}) goes on from {self._on_disk()}"
 
     def diverged(self, what: str, epoch: int, step: int) -> TrainingError:
         """Return the error that names epoch and step and says what is left on disk."""

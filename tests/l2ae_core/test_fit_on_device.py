@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from sklearn.base import clone
 from l2ae_core.cli import main
 from l2ae_core.estimators import AutoEncoderClusterer
 from l2ae_core.files import CHECKPOINT
+from l2ae_core.report.run_page import run_page
 from l2ae_core.training import checkpoint
+from l2ae_core.training.device_step import DeviceStep
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, NoDevice, emulate
 
@@ -40,8 +43,12 @@ def cuda(monkeypatch: pytest.MonkeyPatch, cxx: None) -> Device:
     return device
 
 
+def epochs(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
 def losses(run: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (run / "history.jsonl").read_text().splitlines()]
+    return [epoch["loss"] for epoch in epochs(run)]
 
 
 def test_a_run_is_trained_on_a_device_and_goes_on_on_the_processor(
@@ -59,8 +66,30 @@ def test_a_run_is_trained_on_a_device_and_goes_on_on_the_processor(
     assert "device" not in checkpoint.load(there / CHECKPOINT).settings
     assert main([*call, "--epochs", "3", "--out", str(here)]) == 0
     assert len(losses(there)) == 3
+    assert [epoch.get("device") for epoch in epochs(there)] == [cuda.properties.name] * 2 + [None]
+    assert f"Trained 2 epochs by {cuda.properties.name}, 1 epoch by the processor." in run_page(
+        there
+    )
+    assert "Trained" not in run_page(here)
     np.testing.assert_allclose(losses(there), losses(here), rtol=CLOSE)
     assert main(["cluster", str(there), "--device", "cpu", "--out", str(tmp_path / "c.csv")]) == 0
+
+
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "2"]], ids=["a run", "seeds"])
+@pytest.mark.usefixtures("cuda")
+def test_after_ctrl_c_the_way_to_go_on_is_on_the_device(
+    seeds: list[str], data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def interrupted(self: DeviceStep, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DeviceStep, "losses", interrupted)
+    call = ["fit", "--data", data, *SMALL, *seeds, "--device", "cuda", "--out", str(tmp_path / "r")]
+    assert main(call) == 130
+    said = capsys.readouterr().err
+    assert said.count("l2ae fit --resume --device cuda") == (2 if seeds else 1)
+    assert said.count("l2ae fit --resume") == said.count("l2ae fit --resume --device cuda")
 
 
 @pytest.mark.parametrize(
