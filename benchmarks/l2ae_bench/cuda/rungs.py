@@ -192,5 +192,6 @@ def _wide(a: Array) -> Array:
 
 def _arrays(case: Case, result: Any, changes: tuple[Array, ...]) -> list[Array]:
     """Return what there is to compare: of `assign` the distances, as labels may differ in ties."""
-    arrays = changes or (result if isinstance(result, tuple) else (np.asarray(result),))
+    one = np.asarray(result) if isinstance(result, float) else result  # CuPy's stay where they are
+    arrays = changes or (result if isinstance(result, tuple) else (one,))
     return [*(arrays[1:] if case.operation == "assign" else arrays)]
