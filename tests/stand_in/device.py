@@ -6,6 +6,7 @@ it, and every call that launches, copies or waits returns an error until `mend`.
 
 import ctypes
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -32,6 +33,7 @@ class StandIn:
     """
 
     def __init__(self, eager: bool = False, order: str = "shuffled") -> None:
+        self.lock = threading.RLock()  # one call of CUDA at a time
         self.schedule = Schedule(eager)
         self.memory, self.pinned = Memory(), Memory()
         self.order = order

@@ -56,7 +56,8 @@ class Library:
     def _guarded(self, method: Callable[..., Any]) -> Callable[..., int]:
         def call(*arguments: Any) -> int:
             try:
-                method(*arguments)
+                with self.device.lock:
+                    method(*arguments)
             except Refused as refused:
                 return int(refused.code)
             except Exception as error:  # noqa: BLE001  C would drop it

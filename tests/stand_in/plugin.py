@@ -79,6 +79,7 @@ def poisoning(device: StandIn) -> Any:
 
         def malloc_postprocess(self, **block: int) -> None:
             stream = device.stream(cupy.cuda.get_current_stream().ptr)
-            device.poison(block["mem_ptr"], block["mem_size"], stream)
+            with device.lock:
+                device.poison(block["mem_ptr"], block["mem_size"], stream)
 
     return Poisoning()

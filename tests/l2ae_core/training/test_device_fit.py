@@ -119,6 +119,14 @@ def test_a_training_goes_on_on_another_device_and_back(device, tmp_path, caplog)
     assert_close(moved, Training().fit(epochs=3))
 
 
+def test_a_checkpoint_names_the_device_of_a_step_that_was_given(device, tmp_path):
+    t = Training()
+    step = DeviceStep(t.model, t.optimizer, "mean", device=device)
+    t.fit(epochs=1, step=step, run_dir=tmp_path)
+    settings = checkpoints.load(tmp_path / "checkpoint.npz").settings
+    assert settings["device"] == device.properties.name
+
+
 def test_ctrl_c_keeps_the_last_checkpoint(device, tmp_path, monkeypatch):
     """Between two queues of steps, in the third epoch."""
     plain, calls = DeviceTraining.run, []
