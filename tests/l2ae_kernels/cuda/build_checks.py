@@ -12,7 +12,7 @@
 * **read and counted**: instructions of the inner loop in SASS for sm_90, and the share of those
   that compute (HMMA, FFMA, DFMA) or, where none does, load; sectors of global memory and passes
   over shared memory, over the least for the same bytes, in PTX of NVRTC, in float32, for the
-  kernels of a step and of k-means (prediction_table.py). Tests hold them.
+  kernels of most workloads (prediction_table.py). Tests hold them.
 
 What no check here can show is speed. --predictions writes what would follow for an H100 to
 kernels/README.md.

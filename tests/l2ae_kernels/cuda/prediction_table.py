@@ -13,6 +13,7 @@ import numpy as np
 
 from l2ae_core.networks import Architecture, build
 from l2ae_core.training.lower import lower
+from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.blocks import Impl
 from l2ae_kernels.cuda.device import Device, emulate
@@ -22,6 +23,7 @@ from l2ae_kernels.cuda.training import DeviceTraining
 from l2ae_kernels.emulator.ptx import Traffic
 from l2ae_kernels.stages import AdamSettings
 
+from . import workloads
 from .predictions import BOUNDARY, Launch, Plan, Prediction, predict
 
 BEGIN, END = "<!-- predictions -->", "<!-- /predictions -->"
@@ -107,6 +109,10 @@ def moved() -> Mapping[str, Moved]:
         runs = of(x, k, 1)
         runs.centers[0] = device.to_host(x)[:k]
         runs.iterate([0], [1], 0.0, False)
+    ops.assign(_samples(device, 256, 10), _samples(device, 10, 10), impl="cuda-registers")
+    workloads.dense(device, 64, 96, 64)
+    for queue in (workloads.starts, workloads.normalizations, workloads.bias):
+        queue(device)
     found: dict[str, Moved] = {}
     for launch in device.counts or []:
         before = found.get(launch.kernel, Moved(Traffic(), Traffic()))

@@ -40,6 +40,8 @@ SECTORS = {
     "bottleneck": (3.3, "a thread reads a row of W1; its lines stay in the first-level cache"),
     "bottleneck_adjoint": (3.1, "the same"),
     "bottleneck_gradients": (2.4, "a thread writes a row of dW1"),
+    "product_tiled": (2.4, "a thread writes four numbers of a row one by one"),
+    "init_draw": (7.0, "a lane adds up a stretch of weights of its own"),
 }
 PASSES = {"lloyd_resident": (1.65, "samples are turned once, for all iterations")}
 
