@@ -9,7 +9,7 @@ stages needs no stage.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, prod
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -20,7 +20,9 @@ from l2ae_kernels.geometry import Padding, Pair
 
 Shape: TypeAlias = tuple[int, ...]  # of one sample, without the batch axis N
 Params: TypeAlias = dict[str, Array]
-Kind: TypeAlias = Literal["dense", "conv", "conv_transpose", "l2_normalize", "layer_norm"]
+Kind: TypeAlias = Literal[
+    "dense", "conv", "conv_transpose", "l2_normalize", "layer_norm", "batch_norm"
+]  # fmt: skip
 Reduction: TypeAlias = Literal["mean", "sum"]
 
 # (first, u) -> du: what a second loss, on the codes u (n, D) of the samples first, first + 1, … of
@@ -65,6 +67,10 @@ class Stage:
     conv_transpose   y = its adjoint in x (x, W) + b     W (kh, kw, C, K), b (C,)
     l2_normalize     u = z / √(|z|² + ε²)                no parameters                     Eq. 4
     layer_norm       y = γ (x − μ)/√(v + ε) + β          gamma, beta (D,) if `affine`
+    batch_norm       the same, μ and v of each channel   gamma, beta (C,) if `affine`
+
+    Batch norm's μ and v are those of all samples of a batch. It has a state beside its parameters,
+    which every forward pass moves:  running ← momentum · running + (1 − momentum) · batch.
     """
 
     kind: Kind
@@ -76,6 +82,7 @@ class Stage:
     stride: Pair = (1, 1)
     padding: Padding = ((0, 0), (0, 0))  # of the correlation, for both directions
     eps: float = 0.0
+    momentum: float = 0.0  # of the running statistics
     affine: bool = False
     code: bool = False  # whether its input is the code u, at which a second loss acts
 
@@ -97,6 +104,13 @@ class Stage:
                 return {"W": (*self.kernel, outputs, inputs), "b": (outputs,)}
         return {"gamma": (inputs,), "beta": (inputs,)} if self.affine else {}
 
+    @property
+    def state(self) -> dict[str, Shape]:
+        """The shapes of its running statistics."""
+        if self.kind != "batch_norm":
+            return {}
+        return dict.fromkeys(("running_mean", "running_var"), self.input_shape[-1:])
+
 
 def code_stage(stages: Sequence[Stage]) -> int | None:
     """Return the stage whose input is the code u, None when no stage says so."""
@@ -107,13 +121,15 @@ def code_stage(stages: Sequence[Stage]) -> int | None:
 class TrainingStep(ABC):
     """Loss and gradients of batches: of one list of stages and one dict of arrays.
 
-    A call of `loss`, then at most one of `grads` and `adam`, which use what it left.
+    A call of `loss`, then at most one of `grads` and `adam`, which use what it left. `state` are
+    the arrays of that name of the stages, which `loss` changes in place.
     """
 
     stages: Sequence[Stage]
     params: Params
     input_shape: Shape
     latent_grad: LatentGrad | None
+    state: Params = field(default_factory=dict)
 
     @abstractmethod
     def __post_init__(self) -> None:

@@ -92,7 +92,7 @@ class AutoEncoderClusterer(
         never stopped; X and all parameters are the same, but for more epochs, another patience,
         n_clusters, n_init or weights. Starts where there is nothing. False: nothing may be there.
     device : where the training makes its steps: None or "cpu", or "cuda" for a GPU, by Adam and
-        without batch norm and `self_label`. Everything else runs on the processor.
+        without `self_label`. Everything else runs on the processor.
     random_state : int (the seed), numpy RandomState or None.
     verbose : progress bars on stderr when > 0.
 

@@ -4,8 +4,9 @@
     for loss in step.losses(images, batches, hooks): ...
 
 Between two epochs the arrays of the model are the truth: they go up before the first step and come
-back after the last, so that checkpoints, callbacks and best weights are those of any other
-training. Adam's memory, twice as large, comes back when it is asked for. Images go up once.
+back after the last, running statistics included, so that checkpoints, callbacks and best weights
+are those of any other training. Adam's memory, twice as large, comes back when it is asked for.
+Images go up once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,9 +53,14 @@ class DeviceStep(ReconstructionStep):
             raise ValueError(f"fit: {self.device} has no second loss but latent_grad is given")
 
     def loss_and_grads(self, x: Array) -> tuple[float, Params]:
-        params = {name: self.device.to_device(p) for name, p in self.model.params.items()}
-        step = ops.training_step(self.stages, params, self.model.input_shape)
+        params, state = (
+            {name: self.device.to_device(a) for name, a in arrays.items()}
+            for arrays in (self.model.params, self.model.state)
+        )
+        step = ops.training_step(self.stages, params, self.model.input_shape, state=state)
         loss = step.loss(self.device.to_device(x), self.reduction)
+        for name, a in self.model.state.items():
+            a[...] = self.device.to_host(state[name])
         return loss, {name: self.device.to_host(g) for name, g in step.grads().items()}
 
     def latent(self, images: Array) -> Array:
@@ -81,9 +87,9 @@ class DeviceStep(ReconstructionStep):
 
 
 class Known(NamedTuple):
-    """What the host got of a network last: its parameters, and the memory of Adam, by identity."""
+    """What the host got of a network last: its arrays, and the memory of Adam, by identity."""
 
-    params: Params
+    arrays: Params  # parameters and running statistics
     m: Params
     v: Params
     steps: int
@@ -95,8 +101,8 @@ class Known(NamedTuple):
 
     def holds(self, step: DeviceStep) -> bool:
         """Whether model and optimizer have what they got."""
-        params = step.model.params
-        same = all(np.array_equal(p, self.params[name]) for name, p in params.items())
+        arrays = _arrays(step)
+        same = all(np.array_equal(a, self.arrays[name]) for name, a in arrays.items())
         return same and self.has_memory(step)
 
     def is_stale(self, step: DeviceStep, made: int) -> bool:
@@ -166,7 +172,7 @@ class Networks:
             if stale[i]:
                 adam = _adam(step)
                 adam.m, adam.v, adam.steps = m, v, self.made
-                self.known[i] = Known(self.known[i].params, m, v, self.made)
+                self.known[i] = Known(self.known[i].arrays, m, v, self.made)
 
     def _require_memory(self) -> None:
         """RuntimeError where an optimizer has the memory of an earlier epoch than its model."""
@@ -191,22 +197,25 @@ class Networks:
         training = DeviceTraining(
             self.device, first.stages, [s.model.params for s in self.steps], self.uploaded,
             batch_size=self.batch_size, settings=adams[0].settings, reduction=first.reduction,
+            state=[s.model.state for s in self.steps],
         )  # fmt: skip
         self.made = adams[0].steps
         if self.made:
             training.load([a.m for a in adams], [a.v for a in adams], adams[0].steps)
         self.known = [
-            Known({n: p.copy() for n, p in s.model.params.items()}, adam.m, adam.v, adam.steps)
+            Known({n: a.copy() for n, a in _arrays(s).items()}, adam.m, adam.v, adam.steps)
             for s, adam in zip(self.steps, adams, strict=True)
         ]
         return training
 
     def _bring_back(self) -> None:
-        """Copy the parameters to the models on the host."""
-        for i, (step, params) in enumerate(zip(self.steps, self.training.params, strict=True)):
-            for name, p in step.model.params.items():
-                p[...] = params[name]
-            self.known[i] = self.known[i]._replace(params=params)
+        """Copy parameters and running statistics to the models on the host."""
+        both = zip(self.training.params, self.training.state, strict=True)
+        for i, (step, (params, state)) in enumerate(zip(self.steps, both, strict=True)):
+            arrays = params | state
+            for name, a in _arrays(step).items():
+                a[...] = arrays[name]
+            self.known[i] = self.known[i]._replace(arrays=arrays)
         self.made = self.training.step
 
 
@@ -229,6 +238,11 @@ def as_bytes(images: Array) -> Array:
         if not np.array_equal(again.astype(images.dtype), part):
             return images
     return whole
+
+
+def _arrays(step: DeviceStep) -> Params:
+    """What a step changes of a model."""
+    return step.model.params | step.model.state
 
 
 def _adam(step: DeviceStep) -> Adam:

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 from l2ae_core.layers import (
+    BatchNorm,
     Conv2d,
     ConvTranspose2d,
     Dense,
@@ -27,9 +28,8 @@ from l2ae_kernels.stages import Stage
 def lower(model: AutoEncoder) -> list[Stage] | None:
     """Return the stages of a network, None when it has a layer that no stage is.
 
-    BatchNorm is one: it needs the whole batch at once. Others: an activation that follows neither a
-    linear layer nor LayerNorm, and a layer or model of one's own: a class that overrides something
-    has another formula than its parent.
+    Such are an activation that follows neither a linear layer, LayerNorm nor BatchNorm, and a layer
+    or model of one's own: a class that overrides something has another formula than its parent.
     """
     stages = _lowered(model)
     return None if isinstance(stages, str) else stages
@@ -79,6 +79,11 @@ def _stage(name: str, layer: Any, shape: Shape, after: Shape) -> Stage | None:
     if is_exactly(layer, LayerNorm):
         affine = layer.gamma is not None
         return Stage("layer_norm", name, shape, after, eps=layer.eps, affine=affine)
+    if is_exactly(layer, BatchNorm):
+        return Stage(
+            "batch_norm", name, shape, after, eps=layer.eps, momentum=layer.momentum,
+            affine=layer.gamma is not None,
+        )  # fmt: skip
     return None
 
 

@@ -27,6 +27,15 @@ DENSE = [
     Stage("dense", "e", (4,), (60,), code=True),
 ]
 STACKS = {"convolutional": CONVOLUTIONAL, "dense": DENSE}
+BATCH = [
+    replace(s, kind="batch_norm", momentum=0.75) if s.kind == "layer_norm" else s
+    for s in CONVOLUTIONAL
+]
+PLAIN = [  # of feature maps that no affine map follows
+    BATCH[0], replace(BATCH[1], affine=False), *BATCH[2:5], replace(BATCH[5], slope=0.2),
+    Stage("batch_norm", "g", IMAGE, IMAGE, eps=1e-2, momentum=0.75),
+]  # fmt: skip
+ALL = STACKS | {"batch norm": BATCH, "batch norm, no affine map": PLAIN}
 
 
 def parameters(stages, dtype=np.float32):
@@ -35,6 +44,16 @@ def parameters(stages, dtype=np.float32):
         for name, shape in s.parameters.items():
             params[f"{s.name}.{name}"] = (0.3 * rng.standard_normal(shape)).astype(dtype)
     return params
+
+
+def state(stages, dtype=np.float32):
+    """Running statistics as they are before the first step."""
+    start = {"running_mean": np.zeros, "running_var": np.ones}
+    return {
+        f"{s.name}.{name}": start[name](shape, dtype)
+        for s in stages
+        for name, shape in s.state.items()
+    }
 
 
 def images(count, dtype=np.float32):
@@ -47,10 +66,11 @@ def pull(first, u):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_reference_has_the_derivatives_of_its_loss(name, reduction):
-    stages, params, x = STACKS[name], parameters(STACKS[name], np.float64), images(3, np.float64)
-    step = ops.training_step(stages, params, IMAGE, impl="reference")
+    stages, params, x = ALL[name], parameters(ALL[name], np.float64), images(3, np.float64)
+    running = state(stages, np.float64)
+    step = ops.training_step(stages, params, IMAGE, state=running, impl="reference")
     loss = step.loss(x, reduction)
     grads = {name: g.copy() for name, g in step.grads().items()}
     assert loss > 0
@@ -65,6 +85,17 @@ def test_the_reference_has_the_derivatives_of_its_loss(name, reduction):
             p -= sign * eps * direction
         slope = (values[0] - values[1]) / (2 * eps)
         assert np.vdot(grads[name], direction) == pytest.approx(slope, rel=1e-6, abs=1e-8), name
+
+
+def test_running_statistics_move_towards_the_batch():
+    """By a quarter of the way, towards those of what the first convolution gives."""
+    params, running, x = parameters(BATCH, np.float64), state(BATCH, np.float64), images(3, float)
+    step = ops.training_step(BATCH, params, IMAGE, state=running)
+    step.loss(x)
+    z = step._forward(BATCH[0], x)  # (3, 3, 4, 9)
+    mean, variance = z.mean(axis=(0, 1, 2)), z.var(axis=(0, 1, 2))
+    np.testing.assert_allclose(running["b.running_mean"], 0.25 * mean, rtol=1e-12)
+    np.testing.assert_allclose(running["b.running_var"], 0.75 + 0.25 * variance, rtol=1e-12)
 
 
 @pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
@@ -110,6 +141,7 @@ REFUSED = {
     "an activation before the loss": [*DENSE[:-1], replace(DENSE[-1], slope=0.0)],
     "an activation before a normalization": GATED,
     "affine layer_norm in a dense network": AFFINE,
+    "batch norm": BATCH,
 }
 
 
@@ -118,10 +150,10 @@ REFUSED = {
 def test_stages_that_the_kernels_do_not_cover_take_the_reference(name):
     """By name they are refused."""
     stages = REFUSED[name]
-    params = parameters(stages)
+    given = stages, parameters(stages), IMAGE
     with pytest.raises(ValueError, match="no implementation compiled"):
-        ops.training_step(stages, params, IMAGE, impl="compiled")
-    assert type(ops.training_step(stages, params, IMAGE)).__name__ == "ReferenceStep"
+        ops.training_step(*given, state=state(stages), impl="compiled")
+    assert type(ops.training_step(*given, state=state(stages))).__name__ == "ReferenceStep"
     assert type(ops.training_step(DENSE, parameters(DENSE), IMAGE)).__name__ == "DenseStep"
 
 
@@ -141,6 +173,22 @@ def test_errors_name_what_does_not_fit():
     ]:
         with pytest.raises(ValueError, match=match):
             ops.training_step(stages, given, IMAGE, second)
+
+
+def test_errors_name_the_running_statistics_that_do_not_fit():
+    right, params = state(BATCH), parameters(BATCH)
+    without, name = {n: a for n, a in right.items() if n.endswith("mean")}, "b.running_var"
+    outside = [replace(s, momentum=1.5) for s in BATCH]
+    for stages, given, match in [
+        (BATCH, None, "state has no array 'b.running_mean'"),
+        (BATCH, without, "state has no array 'b.running_var'"),
+        (BATCH, right | {"z.running_var": right[name]}, "the unknown array 'z.running_var'"),
+        (BATCH, right | {name: right[name][:-1]}, "b.running_var has shape"),
+        (BATCH, right | {name: right[name].astype(float)}, "b.running_var must be .* float32"),
+        (outside, right, "momentum that is not within 0 and 1"),
+    ]:
+        with pytest.raises(ValueError, match=f"training_step: .*{match}"):
+            ops.training_step(stages, params, IMAGE, state=given)
 
 
 @pytest.mark.parametrize("impl", ["reference", None])

@@ -4,7 +4,8 @@
 
 The input of a block is the output of the activation below it, so the launch that makes dx
 multiplies by act' before it writes: none is a rectifier alone. Every array has a leading model
-axis: x, y and their gradients (M, N, *shape), parameters and theirs (M, *shape).
+axis: x, y and their gradients (M, N, *shape), parameters and theirs (M, *shape). Running statistics
+are found among the parameters by name; `forward` moves them.
 """
 
 from abc import ABC, abstractmethod
@@ -162,26 +163,63 @@ class L2Normalize(Block):
         )
 
 
-class LayerNorm(Block):
-    """y = leaky(γ (x − μ)/σ + β),  σ = √(v + ε), with μ and v of each row."""
+class _Standardize(Block):
+    """y = leaky(γ (x − μ)/σ + β),  σ = √(v + ε): what layer and batch norm share."""
+
+    def affine(self, arrays: Params) -> tuple[Array | None, Array | None]:
+        """Return γ and β (M, features), or their gradients; None where the stage has none."""
+        return arrays.get(f"{self.stage.name}.gamma"), arrays.get(f"{self.stage.name}.beta")
+
+
+class LayerNorm(_Standardize):
+    """μ and v are those of each row."""
 
     def forward(self, x: Array, params: Params) -> Array:
         rows, eps = self.batch.rows, self.stage.eps
-        gamma, beta = self._affine(params)
+        gamma, beta = self.affine(params)
         normalize.layer_norm(rows(x), gamma, beta, eps, rows(self.y), slope=self.slope)
         return self.y
 
     def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
         rows, eps = self.batch.rows, self.stage.eps
-        (gamma, _), (dgamma, dbeta) = self._affine(params), self._affine(grads)
+        (gamma, _), (dgamma, dbeta) = self.affine(params), self.affine(grads)
         normalize.layer_norm_adjoint(
             rows(dy), rows(x), gamma, eps, rows(self.dx), dgamma, dbeta,
             slope_below=self.slope_below,
         )  # fmt: skip
 
-    def _affine(self, arrays: Params) -> tuple[Array | None, Array | None]:
-        """γ and β (M, features), or their gradients; None where the stage has none."""
-        return arrays.get(f"{self.stage.name}.gamma"), arrays.get(f"{self.stage.name}.beta")
+
+class BatchNorm(_Standardize):
+    """μ and v are those of each channel, over all rows of the batch of a model."""
+
+    def allocate(self) -> None:
+        super().allocate()
+        columns = (self.batch.models, self.input_shape[-1])
+        self.mean, self.variance, self.sigma, *self.sums = (
+            self.batch.device.empty(columns, self.batch.dtype) for _ in range(5)
+        )
+
+    def forward(self, x: Array, params: Params) -> Array:
+        s, rows = self.stage, self.batch.rows
+        gamma, beta = self.affine(params)
+        mean, variance = (params[f"{s.name}.{name}"] for name in s.state)
+        normalize.batch_norm_train(
+            rows(x), gamma, beta, s.eps, rows(self.y), self.mean, self.variance, self.sigma,
+            slope=self.slope, running=(mean, variance), momentum=s.momentum,
+        )  # fmt: skip
+        return self.y
+
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+        rows, (gamma, _) = self.batch.rows, self.affine(params)
+        # dx is made of dγ and dβ, which have a place also where they are no gradients
+        dgamma, dbeta = (
+            grads.get(f"{self.stage.name}.{name}", own)
+            for name, own in zip(("gamma", "beta"), self.sums, strict=True)
+        )
+        normalize.batch_norm_adjoint(
+            rows(dy), rows(x), self.mean, self.sigma, gamma, True, rows(self.dx), dgamma, dbeta,
+            slope_below=self.slope_below,
+        )  # fmt: skip
 
 
 class Middle(Block):
@@ -217,6 +255,7 @@ KINDS: dict[str, type[Block]] = {
     "conv_transpose": TransposedConvolution,
     "l2_normalize": L2Normalize,
     "layer_norm": LayerNorm,
+    "batch_norm": BatchNorm,
 }
 
 

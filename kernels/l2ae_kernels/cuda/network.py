@@ -40,7 +40,8 @@ class Network:
     ) -> None:
         """Write the gradients of factor · E to `grads`, and add E to `errors`.
 
-        x (M, N, *image), params (M, *shape) each, grads (layout.size,), errors (M,) float64.
+        x (M, N, *image), params (M, *shape) each, grads (layout.size,), errors (M,) float64. Among
+        params are the running statistics of batch norm, which move.
         """
         inputs, v = [], x
         for block in self.blocks:

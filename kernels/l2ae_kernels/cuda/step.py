@@ -49,7 +49,7 @@ class DeviceStep(TrainingStep):
             raise ValueError(f"training_step: x is on {device_name(x)} but expected {self.device}")
         divisor = self.divisor(x, reduction)
         self.device.write(self.errors, np.zeros(1))
-        params = {name: p[None] for name, p in self.params.items()}
+        params = {name: p[None] for name, p in (*self.params.items(), *self.state.items())}
         network = self._network(len(x))
         network.loss_and_grads(x[None], params, 1 / divisor, self.sums, self.errors)
         return float(self.device.to_host(self.errors)[0]) / divisor

@@ -30,8 +30,10 @@ from l2ae_kernels.cuda.training_checks import (
     require_impl,
     require_models,
     require_moments,
+    require_states,
+    require_whole,
 )
-from l2ae_kernels.cuda.weights import Weights
+from l2ae_kernels.cuda.weights import FlatLayout, Weights
 from l2ae_kernels.ops.checks import count
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage
 
@@ -72,7 +74,8 @@ class DeviceTraining:
     stages: as for `ops.training_step`. params: of each model, host arrays of one dtype that the
     stages name. images (n, *image): uint8, which are divided by 255, or in that dtype. impl: of the
     products; None is "tensor" for float32, else "naive". micro_batch: gradients are summed over
-    pieces of so many images, in order, so that what a piece keeps may stay in the cache.
+    pieces of so many images, in order, so that what a piece keeps may stay in the cache; batch norm
+    has no pieces. state: of each model, the running statistics of its batch norms, host arrays too.
     ValueError, by name, for what does not fit.
     """
 
@@ -88,12 +91,16 @@ class DeviceTraining:
         reduction: Reduction = "mean",
         impl: Impl | None = None,
         micro_batch: int | None = None,
+        state: Sequence[Params] | None = None,
     ) -> None:
         shapes, dtype = require_models(stages, params, images)
         self.impl = require_impl(impl, dtype)
         self.batch_size = count("DeviceTraining", "batch_size", batch_size)
         micro_batch = batch_size if micro_batch is None else micro_batch
         self.micro_batch = count("DeviceTraining", "micro_batch", micro_batch)
+        require_whole(stages, self.micro_batch, batch_size)
+        states = [{} for _ in params] if state is None else state
+        state_shapes = require_states(stages, states, len(params), dtype)
         if reduction not in (known := get_args(Reduction)):
             raise ValueError(f"DeviceTraining: reduction is {reduction!r} but expected {known}")
         self.device, self.stages = device, stages
@@ -101,6 +108,8 @@ class DeviceTraining:
         self.step = 0  # of Adam
         self._numbers_of_image = prod(self.image) if reduction == "mean" else 1
         self._weights = Weights(device, shapes, params, settings, dtype)
+        self._statistics = FlatLayout(state_shapes, self.models)
+        self._state = device.to_device(self._statistics.join(states, dtype))
         self._errors = device.zeros(self.models, np.float64)  # Σ |x̂ − x|² of a batch
         self._batches = Batches(device, images, self.models, batch_size, dtype)
         self._networks: dict[int, Network] = {}  # by micro-batch
@@ -120,6 +129,11 @@ class DeviceTraining:
         """Adam's m and v of each model, copies on the host; waits for all steps."""
         return self._weights.read(self._weights.m), self._weights.read(self._weights.v)
 
+    @property
+    def state(self) -> list[Params]:
+        """The running statistics of each model, copies on the host; waits for all steps."""
+        return self._statistics.split(self.device.to_host(self._state))
+
     def load(self, m: Sequence[Params], v: Sequence[Params], step: int) -> None:
         """Go on after step `step` of a training that had these moments of each model."""
         step = count("DeviceTraining.load", "step", step, least=0)
@@ -134,7 +148,8 @@ class DeviceTraining:
         """Make a step on each batch of indices, and return the losses before it (steps, M).
 
         A batch is (n,), the same images for every model, or (M, n), for 1 ≤ n ≤ batch_size. Where
-        the loss of a model is NaN or infinite, its parameters stay as they are.
+        the loss of a model is NaN or infinite, its parameters stay as they are; its running
+        statistics are those of a forward pass, as in any step.
         """
         limits = Limits(self.models, self.batch_size, self.image, self.dtype)
         indices = limits.indices(batches, len(self._batches.images))
@@ -174,12 +189,11 @@ class DeviceTraining:
     def _launch(self, images: int, gathers: bool) -> None:
         """Queue the launches of a step one by one."""
         weights, divisor = self._weights, images * self._numbers_of_image
+        arrays = weights.params | self._statistics.views(self._state)
         for piece in self._pieces_of(images):
             if gathers:
                 self._batches.gather(piece.x, images, piece.first)
-            piece.network.loss_and_grads(
-                piece.x, weights.params, 1 / divisor, piece.grads, self._errors
-            )
+            piece.network.loss_and_grads(piece.x, arrays, 1 / divisor, piece.grads, self._errors)
         if images in self._parts:
             parts = self._parts[images]
             add_parts(self.device, parts, weights.g, count=len(parts))

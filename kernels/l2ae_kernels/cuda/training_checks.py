@@ -9,7 +9,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.blocks import Impl
 from l2ae_kernels.cuda.step import takes
 from l2ae_kernels.cuda.weights import FlatLayout
-from l2ae_kernels.ops.step import require_network
+from l2ae_kernels.ops.step import require_network, require_state
 from l2ae_kernels.stages import Params, Shape, Stage
 
 DTypeOf = np.dtype[Any]
@@ -36,6 +36,28 @@ def require_models(
             f"uint8 or {dtype}"
         )
     return shapes, dtype
+
+
+def require_states(
+    stages: Sequence[Stage], states: Sequence[Params], models: int, dtype: DTypeOf
+) -> dict[str, Shape]:
+    """Return the shapes of the running statistics of every model."""
+    if len(states) != models:
+        raise ValueError(f"DeviceTraining: state is of {len(states)} models but expected {models}")
+    shapes = require_state(stages, states[0])
+    for i, arrays in enumerate(states):
+        _require_arrays(f"state[{i}]", arrays, shapes, dtype)
+    return shapes
+
+
+def require_whole(stages: Sequence[Stage], micro_batch: int, batch_size: int) -> None:
+    """Raise ValueError for batch norm in pieces of a batch: its μ and v are of all samples."""
+    norm = next((s.name for s in stages if s.kind == "batch_norm"), None)
+    if norm is not None and micro_batch < batch_size:
+        raise ValueError(
+            f"DeviceTraining: micro_batch is {micro_batch} but batch_norm {norm!r} needs the whole "
+            f"batch: expected None, or {batch_size} at least"
+        )
 
 
 def require_impl(impl: Impl | None, dtype: DTypeOf) -> Impl:

@@ -15,23 +15,27 @@ def training_step(
     input_shape: Shape,
     latent_grad: LatentGrad | None = None,
     *,
+    state: Params | None = None,
     impl: str | None = None,
 ) -> TrainingStep:
     """Loss, gradients and Adam of a network of plain stages, see `TrainingStep`.
 
     Images are (N, *input_shape), and the last stage returns as many numbers. `params` has the
     arrays that the stages name, of one dtype; they stay where they are: write to them, never bind
-    others. `latent_grad` is a second loss, at the stage with `code`. Raises ValueError for stages,
-    shapes or parameters that do not fit.
+    others. So has `state` the running statistics of batch norm. `latent_grad` is a second loss, at
+    the stage with `code`. Raises ValueError for stages, shapes, parameters or state that do not
+    fit.
     """
     shapes = require_network(stages, params, input_shape)
     like = next(iter(params.values()))
-    for name, p in params.items():
-        writable("training_step", name, p, shapes[name], like)
+    state = {} if state is None else state
+    shapes |= require_state(stages, state)
+    for name, a in (*params.items(), *state.items()):
+        writable("training_step", name, a, shapes[name], like)
     if latent_grad is not None and code_stage(stages) is None:
         raise ValueError("training_step: latent_grad is given but no stage has `code`")
     step: TrainingStep = pick("training_step", like, impl, stages)(
-        stages, params, input_shape, latent_grad
+        stages, params, input_shape, latent_grad, state
     )
     return step
 
@@ -50,12 +54,26 @@ def require_network(
                 f"expected a chain from {sizes[0]} to {sizes[0]}"
             )
     shapes = {f"{s.name}.{k}": shape for s in stages for k, shape in s.parameters.items()}
-    for name in params.keys() ^ shapes.keys():
-        problem = "has no array" if name in shapes else "has the unknown array"
-        raise ValueError(f"training_step: params {problem} {name!r}")
+    _require_names("params", params, shapes)
     if not params:
         raise ValueError("training_step: params is empty: no stage has weights to train")
     return shapes
+
+
+def require_state(stages: Sequence[Stage], state: Params) -> dict[str, Shape]:
+    """Return the shapes of the running statistics by name; ValueError where they do not fit."""
+    for s in stages:
+        if s.kind == "batch_norm" and not 0 <= s.momentum <= 1:
+            raise ValueError(f"training_step: {s} has a momentum that is not within 0 and 1")
+    shapes = {f"{s.name}.{k}": shape for s in stages for k, shape in s.state.items()}
+    _require_names("state", state, shapes)
+    return shapes
+
+
+def _require_names(what: str, arrays: Params, shapes: dict[str, Shape]) -> None:
+    for name in sorted(arrays.keys() ^ shapes.keys()):
+        problem = "has no array" if name in shapes else "has the unknown array"
+        raise ValueError(f"training_step: {what} {problem} {name!r}")
 
 
 def _sizes(s: Stage) -> tuple[int, int]:

@@ -48,9 +48,12 @@ class ReferenceStep(TrainingStep):
             conv.correlate_adjoint_x(x, *self._weights(s), y, s.stride, s.padding)
         elif s.kind == "l2_normalize":
             normalize.l2_normalize(_rows(x), s.eps, _rows(y), np.empty_like(_rows(x)[:, :1]))
+        elif s.kind == "layer_norm":
+            normalize.layer_norm(_rows(x), *self._scales(s), s.eps, _rows(y))
         else:
-            gamma, beta = self._scales(s)
-            normalize.layer_norm(_rows(x), gamma, beta, s.eps, _rows(y))
+            mean, variance, sigma = _of_batch(s, x)
+            self._remember(s, mean, variance)
+            normalize.batch_norm(_rows(x), mean, sigma, *self._scales(s), _rows(y))
         dense.leaky_relu(y, s.slope, y)
         return y
 
@@ -63,12 +66,8 @@ class ReferenceStep(TrainingStep):
             normalize.l2_normalize(_rows(x), s.eps, np.empty_like(_rows(x)), n)
             normalize.l2_normalize_adjoint(_rows(du), _rows(y), n, _rows(dx))
             return dx
-        if s.kind == "layer_norm":
-            dgamma, dbeta = (self._sum(s, name, x) for name in ("gamma", "beta"))
-            gamma, _ = self._scales(s)
-            normalize.layer_norm_adjoint(
-                _rows(du), _rows(x), gamma, s.eps, _rows(dx), dgamma, dbeta
-            )
+        if s.kind in ("layer_norm", "batch_norm"):
+            self._standardize_adjoint(s, _rows(x), _rows(du), _rows(dx))
             return dx
         W, dW = (arrays[f"{s.name}.W"] for arrays in (self.params, self.sums))
         dense.bias_adjoint(_rows(du), self.sums[f"{s.name}.b"])
@@ -83,6 +82,22 @@ class ReferenceStep(TrainingStep):
             conv.correlate(du, W, None, dx, s.stride, s.padding)
         return dx
 
+    def _standardize_adjoint(self, s: Stage, x: Array, dy: Array, dx: Array) -> None:
+        """Write dx (R, C) of layer or batch norm, and the gradients of γ and β to `sums`."""
+        dgamma, dbeta = (self._sum(s, name, x) for name in ("gamma", "beta"))
+        gamma, _ = self._scales(s)
+        if s.kind == "layer_norm":
+            normalize.layer_norm_adjoint(dy, x, gamma, s.eps, dx, dgamma, dbeta)
+            return
+        mean, _, sigma = _of_batch(s, x)
+        normalize.batch_norm_adjoint(dy, x, mean, sigma, gamma, True, dx, dgamma, dbeta)
+
+    def _remember(self, s: Stage, mean: Array, variance: Array) -> None:
+        """Move the running statistics of batch norm towards those of the batch."""
+        for name, batch in zip(s.state, (mean, variance), strict=True):
+            running = self.state[f"{s.name}.{name}"]
+            running += (1 - s.momentum) * (batch - running)
+
     def _weights(self, s: Stage) -> tuple[Array, Array]:
         return self.params[f"{s.name}.W"], self.params[f"{s.name}.b"]
 
@@ -95,6 +110,13 @@ class ReferenceStep(TrainingStep):
     def _sum(self, s: Stage, name: str, x: Array) -> Array:
         """Where the gradient of γ or β goes; an array of no use where there is none."""
         return self.sums[f"{s.name}.{name}"] if s.affine else np.empty_like(x, shape=x.shape[-1])
+
+
+def _of_batch(s: Stage, x: Array) -> tuple[Array, Array, Array]:
+    """Return μ, v and σ = √(v + ε) of each channel of x."""
+    mean, variance = (np.empty_like(x, shape=x.shape[-1]) for _ in range(2))
+    normalize.moments(_rows(x), mean, variance)
+    return mean, variance, np.sqrt(variance + s.eps)
 
 
 def _rows(x: Array) -> Array:

@@ -1,10 +1,12 @@
 """Trainings on a device: those of the processor to rounding, and equal to themselves bit by bit."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from l2ae_core.layers import L2Normalize
 from l2ae_core.networks import Architecture, build
 from l2ae_core.seeding import rngs
 from l2ae_core.training import checkpoint as checkpoints
@@ -33,7 +35,8 @@ class Training:
         self.random = rngs(seed)
         architecture = Architecture(
             model, (8, 8, 1), latent_dim=3, norm=norm, hidden=(6,), filters=(2, 3, 4),
-            kernels=(3, 3, 3),
+            kernels=(3, 3, 3), hidden_norm="batch" if norm == "batch" else "none",
+            affine=norm == "batch",
         )  # fmt: skip
         self.model = build(architecture, self.random.init).astype(dtype)
         bytes = np.random.default_rng(seed).integers(0, 256, (images, 8, 8, 1))
@@ -53,7 +56,8 @@ class Training:
     @property
     def numbers(self):
         memory = self.optimizer.state_dict()
-        return [*self.model.params.values(), *memory.values(), np.array(self.history.losses)]
+        arrays = *self.model.params.values(), *self.model.state.values(), *memory.values()
+        return [*arrays, np.array(self.history.losses)]
 
 
 def assert_equal(one, other):
@@ -87,7 +91,7 @@ class Losses:
         self.losses = losses
 
 
-@pytest.mark.parametrize("norm", ["none", "l2", "layer"])
+@pytest.mark.parametrize("norm", ["none", "l2", "layer", "batch"])
 def test_a_training_is_that_of_the_processor_to_rounding(norm, device):
     hooks = None if norm == "none" else Augmentation(Warp())  # batches that the host changes
     how = {"norm": norm}
@@ -103,11 +107,27 @@ def test_a_convolutional_training_in_float32(device):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
-def test_bits_are_equal_from_run_to_run_and_after_a_resume(device, tmp_path):
-    whole = Training().fit(epochs=3, device=device)
-    Training().fit(epochs=1, device=device, run_dir=tmp_path)
-    assert_equal(whole, Training().fit(epochs=3, device=device, run_dir=tmp_path, resume=True))
-    assert_equal(whole, Training().fit(epochs=3, device=device))
+@pytest.mark.parametrize("norm", ["l2", "batch"])
+def test_bits_are_equal_from_run_to_run_and_after_a_resume(norm, device, tmp_path):
+    whole = Training(norm=norm).fit(epochs=3, device=device)
+    Training(norm=norm).fit(epochs=1, device=device, run_dir=tmp_path)
+    resumed = Training(norm=norm).fit(epochs=3, device=device, run_dir=tmp_path, resume=True)
+    assert_equal(whole, resumed)
+    assert_equal(whole, Training(norm=norm).fit(epochs=3, device=device))
+
+
+def test_gradients_of_one_batch_move_the_running_statistics(device):
+    """As a forward pass in training does on the processor."""
+    here, there = Training(norm="batch"), Training(norm="batch")
+    steps = (
+        LayerwiseStep(here.model, here.optimizer, "mean"),
+        DeviceStep(there.model, there.optimizer, "mean", device=device),
+    )
+    for step in steps:
+        step.loss_and_grads(here.images)
+    for name, a in here.model.state.items():
+        np.testing.assert_allclose(there.model.state[name], a, **CLOSE)
+    assert here.model.state["normalize.running_mean"].any()
 
 
 def test_a_training_goes_on_on_another_device_and_back(device, tmp_path, caplog):
@@ -212,14 +232,15 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_step(device, tmp_path):
     assert not (tmp_path / "checkpoint.npz").exists()
 
 
-def test_what_changes_the_network_between_epochs_is_taken_over(device):
+@pytest.mark.parametrize(("norm", "which"), [("l2", "params"), ("batch", "state")])
+def test_what_changes_the_network_between_epochs_is_taken_over(norm, which, device):
     """Callbacks look at the model; one that writes to it changes the training, as on the CPU."""
 
     def halve(record, model):
-        for p in model.params.values():
-            p *= 0.5
+        for a in getattr(model, which).values():
+            a *= 0.5
 
-    here, there = (Training().fit(callbacks=[halve], device=on)
+    here, there = (Training(norm=norm).fit(callbacks=[halve], device=on)
                    for on in (None, device))  # fmt: skip
     assert_close(here, there)
 
@@ -234,11 +255,20 @@ def test_validation_and_patience(device):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
 
 
+class Halved(L2Normalize):
+    """A class that overrides something has another formula than its parent."""
+
+    def forward(self, x, train=False):
+        u, cache = super().forward(x, train)
+        return u / 2, cache
+
+
 def test_what_a_device_cannot_train_is_refused_by_name():
     device = emulate()
-    batch = Training(norm="batch")
-    with pytest.raises(ValueError, match=r"cannot train .*: no kernel .* is BatchNorm\(3"):
-        batch.fit(device=device)
+    changed = Training()
+    changed.model = replace(changed.model, normalize=Halved())
+    with pytest.raises(ValueError, match=r"cannot train .*: no kernel .* is Halved\("):
+        changed.fit(device=device)
     other = Training()
     other.optimizer = SGD(0.1)
     with pytest.raises(ValueError, match=r"trains by Adam but optimizer is SGD\("):
@@ -291,7 +321,7 @@ def test_networks_trained_together_have_the_bits_of_each_alone(device, tmp_path)
     """Two side by side, a third waits; other batches, a second stage; one was trained before."""
     ways = [
         {"seed": 0}, {"seed": 1}, {"seed": 2}, {"seed": 3, "images": IMAGES + 1},
-        {"seed": 4, "norm": "none"},
+        {"seed": 4, "norm": "none"}, {"seed": 5, "norm": "batch"}, {"seed": 6, "norm": "batch"},
     ]  # fmt: skip
     Training(**ways[1]).fit(epochs=1, device=device, run_dir=tmp_path / "1")
     trainings = [Training(**way) for way in ways]

@@ -14,7 +14,7 @@ from l2ae_kernels.cuda.device import emulate
 from l2ae_kernels.cuda.training import DeviceTraining
 from l2ae_kernels.stages import AdamSettings
 
-from .networks import grey_images, model, network
+from .networks import grey_images, model, network, statistics
 
 IMAGES = grey_images(11)
 GREY = IMAGES / np.float32(255)  # as the data sets of the CPU have them
@@ -34,24 +34,30 @@ def start(device, name="dense", dtype="float64", seeds=(0,), images=IMAGES, **mo
     """A training of one model a seed."""
     networks = [network(name, dtype, seed) for seed in seeds]
     more = {"batch_size": 4, "settings": SETTINGS} | more
-    return DeviceTraining(device, networks[0][0], [p for _, p in networks], images, **more)
+    stages = networks[0][0]
+    more = {"state": [statistics(stages, dtype) for _ in seeds]} | more
+    return DeviceTraining(device, stages, [p for _, p in networks], images, **more)
 
 
 def bits(training):
-    """Parameters and moments of each model, as bytes."""
+    """Parameters, moments and running statistics of each model, as bytes."""
     m, v = training.moments
     return [
         [(name, a[name].tobytes()) for a in arrays for name in a]
-        for arrays in zip(training.params, m, v, strict=True)
+        for arrays in zip(training.params, m, v, training.state, strict=True)
     ]
 
 
 @pytest.mark.parametrize(
     ("name", "reduction"),
-    [("convolutional", "mean"), ("dense", "sum"), ("layer norms", "mean")],
+    [("convolutional", "mean"), ("dense", "sum"), ("layer norms", "mean"), ("batch norms", "mean")],
 )
 def test_a_training_is_that_of_the_cpu(name, reduction, device):
-    """Layer by layer, float64: in every loss, parameter and moment; the last batches are ragged."""
+    """Layer by layer, float64: every loss, parameter, moment and running statistic.
+
+    The last batches are ragged. The moments of a bias before batch norm are rounding alone, so that
+    an array has a thousandth of the largest entry of all as its scale at least.
+    """
     cpu = model(name, 0, "float64")
     optimizer = Adam(SETTINGS.learning_rate, eps=SETTINGS.eps)
     step, batches = LayerwiseStep(cpu, optimizer, reduction), draw()
@@ -60,11 +66,15 @@ def test_a_training_is_that_of_the_cpu(name, reduction, device):
     losses = found.run(batches)
     assert losses.shape == (len(batches), 1)
     np.testing.assert_allclose(losses[:, 0], expected, rtol=1e-12)
-    (params,), ((m,), (v,)) = found.params, found.moments
-    for arrays, wanted in ((params, cpu.params), (m, optimizer.m), (v, optimizer.v)):
+    (params,), ((m,), (v,)), (state,) = found.params, found.moments, found.state
+    for arrays, wanted in (
+        (params, cpu.params), (m, optimizer.m), (v, optimizer.v), (state, cpu.state)
+    ):  # fmt: skip
         assert arrays.keys() == wanted.keys()
+        largest = max((np.abs(a).max() for a in wanted.values()), default=0)
         for key, a in wanted.items():
-            np.testing.assert_allclose(arrays[key], a, rtol=0, atol=1e-12 * np.abs(a).max())
+            scale = max(np.abs(a).max(), 1e-3 * largest)
+            np.testing.assert_allclose(arrays[key], a, rtol=0, atol=1e-12 * scale)
     assert found.step == len(batches)
 
 
@@ -92,15 +102,17 @@ def test_a_graph_replays_the_launches(device, monkeypatch):
     assert bits(replayed) == bits(in_chunks) == bits(launched)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 3])
-def test_models_beside_others_have_the_bits_of_one_alone(micro_batch, device, other_order):
+@pytest.mark.parametrize(
+    ("name", "micro_batch"), [("convolutional", None), ("convolutional", 3), ("batch norms", None)]
+)
+def test_models_beside_others_have_the_bits_of_one_alone(name, micro_batch, device, other_order):
     """Three models with images of their own, against each alone, on another order of blocks."""
     seeds, batches = (3, 4, 5), draw((4, 4, 4, 2), models=3)
     more = {"dtype": "float32", "impl": "naive", "micro_batch": micro_batch}
-    together = start(device, "convolutional", seeds=seeds, **more)
+    together = start(device, name, seeds=seeds, **more)
     losses = together.run(batches)
     for i, seed in enumerate(seeds):
-        alone = start(other_order, "convolutional", seeds=(seed,), **more)
+        alone = start(other_order, name, seeds=(seed,), **more)
         np.testing.assert_array_equal(alone.run([b[i] for b in batches])[:, 0], losses[:, i])
         assert bits(alone) == [bits(together)[i]]
 
@@ -145,18 +157,21 @@ def test_images_of_the_host_for_two_models_in_pieces(device):
     assert bits(by_index) == bits(by_image)
 
 
-@pytest.mark.parametrize("variant", ["keras", "torch"])
-def test_a_training_goes_on_where_it_was(variant, device):
-    """From parameters, moments and the number of steps: the bits of one that never stopped."""
+@pytest.mark.parametrize(
+    ("name", "variant"), [("dense", "keras"), ("dense", "torch"), ("maps", "keras")]
+)
+def test_a_training_goes_on_where_it_was(name, variant, device):
+    """From parameters, running statistics, moments and the number of steps: equal bits."""
     batches, settings = draw(), AdamSettings(1e-2, 0.9, 0.99, 1e-3, variant)
-    whole = start(device, "dense", settings=settings)
+    whole = start(device, name, settings=settings)
     losses = whole.run(batches)
-    first = start(device, "dense", settings=settings)
+    first = start(device, name, settings=settings)
     first.run(batches[:3])
-    stages, _ = network("dense", "float64")
+    stages, _ = network(name, "float64")
     second = DeviceTraining(
-        device, stages, first.params, IMAGES, batch_size=4, settings=settings, impl="naive"
-    )
+        device, stages, first.params, IMAGES, batch_size=4, settings=settings, impl="naive",
+        state=first.state,
+    )  # fmt: skip
     second.load(*first.moments, first.step)
     np.testing.assert_array_equal(second.run(batches[3:]), losses[3:])
     assert bits(second) == bits(whole)
@@ -232,6 +247,21 @@ def test_errors_name_what_does_not_fit():
         with pytest.raises(ValueError, match=f"^(DeviceTraining|training_step): .*{match}"):
             DeviceTraining(device, stages, models, images, **(given | more))
     two = DeviceTraining(device, stages, [params, params], IMAGES, **given)
+    maps, weights = network("maps", "float32")
+    right = statistics(maps, "float32")
+    for more, match in [
+        ({"micro_batch": 3}, "micro_batch is 3 but batch_norm 'a' needs the whole batch"),
+        ({"state": None}, "state has no array 'a.running_mean'"),
+        ({"state": [right]}, "state is of 1 models but expected 2"),
+        ({"state": [right, {}]}, r"state\[1\] has no array"),
+        ({"state": [right, statistics(maps, "float64")]}, r"state\[1\].* float64 but expected"),
+    ]:
+        with pytest.raises(ValueError, match=f"^(DeviceTraining|training_step): .*{match}"):
+            DeviceTraining(
+                device, maps, [weights] * 2, IMAGES, **(given | {"state": [right] * 2} | more)
+            )
+    with pytest.raises(ValueError, match="state has the unknown array"):
+        DeviceTraining(device, stages, [params], IMAGES, **given, state=[right])
     for batch in ([0.5], [], [0] * 5, [11], [-1], [[0, 1]] * 3, 0):
         with pytest.raises(ValueError, match=r"batches\[1\] .* but expected"):
             two.run([np.array([0]), np.array(batch)])

@@ -179,9 +179,15 @@ def test_squared_error_and_its_adjoint(elements, dtype, device):
 
 
 def results(device, models: list[int]) -> list[np.ndarray]:
-    """Everything that is summed, of the chosen ones of two models, the last one's."""
+    """Everything that is summed, of the chosen ones of two models, the last one's.
+
+    Rows of one model are cut into 7.9 parts, rounded down, those of two into 15.9: if M took part
+    in the cut, the parts would have other rows. (In 7.3 and 14.6 they would not.)
+    """
+    rows = 6500
+    assert normalize._parts(rows, 5)[0] != normalize._parts(2 * rows, 5)[0]
     x, dy, gamma = (
-        device.to_device(a[models]) for a in draw("float32", (2, 6000, 5), (2, 6000, 5), (2, 5))
+        device.to_device(a[models]) for a in draw("float32", (2, rows, 5), (2, rows, 5), (2, 5))
     )
     M, shape = len(models), x.shape
     dx = [device.empty(shape, "float32") for _ in range(4)]

@@ -9,10 +9,22 @@ from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import emulate
 from l2ae_kernels.stages import AdamSettings
 
-from .networks import ARCHITECTURES, GATES, IMAGE, OWN, clear_images, grey_images, network
+from .networks import (
+    ARCHITECTURES,
+    GATES,
+    IMAGE,
+    OWN,
+    clear_images,
+    grey_images,
+    network,
+    statistics,
+    without_gradient,
+)
 
-NAMES = [*ARCHITECTURES, "gates"]
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("dense", "layer norms")]
+NAMES = [*ARCHITECTURES, "gates", "maps"]
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("dense", "layer norms", "batch norms")
+]
 # Sums of up to 200 products in another order, through up to ten stages: a few hundred units in the
 # last place of the largest entry of an array.
 TOLERANCE = {"float32": 2e-5, "float64": 5e-14}
@@ -21,10 +33,11 @@ TOLERANCE = {"float32": 2e-5, "float64": 5e-14}
 def pair(name, device, impl, dtype):
     """The reference and a rung of the same network, on arrays of their own."""
     stages, params = network(name, dtype)
-    on = {n: device.to_device(p) for n, p in params.items()}
+    state = statistics(stages, dtype)
+    on, on_state = ({n: device.to_device(a) for n, a in d.items()} for d in (params, state))
     return (
-        ops.training_step(stages, params, IMAGE, impl="reference"),
-        ops.training_step(stages, on, IMAGE, impl=impl),
+        ops.training_step(stages, params, IMAGE, state=state, impl="reference"),
+        ops.training_step(stages, on, IMAGE, state=on_state, impl=impl),
     )
 
 
@@ -36,6 +49,17 @@ def assert_close(device, found, expected, tolerance):
         assert difference <= tolerance * np.abs(a).max(), name
 
 
+def assert_same_grads(device, step, reference, tolerance):
+    """Those that are zero but for rounding, relative to the largest entry of all."""
+    found, expected = step.grads(), reference.grads()
+    largest = max(np.abs(g).max() for g in expected.values())
+    for name in without_gradient(step.stages):
+        assert np.abs(device.to_host(found.pop(name))).max() <= tolerance * largest, name
+    rest = {name: g for name, g in expected.items() if name in found}
+    assert len(rest) == len(found)
+    assert_close(device, found, rest, tolerance)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_and_gradients_are_those_of_the_reference(name, reduction, device):
@@ -44,7 +68,8 @@ def test_loss_and_gradients_are_those_of_the_reference(name, reduction, device):
         x = grey_images(count) / 255
         expected, found = reference.loss(x, reduction), step.loss(device.to_device(x), reduction)
         assert found == pytest.approx(expected, rel=1e-13)
-        assert_close(device, step.grads(), reference.grads(), TOLERANCE["float64"])
+        assert_same_grads(device, step, reference, TOLERANCE["float64"])
+        assert_close(device, step.state, reference.state, TOLERANCE["float64"])
 
 
 @pytest.mark.parametrize("name", ["convolutional", *OWN, *SLOW])
@@ -54,7 +79,8 @@ def test_float32_on_tensor_cores_is_the_reference_to_rounding(name, device):
     assert step.impl == "tensor"
     x = clear_images(step.stages, reference.params, 5).astype(np.float32)
     assert step.loss(device.to_device(x)) == pytest.approx(reference.loss(x), rel=1e-6)
-    assert_close(device, step.grads(), reference.grads(), TOLERANCE["float32"])
+    assert_same_grads(device, step, reference, TOLERANCE["float32"])
+    assert_close(device, step.state, reference.state, TOLERANCE["float32"])
 
 
 def test_reduced_precision_is_taken_by_name_alone(device):

@@ -16,11 +16,12 @@ from l2ae_kernels.stages import LatentGrad, Params, Shape, Stage, TrainingStep, 
 
 
 def training_step(
-    stages: Sequence[Stage], params: Params, input_shape: Shape, latent_grad: LatentGrad | None
-) -> TrainingStep:
+    stages: Sequence[Stage], params: Params, input_shape: Shape, latent_grad: LatentGrad | None,
+    state: Params,
+) -> TrainingStep:  # fmt: skip
     """Return the compiled step of stages that `takes` accepts; parameters are float32."""
     kind = DenseStep if _dense(stages) else ConvolutionalStep
-    return kind(stages, params, input_shape, latent_grad)
+    return kind(stages, params, input_shape, latent_grad, state)
 
 
 def takes(_: Any, stages: Sequence[Stage]) -> bool:
@@ -28,11 +29,13 @@ def takes(_: Any, stages: Sequence[Stage]) -> bool:
 
     The gate of an activation is part of the product after it: one right before a normalization, the
     code or the loss has none. Dense networks keep no gradients a thread, which γ and β would need.
+    Batch norm needs the whole batch, and threads have micro-batches.
     """
     ends = stages[0].linear and stages[-1].linear and stages[-1].slope == 1.0
     code = code_stage(stages)
     return (
         ends
+        and all(s.kind != "batch_norm" for s in stages)
         and all(before.slope == 1.0 for before, s in pairwise(stages) if not s.linear)
         and (code is None or (stages[code].linear and stages[code - 1].slope == 1.0))
         and not (_dense(stages) and any(s.affine for s in stages))
