@@ -103,7 +103,7 @@ def test_a_graph_replays_the_launches(device, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "micro_batch"), [("convolutional", None), ("convolutional", 3), ("batch norms", None)]
+    ("name", "micro_batch"), [("convolutional", None), ("convolutional", 3), ("maps", None)]
 )
 def test_models_beside_others_have_the_bits_of_one_alone(name, micro_batch, device, other_order):
     """Three models with images of their own, against each alone, on another order of blocks."""
