@@ -34,6 +34,8 @@ from tqdm import tqdm
 
 from l2ae_kernels.cuda import conv_tiles
 from l2ae_kernels.cuda.text import SOURCE, Defines, options, read_source
+from l2ae_kernels.emulator.errors import CompileError
+from l2ae_kernels.emulator.ptx.compile import nvrtc_version
 
 README = Path(__file__).parents[3] / "kernels" / "README.md"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
@@ -207,7 +209,9 @@ def find_compiler() -> str:
     """Return "nvrtc" or "nvcc"; NoCompiler where there is neither."""
     try:
         from cuda.core import Program  # noqa: F401
-    except ImportError:
+
+        nvrtc_version()  # the library itself may be missing
+    except (ImportError, CompileError):
         if shutil.which("nvcc"):
             return "nvcc"
         raise NoCompiler(
