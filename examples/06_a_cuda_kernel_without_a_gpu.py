@@ -243,8 +243,27 @@ else:
     print(done.stdout)
 
 # %% [markdown]
+# ## What a device is given
+#
+# A device never sees the text: NVRTC, NVIDIA's compiler, makes PTX of it, and needs no GPU for that
+# (`pip install 'l2ae[cuda-check]'`). With `backend="ptx"` the emulator executes this PTX, and
+# counts instructions and what they move. 32 threads, a warp, share each instruction. Memory moves
+# in sectors of 32 bytes, so that a row of z takes 13. But the second row begins in the middle of a
+# sector, and there the 32 floats of a warp lie in five sectors, not four.
+
+# %%
+counts = []
+try:
+    print("lengths", lengths(NORMALIZE, backend="ptx", counts=counts))
+except CompileError as error:
+    print(error)
+for launch in counts:
+    print(f"{launch.total} instructions of {launch.warps} warps")
+    print(f"loads take {launch.loads.cost} sectors, at least {launch.loads.least}")
+
+# %% [markdown]
 # ## What it does not tell
 #
-# How fast a kernel is. `kernels/README.md` climbs the ladder from the loop to the tensor cores with
-# the project's own kernels, and says what each step is for. The README beside the emulator lists
-# what it checks and what it cannot.
+# How long a kernel takes. `kernels/README.md` climbs the ladder from the loop to the tensor cores
+# with the project's own kernels, and says what each step is for. The README beside the emulator
+# lists what it checks and what it cannot.
