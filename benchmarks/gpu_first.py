@@ -29,6 +29,7 @@ from l2ae_kernels.cuda.device import Device, NoDevice, emulate, find_device
 
 Part = Callable[[Device, Findings, bool], None]
 ROOT = Path(__file__).parents[1]
+NO_DEVICE = 3  # the exit status by which gpu_first.sh knows that no other part can run
 
 
 def works(device: Device, findings: Findings, tiny: bool) -> None:
@@ -59,7 +60,7 @@ PARTS: dict[str, Part] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one part; 0, or 1 where it has a finding that is not ok."""
+    """Run one part; 0, 1 where it has a finding that is not ok, NO_DEVICE where there is none."""
     words = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=words)
     parser.add_argument("part", choices=[*PARTS, "summary"])
@@ -78,9 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         device = emulate("shuffled", seed=1) if arguments.emulate else find_device()
     except NoDevice as error:
-        findings.add(arguments.part, "device", str(error), ok=False)
+        findings.add(arguments.part.replace("-", " "), "device", str(error), ok=False)
         print(f"gpu_first.py: {error}", file=sys.stderr)
-        return 1
+        return NO_DEVICE
     if os.environ.get("NO_POOL") == "1" and not device.emulated:  # for sanitizers
         device.array_module.cuda.set_allocator(None)
     PARTS[arguments.part](device, findings, arguments.tiny or arguments.emulate)

@@ -35,6 +35,7 @@ part() {
     echo "== at $SECONDS s, for $limit s: $*"
     timeout -k 5 "$limit" "$@" || status=$?
     [ "$status" -ne 0 ] && echo "   exit status $status"
+    [ "$status" -eq 3 ] && no_device=1                  # NO_DEVICE of gpu_first.py
     return 0
 }
 
@@ -64,7 +65,13 @@ sanitizers() {
     cat "$scratch"/{mem,race,sync,init}check.txt > "$OUT/sanitizer.txt"
 }
 
+no_device=
 part 40 "${first[@]}" facts
+if [ -n "$no_device" ]; then
+    rm -rf "$scratch"
+    echo "== no device: nothing else can be found out"
+    exit 3
+fi
 part 75 "${first[@]}" warm
 part 45 "${first[@]}" check
 part 50 "${first[@]}" end-to-end

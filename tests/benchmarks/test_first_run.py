@@ -1,6 +1,10 @@
 """`benchmarks/gpu_first.py`: every part in the emulator, and what is kept of one that fails."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,7 +68,7 @@ def test_without_a_device_there_is_a_finding_and_a_line(tmp_path, monkeypatch, c
         raise NoDevice("no CUDA device: the driver is too old")
 
     monkeypatch.setattr(gpu_first, "find_device", find_device)
-    assert gpu_first.main(["check", "--out", str(tmp_path)]) == 1
+    assert gpu_first.main(["check", "--out", str(tmp_path)]) == gpu_first.NO_DEVICE
     assert capsys.readouterr().err == "gpu_first.py: no CUDA device: the driver is too old\n"
     (row,) = Findings(tmp_path / "found.jsonl").read()
     assert (row["ok"], row["found"]) == (False, "no CUDA device: the driver is too old")
@@ -179,3 +183,20 @@ def test_every_prediction_has_a_time():
 
 def test_a_process_compiles_what_it_is_given(monkeypatch, few):
     assert warm.rungs_of(0, tiny=True, emulated=True) >= 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the script is bash's, with GNU's timeout")
+def test_the_script_ends_where_there_is_no_device(tmp_path):
+    (tmp_path / "cupy.py").write_text("raise ImportError('planted')\n")
+    script = Path(gpu_first.__file__).with_suffix(".sh")
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    (tmp_path / "python3").symlink_to(sys.executable)
+    where = {"OUT": str(tmp_path / "out"), "PYTHONPATH": paths,
+             "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}  # fmt: skip
+    done = subprocess.run(
+        ["bash", str(script)], env=os.environ | where, text=True, capture_output=True, timeout=60
+    )
+    assert done.returncode == gpu_first.NO_DEVICE
+    assert done.stdout.count("gpu_first.py ") == 1
+    assert "no device" in done.stdout
+    assert "planted" in done.stderr
