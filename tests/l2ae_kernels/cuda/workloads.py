@@ -155,15 +155,21 @@ def errors(device: Device) -> None:
 
 
 def training(device: Device) -> None:
-    """Two steps of two models, launched and replayed, on images of bytes."""
+    """Two steps of two models with batch norm, launched and replayed, on images of bytes."""
     x, b = (2, 3, 1), np.zeros(6, np.float32)
-    stages = [Stage("dense", "a", (6,), (6,), 0.3), Stage("dense", "b", (6,), (6,))]
+    stages = [
+        Stage("dense", "a", (6,), (6,)),
+        Stage("batch_norm", "n", (6,), (6,), 0.3, eps=1e-3, momentum=0.9),
+        Stage("dense", "b", (6,), (6,)),
+    ]
     params = {"a.W": samples(6, 6), "a.b": b, "b.W": samples(6, 6), "b.b": b}
+    running = {"n.running_mean": b, "n.running_var": b + 1}
     images = np.arange(30).reshape(5, *x).astype(np.uint8)
     settings = AdamSettings()
     both = DeviceTraining(
-        device, stages, [params, params], images, batch_size=3, settings=settings, impl="naive"
-    )
+        device, stages, [params, params], images, batch_size=3, settings=settings, impl="naive",
+        state=[running, running],
+    )  # fmt: skip
     both.run([np.array([0, 2, 4]), np.array([1, 3, 0])])
 
 
