@@ -2,7 +2,8 @@
 
 `device` is where tests run CUDA kernels: on the emulator, and on a GPU, if any. Its shuffled order
 finds every planted fault that another one finds (emulator/test_planted.py); the two others are slow
-tests, and so is "ptx", which runs what NVRTC makes of the kernels. Where a GPU must be there,
+tests, and "ptx", which runs what NVRTC makes of the kernels, has a marker of its own. Both are for
+tests of kernels: what calls them has one order. Where a GPU must be there,
 REQUIRE_GPU=1 turns its absence from a skip into a failure, and so does REQUIRE_NVRTC=1 for NVRTC.
 NO_POOL=1 gives every array of a GPU memory of its own, so that compute-sanitizer sees its end.
 
@@ -70,12 +71,26 @@ def nvrtc(cxx: None) -> None:
         pytest.skip(str(error))
 
 
-SLOW = [pytest.param(o, marks=pytest.mark.slow) for o in ("ascending", "descending", "ptx")]
+ONE_ORDER = ("shuffled", "gpu")
+EVERY_ORDER = (
+    *ONE_ORDER,
+    *(pytest.param(order, marks=pytest.mark.slow) for order in ("ascending", "descending")),
+    pytest.param("ptx", marks=pytest.mark.ptx),
+)
 
 
-@pytest.fixture(scope="session", params=["shuffled", *SLOW, "gpu"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each order of threads and blocks, and on a GPU."""
+    named = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    if "device" in metafunc.fixturenames and "device" not in named:
+        of_kernels = "l2ae_kernels" in metafunc.definition.path.parts
+        orders = EVERY_ORDER if of_kernels else ONE_ORDER
+        metafunc.parametrize("device", orders, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    """A device; the test runs once for each order of threads and blocks, and on a GPU."""
+    """A device; its parameter is the order of the emulator, or "gpu"."""
     if request.param != "gpu":
         request.getfixturevalue("nvrtc" if request.param == "ptx" else "cxx")
         yield emulate(order=request.param, seed=1)
