@@ -1,9 +1,9 @@
 """What every folder of tests shares.
 
 `device` is where tests run CUDA kernels: on the emulator, and on a GPU, if any. Its shuffled order
-finds every planted fault that another one finds (emulator/test_planted.py); the two others are slow
-tests, and "ptx", which runs what NVRTC makes of the kernels, has a marker of its own. Both are for
-tests of kernels: what calls them has one order. Where a GPU must be there,
+finds every planted fault that another one finds (emulator/test_planted.py). The two others, and
+"ptx", which runs what NVRTC makes of the kernels, have the marker `orders`, and are for tests of
+kernels: what calls them has one order. Where a GPU must be there,
 REQUIRE_GPU=1 turns its absence from a skip into a failure, and so does REQUIRE_NVRTC=1 for NVRTC.
 NO_POOL=1 gives every array of a GPU memory of its own, so that compute-sanitizer sees its end.
 
@@ -74,8 +74,10 @@ def nvrtc(cxx: None) -> None:
 ONE_ORDER = ("shuffled", "gpu")
 EVERY_ORDER = (
     *ONE_ORDER,
-    *(pytest.param(order, marks=pytest.mark.slow) for order in ("ascending", "descending")),
-    pytest.param("ptx", marks=pytest.mark.ptx),
+    *(
+        pytest.param(order, marks=pytest.mark.orders)
+        for order in ("ascending", "descending", "ptx")
+    ),
 )
 
 

@@ -29,11 +29,13 @@
 #include "conv_tile.cuh"
 
 // Numbers that are copied at once, of arrays whose channels lie side by side.
-constexpr int vector_of(int channels) { return ALIGNED && channels % 4 == 0 ? 4 : 1; }
+__host__ __device__ constexpr int vector_of(int channels) {
+  return ALIGNED && channels % 4 == 0 ? 4 : 1;
+}
 
 // Columns of a tile, and its rows.
-constexpr int columns_of(int channels) { return channels <= 32 ? 32 : 64; }
-constexpr int rows_of(int channels) { return channels <= 32 ? 128 : 64; }
+__host__ __device__ constexpr int columns_of(int channels) { return channels <= 32 ? 32 : 64; }
+__host__ __device__ constexpr int rows_of(int channels) { return channels <= 32 ? 128 : 64; }
 
 // A tap of a window, and a channel.
 struct Tap {
