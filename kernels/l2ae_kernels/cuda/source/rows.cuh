@@ -85,8 +85,23 @@ __device__ inline void for_each_row(const real* x, int64 n, real* slots, Work wo
   }
 }
 
+// What one instruction reads of a row.
+struct __align__(16) Piece {
+  real numbers[PIECE];
+};
+
 __device__ inline void load_row(const real* row, unsigned turned, real (&value)[D]) {
+  if constexpr (D % PIECE == 0) {
 #pragma unroll
-  for (int feature = 0; feature < D; ++feature) value[feature] = row[place_in_row(feature, turned)];
+    for (unsigned piece = 0; piece < PIECES; ++piece) {
+      const unsigned place = TURNS == 1 ? piece : piece ^ turned;
+      const Piece read = *(const Piece*)(row + place * PIECE);
+#pragma unroll
+      for (int i = 0; i < PIECE; ++i) value[piece * PIECE + i] = read.numbers[i];
+    }
+  } else {
+#pragma unroll
+    for (int feature = 0; feature < D; ++feature) value[feature] = row[feature];
+  }
 }
 #endif
