@@ -1,5 +1,8 @@
 """`run.py rungs --device cuda`: every rung of a device, compared before it is timed."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from l2ae_bench import command, comparison
@@ -25,11 +28,23 @@ def test_a_row_has_the_rungs_before_it_and_the_library(device):
     names = [f"cuda-{name}" for name in ("naive", "tiled", "tensor", "tf32")]
     assert [row.workload for row in rows] == [f"dense-5x12-w12x7-{name}-cuda" for name in names]
     for i, row in enumerate(rows):
-        assert set(row.peers) == {*names[:i], "cublas"}
+        assert set(row.peers) == {*names[:i], *(["cublas"] if rungs.has_library(device) else [])}
         assert row.ours_ms > 0
     *precise, reduced = rows
     assert all(row.agreement < 1e-6 for row in precise)
     assert 1e-6 < reduced.agreement < 8 * 2.0**-10
+
+
+def test_a_device_without_the_library_has_no_ceiling(device, monkeypatch, capsys):
+    def absent(a, b):
+        raise ImportError("libcublasLt.so.13")
+
+    bare = SimpleNamespace(array_module=SimpleNamespace(ones=np.ones, matmul=absent))
+    assert not rungs.has_library(bare)
+    monkeypatch.setattr(rungs, "has_library", lambda _: False)
+    rows = list(run.rows("rungs", device, DENSE, progress=False))
+    assert "cublas" not in {name for row in rows for name in row.peers}
+    assert "cuBLAS cannot be loaded" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def rows(
 
     quick: the smallest samples, one network, one shape an operation, and no torch.compile.
     """
+    if part == "rungs" and not rungs.has_library(device):
+        tqdm.write("cuBLAS cannot be loaded: rungs of products have no ceiling", file=sys.stderr)
     repeats = QUICK if quick else REPEATS
     jobs = _jobs(part, device, choice, repeats, quick)
     with tqdm(total=len(jobs) * repeats, desc=f"bench {part}", disable=not progress,

@@ -104,7 +104,7 @@ def rows(
     chosen, expected = rungs(case, device, choice), reference(case)
     agreement = {r.name: r.verified(expected) for r in chosen}
     contenders = {r.name: queued(device, r.call, captures=r.captures) for r in chosen}
-    if case.product is not None:
+    if case.product is not None and has_library(device):
         product = library(device, case.product, case.work.dtype)
         contenders[CUBLAS] = queued(device, product, captures=False)
     where = device.properties.name
@@ -136,6 +136,15 @@ def queued(device: Device, call: Call, *, captures: bool) -> Contender:
         device.synchronize()
 
     return replayed
+
+
+def has_library(device: Device) -> bool:
+    """Whether the device's library can be loaded: CuPy comes without cuBLAS."""
+    try:
+        device.array_module.matmul(*(device.array_module.ones((2, 2), np.float32),) * 2)
+    except ImportError:
+        return False
+    return True
 
 
 def library(device: Device, sizes: tuple[int, int, int], dtype: str) -> Call:
