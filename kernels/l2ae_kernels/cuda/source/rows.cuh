@@ -85,19 +85,22 @@ __device__ inline void for_each_row(const real* x, int64 n, real* slots, Work wo
   }
 }
 
-// What one instruction reads of a row.
-struct __align__(16) Piece {
-  real numbers[PIECE];
-};
+// Read a piece by one instruction: the types of CUDA with several numbers are never read in parts.
+__device__ inline void load_piece(const float* from, float* to) {
+  const float4 read = *(const float4*)from;
+  to[0] = read.x, to[1] = read.y, to[2] = read.z, to[3] = read.w;
+}
+__device__ inline void load_piece(const double* from, double* to) {
+  const double2 read = *(const double2*)from;
+  to[0] = read.x, to[1] = read.y;
+}
 
 __device__ inline void load_row(const real* row, unsigned turned, real (&value)[D]) {
   if constexpr (D % PIECE == 0) {
 #pragma unroll
     for (unsigned piece = 0; piece < PIECES; ++piece) {
       const unsigned place = TURNS == 1 ? piece : piece ^ turned;
-      const Piece read = *(const Piece*)(row + place * PIECE);
-#pragma unroll
-      for (int i = 0; i < PIECE; ++i) value[piece * PIECE + i] = read.numbers[i];
+      load_piece(row + place * PIECE, &value[piece * PIECE]);
     }
   } else {
 #pragma unroll
