@@ -55,10 +55,10 @@ class CapturedGraph:
             self._stream.begin_capture()
             try:
                 yield
-            except BaseException:
-                self._abandon()
-                raise
-            self._graph = self._stream.end_capture()
+                self._graph = self._stream.end_capture()
+            finally:
+                if self._graph is None:
+                    self._abandon()
 
     def _allocate(self, size: int) -> Any:
         pointer = self._pool.malloc(size)
