@@ -100,12 +100,7 @@ class Restarts:
         """
         R, m, d = self._require_candidates(candidates, nearest)
         lower = self._sq_distances(candidates.reshape(R * m, d)).reshape(R, m, -1)
-        np.minimum(lower, nearest[:, None], out=lower)
-        if keep:
-            nearest[:] = lower[:, 0]
-        blocks = np.arange(0, lower.shape[2], BLOCK)
-        potentials: Array = np.add.reduceat(lower, blocks, axis=2, dtype=np.float64)
-        return potentials
+        return potentials_of(lower, nearest, keep)
 
     def assign(self, active: list[int]) -> None:
         """Assign every sample to its nearest center, in the active runs; ties take the first."""
@@ -190,6 +185,16 @@ class Restarts:
             raise ValueError(
                 f"Restarts: {name} is {a.shape} {a.dtype} but expected {shape} {dtype}"
             )
+
+
+def potentials_of(distances: Array, nearest: Array, keep: bool) -> Array:
+    """Return the potentials, and change nearest; squared distances (R, m, n) become the lower."""
+    np.minimum(distances, nearest[:, None], out=distances)
+    if keep:
+        nearest[:] = distances[:, 0]
+    blocks = np.arange(0, distances.shape[2], BLOCK)
+    potentials: Array = np.add.reduceat(distances, blocks, axis=2, dtype=np.float64)
+    return potentials
 
 
 def draw_rows(weights: Array, sums: Array, draws: Array) -> Array:

@@ -6,5 +6,6 @@ assign.py    one assignment
 sums.py      sums of clusters that do not depend on the order of additions
 short.py     a pass over short samples: every distance, lanes are samples
 bounds.py    a pass over long samples: only the distances that can matter, lanes are centers
+part.py      one part of the samples, with no state in between
 restarts.py  the state of several Lloyd runs over the same samples
 """

@@ -53,8 +53,8 @@ class Bounds(NamedTuple):
     """What R runs remember of their n samples; of label −1 there are no bounds."""
 
     labels: Array  # (R, n or more) int32
-    upper: Array  # (R, n)
-    lower: Array  # (R, n, G)
+    upper: Array  # (R, n), or of the first samples only
+    lower: Array  # (R, n, G), of as many
 
 
 def moved_centers(centers: Array, before: Array, packed: Array, active: Array) -> CenterMoves:
@@ -122,12 +122,13 @@ def assign_long(
 
 @jit()
 def pass_long(
-    kernels: Kernels, chunk: int, x: Array, active: Array, moved: CenterMoves, bounds: Bounds,
-    to: Differences, first: int, last: int,
+    kernels: Kernels, chunk: int, x: Array, at: int, active: Array, moved: CenterMoves,
+    bounds: Bounds, to: Differences, first: int, last: int,
 ) -> None:  # fmt: skip
     """Assign the samples of slots first … last − 1 to the centers that moved, of runs `active`.
 
-    The bounds change with the labels. Slots and differences: as in a pass over short samples.
+    The bounds change with the labels, those of number `at` and more. A chunk that not all of the
+    bounds reach has none. Slots and differences: as in a pass over short samples.
     """
     n, d = x.shape
     # Of a distance: half the relative rounding of its square, but twice over.
@@ -135,6 +136,7 @@ def pass_long(
     rows, work = kernels.rows, _workspace(chunk, kernels.rows, moved.packed.shape[1])
     new, moves = np.empty(chunk, np.int32), np.empty((3, chunk), np.int32)
     chunks, slots = (n + chunk - 1) // chunk, len(to.sums)
+    scratch = np.empty(chunk, np.float32), np.empty((chunk, moved.packed.shape[1]), np.float32)
     for slot in range(first, last):
         for r in active:
             to.sums[slot, r], to.counts[slot, r], to.changed[slot, r] = 0, 0, 0
@@ -142,9 +144,14 @@ def pass_long(
             start, stop = c * chunk, min(n, (c + 1) * chunk)
             samples = x[start:stop]
             for r in active:
-                labels, upper = bounds.labels[r, start:stop], bounds.upper[r, start:stop]
-                here = labels, upper, bounds.lower[r, start:stop]
-                _select(samples, moved, r, margin, *here, work)
+                labels = bounds.labels[r, at + start : at + stop]
+                upper, lower = scratch[0][: stop - start], scratch[1][: stop - start]
+                known = at + stop <= bounds.upper.shape[1]
+                if known:
+                    upper = bounds.upper[r, at + start : at + stop]
+                    lower = bounds.lower[r, at + start : at + stop]
+                here = labels, upper, lower
+                _select(samples, moved, r, margin, known, *here, work)
                 _compare(kernels.long, rows, samples, moved.packed[r], *work)
                 _take_bounds(margin, *here, new, work)
                 apply_assignment(kernels.move, samples, new, labels, moves, to, slot, r)
@@ -171,8 +178,8 @@ def _distance(a: Array, b: Array) -> Any:
 
 @jit()
 def _select(
-    x: Array, moved: CenterMoves, r: int, margin: float, labels: Array, upper: Array, lower: Array,
-    work: Any,
+    x: Array, moved: CenterMoves, r: int, margin: float, known: bool, labels: Array, upper: Array,
+    lower: Array, work: Any,
 ) -> None:  # fmt: skip
     """List for every group the samples of the chunk that have to be compared with its centers."""
     lists, sizes = work[0], work[1]
@@ -183,7 +190,7 @@ def _select(
     shrink = np.float32(1 - STEP)
     for i in range(len(x)):
         own = labels[i]
-        if own < 0:
+        if own < 0 or not known:
             upper[i], lower[i] = np.inf, -np.inf
         else:
             u, near = (upper[i] + moves[own]) * np.float32(1 + STEP), 0

@@ -63,7 +63,7 @@ def iterate_short(
                 found.moved[i] = _move_to_means(runs.centers[r], runs.sums[r], runs.counts[r])
         if not wait(barrier):
             return
-        pass_short(kernels, x, panels, active, runs.centers, runs.labels, to, first, last)
+        pass_short(kernels, x, panels, 0, active, runs.centers, runs.labels, to, first, last)
         if not wait(barrier):
             return
         if leads:

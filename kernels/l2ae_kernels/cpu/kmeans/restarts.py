@@ -16,7 +16,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.barrier import run_team
-from l2ae_kernels.cpu.kmeans import bounds, short, sums
+from l2ae_kernels.cpu.kmeans import bounds, part, short, sums
 from l2ae_kernels.cpu.kmeans.assign import assign, is_short
 from l2ae_kernels.cpu.kmeans.library import kernels
 from l2ae_kernels.cpu.kmeans.lloyd import Iterations, Runs, iterate_short
@@ -41,7 +41,8 @@ class Restarts(reference.Restarts):
         n, d = x.shape
         self.emitted = kernels()
         self.slots = get_threads()
-        self.differences = sums.differences(x, k, runs, self.slots, self.max_abs)
+        constant = sums.rounding_constant(n, self.max_abs)
+        self.differences = sums.differences(constant, d, k, runs, self.slots)
         panels = -(-n // COLUMNS)
         self._labels = np.full((runs, panels * COLUMNS), -1, np.int32)  # whole panels
         self.labels = self._labels[:, :n]
@@ -65,14 +66,8 @@ class Restarts(reference.Restarts):
 
         One pass; the same bits whatever the number of threads, since blocks are added in order.
         """
-        x, blocks = self.x, -(-len(self.x) // sums.BLOCK)
-        with np.errstate(over="ignore", invalid="ignore"):  # of x that are not finite
-            self.middle = x[: sums.BLOCK].mean(axis=0, dtype=np.float64)
-        middles = np.tile(self.middle, max(1, sums.BLOCK // x.shape[1]))
-        max_abs, scatter = np.zeros(blocks, np.int32), np.zeros(blocks)
-        arguments = x, x.view(np.int32), middles, max_abs, scatter
-        in_ranges(sums.max_abs_blocks, blocks, 4 * x.size, *arguments)
-        self.max_abs = float(max_abs.max(initial=0).view(np.float32))
+        self.middle = part.middle_of(self.x)
+        self.max_abs, scatter = part.max_abs_and_scatter(self.x, self.middle)
         self.scatter = float(scatter.sum())
 
     @staticmethod
@@ -87,11 +82,11 @@ class Restarts(reference.Restarts):
         x, centers = self.x, self.centers
         work = 2 * x.size * centers.shape[1] * len(runs)
         if self.short:
-            samples = self.emitted, x, self.panels, runs, centers, self._labels
+            samples = self.emitted, x, self.panels, 0, runs, centers, self._labels
             in_ranges(short.pass_short, self.slots, work, *samples, self.differences)
         else:
             moved = bounds.moved_centers(centers, self.before, self.packed, runs)
-            arguments = self.emitted, self.chunk, x, runs, moved, self.bounds, self.differences
+            arguments = self.emitted, self.chunk, x, 0, runs, moved, self.bounds, self.differences
             in_ranges(bounds.pass_long, self.slots, work, *arguments)
         sums.add_up(runs, self.differences, self.sums, self.counts, self.changed)
         for r in active:
@@ -141,8 +136,8 @@ class Restarts(reference.Restarts):
         """Make labels (n,) and squared distances (n,) those of run r, as if it had found them."""
         self._require_assignment(r, labels, distances)
         to, runs = self.differences, np.array([r])
-        for part in (to.sums, to.counts, to.changed):
-            part[:, r] = 0
+        for a in (to.sums, to.counts, to.changed):
+            a[:, r] = 0
         changed = self.changed.copy()  # it counts the labels of an assignment
         moves = np.empty((3, len(labels)), np.int32)
         sums.apply_assignment(self.emitted.move, self.x, labels, self._labels[r], moves, to, 0, r)
@@ -157,7 +152,7 @@ class Restarts(reference.Restarts):
             return super().min_sq_distances(candidates, nearest, keep)
         R, m, _ = self._require_candidates(candidates, nearest)
         potentials = np.empty((R, m, -(-len(self.x) // reference.BLOCK)))
-        arguments = self.panels, read_only(candidates), nearest, potentials, keep
+        arguments = self.x, self.panels, 0, read_only(candidates), nearest, potentials, keep
         work = 2 * self.x.size * R * m
         blocks = potentials.shape[2]
         in_ranges(short.min_sq_distances, blocks, work, self.emitted.short_all, *arguments)
@@ -165,10 +160,4 @@ class Restarts(reference.Restarts):
 
     def _sq_distances(self, candidates: Array) -> Array:
         """Return the squared distances (m, n) of candidates (m, d) to long samples, in one pass."""
-        out = np.empty((len(candidates), len(self.x)), self.x.dtype)
-        packed = np.empty((bounds.group_count(len(out)), candidates.shape[1], COLUMNS), out.dtype)
-        bounds.pack_groups(candidates, packed)
-        chunks, work = -(-len(self.x) // self.chunk), 2 * self.x.size * len(out)
-        arguments = self.emitted.long_all, self.chunk, self.x, packed, out
-        in_ranges(bounds.distances_long, chunks, work, *arguments)
-        return out
+        return part.sq_distances(self.x, candidates)

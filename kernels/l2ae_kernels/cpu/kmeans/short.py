@@ -9,6 +9,8 @@ Reads and writes per sample and restart: d floats from cache, a label twice; and
 that changed its cluster, d floats and 2·d sums.
 """
 
+from typing import Any
+
 import numpy as np
 
 from l2ae_kernels.arrays import Array
@@ -61,16 +63,18 @@ def assign_short(
 
 @jit()
 def pass_short(
-    kernels: Kernels, x: Array, panels: Array, active: Array, centers: Array, labels: Array,
-    to: Differences, first: int, last: int,
+    kernels: Kernels, x: Array, panels: Array, at: int, active: Array, centers: Array,
+    labels: Array, to: Differences, first: int, last: int,
 ) -> None:  # fmt: skip
     """Assign the samples of slots first … last − 1 to the centers (R, k, d) of restarts `active`.
 
-    labels (R, 16 · panels) change. The slots cut the samples into equal parts, and the differences
-    `to` have a place for each.
+    Without panels a block is packed for all restarts. labels (R, whole panels) change, from number
+    `at` on. The slots cut the samples into equal parts, and the differences `to` have a place for
+    each.
     """
     n, d = x.shape
-    blocks, slots = (len(panels) + PANELS - 1) // PANELS, len(to.sums)
+    blocks, slots = (n + PANELS * COLUMNS - 1) // (PANELS * COLUMNS), len(to.sums)
+    block_panels = np.empty((PANELS, d, COLUMNS), x.dtype)
     new, moves = np.empty(PANELS * COLUMNS, np.int32), np.empty((3, PANELS * COLUMNS), np.int32)
     different = np.empty(PANELS, np.int32)
     for slot in range(first, last):
@@ -79,9 +83,9 @@ def pass_short(
         for block in range(blocks * slot // slots, blocks * (slot + 1) // slots):
             start, stop = block * len(new), min(n, (block + 1) * len(new))
             count = (stop - start + COLUMNS - 1) // COLUMNS
-            samples = panels.ctypes.data + panels[0].nbytes * PANELS * block
+            samples = _packed(x[start:stop], panels, block, block_panels)
             for r in active:
-                center, before = centers[r], labels[r, start:]
+                center, before = centers[r], labels[r, at + start :]
                 call(
                     kernels.short,
                     (
@@ -95,28 +99,40 @@ def pass_short(
 
 
 @jit()
+def _packed(x: Array, panels: Array, block: int, block_panels: Array) -> Any:
+    """Return the address of a block of samples x, packed: in the panels, if there are any."""
+    if len(panels):
+        return np.int64(panels.ctypes.data) + panels[0].nbytes * PANELS * block
+    pack_panels(x, block_panels, 0, (len(x) + COLUMNS - 1) // COLUMNS)
+    return np.int64(block_panels.ctypes.data)
+
+
+@jit()
 def min_sq_distances(
-    kernel: int, panels: Array, candidates: Array, nearest: Array, potentials: Array, keep: bool,
-    first: int, last: int,
+    kernel: int, x: Array, panels: Array, at: int, candidates: Array, nearest: Array,
+    potentials: Array, keep: bool, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Write potentials (R, m, blocks) of candidates (R, m, d) for blocks first … last − 1.
+    """Write potentials (R, m, blocks) of candidates (R, m, d) for blocks first … last − 1 of x.
 
     They are sums of the lower of a distance and `nearest` (R, n); `keep`: nearest becomes the lower
-    one for candidate 0.
+    one for candidate 0. Panels and `at` as in a pass: sample 0 of x has number `at`.
     """
-    d, n = panels.shape[1], nearest.shape[1]
+    n, d = x.shape
     R, m, _ = candidates.shape
+    block_panels = np.empty((PANELS, d, COLUMNS), x.dtype)
     memory = np.empty((m, PANELS * COLUMNS), nearest.dtype)
     for block in range(first, last):
         start, stop = block * PANELS * COLUMNS, min(n, (block + 1) * PANELS * COLUMNS)
         count = (stop - start + COLUMNS - 1) // COLUMNS
-        here = panels.ctypes.data + panels[0].nbytes * PANELS * block
+        here = _packed(x[start:stop], panels, block, block_panels)
         distances = memory.ravel()[: m * count * COLUMNS].reshape(m, count * COLUMNS)
         for r in range(R):
             call(kernel, (here, count, d, candidates[r].ctypes.data, m, distances.ctypes.data))
-            limit = nearest[r, start:stop]
+            limit = nearest[r, at + start : at + stop]
             for c in range(m):
-                potentials[r, c, block] = _sum_of_lower(distances[c], limit)
+                potentials[r, c, at // (PANELS * COLUMNS) + block] = _sum_of_lower(
+                    distances[c], limit
+                )
             if keep:
                 limit[:] = np.minimum(distances[0, : limit.size], limit)
 

@@ -43,19 +43,21 @@ class Differences(NamedTuple):
     changed: Array  # (slots, R) int64
 
 
-def differences(x: Array, k: int, runs: int, slots: int, max_abs: float) -> Differences:
-    """Return zeros for the differences of samples x (n, d), |x| <= max_abs."""
-    n, d = x.shape
+def differences(constant: Array, d: int, k: int, runs: int, slots: int) -> Differences:
+    """Return zeros for the differences of samples of d features."""
     return Differences(
-        _rounding_constant(n, max_abs),
+        constant,
         np.zeros((slots, runs, 1 + k, padded(d))),
         np.zeros((slots, runs, k), np.int64),
         np.zeros((slots, runs), np.int64),
     )
 
 
-def _rounding_constant(n: int, max_abs: float) -> Array:
-    """Return C (1,): (v + C) − C is v rounded to a multiple of u; n samples, |v| <= max_abs."""
+def rounding_constant(n: int, max_abs: float) -> Array:
+    """Return C (1,): (v + C) − C is v rounded to a multiple of u; n samples, |v| <= max_abs.
+
+    The n are all samples: so are the sums of parts of them multiples of one u.
+    """
     if max_abs == 0 or not math.isfinite(max_abs):
         return np.zeros(1)
     u = 2.0 ** math.ceil(math.log2(n * max_abs)) / EXACT
