@@ -32,7 +32,7 @@ from l2ae_core.clustering.inputs import (
 )
 from l2ae_core.progress import Bar
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array, array_module, to_host
+from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.reference.restarts import Restarts
 
@@ -203,36 +203,10 @@ def fill_empty(restarts: Restarts, active: list[int]) -> None:
 
     Until none is empty; the labels are always those of an assignment to the moved centers.
     """
-    for r in active:
-        if restarts.counts[r].min() == 0:
-            _fill(restarts, r)
-
-
-def _fill(restarts: Restarts, r: int) -> None:
-    x, centers = restarts.x, restarts.centers[r]
-    labels, distances = restarts.nearest_centers(x, centers)
-    counts = restarts.counts[r]
+    x = restarts.x
     # Copies of one sample can lie this far from their mean, by the rounding of its sum.
     rounding = np.finfo(x.dtype).eps + len(x) * np.finfo(np.float64).eps
     limit = x.shape[1] * (rounding * restarts.max_abs) ** 2
-    while counts.min() == 0 and distances.max() > limit:
-        _move_to_farthest(restarts, int(counts.argmin()), centers, labels, distances)
-        counts = to_host(array_module(x).bincount(labels, minlength=len(centers)))
-        restarts.apply_assignment(r, labels, distances)
-        restarts.changed[r] = len(x)  # or fewer; but this run goes on
-
-
-def _move_to_farthest(
-    restarts: Restarts, j: int, centers: Array, labels: Array, distances: Array
-) -> None:
-    """Move the empty cluster j to the sample farthest from its center; update the assignment.
-
-    No sample had label j, so only samples that are nearer to j now change: Σ distances falls, and
-    the sample itself stays with j. The loop around it ends after at most K moves.
-    """
-    x = restarts.x
-    centers[j] = to_host(x[int(distances.argmax())])
-    to_j = restarts.nearest_centers(x, centers[j : j + 1])[1]
-    nearer = (to_j < distances) | ((to_j == distances) & (labels > j))  # ties: the lowest index
-    labels[nearer] = j
-    distances[nearer] = to_j[nearer]
+    for r in active:
+        if restarts.counts[r].min() == 0:
+            restarts.fill(r, limit)

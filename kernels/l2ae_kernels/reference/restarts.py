@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, array_module, to_host
 from l2ae_kernels.reference import kmeans
 
 BLOCK = 512  # samples whose squared distances are summed up apart by `min_sq_distances`
@@ -45,12 +45,15 @@ class Restarts:
         n, d = x.shape
         self.x = x
         self.centers = np.zeros((runs, k, d), x.dtype)
-        self.labels = np.full((runs, n), -1, np.int32)
+        self.labels = self._no_labels(runs, n)
         self.sums = np.zeros((runs, k, d))
         self.counts = np.zeros((runs, k), np.int64)
         self.inertia = np.zeros(runs)
         self.changed = np.zeros(runs, np.int64)
         self._find_max_abs()
+
+    def _no_labels(self, runs: int, n: int) -> Array:
+        return np.full((runs, n), -1, np.int32)
 
     def _find_max_abs(self) -> None:
         self.max_abs = float(np.maximum(self.x.max(initial=0), -self.x.min(initial=0)))
@@ -134,6 +137,35 @@ class Restarts:
         self.sums[r], self.counts[r] = self.update(self.x, labels, len(self.centers[r]))
         self.inertia[r] = distances.sum(dtype=np.float64)
 
+    def fill(self, r: int, limit: float) -> None:
+        """Move the empty clusters of run r, one after the other, each to the farthest sample.
+
+        That is the one with the largest squared distance to its center, until none is empty or
+        that distance is no more than `limit`. The labels are then those of an assignment to the
+        moved centers.
+        """
+        x, centers = self.x, self.centers[r]
+        labels, distances = self.nearest_centers(x, centers)
+        counts = self.counts[r]
+        while counts.min() == 0 and distances.max() > limit:
+            self._move_to_farthest(int(counts.argmin()), centers, labels, distances)
+            counts = to_host(array_module(x).bincount(labels, minlength=len(centers)))
+            self.apply_assignment(r, labels, distances)
+            self.changed[r] = len(x)  # or fewer; but this run goes on
+
+    def _move_to_farthest(self, j: int, centers: Array, labels: Array, distances: Array) -> None:
+        """Move the empty cluster j to the sample farthest from its center; update the assignment.
+
+        No sample had label j, so only samples that are nearer to j now change: Σ distances falls,
+        and the sample itself stays with j. The loop around it ends after at most K moves.
+        """
+        x = self.x
+        centers[j] = to_host(x[int(distances.argmax())])
+        to_j = self.nearest_centers(x, centers[j : j + 1])[1]
+        nearer = (to_j < distances) | ((to_j == distances) & (labels > j))  # ties: the lowest index
+        labels[nearer] = j
+        distances[nearer] = to_j[nearer]
+
     def _move_to_means(self, r: int, spherical: bool) -> float:
         """Move the centers of run r to the means of their samples; return Σ_j |c_j' − c_j|².
 
@@ -203,18 +235,28 @@ def draw_rows(weights: Array, sums: Array, draws: Array) -> Array:
     sums are those of blocks of BLOCK weights: only the blocks that are hit are looked at. Zeros
     where all sums are zero.
     """
-    cumulative = np.cumsum(sums)
     rows = np.zeros(len(draws), np.int64)
+    for i, (block, target) in enumerate(zip(*draw_blocks(sums, draws), strict=True)):
+        first = block * BLOCK
+        rows[i] = first + draw_in_block(weights[first : first + BLOCK], target)
+    return rows
+
+
+def draw_blocks(sums: Array, draws: Array) -> tuple[Array, Array]:
+    """Return the block that each of draws (m,) hits, and its target within; none for zero sums."""
+    cumulative = np.cumsum(sums)
     if cumulative[-1] == 0:
-        return rows
+        return np.zeros(0, np.int64), np.zeros(0)
     targets = draws * cumulative[-1]
     blocks = _find(cumulative, targets)
     targets -= cumulative[blocks] - sums[blocks]
-    for i, block in enumerate(blocks):
-        first = block * BLOCK
-        inside = np.cumsum(weights[first : first + BLOCK], dtype=np.float64)
-        rows[i] = first + _find(inside, targets[i : i + 1])[0]
-    return rows
+    return blocks, targets
+
+
+def draw_in_block(weights: Array, target: float) -> int:
+    """Return the index of the weight of a block that a target hits."""
+    inside = np.cumsum(weights, dtype=np.float64)
+    return int(_find(inside, np.array([target]))[0])
 
 
 def _find(cumulative: Array, targets: Array) -> Array:

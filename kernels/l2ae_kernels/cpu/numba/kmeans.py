@@ -37,13 +37,26 @@ def assign(x: Array, centers: Array) -> tuple[Array, Array]:
 
 def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
     """Return sums float64 (k, d) and counts int64 (k,); see the reference of the same name."""
-    # With at most n / k blocks the private sums hold no more numbers than x does.
-    blocks = max(1, min(MAX_BLOCKS, len(x) // BLOCK_SAMPLES, len(x) // k))
+    blocks = block_count(len(x), k)
     sums = np.zeros((blocks, k, x.shape[1]), np.float64)
     counts = np.zeros((blocks, k), np.int64)
     labels = read_only(labels.astype(np.int32, copy=False))
     in_ranges(_update, blocks, 16 * x.size, read_only(x), labels, sums, counts)
     return sums.sum(axis=0), counts.sum(axis=0)
+
+
+def block_count(n: int, k: int) -> int:
+    """Return into how many blocks `update` cuts n samples of k clusters.
+
+    With at most n / k blocks the private sums hold no more numbers than x does.
+    """
+    return max(1, min(MAX_BLOCKS, n // BLOCK_SAMPLES, n // k))
+
+
+def add_to(sums: Array, x: Array, labels: Array) -> None:
+    """Add samples x (m, d) with labels (m,) int32 to sums (k, d), one after the other."""
+    counts = np.zeros((1, len(sums)), np.int64)
+    _update(read_only(x), read_only(labels), sums[None], counts, 0, 1)
 
 
 class Restarts(reference.Restarts):
