@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, TypeAlias, get_args
 
+from l2ae_core.images import Images
 from l2ae_core.layers import Shape
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.networks.parts import in_batches
@@ -79,7 +80,7 @@ class DeviceNetwork:
         """Shape (H, W, C) of one image."""
         return self.model.input_shape
 
-    def encode(self, images: Array) -> Array:
+    def encode(self, images: Images) -> Array:
         """Return the codes u = E_c(I) (N, D) of images (N, H, W, C)."""
         return self._run(self.model.encode, images)
 
@@ -87,7 +88,7 @@ class DeviceNetwork:
         """Return D(u) (N, H, W, C) for codes u (N, D)."""
         return self._run(self.model.decode, u)
 
-    def _run(self, function: Callable[[Array], Array], x: Array) -> Array:
+    def _run(self, function: Callable[[Array], Array], x: Images) -> Array:
         def run(part: Array) -> Array:
             return self.device.to_host(function(self.device.to_device(part)))
 

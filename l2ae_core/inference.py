@@ -106,8 +106,9 @@ class Inference:
         if isinstance(images, np.ndarray):
             return self.fitting(to_images(images, "images", self.preparation))
         if isinstance(images, Dataset):
-            return self.prepared(images.images)
-        return self.fitting(data.load(images, preparation=self.preparation, progress=False).images)
+            return self.prepared(np.asarray(images.images))
+        found = data.load(images, preparation=self.preparation, progress=False)
+        return self.fitting(np.asarray(found.images))
 
     def fitting(self, x: Array) -> Array:
         """Return prepared images x, grey ones repeated; ValueError where the network takes none."""

@@ -34,6 +34,7 @@ from l2ae_core.anomaly import cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.devices import DeviceName
+from l2ae_core.images import Images
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
@@ -54,7 +55,7 @@ AT_ONCE = 8192  # reconstructions; a multiple of the batches of a network
 class Network(Protocol):
     """Encodes images (N, H, W, C) to codes u (N, D) and decodes these: on whatever device."""
 
-    def encode(self, images: Array) -> Array: ...
+    def encode(self, images: Images) -> Array: ...
     def decode(self, u: Array) -> Array: ...
 
 
@@ -67,7 +68,7 @@ class AnomalyScores(NamedTuple):
 
 
 def train(
-    images: Array,
+    images: Images,
     architecture: Architecture,
     *,
     epochs: int = DEFAULTS["epochs"],
@@ -122,7 +123,7 @@ def train(
 
 
 def begin(
-    images: Array,
+    images: Images,
     architecture: Architecture,
     *,
     optimizer: str = DEFAULTS["optimizer"],
@@ -143,7 +144,7 @@ def begin(
     }
 
 
-def _validation(images: Array, chosen: float | Array, rng: Generator) -> Validation | None:
+def _validation(images: Images, chosen: float | Array, rng: Generator) -> Validation | None:
     if isinstance(chosen, np.ndarray):
         return Validation(chosen)
     return Validation.split(images, chosen, rng) if chosen else None
@@ -151,7 +152,7 @@ def _validation(images: Array, chosen: float | Array, rng: Generator) -> Validat
 
 def cluster(
     model: Network,
-    images: Array,
+    images: Images,
     n_clusters: int = DEFAULTS["clusters"],
     *,
     rng: Generator,
@@ -172,7 +173,7 @@ def cluster(
 
 
 def score(
-    model: Network, centers: Array, images: Array, *, progress: bool = False
+    model: Network, centers: Array, images: Images, *, progress: bool = False
 ) -> AnomalyScores:
     """Score images (N, H, W, C) by centers (K, D) of the codes of training images (Eq. 5).
 
@@ -184,7 +185,7 @@ def score(
 
 
 def reconstruction_errors(
-    model: Network, images: Array, u: Array, *, progress: bool = False
+    model: Network, images: Images, u: Array, *, progress: bool = False
 ) -> Array:
     """Return Σ (D(u) − I)² (N,) float64 of images I (N, H, W, C) and their codes u (N, D).
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from l2ae_core.baselines.likelihood import Likelihood
+from l2ae_core.images import Images
 from l2ae_core.layers import Cache, Params, Sequential, Shape
 from l2ae_core.layers.describe import describe, describe_class
 from l2ae_core.networks.parts import in_batches, named
@@ -87,15 +88,15 @@ class Generative(ABC):
         parts: dict[str, Any] = {k: part.astype(dtype) for k, part in self.networks().items()}
         return replace(self, **parts)
 
-    def encode(self, images: Array, batch_size: int = 1024) -> Array:
+    def encode(self, images: Images, batch_size: int = 1024) -> Array:
         """Return the means (N, D) of the latent of images (N, H, W, C)."""
         return in_batches(self.code, images, batch_size)
 
-    def latent(self, images: Array, batch_size: int = 1024) -> Array:
+    def latent(self, images: Images, batch_size: int = 1024) -> Array:
         """Return what `encode` does: its lengths are what the history of a training records."""
         return self.encode(images, batch_size)
 
-    def reconstruct(self, images: Array, batch_size: int = 1024) -> Array:
+    def reconstruct(self, images: Images, batch_size: int = 1024) -> Array:
         """Return the mean image (N, H, W, C) of p(image | code) for images (N, H, W, C).
 
         `anomaly.reconstruction_error(images, model.reconstruct(images))` is an anomaly score.

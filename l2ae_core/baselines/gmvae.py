@@ -43,6 +43,7 @@ from l2ae_core.baselines.mixture import (
     mixture_cost,
     mixture_cost_gradients,
 )
+from l2ae_core.images import Images
 from l2ae_core.layers import Cache, Params, ReLU, Reshape, Sequential, Tanh
 from l2ae_core.layers.base import weight_grads
 from l2ae_core.networks.parts import dense_stack, in_batches, named, require_counts
@@ -168,7 +169,7 @@ class GMVAE(Generative):
     def code(self, x: Array) -> Array:
         return self._split(self.encoder.forward(x)[0]).mean_x
 
-    def responsibilities(self, images: Array, batch_size: int = 1024) -> Array:
+    def responsibilities(self, images: Images, batch_size: int = 1024) -> Array:
         """Return p(z | x = μ_x, w = μ_w) (N, K) float64: every row sums to 1."""
 
         def at_the_means(y: Array) -> Array:
@@ -178,7 +179,7 @@ class GMVAE(Generative):
 
         return in_batches(at_the_means, images, batch_size)
 
-    def predict(self, images: Array, batch_size: int = 1024) -> Array:
+    def predict(self, images: Images, batch_size: int = 1024) -> Array:
         """Return the most probable component (N,) of each image: GMVAE's clusters, no k-means."""
         labels: Array = self.responsibilities(images, batch_size).argmax(axis=1)
         return labels

@@ -20,6 +20,7 @@ from numpy.random import Generator
 from l2ae_core.baselines import gaussian
 from l2ae_core.baselines.generative import Generative, GenerativeStep
 from l2ae_core.baselines.likelihood import LikelihoodName, halves, make_likelihood
+from l2ae_core.images import Images
 from l2ae_core.layers import Cache, Params, ReLU, Reshape, Sequential
 from l2ae_core.layers.base import weight_grads
 from l2ae_core.networks.parts import dense_stack, in_batches, named, require_counts
@@ -125,7 +126,7 @@ def build_vae(
 
 
 def reconstruction_probability(
-    model: VAE, images: Array, samples: int, rng: Generator, batch_size: int = 256
+    model: VAE, images: Images, samples: int, rng: Generator, batch_size: int = 256
 ) -> Array:
     """Return 1/L Σ_l log p(x | z_l), z_l ~ q(z | x): (N,) float64, HIGH for normal images.
 

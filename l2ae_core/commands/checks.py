@@ -139,7 +139,7 @@ def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
         raise ValueError(
             f"fit: clusters is {n_clusters} but there are only {len(x)} training images"
         )
-    if len(x) > 1 and all((image == x[0]).all() for image in x):
+    if len(x) > 1 and all((x[i] == x[0]).all() for i in range(len(x))):
         raise ValueError(
             f"fit: all {len(x)} images of {dataset.name} are equal: there is nothing to tell apart"
         )

@@ -17,6 +17,7 @@ from l2ae_core.cluster_folders import Way, check_folders, write_folders
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
+from l2ae_core.data.stored import in_colour
 from l2ae_core.devices import DeviceName, DeviceNetwork, choose_device
 from l2ae_core.files import CLUSTERS
 from l2ae_core.networks import AutoEncoder
@@ -225,7 +226,7 @@ def images_for(
             dataset = replace(dataset, labels=None, class_names=None)
     found, expected = dataset.images.shape[1:], run.model.input_shape
     if found == (*expected[:2], 1) and expected[2] == 3:
-        return replace(dataset, images=np.repeat(dataset.images, 3, axis=3))
+        return replace(dataset, images=in_colour(dataset.images))
     if found != expected:
         advice = ""
         if found[:2] != expected[:2]:

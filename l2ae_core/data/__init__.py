@@ -11,13 +11,17 @@ from typing import Any, TypeAlias, get_args
 
 import numpy as np
 
-from l2ae_core.data.array_files import AS_THEY_ARE, load_npy, load_npz, prepare_images, to_images
-from l2ae_core.data.dataset import DataError, Dataset, Split
+from l2ae_core.data.array_files import load_npy, load_npz
+from l2ae_core.data.dataset import Dataset, Split
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.in_memory import stack_images
 from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.stored import StoredImages, prepared, store
+from l2ae_core.data.values import AS_THEY_ARE, to_images
 from l2ae_kernels.arrays import Array
 
-__all__ = ["DATASETS", "DataError", "Dataset", "Preparation", "Source", "Split", "load",
+__all__ = ["DATASETS", "DataError", "Dataset", "Preparation", "Source", "Split",
+           "StoredImages", "load",
            "to_images"]  # fmt: skip
 
 Source: TypeAlias = str | Path | Sequence[Any] | Array
@@ -61,7 +65,7 @@ def load(
         raise ValueError(f"load: split is {split!r} but expected one of {get_args(Split)}")
     if isinstance(source, str) and source in DATASETS:
         found = _load_named(source, None if data_dir is None else Path(data_dir), split, progress)
-        images = prepare_images(found.images, source, preparation, progress=progress)
+        images = prepared(found.images, source, preparation, progress=progress)
         found = found if images is found.images else replace(found, images=images)
     elif split != "all":
         what = f"{source} is a path" if isinstance(source, str | Path) else "these are own images"
@@ -70,7 +74,7 @@ def load(
             "keep train and test in two files or folders"
         )
     elif isinstance(source, np.ndarray):
-        found = Dataset(to_images(source, IN_MEMORY, preparation), None, IN_MEMORY)
+        found = Dataset(store(source, IN_MEMORY, preparation), None, IN_MEMORY)
     elif isinstance(source, str | Path) or all(isinstance(path, str | Path) for path in source):
         found = _load_own(source, preparation, labels, skip_unreadable, progress)
     else:

@@ -8,21 +8,21 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from l2ae_core.data.stored import chosen, joined
+from l2ae_core.data.values import AT_ONCE
+from l2ae_core.images import Images
 from l2ae_kernels.arrays import Array
 
 Split: TypeAlias = Literal["all", "train", "test"]
 Index: TypeAlias = slice | npt.NDArray[np.bool_] | npt.NDArray[np.integer] | list[int]
 
 
-class DataError(ValueError):
-    """A data file is missing, truncated, corrupt or not what its name says; names the file."""
-
-
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """N images with values in [0, 1].
 
-    images        (N, H, W, C) float32, C-contiguous, every value in [0, 1]
+    images        (N, H, W, C), every value in [0, 1]: a C-contiguous float32 array, or
+                  `StoredImages`, of which those that are asked for become one
     labels        (N,) int64, or None; they are for scores only, never for training
     name          "mnist", "digits/test", a file or folder name
     class_names   name of label l at position l, or None where labels are plain numbers
@@ -32,7 +32,7 @@ class Dataset:
     Raises ValueError when an array has another shape, dtype, layout or range.
     """
 
-    images: Array
+    images: Images
     labels: Array | None
     name: str
     class_names: tuple[str, ...] | None = None
@@ -41,16 +41,18 @@ class Dataset:
 
     def __post_init__(self) -> None:
         x, labels, N = self.images, self.labels, len(self.images)
-        if x.ndim != 4 or x.size == 0 or x.dtype != np.float32 or not x.flags.c_contiguous:
+        in_order = not isinstance(x, np.ndarray) or x.flags.c_contiguous
+        if len(x.shape) != 4 or 0 in x.shape or x.dtype != np.float32 or not in_order:
             raise ValueError(
                 f"Dataset: images of {self.name} is {x.dtype} {x.shape} but expected "
                 "C-contiguous float32 (N, H, W, C), not empty"
             )
-        low, high = x.min(), x.max()
-        if not (low >= 0 and high <= 1):  # written so that NaN fails too
-            raise ValueError(
-                f"Dataset: images of {self.name} lie in [{low}, {high}] but expected [0, 1]"
-            )
+        if isinstance(x, np.ndarray):  # what is stored was checked when it was read
+            low, high = x.min(), x.max()
+            if not (low >= 0 and high <= 1):  # written so that NaN fails too
+                raise ValueError(
+                    f"Dataset: images of {self.name} lie in [{low}, {high}] but expected [0, 1]"
+                )
         if labels is not None and (labels.shape != (N,) or labels.dtype != np.int64):
             raise ValueError(
                 f"Dataset: labels of {self.name} is {labels.dtype} {labels.shape} but expected "
@@ -77,7 +79,8 @@ class Dataset:
         for what, array, dtype in (("images", self.images, "<f4"), ("labels", self.labels, "<i8")):
             if array is not None:
                 sha.update(f"{what} {dtype} {array.shape}\n".encode())
-                sha.update(np.ascontiguousarray(array, dtype).data)
+                for start in range(0, len(array), AT_ONCE):
+                    sha.update(np.ascontiguousarray(array[start : start + AT_ONCE], dtype).data)
         return sha.hexdigest()
 
     def subset(self, index: Index, name: str | None = None) -> "Dataset":
@@ -87,7 +90,7 @@ class Dataset:
         """
         positions = np.arange(len(self))[index]
         return Dataset(
-            images=np.ascontiguousarray(self.images[positions]),
+            images=chosen(self.images, positions),
             labels=None if self.labels is None else self.labels[positions],
             name=self.name if name is None else name,
             class_names=self.class_names,
@@ -103,4 +106,4 @@ def join(train: Dataset, test: Dataset, name: str) -> Dataset:
     labels = None
     if train.labels is not None and test.labels is not None:
         labels = np.concatenate([train.labels, test.labels])
-    return Dataset(np.concatenate([train.images, test.images]), labels, name)
+    return Dataset(joined(train.images, test.images), labels, name)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from l2ae_core.data.dataset import DataError
+from l2ae_core.data.errors import DataError
 from l2ae_kernels.arrays import Array
 
 BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339  # tags of a TIFF file

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from l2ae_core.data.dataset import DataError
+from l2ae_core.data.errors import DataError
 from l2ae_core.progress import Bar
 from l2ae_core.readers import one_line, read_bytes
 

@@ -14,7 +14,7 @@ import struct
 
 import numpy as np
 
-from l2ae_core.data.dataset import DataError
+from l2ae_core.data.errors import DataError
 from l2ae_kernels.arrays import Array
 
 IMAGES, LABELS = 3, 1  # number of axes

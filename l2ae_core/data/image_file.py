@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from l2ae_core.data.array_files import AS_THEY_ARE, to_unit
-from l2ae_core.data.dataset import DataError
 from l2ae_core.data.deep_pixels import BITS_PER_SAMPLE, deep_pixels, grey_pixels, is_deep_grey
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.values import AS_THEY_ARE, to_unit
 from l2ae_core.readers import one_line, open_file
 from l2ae_kernels.arrays import Array
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.data.array_files import AS_THEY_ARE
-from l2ae_core.data.dataset import DataError, Dataset
+from l2ae_core.data.dataset import Dataset
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.image_file import SUFFIXES, read_image
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.reading import Reading, read_files
+from l2ae_core.data.values import AS_THEY_ARE
 
 
 def load_folder(

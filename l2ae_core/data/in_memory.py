@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.data.array_files import to_images
-from l2ae_core.data.dataset import DataError
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.values import to_images
 from l2ae_kernels.arrays import Array
 
 

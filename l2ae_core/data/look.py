@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from l2ae_core.images import Images
 from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
@@ -38,12 +39,12 @@ class Look:
         return sum(len(group) - 1 for group in self.duplicates)
 
 
-def look_at(images: Array, *, progress: bool = False) -> Look:
+def look_at(images: Images, *, progress: bool = False) -> Look:
     """Find constant, dark and equal images among images (N, H, W, C) floating point in [0, 1].
 
     ValueError for another shape. `progress` shows a bar on stderr when it takes over a second.
     """
-    if images.ndim != 4 or images.size == 0:
+    if len(images.shape) != 4 or 0 in images.shape:
         raise ValueError(
             f"look_at: images have shape {images.shape} but expected (N, H, W, C), not empty"
         )

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from l2ae_core.data.dataset import DataError, Dataset, Split, join
+from l2ae_core.data.dataset import Dataset, Split, join
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.fetch import RemoteFile, check, obtain
 from l2ae_core.data.idx import IMAGES, parse_digit_labels, parse_idx
+from l2ae_core.data.stored import StoredImages
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/{}.gz",
@@ -61,7 +61,7 @@ def load_part(part: str, data_dir: Path | None, progress: bool = True) -> Datase
         )
     check(images_file, data, where, samples=len(pixels))
     check(labels_file, label_data, label_where, samples=len(labels))
-    return Dataset(pixels[..., None] / np.float32(255), labels, f"mnist/{part}")
+    return Dataset(StoredImages(pixels[..., None]), labels, f"mnist/{part}")
 
 
 def load_mnist(data_dir: Path | None, split: Split, progress: bool = True) -> Dataset:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
-from l2ae_core.data.dataset import DataError
+from l2ae_core.data.errors import DataError
 from l2ae_kernels.arrays import Array
 
 Fit: TypeAlias = Literal["pad", "crop", "stretch"]

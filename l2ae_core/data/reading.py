@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.data.dataset import DataError
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.image_file import NotChosenError, read_image
 from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.stored import StoredImages
+from l2ae_core.images import Images
 from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
@@ -103,19 +105,20 @@ class Reading:
         ((H, W),) = self._sizes
         return H, W, self.channels
 
-    def stacked(self, where: str, *, skip_unreadable: bool = False) -> Array:
-        """Return the images (N, H, W, C) float32 in [0, 1] of files of one size.
+    def stacked(self, where: str, *, skip_unreadable: bool = False) -> Images:
+        """Return the images (N, H, W, C) of files of one size.
 
         Grey ones are repeated on three channels where others have three. Raises what `one_shape`
         raises.
         """
         shape = self.one_shape(where, skip_unreadable=skip_unreadable)
-        images = np.empty((len(self.kept), *shape), np.float32)
+        bytes_ = all(p.dtype == np.uint8 for p in self._pixels)
+        images = np.empty((len(self.kept), *shape), np.uint8 if bytes_ else np.float32)
         for image, p in zip(images, self._pixels, strict=True):
             # one grey channel is repeated on three
-            image[...] = p / np.float32(255) if p.dtype == np.uint8 else p
+            image[...] = p / np.float32(255) if p.dtype == np.uint8 and not bytes_ else p
         self._pixels.clear()
-        return images
+        return StoredImages(images) if bytes_ else images
 
     def _all_errors(self, where: str, unreadable: list[DataError]) -> str:
         parts = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.data.dataset import DataError
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.image_file import Decoded, decode, prepare_decoded
 from l2ae_core.data.look import Look, Looking
 from l2ae_core.data.preparation import Preparation

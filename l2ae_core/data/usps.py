@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from l2ae_core.data.dataset import DataError, Dataset, Split, join
+from l2ae_core.data.dataset import Dataset, Split, join
+from l2ae_core.data.errors import DataError
 from l2ae_core.data.fetch import RemoteFile, check, obtain
 from l2ae_kernels.arrays import Array
 

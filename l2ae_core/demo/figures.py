@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from l2ae_core import figures
@@ -53,7 +54,7 @@ def draw(
             title=whole,
         ),
         "reconstructions.png": figures.reconstructions(
-            data.images, l2.model.decode(l2.codes), title=f"{whole}, l2 constraint"
+            np.asarray(data.images), l2.model.decode(l2.codes), title=f"{whole}, l2 constraint"
         ),
         "roc.png": figures.roc_curves(
             {name: [roc(anomalous, score)[:2]] for name, score in scores.items()}, title=held_out

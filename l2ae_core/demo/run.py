@@ -134,7 +134,7 @@ def clustering_metrics(
     assert data.labels is not None  # the digits have labels
     scores = {norm: clustering_scores(data.labels, c.labels) for norm, c in clusters.items()}
     scores["chance"] = chance_scores(data.labels, CLASSES, rngs(seed).split)
-    pixels = kmeans(data.images.reshape(len(data), -1), CLASSES, rng=rngs(seed).kmeans)
+    pixels = kmeans(np.asarray(data.images).reshape(len(data), -1), CLASSES, rng=rngs(seed).kmeans)
     return {"clustering": scores, "pixels": clustering_scores(data.labels, pixels.labels)}
 
 

@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from l2ae_core import data
 from l2ae_core.data import Preparation
-from l2ae_core.data.array_files import out_of_range, require_channels_last, to_images
 from l2ae_core.data.in_memory import is_pillow
+from l2ae_core.data.values import out_of_range, require_channels_last, to_images
 from l2ae_kernels.arrays import Array
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
@@ -35,7 +35,7 @@ def read_images(
     refuses.
     """
     if isinstance(X, data.Dataset):
-        X = X.images
+        X = np.asarray(X.images)
     chosen = Preparation() if preparation is None else preparation
     rows = tuple(flat or chosen.image_shape or ())
     source = _source(X)

@@ -16,6 +16,7 @@ from l2ae_core.export.check import Comparison, compare
 from l2ae_core.export.model import make_model
 from l2ae_core.files import GALLERY, atomic_file, check_out
 from l2ae_core.gallery import Gallery
+from l2ae_core.images import Images
 from l2ae_core.inference import Inference
 from l2ae_core.seeds.runs import chosen_run
 from l2ae_core.verdict import Criterion, Thresholds
@@ -120,7 +121,7 @@ def _kept(run: Inference) -> Array | None:
     return data.to_images(images, GALLERY) if same else None
 
 
-def _some(images: Array) -> Array:
+def _some(images: Images) -> Array:
     """Return at most IMAGES of them, spread over all."""
     N = len(images)
     return images[np.unique(np.linspace(0, N - 1, min(N, IMAGES)).astype(np.int64))]

@@ -8,6 +8,7 @@ from l2ae_core.data.look import look_at
 from l2ae_core.gallery.choose import choose, shown
 from l2ae_core.gallery.file import Gallery
 from l2ae_core.gallery.thumbnails import error_maps, thumbnail_size, thumbnails
+from l2ae_core.images import Images
 from l2ae_core.method import AnomalyScores, Network
 from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
@@ -64,7 +65,7 @@ def make_gallery(
     )
 
 
-def _scores(model: Network, centers: Array, images: Array, progress: bool) -> AnomalyScores:
+def _scores(model: Network, centers: Array, images: Images, progress: bool) -> AnomalyScores:
     """Return the scores of images, some at a time: no reconstruction is kept."""
     N = len(images)
     step = max(1, CHUNK // images[0].size)
@@ -76,10 +77,11 @@ def _scores(model: Network, centers: Array, images: Array, progress: bool) -> An
     return AnomalyScores(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
-def _variance(images: Array) -> float:
+def _variance(images: Images) -> float:
     """Return the mean squared distance of a value from the mean image."""
-    mean, total = images.mean(axis=0, dtype=np.float64), 0.0
     step = max(1, CHUNK // images[0].size)
-    for start in range(0, len(images), step):
-        total += float(np.square(images[start : start + step] - mean).sum())
-    return total / images.size
+    parts = [slice(start, start + step) for start in range(0, len(images), step)]
+    mean = sum(images[part].sum(axis=0, dtype=np.float64) for part in parts) / len(images)
+    total = sum(float(np.square(images[part] - mean).sum()) for part in parts)
+    variance: float = total / (len(images) * mean.size)
+    return variance

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from l2ae_core.images import Images
 from l2ae_core.layers.base import Cache, Layer, Params, Shape, weight_grads
 from l2ae_core.layers.describe import describe, describe_class
 from l2ae_core.layers.sequential import Sequential
@@ -124,11 +125,11 @@ class AutoEncoder(Layer):
         parts = zip((self.encoder, self.normalize, self.decoder), cache[:-1], strict=True)
         return [gate for layer, layer_cache in parts for gate in layer.gates(layer_cache)]
 
-    def latent(self, images: Array, batch_size: int = 1024) -> Array:
+    def latent(self, images: Images, batch_size: int = 1024) -> Array:
         """Return z = E(I) (N, D), before the normalization, of images (N, H, W, C)."""
         return in_batches(self._z, images, batch_size)
 
-    def encode(self, images: Array, batch_size: int = 1024) -> Array:
+    def encode(self, images: Images, batch_size: int = 1024) -> Array:
         """Return the codes u = E_c(I) (N, D) of images (N, H, W, C): what k-means clusters."""
         return in_batches(self._u, images, batch_size)
 
@@ -136,7 +137,7 @@ class AutoEncoder(Layer):
         """Return D(u) (N, H, W, C) for codes u (N, D)."""
         return in_batches(lambda part: self.decoder.forward(part)[0], u, batch_size)
 
-    def reconstruct(self, images: Array, batch_size: int = 1024) -> Array:
+    def reconstruct(self, images: Images, batch_size: int = 1024) -> Array:
         """Return Î = D(E_c(I)) (N, H, W, C) for images (N, H, W, C)."""
         return in_batches(lambda x: self.forward(x)[0], images, batch_size)
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
+from l2ae_core.images import Images
 from l2ae_core.layers import Dense, Layer, Params
 from l2ae_kernels.arrays import Array, array_module
 
@@ -26,13 +27,17 @@ def dense_stack(
     return layers[:-1]
 
 
-def in_batches(function: Callable[[Array], Array], images: Array, batch_size: int) -> Array:
+def in_batches(function: Callable[[Array], Array], images: Images, batch_size: int) -> Array:
     """Apply a function to `batch_size` images at a time and join the results."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size} but expected an integer ≥ 1")
-    starts = range(0, max(len(images), 1), batch_size)  # no image at all is one empty batch
-    results = [function(images[start : start + batch_size]) for start in starts]
-    joined: Array = array_module(images).concatenate(results)
+    first = function(images[:batch_size])  # no image at all is one empty batch
+    if len(images) <= batch_size:
+        return first
+    joined: Array = array_module(first).empty((len(images), *first.shape[1:]), first.dtype)
+    joined[:batch_size] = first
+    for start in range(batch_size, len(images), batch_size):
+        joined[start : start + batch_size] = function(images[start : start + batch_size])
     return joined
 
 

@@ -164,7 +164,7 @@ def figure1(
     path, picture = maps_file(folder.path, data), picture_file(folder.path, data)
     with locked(path):
         found = _begin(path, settings, labels, codes, seed)
-        start = tsne.start_positions(chosen.images.reshape(len(chosen), -1))
+        start = tsne.start_positions(np.asarray(chosen.images).reshape(len(chosen), -1))
         missing = [name for name in codes if name not in found.maps]
         with Bar(total=len(missing) * tsne.ITERATIONS, desc="t-SNE", disable=not progress) as bar:
             for name in missing:

@@ -11,6 +11,7 @@ from numpy.random import Generator
 
 from l2ae_core.array_readers import array_group
 from l2ae_core.clustering.kmeans import kmeans
+from l2ae_core.images import Images
 from l2ae_core.layers.base import Params
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import kl_divergence, target_distribution
@@ -47,7 +48,7 @@ class TargetHooks(Hooks):
 
     @classmethod
     def of(
-        cls, step: JointStep, images: Array, start: Array | Generator, chosen: Any, *,
+        cls, step: JointStep, images: Images, start: Array | Generator, chosen: Any, *,
         progress: bool,
     ) -> Self:  # fmt: skip
         """Return the hooks of a training by the settings `chosen`; `start`: see first_centers."""
@@ -59,7 +60,7 @@ class TargetHooks(Hooks):
             origin=crc32(step.loss.assignment.centers.tobytes()) if rng is None else "k-means",
         )  # fmt: skip
 
-    def fit(self, images: Array, epochs: int, **how: Any) -> History:
+    def fit(self, images: Images, epochs: int, **how: Any) -> History:
         """Train the network of the step by `training.loop.fit`, which takes all of `how`."""
         return fit(
             self.step.model, images, epochs=epochs, batch_size=self.chosen.batch_size,
@@ -67,7 +68,7 @@ class TargetHooks(Hooks):
             **how,
         )  # fmt: skip
 
-    def start(self, images: Array, resumed: bool) -> None:
+    def start(self, images: Images, resumed: bool) -> None:
         if resumed:
             self.update_target(images)
             return
@@ -95,7 +96,7 @@ class TargetHooks(Hooks):
         self.step.loss.set_target(self.p[batch])
         return x
 
-    def after_epoch(self, images: Array) -> dict[str, Any]:
+    def after_epoch(self, images: Images) -> dict[str, Any]:
         before = self.labels.copy()
         kl = self.update_target(images)
         return {
@@ -107,7 +108,7 @@ class TargetHooks(Hooks):
     def is_last(self, record: EpochRecord) -> bool:
         return bool(record.extra["label_change"] < self.tol)
 
-    def update_target(self, images: Array) -> float:
+    def update_target(self, images: Images) -> float:
         """Set labels and target by the codes of all images as they are; return KL(P‖Q)."""
         log_q = self.step.loss.assignment.log_q(self.step.model.encode(images))  # (N, K)
         q = np.exp(log_q)

@@ -25,6 +25,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.images import Images
 from l2ae_core.layers import L2Normalize
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import Assignment, SphericalAssignment, StudentAssignment
@@ -136,13 +137,13 @@ class SelfLabellingHooks(TargetHooks):
         warped: Array = self.chosen.warp(x, self.shuffle)
         return warped
 
-    def after_epoch(self, images: Array) -> dict[str, Any]:
+    def after_epoch(self, images: Images) -> dict[str, Any]:
         return super().after_epoch(images) | {"mean_max_q": self.mean_max_q}
 
 
 def self_label(
     model: AutoEncoder,
-    images: Array,
+    images: Images,
     start: Array | Generator,
     settings: SelfLabelling,
     *,

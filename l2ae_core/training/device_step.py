@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l2ae_core.images import Images
 from l2ae_core.layers import Params
 from l2ae_core.layers.base import is_exactly
 from l2ae_core.training.hooks import Hooks
@@ -63,9 +64,9 @@ class DeviceStep(ReconstructionStep):
             a[...] = self.device.to_host(state[name])
         return loss, {name: self.device.to_host(g) for name, g in step.grads().items()}
 
-    def latent(self, images: Array) -> Array:
+    def latent(self, images: Images) -> Array:
         moved = self.model.with_arrays(self.device.to_device)
-        return self.device.to_host(moved.latent(self.device.to_device(images)))
+        return self.device.to_host(moved.latent(self.device.to_device(np.asarray(images))))
 
     def bring_memory(self) -> None:
         """Let the optimizer have its memory after the last whole epoch."""
@@ -77,7 +78,7 @@ class DeviceStep(ReconstructionStep):
         """Steps that were made up to the last whole epoch; those of the optimizer may be older."""
         return _adam(self).steps if self.networks is None else self.networks.made
 
-    def losses(self, images: Array, batches: list[Array], hooks: Hooks) -> Iterator[float]:
+    def losses(self, images: Images, batches: list[Array], hooks: Hooks) -> Iterator[float]:
         largest = max(map(len, batches))
         if self.networks is None or not self.networks.fits([images], largest):
             self.bring_memory()
@@ -118,10 +119,12 @@ class Networks:
     """
 
     def __init__(
-        self, device: Device, steps: Sequence[DeviceStep], images: Sequence[Array], batch_size: int
+        self, device: Device, steps: Sequence[DeviceStep], images: Sequence[Images], batch_size: int
     ) -> None:
         self.device, self.steps, self.images, self.batch_size = device, steps, images, batch_size
-        self.uploaded = as_bytes(images[0] if len(images) == 1 else np.concatenate([*images]))
+        self.uploaded = as_bytes(
+            images[0] if len(images) == 1 else np.concatenate([*map(np.asarray, images)])
+        )
         if self.uploaded.nbytes >= (free := device.free_memory()):
             raise ValueError(
                 f"fit: images take {self.uploaded.nbytes:,} bytes but {device} has {int(free):,} "
@@ -132,7 +135,7 @@ class Networks:
         self.made = _adam(steps[0]).steps  # up to the last whole epoch
         self.training = self._upload()
 
-    def fits(self, images: Sequence[Array], batch_size: int) -> bool:
+    def fits(self, images: Sequence[Images], batch_size: int) -> bool:
         """Whether these are the images that are there, and batches of this size have room."""
         same = all(a is b for a, b in zip(images, self.images, strict=True))
         return same and batch_size <= self.batch_size
@@ -224,7 +227,7 @@ def is_plain(hooks: Hooks) -> bool:
     return getattr(hooks.before_step, "__func__", None) is Hooks.before_step
 
 
-def as_bytes(images: Array) -> Array:
+def as_bytes(images: Images) -> Array:
     """Return images as the bytes that they are 1/255 of, where all are; else as they are.
 
     The device divides a byte in float32: the same numbers again, for a quarter of the memory.
@@ -236,7 +239,7 @@ def as_bytes(images: Array) -> Array:
             whole[start : start + CHUNK] = np.rint(part * 255)
         again = whole[start : start + CHUNK].astype(np.float32) / np.float32(255)
         if not np.array_equal(again.astype(images.dtype), part):
-            return images
+            return np.asarray(images)
     return whole
 
 

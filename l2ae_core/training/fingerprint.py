@@ -6,6 +6,7 @@ from zlib import crc32
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.images import Images
 from l2ae_core.layers.describe import class_name, is_ours
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.training.hooks import Hooks
@@ -13,7 +14,6 @@ from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import Optimizer
 from l2ae_core.training.step import Model, NoisyStep, Step
 from l2ae_core.training.validation import Validation
-from l2ae_kernels.arrays import Array
 
 ON = "device"  # the setting that says where the steps were made: it may change with a resume
 CHUNK = 4096  # images checked at a time: they may be a memory map larger than memory
@@ -21,7 +21,7 @@ CHUNK = 4096  # images checked at a time: they may be a memory map larger than m
 
 def fingerprint(
     model: Model,
-    images: Array,
+    images: Images,
     batch_size: int,
     optimizer: Optimizer,
     rng: Generator,
@@ -102,7 +102,7 @@ def _described(optimizer: Optimizer) -> str:
     return f"{type(optimizer).__module__}.{optimizer!r}"
 
 
-def _checked(images: Array, model: Model) -> dict[str, Any]:
+def _checked(images: Images, model: Model) -> dict[str, Any]:
     """Raise ValueError unless the images fit the model and are finite; return their fingerprint."""
     dtype = next(iter(model.params.values())).dtype
     if not len(images) or images.shape[1:] != model.input_shape:

@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.random import Generator
 
+from l2ae_core.images import Images
 from l2ae_core.layers.base import Params
 from l2ae_core.training.history import EpochRecord
 from l2ae_kernels.arrays import Array
@@ -32,7 +33,7 @@ class Hooks:
         """JSON values that must be equal for a training to be resumed."""
         return {}
 
-    def start(self, images: Array, resumed: bool) -> None:
+    def start(self, images: Images, resumed: bool) -> None:
         """Prepare; when `resumed`, the memory was loaded from a checkpoint before."""
 
     def batches(self, epoch: int, count: int, batch_size: int, rng: Generator) -> list[Array]:
@@ -48,7 +49,7 @@ class Hooks:
         """Return what the step takes for x (B, H, W, C), the images of the indices batch (B,)."""
         return x
 
-    def after_epoch(self, images: Array) -> dict[str, Any]:
+    def after_epoch(self, images: Images) -> dict[str, Any]:
         """Return further entries for the record of the epoch, by name: numbers or None."""
         return {}
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 
 from l2ae_core.devices import DeviceName, training_device
+from l2ae_core.images import Images, as_images
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.progress import Bar, say
 from l2ae_core.training.checkpoint import checkpoint_interval
@@ -48,7 +49,7 @@ Epochs: TypeAlias = Steps[Epoch, None, History]
 
 def fit(
     model: Model,
-    images: Array,
+    images: Images,
     *,
     epochs: int,
     batch_size: int = 256,
@@ -130,7 +131,7 @@ def fit(
 
 def epochs_of(
     model: Model,
-    images: Array,
+    images: Images,
     *,
     epochs: int,
     batch_size: int = 256,
@@ -153,7 +154,7 @@ def epochs_of(
     count("fit", "epochs", epochs)
     count("fit", "batch_size", batch_size)
     every, minutes = checkpoint_interval(checkpoint_every)
-    images, hooks = np.asarray(images), Hooks() if hooks is None else hooks
+    images, hooks = as_images(images), Hooks() if hooks is None else hooks
     if patience is not None:
         count("fit", "patience", patience)
     for i, ask in enumerate(callbacks):
@@ -198,7 +199,7 @@ def epochs_of(
 
 def _train(
     session: Session,
-    images: Array,
+    images: Images,
     epochs: int,
     batch_size: int,
     checkpoint_every: int | None,
@@ -231,7 +232,7 @@ def _train(
 def _train_epoch(
     session: Session,
     epoch: int,
-    images: Array,
+    images: Images,
     batches: list[Array],
     update: Step,
     bar: Bar,

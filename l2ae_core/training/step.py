@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.images import Images
 from l2ae_core.layers import Params, Shape
 from l2ae_core.layers.base import HasArrays, is_exactly, weight_grads
 from l2ae_core.networks.autoencoder import AutoEncoder
@@ -35,7 +36,7 @@ class Model(HasArrays, Protocol):
         """Shape (H, W, C) of one image."""
         ...
 
-    def latent(self, images: Array) -> Array:
+    def latent(self, images: Images) -> Array:
         """Return the codes (N, D), whose lengths the history records."""
         ...
 
@@ -68,7 +69,7 @@ class Step(ABC):
             self.optimizer.step(self.model.params, grads)
         return loss
 
-    def losses(self, images: Array, batches: list[Array], hooks: Hooks) -> Iterator[float]:
+    def losses(self, images: Images, batches: list[Array], hooks: Hooks) -> Iterator[float]:
         """Make the steps of an epoch, one for each batch of indices of `images`; give each loss.
 
         A step that makes several at once gives the first loss after that, and `seconds_before` are
@@ -78,7 +79,7 @@ class Step(ABC):
         for batch in batches:
             yield self(hooks.before_step(batch, images[batch]))
 
-    def latent(self, images: Array) -> Array:
+    def latent(self, images: Images) -> Array:
         """Return the codes (N, D) of images by the model, whose lengths the history records."""
         return self.model.latent(images)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from l2ae_core.images import Images
 from l2ae_core.progress import Bar
 from l2ae_core.training.device_step import DeviceStep, Networks, is_plain
 from l2ae_core.training.history import History, TrainingError
@@ -70,7 +71,7 @@ class _Shared(DeviceStep):
 
     ready: list[float] = field(default_factory=list, init=False, repr=False)
 
-    def losses(self, images: Array, batches: list[Array], hooks: Hooks) -> Iterator[float]:
+    def losses(self, images: Images, batches: list[Array], hooks: Hooks) -> Iterator[float]:
         yield from self.ready
 
 
@@ -80,7 +81,7 @@ class _Member:
 
     epochs: Epochs
     step: _Shared
-    images: Array
+    images: Images
     hooks: Hooks
 
     @classmethod

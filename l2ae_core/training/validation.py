@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.random import Generator
 
+from l2ae_core.images import Images
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.training.loss import Reduction
 from l2ae_kernels import ops
@@ -39,11 +40,11 @@ class Validation:
     in ascending order, None where all of `images` are others.
     """
 
-    images: Array
+    images: Images
     held_out: Array | None = None
 
     @classmethod
-    def split(cls, images: Array, share: float, rng: Generator) -> Self:
+    def split(cls, images: Images, share: float, rng: Generator) -> Self:
         """Hold out a share of the images (N, H, W, C), drawn from rng; ValueError as `share_of`."""
         count = share_of(len(images), share)
         return cls(images, np.sort(rng.permutation(len(images))[:count]))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.random import Generator
 
 from l2ae_core.baselines.dec.settings import DecSettings
+from l2ae_core.images import Images
 from l2ae_core.layers import Conv2d, Layer, Sequential
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import StudentAssignment
@@ -100,7 +101,7 @@ class Refinement(TargetHooks):
 
 def refine(
     model: AutoEncoder,
-    images: Array,
+    images: Images,
     start: Array | Generator,
     settings: DecSettings,
     *,

@@ -54,7 +54,7 @@ def cluster_vae(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) 
     """VAE + k-means: k-means on the means μ of the latent."""
     model, history = train_vae(run, folder, dataset, progress)
     found = kmeans(model.encode(dataset.images), CLASSES, n_init=run.n_init, rng=kmeans_rng(run))
-    x, x_hat = dataset.images, model.reconstruct(dataset.images)
+    x, x_hat = np.asarray(dataset.images), model.reconstruct(dataset.images)
     mse = float(reconstruction_error(x, x_hat).mean()) / x[0].size
     scores = {"inertia": found.inertia, "reconstruction_mse": mse}
     return ClusteringResult(found.labels, {}, scores, details(history, inertia=inertias(found)),
@@ -64,7 +64,7 @@ def cluster_vae(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) 
 def score_vae(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> DetectionResult:
     """Reconstruction error of the mean image, and minus the reconstruction probability."""
     model, history = train_vae(run, folder, images.train, progress)
-    x = images.test.images
+    x = np.asarray(images.test.images)
     probability = reconstruction_probability(model, x, SAMPLES, kmeans_rng(run))
     x_hat = model.reconstruct(x)
     scores = {"reconstruction": reconstruction_error(x, x_hat), "probability": -probability}
@@ -87,7 +87,7 @@ def cluster_gmvae(
     chance = most_confident_member_accuracy(dataset.labels, random_ones)
     return ClusteringResult(
         responsibilities.argmax(axis=1), {}, {"many_to_one": own}, details(history),
-        seconds(history), extremes(dataset.images, model.reconstruct(dataset.images)),
+        seconds(history), extremes(np.asarray(dataset.images), model.reconstruct(dataset.images)),
         model.components,
         {"many_to_one": chance},
     )  # fmt: skip
@@ -100,7 +100,7 @@ def score_drae(run: Run, folder: ResultsDir, images: Partition, progress: bool) 
     architecture = Architecture(input_shape=_shape(images.train), **settings)
     model: AutoEncoder = build(architecture, random.init)
     history = _fit(run, folder, images.train, DRAEStep(model, Adam()), random.shuffle, progress)
-    x, x_hat = images.test.images, model.reconstruct(images.test.images)
+    x, x_hat = np.asarray(images.test.images), model.reconstruct(images.test.images)
     return DetectionResult({"reconstruction": reconstruction_error(x, x_hat)},
                            details(history), seconds(history), extremes(x, x_hat))  # fmt: skip
 

@@ -15,6 +15,7 @@ from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.commands import TrainedRun
 from l2ae_core.data import Dataset
 from l2ae_core.files import CONFIG
+from l2ae_core.images import Images
 from l2ae_core.layers import L2Normalize
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.paper.protocols import (
@@ -96,13 +97,14 @@ def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> De
 
 
 def anomaly_scores(
-    model: AutoEncoder, centers: Array, images: Array
+    model: AutoEncoder, centers: Array, images: Images
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return the four anomaly scores (N,) of images (N, H, W, C), and pictures for the report."""
     u = model.encode(images)
     x_hat = model.decode(u)
-    error = reconstruction_error(images, x_hat)
-    return cluster_scores(u, centers) | {"reconstruction": error}, extremes(images, x_hat)
+    x = np.asarray(images)
+    error = reconstruction_error(x, x_hat)
+    return cluster_scores(u, centers) | {"reconstruction": error}, extremes(x, x_hat)
 
 
 def cluster_scores(u: Array, centers: Array) -> dict[str, Array]:
@@ -140,7 +142,7 @@ def extremes(images: Array, reconstructions: Array) -> dict[str, Array]:
 
 
 def pictures(
-    images: Array, error: Array, reconstruct: Callable[[Array], Array]
+    images: Images, error: Array, reconstruct: Callable[[Array], Array]
 ) -> dict[str, Array]:
     """`extremes` by errors (N,) that are known, and a function from indices to reconstructions."""
     order = np.argsort(error, kind="stable")
@@ -158,7 +160,7 @@ def _bytes(images: Array) -> Array:
     return shown
 
 
-def _norms(model: AutoEncoder, images: Array) -> Norms:
+def _norms(model: AutoEncoder, images: Images) -> Norms:
     """Lengths |z| of the codes before the normalization."""
     lengths = np.linalg.norm(model.latent(images), axis=1)
     return Norms(*(_rounded(np.quantile(lengths, q)) for q in (0, 0.25, 0.5, 0.75, 1)))

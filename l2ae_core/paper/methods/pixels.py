@@ -76,4 +76,4 @@ def score_neighbours(
 
 
 def _vectors(dataset: Dataset) -> Array:
-    return dataset.images.reshape(len(dataset), -1)  # (N, H·W·C)
+    return np.asarray(dataset.images).reshape(len(dataset), -1)  # (N, H·W·C)

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from l2ae_core.baselines.dec import DecSettings, refine
 from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT
@@ -44,5 +46,5 @@ def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> C
         {"iterations": found.iterations},
         Details(refinement=history, stopped=found.stopped, settings=chosen.to_dict()),
         found.seconds,
-        network.extremes(dataset.images, model.reconstruct(dataset.images)),
+        network.extremes(np.asarray(dataset.images), model.reconstruct(dataset.images)),
     )

@@ -1,9 +1,12 @@
 """Self-labelling: goes on from the trained network of another run (`System.start`)."""
 
+import numpy as np
+
 from l2ae_core import method
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT
+from l2ae_core.images import Images
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.paper.methods import network
 from l2ae_core.paper.protocols import (
@@ -20,7 +23,6 @@ from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
 from l2ae_core.seeding import rngs
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.run import load_run
-from l2ae_kernels.arrays import Array
 
 
 def settings(run: Run) -> SelfLabelling:
@@ -33,7 +35,7 @@ def settings(run: Run) -> SelfLabelling:
 
 
 def train(
-    run: Run, folder: ResultsDir, images: Array, progress: bool
+    run: Run, folder: ResultsDir, images: Images, progress: bool
 ) -> tuple[AutoEncoder, SelfLabelled]:
     """Return the network of the start after its self-labelling; goes on with one that was stopped.
 
@@ -63,7 +65,7 @@ def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> C
         {"rounds": len(found.history), "mean_max_q": found.history[-1].extra["mean_max_q"]},
         _details(run, found, clustering),
         found.seconds,
-        network.extremes(dataset.images, model.decode(u)),
+        network.extremes(np.asarray(dataset.images), model.decode(u)),
     )
 
 

@@ -1,0 +1,159 @@
+"""`StoredImages`: images as they are stored, in memory or in a file, read some at a time.
+
+    images[index] = value of stored[index], float32 in [0, 1]
+
+A byte stays a byte until a batch asks for it: MNIST takes 55 MB and not 220, and a memory map of
+any size takes the memory of a batch. The numbers are those that `to_images` makes of the whole.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.values import (
+    AS_THEY_ARE,
+    AT_ONCE,
+    check_values,
+    prepare_images,
+    unit_values,
+    with_channels,
+)
+from l2ae_core.images import Images, Index
+from l2ae_kernels.arrays import Array
+
+
+def store(
+    array: Array, where: str, preparation: Preparation = AS_THEY_ARE, *, progress: bool = False
+) -> Images:
+    """Return the images of an array or a memory map as `to_images` does, but as they are stored.
+
+    float32 in [0, 1] is itself, other types become `StoredImages`; what changes pixels is done here
+    and now, to images in memory. Raises what `to_images` raises.
+    """
+    images = np.asarray(with_channels(array, where, preparation.image_shape))
+    check_values(images, where, preparation)
+    if preparation.changes_pixels:
+        unit = unit_values(images, preparation)
+        return prepare_images(unit, where, preparation, progress=progress)
+    as_they_are = images.dtype == np.float32 and preparation.levels is None
+    if as_they_are and images.flags.c_contiguous:
+        return images
+    return StoredImages(images, preparation)
+
+
+def prepared(
+    images: Images, where: str, preparation: Preparation, *, progress: bool = False
+) -> Images:
+    """Return images in [0, 1] prepared, in memory; the same where no pixel changes."""
+    if not preparation.changes_pixels:
+        return images
+    return prepare_images(np.asarray(images), where, preparation, progress=progress)
+
+
+def chosen(images: Images, positions: Array) -> Images:
+    """Return the images at positions (n,) int64, in this order."""
+    if isinstance(images, StoredImages):
+        return images.take(positions)
+    return np.ascontiguousarray(images[positions])
+
+
+def joined(a: Images, b: Images) -> Images:
+    """Return the images of a, then those of b."""
+    if (
+        isinstance(a, StoredImages)
+        and isinstance(b, StoredImages)
+        and (a.preparation, a.channels) == (b.preparation, b.channels)
+    ):
+        both = [x.stored if x.rows is None else x.stored[x.rows] for x in (a, b)]
+        return StoredImages(np.concatenate(both), a.preparation, None, a.channels)
+    return np.concatenate([np.asarray(a), np.asarray(b)])
+
+
+def in_colour(images: Images) -> Images:
+    """Return grey images (N, H, W, 1) with their channel three times."""
+    if isinstance(images, StoredImages):
+        return StoredImages(images.stored, images.preparation, images.rows, 3)
+    return np.repeat(np.asarray(images), 3, axis=3)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """N images (N, H, W, C), float32 in [0, 1] where they are asked for.
+
+    stored        (M, H, W, C) as in memory or on disk, of a dtype that `check_values` takes
+    preparation   which values become 0 and 1; it changes no pixels
+    rows          (N,) int64, which of the stored images these are, in this order; None: all
+    channels      C, or 3 where the stored images have one, which is then repeated
+
+    What is stored has been checked: no value lies outside of [0, 1] in the end.
+    """
+
+    stored: Array
+    preparation: Preparation = AS_THEY_ARE
+    rows: Array | None = None
+    channels: int = 0  # 0: those that are stored
+
+    def __post_init__(self) -> None:
+        assert not self.preparation.changes_pixels, "prepared images are not as they are stored"
+        if self.channels == 0:
+            object.__setattr__(self, "channels", self.stored.shape[3])
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.stored) if self.rows is None else len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        return (len(self), *self.stored.shape[1:3], self.channels)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    @property
+    def ndim(self) -> int:
+        """4."""
+        return 4
+
+    @property
+    def size(self) -> int:
+        """N·H·W·C."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the images as they are stored."""
+        return len(self) * math.prod(self.stored.shape[1:]) * self.stored.itemsize
+
+    def __getitem__(self, index: Index) -> Array:
+        """Return images (n, H, W, C), or one (H, W, C), float32, C-contiguous."""
+        index = index if self.rows is None else self.rows[index]
+        images = unit_values(np.asarray(self.stored[index]), self.preparation)
+        if images.shape[-1] != self.channels:
+            images = np.repeat(images, self.channels, axis=-1)
+        return images
+
+    def __iter__(self) -> Iterator[Array]:
+        """Yield each image (H, W, C)."""
+        for start in range(0, len(self), AT_ONCE):
+            yield from self[start : start + AT_ONCE]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return all images as one array: `np.asarray(images)`."""
+        if copy is False:
+            raise ValueError("images are stored in another form: an array of them is a copy")
+        whole = np.empty(self.shape, np.float32 if dtype is None else dtype)
+        for start in range(0, len(self), AT_ONCE):
+            whole[start : start + AT_ONCE] = self[start : start + AT_ONCE]
+        return whole
+
+    def take(self, positions: Array) -> "StoredImages":
+        """Return the images at positions (n,) int64, in this order; nothing is copied."""
+        rows = positions if self.rows is None else self.rows[positions]
+        return StoredImages(self.stored, self.preparation, rows, self.channels)
