@@ -42,7 +42,8 @@ def read_images(
     if source is not None:
         try:
             chosen = replace(chosen, image_shape=rows or None)
-            return data.load(source, preparation=chosen, labels=False, progress=progress).images
+            found = data.load(source, preparation=chosen, labels=False, progress=progress)
+            return np.asarray(found.images)
         except data.DataError as error:
             raise ValueError(f"{method}: {error}") from error
     X = _as_array(X)
