@@ -13,9 +13,12 @@ import agreement
 import beyond
 from findings import clustering, detection, seeds
 from findings_tables import four_and_nine, glance, picks, verdicts, zeros
-from l2ae_bench import kernel_tables
+from l2ae_bench import kernel_tables, scale
 from l2ae_bench.machine import ROOT
 from l2ae_bench.results import read
+from l2ae_bench.scale import growth
+from l2ae_bench.scale.measure import latest
+from l2ae_bench.scale.measure import read as measured
 from l2ae_core.figures import save
 from l2ae_core.files import atomic_file
 from l2ae_core.paper import read_results
@@ -55,6 +58,11 @@ OLDER = """Smaller runs: the CAE-l2 on MNIST after 20 of its 200 epochs
 seven seeds, 150 epochs, last weights ([`digits-cae.json`](results/digits-cae.json)). The demo
 takes one digit and one seed; with other digits of this small data set the order can turn around
 (try `--anomaly-digit 0`)."""
+GROWTH = """Each cell is a process of its own, on a machine that does nothing else; k-means makes
+ten updates from the same centers for all but mini-batches, `fit` an epoch of the paper's network,
+and `score` writes a line an image where the images are a file.
+
+![Time and memory by the number of samples](results/scale.png)"""
 SPEED = """Beside what is installed of PyTorch, scikit-learn and faiss, in one process,
 interleaved, results compared first; a ratio above 1 says that ours is faster. The processor
 matters: on a Zen 3 without AVX-512 an older version was 2.0 to 2.4 times as fast as PyTorch 2.13
@@ -82,9 +90,16 @@ def page(root: Path) -> str:
         *beyond.section(n, agreements, pictures),
         "## Speed", SPEED, *(t.markdown() for t in kernel_tables.speed(speed)),
         *(t.markdown() for t in kernel_tables.augmented(speed)),
+        *_growth(root),
         "## Kernels", *(t.markdown() for t in kernel_tables.rungs(speed["operations"])),
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _growth(root: Path) -> list[str]:
+    """Return the section about the number of samples; none where nothing was measured."""
+    rows = latest(measured(root / scale.RESULTS))
+    return ["## Any number of samples", GROWTH, growth.table(rows).markdown()] if rows else []
 
 
 def texts(root: Path) -> dict[Path, str]:
@@ -105,6 +120,8 @@ def write(root: Path) -> None:
             file.write(text.encode())
     with atomic_file(root / LADDER) as file:
         kernel_tables.figure(read(root)["operations"]).savefig(file, dpi=110)
+    if rows := latest(measured(root / scale.RESULTS)):
+        save(growth.figure(rows), root / scale.FIGURE, dpi=110)
     agreements = agreement.read(root / AGREEMENT)
     for name, figure in beyond.figures(Numbers(read_results(root / RUNS)), agreements).items():
         save(figure, root / RESULTS / name, dpi=110)

@@ -16,6 +16,8 @@ from l2ae_bench.cuda import run as gpu
 from l2ae_bench.machine import ROOT, Measurements, describe, in_words, other_kernels
 from l2ae_bench.options import choice_of, make_parser
 from l2ae_bench.results import PARTS
+from l2ae_bench.scale import PART as SCALE
+from l2ae_bench.scale import command as scale
 from l2ae_bench.text import line, screen
 from l2ae_core.devices import choose_device
 from l2ae_kernels.cpu.codegen.vectors import use_vectors
@@ -43,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _refused(arguments: Namespace) -> str | None:
     """The argument that the others exclude, and why; None: there is none."""
+    if SCALE in arguments.parts:
+        return scale.refused(arguments)
     if arguments.fail_above is not None and arguments.compare is None:
         return "--fail-above: is for --compare"
     if arguments.tables and choice_of(arguments) != Choice():
@@ -72,6 +76,8 @@ def _run(arguments: Namespace) -> int:
 
     Raises Disagreement, a ValueError, when contenders that should compute the same do not.
     """
+    if SCALE in arguments.parts:
+        return scale.run(arguments)
     if arguments.vectors is not None and arguments.device == "cpu":
         use_vectors(arguments.vectors)
     before = None if arguments.compare is None else read_rows(arguments.compare)

@@ -10,6 +10,7 @@ from typing import get_args
 from l2ae_bench.choice import CLUSTERS, Choice, sizes_of
 from l2ae_bench.cuda import run as gpu
 from l2ae_bench.results import PARTS
+from l2ae_bench.scale import PART as SCALE
 from l2ae_bench.shapes import Rule
 from l2ae_core.devices import DeviceName
 from l2ae_core.files import check_out
@@ -26,6 +27,8 @@ EXAMPLES = """examples:
   python benchmarks/run.py operations -k correlate --shape 64x32x32x3 --weights 3x3x3x16
   python benchmarks/run.py operations -k assign --shape 100000x32 --clusters 100 --dtype float64
   python benchmarks/run.py operations -k leaky_relu --load my_rungs.py
+  python benchmarks/run.py scale --quick
+  python benchmarks/run.py scale --json scale.jsonl
   python benchmarks/run.py step --device cuda --json gpu.json
   python benchmarks/run.py rungs --device cuda -k 'dense-|correlate' --shape conv2
   python benchmarks/run.py --tables
@@ -45,7 +48,7 @@ def make_parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART",
-                        help=f"{', '.join(PARTS)} (default: all)")  # fmt: skip
+                        help=f"{', '.join(PARTS)} (default: all); or {SCALE}")  # fmt: skip
     parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
                         help=f"cuda: {', '.join(gpu.PARTS)} (default: cpu)")  # fmt: skip
     parser.add_argument("--threads", type=_threads, metavar="T",
@@ -103,7 +106,7 @@ def ratio(text: str) -> float:
 
 
 def _part(name: str) -> str:
-    known = dict.fromkeys((*PARTS, *gpu.PARTS))
+    known = dict.fromkeys((*PARTS, SCALE, *gpu.PARTS))
     if name not in known:
         raise ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return name
