@@ -15,8 +15,12 @@ the number of samples that are scored together, with the device and with the BLA
 change sides by that. It can only where the two scores are no farther apart than rounding is.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from l2ae_core.images import parts
 from l2ae_kernels.arrays import Array
 
 # How far rounding can move a score of Eq. 5. Networks have float32 weights, whatever the dtype of
@@ -32,8 +36,7 @@ def normality(u: Array, centers: Array) -> Array:
     ulp. For a network without the unit-norm constraint use `cosine_normality`.
     ValueError when shapes do not fit, something is not finite, or a center is zero.
     """
-    v: Array = _similarities("normality", u, centers).max(axis=1)
-    return v
+    return _over_centers("normality", u, centers, np.max)
 
 
 def nearest_center(u: Array, centers: Array) -> Array:
@@ -41,25 +44,26 @@ def nearest_center(u: Array, centers: Array) -> Array:
 
     It can differ from the k-means label: k-means compares u·c − |c|²/2, Eq. 5 compares u·c/|c|.
     """
-    index: Array = _similarities("nearest_center", u, centers).argmax(axis=1)
-    return index
+    return _over_centers("nearest_center", u, centers, np.argmax)
 
 
-def cosine_normality(z: Array, centers: Array) -> Array:
+def cosine_normality(z: Array, centers: Array, *, first: int = 0) -> Array:
     """Return max_j z_i · c_j / (|z_i| |c_j|) (N,): Eq. 5 for representations of any length.
 
     This is how a network without the constraint is scored, with its centers (K, D) found on z
     (N, D) itself. The paper does not say what it did there. ValueError as in `normality`, and when
-    a row of z is zero: it has no direction.
+    a row of z is zero: it has no direction; errors count the rows from `first`.
     """
-    z = _real(z)
-    lengths = np.linalg.norm(z, axis=-1, keepdims=True)
-    if not lengths.all():
-        raise ValueError(
-            f"cosine_normality: row {int(lengths.argmin())} of z is zero but expected a direction"
-        )
-    v: Array = _similarities("cosine_normality", z / lengths, centers).max(axis=1)
-    return v
+
+    def directions(z: Array, start: int) -> Array:
+        lengths = np.linalg.norm(z, axis=-1, keepdims=True)
+        if not lengths.all():
+            row = first + start + int(lengths.argmin())
+            raise ValueError(f"cosine_normality: row {row} of z is zero but expected a direction")
+        units: Array = z / lengths
+        return units
+
+    return _over_centers("cosine_normality", z, centers, np.max, directions)
 
 
 def reconstruction_error(x: Array, x_hat: Array) -> Array:
@@ -185,24 +189,45 @@ def _real(a: Array) -> Array:
     return a.astype(np.float64) if a.dtype.kind in "iub" or a.dtype == np.float16 else a
 
 
-def _similarities(function: str, u: Array, centers: Array) -> Array:
-    """Return u · c / |c| (N, K)."""
-    u, centers = _real(u), _real(centers)
+def _over_centers(
+    function: str,
+    u: Array,
+    centers: Array,
+    reduce: Callable[..., Any],
+    prepare: Callable[[Array, int], Array] | None = None,
+) -> Array:
+    """Return `reduce` over the centers of u · c / |c| (N, K): (N,), of some samples at a time.
+
+    The parts of u are `prepare`d: each with the position of its first row.
+    """
+    u, centers = np.asarray(u), _real(centers)
     if u.ndim != 2 or centers.ndim != 2 or u.shape[1] != centers.shape[1] or len(centers) == 0:
         raise ValueError(
             f"{function}: representations are {u.shape} and centers are {centers.shape} "
             "but expected (N, D) and (K, D) with equal D and K >= 1"
         )
-    for name, array in {"representations": u, "centers": centers}.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{function}: {name} hold NaN or infinity but expected numbers")
+    _require_finite(function, "centers", centers)
     lengths = np.linalg.norm(centers, axis=1, keepdims=True)
     if not lengths.all():
         raise ValueError(
             f"{function}: center {int(lengths.argmin())} is zero but expected a direction"
         )
-    similarities: Array = u @ (centers / lengths).T
-    return similarities
+    directions = (centers / lengths).T  # (D, K)
+
+    def reduced(part: slice) -> Array:
+        some = _real(u[part])
+        if prepare is not None:
+            some = prepare(some, part.start)
+        _require_finite(function, "representations", some)
+        found: Array = reduce(some @ directions, axis=1)
+        return found
+
+    return np.concatenate([reduced(part) for part in parts(len(u))])
+
+
+def _require_finite(function: str, name: str, array: Array) -> None:
+    if not np.isfinite(array).all():
+        raise ValueError(f"{function}: {name} hold NaN or infinity but expected numbers")
 
 
 def _scored(function: str, anomalous: Array, anomaly_score: Array) -> tuple[Array, Array]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from l2ae_core.anomaly import cosine_normality
 from l2ae_core.array_readers import array_entry
 from l2ae_core.files import CLUSTERS
 from l2ae_core.layers.base import Params
@@ -36,9 +35,8 @@ class SavedClusters:
     errors: Array | None = None  # (N,) float64, their Σ (Î − I)²; older runs have none
 
     @classmethod
-    def of(cls, clustering: "Clustering", u: Array, errors: Array) -> Self:
-        """Return what is saved for codes u (N, D) and reconstruction errors (N,) of N images."""
-        v = cosine_normality(u, clustering.centers)
+    def of(cls, clustering: "Clustering", v: Array, errors: Array) -> Self:
+        """Return what is saved for scores v (N,), Eq. 5, and reconstruction errors (N,)."""
         order = np.argsort(v, kind="stable")
         return cls(clustering.centers, v[order], clustering.inertia, errors[order])
 

@@ -1,5 +1,6 @@
 """`Images`: what a network is trained on and applied to, in memory or elsewhere."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array
 
 Index: TypeAlias = Any  # an integer, a slice, a boolean mask (N,) or integer positions
+AT_ONCE = 8192  # images of a part; a multiple of the batches of a network
 
 
 @runtime_checkable
@@ -34,6 +36,35 @@ class Images(Protocol):
     def __getitem__(self, index: Index, /) -> Array:
         """Return some images (n, H, W, C), or one (H, W, C), as numbers of `dtype`."""
         ...
+
+
+@runtime_checkable
+class Gathering(Images, Protocol):
+    """Images that know better than one index after another how the batches of an epoch are read."""
+
+    def gather(self, batches: Sequence[Array], /) -> Iterator[Array]:
+        """Yield images[batch] (n, H, W, C) of each batch of indices (n,), in order."""
+        ...
+
+
+def gathered(images: Images, batches: Sequence[Array]) -> Iterator[Array]:
+    """Yield images[batch] of each batch of indices (n,) int64, in order."""
+    return (
+        images.gather(batches)
+        if isinstance(images, Gathering)
+        else (images[batch] for batch in batches)
+    )
+
+
+def parts(count: int, size: int = AT_ONCE) -> list[slice]:
+    """Return slices of `size` positions that cover 0 … count − 1; the last has the rest, too.
+
+    No part is smaller, but for one that is all: a BLAS may sum a product of few rows in another
+    order than one of many.
+    """
+    whole = max(1, count // size)
+    stops = [size * i for i in range(1, whole)] + [count]
+    return [slice(size * i, stop) for i, stop in enumerate(stops)]
 
 
 def as_images(images: Any) -> Images:

@@ -23,7 +23,8 @@ is k-means of clustering/kmeans.py; the arithmetic of both is in kernels/l2ae_ke
 The command line (commands/), the estimators, the demo and the tables of the paper call these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -34,7 +35,7 @@ from l2ae_core.anomaly import cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.clustering.metrics import chance_scores, clustering_scores
 from l2ae_core.devices import DeviceName
-from l2ae_core.images import Images
+from l2ae_core.images import AT_ONCE, Images, parts
 from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
@@ -49,7 +50,8 @@ from l2ae_core.training.validation import Validation
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device
 
-AT_ONCE = 8192  # reconstructions; a multiple of the batches of a network
+BATCH = 1024  # images through a network at once, as in `AutoEncoder.encode`
+VALUES = 1 << 22  # of images that are in memory together
 
 
 class Network(Protocol):
@@ -166,10 +168,34 @@ def cluster(
     TrainingError when a code is NaN or Inf, as the last update of a training can make it;
     ValueError as in `kmeans`.
     """
-    u = model.encode(images)
-    if not np.isfinite(u).all():
+    u = encode(model, images, progress=progress)
+    if not all(np.isfinite(u[part]).all() for part in parts(len(u))):
         raise TrainingError("cluster: codes hold NaN or Inf: a smaller learning_rate may help")
     return u, kmeans(u, n_clusters, n_init=n_init, rng=rng, spherical=spherical, progress=progress)
+
+
+def encode(model: Network, images: Images, *, progress: bool = False) -> Array:
+    """Return the codes u (N, D) of images (N, H, W, C), some of which are in memory at a time."""
+    u: Array | None = None
+    with _bar("encode", len(images), progress) as bar:
+        for some in batches_of(images):
+            codes = model.encode(images[some])
+            if u is None:
+                u = np.empty((len(images), *codes.shape[1:]), codes.dtype)
+            u[some] = codes
+            bar.update(len(codes))
+    assert u is not None  # no image at all is one empty batch
+    return u
+
+
+def batches_of(images: Images, part: slice | None = None) -> list[slice]:
+    """Return slices of the images, or of a part of them, which networks are applied to one by one.
+
+    They begin at multiples of BATCH, counted from the first of the part.
+    """
+    first, stop = (0, len(images)) if part is None else (part.start, part.stop)
+    size = BATCH * min(max(VALUES // (BATCH * prod(images.shape[1:])), 1), AT_ONCE // BATCH)
+    return [slice(i, min(i + size, stop)) for i in range(first, max(stop, first + 1), size)]
 
 
 def score(
@@ -179,9 +205,25 @@ def score(
 
     Codes of a network without the constraint are brought to unit length for v, as cosines are.
     """
-    u = model.encode(images)
-    errors = reconstruction_errors(model, images, u, progress=progress)
-    return AnomalyScores(u, cosine_normality(u, centers), errors)
+    some = [*scored(model, centers, images, progress=progress)]
+    return AnomalyScores(*(np.concatenate(each) for each in zip(*some, strict=True)))
+
+
+def scored(
+    model: Network, centers: Array, images: Images, *, progress: bool = False
+) -> Iterator[AnomalyScores]:
+    """Yield the scores of each of the `parts` of the images, as `score` returns them of all."""
+    with _bar("score", len(images), progress) as bar:
+        for part in parts(len(images)):
+            codes, errors = [], []
+            for some in batches_of(images, part):
+                x = images[some]
+                codes.append(model.encode(x))
+                errors.append(reconstruction_error(x, model.decode(codes[-1])))
+                bar.update(len(x))
+            u = np.concatenate(codes)
+            v = cosine_normality(u, centers, first=part.start)
+            yield AnomalyScores(u, v, np.concatenate(errors))
 
 
 def reconstruction_errors(
@@ -189,12 +231,18 @@ def reconstruction_errors(
 ) -> Array:
     """Return Σ (D(u) − I)² (N,) float64 of images I (N, H, W, C) and their codes u (N, D).
 
-    Of the reconstructions only AT_ONCE are in memory at a time.
+    Of images and reconstructions only some are in memory at a time.
     """
-    parts = [slice(start, start + AT_ONCE) for start in range(0, len(images), AT_ONCE)]
-    bar = Bar(parts, desc="reconstruct", delay=1.0, disable=not progress)
-    errors = [reconstruction_error(images[part], model.decode(u[part])) for part in bar]
-    return np.concatenate(errors) if errors else np.zeros(0)
+    errors = np.empty(len(images))
+    with _bar("reconstruct", len(images), progress) as bar:
+        for some in batches_of(images):
+            errors[some] = reconstruction_error(images[some], model.decode(u[some]))
+            bar.update(len(errors[some]))
+    return errors
+
+
+def _bar(what: str, count: int, progress: bool) -> Bar:
+    return Bar(total=count, desc=what, unit="image", delay=1.0, disable=not progress)
 
 
 def agreement(true: Array, labels: Array, n_clusters: int, rng: Generator) -> dict[str, Any]:

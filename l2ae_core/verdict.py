@@ -108,12 +108,13 @@ class Thresholds:
         return far, unreconstructed
 
 
-def error_quantile(error: Array, errors: Array) -> Array:
+def error_quantile(error: Array, errors: Array, *, ascending: bool = False) -> Array:
     """Return the share of training images whose error is smaller, in [0, 1], float64 (N,).
 
-    errors (M,) are those of the training images.
+    errors (M,) are those of the training images; `ascending` says that they are in that order.
     """
-    share: Array = np.searchsorted(np.sort(errors), error, side="left") / len(errors)
+    errors = errors if ascending else np.sort(errors)
+    share: Array = np.searchsorted(errors, error, side="left") / len(errors)
     return share
 
 

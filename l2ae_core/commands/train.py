@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from l2ae_core import method
 from l2ae_core.anomaly import cosine_normality
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.commands.begin import begun
-from l2ae_core.commands.infer import load_fitted
 from l2ae_core.data import Dataset
 from l2ae_core.devices import DeviceName, training_device
 from l2ae_core.files import CHECKPOINT, SELF_LABELLING
-from l2ae_core.gallery import make_gallery
+from l2ae_core.gallery import Gallery, make_gallery
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
 from l2ae_core.seeding import rngs
@@ -49,12 +50,23 @@ class TrainedRun:
     metrics: dict[str, Any]  # the content of metrics.json
 
 
+NOT_KEPT = np.empty((0, 0), np.float32)  # in the place of codes
+
+
 class _Clustered(NamedTuple):
     """What the network makes of the training images."""
 
     u: Array  # (N, D)
     clustering: Clustering
     scores: dict[str, Any]
+
+
+class _Judged(NamedTuple):
+    """What is saved of clusters, and the errors of the images, in their order."""
+
+    saved: SavedClusters
+    pictures: Gallery | None
+    errors: Array  # (N,) float64
 
 
 def fit(
@@ -122,62 +134,72 @@ def _finish(
 ) -> TrainedRun:  # fmt: skip
     """Cluster the codes of the last and of the best weights, go on with their labels where asked.
 
-    Clusters, gallery and metrics are written when all of it is there.
+    Clusters, gallery and metrics are written when all of it is there. Of the codes of two networks
+    no more are in memory than are asked for.
     """
-    last = _cluster(model, dataset, settings, progress)
-    found = {"last": last, "best": last}
     chosen, kept = make_self_labelling(settings), settings["weights"]
 
-    def errors_of(clustered: _Clustered) -> Array:  # by the weights that the model has then
-        return method.reconstruction_errors(model, dataset.images, clustered.u, progress=progress)
+    def judged(clustered: _Clustered) -> _Judged:  # by the weights that the model has then
+        return _judge(model, dataset, clustered, settings["seed"], progress, gallery)
 
-    errors = errors_of(last) if chosen is None and kept == "last" else None
+    last = best = _cluster(model, dataset, settings, progress)
+    is_best = history.best.epoch == len(history)
+    found = judged(last) if chosen is None and (is_best or kept == "last") else None
     back = (copies(model.params), copies(model.state)) if chosen and kept == "last" else None
-    if history.best.epoch != len(history):
+    if not is_best:
+        last = last._replace(u=NOT_KEPT)
         history.restore_best(model)
-        found["best"] = _cluster(model, dataset, settings, progress)
+        best = _cluster(model, dataset, settings, progress)
     metrics: dict[str, Any] = {
         "epochs": len(history),
         "seconds": sum(record.seconds for record in history),
         "images": len(dataset),
         **losses(history),
-        **{weights: each.scores for weights, each in found.items()},
+        "last": last.scores,
+        "best": best.scores,
     }
-    refined = None
+    end, refined = {"last": last, "best": best}[kept], None
     if chosen is not None:
+        last, best = last._replace(u=NOT_KEPT), best._replace(u=NOT_KEPT)
         if back is not None:  # to the last weights, which those of the best epoch replaced
             copy_into(model.params, back[0], "last parameters")
             copy_into(model.state, back[1], "last state")
         refined = _self_label(
             out, model, dataset, chosen, settings["seed"], checkpoint_every, progress
         )
-        kept = "self_labelled"
-        found[kept] = _cluster(model, dataset, settings, progress)
-        metrics[kept] = found[kept].scores | {
+        end = _cluster(model, dataset, settings, progress)
+        metrics["self_labelled"] = end.scores | {
             "rounds": len(refined.history),
             "stopped": refined.stopped,
             "mean_max_q": refined.history[-1].extra["mean_max_q"],
         }
         metrics["seconds"] += refined.seconds
-    u, clustering, _ = found[kept]
-    errors = errors_of(found[kept]) if errors is None else errors
-    saved = SavedClusters.of(clustering, u, errors)
+    saved, pictures, errors = judged(end) if found is None else found
     saved.save(out)
-    if gallery:
-        v = cosine_normality(u, saved.centers)
-        make_gallery(
-            load_fitted(out).model,  # of the weights `kept`
-            saved.centers,
-            dataset,
-            scores=method.AnomalyScores(u, v, errors),
-            seed=settings["seed"],
-            progress=progress,
-        ).save(out)
+    if pictures is not None:
+        pictures.save(out)
     write_metrics(out, metrics)
-    codes, best = found["best" if refined is None else kept].u, found["best"].clustering
     return TrainedRun(
-        model, history, dataset, codes, best, last.clustering, refined, clustering, errors, metrics
+        model, history, dataset, (best if refined is None else end).u, best.clustering,
+        last.clustering, refined, end.clustering, errors, metrics,
+    )  # fmt: skip
+
+
+def _judge(
+    model: AutoEncoder, dataset: Dataset, clustered: _Clustered, seed: int, progress: bool,
+    gallery: bool,
+) -> _Judged:  # fmt: skip
+    """Return what is saved of the training images, clustered by the weights that `model` has."""
+    u, clustering, _ = clustered
+    errors = method.reconstruction_errors(model, dataset.images, u, progress=progress)
+    v = cosine_normality(u, clustering.centers)
+    saved, scores = SavedClusters.of(clustering, v, errors), method.AnomalyScores(u, v, errors)
+    if not gallery:
+        return _Judged(saved, None, errors)
+    pictures = make_gallery(
+        model, saved.centers, dataset, scores=scores, seed=seed, progress=progress
     )
+    return _Judged(saved, pictures, errors)
 
 
 def losses(history: History) -> dict[str, Any]:

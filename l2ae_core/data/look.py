@@ -1,8 +1,9 @@
 """What images have that a training cannot use: constant, dark and equal images."""
 
-from collections import defaultdict
+from array import array
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import prod
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
 CHUNK = 1 << 22  # values of images that are looked at together
+DIGEST = 16  # bytes
+SHARES = 16  # of all digests, sorted one after the other
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601: brightness of red, green, blue
 DARK = 0.32  # brightness that at most DARK_SHARE of the pixels of a dark image pass
 DARK_SHARE = 0.01
@@ -49,7 +52,7 @@ def look_at(images: Images, *, progress: bool = False) -> Look:
             f"look_at: images have shape {images.shape} but expected (N, H, W, C), not empty"
         )
     looking = Looking()
-    step = max(1, CHUNK // images[0].size)
+    step = max(1, CHUNK // prod(images.shape[1:]))
     with Bar(total=len(images), desc="look", unit="image", delay=1.0, disable=not progress) as bar:
         for start in range(0, len(images), step):
             looking.add(images[start : start + step])
@@ -62,10 +65,10 @@ class Looking:
     """`look_at` for images that come one after another, of any sizes."""
 
     count: int = 0
-    _constant: list[int] = field(default_factory=list)
-    _flat: list[int] = field(default_factory=list)
-    _dark: list[int] = field(default_factory=list)
-    _of_digest: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _constant: "array[int]" = field(default_factory=lambda: array("q"))
+    _flat: "array[int]" = field(default_factory=lambda: array("q"))
+    _dark: "array[int]" = field(default_factory=lambda: array("q"))
+    _digests: bytearray = field(default_factory=bytearray)  # of every image, DIGEST bytes each
 
     def add(self, images: Array) -> None:
         """Look at the next images, (n, H, W, C) floating point in [0, 1]."""
@@ -78,21 +81,39 @@ class Looking:
             (self._flat, (spread > 0) & (spread <= np.float32(FLAT))),
             (self._dark, bright <= DARK_SHARE * H * W),
         ):
-            found += (self.count + np.flatnonzero(here)).tolist()
+            found.frombytes((self.count + np.flatnonzero(here)).astype(np.int64).tobytes())
         shape = repr((H, W, C)).encode()
-        for i, image in enumerate(np.ascontiguousarray(x + 0), self.count):  # -0.0 becomes 0.0
-            self._of_digest[blake2b(image.data, digest_size=16, key=shape).digest()].append(i)
+        for image in np.ascontiguousarray(x + 0):  # -0.0 becomes 0.0
+            self._digests += blake2b(image.data, digest_size=DIGEST, key=shape).digest()
         self.count += n
 
     def result(self) -> Look:
         """Return what was found, by position among all images that were added."""
-        groups = (group for group in self._of_digest.values() if len(group) > 1)
         return Look(
             constant=np.array(self._constant, np.int64),
             flat=np.array(self._flat, np.int64),
             dark=np.array(self._dark, np.int64),
-            duplicates=tuple(np.array(group) for group in groups),
+            duplicates=equal_digests(np.frombuffer(self._digests, np.uint8).reshape(-1, DIGEST)),
         )
+
+
+def equal_digests(digests: Array) -> tuple[Array, ...]:
+    """Return groups of equal rows of digests (N, DIGEST) uint8: positions int64, ascending.
+
+    A share of the digests is sorted at a time: those with the same rest of the first byte.
+    """
+    groups: list[Array] = []
+    for rest in range(SHARES):
+        members = np.flatnonzero(digests[:, 0] % SHARES == rest)  # (n,)
+        keys = digests[members].view(np.uint64)  # (n, 2)
+        order = np.lexsort(keys.T)  # stable: positions of equal digests stay in order
+        ordered = keys[order]
+        new = np.ones(len(order) + 1, bool)  # where another digest begins, and at the end
+        new[1:-1] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        starts = np.flatnonzero(new)
+        several = np.flatnonzero(np.diff(starts) > 1)
+        groups += [members[order[starts[i] : starts[i + 1]]] for i in several.tolist()]
+    return tuple(sorted(groups, key=lambda group: int(group[0])))
 
 
 def _brightness(x: Array) -> Array:

@@ -155,7 +155,8 @@ def save(path: Path, estimator: FittedNetwork) -> None:
 def _saved(e: FittedNetwork, found: Clustering) -> SavedClusters:
     """Return the clusters as a run has them; estimators of older files have no errors."""
     if e.reconstruction_errors_ is not None:
-        return SavedClusters.of(found, e.embedding_, e.reconstruction_errors_)
+        v = cosine_normality(e.embedding_, found.centers)
+        return SavedClusters.of(found, v, e.reconstruction_errors_)
     v = np.sort(cosine_normality(e.embedding_, found.centers))
     return SavedClusters(found.centers, v, found.inertia)
 

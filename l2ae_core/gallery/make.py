@@ -1,5 +1,8 @@
 """The gallery of images, by their codes and scores."""
 
+from collections.abc import Iterator
+from math import prod
+
 import numpy as np
 
 from l2ae_core import method
@@ -16,7 +19,7 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 
 SAMPLE = 2000  # codes of the map
-CHUNK = 1 << 22  # values of images that are scored together
+CHUNK = 1 << 22  # values of images that are summed together
 
 
 def make_gallery(
@@ -33,8 +36,8 @@ def make_gallery(
     `scores` are those of `method.score`, where they are known. `seed` draws the
     codes of the map. `progress` shows a bar when it takes over a second.
     """
-    u, v, error = scores or _scores(model, centers, dataset.images, progress)
-    labels = ops.assign(u, centers)[0].astype(np.int32)
+    u, v, error = scores or method.score(model, centers, dataset.images, progress=progress)
+    labels = ops.assign(u, centers)[0].astype(np.int32, copy=False)
     H, W, C = dataset.images.shape[1:]
     h, w = thumbnail_size(H, W)
     picks = choose(labels, v, error, len(centers), h * w * (3 if C == 3 else 1))
@@ -47,10 +50,10 @@ def make_gallery(
     return Gallery(
         name=dataset.name,
         image_shape=(H, W, C),
-        variance=_variance(dataset.images),
+        variance=_variance(dataset.images, progress),
         labels=labels,
-        v=v.astype(np.float32),
-        error=error.astype(np.float64),
+        v=v.astype(np.float32, copy=False),
+        error=error.astype(np.float64, copy=False),
         classes=None if dataset.labels is None else dataset.labels,
         class_names=dataset.class_names,
         picks=picks,
@@ -65,23 +68,17 @@ def make_gallery(
     )
 
 
-def _scores(model: Network, centers: Array, images: Images, progress: bool) -> AnomalyScores:
-    """Return the scores of images, some at a time: no reconstruction is kept."""
-    N = len(images)
-    step = max(1, CHUNK // images[0].size)
-    found: list[AnomalyScores] = []
-    with Bar(total=N, desc="gallery", unit="image", delay=1.0, disable=not progress) as bar:
-        for start in range(0, N, step):
-            found.append(method.score(model, centers, images[start : start + step]))
-            bar.update(len(found[-1].v))
-    return AnomalyScores(*(np.concatenate(part) for part in zip(*found, strict=True)))
-
-
-def _variance(images: Images) -> float:
+def _variance(images: Images, progress: bool) -> float:
     """Return the mean squared distance of a value from the mean image."""
-    step = max(1, CHUNK // images[0].size)
-    parts = [slice(start, start + step) for start in range(0, len(images), step)]
-    mean = sum(images[part].sum(axis=0, dtype=np.float64) for part in parts) / len(images)
-    total = sum(float(np.square(images[part] - mean).sum()) for part in parts)
-    variance: float = total / (len(images) * mean.size)
+    N, step = len(images), max(1, CHUNK // prod(images.shape[1:]))
+    with Bar(total=2 * N, desc="variance", unit="image", delay=1.0, disable=not progress) as bar:
+
+        def chunks() -> Iterator[Array]:
+            for start in range(0, N, step):
+                yield images[start : start + step]
+                bar.update(min(step, N - start))
+
+        mean = sum(x.sum(axis=0, dtype=np.float64) for x in chunks()) / N
+        total = sum(float(np.square(x - mean).sum()) for x in chunks())
+    variance: float = total / (N * mean.size)
     return variance

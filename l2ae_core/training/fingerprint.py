@@ -9,6 +9,7 @@ from numpy.random import Generator
 from l2ae_core.images import Images
 from l2ae_core.layers.describe import class_name, is_ours
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.progress import Bar
 from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import Optimizer
@@ -29,21 +30,23 @@ def fingerprint(
     step: Step | None,
     hooks: Hooks,
     validation: Validation | None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Return JSON values that name model, images, loss, optimizer and hooks.
 
+    `progress` shows a bar where all images are read for over a second.
     Raises ValueError for images that do not fit the model or hold NaN or Inf, and for what cannot
     be resumed: a step of other objects than those that a checkpoint saves, a model without a loss,
     an optimizer without a text.
     """
-    held_out = {} if validation is None else {"validation": _validated(validation, model)}
+    held_out = {} if validation is None else {"validation": _validated(validation, model, progress)}
     return {
         "batch_size": batch_size,
         **held_out,
         **_loss(step, model, optimizer, rng, reduction),
         **_of_class("hooks", hooks),
         "optimizer": _described(optimizer),
-        "images": _checked(images, model),
+        "images": _checked(images, model, progress),
         "layers": model.describe(),
     }
 
@@ -82,12 +85,12 @@ def _of_class(name: str, thing: Step | Hooks) -> dict[str, Any]:
     return thing.settings if named else {**thing.settings, name: class_name(type(thing))}
 
 
-def _validated(validation: Validation, model: Model) -> dict[str, Any]:
+def _validated(validation: Validation, model: Model, progress: bool) -> dict[str, Any]:
     """Return what names the validation images; ValueError where a training cannot have them."""
     autoencoder(model)
     if validation.held_out is None:
-        return _checked(validation.images, model)
-    return {"held_out": len(validation.held_out), "crc32": crc32(validation.held_out.tobytes())}
+        return _checked(validation.images, model, progress)
+    return {"held_out": len(validation.held_out), "crc32": crc32(validation.held_out.data)}
 
 
 def _described(optimizer: Optimizer) -> str:
@@ -102,7 +105,7 @@ def _described(optimizer: Optimizer) -> str:
     return f"{type(optimizer).__module__}.{optimizer!r}"
 
 
-def _checked(images: Images, model: Model) -> dict[str, Any]:
+def _checked(images: Images, model: Model, progress: bool) -> dict[str, Any]:
     """Raise ValueError unless the images fit the model and are finite; return their fingerprint."""
     dtype = next(iter(model.params.values())).dtype
     if not len(images) or images.shape[1:] != model.input_shape:
@@ -111,12 +114,21 @@ def _checked(images: Images, model: Model) -> dict[str, Any]:
         )
     if images.dtype != dtype:
         raise ValueError(f"fit: images is {images.dtype} but the model's parameters are {dtype}")
-    checksum = 0
-    for start in range(0, len(images), CHUNK):
-        chunk = np.ascontiguousarray(images[start : start + CHUNK])
-        finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
-        if not finite.all():
-            first = start + int(finite.argmin())
-            raise ValueError(f"fit: images holds NaN or Inf, first in image {first}")
-        checksum = crc32(chunk.data, checksum)
+    checksum = checksum_of_finite(images, progress)
     return {"shape": list(images.shape), "dtype": dtype.name, "crc32": checksum}
+
+
+def checksum_of_finite(images: Images, progress: bool) -> int:
+    """Return the CRC-32 of the numbers of all images, some at a time; ValueError for NaN or Inf."""
+    checksum = 0
+    bar = Bar(total=len(images), desc="check", unit="image", delay=1.0, disable=not progress)
+    with bar:
+        for start in range(0, len(images), CHUNK):
+            chunk = np.ascontiguousarray(images[start : start + CHUNK])
+            finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
+            if not finite.all():
+                first = start + int(finite.argmin())
+                raise ValueError(f"fit: images holds NaN or Inf, first in image {first}")
+            checksum = crc32(chunk.data, checksum)
+            bar.update(len(chunk))
+    return checksum

@@ -161,7 +161,7 @@ def epochs_of(
         if not callable(ask):
             raise ValueError(f"fit: callbacks[{i}] is {ask!r} but expected a function")
     settings = fingerprint(
-        model, images, batch_size, optimizer, rng, reduction, step, hooks, validation
+        model, images, batch_size, optimizer, rng, reduction, step, hooks, validation, progress
     )
     if chosen is None and isinstance(step, DeviceStep):
         chosen = step.device

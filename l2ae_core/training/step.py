@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.images import Images
+from l2ae_core.images import Images, gathered
 from l2ae_core.layers import Params, Shape
 from l2ae_core.layers.base import HasArrays, is_exactly, weight_grads
 from l2ae_core.networks.autoencoder import AutoEncoder
@@ -76,8 +76,8 @@ class Step(ABC):
         those that it took before this call. Model and optimizer have the numbers of all steps when
         there is no further loss.
         """
-        for batch in batches:
-            yield self(hooks.before_step(batch, images[batch]))
+        for batch, x in zip(batches, gathered(images, batches), strict=True):
+            yield self(hooks.before_step(batch, x))
 
     def latent(self, images: Images) -> Array:
         """Return the codes (N, D) of images by the model, whose lengths the history records."""
