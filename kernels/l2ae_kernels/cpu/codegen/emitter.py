@@ -268,7 +268,8 @@ class Emitter:
         vector = next((a.type for a in arguments if isinstance(a.type, ir.VectorType)), None)
         suffix = _suffix(vector or arguments[0].type)
         if name.startswith("masked"):
-            suffix = f"{_suffix(self.vector)}.p0"
+            loaded = isinstance(result, ir.VectorType)
+            suffix = f"{_suffix(result if loaded else arguments[0].type)}.p0"
         full = f"llvm.{name}.{suffix}"
         known = self.module.ir.globals.get(full)
         if known is None:

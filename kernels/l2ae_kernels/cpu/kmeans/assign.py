@@ -35,7 +35,7 @@ def assign(x: Array, centers: Array) -> tuple[Array, Array]:
     x, centers = read_only(x), read_only(_infinite_where_nan(centers))
     if is_short(d, k):
         blocks = -(-len(x) // (PANELS * COLUMNS))
-        in_ranges(assign_short, blocks, work, emitted.short, x, centers, labels, distances)
+        in_ranges(assign_short, blocks, work, emitted, x, centers, labels, distances)
     else:
         packed = np.empty((group_count(k), d, COLUMNS), x.dtype)
         pack_groups(centers, packed)

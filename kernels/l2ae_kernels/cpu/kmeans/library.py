@@ -7,7 +7,14 @@ from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.machine_code import Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors, get_vectors
 from l2ae_kernels.cpu.kmeans.sums import add_move
-from l2ae_kernels.cpu.kmeans.tiles import ROWS, add_long, add_long_all, add_short, add_short_all
+from l2ae_kernels.cpu.kmeans.tiles import (
+    ROWS,
+    add_long,
+    add_long_all,
+    add_pack,
+    add_short,
+    add_short_all,
+)
 
 
 class Kernels(NamedTuple):
@@ -18,6 +25,7 @@ class Kernels(NamedTuple):
     long: int
     long_all: int
     move: int
+    pack: int
     rows: int
 
 
@@ -38,6 +46,6 @@ def _compiled(vectors: Vectors) -> Kernels:
 
 def build(vectors: Vectors) -> Module:
     module = Module(vectors)
-    for add in (add_short, add_short_all, add_long, add_long_all, add_move):
+    for add in (add_short, add_short_all, add_long, add_long_all, add_move, add_pack):
         add(module)
     return module

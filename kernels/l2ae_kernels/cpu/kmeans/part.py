@@ -101,7 +101,7 @@ def min_sq_distances(x: Array, k: int, candidates: Array, nearest: Array, keep: 
     panels = np.empty((0, d, COLUMNS), x.dtype)
     arguments = x, panels, 0, candidates, nearest, potentials, keep
     work = 2 * x.size * R * c
-    in_ranges(short.min_sq_distances, potentials.shape[2], work, kernels().short_all, *arguments)
+    in_ranges(short.min_sq_distances, potentials.shape[2], work, kernels(), *arguments)
     return potentials
 
 

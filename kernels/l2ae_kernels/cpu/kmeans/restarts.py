@@ -49,7 +49,7 @@ class Restarts(reference.Restarts):
         self.short = is_short(d, k)
         if self.short:
             self.panels = np.empty((panels, d, COLUMNS), x.dtype)
-            in_ranges(short.pack_panels, panels, 4 * x.size, x, self.panels)
+            in_ranges(short.pack_panels, panels, 4 * x.size, self.emitted.pack, x, self.panels)
         else:
             G = bounds.group_count(k)
             self.chunk = bounds.chunk_samples(d, G, self.emitted.rows)
@@ -155,7 +155,7 @@ class Restarts(reference.Restarts):
         arguments = self.x, self.panels, 0, read_only(candidates), nearest, potentials, keep
         work = 2 * self.x.size * R * m
         blocks = potentials.shape[2]
-        in_ranges(short.min_sq_distances, blocks, work, self.emitted.short_all, *arguments)
+        in_ranges(short.min_sq_distances, blocks, work, self.emitted, *arguments)
         return potentials
 
     def _sq_distances(self, candidates: Array) -> Array:

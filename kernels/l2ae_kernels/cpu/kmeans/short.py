@@ -25,22 +25,25 @@ PANELS = BLOCK // COLUMNS  # in a block
 
 
 @jit()
-def pack_panels(x: Array, panels: Array, first: int, last: int) -> None:
+def pack_panels(kernel: int, x: Array, panels: Array, first: int, last: int) -> None:
     """Write samples of x (n, d) to panels first … last − 1 of (⌈n/16⌉, d, 16), and zeros."""
     d = x.shape[1]
-    for t in range(first, last):
-        samples = x[t * COLUMNS : (t + 1) * COLUMNS]
-        if len(samples) < COLUMNS:
-            panels[t] = 0
-        for j in range(d):
-            for p in range(len(samples)):
-                panels[t, j, p] = samples[p, j]
+    whole = min(last, len(x) // COLUMNS)
+    if first < whole:
+        samples = x[first * COLUMNS :]
+        call(kernel, (samples.ctypes.data, whole - first, d, panels[first:].ctypes.data))
+    for t in range(max(first, whole), last):  # the last one, with fewer samples
+        panels[t] = 0
+        for i in range(t * COLUMNS, len(x)):
+            for j in range(d):
+                panels[t, j, i - t * COLUMNS] = x[i, j]
 
 
 @jit()
 def assign_short(
-    kernel: int, x: Array, centers: Array, labels: Array, distances: Array, first: int, last: int
-) -> None:
+    kernels: Kernels, x: Array, centers: Array, labels: Array, distances: Array, first: int,
+    last: int,
+) -> None:  # fmt: skip
     """Assign blocks first … last − 1 of x (n, d) to centers (k, d), packing as it goes."""
     n, d = x.shape
     panels = np.empty((PANELS, d, COLUMNS), x.dtype)
@@ -49,9 +52,9 @@ def assign_short(
     for block in range(first, last):
         start, stop = block * len(new), min(n, (block + 1) * len(new))
         count = (stop - start + COLUMNS - 1) // COLUMNS
-        pack_panels(x[start:stop], panels, 0, count)
+        pack_panels(kernels.pack, x[start:stop], panels, 0, count)
         call(
-            kernel,
+            kernels.short,
             (
                 panels.ctypes.data, count, d, centers.ctypes.data, len(centers),
                 0, new.ctypes.data, 0, nearest.ctypes.data,
@@ -83,7 +86,7 @@ def pass_short(
         for block in range(blocks * slot // slots, blocks * (slot + 1) // slots):
             start, stop = block * len(new), min(n, (block + 1) * len(new))
             count = (stop - start + COLUMNS - 1) // COLUMNS
-            samples = _packed(x[start:stop], panels, block, block_panels)
+            samples = _packed(kernels.pack, x[start:stop], panels, block, block_panels)
             for r in active:
                 center, before = centers[r], labels[r, at + start :]
                 call(
@@ -99,17 +102,17 @@ def pass_short(
 
 
 @jit()
-def _packed(x: Array, panels: Array, block: int, block_panels: Array) -> Any:
+def _packed(kernel: int, x: Array, panels: Array, block: int, block_panels: Array) -> Any:
     """Return the address of a block of samples x, packed: in the panels, if there are any."""
     if len(panels):
         return np.int64(panels.ctypes.data) + panels[0].nbytes * PANELS * block
-    pack_panels(x, block_panels, 0, (len(x) + COLUMNS - 1) // COLUMNS)
+    pack_panels(kernel, x, block_panels, 0, (len(x) + COLUMNS - 1) // COLUMNS)
     return np.int64(block_panels.ctypes.data)
 
 
 @jit()
 def min_sq_distances(
-    kernel: int, x: Array, panels: Array, at: int, candidates: Array, nearest: Array,
+    kernels: Kernels, x: Array, panels: Array, at: int, candidates: Array, nearest: Array,
     potentials: Array, keep: bool, first: int, last: int,
 ) -> None:  # fmt: skip
     """Write potentials (R, m, blocks) of candidates (R, m, d) for blocks first … last − 1 of x.
@@ -124,10 +127,10 @@ def min_sq_distances(
     for block in range(first, last):
         start, stop = block * PANELS * COLUMNS, min(n, (block + 1) * PANELS * COLUMNS)
         count = (stop - start + COLUMNS - 1) // COLUMNS
-        here = _packed(x[start:stop], panels, block, block_panels)
+        here = _packed(kernels.pack, x[start:stop], panels, block, block_panels)
         distances = memory.ravel()[: m * count * COLUMNS].reshape(m, count * COLUMNS)
         for r in range(R):
-            call(kernel, (here, count, d, candidates[r].ctypes.data, m, distances.ctypes.data))
+            call(kernels.short_all, (here, count, d, candidates[r].ctypes.data, m, distances.ctypes.data))
             limit = nearest[r, at + start : at + stop]
             for c in range(m):
                 potentials[r, c, at // (PANELS * COLUMNS) + block] = _sum_of_lower(

@@ -187,6 +187,31 @@ def _over_rows(e: Emitter, count: Integer, state: list[Value], body: Any) -> lis
     return state
 
 
+def add_pack(module: Module) -> None:
+    """Emit pack(x, count, d, panels): 16 · count samples x to panels (count, d, 16).
+
+    Squares of lanes × lanes are transposed in registers.
+    """
+    with module.function("pack", 4) as (e, x, count, d, panels):
+        x, panels = map(e.pointer, (x, panels))
+
+        def panel(t: Integer, _: list[Value]) -> list[Value]:
+            here = e.at(panels, t * (d * COLUMNS))
+
+            def square(j: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
+                for v in range(0, COLUMNS, e.lanes):
+                    samples = [t * COLUMNS + (v + c) for c in range(e.lanes)]
+                    rows = e.transpose([e.load(x, i * d + j, mask) for i in samples])
+                    for c, row in enumerate(rows):
+                        with e.when(d > j + c):
+                            e.store(row, here, (j + c) * COLUMNS + v)
+                return []
+
+            return e.over_vectors(d, [], square)
+
+        e.loop(0, count, [], panel)
+
+
 def add_long(module: Module) -> None:
     """Emit long(x, d, list, count, packed, nearest, second, labels), lanes are 16 centers.
 
