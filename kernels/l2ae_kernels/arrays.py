@@ -39,7 +39,7 @@ def device_name(x: Array) -> DeviceName:
     """
     if type(x) is np.ndarray:
         return "cpu"
-    name: DeviceName = getattr(x, "device_name", "cpu") if isinstance(x, np.ndarray) else "cuda"
+    name: DeviceName = getattr(x, "device_name", "cpu" if isinstance(x, np.ndarray) else "cuda")
     return name
 
 

@@ -55,6 +55,10 @@ class Restarts:
     def _no_labels(self, runs: int, n: int) -> Array:
         return np.full((runs, n), -1, np.int32)
 
+    def _infinite_distances(self, runs: int, n: int) -> Array:
+        """Return D² of runs without a center, for `init_centers`."""
+        return np.full((runs, n), np.inf, self.x.dtype)
+
     def _find_max_abs(self) -> None:
         self.max_abs = float(np.maximum(self.x.max(initial=0), -self.x.min(initial=0)))
 
@@ -79,7 +83,7 @@ class Restarts:
         drawn, and the centers from j + 1 on mean nothing; −1 where that did not happen.
         """
         runs, k = np.arange(len(first)), self.centers.shape[1]
-        nearest = np.full((len(first), len(self.x)), np.inf, self.x.dtype)  # D² of each run
+        nearest = self._infinite_distances(len(first), len(self.x))  # D² of each run
         stuck = np.full(len(first), -1)
         rows = first[:, None]  # of the candidates
         for j in range(k):
@@ -149,7 +153,7 @@ class Restarts:
         counts = self.counts[r]
         while counts.min() == 0 and distances.max() > limit:
             self._move_to_farthest(int(counts.argmin()), centers, labels, distances)
-            counts = to_host(array_module(x).bincount(labels, minlength=len(centers)))
+            counts = to_host(array_module(labels).bincount(labels, minlength=len(centers)))
             self.apply_assignment(r, labels, distances)
             self.changed[r] = len(x)  # or fewer; but this run goes on
 

@@ -12,6 +12,8 @@ in float64, so no distance is ever written. Where it is nearly 0 the distances a
 Every number is bit-equal whatever the number of threads.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from l2ae_kernels.arrays import Array
@@ -36,39 +38,58 @@ class Restarts(reference.Restarts):
     nearest_centers = staticmethod(assign)
 
     def __init__(self, x: Array, k: int, runs: int) -> None:
-        x = read_only(x)
-        super().__init__(x, k, runs)
+        super().__init__(self._readable(x), k, runs)
         n, d = x.shape
         self.emitted = kernels()
         self.slots = get_threads()
         constant = sums.rounding_constant(n, self.max_abs)
         self.differences = sums.differences(constant, d, k, runs, self.slots)
-        panels = -(-n // COLUMNS)
-        self._labels = np.full((runs, panels * COLUMNS), -1, np.int32)  # whole panels
-        self.labels = self._labels[:, :n]
         self.short = is_short(d, k)
         if self.short:
-            self.panels = np.empty((panels, d, COLUMNS), x.dtype)
-            in_ranges(short.pack_panels, panels, 4 * x.size, self.emitted.pack, x, self.panels)
+            self.panels = self._packed()
         else:
             G = bounds.group_count(k)
             self.chunk = bounds.chunk_samples(d, G, self.emitted.rows)
             self.before = np.zeros((runs, k, d), x.dtype)  # the centers that the bounds are of
             self.packed = np.empty((runs, G, d, COLUMNS), x.dtype)
+            bounded = self._bounded()
             self.bounds = bounds.Bounds(
                 self._labels,
-                np.full((runs, n), np.inf, x.dtype),
-                np.full((runs, n, G), -np.inf, x.dtype),
+                np.full((runs, bounded), np.inf, x.dtype),
+                np.full((runs, bounded, G), -np.inf, x.dtype),
             )
+
+    _readable = staticmethod(read_only)
+
+    def _no_labels(self, runs: int, n: int) -> Array:
+        self._labels = np.full((runs, -(-n // COLUMNS) * COLUMNS), -1, np.int32)  # whole panels
+        return self._labels[:, :n]
+
+    def _packed(self) -> Array:
+        """Return the samples as panels, or none of them: then every pass packs."""
+        n, d = self.x.shape
+        panels = np.empty((-(-n // COLUMNS), d, COLUMNS), self.x.dtype)
+        in_ranges(short.pack_panels, len(panels), 4 * n * d, self.emitted.pack, self.x, panels)
+        return panels
+
+    def _bounded(self) -> int:
+        """Return how many samples have bounds, the first ones."""
+        return len(self.x)
+
+    def parts(self) -> Iterator[tuple[int, Array]]:
+        """Yield the samples part by part, each with the number of its first one."""
+        yield 0, self.x
 
     def _find_max_abs(self) -> None:
         """Find max |x|, a point m amid the samples of x (n, d), and Σ |x_i − m|².
 
         One pass; the same bits whatever the number of threads, since blocks are added in order.
         """
-        self.middle = part.middle_of(self.x)
-        self.max_abs, scatter = part.max_abs_and_scatter(self.x, self.middle)
-        self.scatter = float(scatter.sum())
+        self.middle = part.middle_of(self.x[: part.BLOCK])
+        found = [part.max_abs_and_scatter(x, self.middle) for _, x in self.parts()]
+        largest, scatters = zip(*found, strict=True)
+        self.max_abs = float(np.max(largest))  # NaN if one of them is
+        self.scatter = float(np.concatenate(scatters).sum())
 
     @staticmethod
     def bytes_per_run(n: int, k: int) -> int:
@@ -78,17 +99,21 @@ class Restarts(reference.Restarts):
     def assign(self, active: list[int]) -> None:
         """Assign every sample to its nearest center, in the runs `active`; ties take the first."""
         self._require_runs(active)
-        runs = np.array(active, np.int64)
-        x, centers = self.x, self.centers
-        work = 2 * x.size * centers.shape[1] * len(runs)
-        if self.short:
-            samples = self.emitted, x, self.panels, 0, runs, centers, self._labels
-            in_ranges(short.pass_short, self.slots, work, *samples, self.differences)
-        else:
-            moved = bounds.moved_centers(centers, self.before, self.packed, runs)
-            arguments = self.emitted, self.chunk, x, 0, runs, moved, self.bounds, self.differences
-            in_ranges(bounds.pass_long, self.slots, work, *arguments)
-        sums.add_up(runs, self.differences, self.sums, self.counts, self.changed)
+        runs, to = np.array(active, np.int64), self.differences
+        if not self.short:
+            moved = bounds.moved_centers(self.centers, self.before, self.packed, runs)
+        changed, new = np.zeros_like(self.changed), np.zeros_like(self.changed)
+        for at, x in self.parts():
+            work = 2 * x.size * self.centers.shape[1] * len(runs)
+            if self.short:
+                samples = self.emitted, x, self.panels, at, runs, self.centers, self._labels
+                in_ranges(short.pass_short, self.slots, work, *samples, to)
+            else:
+                arguments = self.emitted, self.chunk, x, at, runs, moved, self.bounds
+                in_ranges(bounds.pass_long, self.slots, work, *arguments, to)
+            sums.add_up(runs, to, self.sums, self.counts, new)
+            changed += new
+        self.changed[active] = changed[active]
         for r in active:
             self.inertia[r] = self._inertia(r)
 
@@ -123,7 +148,8 @@ class Restarts(reference.Restarts):
     def _checked(self, r: int, inertia: float) -> float:
         """Sum up the distances where the inertia is too small beside the scatter to be exact."""
         if inertia < CANCELLED * self.scatter:
-            inertia = float(assign(self.x, self.centers[r])[1].sum(dtype=np.float64))
+            distances = self.nearest_centers(self.x, self.centers[r])[1]
+            inertia = float(distances.sum(dtype=np.float64))
         return inertia
 
     def reset(self) -> None:
@@ -136,28 +162,32 @@ class Restarts(reference.Restarts):
         """Make labels (n,) and squared distances (n,) those of run r, as if it had found them."""
         self._require_assignment(r, labels, distances)
         to, runs = self.differences, np.array([r])
-        for a in (to.sums, to.counts, to.changed):
-            a[:, r] = 0
         changed = self.changed.copy()  # it counts the labels of an assignment
-        moves = np.empty((3, len(labels)), np.int32)
-        sums.apply_assignment(self.emitted.move, self.x, labels, self._labels[r], moves, to, 0, r)
-        sums.add_up(runs, to, self.sums, self.counts, changed)
+        for at, x in self.parts():
+            for a in (to.sums, to.counts, to.changed):
+                a[:, r] = 0
+            old, new = (a[at : at + len(x)] for a in (self._labels[r], labels))
+            moves = np.empty((3, len(x)), np.int32)
+            sums.apply_assignment(self.emitted.move, x, new, old, moves, to, 0, r)
+            sums.add_up(runs, to, self.sums, self.counts, changed)
         self.inertia[r] = distances.sum(dtype=np.float64)
         if not self.short:
             self.bounds.upper[r], self.bounds.lower[r] = np.inf, -np.inf
 
     def min_sq_distances(self, candidates: Array, nearest: Array, keep: bool) -> Array:
         """See the reference; for short samples no distance leaves the first-level cache."""
-        if not self.short:
-            return super().min_sq_distances(candidates, nearest, keep)
-        R, m, _ = self._require_candidates(candidates, nearest)
+        R, m, d = self._require_candidates(candidates, nearest)
         potentials = np.empty((R, m, -(-len(self.x) // reference.BLOCK)))
-        arguments = self.x, self.panels, 0, read_only(candidates), nearest, potentials, keep
-        work = 2 * self.x.size * R * m
-        blocks = potentials.shape[2]
-        in_ranges(short.min_sq_distances, blocks, work, self.emitted, *arguments)
+        candidates = read_only(candidates)
+        for at, x in self.parts():
+            blocks = -(-len(x) // reference.BLOCK)
+            if self.short:
+                arguments = x, self.panels, at, candidates, nearest, potentials, keep
+                work = 2 * x.size * R * m
+                in_ranges(short.min_sq_distances, blocks, work, self.emitted, *arguments)
+            else:
+                lower = part.sq_distances(x, candidates.reshape(R * m, d)).reshape(R, m, -1)
+                first, near = at // reference.BLOCK, nearest[:, at : at + len(x)]
+                here = potentials[:, :, first : first + blocks]
+                here[:] = reference.potentials_of(lower, near, keep)
         return potentials
-
-    def _sq_distances(self, candidates: Array) -> Array:
-        """Return the squared distances (m, n) of candidates (m, d) to long samples, in one pass."""
-        return part.sq_distances(self.x, candidates)

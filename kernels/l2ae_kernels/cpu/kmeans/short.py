@@ -130,7 +130,10 @@ def min_sq_distances(
         here = _packed(kernels.pack, x[start:stop], panels, block, block_panels)
         distances = memory.ravel()[: m * count * COLUMNS].reshape(m, count * COLUMNS)
         for r in range(R):
-            call(kernels.short_all, (here, count, d, candidates[r].ctypes.data, m, distances.ctypes.data))
+            call(
+                kernels.short_all,
+                (here, count, d, candidates[r].ctypes.data, m, distances.ctypes.data),
+            )
             limit = nearest[r, at + start : at + stop]
             for c in range(m):
                 potentials[r, c, at // (PANELS * COLUMNS) + block] = _sum_of_lower(

@@ -207,7 +207,8 @@ def add_pack(module: Module) -> None:
                             e.store(row, here, (j + c) * COLUMNS + v)
                 return []
 
-            return e.over_vectors(d, [], square)
+            e.over_vectors(d, [], square)
+            return []
 
         e.loop(0, count, [], panel)
 

@@ -37,11 +37,8 @@ def assign(x: Array, centers: Array) -> tuple[Array, Array]:
 
 def update(x: Array, labels: Array, k: int) -> tuple[Array, Array]:
     """Return sums float64 (k, d) and counts int64 (k,); see the reference of the same name."""
-    blocks = block_count(len(x), k)
-    sums = np.zeros((blocks, k, x.shape[1]), np.float64)
-    counts = np.zeros((blocks, k), np.int64)
-    labels = read_only(labels.astype(np.int32, copy=False))
-    in_ranges(_update, blocks, 16 * x.size, read_only(x), labels, sums, counts)
+    sums, counts = private_sums(len(x), x.shape[1], k)
+    update_part(x, labels, 0, len(x), sums, counts)
     return sums.sum(axis=0), counts.sum(axis=0)
 
 
@@ -53,10 +50,25 @@ def block_count(n: int, k: int) -> int:
     return max(1, min(MAX_BLOCKS, n // BLOCK_SAMPLES, n // k))
 
 
+def private_sums(n: int, d: int, k: int) -> tuple[Array, Array]:
+    """Return zeros: sums (blocks, k, d) and counts (blocks, k) of fixed blocks of n samples."""
+    blocks = block_count(n, k)
+    return np.zeros((blocks, k, d), np.float64), np.zeros((blocks, k), np.int64)
+
+
+def update_part(x: Array, labels: Array, at: int, n: int, sums: Array, counts: Array) -> None:
+    """Add samples at … at + len(x) − 1 of n to the private sums; after those before them.
+
+    A block adds up its samples one after the other, so the bits are those of all at once.
+    """
+    labels = read_only(labels.astype(np.int32, copy=False))
+    in_ranges(_update, len(sums), 16 * x.size, read_only(x), labels, at, n, sums, counts)
+
+
 def add_to(sums: Array, x: Array, labels: Array) -> None:
     """Add samples x (m, d) with labels (m,) int32 to sums (k, d), one after the other."""
     counts = np.zeros((1, len(sums)), np.int64)
-    _update(read_only(x), read_only(labels), sums[None], counts, 0, 1)
+    _update(read_only(x), read_only(labels), 0, len(x), sums[None], counts, 0, 1)
 
 
 class Restarts(reference.Restarts):
@@ -136,11 +148,14 @@ def _distance(a: Array, b: Array) -> Any:
 
 
 @jit()
-def _update(x: Array, labels: Array, sums: Array, counts: Array, first: int, last: int) -> None:
-    n, d = x.shape
+def _update(
+    x: Array, labels: Array, at: int, n: int, sums: Array, counts: Array, first: int, last: int
+) -> None:
+    m, d = x.shape
     blocks = len(sums)
     for block in range(first, last):
-        for i in range(n * block // blocks, n * (block + 1) // blocks):
+        start, stop = n * block // blocks - at, n * (block + 1) // blocks - at
+        for i in range(max(0, start), min(m, stop)):
             label = labels[i]
             counts[block, label] += 1
             for j in range(d):
