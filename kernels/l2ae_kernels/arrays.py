@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-DeviceName: TypeAlias = Literal["cpu", "cuda", "streamed", "numpy"]
+DeviceName: TypeAlias = Literal["cpu", "cuda", "streamed", "numpy", "parted"]
 
 
 class NumPyArray(np.ndarray[Any, Any]):
@@ -35,7 +35,7 @@ def array_module(x: Array) -> ModuleType:
 def device_name(x: Array) -> DeviceName:
     """Return where x is worked on: "cuda" for an array of a GPU, or of an emulated one; "streamed"
     for an array of the host that goes through a device in pieces; "numpy" for one that is left to
-    NumPy; else "cpu".
+    NumPy; "parted" for samples of the host that are read a part at a time; else "cpu".
     """
     if type(x) is np.ndarray:
         return "cpu"

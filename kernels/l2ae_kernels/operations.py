@@ -231,6 +231,8 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "reference": Implementation("reference.restarts:Restarts"),
         "blocked": Implementation("cpu.numba.kmeans:Restarts"),
         "register": Implementation("cpu.kmeans.restarts:Restarts", F32, emitted=True),
+        "parted-blocked": Implementation("cpu.kmeans.parted:Blocked", on="parted"),
+        "parted": Implementation("cpu.kmeans.parted:Restarts", F32, emitted=True, on="parted"),
         "cuda-fused": Implementation("cuda.kmeans.restarts:Restarts", on="cuda"),
         "cuda-resident": Implementation("cuda.kmeans.resident:Resident", on="cuda", limit=RESIDENT),
         "cuda-streamed": Implementation("cuda.kmeans.stream:Restarts", on="streamed"),

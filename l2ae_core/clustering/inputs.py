@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core.clustering import parted
 from l2ae_kernels.arrays import Array, array_module, to_host
 from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.ops.checks import count, number, readable, require_array
+from l2ae_kernels.samples import PartedSamples
 
 ROWS = 4096  # that are compared with each other at a time, or tell where the samples lie
 
@@ -31,25 +33,36 @@ class Recentered:
     centers: Array  # (K, D), what is added to it
 
 
-def unit_rows(function: str, x: Array) -> Array:
-    """Return the rows of x, each of unit length; ValueError for a row of zeros."""
+def unit_rows(function: str, x: Array, first: int = 0) -> Array:
+    """Return the rows of x, each of unit length; ValueError for a row of zeros.
+
+    first: the number of row 0 among all, for the error.
+    """
+    if isinstance(x, PartedSamples):
+        return parted.unit_rows(function, x)
     lengths = array_module(x).sqrt((x * x).sum(axis=1, keepdims=True))
     if not lengths.all():
-        row = int(lengths[:, 0].argmin())
+        row = first + int(lengths[:, 0].argmin())
         raise ValueError(f"{function}: row {row} of x is zero but a direction was expected")
     unit: Array = x / lengths
     return unit
 
 
 def as_samples(function: str, x: Array) -> Array:
-    """Return x as C-contiguous float32 or float64 (N, D), where it is; integers as float64."""
-    samples = readable(x)
-    if samples.dtype.kind in "iub" or samples.dtype == np.float16:
-        samples = samples.astype(np.float64)
-    if samples.ndim != 2 or samples.dtype not in (np.float32, np.float64):
-        found = f"{samples.shape} {samples.dtype}"
-        raise ValueError(f"{function}: x is {found} but expected real (N, D)")
-    return samples
+    """Return x as C-contiguous float32 or float64 (N, D), where it is; integers as float64.
+
+    Memory maps and large arrays are read a part at a time, see parted.py.
+    """
+    if isinstance(x, PartedSamples):
+        return x
+    dtype = x.dtype
+    if dtype.kind in "iub" or dtype == np.float16:
+        dtype = np.dtype(np.float64)
+    if x.ndim != 2 or dtype not in (np.float32, np.float64):
+        raise ValueError(f"{function}: x is {x.shape} {x.dtype} but expected real (N, D)")
+    if parted.is_parted(x, dtype):
+        return parted.parted(x, dtype)
+    return readable(x).astype(dtype, copy=False)
 
 
 def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Array:
@@ -67,21 +80,33 @@ def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Arr
     return unit_rows("kmeans", samples) if spherical else samples
 
 
-def require_finite(function: str, x: Array) -> None:
-    """A sum needs no memory, and is finite only if all terms are; one that is not may overflow."""
+def require_finite(function: str, x: Array, first: int = 0) -> None:
+    """Raise ValueError for NaN and infinity, with the first row that holds one, of `first` on."""
+    row = parted.first_not_finite(x) if isinstance(x, PartedSamples) else first_not_finite(x)
+    if row is not None:
+        raise ValueError(
+            f"{function}: row {first + row} of x holds NaN or infinity but expected numbers"
+        )
+
+
+def first_not_finite(x: Array) -> int | None:
+    """Return the first row of x (N, D) with NaN or infinity.
+
+    A sum needs no memory, and is finite only if all terms are; one that is not may overflow.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         finite = array_module(x).isfinite
         if finite(x.sum()) or finite(x).all():
-            return
-    row = int((~finite(x).all(axis=1)).argmax())
-    raise ValueError(f"{function}: row {row} of x holds NaN or infinity but expected numbers")
+            return None
+    return int((~finite(x).all(axis=1)).argmax())
 
 
 def check_arguments(
     x: Any, init: Any, rng: Any, *, tol: Any, spherical: Any, **counts: Any
 ) -> None:
     """Raise ValueError for an argument of the wrong kind, and for a number out of range."""
-    require_array("kmeans", "x", x)
+    if not isinstance(x, PartedSamples):
+        require_array("kmeans", "x", x)
     for name, value in counts.items():
         count("kmeans", name, value)
     number("kmeans", "tol", tol)
@@ -98,7 +123,11 @@ def check_arguments(
 
 
 def given_centers(
-    init: str | Array, x: Array, n_clusters: int, spherical: bool, origin: Array | None
+    init: str | Array,
+    x: Array,
+    n_clusters: int,
+    spherical: bool,
+    origin: Array | None,
 ) -> Array | None:
     """Return init as centers (K, D) of the host, counted from `origin`; None for "k-means++"."""
     if isinstance(init, str):
@@ -139,6 +168,13 @@ def _has_distinct_rows(x: Array, count: int) -> bool:
     return False
 
 
+def mean_variance(x: Array) -> float:
+    """Return the mean variance of the features of x (N, D)."""
+    if isinstance(x, PartedSamples):
+        return parted.mean_variance(x)
+    return float(x.var(axis=0, dtype=np.float64).mean())
+
+
 def origin_of(x: Array) -> Array | None:
     """Return an origin (D,) amid the rows of x (N, D), None where zero does as well.
 
@@ -156,6 +192,8 @@ def origin_of(x: Array) -> Array | None:
 
 
 def recenter(x: Array, origin: Array) -> Array:
-    """Return x − origin (N, D), a copy in the dtype and the memory of x."""
+    """Return x − origin (N, D) in the dtype and the memory of x: a copy where x is an array."""
+    if isinstance(x, PartedSamples):
+        return parted.recenter(x, origin)
     recentered: Array = x - to_device_of(x, origin)
     return recentered

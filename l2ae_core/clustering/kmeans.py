@@ -24,6 +24,7 @@ from l2ae_core.clustering.inputs import (
     check_arguments,
     check_samples,
     given_centers,
+    mean_variance,
     origin_of,
     recenter,
     require_finite,
@@ -32,12 +33,12 @@ from l2ae_core.clustering.inputs import (
 )
 from l2ae_core.progress import Bar
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.reference.restarts import Restarts
+from l2ae_kernels.samples import PartedSamples
 
 _log = logging.getLogger(__name__)
-MEMORY = 1 << 26  # bytes that runs side by side may always take
 
 
 @dataclass(eq=False)
@@ -58,11 +59,20 @@ class Clustering:
         x is brought to the dtype and the device of the centers, and to unit length when spherical.
         ValueError when x holds NaN or its features do not fit.
         """
-        samples = to_device_of(self.centers, as_samples("predict", x))
-        require_finite("predict", samples)
-        samples = samples.astype(self.centers.dtype, copy=False)
+        samples = as_samples("predict", x)
+        if not isinstance(samples, PartedSamples):
+            return self._predict(samples, 0)
+        labels = np.empty(len(samples), np.int32)
+        for first, part in samples.parts():
+            labels[first : first + len(part)] = to_host(self._predict(part, first))
+        return to_device_of(self.centers, labels)
+
+    def _predict(self, x: Array, first: int) -> Array:
+        """Return the labels of a part of the samples that begins with row `first`."""
+        require_finite("predict", x, first)
+        samples = to_device_of(self.centers, x).astype(self.centers.dtype, copy=False)
         if self.spherical:
-            samples = unit_rows("predict", samples)
+            samples = unit_rows("predict", samples, first)
         centers = self.centers
         if self.recentered is not None:
             samples, centers = recenter(samples, self.recentered.origin), self.recentered.centers
@@ -85,7 +95,8 @@ def kmeans(
     """Cluster the rows of x (N, D) into n_clusters and return the best of n_init restarts.
 
     x: float32 or float64, whose dtype is kept; integers are taken as float64. The work is done
-        where x is: on the CPU, or on the GPU of a CuPy array.
+        where x is: on the CPU, or on the GPU of a CuPy array. Memory maps and large arrays are read
+        a part at a time, with the same bits.
     n_init: restarts; the lowest inertia wins, the earliest of equals.
     max_iter: the most updates of the centers in a restart. A restart ends sooner when an assignment
         changes no label, or when Σ_j |c_j' − c_j|² <= tol · (mean variance of the features).
@@ -116,9 +127,10 @@ def kmeans(
     centers = given_centers(init, samples, n_clusters, spherical, origin)
     if origin is not None:
         samples = recenter(samples, origin)
-    shift = tol * float(samples.var(axis=0, dtype=np.float64).mean()) if tol > 0 else 0.0
+    shift = tol * mean_variance(samples) if tol > 0 else 0.0
     seeds = rng.integers(2**63, size=n_init if centers is None else 1)
-    restarts = ops.restarts(samples, n_clusters, _runs_together(samples, n_clusters, len(seeds)))
+    together = ops.restarts_class(samples, n_clusters).runs_together(samples, n_clusters)
+    restarts = ops.restarts(samples, n_clusters, min(together, len(seeds)))
     if not np.isfinite(restarts.max_abs):
         require_finite("kmeans", samples)
     best: Clustering | None = None
@@ -127,7 +139,7 @@ def kmeans(
         for run in _runs(restarts, seeds, centers, max_iter, shift, spherical, bar):
             histories.extend(run.restarts)
             if best is None or run.inertia < best.inertia:
-                best = run
+                best = replace(run, labels=run.labels.copy(), centers=run.centers.copy())
                 bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
     assert best is not None  # n_init >= 1
     best.restarts = histories
@@ -138,12 +150,6 @@ def kmeans(
         return best
     moved_back = recenter(best.centers, -origin)
     return replace(best, centers=moved_back, recentered=Recentered(origin, best.centers))
-
-
-def _runs_together(x: Array, n_clusters: int, runs: int) -> int:
-    """Return how many runs share a pass over x: as many as fit the memory that x takes twice."""
-    each = ops.restarts_class(x, n_clusters).bytes_per_run(len(x), n_clusters)
-    return max(1, min(runs, max(MEMORY, 2 * x.nbytes) // each))
 
 
 def _runs(
@@ -172,7 +178,8 @@ def lloyd(
     """Iterate the first `runs` restarts from their centers, side by side, and yield them in order.
 
     A run ends after an assignment that changes no label, after a step with Σ_j |c_j' − c_j|² <=
-    shift, or after max_iter updates.
+    shift, or after max_iter updates. Labels and centers are views of those of `restarts`: they last
+    until the next runs begin.
     """
     active = list(range(runs))
     restarts.reset()
@@ -193,7 +200,7 @@ def lloyd(
         bar.update(len(active) - len(ongoing))
         active = ongoing
     for r, history in enumerate(histories):
-        found = restarts.labels[r].copy(), restarts.centers[r].copy()
+        found = restarts.labels[r], restarts.centers[r]
         labels, centers = (to_device_of(restarts.x, a) for a in found)
         yield Clustering(labels, centers, history[-1], len(history) - 1, [history], spherical)
 

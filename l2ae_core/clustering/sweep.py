@@ -92,7 +92,7 @@ def sweep(
     require_finite("sweep", samples)
     chosen = rngs(seed).split.permutation(len(samples))[:sample_size]
     chosen.sort()
-    part = to_host(samples)[chosen]  # (S, D)
+    part = to_host(samples[chosen])  # (S, D)
     rows = []
     with Bar(clusters, desc="k-means", unit="K", disable=not progress) as bar:
         for k in bar:

@@ -5,6 +5,7 @@ from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import count, inputs, readable, require_array
 from l2ae_kernels.reference.restarts import Restarts
+from l2ae_kernels.samples import PartedSamples
 
 
 def assign(x: Array, centers: Array, *, impl: str | None = None) -> tuple[Array, Array]:
@@ -44,7 +45,8 @@ def restarts(x: Array, k: int, runs: int, *, impl: str | None = None) -> Restart
 
     Raises ValueError when an argument does not fit.
     """
-    (x,) = inputs("restarts", x)
+    if not isinstance(x, PartedSamples):
+        (x,) = inputs("restarts", x)
     k, runs = count("restarts", "k", k), count("restarts", "runs", runs)
     made: Restarts = restarts_class(x, k, impl)(x, k, runs)
     return made
@@ -52,6 +54,7 @@ def restarts(x: Array, k: int, runs: int, *, impl: str | None = None) -> Restart
 
 def restarts_class(x: Array, k: int, impl: str | None = None) -> type[Restarts]:
     """The class of `restarts(x, k, …)`: it knows what memory a run takes."""
-    require_array("restarts", "x", x)
+    if not isinstance(x, PartedSamples):
+        require_array("restarts", "x", x)
     picked: type[Restarts] = pick("restarts", x, impl, k)  # type: ignore[assignment]
     return picked

@@ -14,6 +14,7 @@ import numpy as np
 from l2ae_kernels.arrays import Array, array_module, to_host
 from l2ae_kernels.reference import kmeans
 
+MEMORY = 1 << 26  # bytes that runs side by side may always take
 BLOCK = 512  # samples whose squared distances are summed up apart by `min_sq_distances`
 
 
@@ -37,6 +38,7 @@ class Restarts:
     """
 
     max_abs: float
+    takes_parts: ClassVar[bool] = False  # whether there is such a rung for `PartedSamples`, too
 
     nearest_centers: ClassVar[Callable[..., tuple[Array, Array]]] = staticmethod(kmeans.assign)
     update = staticmethod(kmeans.update)
@@ -66,6 +68,14 @@ class Restarts:
     def bytes_per_run(n: int, k: int) -> int:
         """Return how much memory a run takes for n samples, about."""
         return 4 * n
+
+    @classmethod
+    def runs_together(cls, x: Array, k: int) -> int:
+        """Return how many runs share a pass over x: as many as fit the memory that x takes twice.
+
+        One at least, and more where MEMORY holds them.
+        """
+        return max(1, max(MEMORY, 2 * x.nbytes) // cls.bytes_per_run(len(x), k))
 
     def reset(self) -> None:
         """Let every run begin anew, from other centers."""

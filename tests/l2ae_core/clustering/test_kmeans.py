@@ -124,7 +124,7 @@ def test_every_path_finds_the_same_clusters(d: int, k: int) -> None:
 def test_restarts_side_by_side_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     x = blobs(400, 5, 6).astype(np.float32)
     together = kmeans(x, 6, n_init=5, rng=rng(2))
-    monkeypatch.setattr("l2ae_core.clustering.kmeans.MEMORY", 0)
+    monkeypatch.setattr("l2ae_kernels.reference.restarts.MEMORY", 0)
     apart = kmeans(x, 6, n_init=5, rng=rng(2))
     assert apart.restarts == together.restarts
     assert apart.centers.tobytes() == together.centers.tobytes()

@@ -25,8 +25,7 @@ from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.cpu.numba.kmeans import read_only
 from l2ae_kernels.cpu.threads import get_threads, in_ranges
 from l2ae_kernels.reference import restarts as reference
-
-BLOCK = sums.BLOCK  # samples; a part begins at a multiple of it
+from l2ae_kernels.samples import BLOCK
 
 
 class Assigned(NamedTuple):

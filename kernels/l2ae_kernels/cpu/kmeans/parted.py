@@ -17,13 +17,12 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.kmeans import restarts
 from l2ae_kernels.cpu.kmeans.assign import assign, is_short
 from l2ae_kernels.cpu.kmeans.bounds import group_count
-from l2ae_kernels.cpu.kmeans.samples import PartedSamples
-from l2ae_kernels.cpu.kmeans.sums import BLOCK
 from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.cpu.numba import kmeans as blocked
 from l2ae_kernels.cpu.numba.kmeans import read_only
 from l2ae_kernels.reference import restarts as reference
 from l2ae_kernels.reference.restarts import Iterated
+from l2ae_kernels.samples import BLOCK, PartedSamples
 
 MEMORY = 1 << 25  # bytes that runs side by side may always take
 MOST = 1 << 29  # bytes that they may take in all, where one does not take more
@@ -50,8 +49,8 @@ class Restarts(restarts.Restarts):
                 out[at : at + len(here)] = new
         return labels, distances
 
-    @staticmethod
-    def runs_together(x: PartedSamples, k: int) -> int:
+    @classmethod
+    def runs_together(cls, x: PartedSamples, k: int) -> int:  # type: ignore[override]
         """Return how many runs share a pass over x, one at least."""
         n, d = x.shape
         each = LABEL * n * (1 if is_short(d, k) else 2 + group_count(k))
@@ -116,8 +115,8 @@ class Blocked(blocked.Restarts):
             blocked.update_part(here, labels[at : at + len(here)], at, len(x), sums, counts)
         return sums.sum(axis=0), counts.sum(axis=0)
 
-    @staticmethod
-    def runs_together(x: PartedSamples, k: int) -> int:
+    @classmethod
+    def runs_together(cls, x: PartedSamples, k: int) -> int:  # type: ignore[override]
         """Return how many runs share a pass over x, one at least."""
         each = (LABEL + x.dtype.itemsize) * len(x)  # a label, and a distance
         return max(1, memory_for_runs(x) // each)

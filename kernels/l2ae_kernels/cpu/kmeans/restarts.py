@@ -27,6 +27,7 @@ from l2ae_kernels.cpu.numba.kmeans import read_only
 from l2ae_kernels.cpu.threads import get_threads, in_ranges
 from l2ae_kernels.reference import restarts as reference
 from l2ae_kernels.reference.restarts import Iterated
+from l2ae_kernels.samples import BLOCK
 
 AT_A_TIME = 1 << 31  # multiply-adds, some tens of milliseconds, before Ctrl-C is heard
 CANCELLED = 1e-6  # of the scatter: a lower inertia would have lost ten digits of sixteen
@@ -36,6 +37,7 @@ class Restarts(reference.Restarts):
     """R runs over samples x (n, d) float32 with k centers each."""
 
     nearest_centers = staticmethod(assign)
+    takes_parts = True
 
     def __init__(self, x: Array, k: int, runs: int) -> None:
         super().__init__(self._readable(x), k, runs)
@@ -85,7 +87,7 @@ class Restarts(reference.Restarts):
 
         One pass; the same bits whatever the number of threads, since blocks are added in order.
         """
-        self.middle = part.middle_of(self.x[: part.BLOCK])
+        self.middle = part.middle_of(self.x[:BLOCK])
         found = [part.max_abs_and_scatter(x, self.middle) for _, x in self.parts()]
         largest, scatters = zip(*found, strict=True)
         self.max_abs = float(np.max(largest))  # NaN if one of them is

@@ -23,9 +23,9 @@ from l2ae_kernels.cpu.codegen.emitter import F32, F64, I32, Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import I64, Integer, Value
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.call import call, trailing_zeros
+from l2ae_kernels.samples import BLOCK
 
 EXACT = 2.0**51  # multiples of u that a sum may reach
-BLOCK = 1024  # samples
 WIDTH = 4  # features that are added at a time
 LOOK = 16  # labels that are compared at a time; bits of a panel
 FINITE = 0x7FFFFFFF  # the bits of a float32 without its sign: they are ordered as its size is

@@ -75,6 +75,7 @@ class Restarts(reference.Restarts):
     """Several Lloyd runs over the same samples, one after the other; see the reference."""
 
     nearest_centers = staticmethod(assign)
+    takes_parts = True
     update = staticmethod(update)
 
 

@@ -7,9 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from l2ae_kernels.arrays import Array, DeviceName
-from l2ae_kernels.cpu.kmeans.sums import BLOCK
-from l2ae_kernels.cpu.threads import in_ranges
 
+BLOCK = 1024  # samples; a part begins at a multiple of it
 PART = 1 << 25  # bytes of x that are read where they lie: thousands of blocks, some milliseconds
 COPY = 1 << 22  # bytes that are computed from x first: they stay in the last cache
 ROWS = 4096  # that a thread computes at a time
@@ -23,7 +22,7 @@ class PartedSamples:
     computed: from rows (m, d) of the source, the samples (m, d) in `dtype`; None: what lies there.
     """
 
-    device_name: DeviceName = "cpu"
+    device_name: DeviceName = "parted"
     ndim = 2
 
     def __init__(
@@ -59,6 +58,8 @@ class PartedSamples:
         most = PART if self.computed is None else COPY
         size = max(1, most // (BLOCK * d * self.dtype.itemsize)) * BLOCK
         memory = None if self.computed is None else np.empty((min(n, size), d), self.dtype)
+        from l2ae_kernels.cpu.threads import in_ranges  # what imports this needs no compiler
+
         for first in range(0, n, size):
             part = np.require(self.source[first : first + size], requirements=["C", "A"])
             part = part.view(np.ndarray)

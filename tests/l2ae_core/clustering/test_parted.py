@@ -1,0 +1,252 @@
+"""Memory maps and large arrays, a part at a time: the bits of samples in memory."""
+
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from l2ae_core.clustering import parted
+from l2ae_core.clustering.init import kmeans_plus_plus
+from l2ae_core.clustering.inputs import as_samples
+from l2ae_core.clustering.kmeans import Clustering, kmeans
+from l2ae_core.clustering.sweep import sweep
+from l2ae_kernels import samples as of_samples
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.vectors import vectors
+from l2ae_kernels.cpu.kmeans import parted as kernels
+from l2ae_kernels.cpu.threads import MOST, threads
+from l2ae_kernels.reference import restarts as reference
+from l2ae_kernels.samples import BLOCK, PartedSamples, is_memory_map
+
+from .made_up import blobs, rng
+
+N = 3 * BLOCK + 77  # the last part is ragged
+THREADS = [1, min(2, MOST)]
+Mapped = Callable[[Array], Array]
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> Mapped:
+    """What np.load makes of an array: a memory map."""
+
+    def load(x: Array) -> Array:
+        np.save(tmp_path / "x.npy", x)
+        return np.load(tmp_path / "x.npy", mmap_mode="r")
+
+    return load
+
+
+def bits(found: Clustering) -> list[Any]:
+    return [found.labels.tobytes(), found.centers.tobytes(), found.inertia, found.restarts]
+
+
+def far_starts(x: Array, k: int) -> Array:
+    """Half of the starts are rows; no sample is near the others, which have to be filled."""
+    start = x[:k].copy()
+    start[k // 2 :] += 1e3
+    return start
+
+
+SHAPES = [(N, 10, 10), (N, 3, 30), (N, 90, 40), (N, 120, 5), (40, 5, 7), (BLOCK, 10, 4)]
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "tol": {"tol": 1e-3},
+    "spherical": {"spherical": True},
+    "recentered": {"offset": 1e6},
+    "spherical-tol": {"spherical": True, "tol": 1e-3},
+    "recentered-tol": {"offset": 1e6, "tol": 1e-3},
+    "fill": {"init": far_starts},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_memory_map_has_the_bits_of_memory(
+    dtype: type, n: int, d: int, k: int, case: str, mapped: Mapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dict(CASES[case])
+    offset = options.pop("offset", 0)
+    x = (blobs(n, d, k, spread=1.0) * (1 if dtype is np.float32 else 1e-6) + offset).astype(dtype)
+    if "init" in options:
+        options["init"] = options["init"](x, k)
+    expected = kmeans(x, k, n_init=3, max_iter=12, rng=rng(1), **options)
+    assert (expected.recentered is not None) == (offset != 0)
+    there = mapped(x)
+    for size, memory, count in (
+        (1, 0, THREADS[0]),
+        (2 * BLOCK * x[:1].nbytes, 1 << 30, THREADS[1]),
+    ):
+        monkeypatch.setattr(of_samples, "PART", size)
+        monkeypatch.setattr(of_samples, "COPY", size)
+        monkeypatch.setattr(kernels, "MEMORY", memory)  # of one run, without bounds; of all
+        monkeypatch.setattr(kernels, "MOST", memory)
+        with threads(count):
+            found = kmeans(there, k, n_init=3, max_iter=12, rng=rng(1), **options)
+            assert bits(found) == bits(expected)
+            assert found.predict(there).tobytes() == expected.labels.tobytes()
+
+
+def test_bounds_of_some_of_the_samples(mapped: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the four parts have bounds."""
+    x = blobs(N, 90, 40, spread=1.0).astype(np.float32)
+    expected = kmeans(x, 40, n_init=1, max_iter=12, rng=rng(1))
+    monkeypatch.setattr(of_samples, "PART", 1)
+    memory = 4 * (N + 16) + 2 * BLOCK * 4 * (1 + 3)  # labels, bounds of 3 groups of centers
+    monkeypatch.setattr(kernels, "MEMORY", memory)
+    monkeypatch.setattr(kernels, "MOST", memory)
+    restarts = kernels.Restarts(PartedSamples(x), 40, 1)
+    assert restarts.bounds.upper.shape == (1, 2 * BLOCK)
+    assert bits(kmeans(mapped(x), 40, n_init=1, max_iter=12, rng=rng(1))) == bits(expected)
+
+
+def test_without_emitted_kernels(mapped: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = blobs(N, 10, 10, spread=1.0).astype(np.float32)
+    monkeypatch.setattr(of_samples, "PART", 1)
+    with vectors("none"):
+        expected = kmeans(x, 10, n_init=2, rng=rng(1))
+        assert bits(kmeans(mapped(x), 10, n_init=2, rng=rng(1))) == bits(expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.int64])
+def test_what_becomes_float64_does_so_in_parts(
+    dtype: type, mapped: Mapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = rng().integers(0, 200, (N, 6)).astype(dtype)
+    monkeypatch.setattr(of_samples, "COPY", 1)
+    expected = kmeans(x, 5, n_init=2, rng=rng(1), spherical=dtype is np.int64)
+    there = mapped(x)
+    found = kmeans(there, 5, n_init=2, rng=rng(1), spherical=dtype is np.int64)
+    assert bits(found) == bits(expected)
+    assert found.predict(there).tobytes() == expected.labels.tobytes()
+
+
+@pytest.mark.parametrize("d", [1, 2, 33])
+def test_tol_has_the_bits_of_the_variance(
+    d: int, mapped: Mapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = (blobs(3 * N, d, 3) * 10.0 ** rng(2).uniform(-3, 3, (3 * N, 1))).astype(np.float32)
+    monkeypatch.setattr(of_samples, "PART", 1)
+    samples = as_samples("kmeans", mapped(x))
+    assert parted.mean_variance(samples) == float(x.var(axis=0, dtype=np.float64).mean())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_first_centers_and_sweep(
+    dtype: type, mapped: Mapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = blobs(N, 4, 5).astype(dtype)
+    monkeypatch.setattr(of_samples, "PART", 1)
+    there = mapped(x)
+    assert kmeans_plus_plus(there, 5, rng(3)).tobytes() == kmeans_plus_plus(x, 5, rng(3)).tobytes()
+    copies = np.repeat(x[:3], N, axis=0)  # fewer than 5 distinct rows
+    expected = kmeans_plus_plus(copies, 5, rng(3))
+    assert kmeans_plus_plus(mapped(copies), 5, rng(3)).tobytes() == expected.tobytes()
+    rows = [sweep(a, [2, 4], seed=0, n_init=2, sample_size=100) for a in (x, mapped(x))]
+    assert rows[0] == rows[1]
+
+
+def test_fewer_distinct_rows_than_clusters(mapped: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_samples, "PART", 1)
+    x = np.repeat(blobs(3, 5, 3).astype(np.float32), N, axis=0)
+    found = []
+    for there in (x, mapped(x)):
+        with pytest.warns(UserWarning, match="2 of 5 clusters stay empty, because x has fewer"):
+            found.append(bits(kmeans(there, 5, n_init=2, rng=rng())))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("options", [{}, {"tol": 1e-3}, {"spherical": True}])
+def test_errors_name_the_row_of_all(
+    options: dict[str, Any], value: float, mapped: Mapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_samples, "PART", 1)
+    x = blobs(N, 4, 5).astype(np.float32)
+    found = kmeans(x, 5, n_init=1, rng=rng(), **options)
+    x[N - 3, 2] = value
+    with pytest.raises(ValueError, match=f"kmeans: row {N - 3} of x holds NaN or infinity"):
+        kmeans(mapped(x), 5, rng=rng(), **options)
+    with pytest.raises(ValueError, match=f"predict: row {N - 3} of x holds NaN or infinity"):
+        found.predict(mapped(x))
+    x[N - 3] = 0
+    if "spherical" in options:
+        with pytest.raises(ValueError, match=f"kmeans: row {N - 3} of x is zero"):
+            kmeans(mapped(x), 5, rng=rng(), **options)
+        with pytest.raises(ValueError, match=f"predict: row {N - 3} of x is zero"):
+            found.predict(mapped(x))
+
+
+def test_what_a_memory_map_is(mapped: Mapped, tmp_path: Path) -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    there = mapped(x)
+    for view in (there, there[::2], there.T, np.asarray(there), np.asarray(there)[1:].view()):
+        assert is_memory_map(view)
+    for copy in (x, x[1:], there.copy(), np.array(there), there + 1):
+        assert not is_memory_map(copy)
+    (tmp_path / "raw").write_bytes(x.tobytes())
+    with (tmp_path / "raw").open("rb") as file:
+        raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    assert is_memory_map(np.frombuffer(raw, np.float64).reshape(6, 2))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_parts_are_whole_blocks_side_by_side(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.asarray(blobs(N, 4, 5), order=order)
+    monkeypatch.setattr(of_samples, "PART", 2 * BLOCK * x[:1].nbytes)
+    monkeypatch.setattr(of_samples, "COPY", BLOCK * x[:1].nbytes)
+    for samples, expected, size in (
+        (PartedSamples(x), x, 2 * BLOCK),
+        (PartedSamples(x).then(np.square).then(np.negative), -(x * x), BLOCK),
+    ):
+        starts = []
+        for first, part in samples.parts():
+            assert part.flags.c_contiguous
+            np.testing.assert_array_equal(part, expected[first : first + size])
+            starts.append(first)
+        assert starts == [*range(0, N, size)]
+        np.testing.assert_array_equal(samples[::7], expected[::7])
+        np.testing.assert_array_equal(samples[np.array([[5, N - 1]])], expected[[[5, N - 1]]])
+        np.testing.assert_array_equal(samples[3], expected[3])
+
+
+def test_large_arrays_in_memory_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = blobs(N, 10, 10).astype(np.float32)
+    expected = kmeans(x, 10, n_init=2, rng=rng())
+    assert as_samples("kmeans", x) is not None
+    monkeypatch.setattr(parted, "LARGE", x.nbytes - 1)
+    assert isinstance(as_samples("kmeans", x), PartedSamples)
+    assert bits(kmeans(x, 10, n_init=2, rng=rng())) == bits(expected)
+    monkeypatch.setattr(parted, "LARGE", x.nbytes)
+    assert as_samples("kmeans", x).base is x
+
+
+def test_a_rung_that_knows_no_parts_gets_the_memory_map(
+    mapped: Mapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = mapped(blobs(300, 3, 4))
+    for picked in (reference.Restarts,):
+        monkeypatch.setattr(parted.ops, "restarts_class", lambda x, k, picked=picked: picked)
+        assert not isinstance(as_samples("kmeans", x), PartedSamples)
+
+
+def test_ctrl_c_is_heard_between_parts(mapped: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = mapped(blobs(N, 4, 5).astype(np.float32))
+    parts_read = []
+    read = PartedSamples.parts
+
+    def interrupted(self: PartedSamples) -> Any:
+        for part in read(self):
+            parts_read.append(part[0])
+            if len(parts_read) == 6:
+                raise KeyboardInterrupt
+            yield part
+
+    monkeypatch.setattr(of_samples, "PART", 1)
+    monkeypatch.setattr(PartedSamples, "parts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kmeans(x, 5, rng=rng())
+    assert parts_read == [*range(0, N, BLOCK), 0, BLOCK]
