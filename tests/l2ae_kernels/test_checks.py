@@ -12,6 +12,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.ops.checks import AXES, EMPTY
+from l2ae_kernels.samples import PartedSamples
 from l2ae_kernels.stages import AdamSettings
 
 from .arguments import NUMBERS, READ, WITH_OUT, draw_arrays
@@ -226,12 +227,19 @@ RESTARTS = [(n, rung.on) for n, rung in IMPLEMENTATIONS["restarts"].items() if n
 
 
 RESTARTS_OF_THE_CPU = [*(name for name, place in RESTARTS if place == "cpu"), None]
-RESTARTS_OF_A_DEVICE = [*(r for r in RESTARTS if r[1] != "cpu"), (None, "cuda"), (None, "streamed")]
+RESTARTS_OF_A_DEVICE = [
+    *(r for r in RESTARTS if r[1] in ("cuda", "streamed")), (None, "cuda"), (None, "streamed")
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("rung", RESTARTS_OF_THE_CPU)
 def test_restarts_that_do_not_exist(rung: str | None) -> None:
     check_restarts_that_do_not_exist(rung, np.asarray, np.asarray)
+
+
+@pytest.mark.parametrize("rung", ["parted-blocked", None])
+def test_restarts_of_parts_that_do_not_exist(rung: str | None) -> None:
+    check_restarts_that_do_not_exist(rung, np.asarray, PartedSamples)
 
 
 @pytest.mark.parametrize(("rung", "place"), RESTARTS_OF_A_DEVICE)
@@ -243,7 +251,7 @@ def test_restarts_of_a_device_that_do_not_exist(
 
 
 def check_restarts_that_do_not_exist(
-    rung: str | None, put: Callable[[Array], Array], there: Callable[[Array], Array]
+    rung: str | None, put: Callable[[Array], Array], there: Callable[[Array], Any]
 ) -> None:
     x = np.zeros((40, 3), "float32")
     restarts = ops.restarts(there(x), 2, 2, impl=rung)
