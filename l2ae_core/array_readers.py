@@ -10,9 +10,10 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -48,13 +49,33 @@ _BAD_ARCHIVE = (
 )
 
 
+class Layout(NamedTuple):
+    """Where the values of a `.npy` file are, and what they are."""
+
+    shape: tuple[int, ...]
+    fortran: bool  # whether the first axis is the fastest
+    dtype: "np.dtype[Any]"
+    offset: int  # bytes before the values
+
+
+def npy_layout(file: IO[bytes], path: Path, size: int) -> Layout:
+    """Return the layout of an open `.npy` file of `size` bytes, no value of which is read."""
+    with _naming_npy(path):
+        return _read_layout(file, size)
+
+
 def read_npy(path: Path) -> Array:
     """Return the array of a `.npy` file."""
-    with open_file(path) as file:
-        try:
-            return _read_array(file, path.stat().st_size)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: not a readable .npy file: {one_line(error)}") from error
+    with open_file(path) as file, _naming_npy(path):
+        return _read_array(file, path.stat().st_size)
+
+
+@contextmanager
+def _naming_npy(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable .npy file: {one_line(error)}") from error
 
 
 def read_npz(path: Path) -> dict[str, Array]:
@@ -128,13 +149,9 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Arra
 
 def _read_array(file: IO[bytes], size: int) -> Array:
     """Return the array in a file of `size` bytes."""
-    shape, fortran, dtype = _read_header(file)
-    expected, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if expected != there:
-        what = "truncated" if there < expected else "too long"
-        raise ValueError(f"{what}: {dtype} {shape} takes {expected} bytes but {there} follow")
+    shape, fortran, dtype, _ = _read_layout(file, size)
     flat = np.empty(math.prod(shape), dtype)
-    raw, done = flat.view(np.uint8), 0
+    raw, done, expected = flat.view(np.uint8), 0, flat.nbytes
     while done < expected:
         chunk = file.read(min(_CHUNK, expected - done))
         if not chunk:
@@ -144,6 +161,17 @@ def _read_array(file: IO[bytes], size: int) -> Array:
     if dtype.kind == "U" and expected and flat.view(dtype.str[0] + "u4").max() > sys.maxunicode:
         raise ValueError(f"{dtype} holds what is no character")
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _read_layout(file: IO[bytes], size: int) -> Layout:
+    """Return the layout of a file of `size` bytes; ValueError where its values are not these."""
+    shape, fortran, dtype = _read_header(file)
+    offset = file.tell()
+    expected, there = math.prod(shape) * dtype.itemsize, size - offset
+    if expected != there:
+        what = "truncated" if there < expected else "too long"
+        raise ValueError(f"{what}: {dtype} {shape} takes {expected} bytes but {there} follow")
+    return Layout(shape, fortran, dtype, offset)
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, "np.dtype[Any]"]:

@@ -67,6 +67,15 @@ def parts(count: int, size: int = AT_ONCE) -> list[slice]:
     return [slice(size * i, stop) for i, stop in enumerate(stops)]
 
 
+@runtime_checkable
+class CheckedImages(Images, Protocol):
+    """Images that have been found finite, and know their checksum."""
+
+    def crc32(self) -> int:
+        """Return the CRC-32 of the bytes of all images, of `dtype`."""
+        ...
+
+
 def as_images(images: Any) -> Images:
     """Return what holds images as it is, and anything else as an array."""
     return images if isinstance(images, Images) else np.asarray(images)

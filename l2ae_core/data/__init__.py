@@ -74,7 +74,8 @@ def load(
             "keep train and test in two files or folders"
         )
     elif isinstance(source, np.ndarray):
-        found = Dataset(store(source, IN_MEMORY, preparation), None, IN_MEMORY)
+        images = store(source, IN_MEMORY, preparation, progress=progress)
+        found = Dataset(images, None, IN_MEMORY)
     elif isinstance(source, str | Path) or all(isinstance(path, str | Path) for path in source):
         found = _load_own(source, preparation, labels, skip_unreadable, progress)
     else:
@@ -115,7 +116,7 @@ def _load_own(
             "nor a file or folder that exists"
         )
     if suffix == ".npy":
-        return load_npy(path, preparation)
+        return load_npy(path, preparation, progress=progress)
     if suffix == ".npz":
         return load_npz(path, preparation)
     if suffix in SUFFIXES:

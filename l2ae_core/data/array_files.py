@@ -9,9 +9,10 @@ import numpy as np
 from l2ae_core.array_readers import read_npy, read_npz
 from l2ae_core.data.dataset import Dataset
 from l2ae_core.data.errors import DataError
+from l2ae_core.data.file_array import FileArray
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.stored import store
-from l2ae_core.data.values import AS_THEY_ARE
+from l2ae_core.data.values import AS_THEY_ARE, Stored
 from l2ae_core.readers import one_line
 from l2ae_kernels.arrays import Array
 
@@ -21,9 +22,18 @@ LABEL_KEYS = ("labels", "y", "arr_1")
 Content = TypeVar("Content")
 
 
-def load_npy(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:
-    """Return the images in a `.npy` file; see `l2ae_core.data.to_images` for what it may hold."""
-    return Dataset(store(_read(read_npy, path), str(path), preparation), None, path.name)
+def load_npy(
+    path: Path, preparation: Preparation = AS_THEY_ARE, *, progress: bool = False
+) -> Dataset:
+    """Return the images in a `.npy` file; see `l2ae_core.data.to_images` for what it may hold.
+
+    They stay in the file (`FileArray`), and a batch is read when it is asked for; in memory are
+    those that the preparation changes, and of a file in Fortran order.
+    """
+    array: Stored | None = _read(FileArray.open, path)
+    if array is None:
+        array = _read(read_npy, path)
+    return Dataset(store(array, str(path), preparation, progress=progress), None, path.name)
 
 
 def load_npz(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:

@@ -8,8 +8,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from l2ae_core.data.stored import chosen, joined
-from l2ae_core.data.values import AT_ONCE
+from l2ae_core.data.remembered import remembered
+from l2ae_core.data.stored import StoredImages, chosen, joined
+from l2ae_core.data.values import pieces
 from l2ae_core.images import Images
 from l2ae_kernels.arrays import Array
 
@@ -73,14 +74,22 @@ class Dataset:
         """SHA-256 (hexadecimal) over shape and bytes of images and labels, little-endian.
 
         Equal digests mean equal numbers, wherever they came from; `name` does not count.
-        Computed at the first use and kept, so do not change the arrays in place.
+        Computed at the first use and kept, so do not change the arrays in place; for images in a
+        large file it is remembered (`l2ae_core.data.remembered`).
         """
-        sha = hashlib.sha256()
+        if not isinstance(self.images, StoredImages):
+            return self._digest()
+        labels = None if self.labels is None else hashlib.sha256(self.labels.tobytes()).hexdigest()
+        of = {**self.images.described(), "labels": labels}
+        return remembered(self.images.stored, "digest", of, "[0-9a-f]{64}", self._digest)
+
+    def _digest(self) -> str:
+        sha, progress = hashlib.sha256(), getattr(self.images, "progress", False)
         for what, array, dtype in (("images", self.images, "<f4"), ("labels", self.labels, "<i8")):
             if array is not None:
                 sha.update(f"{what} {dtype} {array.shape}\n".encode())
-                for start in range(0, len(array), AT_ONCE):
-                    sha.update(np.ascontiguousarray(array[start : start + AT_ONCE], dtype).data)
+                for piece in pieces(array.shape, "digest", progress=progress):
+                    sha.update(np.ascontiguousarray(array[piece], dtype).data)
         return sha.hexdigest()
 
     def subset(self, index: Index, name: str | None = None) -> "Dataset":

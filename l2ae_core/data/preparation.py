@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -95,6 +95,20 @@ class Preparation:
     def changes_pixels(self) -> bool:
         """Whether images in [0, 1] may be changed."""
         return self.size is not None or self.grey or self.background is not None
+
+    def keeps(self, shape: tuple[int, ...]) -> bool:
+        """Whether `apply` leaves images of a shape (H, W, C) as they are."""
+        H, W, C = shape
+        return (
+            self.size in (None, (H, W))
+            and (not self.grey or C == 1)
+            and (self.background is None or C not in (2, 4))
+        )
+
+    @property
+    def of_values(self) -> "Preparation":
+        """The part that says which values become 0 and 1, and changes no pixels."""
+        return replace(self, size=None, grey=False, background=None)
 
     def apply(self, image: Array, where: str) -> Array:
         """Return one image (H, W, C) float32 in [0, 1] prepared; `where` names it in errors.

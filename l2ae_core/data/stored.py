@@ -2,22 +2,27 @@
 
     images[index] = value of stored[index], float32 in [0, 1]
 
-A byte stays a byte until a batch asks for it: MNIST takes 55 MB and not 220, and a memory map of
-any size takes the memory of a batch. The numbers are those that `to_images` makes of the whole.
+A byte stays a byte until a batch asks for it: MNIST takes 55 MB and not 220, and a file of any size
+takes the memory of a batch. The numbers are those that `to_images` makes of the whole.
 """
 
+import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
+from l2ae_core.data.file_array import FileArray
 from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.remembered import remembered
 from l2ae_core.data.values import (
     AS_THEY_ARE,
-    AT_ONCE,
+    Stored,
     check_values,
+    pieces,
     prepare_images,
     unit_values,
     with_channels,
@@ -27,31 +32,34 @@ from l2ae_kernels.arrays import Array
 
 
 def store(
-    array: Array, where: str, preparation: Preparation = AS_THEY_ARE, *, progress: bool = False
+    array: Stored, where: str, preparation: Preparation = AS_THEY_ARE, *, progress: bool = False
 ) -> Images:
-    """Return the images of an array or a memory map as `to_images` does, but as they are stored.
+    """Return the images of an array, in memory or a file, as `to_images` does, but as they are.
 
-    float32 in [0, 1] is itself, other types become `StoredImages`; what changes pixels is done here
-    and now, to images in memory. Raises what `to_images` raises.
+    float32 in [0, 1] in memory is itself, all else becomes `StoredImages`; but what changes pixels
+    is done here and now, to images in memory. `progress` shows a bar, then and at every later pass
+    over all images, when it takes over a second. Raises what `to_images` raises.
     """
-    images = np.asarray(with_channels(array, where, preparation.image_shape))
-    check_values(images, where, preparation)
-    if preparation.changes_pixels:
-        unit = unit_values(images, preparation)
-        return prepare_images(unit, where, preparation, progress=progress)
-    as_they_are = images.dtype == np.float32 and preparation.levels is None
-    if as_they_are and images.flags.c_contiguous:
-        return images
-    return StoredImages(images, preparation)
+    images: Stored = with_channels(array, where, preparation.image_shape)
+    if not isinstance(images, FileArray):
+        images = np.asarray(images)
+    check_values(images, where, preparation, progress=progress)
+    stored = StoredImages(images, preparation.of_values, progress=progress)
+    if not preparation.keeps(images.shape[1:]):
+        return prepare_images(stored, where, preparation, progress=progress)
+    if isinstance(images, np.ndarray) and images.flags.c_contiguous:
+        as_they_are = images.dtype == np.float32 and preparation.levels is None
+        return images if as_they_are else stored
+    return stored
 
 
 def prepared(
     images: Images, where: str, preparation: Preparation, *, progress: bool = False
 ) -> Images:
     """Return images in [0, 1] prepared, in memory; the same where no pixel changes."""
-    if not preparation.changes_pixels:
+    if preparation.keeps(images.shape[1:]):
         return images
-    return prepare_images(np.asarray(images), where, preparation, progress=progress)
+    return prepare_images(images, where, preparation, progress=progress)
 
 
 def chosen(images: Images, positions: Array) -> Images:
@@ -68,15 +76,15 @@ def joined(a: Images, b: Images) -> Images:
         and isinstance(b, StoredImages)
         and (a.preparation, a.channels) == (b.preparation, b.channels)
     ):
-        both = [x.stored if x.rows is None else x.stored[x.rows] for x in (a, b)]
-        return StoredImages(np.concatenate(both), a.preparation, None, a.channels)
+        both = [np.asarray(x.stored if x.rows is None else x.stored[x.rows]) for x in (a, b)]
+        return replace(a, stored=np.concatenate(both), rows=None)
     return np.concatenate([np.asarray(a), np.asarray(b)])
 
 
 def in_colour(images: Images) -> Images:
     """Return grey images (N, H, W, 1) with their channel three times."""
     if isinstance(images, StoredImages):
-        return StoredImages(images.stored, images.preparation, images.rows, 3)
+        return replace(images, channels=3)
     return np.repeat(np.asarray(images), 3, axis=3)
 
 
@@ -84,18 +92,20 @@ def in_colour(images: Images) -> Images:
 class StoredImages:
     """N images (N, H, W, C), float32 in [0, 1] where they are asked for.
 
-    stored        (M, H, W, C) as in memory or on disk, of a dtype that `check_values` takes
+    stored        (M, H, W, C) in memory or in a file, of a dtype that `check_values` takes
     preparation   which values become 0 and 1; it changes no pixels
     rows          (N,) int64, which of the stored images these are, in this order; None: all
     channels      C, or 3 where the stored images have one, which is then repeated
+    progress      whether a pass over all images shows a bar when it takes over a second
 
     What is stored has been checked: no value lies outside of [0, 1] in the end.
     """
 
-    stored: Array
+    stored: Stored
     preparation: Preparation = AS_THEY_ARE
     rows: Array | None = None
     channels: int = 0  # 0: those that are stored
+    progress: bool = False
 
     def __post_init__(self) -> None:
         assert not self.preparation.changes_pixels, "prepared images are not as they are stored"
@@ -141,19 +151,33 @@ class StoredImages:
 
     def __iter__(self) -> Iterator[Array]:
         """Yield each image (H, W, C)."""
-        for start in range(0, len(self), AT_ONCE):
-            yield from self[start : start + AT_ONCE]
+        for piece in pieces(self.shape, "images"):
+            yield from self[piece]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return all images as one array: `np.asarray(images)`."""
         if copy is False:
             raise ValueError("images are stored in another form: an array of them is a copy")
         whole = np.empty(self.shape, np.float32 if dtype is None else dtype)
-        for start in range(0, len(self), AT_ONCE):
-            whole[start : start + AT_ONCE] = self[start : start + AT_ONCE]
+        for piece in pieces(self.shape, "read", progress=self.progress):
+            whole[piece] = self[piece]
         return whole
 
     def take(self, positions: Array) -> "StoredImages":
         """Return the images at positions (n,) int64, in this order; nothing is copied."""
-        rows = positions if self.rows is None else self.rows[positions]
-        return StoredImages(self.stored, self.preparation, rows, self.channels)
+        return replace(self, rows=positions if self.rows is None else self.rows[positions])
+
+    def crc32(self) -> int:
+        """Return the checksum of the bytes of all images, float32; it is remembered for a file."""
+        return int(remembered(self.stored, "crc32", self.described(), "[0-9]{1,10}", self._crc32))
+
+    def _crc32(self) -> str:
+        checksum = 0
+        for piece in pieces(self.shape, "checksum", progress=self.progress):
+            checksum = crc32(self[piece].data, checksum)
+        return str(checksum)
+
+    def described(self) -> dict[str, Any]:
+        """Return, in JSON values, which images of what is stored these are, and as what numbers."""
+        rows = None if self.rows is None else hashlib.sha256(self.rows.tobytes()).hexdigest()
+        return {"shape": list(self.shape), "depth": self.preparation.depth, "rows": rows}

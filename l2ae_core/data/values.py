@@ -1,17 +1,26 @@
 """The values of images: what an array of any type becomes as numbers in [0, 1]."""
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
 from l2ae_core.data.errors import DataError
+from l2ae_core.data.file_array import FileArray
 from l2ae_core.data.preparation import Preparation
+from l2ae_core.data.remembered import remembered
+from l2ae_core.images import Images
 from l2ae_kernels.arrays import Array
+
+Stored: TypeAlias = Array | FileArray  # values as they are in memory, or in a file
 
 OVERSHOOT = 0.25  # of the range [0, 1]: bicubic and Lanczos filters pass it by less
 AS_THEY_ARE = Preparation()
-AT_ONCE = 4096  # images that are looked at, or copied, at a time
+AT_ONCE = 1 << 20  # values that are looked at, or copied, at a time
+RANGE = r"\[-?[0-9.e+-]+, -?[0-9.e+-]+\]"  # as JSON has two numbers
 
 
 def to_images(array: Array, where: str, preparation: Preparation = AS_THEY_ARE) -> Array:
@@ -20,26 +29,40 @@ def to_images(array: Array, where: str, preparation: Preparation = AS_THEY_ARE) 
     With an `image_shape`, (N, F) are flat images of that shape. Values are scaled as in `to_unit`.
     Raises DataError, `where` naming the file, for other shapes and for what `to_unit` refuses.
     """
-    images = with_channels(array, where, preparation.image_shape)
+    images = np.asarray(with_channels(array, where, preparation.image_shape))
     return prepare_images(to_unit(images, where, preparation), where, preparation)
 
 
 def prepare_images(
-    images: Array, where: str, preparation: Preparation, *, progress: bool = False
+    images: Images, where: str, preparation: Preparation, *, progress: bool = False
 ) -> Array:
     """Return images (N, H, W, C) float32 in [0, 1] prepared, one by one; DataError as `apply`."""
-    if not preparation.changes_pixels:
-        return images
+    if preparation.keeps(images.shape[1:]):
+        return np.asarray(images)
     first = preparation.apply(images[0], where)
     prepared = np.empty((len(images), *first.shape), np.float32)
-    each: Iterable[Array] = images
-    if progress:
-        from l2ae_core.progress import Bar  # what shows no progress needs NumPy alone
-
-        each = Bar(images, desc="prepare", unit="image", delay=1.0)
-    for into, image in zip(prepared, each, strict=True):
-        into[...] = preparation.apply(image, where)
+    for piece in pieces(images.shape, "prepare", progress=progress):
+        for into, image in zip(prepared[piece], images[piece], strict=True):
+            into[...] = preparation.apply(image, where)
     return prepared
+
+
+def pieces(shape: tuple[int, ...], what: str, *, progress: bool = False) -> Iterator[slice]:
+    """Yield slices of N images of shape (N, …), each of few values, one after another.
+
+    `progress` shows a bar on stderr, named by `what`, when all of them take over a second.
+    """
+    N, step = shape[0], max(1, AT_ONCE // math.prod(shape[1:]))
+    slices = (slice(start, min(start + step, N)) for start in range(0, N, step))
+    if not progress:
+        yield from slices
+        return
+    from l2ae_core.progress import Bar  # what shows no progress needs NumPy alone
+
+    with Bar(total=N, desc=what, unit="image", delay=1.0) as bar:
+        for piece in slices:
+            yield piece
+            bar.update(piece.stop - piece.start)
 
 
 def to_unit(array: Array, where: str, preparation: Preparation) -> Array:
@@ -66,8 +89,13 @@ def unit_values(array: Array, preparation: Preparation) -> Array:
     return np.ascontiguousarray(array, np.float32)
 
 
-def check_values(array: Array, where: str, preparation: Preparation) -> None:
-    """Raise DataError for values (N, …) that do not become numbers in [0, 1]; see `to_unit`."""
+def check_values(
+    array: Stored, where: str, preparation: Preparation, *, progress: bool = False
+) -> None:
+    """Raise DataError for values (N, …) that do not become numbers in [0, 1]; see `to_unit`.
+
+    Those of a file are read once, where their type alone does not tell.
+    """
     kind, levels = array.dtype.kind, preparation.levels
     if array.dtype in (np.uint8, np.bool_):
         return
@@ -79,7 +107,9 @@ def check_values(array: Array, where: str, preparation: Preparation) -> None:
             "[0, 1]; divide by the largest possible value, 255 for 8 bits, 65535 for 16, or choose "
             "a depth: --depth auto for uint16, --depth 0:4095, say, for a range"
         )
-    low, high = _range(array, where)
+    span = partial(_range, array, where, progress)
+    found = remembered(array, "range", {}, RANGE, lambda: json.dumps(span()))
+    low, high = (float(value) for value in json.loads(found))
     if levels is None:
         if low < 0 or high > 1:
             raise DataError(f"{where}: images have {out_of_range(low, high)}")
@@ -96,14 +126,14 @@ def check_values(array: Array, where: str, preparation: Preparation) -> None:
         )
 
 
-def _range(array: Array, where: str) -> tuple[float, float]:
+def _range(array: Stored, where: str, progress: bool) -> tuple[float, float]:
     """Return the lowest and the highest value of (N, …), some images at a time.
 
     DataError where any is NaN or Inf.
     """
     lows, highs, first, bad = [], [], None, 0
-    for start in range(0, len(array), AT_ONCE):
-        part = array[start : start + AT_ONCE]
+    for piece in pieces(array.shape, "check", progress=progress):
+        part = array[piece]
         lows.append(part.min())
         highs.append(part.max())
         if part.dtype.kind == "f" and not (np.isfinite(lows[-1]) and np.isfinite(highs[-1])):
@@ -111,10 +141,10 @@ def _range(array: Array, where: str) -> tuple[float, float]:
             bad += int((~finite).sum())
             if first is None:
                 i, *rest = (int(i) for i in np.unravel_index(finite.argmin(), part.shape))
-                first = (start + i, *rest)
+                first = (piece.start + i, *rest)
     if first is not None:
         raise DataError(
-            f"{where}: {array[first]} at index {first}, the first of {bad} values "
+            f"{where}: {array[first[0]][first[1:]]} at index {first}, the first of {bad} values "
             "that are NaN or Inf"
         )
     return float(min(lows)), float(max(highs))
@@ -148,7 +178,7 @@ def require_channels_last(where: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def with_channels(array: Array, where: str, image_shape: tuple[int, ...] | None) -> Array:
+def with_channels(array: Stored, where: str, image_shape: tuple[int, ...] | None) -> Stored:
     """Return a view (N, H, W, C) of (N, H, W), (N, H, W, C) or, with an image_shape, (N, F).
 
     DataError for any other shape, and for no image.
@@ -160,8 +190,7 @@ def with_channels(array: Array, where: str, image_shape: tuple[int, ...] | None)
                 f"{where}: rows have {shape[1]} values but images of image_shape {image_shape} "
                 f"have {math.prod(image_shape)}"
             )
-        array = array.reshape(-1, *image_shape)
-        return array if array.ndim == 4 else array[..., None]
+        return array.reshape(shape[0], *image_shape, *(1,) * (3 - len(image_shape)))
     if array.ndim not in (3, 4) or array.size == 0:
         flat = (
             "; for one image write x[None], for flat ones x.reshape(-1, H, W), image_shape=(H, W) "
@@ -173,4 +202,4 @@ def with_channels(array: Array, where: str, image_shape: tuple[int, ...] | None)
             f"not empty{hint}"
         )
     require_channels_last(where, shape)
-    return array[..., None] if array.ndim == 3 else array
+    return array.reshape(*shape, 1) if array.ndim == 3 else array

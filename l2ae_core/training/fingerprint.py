@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.images import Images
+from l2ae_core.images import CheckedImages, Images
 from l2ae_core.layers.describe import class_name, is_ours
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.progress import Bar
@@ -120,6 +120,8 @@ def _checked(images: Images, model: Model, progress: bool) -> dict[str, Any]:
 
 def checksum_of_finite(images: Images, progress: bool) -> int:
     """Return the CRC-32 of the numbers of all images, some at a time; ValueError for NaN or Inf."""
+    if isinstance(images, CheckedImages):
+        return images.crc32()
     checksum = 0
     bar = Bar(total=len(images), desc="check", unit="image", delay=1.0, disable=not progress)
     with bar:

@@ -16,7 +16,7 @@ def save(path: Path, array: object) -> Path:
 def test_uint8_is_scaled_and_gets_a_channel(tmp_path: Path) -> None:
     data = load(save(tmp_path / "a.npy", GREY * 4))
     assert data.images.shape == (5, 4, 3, 1)
-    np.testing.assert_array_equal(data.images[..., 0], (GREY * 4).astype(np.float32) / 255)
+    np.testing.assert_array_equal(data.images[:][..., 0], (GREY * 4).astype(np.float32) / 255)
     assert (data.labels, data.name) == (None, "a.npy")
 
 
