@@ -81,7 +81,7 @@ def train(
     seed: int = DEFAULTS["seed"],
     weights: str = DEFAULTS["weights"],
     warp: Warp | None = None,
-    validation: float | Array = DEFAULTS["validation"],
+    validation: float | Images = DEFAULTS["validation"],
     patience: int | None = DEFAULTS["patience"],
     callbacks: Sequence[OnEpoch] = (),
     run_dir: Path | None = None,
@@ -97,7 +97,7 @@ def train(
     of the epoch with the lowest loss, or with weights="last" those of the last one.
 
     A `validation` above 0 is the share of the images, drawn from the seed, that no step is made on;
-    an array (M, H, W, C) float32 has others. Their loss is recorded, and the lowest is that of the
+    images (M, H, W, C) float32 are others. Their loss is recorded, and the lowest is that of the
     best epoch. `patience`, `callbacks`, `run_dir`, `resume`, `device`, progress and errors are
     those of `training.loop.fit`.
     """
@@ -132,7 +132,7 @@ def begin(
     learning_rate: float = DEFAULTS["learning_rate"],
     seed: int = DEFAULTS["seed"],
     warp: Warp | None = None,
-    validation: float | Array = DEFAULTS["validation"],
+    validation: float | Images = DEFAULTS["validation"],
 ) -> dict[str, Any]:
     """Return what `train` begins with, as arguments of `fit`: all that is drawn from the seed."""
     random = rngs(seed)
@@ -146,8 +146,8 @@ def begin(
     }
 
 
-def _validation(images: Images, chosen: float | Array, rng: Generator) -> Validation | None:
-    if isinstance(chosen, np.ndarray):
+def _validation(images: Images, chosen: float | Images, rng: Generator) -> Validation | None:
+    if isinstance(chosen, Images):
         return Validation(chosen)
     return Validation.split(images, chosen, rng) if chosen else None
 

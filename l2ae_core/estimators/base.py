@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from l2ae_core.estimators import fitting, runs
+from l2ae_core.estimators import fitting, inputs, runs
 from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import check_parameters
 
@@ -21,12 +21,17 @@ class AutoEncoderBase(FittedNetwork):
     def _fit(self, X: Any) -> None:
         """Train the network on X, encode X, and cluster the codes."""
         check_parameters(self.get_params())
-        x = self._start(X)  # (N, F)
+        images = self._start(X)  # (N, H, W, C)
         if self.run_dir is not None:
-            fitting.fit_in_run(self, X, self._to_network(x))
+            if inputs.on_workers(images):
+                raise ValueError(
+                    f"fit: run_dir is {self.run_dir} but X is a Dask array: fit without, then "
+                    "save_run"
+                )
+            fitting.fit_in_run(self, X, images)
         else:
             self.seed_ = fitting.seed_of(self.random_state)
-            fitting.fit(self, self._to_network(x), self._validation())
+            fitting.fit(self, images, self._validation())
 
     @classmethod
     def from_run(cls, run: str | Path, X: Any = None) -> Self:

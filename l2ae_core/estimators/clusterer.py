@@ -7,8 +7,10 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transfor
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from l2ae_core.clustering.kmeans import Clustering, kmeans
+from l2ae_core.estimators import inputs
 from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.fitted import DTYPES
+from l2ae_core.images import Images
 from l2ae_core.seeding import rngs
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count
@@ -42,7 +44,19 @@ class AutoEncoderClusterer(
     z-scores (0.705) and an isolation forest (0.715).
 
     Images have values in [0, 1] and channels last; uint8 is divided by 255, bool is 0 and 1, as the
-    command line does. For those with channels first write X.transpose(0, 2, 3, 1).
+    command line does. For those with channels first write X.transpose(0, 2, 3, 1). They may be a
+    memory map, np.load(path, mmap_mode="r"), of uint8, bool or float32: no copy of all is made, in
+    the memory are the codes and some images at a time.
+
+    X may be a Dask array of images, too: uint8, bool, or floating point in [0, 1], in chunks of
+    known sizes. The bits are those of the same images in memory, however it is cut and however many
+    workers there are. `fit` trains here, on batches that the workers pick from their chunks: persist
+    X if its chunks cost more than reading a file. The codes and errors are computed and kept where
+    the chunks lie, and so the attributes labels_, embedding_ and reconstruction_errors_ are Dask
+    arrays; `predict`, `transform` and `reconstruct` return lazy ones, chunk by chunk. Chunks begin
+    at multiples of 1024 images for that, so those of such a size need not be cut anew. A chunk with
+    values out of range raises ValueError when it is met. Not with run_dir, nor another `scale`
+    than "auto".
 
     Parameters
     ----------
@@ -138,7 +152,10 @@ class AutoEncoderClusterer(
                 "recluster: there is no embedding_: from_run(run, X) with the images of the run has"
             )
         K = count("recluster", "n_clusters", n_clusters, most=len(self.embedding_))
-        clustering = kmeans(
+        cluster: Any = kmeans
+        if inputs.is_dask(self.embedding_):
+            from l2ae_core.distributed.estimators import cluster
+        clustering = cluster(
             self.embedding_,
             K,
             n_init=int(self.n_init),
@@ -152,11 +169,12 @@ class AutoEncoderClusterer(
 
     def predict(self, X: Any) -> Array:
         """Return the cluster int32 (N,) of each sample."""
-        return self._clustering().predict(self._encode(self._validated("predict", X)))
+        return self._of_images("predict", X, "_labels_of", np.int32)
 
     def transform(self, X: Any) -> Array:
         """Return the codes u (N, D)."""
-        return self._encode(self._validated("transform", X))
+        check_is_fitted(self)
+        return self._of_images("transform", X, "_encode", shape=(self._n_features_out,))
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
         """Fit and return the codes of X, which `fit` has anyway; y is ignored."""
@@ -184,15 +202,24 @@ class AutoEncoderClusterer(
         It compares clusterings of one code space. Across networks the codes differ, and so does
         the unit of this number.
         """
-        u = self._encode(self._validated("score", X))
-        residual = (_unit(u) if self.spherical else u) - self.cluster_centers_[
-            self._clustering().predict(u)
-        ]
-        return -float((residual * residual).sum(dtype=np.float64))
+        check_is_fitted(self)
+        squares = self._of_images("score", X, "_squares_of", shape=(self._n_features_out,))
+        return -float(np.asarray(squares).sum(dtype=np.float64))
 
     @property
     def _n_features_out(self) -> int:
         return self.autoencoder_.latent_dim
+
+    def _labels_of(self, images: Images) -> Array:
+        return self._clustering().predict(self._encode(images))
+
+    def _squares_of(self, images: Images) -> Array:
+        """Return (u − c)² (N, D) of the codes u and their centers c."""
+        u = self._encode(images)
+        labels = self._clustering().predict(u)
+        residual = (_unit(u) if self.spherical else u) - self.cluster_centers_[labels]
+        squares: Array = residual * residual
+        return squares
 
     def _clustering(self) -> Clustering:
         check_is_fitted(self)

@@ -9,11 +9,12 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from l2ae_core.anomaly import cosine_normality
-from l2ae_core.estimators import runs
+from l2ae_core.estimators import inputs, runs
 from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.clusterer import AutoEncoderClusterer
 from l2ae_core.estimators.parameters import check_contamination, check_criterion
-from l2ae_core.verdict import Thresholds
+from l2ae_core.images import Images
+from l2ae_core.verdict import REASONS, Thresholds
 from l2ae_kernels.arrays import Array
 
 AUTO_CONTAMINATION = 0.05
@@ -146,45 +147,73 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
 
         They lie between two scores of X. Raises ValueError when fpr is out of range.
         """
-        self._take(self._scores("calibrate", X), fpr)
+        check_is_fitted(self)
+        columns = 1 if self.error_threshold_ is None else 2
+        scores = self._of_images("calibrate", X, "_columns_of", np.float64, (columns,))
+        v, *errors = np.asarray(scores).T
+        self._take((v, errors[0] if errors else None), fpr)
         return self
 
     def score_samples(self, X: Any) -> Array:
         """Return the normality v float64 (N,) of Eq. 5, high = normal, whatever the criterion."""
-        return self._normality(self._encode(self._validated("score_samples", X)))
+        return self._of_images("score_samples", X, "_normality_of", np.float64)
 
     def decision_function(self, X: Any) -> Array:
         """Return float64 (N,), negative for anomalies: v − offset_, or the margin of "both"."""
-        decision: Array
-        v, errors = self._scores("decision_function", X)
-        decision = v - self.offset_ if errors is None else self._thresholds().margin(v, errors)
-        return decision
+        return self._of_images("decision_function", X, "_decision_of", np.float64)
 
     def predict(self, X: Any) -> Array:
         """Return int64 (N,), +1 for normal samples and −1 for anomalies."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return self._of_images("predict", X, "_verdict_of", np.int64)
 
     def reasons(self, X: Any) -> Array:
         """Return why each sample is an anomaly (N,), as text; "" where it is none.
 
         "far from every cluster", and with "both" also "not reconstructed", or "both".
         """
-        return self._thresholds().reasons(*self._scores("reasons", X))
+        longest = max(map(len, REASONS))
+        return self._of_images("reasons", X, "_reasons_of", np.dtype(f"<U{longest}"))
+
+    def _normality_of(self, images: Images) -> Array:
+        return self._normality(self._encode(images))
+
+    def _decision_of(self, images: Images) -> Array:
+        decision: Array
+        v, errors = self._scores(images)
+        decision = v - self.offset_ if errors is None else self._thresholds().margin(v, errors)
+        return decision
+
+    def _verdict_of(self, images: Images) -> Array:
+        return np.where(self._decision_of(images) < 0, -1, 1)
+
+    def _columns_of(self, images: Images) -> Array:
+        """Return v, and the reconstruction errors where they are judged: float64 (N, 1 or 2)."""
+        return np.stack([s for s in self._scores(images) if s is not None], axis=1)
+
+    def _reasons_of(self, images: Images) -> Array:
+        return self._thresholds().reasons(*self._scores(images))
 
     def _normality(self, u: Array) -> Array:
         return cosine_normality(u, self.cluster_centers_).astype(np.float64)
 
-    def _scores(self, function: str, X: Any) -> tuple[Array, Array | None]:
-        """Return v (N,) of X, and the reconstruction errors (N,) where they are judged."""
-        x = self._validated(function, X)
-        u = self._encode(x)
+    def _scores(self, images: Images) -> tuple[Array, Array | None]:
+        """Return v (N,) of images, and the reconstruction errors (N,) where they are judged."""
+        u = self._encode(images)
         v = self._normality(u)
-        return v, None if self.error_threshold_ is None else self._errors(x, u)
+        return v, None if self.error_threshold_ is None else self._errors(images, u)
 
     def _set_thresholds(self) -> None:
         """Set the thresholds by the X of fit."""
         errors = self.reconstruction_errors_ if self.criterion == "both" else None
-        self._take((self._normality(self.embedding_), errors), self._share)
+        u = self.embedding_
+        if inputs.is_dask(u):
+            from l2ae_core.distributed import estimators
+
+            v = estimators.of_rows(self, "_normality", u, np.float64)
+            v, errors = np.asarray(v), None if errors is None else np.asarray(errors)
+        else:
+            v = self._normality(u)
+        self._take((v, errors), self._share)
 
     def _take(self, scores: tuple[Array, Array | None], share: float) -> None:
         v, errors = scores

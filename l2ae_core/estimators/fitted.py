@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,9 +14,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from l2ae_core import method, refinement
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.data import Preparation
+from l2ae_core.data.stored import StoredImages
 from l2ae_core.devices import DeviceName
 from l2ae_core.estimators import inputs, storage
 from l2ae_core.estimators.parameters import make_architecture
+from l2ae_core.images import Images
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.settings import DEFAULTS
 from l2ae_core.training.augment import Warp
@@ -70,8 +73,8 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
     The fitted attributes are described in `AutoEncoderClusterer`.
     """
 
-    def _start(self, X: Any) -> Array:
-        """Return X as (N, F), checked; decide on image shape, scaling and architecture."""
+    def _start(self, X: Any) -> Images:
+        """Return the images (N, H, W, C) of X; decide on their shape, scaling and architecture."""
         self.autoencoder_: AutoEncoder  # these are set by `fitting`, or `runs`
         self.embedding_: Array
         self.labels_: Array
@@ -85,25 +88,28 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         inputs.require_several("fit", X, given)
         read = self._read("fit", X, self.image_shape)
         self.image_shape_ = (
-            inputs.agreed_image_shape(X, given) if read is X else inputs.image_shape_of(read)
+            inputs.agreed_image_shape(read, given)
+            if read is X or inputs.on_workers(read)
+            else inputs.image_shape_of(read)
         )
-        x: Array = validate_data(self, inputs.flatten(read), dtype=DTYPES, order="C")
-        if self.image_shape_ is not None and np.prod(self.image_shape_) != x.shape[1]:
+        x = self._finite(read, reset=True)
+        features = prod(x.shape[1:])
+        if self.image_shape_ is not None and prod(self.image_shape_) != features:
             raise ValueError(
-                f"fit: image_shape is {self.image_shape_}, {np.prod(self.image_shape_)} values an "
+                f"fit: image_shape is {self.image_shape_}, {prod(self.image_shape_)} values an "
                 f"image, but X is {x.shape}"
             )
         if len(x) < self.n_clusters:
             raise ValueError(
                 f"fit: n_clusters is {self.n_clusters} but X has only n_samples={len(x)}"
             )
-        self.architecture_ = make_architecture(self.get_params(), self.image_shape_, x.shape[1])
+        self.architecture_ = make_architecture(self.get_params(), self.image_shape_, features)
         self.mean_: Array | None = None
         self.scale_: Array | None = None
         if self.scale == "standard" or (self.scale == "auto" and self.image_shape_ is None):
-            self.mean_, self.scale_ = inputs.standardization(x)
+            self.mean_, self.scale_ = inputs.standardization(np.asarray(x))
         self._require_range("fit", x)
-        return x
+        return self._to_network(x)
 
     def _take_clusters(self, clustering: Clustering) -> None:
         self.labels_ = clustering.labels
@@ -111,12 +117,11 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         self.inertia_ = clustering.inertia
         self.n_iter_ = clustering.n_iter
 
-    def _validation(self) -> float | Array:
+    def _validation(self) -> float | Images:
         """Return the share to be held out, or the images for it as those of the network."""
         if isinstance(self.validation, int | float | np.number):
             return float(self.validation)
-        images = self._to_network(self._checked("validation", self.validation))
-        return images.astype(np.float32, copy=False)
+        return inputs.as_float32(self._checked("validation", self.validation))
 
     def _read(self, method: str, X: Any, flat: Sequence[int] | None) -> Any:
         return inputs.read_images(
@@ -124,27 +129,51 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
             progress=self.verbose > 0,
         )  # fmt: skip
 
-    def _validated(self, method: str, X: Any) -> Array:
-        """Return new X as (N, F), checked against what the estimator was fitted to."""
+    def _validated(self, method: str, X: Any) -> Images:
+        """Return the images (N, H, W, C) of new X, which fits what the estimator was fitted to."""
         check_is_fitted(self)
         return self._checked(method, X)
 
-    def _checked(self, method: str, X: Any) -> Array:
+    def _checked(self, method: str, X: Any) -> Images:
         inputs.require_several(method, X, self.image_shape_)
         flat = self.image_shape
         if flat is None and self.preparation is None:
             flat = self.image_shape_
         read = inputs.require_same_images(method, self._read(method, X, flat), self.image_shape_)
-        x: Array = validate_data(self, inputs.flatten(read), dtype=DTYPES, order="C", reset=False)
+        x = self._finite(read, reset=False)
         self._require_range(method, x)
+        return self._to_network(x)
+
+    def _finite(self, read: Any, *, reset: bool) -> Images:
+        """Return what was read as (N, F), or as it is stored, after the checks of scikit-learn.
+
+        They look at a memory map in pieces, of which none is copied. What is stored has no NaN, and
+        a Dask array is looked at chunk by chunk: only the number of features is checked here.
+        """
+        stored = isinstance(read, StoredImages) and self.scale == "auto"
+        if stored or inputs.on_workers(read):
+            validate_data(self, np.zeros((1, prod(read.shape[1:])), np.float32), reset=reset)
+            return read  # type: ignore[no-any-return]
+        if isinstance(read, StoredImages):
+            read = np.asarray(read)
+        x = inputs.flatten(read)
+        if not isinstance(x, np.memmap) or x.dtype not in DTYPES or not x.flags.c_contiguous:
+            checked: Array = validate_data(self, x, dtype=DTYPES, order="C", reset=reset)
+            return checked
+        for piece in inputs.in_pieces(x):
+            validate_data(self, piece, dtype=DTYPES, reset=reset)
         return x
 
-    def _require_range(self, method: str, x: Array) -> None:
-        if self.scale == "auto" and self.image_shape_ is not None:
-            inputs.require_unit_range(method, x)
+    def _require_range(self, method: str, x: Images) -> None:
+        if self.scale == "auto" and self.image_shape_ is not None and isinstance(x, np.ndarray):
+            pairs = [(float(piece.min()), float(piece.max())) for piece in inputs.in_pieces(x)]
+            inputs.require_unit_range(method, min(pairs)[0], max(high for _, high in pairs))
 
-    def _to_network(self, x: Array) -> Array:
+    def _to_network(self, x: Images) -> Images:
         """Return x (N, F), scaled, as the network's images (N, H, W, C); the dtype is kept."""
+        if not isinstance(x, np.ndarray):
+            return x
+        x = x.view(np.ndarray)
         scaled = x if self.mean_ is None else ((x - self.mean_) / self.scale_).astype(x.dtype)
         return scaled.reshape(len(x), *self.architecture_.input_shape)
 
@@ -157,13 +186,29 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         """The network for arithmetic in `dtype`; the weights are float32 numbers in both."""
         return self.autoencoder_ if dtype == np.float32 else self.autoencoder_.astype(dtype)
 
-    def _encode(self, x: Array) -> Array:
-        """Return the codes u (N, D) of checked x (N, F), in the dtype of x."""
-        return self._network(x.dtype).encode(self._to_network(x))
+    def _of_images(
+        self, method: str, X: Any, function: str, dtype: Any = None, shape: tuple[int, ...] = ()
+    ) -> Array:
+        """Return what the method named `function` makes of the network's images (N, H, W, C) of X.
 
-    def _errors(self, x: Array, u: Array) -> Array:
-        """Return Σ (x̂ − x)² float64 (N,) of checked, scaled x (N, F) and its codes u (N, D)."""
-        return method.reconstruction_errors(self._network(x.dtype), self._to_network(x), u)
+        Of a Dask array it is one, lazy, with entries of that dtype (None: that of codes) and shape.
+        """
+        images = self._validated(method, X)
+        if not inputs.on_workers(images):
+            found: Array = getattr(self, function)(images)
+            return found
+        from l2ae_core.distributed import estimators
+
+        lazy: Array = estimators.apply(self, function, images, dtype or images.code_dtype, shape)
+        return lazy
+
+    def _encode(self, images: Images) -> Array:
+        """Return the codes u (N, D) of the network's images (N, H, W, C), in their dtype."""
+        return self._network(images.dtype).encode(images)
+
+    def _errors(self, images: Images, u: Array) -> Array:
+        """Return Σ (x̂ − x)² float64 (N,) of images x (N, H, W, C) and their codes u (N, D)."""
+        return method.reconstruction_errors(self._network(images.dtype), images, u)
 
     def reconstruct(self, X: Any) -> Array:
         """Return what the network makes of X, D(E_c(X)), in the shape and units of X.
@@ -171,12 +216,17 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         Files, and images that a preparation resizes, give (N, H, W, C); 8 bits give values around
         [0, 1]. Raises ValueError when X does not fit what the estimator was fitted to.
         """
-        x = self._validated("reconstruct", X)
-        found = self._from_network(self._network(x.dtype).reconstruct(self._to_network(x)))
+        check_is_fitted(self)
+        image = self.architecture_.input_shape
+        found = self._of_images("reconstruct", X, "_reconstructed", shape=image)
         shape = inputs.shape_of(X)
-        if shape is None or np.prod(shape) != found.size:
-            shape = len(x), *self.architecture_.input_shape
+        if shape is None or prod(shape) != found.size:
+            shape = len(found), *image
         return found.reshape(shape)
+
+    def _reconstructed(self, images: Images) -> Array:
+        found = self._from_network(self._network(images.dtype).reconstruct(images))
+        return found.reshape(images.shape)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator to `path`, one .npz file without any pickle; atomically.

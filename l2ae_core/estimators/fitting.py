@@ -15,17 +15,18 @@ from l2ae_core.estimators import inputs, runs
 from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import make_self_labelling, make_warp
 from l2ae_core.files import CONFIG
+from l2ae_core.images import Images
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.seeding import rngs
 from l2ae_core.training.run import read_config
 from l2ae_kernels.arrays import Array
 
 
-def fit(estimator: FittedNetwork, images: Array, validation: float | Array) -> None:
+def fit(estimator: FittedNetwork, images: Images, validation: float | Images) -> None:
     """Train on images (N, H, W, C) float32 or float64, cluster their codes, keep what was found."""
     e, random, shown = estimator, rngs(estimator.seed_), estimator.verbose > 0
     parameters = e.get_params()
-    x = images.astype(np.float32, copy=False)
+    x = inputs.as_float32(images)
     device = training_device(e.device)
     asked = {"self_label": bool(e.self_label), "optimizer": e.optimizer}
     require_trainable(e.architecture_, asked, device)
@@ -54,19 +55,22 @@ def fit(estimator: FittedNetwork, images: Array, validation: float | Array) -> N
             model, x, random.kmeans, chosen, rng=random.shuffle, progress=shown
         )
         e.self_labelling_history_ = found.rounds()
-    u, clustering = method.cluster(
-        e._network(images.dtype),
-        images,
-        int(e.n_clusters),
-        n_init=int(e.n_init),
-        rng=rngs(e.seed_).kmeans,
-        spherical=bool(e.spherical),
-        progress=shown,
-    )
-    _keep(e, images, u, clustering)
+    settings: dict[str, Any] = {
+        "n_init": int(e.n_init), "rng": rngs(e.seed_).kmeans, "spherical": bool(e.spherical),
+        "progress": shown,
+    }  # fmt: skip
+    if inputs.on_workers(images):
+        from l2ae_core.distributed import estimators
+
+        u, errors = estimators.encode(e._network(images.code_dtype), images)
+        e.embedding_, e.reconstruction_errors_ = u, errors
+        e._take_clusters(estimators.cluster(u, int(e.n_clusters), **settings))
+        return
+    network = e._network(images.dtype)
+    _keep(e, images, *method.cluster(network, images, int(e.n_clusters), **settings))
 
 
-def fit_in_run(estimator: FittedNetwork, X: Any, images: Array) -> None:
+def fit_in_run(estimator: FittedNetwork, X: Any, images: Images) -> None:
     """Do what `l2ae fit` does with the images (N, H, W, C) of X, in float32; keep what it found.
 
     Where X is the name of a data set or a path, the run has it as `--data`.
@@ -79,7 +83,7 @@ def fit_in_run(estimator: FittedNetwork, X: Any, images: Array) -> None:
     if isinstance(X, str | Path):
         rows = inputs.parse_image_shape(e.image_shape) or given["image_shape"]
         given |= {"data": str(X), "image_shape": rows if Path(X).suffix in ARRAYS else None}
-    x = images.astype(np.float32, copy=False)
+    x = inputs.as_float32(images)
     trained = commands.fit(
         out, given, dataset=Dataset(x, None, given["data"]), resume=resume,
         callbacks=e.callbacks, progress=e.verbose > 0, device=e.device,
@@ -92,7 +96,7 @@ def fit_in_run(estimator: FittedNetwork, X: Any, images: Array) -> None:
     _keep(e, x, model.encode(x), trained.clusters)
 
 
-def _keep(e: FittedNetwork, images: Array, u: Array, found: Clustering) -> None:
+def _keep(e: FittedNetwork, images: Images, u: Array, found: Clustering) -> None:
     e.embedding_ = u
     network = e._network(images.dtype)
     e.reconstruction_errors_ = method.reconstruction_errors(network, images, u)

@@ -1,10 +1,14 @@
-"""What the estimators take: tables (N, F), flat images (N, H·W·C), images, and files of images."""
+"""What the estimators take: tables (N, F), flat images (N, H·W·C), images, and files of images.
+
+Images of 8 bits stay as they are stored (`StoredImages`), in memory or in a file.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -12,10 +16,27 @@ from sklearn.preprocessing import StandardScaler
 from l2ae_core import data
 from l2ae_core.data import Preparation
 from l2ae_core.data.in_memory import is_pillow
-from l2ae_core.data.values import out_of_range, require_channels_last, to_images
+from l2ae_core.data.stored import StoredImages, in_colour, store
+from l2ae_core.data.values import AT_ONCE, out_of_range, require_channels_last
+from l2ae_core.images import Images
 from l2ae_kernels.arrays import Array
 
+if TYPE_CHECKING:
+    from l2ae_core.distributed.images import DaskImages
+
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
+
+
+def is_dask(X: Any) -> bool:
+    """Whether X is a Dask array; whoever has one has imported Dask."""
+    module = sys.modules.get("dask.array")
+    return module is not None and isinstance(X, module.Array)
+
+
+def on_workers(images: Any) -> "TypeGuard[DaskImages]":
+    """Whether images are those of a Dask array."""
+    module = sys.modules.get("l2ae_core.distributed.images")
+    return module is not None and isinstance(images, module.DaskImages)
 
 
 def read_images(
@@ -30,20 +51,29 @@ def read_images(
     """Return images that X names or holds as (N, H, W, C) float32 in [0, 1]; else X as it is.
 
     These are a folder, a file, a list of files, of images of Pillow or of arrays, what `data.load`
-    returned, and arrays of images that are divided (`unit`: uint8 and bool) or prepared. `flat` is
-    the (H, W[, C]) of images in the rows of X. ValueError, by the method, for what `data.load`
-    refuses.
+    returned, and arrays of images that are divided (`unit`: uint8 and bool) or prepared. They are
+    an array, or `StoredImages`; those of a Dask array are `DaskImages`. `flat` is the (H, W[, C])
+    of images in the rows of X. ValueError, by the method, for what `data.load` refuses.
     """
-    if isinstance(X, data.Dataset):
-        X = np.asarray(X.images)
+    if is_dask(X):
+        from l2ae_core.distributed.images import dask_images
+
+        if not unit:
+            raise ValueError(f"{method}: scale is not 'auto', which a Dask array X needs")
+        return dask_images(method, X, preparation, flat)
     chosen = Preparation() if preparation is None else preparation
+    if isinstance(X, data.Dataset):
+        X = X.images
+    if isinstance(X, StoredImages):
+        if not chosen.changes_pixels and chosen.levels is None:
+            return X
+        X = np.asarray(X)
     rows = tuple(flat or chosen.image_shape or ())
     source = _source(X)
     if source is not None:
         try:
             chosen = replace(chosen, image_shape=rows or None)
-            found = data.load(source, preparation=chosen, labels=False, progress=progress)
-            return np.asarray(found.images)
+            return data.load(source, preparation=chosen, labels=False, progress=progress).images
         except data.DataError as error:
             raise ValueError(f"{method}: {error}") from error
     X = _as_array(X)
@@ -52,13 +82,13 @@ def read_images(
         return X
     if rows and X.ndim > 1 and (X.ndim == 2 or math.prod(X.shape[1:]) == math.prod(rows)):
         X = X.reshape(len(X), -1)
-        return to_images(X, f"{method}: X", replace(chosen, image_shape=rows))
+        return store(X, f"{method}: X", replace(chosen, image_shape=rows))
     if X.ndim == 3 and X.shape[2] in (3, 4):
         raise ValueError(
             f"{method}: X is {X.shape}, which looks like one colour image (H, W, C) but expected "
             "(N, H, W) or (N, H, W, C); write X[None] for N = 1"
         )
-    return to_images(X, f"{method}: X", chosen) if X.ndim in (3, 4) else X
+    return store(X, f"{method}: X", chosen) if X.ndim in (3, 4) else X
 
 
 def _source(X: Any) -> Any:
@@ -91,7 +121,8 @@ def shape_of(X: Any) -> tuple[int, ...] | None:
 
 def image_shape_of(X: Any) -> ImageShape | None:
     """Return (H, W, C) when X is an array or nested list (N, H, W[, C]), None for all else."""
-    shape = np.shape(X) if isinstance(X, np.ndarray | list | tuple) else ()
+    arrays = isinstance(X, np.ndarray | StoredImages | list | tuple) or on_workers(X)
+    shape: tuple[int, ...] = np.shape(X) if arrays else ()
     if len(shape) not in (3, 4):
         return None
     H, W, *channels = shape[1:]
@@ -159,14 +190,31 @@ def require_same_images(method: str, X: Any, fitted: ImageShape | None) -> Any:
     if found is None or found == fitted:
         return X
     if fitted is not None and found == (*fitted[:2], 1) and fitted[2] == 3:
+        if isinstance(X, StoredImages):
+            return in_colour(X)
+        if on_workers(X):
+            return X.in_colour()
         return np.repeat(np.asarray(X).reshape(len(X), *found), 3, axis=3)
     what = "a table (N, F)" if fitted is None else f"images of shape {fitted}"
     raise ValueError(f"{method}: X is {np.shape(X)} but the estimator was fitted to {what}")
 
 
-def require_unit_range(method: str, x: Array) -> None:
-    """Raise ValueError unless all of the images x lie in [0, 1]."""
-    low, high = float(x.min()), float(x.max())
+def as_float32(images: Images) -> Images:
+    """Return images (N, H, W, C) in float32; those that are stored in another form already are."""
+    return images.astype(np.float32, copy=False) if isinstance(images, np.ndarray) else images
+
+
+def in_pieces(x: Array) -> Iterator[Array]:
+    """Yield x (N, F), AT_ONCE rows of a memory map at a time, and anything else as one piece."""
+    if not isinstance(x, np.memmap):
+        yield x
+        return
+    for start in range(0, max(1, len(x)), AT_ONCE):
+        yield x[start : start + AT_ONCE]
+
+
+def require_unit_range(method: str, low: float, high: float) -> None:
+    """Raise ValueError unless values from `low` to `high` lie in [0, 1]."""
     if low < 0 or high > 1:
         raise ValueError(f"{method}: X has {out_of_range(low, high)}")
 

@@ -10,6 +10,7 @@ from l2ae_core.anomaly import ROUNDING, cosine_normality
 from l2ae_core.clustering.kmeans import Clustering
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import Preparation
+from l2ae_core.estimators import inputs
 from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import make_self_labelling, make_warp
 from l2ae_core.files import CHECKPOINT, HISTORY, SELF_LABELLING, write_json_lines
@@ -104,7 +105,7 @@ def load(cls: type[E], run: Path, X: Any) -> tuple[E, SavedClusters]:
 
 def _add_images(e: FittedNetwork, X: Any, saved: SavedClusters) -> None:
     """Add what `fit` finds of its X; ValueError where X is not that of the run."""
-    x = e._to_network(e._checked("from_run", X)).astype(np.float32, copy=False)
+    x = inputs.as_float32(e._checked("from_run", X))
     u = e.autoencoder_.encode(x)
     v = np.sort(cosine_normality(u, saved.centers))
     if len(v) != len(saved.normality) or np.abs(v - saved.normality).max() > ROUNDING:
@@ -113,7 +114,7 @@ def _add_images(e: FittedNetwork, X: Any, saved: SavedClusters) -> None:
             "was trained on"
         )
     e.embedding_ = u
-    e.reconstruction_errors_ = e._errors(x.reshape(len(x), -1), u)
+    e.reconstruction_errors_ = e._errors(x, u)
     e.labels_ = Clustering(np.zeros(0, np.int32), saved.centers, saved.inertia, 0).predict(u)
 
 
@@ -147,17 +148,18 @@ def save(path: Path, estimator: FittedNetwork) -> None:
         write_json_lines(path / HISTORY, e.history_)
         checkpoint = Checkpoint(network.params, network.state, {}, {}, history, {})
         checkpoints.save(path / CHECKPOINT, checkpoint)
-        found = Clustering(e.labels_, e.cluster_centers_, e.inertia_, e.n_iter_)
+        found = Clustering(np.asarray(e.labels_), e.cluster_centers_, e.inertia_, e.n_iter_)
         _saved(e, found).save(path)
         write_metrics(path, _metrics(history, found))
 
 
 def _saved(e: FittedNetwork, found: Clustering) -> SavedClusters:
     """Return the clusters as a run has them; estimators of older files have no errors."""
+    u = np.asarray(e.embedding_)
     if e.reconstruction_errors_ is not None:
-        v = cosine_normality(e.embedding_, found.centers)
-        return SavedClusters.of(found, v, e.reconstruction_errors_)
-    v = np.sort(cosine_normality(e.embedding_, found.centers))
+        v = cosine_normality(u, found.centers)
+        return SavedClusters.of(found, v, np.asarray(e.reconstruction_errors_))
+    v = np.sort(cosine_normality(u, found.centers))
     return SavedClusters(found.centers, v, found.inertia)
 
 

@@ -84,7 +84,7 @@ def save(path: Path, estimator: BaseEstimator) -> None:
     values |= {"parameters": parameters, "architecture": estimator.architecture_.to_dict()}
     found = {name: fitted[name] for name in (*ARRAYS, *OPTIONAL_ARRAYS)}
     network = estimator.autoencoder_
-    arrays = {name: a for name, a in found.items() if a is not None}
+    arrays = {name: np.asarray(a) for name, a in found.items() if a is not None}
     arrays |= {"params": network.params, "state": network.state}
     _kind(type(estimator)).write(path, arrays, {"values": values})
 
