@@ -64,7 +64,7 @@ def _array(cell: Cell, path: Path) -> Array:
 def _chunks(path: Path) -> Any:
     import dask.array as da
 
-    return da.from_array(np.load(path, mmap_mode="r"), chunks=(CHUNK, -1))  # type: ignore[no-untyped-call]
+    return da.from_array(np.load(path, mmap_mode="r"), chunks=(CHUNK, -1))
 
 
 def _ours(x: Any, centers: Array) -> float:
