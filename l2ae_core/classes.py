@@ -18,14 +18,16 @@ from l2ae_core.settings import make_preparation
 from l2ae_kernels.arrays import Array
 
 SHOWN = 20  # classes that an error names
+ALL = slice(None)
 
 
-def classes_of(dataset: Dataset) -> Array:
+def classes_of(dataset: Dataset, part: slice = ALL) -> Array:
     """Return the class of each image (N,): names as text, or numbers. There must be labels."""
     assert dataset.labels is not None
+    labels = dataset.labels[part]
     if dataset.class_names is None:
-        return dataset.labels
-    classes: Array = np.array(dataset.class_names)[dataset.labels]
+        return labels
+    classes: Array = np.array(dataset.class_names)[labels]
     return classes
 
 

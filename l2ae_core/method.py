@@ -177,15 +177,24 @@ def cluster(
 def encode(model: Network, images: Images, *, progress: bool = False) -> Array:
     """Return the codes u (N, D) of images (N, H, W, C), some of which are in memory at a time."""
     u: Array | None = None
-    with _bar("encode", len(images), progress) as bar:
-        for some in batches_of(images):
-            codes = model.encode(images[some])
-            if u is None:
-                u = np.empty((len(images), *codes.shape[1:]), codes.dtype)
-            u[some] = codes
-            bar.update(len(codes))
-    assert u is not None  # no image at all is one empty batch
+    found = encoded(model, images, progress=progress)
+    for part, codes in zip(parts(len(images)), found, strict=True):
+        if u is None:
+            u = np.empty((len(images), *codes.shape[1:]), codes.dtype)
+        u[part] = codes
+    assert u is not None  # no image at all is one empty part
     return u
+
+
+def encoded(model: Network, images: Images, *, progress: bool = False) -> Iterator[Array]:
+    """Yield the codes of each of the `parts` of the images, as `encode` returns them of all."""
+    with _bar("encode", len(images), progress) as bar:
+        for part in parts(len(images)):
+            codes = []
+            for some in batches_of(images, part):
+                codes.append(model.encode(images[some]))
+                bar.update(len(codes[-1]))
+            yield np.concatenate(codes)
 
 
 def batches_of(images: Images, part: slice | None = None) -> list[slice]:

@@ -2,13 +2,45 @@
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib import format as npy
 
 from l2ae_core.files import atomic_file, check_out
 from l2ae_kernels.arrays import Array
+
+Columns: TypeAlias = dict[str, Array]  # by name, all of one length
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of `count` rows that are computed some rows at a time, and what is said of them.
+
+    `chunks` can be taken once; `result` is complete after the last of them.
+    """
+
+    count: int
+    chunks: Iterator[Columns]  # of the same names and dtypes each
+    result: dict[str, Any]
+
+    def compute(self) -> dict[str, Any]:
+        """Compute all rows, keep none, and return the result."""
+        for _ in self.chunks:
+            pass
+        return self.result
+
+    def whole(self) -> tuple[Columns, dict[str, Any]]:
+        """Return all rows, and the result."""
+        return join_rows([*self.chunks]), self.result
+
+
+def join_rows(chunks: Sequence[Columns]) -> Columns:
+    """Return the rows of at least one chunk as one."""
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def aligned(
@@ -61,11 +93,20 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
 
 
-def to_csv(columns: dict[str, Array]) -> str:
-    """Return the columns, all of one length, as CSV with a header line."""
+def csv_lines(chunks: Iterable[Columns]) -> Iterator[str]:
+    """Yield the rows of each chunk as CSV, those of the first with a header line."""
+    header = True
+    for columns in chunks:
+        yield to_csv(columns, header=header)
+        header = False
+
+
+def to_csv(columns: Columns, *, header: bool = True) -> str:
+    """Return the columns as CSV, with a header line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    if header:
+        writer.writerow(columns)
     writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
     return text.getvalue()
 
@@ -75,21 +116,32 @@ def check_table(path: Path) -> None:
     check_out(path, ".csv", ".npy")
 
 
-def write_table(columns: dict[str, Array], path: Path) -> None:
+def write_table(columns: Columns, path: Path) -> None:
     """Write the columns atomically as `.csv`, or as `.npy`: a structured array of the same names.
 
     Raises what `check_table` raises.
     """
+    write_rows([columns], len(next(iter(columns.values()))), path)
+
+
+def write_rows(chunks: Iterable[Columns], count: int, path: Path) -> None:
+    """Write `count` rows as `write_table` does, each chunk when it is there.
+
+    What a chunk raises is raised on, and leaves a file that was there as it was.
+    """
     check_table(path)
-    if path.suffix.lower() == ".csv":
-        content = to_csv(columns).encode()
-    else:
-        dtype = [(name, column.dtype) for name, column in columns.items()]
-        table = np.empty(len(next(iter(columns.values()))), dtype)
-        for name, column in columns.items():
-            table[name] = column
-        buffer = io.BytesIO()
-        np.save(buffer, table, allow_pickle=False)
-        content = buffer.getvalue()
     with atomic_file(path) as file:
-        file.write(content)
+        if path.suffix.lower() == ".csv":
+            for lines in csv_lines(chunks):
+                file.write(lines.encode())
+            return
+        dtype: np.dtype[Any] | None = None
+        for columns in chunks:
+            if dtype is None:
+                dtype = np.dtype([(name, column.dtype) for name, column in columns.items()])
+                shape = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False}
+                npy.write_array_header_1_0(file, shape | {"shape": (count,)})
+            rows = np.empty(len(next(iter(columns.values()))), dtype)
+            for name, column in columns.items():
+                rows[name] = column
+            file.write(rows.tobytes())

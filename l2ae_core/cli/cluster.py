@@ -8,7 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from l2ae_core.cli.options import add_run_and_images, describe_scores, print_note, write_columns
+from l2ae_core.cli.options import (
+    add_run_and_images,
+    describe_scores,
+    print_note,
+    write,
+    write_columns,
+)
 from l2ae_core.files import check_out, given_folder, given_path
 from l2ae_core.tables import aligned, check_table
 
@@ -87,14 +93,17 @@ def main(
     if save is not None:
         _check_folders(run, folders, arguments["source"])
         _save(run, save, arguments)
-    columns, scores = commands.cluster(run, **arguments, **folders)
+    table = commands.cluster_table(run, **arguments, **folders)
     made = [folder for folder in folders.values() if folder is not None]
     if out is not None or not made:
-        write_columns(columns, out)
+        write(table, out)
+    else:
+        table.compute()
+    scores = table.result
     for folder in made:
-        print(f"{folder}: {len(columns['index'])} images")
+        print(f"{folder}: {table.count} images")
     if "acc" in scores:
-        print(f"{len(columns['index'])} images{describe_scores(scores)}", file=sys.stderr)
+        print(f"{table.count} images{describe_scores(scores)}", file=sys.stderr)
     print_note(scores)
     return 0
 

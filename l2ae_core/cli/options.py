@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from l2ae_core.devices import DeviceName
 from l2ae_core.files import given_path
-from l2ae_core.tables import to_csv, write_table
+from l2ae_core.tables import Columns, Table, csv_lines, write_rows
 
 DATA_HELP = (
     "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a folder of images, whose "
@@ -94,12 +94,18 @@ def describe_thresholds(normality: float | None, error: float | None) -> str:
     return " or ".join(words.format(at) for words, at in limits.items() if at is not None)
 
 
-def write_columns(columns: dict[str, Any], out: Path | None) -> None:
-    """Write a table to a file, or to the screen."""
-    if out is None:
-        print(to_csv(columns), end="")
-    else:
-        write_table(columns, out)
+def write_columns(columns: Columns, out: Path | None) -> None:
+    """Write columns to a file, or to the screen."""
+    write(Table(len(next(iter(columns.values()))), iter([columns]), {}), out)
+
+
+def write(table: Table, out: Path | None) -> None:
+    """Write a table to a file, or to the screen, while it is computed."""
+    if out is not None:
+        write_rows(table.chunks, table.count, out)
+        return
+    for lines in csv_lines(table.chunks):
+        print(lines, end="")
 
 
 def print_note(result: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from l2ae_core.cli.options import (
     add_thresholds,
     describe_thresholds,
     print_note,
-    write_columns,
+    write,
 )
 from l2ae_core.tables import check_table
 
@@ -46,8 +46,9 @@ def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
 
     if out is not None:
         check_table(out)
-    columns, result = commands.score(run, **arguments, progress=not quiet)
-    write_columns(columns, out)
+    table = commands.score_table(run, **arguments, progress=not quiet)
+    write(table, out)
+    result = table.result
     print(_verdict(result), file=sys.stderr)
     if "auc" in result:
         print(

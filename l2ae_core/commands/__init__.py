@@ -6,6 +6,7 @@ line (`l2ae_core.cli`) calls these after it has parsed its options, the tables o
 `fit`; the arithmetic is that of `l2ae_core.method`, which knows of no file.
 """
 
+from l2ae_core.commands.apply import cluster, cluster_table, score, score_table
 from l2ae_core.commands.checks import (
     checked_settings,
     prepare,
@@ -14,7 +15,7 @@ from l2ae_core.commands.checks import (
     require_trainable,
 )
 from l2ae_core.commands.gallery import galleries
-from l2ae_core.commands.infer import LoadedRun, cluster, load_fitted, score, training_images
+from l2ae_core.commands.infer import LoadedRun, load_fitted, training_images
 from l2ae_core.commands.look import Sight, look
 from l2ae_core.commands.outlook import Outlook, first_lines, say
 from l2ae_core.commands.recluster import recluster, sweep
@@ -29,6 +30,7 @@ __all__ = [
     "TrainedRun",
     "checked_settings",
     "cluster",
+    "cluster_table",
     "first_lines",
     "fit",
     "galleries",
@@ -42,6 +44,7 @@ __all__ = [
     "require_trainable",
     "say",
     "score",
+    "score_table",
     "sweep",
     "train_together",
     "training_images",

@@ -1,0 +1,144 @@
+"""`l2ae cluster` and `l2ae score` write their rows some at a time: the bytes of a whole table."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from l2ae_core import commands, method
+from l2ae_core.anomaly import auc, reconstruction_error
+from l2ae_core.cli import main
+from l2ae_core.commands import load_fitted
+from l2ae_core.data.stored import StoredImages
+from l2ae_core.images import AT_ONCE, parts
+from l2ae_core.networks import AutoEncoder
+from l2ae_core.tables import to_csv
+from l2ae_kernels import ops
+from l2ae_kernels.arrays import Array
+
+N = 3 * AT_ONCE + 17  # three parts, the last of them larger
+
+
+@pytest.fixture(scope="module")
+def images() -> Array:
+    """Images of which the least normal are equal, far from each other."""
+    rng = np.random.default_rng(0)
+    shapes = rng.integers(0, 256, (3, 6, 6, 1))
+    x = (shapes[rng.integers(3, size=N)] // 2 + rng.integers(0, 90, (N, 6, 6, 1))).astype(np.uint8)
+    x[rng.permutation(N - 600)[:400] + 600] = 255 * (np.indices((6, 6)).sum(axis=0) % 2)[..., None]
+    return x
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, images: Array) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    np.save(folder / "train.npy", images[:600])
+    np.save(folder / "new.npy", images)
+    labels = np.arange(N) % 3
+    np.savez(folder / "new.npz", images=images, labels=np.array(["one", "two", "three"])[labels])
+    given = {"data": str(folder / "train.npy"), "model": "dense", "hidden": (8,), "latent_dim": 3,
+             "clusters": 3, "n_init": 1, "epochs": 1}  # fmt: skip
+    commands.fit(folder / "run", given, progress=False)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("count", [0, 1, AT_ONCE, 2 * AT_ONCE - 1, 2 * AT_ONCE, N])
+def test_no_part_is_smaller_than_the_first(count: int) -> None:
+    found = parts(count)
+    sizes = [part.stop - part.start for part in found]
+    assert [i for part in found for i in range(part.start, part.stop)] == list(range(count))
+    assert all(AT_ONCE <= size < 2 * AT_ONCE for size in sizes) or sizes == [count]
+
+
+def test_a_table_of_parts_has_the_bytes_of_the_whole(
+    run: Path, images: Array, tmp_path: Path
+) -> None:
+    loaded = load_fitted(run)
+    assert isinstance(loaded.model, AutoEncoder)
+    u = loaded.model.encode(StoredImages(images))  # all at once
+    labels, _ = ops.assign(u, loaded.clusters.centers)
+    expected = {"index": np.arange(N), "cluster": labels}
+    call = ["cluster", str(run), "--data", str(run.parent / "new.npy"), "--quiet", "--out"]
+    assert main([*call, str(tmp_path / "a.csv")]) == 0
+    assert (tmp_path / "a.csv").read_text() == to_csv(expected)
+    assert main([*call, str(tmp_path / "a.npy")]) == 0
+    found = np.load(tmp_path / "a.npy", allow_pickle=False)
+    for name, column in expected.items():
+        np.testing.assert_array_equal(found[name], column)
+        assert found[name].dtype == column.dtype
+
+
+def test_scores_of_parts_are_those_of_all_images(run: Path, images: Array) -> None:
+    columns, _ = commands.score(run, str(run.parent / "new.npy"), progress=False)
+    loaded = load_fitted(run)
+    assert isinstance(loaded.model, AutoEncoder)
+    x = images / np.float32(255)
+    u = loaded.model.encode(x)
+    np.testing.assert_array_equal(
+        columns["reconstruction_error"], reconstruction_error(x, loaded.model.decode(u))
+    )
+    found = method.score(loaded.model, loaded.clusters.centers, StoredImages(images))
+    np.testing.assert_array_equal(columns["normality"], found.v)
+    np.testing.assert_array_equal(found.u, u)
+    similarities = u @ (c := loaded.clusters.centers).T / np.linalg.norm(c, axis=1)
+    np.testing.assert_allclose(columns["normality"], similarities.max(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("top", [1, 300, AT_ONCE + 1, N, N + 1])
+def test_the_least_normal_images_are_those_of_a_sorted_table(run: Path, top: int) -> None:
+    how: dict[str, Any] = {"progress": False}
+    every, result = commands.score(run, str(run.parent / "new.npz"), **how)
+    some, same = commands.score(run, str(run.parent / "new.npz"), top=top, **how)
+    limits = load_fitted(run).clusters.thresholds(0.05)
+    order = np.argsort(
+        limits.margin(every["normality"], every["reconstruction_error"]), kind="stable"
+    )
+    margins = limits.margin(some["normality"], some["reconstruction_error"])
+    assert len(np.unique(margins)) < len(margins) or top == 1, "equal images keep their order"
+    np.testing.assert_array_equal(some["rank"], np.arange(1, min(top, N) + 1))
+    for name, column in every.items():
+        np.testing.assert_array_equal(some[name], column[order][:top], err_msg=name)
+    assert same == result
+
+
+def test_counts_and_auc_are_of_all_parts(run: Path) -> None:
+    columns, result = commands.score(
+        run, str(run.parent / "new.npz"), anomaly_class="two", progress=False
+    )
+    anomalies = columns["label"] == "two"
+    assert result["auc"] == {
+        "normality": auc(anomalies, -columns["normality"]),
+        "reconstruction": auc(anomalies, columns["reconstruction_error"]),
+    }
+    assert result["anomalous"] == columns["anomalous"].sum() > 0
+    assert result["images"] == N == len(columns["index"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npy"])
+@pytest.mark.parametrize("command", ["cluster", "score"])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError("disk")])
+def test_what_ends_a_command_leaves_the_old_table(
+    stop: BaseException, command: str, suffix: str, run: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    out, seen = tmp_path / f"a{suffix}", list[str]()
+
+    def one_part(*arguments: Any, whole: Any = None, **how: Any) -> Iterator[Any]:
+        for part in whole(*arguments, **how):
+            seen.extend(path.name for path in tmp_path.iterdir())
+            yield part
+            if len(seen) > 2:
+                raise stop
+
+    for name in ("encoded", "scored"):
+        whole = getattr(method, name)
+        monkeypatch.setattr(method, name, lambda *a, w=whole, **how: one_part(*a, whole=w, **how))
+    out.write_text("old")
+    call = [command, str(run), "--data", str(run.parent / "new.npy"), "--out", str(out), "--quiet"]
+    assert main(call) == (130 if isinstance(stop, KeyboardInterrupt) else 1)
+    assert out.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    assert any(re.fullmatch(rf"\.a\{suffix}\.[0-9a-f]+\.tmp", name) for name in seen)
