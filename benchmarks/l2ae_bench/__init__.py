@@ -11,6 +11,7 @@
                    machine's ceilings (peak.py)
     changes.py     rows beside those of an earlier run; roofline.py: a figure of all rungs
     start.py       seconds until the first step of a new process is done (../first_step.py)
+    profile        where the time of a training step goes
     scale          time and memory by the number of samples, each cell in a process of its own
     cuda           the same on a GPU: `run.py --device cuda`
     machine.py     what was measured on

@@ -15,6 +15,8 @@ from l2ae_bench.cuda import precision
 from l2ae_bench.cuda import run as gpu
 from l2ae_bench.machine import ROOT, Measurements, describe, in_words, other_kernels
 from l2ae_bench.options import choice_of, make_parser
+from l2ae_bench.profile import PART as PROFILE
+from l2ae_bench.profile import command as profile
 from l2ae_bench.results import PARTS
 from l2ae_bench.scale import PART as SCALE
 from l2ae_bench.scale import command as scale
@@ -47,6 +49,10 @@ def _refused(arguments: Namespace) -> str | None:
     """The argument that the others exclude, and why; None: there is none."""
     if SCALE in arguments.parts:
         return scale.refused(arguments)
+    if PROFILE in arguments.parts:
+        return profile.refused(arguments)
+    if arguments.figure is not None:
+        return f"--figure: is for {PROFILE}"
     if arguments.fail_above is not None and arguments.compare is None:
         return "--fail-above: is for --compare"
     if arguments.tables and choice_of(arguments) != Choice():
@@ -78,6 +84,8 @@ def _run(arguments: Namespace) -> int:
     """
     if SCALE in arguments.parts:
         return scale.run(arguments)
+    if PROFILE in arguments.parts:
+        return profile.run(arguments)
     if arguments.vectors is not None and arguments.device == "cpu":
         use_vectors(arguments.vectors)
     before = None if arguments.compare is None else read_rows(arguments.compare)

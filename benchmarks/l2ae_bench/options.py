@@ -9,6 +9,7 @@ from typing import get_args
 
 from l2ae_bench.choice import CLUSTERS, Choice, sizes_of
 from l2ae_bench.cuda import run as gpu
+from l2ae_bench.profile import PART as PROFILE
 from l2ae_bench.results import PARTS
 from l2ae_bench.scale import PART as SCALE
 from l2ae_bench.shapes import Rule
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   python benchmarks/run.py operations -k correlate --shape 64x32x32x3 --weights 3x3x3x16
   python benchmarks/run.py operations -k assign --shape 100000x32 --clusters 100 --dtype float64
   python benchmarks/run.py operations -k leaky_relu --load my_rungs.py
+  python benchmarks/run.py profile -k cae-28 --figure profile.png
   python benchmarks/run.py scale --quick
   python benchmarks/run.py scale --json scale.jsonl
   python benchmarks/run.py step --device cuda --json gpu.json
@@ -48,7 +50,7 @@ def make_parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART",
-                        help=f"{', '.join(PARTS)} (default: all); or {SCALE}")  # fmt: skip
+                        help=f"{', '.join(PARTS)} (all), {PROFILE} or {SCALE}")  # fmt: skip
     parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
                         help=f"cuda: {', '.join(gpu.PARTS)} (default: cpu)")  # fmt: skip
     parser.add_argument("--threads", type=_threads, metavar="T",
@@ -56,6 +58,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--json", type=_writable, metavar="FILE", help="write machine and rows here"
     )
+    parser.add_argument("--figure", type=_writable, metavar="FILE", help="draw a profile here")
     parser.add_argument("--compare", type=Path, metavar="FILE",
                         help="show ratios to the rows of an earlier --json")  # fmt: skip
     parser.add_argument("--fail-above", type=ratio, metavar="RATIO", help="exit with 1 if a row is "
@@ -106,7 +109,7 @@ def ratio(text: str) -> float:
 
 
 def _part(name: str) -> str:
-    known = dict.fromkeys((*PARTS, SCALE, *gpu.PARTS))
+    known = dict.fromkeys((*PARTS, PROFILE, SCALE, *gpu.PARTS))
     if name not in known:
         raise ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return name

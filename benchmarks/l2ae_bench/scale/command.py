@@ -22,7 +22,8 @@ def refused(arguments: Namespace) -> str | None:
     if arguments.device != "cpu":
         return f"PART: {PART} is not for a GPU"
     given = {"--threads": arguments.threads, "--compare": arguments.compare,
-             "--fail-above": arguments.fail_above, "--vectors": arguments.vectors}  # fmt: skip
+             "--fail-above": arguments.fail_above, "--vectors": arguments.vectors,
+             "--figure": arguments.figure}  # fmt: skip
     wrong = [name for name, value in given.items() if value is not None]
     if arguments.tables and (arguments.quick or arguments.json is not None):
         return "--tables: keeps all rows itself, not with --quick or --json"

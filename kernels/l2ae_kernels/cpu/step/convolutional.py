@@ -21,10 +21,9 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.microkernels.adam import REDUCE_ADAM
-from l2ae_kernels.cpu.microkernels.elementwise import REDUCE, SQUARED_ERROR
+from l2ae_kernels.cpu.microkernels.elementwise import REDUCE
 from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
-from l2ae_kernels.cpu.microkernels.pack import COPY
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.numba.optim import ADAM_WORK
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, aligned
@@ -70,21 +69,13 @@ class ConvolutionalStep(TrainingStep):
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Forward and backward of all micro-batches; their gradients are in `shards` then."""
         divisor = self.divisor(x, reduction)
-        self.weights.scale[0] = 2.0 / divisor
-        if not self.zeroed:
-            self.shards[:] = 0
-        self.zeroed = False
-        self.losses[:] = 0
+        self.begin_loss(divisor)
         micro_batches = -(-len(x) // SAMPLES)
 
         def shards(first: int, last: int) -> None:
             for k in range(first, last):
-                programs = self._programs(first, k)
-                for row in programs.micro_batch[0].rows("copy")[:1]:
-                    row[COPY.names.index("source")] = address(x)
-                    row[COPY.names.index("total")] = len(x)
-                for row in programs.micro_batch[-1].rows("squared_error"):
-                    row[SQUARED_ERROR.names.index("total")] = len(x)
+                programs = self.programs_of(first, k)
+                programs.parts.read(x)
                 programs.begin.run(0, 1)
                 batches = range(k * micro_batches // SHARDS, (k + 1) * micro_batches // SHARDS)
                 self._run(programs.micro_batch, first, batches, len(x))
@@ -94,15 +85,27 @@ class ConvolutionalStep(TrainingStep):
         in_ranges(shards, SHARDS, 3 * self.work * len(x))
         return float(self.losses.sum()) / divisor
 
+    def begin_loss(self, divisor: int) -> None:
+        """Let the gradients of all shards and the losses be 0, and the loss be over `divisor`."""
+        self.weights.scale[0] = 2.0 / divisor
+        if not self.zeroed:
+            self.shards[:] = 0
+        self.zeroed = False
+        self.losses[:] = 0
+
     def grads(self) -> Params:
         in_ranges(self.reduce.run, self.chunks, self.shards.size)
         self.zeroed = True
         return self.sums
 
     def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
-        program = self.apply.program(self.library, self._adam_calls, m, v, settings, step)
+        program = self.adam_program(m, v, settings, step)
         in_ranges(program.run_calls, len(program.calls), self.flat.size * ADAM_WORK)
         self.zeroed = True
+
+    def adam_program(self, m: Params, v: Params, settings: AdamSettings, step: int) -> Program:
+        """Return the calls that add up the gradients of the shards and make a step of Adam."""
+        return self.apply.program(self.library, self._adam_calls, m, v, settings, step)
 
     def _run(self, programs: list[Program], slot: int, batches: range, total: int) -> None:
         """Run micro-batches; with a second loss at the code one by one, and stop there for it."""
@@ -116,7 +119,7 @@ class ConvolutionalStep(TrainingStep):
             du[:count], du[count:] = self.latent_grad(m * SAMPLES, u[:count]), 0
             programs[1].run(m, m + 1)
 
-    def _programs(self, slot: int, k: int) -> Programs:
+    def programs_of(self, slot: int, k: int) -> Programs:
         """The programs of shard k in the memory of one slot; no two threads have the same slot."""
         if (slot, k) not in self.programs:
             if slot not in self.memory:

@@ -15,9 +15,10 @@ memory at all.
 Every number is one sum in a fixed order, so no result depends on the number of threads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, Constants
-from l2ae_kernels.cpu.step.passes import Layout, Passes, squared_error
+from l2ae_kernels.cpu.step.passes import LOSS, Layout, Part, Passes, calls_of, squared_error
 from l2ae_kernels.cpu.step.products import DenseProduct, geometry
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Images
@@ -44,6 +45,7 @@ from l2ae_kernels.stages import (
 
 SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache
 GROUPS = 16  # of panels, filled round-robin, so that threads with equally many have equal work
+T = TypeVar("T")
 BATCHES = 4  # sizes of batches whose buffers are kept
 
 
@@ -89,18 +91,18 @@ class Batch:
         self.apply = AdamProgram()
         self.multiply_adds = N * sum(geometry(s).multiply_adds for s in stages if s.linear)
 
-    def run(self, code: Library, calls: Callable[[int, int], Iterator[Call]]) -> None:
+    def run(self, code: Library, calls: Callable[[int, int], Iterator[Part]]) -> None:
         """Make the calls of `forward` or `backward` for all samples, over threads."""
 
         def samples(first: int, last: int) -> None:
             key = calls.__name__, first, last
             if key not in self.programs:
-                self.programs[key] = Program(code, calls(first, last))
+                self.programs[key] = Program(code, calls_of(calls(first, last)))
             self.programs[key].run(0, 1)
 
         in_ranges(samples, self.N, self.multiply_adds)
 
-    def forward(self, first: int, last: int) -> Iterator[Call]:
+    def forward(self, first: int, last: int) -> Iterator[Part]:
         """All layers, loss and its gradient; inputs of layers in tiles, for their dW."""
         size, row = self.sizes[0], prod(self.input_shape[1:])
         for n, passes in self._blocks(first, last):
@@ -109,11 +111,12 @@ class Batch:
                 Images(at, size, row, 0) for at in (passes.at.values[0], passes.at.gradients[-1])
             )
             count, loss = passes.at.samples, address(self.losses[n:])
-            yield squared_error(
+            call = squared_error(
                 passes.at.values[-1], x, d, self.input_shape, count, count, self.constants, loss, 1
             )
+            yield Part(None, LOSS, [call])
 
-    def backward(self, first: int, last: int) -> Iterator[Call]:
+    def backward(self, first: int, last: int) -> Iterator[Part]:
         """dx of all layers but the first, times the mask of the activation that made x."""
         for _, passes in self._blocks(first, last):
             yield from passes.backward(self.code, {})
@@ -157,27 +160,38 @@ class DenseStep(TrainingStep):
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Forward of all samples; the second loss."""
         divisor = self.divisor(x, reduction)
-        batch = self.batch = self._batch(len(x))
-        self.constants.scale[0] = 2.0 / divisor
-        batch.losses[:] = 0
-        batch.x[:] = x
+        batch = self.begin_loss(x, divisor)
         batch.run(self.library, batch.forward)
         if self.latent_grad is not None:
             batch.du[:] = self.latent_grad(0, batch.u)
         return float(batch.losses.sum()) / divisor
 
+    def begin_loss(self, x: Array, divisor: int) -> Batch:
+        """Return the buffers for x, which they have then, and let the loss be over `divisor`."""
+        batch = self.batch = self._batch(len(x))
+        self.constants.scale[0] = 2.0 / divisor
+        batch.losses[:] = 0
+        batch.x[:] = x
+        return batch
+
     def grads(self) -> Params:
         batch = self._backward()
         if batch.write is None:
-            weights = self._weights(batch)
-            todo = _round_robin(w.calls(_like(s, self.sums)) for s, w in weights)
+            weights = self.weights_of(batch)
+            todo = round_robin(w.calls(_like(s, self.sums)) for s, w in weights)
             batch.write = Program(self.library, todo)
         self._run(batch, batch.write)
         return self.sums
 
     def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         batch = self._backward()
-        self._run(batch, batch.apply.program(self.library, self._adam_calls, m, v, settings, step))
+        self._run(batch, self.adam_program(batch, m, v, settings, step))
+
+    def adam_program(
+        self, batch: Batch, m: Params, v: Params, settings: AdamSettings, step: int
+    ) -> Program:
+        """Return the calls that make dW and db of all samples, and a step of Adam with them."""
+        return batch.apply.program(self.library, self._adam_calls, m, v, settings, step)
 
     def _batch(self, N: int) -> Batch:
         if N not in self.batches:
@@ -195,19 +209,19 @@ class DenseStep(TrainingStep):
     def _run(self, batch: Batch, panels: Program) -> None:
         in_ranges(panels.run_calls, len(panels.calls), batch.multiply_adds)
 
-    def _weights(self, batch: Batch) -> Iterator[tuple[Stage, WeightGradient]]:
+    def weights_of(self, batch: Batch) -> Iterator[tuple[Stage, WeightGradient]]:
         """dW of every dense layer."""
         return ((s, batch.weights(i)) for i, s in enumerate(self.stages) if s.linear)
 
     def _adam_calls(self, m: Params, v: Params, numbers: int) -> list[Call]:
         assert self.batch is not None
         self.require_moments(m, v)
-        return _round_robin(
+        return round_robin(
             w.adam_calls(
                 _like(s, self.sums), to=_like(s, self.params), m=_like(s, m), v=_like(s, v),
                 numbers=numbers,
             )
-            for s, w in self._weights(self.batch)
+            for s, w in self.weights_of(self.batch)
         )  # fmt: skip
 
 
@@ -216,7 +230,7 @@ def _like(s: Stage, arrays: Params) -> Addresses:
     return Addresses(address(arrays[f"{s.name}.W"]), address(arrays[f"{s.name}.b"]))
 
 
-def _round_robin(layers: Iterator[Iterator[Call]]) -> list[Call]:
+def round_robin(layers: Iterable[Iterable[T]]) -> list[T]:
     """The calls of all layers, in GROUPS groups: neighbours go to different ones."""
     todo = [call for layer in layers for call in layer]
     return [call for group in range(GROUPS) for call in todo[group::GROUPS]]

@@ -13,12 +13,21 @@ from typing import NamedTuple
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels import calls
+from l2ae_kernels.cpu.microkernels.elementwise import SQUARED_ERROR
 from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
 from l2ae_kernels.cpu.step.memory import Arena, Constants, aligned
-from l2ae_kernels.cpu.step.passes import Buffers, Layout, Passes, squared_error
+from l2ae_kernels.cpu.step.passes import (
+    LOSS,
+    Buffers,
+    Layout,
+    Part,
+    Passes,
+    calls_of,
+    squared_error,
+)
 from l2ae_kernels.cpu.step.products import (
     DenseProduct,
     Padded,
@@ -88,9 +97,28 @@ class PackedWeights(Constants):
 class Programs(NamedTuple):
     """What one thread runs for one shard of the gradients."""
 
+    parts: "Parts"  # with the same calls
     begin: Program
     micro_batch: list[Program]  # one, or with a second loss two: up to the code, and the rest
     end: Program
+
+
+class Parts(NamedTuple):
+    """What the programs of a shard do."""
+
+    begin: list[Part]
+    encode: list[Part]  # of a micro-batch, up to the code where a second loss acts there
+    rest: list[Part]
+    end: list[Part]
+
+    def read(self, x: Array) -> None:
+        """Let the micro-batches be those of the images x (N, H, W, C)."""
+        load = self.encode[0].calls[0].row
+        load[COPY.names.index("source")] = address(x)
+        load[COPY.names.index("total")] = len(x)
+        for part in self.rest:
+            if part.what == LOSS:
+                part.calls[0].row[SQUARED_ERROR.names.index("total")] = len(x)
 
 
 class MicroBatch:
@@ -129,21 +157,30 @@ class MicroBatch:
 
     def programs(self, memory: int, shard: dict[str, int], loss: int) -> Programs:
         """Return the programs in `memory`; `shard` has the address of each gradient."""
+        parts = self.parts(memory, shard, loss)
+        todo = [parts.encode + parts.rest] if self.code is None else [parts.encode, parts.rest]
+        code = library(self.weights.vectors)
+        return Programs(
+            parts,
+            Program(code, calls_of(parts.begin)),
+            [Program(code, calls_of(some)) for some in todo],
+            Program(code, calls_of(parts.end)),
+        )
+
+    def parts(self, memory: int, shard: dict[str, int], loss: int) -> "Parts":
+        """Return what the programs do, in parts."""
         at, products = self.layout.at(memory, self.samples), self._products(memory, shard)
         passes = Passes(self.stages, products, at, self.weights)
         cut = self.code or 0
-        encode = [self._load(at.values[0]), *passes.forward(0, cut)]
-        rest = [
-            *passes.forward(cut, len(self.stages)),
-            self._loss(at, loss),
-            *passes.backward(self.code, shard),
-        ]
-        todo = [encode + rest] if self.code is None else [encode, rest]
-        code = library(self.weights.vectors)
-        return Programs(
-            Program(code, (call for p in products.values() for call in p.begin())),
-            [Program(code, calls) for calls in todo],
-            Program(code, (call for p in products.values() for call in p.end())),
+        return Parts(
+            [Part(i, "begin", [*p.begin()]) for i, p in products.items()],
+            [Part(None, "copy", [self._load(at.values[0])]), *passes.forward(0, cut)],
+            [
+                *passes.forward(cut, len(self.stages)),
+                Part(None, LOSS, [self._loss(at, loss)]),
+                *passes.backward(self.code, shard),
+            ],
+            [Part(i, "end", [*p.end()]) for i, p in products.items()],
         )
 
     def _products(self, memory: int, shard: dict[str, int]) -> dict[int, Product]:

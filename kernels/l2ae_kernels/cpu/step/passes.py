@@ -4,7 +4,7 @@ Forward leaves the input of every stage; backward turns the gradient of each out
 input. What suits a linear stage are its `Product`s; the normalizations are here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from l2ae_kernels.cpu.step.memory import Arena, Constants
 from l2ae_kernels.cpu.step.products import Product
 from l2ae_kernels.geometry import Images
 from l2ae_kernels.stages import Shape, Stage
+
+LOSS = "loss"
 
 
 class Buffers(NamedTuple):
@@ -70,6 +72,20 @@ class Layout:
         )  # fmt: skip
 
 
+class Part(NamedTuple):
+    """The calls of a step that do one thing."""
+
+    stage: int | None  # None: of no stage
+    what: str  # "forward", "adjoint in W", "adjoint in x", "normalize", "loss", …
+    calls: list[Call]
+
+
+def calls_of(parts: Iterable[Part]) -> Iterator[Call]:
+    """Yield the calls of parts, in order."""
+    for part in parts:
+        yield from part.calls
+
+
 class Passes(NamedTuple):
     """The calls for one set of buffers."""
 
@@ -78,32 +94,35 @@ class Passes(NamedTuple):
     at: Buffers
     constants: Constants
 
-    def forward(self, first: int, last: int) -> Iterator[Call]:
+    def forward(self, first: int, last: int) -> Iterator[Part]:
         """Stages first … last − 1."""
         x, constants = self.at.values, self.constants
         for i in range(first, last):
             s = self.stages[i]
             if s.linear:
                 b, slope = constants.parameter(s, "b"), address(constants.slopes[i:])
-                yield from self.products[i].forward(x[i], x[i + 1], b, slope)
+                calls = self.products[i].forward(x[i], x[i + 1], b, slope)
+                yield Part(i, "forward", [*calls])
             else:
-                yield self._normalize(i, s)
+                yield Part(i, "normalize", [self._normalize(i, s)])
 
-    def backward(self, code: int | None, shard: Mapping[str, int]) -> Iterator[Call]:
+    def backward(self, code: int | None, shard: Mapping[str, int]) -> Iterator[Part]:
         """All stages; du is added at the input of stage `code`, dγ and dβ to those of `shard`."""
         at, constants = self.at, self.constants
         for i, s in reversed(list(enumerate(self.stages))):
             x, dy, dx = at.values[i], at.gradients[i + 1], at.gradients[i]
             if not s.linear:
-                yield self._normalize_adjoint(i, s, dy, dx, shard)
+                calls = [self._normalize_adjoint(i, s, dy, dx, shard)]
+                yield Part(i, "normalize, adjoint", calls)
                 continue
-            yield from self.products[i].gradient(x, dy)
+            yield Part(i, "adjoint in W", [*self.products[i].gradient(x, dy)])
             if i:
                 gate = x if self.stages[i - 1].slope != 1.0 else 0  # what the activation made
                 slope = address(constants.slopes[i - 1 :])
-                yield from self.products[i].backward(dy, dx, slope, gate)
-            if i == code:
-                yield sum_rows(at.du, 1, at.samples * prod(s.input_shape), dx)
+                calls = [*self.products[i].backward(dy, dx, slope, gate)]
+                if i == code:
+                    calls.append(sum_rows(at.du, 1, at.samples * prod(s.input_shape), dx))
+                yield Part(i, "adjoint in x", calls)
 
     def _normalize(self, i: int, s: Stage) -> Call:
         at, constants = self.at, self.constants
