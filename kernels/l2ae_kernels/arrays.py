@@ -1,5 +1,6 @@
 """The array type and the one function that asks on which device an array lives."""
 
+import sys
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-DeviceName: TypeAlias = Literal["cpu", "cuda", "streamed", "numpy", "parted"]
+DeviceName: TypeAlias = Literal["cpu", "cuda", "streamed", "numpy", "parted", "dask"]
 
 
 class NumPyArray(np.ndarray[Any, Any]):
@@ -35,17 +36,28 @@ def array_module(x: Array) -> ModuleType:
 def device_name(x: Array) -> DeviceName:
     """Return where x is worked on: "cuda" for an array of a GPU, or of an emulated one; "streamed"
     for an array of the host that goes through a device in pieces; "numpy" for one that is left to
-    NumPy; "parted" for samples of the host that are read a part at a time; else "cpu".
+    NumPy; "parted" for samples of the host that are read a part at a time; "dask" for a Dask array,
+    whose chunks are worked on where they lie; else "cpu".
     """
     if type(x) is np.ndarray:
         return "cpu"
+    if is_dask(x):
+        return "dask"
     name: DeviceName = getattr(x, "device_name", "cpu" if isinstance(x, np.ndarray) else "cuda")
     return name
+
+
+def is_dask(x: Any) -> bool:
+    """Return whether x is a Dask array. Dask is not imported for that."""
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(x, dask_array.Array)
 
 
 def to_host(a: Array) -> Array:
     """Return a in the memory of the host: a itself, or a view, where it is there, else a copy."""
     name = device_name(a)
+    if name == "dask":
+        return a.compute()  # type: ignore[attr-defined, no-any-return]
     if name == "cuda":
         return a.get()  # type: ignore[attr-defined, no-any-return]
     return a.view(np.ndarray) if name in ("streamed", "numpy") else a

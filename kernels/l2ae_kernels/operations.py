@@ -236,6 +236,7 @@ IMPLEMENTATIONS: dict[str, dict[str, Implementation]] = {
         "cuda-fused": Implementation("cuda.kmeans.restarts:Restarts", on="cuda"),
         "cuda-resident": Implementation("cuda.kmeans.resident:Resident", on="cuda", limit=RESIDENT),
         "cuda-streamed": Implementation("cuda.kmeans.stream:Restarts", on="streamed"),
+        "dask": Implementation("dask.restarts:Restarts", on="dask"),
     },
 }  # fmt: skip
 

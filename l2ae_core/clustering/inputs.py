@@ -12,12 +12,13 @@ is changed: no code of unit length with a spread of more than 4e-4 is in float32
 
 import warnings
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from l2ae_core.clustering import parted
-from l2ae_kernels.arrays import Array, array_module, to_host
+from l2ae_kernels.arrays import Array, array_module, is_dask, to_host
 from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.ops.checks import count, number, readable, require_array
 from l2ae_kernels.samples import PartedSamples
@@ -33,13 +34,23 @@ class Recentered:
     centers: Array  # (K, D), what is added to it
 
 
+def steps_of(x: Array) -> ModuleType | None:
+    """Return the module with the steps of this one for samples that are no array in one piece."""
+    if is_dask(x):
+        from l2ae_core.clustering import on_dask  # which imports Dask
+
+        return on_dask
+    return parted if isinstance(x, PartedSamples) else None
+
+
 def unit_rows(function: str, x: Array, first: int = 0) -> Array:
     """Return the rows of x, each of unit length; ValueError for a row of zeros.
 
     first: the number of row 0 among all, for the error.
     """
-    if isinstance(x, PartedSamples):
-        return parted.unit_rows(function, x)
+    if steps := steps_of(x):
+        elsewhere: Array = steps.unit_rows(function, x)
+        return elsewhere
     lengths = array_module(x).sqrt((x * x).sum(axis=1, keepdims=True))
     if not lengths.all():
         row = first + int(lengths[:, 0].argmin())
@@ -60,6 +71,10 @@ def as_samples(function: str, x: Array) -> Array:
         dtype = np.dtype(np.float64)
     if x.ndim != 2 or dtype not in (np.float32, np.float64):
         raise ValueError(f"{function}: x is {x.shape} {x.dtype} but expected real (N, D)")
+    if is_dask(x):
+        from l2ae_core.clustering import on_dask
+
+        return on_dask.whole_rows(function, x, dtype)
     if parted.is_parted(x, dtype):
         return parted.parted(x, dtype)
     return readable(x).astype(dtype, copy=False)
@@ -71,7 +86,11 @@ def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Arr
     NaN is looked for where something is computed from x here; else the kernels see it.
     """
     samples = as_samples("kmeans", x)
-    if spherical or tol > 0:
+    if is_dask(samples):
+        from l2ae_core.clustering import on_dask
+
+        samples = on_dask.in_blocks(samples)
+    elif spherical or tol > 0:
         require_finite("kmeans", samples)
     if len(samples) < n_clusters:
         raise ValueError(
@@ -82,7 +101,7 @@ def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Arr
 
 def require_finite(function: str, x: Array, first: int = 0) -> None:
     """Raise ValueError for NaN and infinity, with the first row that holds one, of `first` on."""
-    row = parted.first_not_finite(x) if isinstance(x, PartedSamples) else first_not_finite(x)
+    row = first_not_finite(x)
     if row is not None:
         raise ValueError(
             f"{function}: row {first + row} of x holds NaN or infinity but expected numbers"
@@ -94,6 +113,9 @@ def first_not_finite(x: Array) -> int | None:
 
     A sum needs no memory, and is finite only if all terms are; one that is not may overflow.
     """
+    if steps := steps_of(x):
+        row: int | None = steps.first_not_finite(x)
+        return row
     with np.errstate(over="ignore", invalid="ignore"):
         finite = array_module(x).isfinite
         if finite(x.sum()) or finite(x).all():
@@ -105,7 +127,7 @@ def check_arguments(
     x: Any, init: Any, rng: Any, *, tol: Any, spherical: Any, **counts: Any
 ) -> None:
     """Raise ValueError for an argument of the wrong kind, and for a number out of range."""
-    if not isinstance(x, PartedSamples):
+    if steps_of(x) is None:
         require_array("kmeans", "x", x)
     for name, value in counts.items():
         count("kmeans", name, value)
@@ -144,7 +166,7 @@ def given_centers(
 
 def warn_if_empty(labels: Array, n_clusters: int, x: Array) -> None:
     """Warn, for the caller of kmeans, of clusters without samples."""
-    used = len(np.unique(to_host(labels)))
+    used = len(distinct_labels(labels))
     if used < n_clusters:
         distinct = _has_distinct_rows(x, n_clusters)
         warnings.warn(
@@ -158,20 +180,38 @@ def warn_if_empty(labels: Array, n_clusters: int, x: Array) -> None:
         )
 
 
+def distinct_labels(labels: Array) -> Array:
+    """Return the labels of clusters with samples."""
+    if is_dask(labels):
+        from l2ae_core.clustering import on_dask
+
+        return on_dask.distinct_labels(labels)
+    return np.unique(to_host(labels))
+
+
 def _has_distinct_rows(x: Array, count: int) -> bool:
-    """Whether x (N, D) has at least `count` distinct rows; a piece at a time, up to the answer."""
+    """Whether x (N, D) has at least `count` distinct rows."""
+    if is_dask(x):
+        from l2ae_core.clustering import on_dask
+
+        return on_dask.has_distinct_rows(x, count)
+    return len(distinct_rows(x, count)) == count
+
+
+def distinct_rows(x: Array, count: int) -> Array:
+    """Return distinct rows of x (N, D), `count` at most, from as many pieces as that takes."""
     seen = to_host(x[:0])
     for first in range(0, len(x), ROWS):
         seen = np.unique(np.concatenate([seen, to_host(x[first : first + ROWS])]), axis=0)
         if len(seen) >= count:
-            return True
-    return False
+            break
+    return seen[:count]
 
 
 def mean_variance(x: Array) -> float:
     """Return the mean variance of the features of x (N, D)."""
-    if isinstance(x, PartedSamples):
-        return parted.mean_variance(x)
+    if steps := steps_of(x):
+        return float(steps.mean_variance(x))
     return float(x.var(axis=0, dtype=np.float64).mean())
 
 
@@ -193,7 +233,8 @@ def origin_of(x: Array) -> Array | None:
 
 def recenter(x: Array, origin: Array) -> Array:
     """Return x − origin (N, D) in the dtype and the memory of x: a copy where x is an array."""
-    if isinstance(x, PartedSamples):
-        return parted.recenter(x, origin)
+    if steps := steps_of(x):
+        elsewhere: Array = steps.recenter(x, origin)
+        return elsewhere
     recentered: Array = x - to_device_of(x, origin)
     return recentered

@@ -33,7 +33,7 @@ from l2ae_core.clustering.inputs import (
 )
 from l2ae_core.progress import Bar
 from l2ae_kernels import ops
-from l2ae_kernels.arrays import Array, to_host
+from l2ae_kernels.arrays import Array, is_dask, to_host
 from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.reference.restarts import Restarts
 from l2ae_kernels.samples import PartedSamples
@@ -59,6 +59,10 @@ class Clustering:
         x is brought to the dtype and the device of the centers, and to unit length when spherical.
         ValueError when x holds NaN or its features do not fit.
         """
+        if is_dask(x):
+            from l2ae_core.clustering import on_dask
+
+            return on_dask.predict(self, x)
         samples = as_samples("predict", x)
         if not isinstance(samples, PartedSamples):
             return self._predict(samples, 0)
@@ -127,6 +131,10 @@ def kmeans(
     centers = given_centers(init, samples, n_clusters, spherical, origin)
     if origin is not None:
         samples = recenter(samples, origin)
+    if is_dask(x):
+        from l2ae_core.clustering import on_dask
+
+        samples = on_dask.held(samples, x)
     shift = tol * mean_variance(samples) if tol > 0 else 0.0
     seeds = rng.integers(2**63, size=n_init if centers is None else 1)
     together = ops.restarts_class(samples, n_clusters).runs_together(samples, n_clusters)
@@ -145,11 +153,13 @@ def kmeans(
     best.restarts = histories
     _log.info("k-means: %d clusters of %d samples, inertia %g, the best of %d restarts",
              n_clusters, len(samples), best.inertia, len(seeds))  # fmt: skip
+    if origin is not None:
+        moved_back = recenter(best.centers, -origin)
+        best = replace(best, centers=moved_back, recentered=Recentered(origin, best.centers))
+    if is_dask(x):
+        best.labels = best.predict(x)
     warn_if_empty(best.labels, n_clusters, samples)
-    if origin is None:
-        return best
-    moved_back = recenter(best.centers, -origin)
-    return replace(best, centers=moved_back, recentered=Recentered(origin, best.centers))
+    return best
 
 
 def _runs(

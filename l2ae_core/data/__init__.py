@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 
 from l2ae_core.data.array_files import load_npy, load_npz
+from l2ae_core.data.chunked import dask_npy
 from l2ae_core.data.dataset import Dataset, Split
 from l2ae_core.data.errors import DataError
 from l2ae_core.data.in_memory import stack_images
@@ -21,8 +22,7 @@ from l2ae_core.data.values import AS_THEY_ARE, to_images
 from l2ae_kernels.arrays import Array
 
 __all__ = ["DATASETS", "DataError", "Dataset", "Preparation", "Source", "Split",
-           "StoredImages", "load",
-           "to_images"]  # fmt: skip
+           "StoredImages", "dask_npy", "load", "to_images"]  # fmt: skip
 
 Source: TypeAlias = str | Path | Sequence[Any] | Array
 IN_MEMORY = "array"  # the name of a data set that came from no file

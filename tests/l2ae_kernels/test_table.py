@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -25,11 +26,12 @@ def test_imports_bring_no_rung(package):
 
 
 def test_every_row_names_a_function():
-    """Of the CUDA rungs too: they need a device to run, not to be imported."""
+    """Of the CUDA rungs too: they need a device to run, not to be imported. Dask's need Dask."""
     for operation, rungs in IMPLEMENTATIONS.items():
         assert next(iter(rungs)) == "reference"
         for name, rung in rungs.items():
-            assert callable(rung.function), (operation, name)
+            if rung.on != "dask" or find_spec("dask") is not None:
+                assert callable(rung.function), (operation, name)
 
 
 @pytest.mark.parametrize("operation", IMPLEMENTATIONS)

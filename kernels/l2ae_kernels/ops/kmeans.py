@@ -1,6 +1,6 @@
 """The heavy parts of k-means."""
 
-from l2ae_kernels.arrays import Array, device_name
+from l2ae_kernels.arrays import Array, device_name, is_dask
 from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.operations import pick
 from l2ae_kernels.ops.checks import count, inputs, readable, require_array
@@ -43,9 +43,9 @@ def update(x: Array, labels: Array, k: int, *, impl: str | None = None) -> tuple
 def restarts(x: Array, k: int, runs: int, *, impl: str | None = None) -> Restarts:
     """Several Lloyd runs over the samples x (n, d) with k centers each, see `Restarts`.
 
-    Raises ValueError when an argument does not fit.
+    x may be a Dask array. Raises ValueError when an argument does not fit.
     """
-    if not isinstance(x, PartedSamples):
+    if not (isinstance(x, PartedSamples) or is_dask(x)):
         (x,) = inputs("restarts", x)
     k, runs = count("restarts", "k", k), count("restarts", "runs", runs)
     made: Restarts = restarts_class(x, k, impl)(x, k, runs)
@@ -54,7 +54,7 @@ def restarts(x: Array, k: int, runs: int, *, impl: str | None = None) -> Restart
 
 def restarts_class(x: Array, k: int, impl: str | None = None) -> type[Restarts]:
     """The class of `restarts(x, k, …)`: it knows what memory a run takes."""
-    if not isinstance(x, PartedSamples):
+    if not (isinstance(x, PartedSamples) or is_dask(x)):
         require_array("restarts", "x", x)
     picked: type[Restarts] = pick("restarts", x, impl, k)  # type: ignore[assignment]
     return picked

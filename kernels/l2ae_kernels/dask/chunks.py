@@ -1,0 +1,123 @@
+"""The chunks of samples: whole blocks of rows, and a task for each.
+
+A pass over the samples is one graph: for every chunk a task whose result stays where the chunk is,
+and a small one whose result comes back. Every task is a function of a chunk and of what the pass
+sends along, never of what an earlier pass left in a process: a result that was lost with a worker
+is computed again, to the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.core import flatten
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.vectors import vectors
+from l2ae_kernels.cpu.threads import threads
+from l2ae_kernels.dask.tasks import Task
+from l2ae_kernels.ops.checks import readable
+
+BLOCK = 1024  # rows: chunks begin at multiples, where the blocks of all sums in order begin
+
+
+def aligned(function: str, x: da.Array) -> da.Array:
+    """Return x (n, d) in chunks of whole rows that begin at multiples of BLOCK.
+
+    A boundary moves to the nearest multiple: at most BLOCK / 2 rows change their chunk. ValueError
+    for chunks of unknown sizes, and for an empty axis.
+    """
+    if np.isnan(x.shape).any():
+        raise ValueError(
+            f"{function}: x has chunks of unknown sizes but expected known ones: "
+            "x.compute_chunk_sizes() finds them"
+        )
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(
+            f"{function}: x has shape {x.shape}, expected (n, d) without an empty axis"
+        )
+    rows, columns = x.chunks
+    ends = {round(end / BLOCK) * BLOCK for end in np.cumsum(rows).tolist()[:-1]}
+    cuts = [0, *sorted(end for end in ends if 0 < end < len(x)), len(x)]
+    chunks = (tuple(np.diff(cuts).tolist()), (sum(columns),))
+    return x if x.chunks == chunks else x.rechunk(chunks, method="tasks")
+
+
+def in_memory(x: da.Array) -> bool:
+    """Return whether the chunks of x lie in memory, here or on workers: nothing is to be done."""
+    chunks = dict(x.__dask_graph__()).values()
+    return all(isinstance(chunk, np.ndarray) or hasattr(chunk, "client") for chunk in chunks)
+
+
+def chunk_tasks(x: da.Array) -> list[Task]:
+    """Return the tasks that make the chunks of x, as Dask itself would run them."""
+    (optimized,) = dask.optimize(x)
+    # An optimized graph leaves out what is in memory already.
+    graph = {**x.__dask_graph__(), **optimized.__dask_graph__()}
+    return [Task.in_graph(key, graph) for key in flatten(optimized.__dask_keys__())]
+
+
+class Chunks:
+    """The chunks of x (n, d), which `aligned` made, and tasks for them.
+
+    first[p] is the number of the first sample of chunk p. Kernels of all tasks are those for the
+    set of vectors of this name, on whatever machine.
+    """
+
+    def __init__(self, x: da.Array, name: str = "none") -> None:
+        self.sizes = x.chunks[0]
+        self.first = np.cumsum([0, *self.sizes])[:-1]
+        self.x, self.name = x, name
+        self._chunks = chunk_tasks(x)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def task(
+        self, p: int, function: Callable[..., Any], *others: Task | None, **named: Any
+    ) -> Task:
+        """Return a task that calls function(chunk p, its first number, *others, **named)."""
+        shape, first = (self.sizes[p], self.x.shape[1]), int(self.first[p])
+        call = _Call(function, first, shape, self.x.dtype, self.name, named)
+        return Task(call, self._chunks[p], *others)
+
+    def map(
+        self, function: Callable[..., Any], *others: Sequence[Task | None], **named: Any
+    ) -> list[Task]:
+        """Return a task for each chunk; of a sequence of others each takes its own."""
+        columns = zip(range(len(self)), *others, strict=True)
+        return [self.task(p, function, *others, **named) for p, *others in columns]
+
+    def holding(self, rows: Array) -> Array:
+        """Return for each row the number of the chunk that holds it."""
+        found: Array = np.searchsorted(self.first, rows, side="right") - 1
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A call with a chunk, which has to be what the array that it is of says."""
+
+    function: Callable[..., Any]
+    first: int
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    vectors: str
+    named: dict[str, Any]
+
+    @property
+    def __name__(self) -> str:
+        return self.function.__name__
+
+    def __call__(self, x: Any, *others: Any) -> Any:
+        """Use one thread: Dask runs as many tasks as there are cores."""
+        if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+            raise ValueError(f"kmeans: a chunk of x is {type(x).__name__} but expected an array")
+        if x.shape != self.shape or x.dtype != self.dtype:
+            expected = f"{self.shape} {self.dtype}"
+            raise ValueError(f"kmeans: a chunk of x is {x.shape} {x.dtype} but x says {expected}")
+        with threads(1), vectors(self.vectors):
+            return self.function(readable(x), self.first, *others, **self.named)

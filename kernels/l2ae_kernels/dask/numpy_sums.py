@@ -1,0 +1,81 @@
+"""NumPy's sum of numbers that lie in pieces, to the bit: `a.sum(dtype=np.float64)` for a (n,).
+
+NumPy adds up float64 numbers pairwise: they are cut into two halves, the first a multiple of 8
+long, until LEAF or fewer are left. Numbers of another dtype are converted BUFFER at a time, and the
+sums of the buffers are added up in order. So n alone decides on the tree of the additions. A piece
+of the numbers has the sums of all nodes that lie in it whole, and lends the others the numbers at
+its ends.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+
+LEAF = 128
+BUFFER = 8192
+
+
+class Piece(NamedTuple):
+    """What a piece of numbers gives to the sum of all."""
+
+    nodes: dict[tuple[int, int], float]  # (first, last) → the sum of the numbers between them
+    ends: list[tuple[int, Array]]  # the first of some numbers, and these
+
+
+def piece_of(a: Array, first: int, n: int) -> Piece:
+    """Return the piece of numbers a (m,), which are those from `first` on of n."""
+    piece = Piece({}, [])
+    for low, high in _buffers(n, a.dtype):
+        _cut(a, first, low, high, piece)
+    return piece
+
+
+def sum_of_pieces(pieces: list[Piece], n: int, dtype: np.dtype[Any]) -> float:
+    """Return the sum of n numbers of a dtype, of which the pieces are all, in order."""
+    nodes = {node: value for piece in pieces for node, value in piece.nodes.items()}
+    ends = [end for piece in pieces for end in piece.ends]
+    total = 0.0
+    for low, high in _buffers(n, dtype):
+        total += _sum(nodes, ends, low, high)
+    return total
+
+
+def _buffers(n: int, dtype: np.dtype[Any]) -> list[tuple[int, int]]:
+    size = n if dtype == np.float64 else BUFFER
+    return [(low, min(n, low + size)) for low in range(0, n, size)]
+
+
+def _halves(low: int, high: int) -> int:
+    """Return where the second half of a node begins."""
+    half = (high - low) // 2
+    return low + half - half % 8
+
+
+def _cut(a: Array, first: int, low: int, high: int, piece: Piece) -> None:
+    """Add what the node (low, high) and those below have of numbers a (m,)."""
+    last = first + len(a)
+    if high <= first or last <= low:
+        return
+    if first <= low and high <= last:
+        piece.nodes[low, high] = float(a[low - first : high - first].sum(dtype=np.float64))
+    elif high - low <= LEAF:
+        start = max(low, first)
+        piece.ends.append((start, a[start - first : min(high, last) - first].copy()))
+    else:
+        middle = _halves(low, high)
+        _cut(a, first, low, middle, piece)
+        _cut(a, first, middle, high, piece)
+
+
+def _sum(
+    nodes: dict[tuple[int, int], float], ends: list[tuple[int, Array]], low: int, high: int
+) -> float:
+    if (low, high) in nodes:
+        return nodes[low, high]
+    if high - low <= LEAF:
+        numbers = np.concatenate([a for start, a in ends if low <= start < high])
+        return float(numbers.sum(dtype=np.float64))
+    middle = _halves(low, high)
+    return _sum(nodes, ends, low, middle) + _sum(nodes, ends, middle, high)

@@ -1,0 +1,145 @@
+"""What tasks compute from a chunk: functions of their arguments alone.
+
+x (m, d) are samples first … first + m − 1 of n. `Plan` is what all chunks have to know.
+
+Where kernels are emitted for float32, sums are exact (`cpu/kmeans/sums.py`), and those of the
+chunks are added up. The sums of the other rungs depend on the order of the additions, which
+ordered.py keeps.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.kmeans import part
+from l2ae_kernels.cpu.kmeans.assign import assign
+from l2ae_kernels.cpu.numba import kmeans as blocked
+from l2ae_kernels.dask.numpy_sums import Piece, piece_of
+from l2ae_kernels.reference.restarts import BLOCK, draw_in_block, potentials_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is the same for all chunks, and all passes."""
+
+    n: int  # samples
+    k: int  # centers of a run
+    emitted: bool  # whether kernels are: then sums are exact
+    constant: Array | None = None  # (1,), that rounds samples to be summed; see cpu/kmeans/sums.py
+
+
+class Found(NamedTuple):
+    """What a pass of A runs finds in a chunk; the labels stay where it is."""
+
+    labels: Array  # (A, m) int32
+    sums: Array | None  # (A, k, d) float64 of emitted kernels
+    counts: Array  # (A, k) int64
+    distances: list[Piece] | None  # of each run's sum of squared distances
+    farthest: list[tuple[float, int]] | None  # the largest squared distance, and its first row
+
+
+class Change(NamedTuple):
+    """What of that comes back."""
+
+    changed: Array  # (A,) int64, labels that are new
+    sums: Array | None
+    counts: Array
+    distances: list[Piece] | None
+    farthest: list[tuple[float, int]] | None
+
+
+def middle(x: Array, first: int) -> Array:
+    """Return a point (d,) float64 amid the samples, of the first chunk."""
+    return part.middle_of(x)
+
+
+def measure(x: Array, first: int, middle: Array, *, plan: Plan) -> tuple[float, Array]:
+    """Return max |x|, and Σ |x_i − middle|² of blocks of samples; none where sums are not exact."""
+    if plan.emitted:
+        return part.max_abs_and_scatter(x, middle)
+    return float(np.maximum(x.max(initial=0), -x.min(initial=0))), np.zeros(0)
+
+
+def assign_chunk(
+    x: Array, first: int, centers: Array, *, plan: Plan, with_distances: bool
+) -> Found:
+    """Assign the samples of a chunk to centers (A, k, d) of A runs."""
+    if plan.emitted and not with_distances:
+        assert plan.constant is not None
+        found = part.assign_part(x, centers, plan.constant)
+        return Found(found.labels, found.sums, found.counts, None, None)
+    rung = assign if plan.emitted else blocked.assign
+    pairs = [rung(x, c) for c in centers]
+    labels = np.stack([one for one, _ in pairs])
+    counts = np.stack([np.bincount(row, minlength=plan.k) for row in labels])
+    pieces = [piece_of(distances, first, plan.n) for _, distances in pairs]
+    at = [int(distances.argmax()) for _, distances in pairs]
+    farthest = [(float(pair[1][i]), first + i) for pair, i in zip(pairs, at, strict=True)]
+    sums = None if plan.constant is None else part.assign_part(x, centers, plan.constant).sums
+    return Found(labels, sums, counts, pieces, farthest)
+
+
+def compare(found: Found, *before: Found | None, rows: list[int]) -> Change:
+    """Return what comes back of a pass; before: for each run the last one, and the row it has."""
+    changed = [
+        labels.size if old is None else np.count_nonzero(labels != old.labels[row])
+        for labels, old, row in zip(found.labels, before, rows, strict=True)
+    ]
+    return Change(np.array(changed, np.int64), *found[1:])
+
+
+def potentials(
+    x: Array, first: int, nearest: Array | None, candidates: Array, *, plan: Plan
+) -> Array:
+    """Return the potentials (R, c, blocks) of candidates (R, c, d) beside nearest (R, m)."""
+    if nearest is None:
+        nearest = _no_center(x, len(candidates))
+    return _min_sq_distances(x, candidates, nearest, False, plan)
+
+
+def nearest_after(
+    x: Array, first: int, nearest: Array | None, centers: Array, *, plan: Plan
+) -> Array:
+    """Return the squared distances (R, m) to the nearest center, with centers (R, 1, d) as well."""
+    after = _no_center(x, len(centers)) if nearest is None else nearest.copy()
+    _min_sq_distances(x, centers, after, True, plan)
+    return after
+
+
+def _no_center(x: Array, runs: int) -> Array:
+    return np.full((runs, len(x)), np.inf, x.dtype)
+
+
+def _min_sq_distances(x: Array, candidates: Array, nearest: Array, keep: bool, plan: Plan) -> Array:
+    if plan.emitted:
+        return part.min_sq_distances(x, plan.k, candidates, nearest, keep)
+    R, c, d = candidates.shape
+    lower = np.stack([blocked.assign(x, one[None])[1] for one in candidates.reshape(R * c, d)])
+    return potentials_of(lower.reshape(R, c, -1), nearest, keep)
+
+
+class Hit(NamedTuple):
+    """A draw that fell on a block of samples."""
+
+    run: int
+    candidate: int
+    block: int  # of BLOCK samples, counted over all chunks
+    target: float  # in the sum of its weights
+
+
+def draw(x: Array, first: int, nearest: Array, *, hits: list[Hit]) -> list[tuple[int, int, Array]]:
+    """Return the run, the candidate and the sample (d,) of each draw, by weights nearest (R, m)."""
+    found = []
+    for hit in hits:
+        start = hit.block * BLOCK - first
+        weights = nearest[hit.run, start : start + BLOCK]
+        found.append((hit.run, hit.candidate, x[start + draw_in_block(weights, hit.target)].copy()))
+    return found
+
+
+def rows_of(x: Array, first: int, *, rows: Array) -> Array:
+    """Return rows (numbers among all samples) of a chunk."""
+    found: Array = x[rows - first]
+    return found

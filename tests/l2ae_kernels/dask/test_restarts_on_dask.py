@@ -1,0 +1,150 @@
+"""Runs over the chunks of a Dask array: the bits of the rung that takes the samples in memory."""
+
+import numpy as np
+import pytest
+
+da = pytest.importorskip("dask.array")
+
+from l2ae_kernels import ops  # noqa: E402  # Dask first
+from l2ae_kernels.arrays import Array, device_name, to_host  # noqa: E402
+from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors  # noqa: E402
+from l2ae_kernels.dask.chunks import BLOCK, aligned, in_memory  # noqa: E402
+from l2ae_kernels.dask.numpy_sums import piece_of, sum_of_pieces  # noqa: E402
+from l2ae_kernels.dask.ordered import variances  # noqa: E402
+from l2ae_kernels.dask.tasks import Task, compute, value  # noqa: E402
+from l2ae_kernels.reference.restarts import Restarts  # noqa: E402
+
+from ..cuda.samples import blobs  # noqa: E402
+
+R = 3
+SHAPES = [  # n, d, k: short samples, long ones; one chunk; a block that ends in the next chunk
+    (5120, 3, 5),
+    (4097, 90, 37),
+    (700, 10, 4),
+    (33 * 1100, 2, 3),
+]
+
+
+def wide_range(n: int, d: int, dtype: type) -> Array:
+    """Numbers of many sizes, whose float64 sums depend on the order of the additions."""
+    rng = np.random.default_rng(n + d)
+    return (rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-5, 4, (n, 1))).astype(dtype)
+
+
+def state(restarts: Restarts) -> dict[str, bytes]:
+    names = ("centers", "sums", "counts", "inertia", "changed")
+    return {name: getattr(restarts, name).tobytes() for name in names}
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(np.float32, "best"), (np.float32, "none"), (np.float64, "none")]
+)
+def test_every_number_is_that_of_samples_in_memory(
+    dtype: type, name: str, n: int, d: int, k: int
+) -> None:
+    x = blobs(n, d, k, spread=1.5).astype(dtype) + wide_range(n, d, dtype) / 1e3
+    rng = np.random.default_rng(k)
+    first, draws = rng.integers(n, size=R), rng.random((R, k - 1, 3))
+    draws[..., 2] = np.nextafter(1, 0)  # the last sample
+    best = getattr(get_vectors(), "name", "none")
+    with vectors(best if name == "best" else name):
+        here = ops.restarts(x, k, R)
+        there = ops.restarts(da.from_array(x, chunks=(1500, d)), k, R)
+        assert device_name(there.x) == "dask"
+        assert there.max_abs == here.max_abs
+        stuck = [restarts.init_centers(first, draws) for restarts in (here, there)]
+        np.testing.assert_array_equal(*stuck)
+        for active in ([0, 1, 2], [0, 2], [2]):  # runs end
+            for restarts in (here, there):
+                restarts.assign(active)
+            assert state(there) == state(here)
+            moved = [r.iterate(active, [1] * len(active), 0.0, True) for r in (here, there)]
+            assert moved[0] == moved[1]
+            assert state(there) == state(here)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_empty_clusters_move_to_the_same_samples(dtype: type) -> None:
+    x = np.tile(wide_range(1200, 4, dtype), (3, 1))  # equal distances, in several chunks
+    here, there = ops.restarts(x, 6, 1), ops.restarts(da.from_array(x, chunks=(1024, 2)), 6, 1)
+    for restarts in (here, there):
+        restarts.centers[0] = 1e6
+        restarts.centers[0, 3] = x[5]
+        restarts.assign([0])
+        restarts.fill(0, 0.0)
+        assert restarts.counts.min() > 0
+    assert state(there) == state(here)
+    for restarts in (here, there):
+        restarts.iterate([0], [1], 0.0, False)
+    assert state(there) == state(here)
+
+
+def test_an_inertia_that_cancels_is_summed_up() -> None:
+    x = np.repeat(wide_range(5, 3, np.float32), 700, axis=0)
+    here, there = ops.restarts(x, 5, 1), ops.restarts(da.from_array(x, chunks=(999, 3)), 5, 1)
+    for restarts in (here, there):
+        restarts.centers[0] = x[::700] * np.float32(1 + 1e-6)
+        restarts.assign([0])
+    assert state(there) == state(here)
+    assert 0 < there.inertia[0] < 1e-9 * (x**2).sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 7, 129, 1033, 8193, 40_001])
+def test_sums_of_pieces_are_those_of_numpy(n: int, dtype: type) -> None:
+    a = wide_range(n, 1, dtype)[:, 0]
+    rng = np.random.default_rng(n)
+    for cuts in ([], [n // 2], sorted(rng.integers(n, size=9)), list(range(1024, n, 1024))):
+        parts = zip(np.split(a, cuts), [0, *cuts], strict=True)
+        pieces = [piece_of(part, int(first), n) for part, first in parts]
+        assert sum_of_pieces(pieces, n, a.dtype) == float(a.sum(dtype=np.float64))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "d"), [(1, 2), (20_001, 1), (20_001, 3), (3001, 100)])
+def test_variances_are_those_of_numpy(n: int, d: int, dtype: type) -> None:
+    x = wide_range(n, d, dtype)
+    found = variances(aligned("test", da.from_array(x, chunks=(3000, d))))
+    assert found.tobytes() == x.var(axis=0, dtype=np.float64).tobytes()
+
+
+@pytest.mark.parametrize("rows", [100, 511, 513, 900, 1024, 1500, 5000])
+def test_chunks_are_whole_blocks(rows: int) -> None:
+    x = np.arange(2 * 5000).reshape(5000, 2)
+    whole = aligned("test", da.from_array(x, chunks=(rows, 1)))
+    first = np.cumsum([0, *whole.chunks[0]])[:-1]
+    assert not (first % BLOCK).any()
+    assert min(whole.chunks[0]) > 0
+    assert whole.chunks[1] == (2,)
+    np.testing.assert_array_equal(to_host(whole), x)
+    again = aligned("test", whole)
+    assert again is whole
+
+
+def test_what_lies_in_memory_is_known() -> None:
+    x = da.from_array(np.zeros((3000, 2)), chunks=(1024, 2))
+    assert in_memory(x)
+    assert not in_memory(x + 1)
+    assert in_memory((x + 1).persist())
+    assert not in_memory((x + 1).persist().rechunk((2048, 2)))
+    assert not in_memory(da.zeros((3000, 2), chunks=(1024, 2)))
+
+
+def test_a_graph_begins_at_results_that_are_kept() -> None:
+    """Of a hundred tasks, each of which takes the one before."""
+    calls = []
+
+    def add(a: int) -> int:
+        calls.append(a)
+        return a + 1
+
+    last = value(0)
+    for i in range(100):
+        step = Task(add, last)
+        assert compute([Task(abs, step)], [step]) == [i + 1]
+        last = step
+    assert calls == list(range(100))
+    graph: dict[object, object] = {}
+    last.write(graph)
+    assert len(graph) == 1
