@@ -55,7 +55,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.close()  # Windows renames no open file
         os.replace(temporary, target)  # noqa: PTH105 - the module function is what tests replace
     with naming(path, target.parent):
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def check_out(path: Path, *suffixes: str, argument: str = "out") -> None:
         )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Put the new name itself on the disk; Windows has no such call and needs none."""
     if os.name != "posix":
         return

@@ -150,16 +150,22 @@ def add_settings(parser: ArgumentParser) -> None:
     add_data_dir(parser)
     add_reading(parser, default=SUPPRESS)
     for title, option in ((title, option) for title, of in GROUPS.items() for option in of):
-        kind, help, metavar = SETTINGS[option]
-        name = option.replace("-", "_")
-        how: dict[str, Any] = {"type": kind, "choices": CHOICES.get(name), "metavar": metavar}
-        if kind is bool:
-            how = {"action": "store_true"}
-        if kind is not bool and DEFAULTS[name] is not None and "(default" not in help:
-            shown = DEFAULTS[name]
-            shown = ",".join(map(str, shown)) if isinstance(shown, tuple) else shown
-            help = f"{help} (default {shown})"
-        groups[title].add_argument(f"--{option}", default=SUPPRESS, help=help, **how)
+        name, how = setting_argument(option)
+        groups[title].add_argument(name, **how)
+
+
+def setting_argument(option: str) -> tuple[str, dict[str, Any]]:
+    """Return name and arguments of the option of a setting; not given, it does not occur."""
+    kind, help, metavar = SETTINGS[option]
+    name = option.replace("-", "_")
+    how: dict[str, Any] = {"type": kind, "choices": CHOICES.get(name), "metavar": metavar}
+    if kind is bool:
+        how = {"action": "store_true"}
+    if kind is not bool and DEFAULTS[name] is not None and "(default" not in help:
+        shown = DEFAULTS[name]
+        shown = ",".join(map(str, shown)) if isinstance(shown, tuple) else shown
+        help = f"{help} (default {shown})"
+    return f"--{option}", {**how, "default": SUPPRESS, "help": help}
 
 
 def epochs_or_minutes(text: str) -> int | str:

@@ -123,7 +123,8 @@ def _look_at_arrays(
     if dataset.labels is not None:
         classes = {str(c): n for c, n in sorted(Counter(classes_of(dataset).tolist()).items())}
     found = look_at(dataset.images, progress=progress)
-    sight = Sight(dataset.name, len(dataset), None, classes, found, None)
+    names = None if dataset.sample_names is None else list(dataset.sample_names)
+    sight = Sight(dataset.name, len(dataset), names, classes, found, None)
     H, W, C = dataset.images.shape[1:]
     _look_ahead(sight, (H, W, C), settings)
     return sight

@@ -7,7 +7,7 @@ arrays with NumPy alone.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from l2ae_core.data.stored import StoredImages, prepared, store
 from l2ae_core.data.values import AS_THEY_ARE, to_images
 from l2ae_kernels.arrays import Array
 
+if TYPE_CHECKING:
+    from l2ae_core.data.packed_file import Packed
+
 __all__ = ["DATASETS", "DataError", "Dataset", "Preparation", "Source", "Split",
-           "StoredImages", "dask_npy", "load", "to_images"]  # fmt: skip
+           "StoredImages", "dask_npy", "load", "pack", "to_images"]  # fmt: skip
 
 Source: TypeAlias = str | Path | Sequence[Any] | Array
 IN_MEMORY = "array"  # the name of a data set that came from no file
@@ -81,6 +84,34 @@ def load(
     else:
         found = Dataset(stack_images(source, preparation), None, IN_MEMORY)
     return found if labels else replace(found, labels=None, class_names=None)
+
+
+def pack(
+    source: Source,
+    out: str | Path,
+    *,
+    preparation: Preparation = AS_THEY_ARE,
+    labels: bool = True,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> "Packed":
+    """Write the images that `load` would return to the `.npy` file `out`, prepared.
+
+    `load(out)` returns equal numbers, file names and labels, with the same preparation, too, and
+    reads a batch when it is asked for. Names and labels are in `out` with ".csv" behind it.
+
+    Image files are read one after another, never all into memory, and `out` is written at the end,
+    at once. A call that is interrupted, or killed, leaves the folder ".NAME.pack" beside `out`,
+    with which the next one goes on where it stopped; arrays begin anew. Arguments as those of
+    `load`.
+
+    Raises DataError as `load`; where an unfinished call had another source or preparation, or a
+    file that it read has changed; ValueError and OSError, before the work, for an `out` that
+    cannot be written, and BlockingIOError while another process writes it.
+    """
+    from l2ae_core.data.packed_file import pack_images
+
+    return pack_images(source, Path(out), preparation, labels, skip_unreadable, progress)
 
 
 def _load_named(name: str, folder: Path | None, split: Split, progress: bool) -> Dataset:

@@ -10,6 +10,7 @@ from l2ae_core.array_readers import read_npy, read_npz
 from l2ae_core.data.dataset import Dataset
 from l2ae_core.data.errors import DataError
 from l2ae_core.data.file_array import FileArray
+from l2ae_core.data.packed_names import PackedNames
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.stored import store
 from l2ae_core.data.values import AS_THEY_ARE, Stored
@@ -27,13 +28,16 @@ def load_npy(
 ) -> Dataset:
     """Return the images in a `.npy` file; see `l2ae_core.data.to_images` for what it may hold.
 
-    They stay in the file (`FileArray`), and a batch is read when it is asked for; in memory are
+    File names and labels are those that `l2ae pack` wrote beside it, where it did. The images stay
+    in the file (`FileArray`), and a batch is read when it is asked for; in memory are
     those that the preparation changes, and of a file in Fortran order.
     """
     array: Stored | None = _read(FileArray.open, path)
     if array is None:
         array = _read(read_npy, path)
-    return Dataset(store(array, str(path), preparation, progress=progress), None, path.name)
+    images = store(array, str(path), preparation, progress=progress)
+    names = PackedNames.read(path, len(images))
+    return Dataset(images, names.labels, path.name, names.class_names, names.sample_names)
 
 
 def load_npz(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:

@@ -13,6 +13,7 @@ from l2ae_core.data.image_file import SUFFIXES, read_image
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.reading import Reading, read_files
 from l2ae_core.data.values import AS_THEY_ARE
+from l2ae_kernels.arrays import Array
 
 
 def load_folder(
@@ -65,13 +66,19 @@ def stray_note(names: Sequence[str]) -> str | None:
     )
 
 
+def folder_labels(names: Sequence[str]) -> tuple[Array, tuple[str, ...]] | None:
+    """Return labels (N,) int64 and class names: the first-level sub-folders, where all have one."""
+    classes = first_folders(names)
+    if None in classes:
+        return None
+    unique, labels = np.unique(np.array(classes, dtype=str), return_inverse=True)
+    return labels.astype(np.int64), tuple(map(shown, unique))
+
+
 def _labelled(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """Return the images with the first-level sub-folders of their names as classes."""
-    classes = first_folders(names)
-    if None not in classes:
-        unique, labels = np.unique(np.array(classes, dtype=str), return_inverse=True)
-        class_names = tuple(map(shown, unique))
-        return replace(dataset, labels=labels.astype(np.int64), class_names=class_names)
+    if (found := folder_labels(names)) is not None:
+        return replace(dataset, labels=found[0], class_names=found[1])
     note = stray_note(names)
     return dataset if note is None else replace(dataset, notes=(*dataset.notes, note))
 
@@ -141,14 +148,14 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def paths_of(source: Path, dataset: Dataset) -> list[Path] | None:
-    """Return the files of the images that were read from the path `source`, if they are files.
+    """Return the files of the images that were read from the path `source`, if it has them.
 
     DataError for one that is not there any more.
     """
     if dataset.sample_names is None:
         return None
     if not source.is_dir():
-        return [source]
+        return [source] if source.suffix.lower() in SUFFIXES else None
     there = {shown(path.relative_to(source).as_posix()): path for path in image_files(source)}
     for name in dataset.sample_names:
         if name not in there:

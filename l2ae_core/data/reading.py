@@ -77,6 +77,11 @@ class Reading:
             self._pixels.append(pixels)
 
     @property
+    def refused(self) -> bool:
+        """Whether they do not go together, or not without another preparation."""
+        return bool(self.not_chosen) or len(self._sizes) > 1
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Say how many files are left out."""
         if not self.unreadable:

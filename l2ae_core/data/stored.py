@@ -143,11 +143,14 @@ class StoredImages:
 
     def __getitem__(self, index: Index) -> Array:
         """Return images (n, H, W, C), or one (H, W, C), float32, C-contiguous."""
-        index = index if self.rows is None else self.rows[index]
-        images = unit_values(np.asarray(self.stored[index]), self.preparation)
+        images = unit_values(self.as_stored(index), self.preparation)
         if images.shape[-1] != self.channels:
             images = np.repeat(images, self.channels, axis=-1)
         return images
+
+    def as_stored(self, index: Index) -> Array:
+        """Return images of their own type and channels."""
+        return np.asarray(self.stored[index if self.rows is None else self.rows[index]])
 
     def __iter__(self) -> Iterator[Array]:
         """Yield each image (H, W, C)."""
