@@ -83,6 +83,8 @@ def main(
         for name, given in folders.items():
             if given is not None:
                 raise ValueError(f"{name}: {given} was given with clusters, which gives no labels")
+        if (address := arguments.pop("cluster")) is not None:
+            raise ValueError(f"cluster: {address} was given with clusters, which needs all codes")
         if sample_size is not None:
             arguments["sample_size"] = sample_size
         return _sweep(run, clusters, out, figure, arguments | {"progress": not quiet}, save)

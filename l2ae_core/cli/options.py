@@ -85,6 +85,10 @@ def add_run_and_images(parser: ArgumentParser) -> None:
     add_common(parser)
     parser.add_argument("--device", choices=get_args(DeviceName),
                         help="of the network (default: a GPU, if there is one)")  # fmt: skip
+    parser.add_argument("--cluster", metavar="ADDRESS",
+                        help="of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers take "
+                        "the images through the network, of a .npy file that they see at the same "
+                        "path (pip install 'l2ae[dist]')")  # fmt: skip
     add_data_dir(parser)
 
 

@@ -5,6 +5,7 @@ written while it grows (`l2ae_core.tables.write_rows`).
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,17 @@ def cluster_table(
     copy_to: Path | None = None,
     link_to: Path | None = None,
     device: DeviceName | None = "cpu",
+    cluster: str | None = None,
     progress: bool = True,
 ) -> Table:
     """Return the cluster of every image by the centers of the run; the result are the scores.
 
     Columns: index, file where images are files, cluster, and label, the name of the class, where
     the data have labels; only then there are scores. The network runs on `device`; None takes
-    a GPU if there is one, and "note" says what was taken. `copy_to` and `link_to` become folders
-    with a folder for each cluster, as `cluster_folders.write_folders` makes them, after the last
-    rows.
+    a GPU if there is one, and "note" says what was taken; or on the workers of a Dask scheduler,
+    whose address `cluster` is, with the same rows (`l2ae_core.distributed.workers`). `copy_to` and
+    `link_to` become folders with a folder for each cluster, as `cluster_folders.write_folders`
+    makes them, after the last rows.
 
     Images are prepared as those of the training. With labels=False there are none, as always where
     the training had none; with `skip_unreadable` files that cannot be read are left out, and "note"
@@ -73,19 +76,21 @@ def cluster_table(
     where = source if isinstance(source, str) else run_settings(chosen_run(run)[0])["data"]
     for out, way in folders:
         check_folders(out, where, way)
-    loaded = load_fitted(run, device)
+    loaded = load_fitted(run, _device(device, cluster))
     dataset = images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
+    place = _place(cluster)
     result: dict[str, Any] = {"note": note_of(loaded.note, *dataset.notes)}
 
     def chunks() -> Iterator[Columns]:
         names, centers = _names_of(dataset), loaded.clusters.centers
         kept = np.empty(len(dataset) if folders or dataset.labels is not None else 0, np.int32)
-        codes = method.encoded(loaded.model, dataset.images, progress=progress)
-        for part, u in zip(parts(len(dataset)), codes, strict=True):
-            clusters, _ = ops.assign(u, centers)
-            if kept.size:
-                kept[part] = clusters
-            yield names(part) | {"cluster": clusters} | _classes(dataset, part)
+        with place as here:
+            codes = here.encoded(loaded.model, dataset.images, progress=progress)
+            for part, u in zip(parts(len(dataset)), codes, strict=True):
+                clusters, _ = ops.assign(u, centers)
+                if kept.size:
+                    kept[part] = clusters
+                yield names(part) | {"cluster": clusters} | _classes(dataset, part)
         if dataset.labels is not None:
             rng = rngs(loaded.settings["seed"]).kmeans
             result.update(method.agreement(dataset.labels, kept, len(centers), rng))
@@ -108,6 +113,7 @@ def score_table(
     skip_unreadable: bool = False,
     anomaly_class: str | int | None = None,
     device: DeviceName | None = "cpu",
+    cluster: str | None = None,
     progress: bool = True,
 ) -> Table:
     """Return how normal every image is; the result has the thresholds and, with labels, the AUC.
@@ -118,7 +124,8 @@ def score_table(
     `cluster_table`. The criterion is that of `l2ae_core.verdict`; None is "both", or "cosine" where
     the run is so old that it has no errors, which "note" says. Outside of the thresholds lies at
     most the share `fpr` of the training images. With `top` there are only so many rows, the least
-    normal first by `Thresholds.margin`, and a column rank, from 1. `device` as in `cluster_table`.
+    normal first by `Thresholds.margin`, and a column rank, from 1. `device` and `cluster` are those
+    of `cluster_table`.
 
     The AUC is that of `anomaly_class` against all other images, also those of classes that the
     training did not have. It is a name, or a number where labels are numbers; None: that of the
@@ -127,11 +134,12 @@ def score_table(
     """
     if top is not None:
         count("score", "top", top)
-    loaded = load_fitted(run, device)
+    loaded = load_fitted(run, _device(device, cluster))
     limits, note = _thresholds(loaded, fpr, criterion)
     dataset = images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
     N = len(dataset)
     positive_class, positive, no_auc = find_anomalies(dataset, loaded.settings, anomaly_class)
+    place = _place(cluster)
     result: dict[str, Any] = {
         "images": N,
         "threshold": limits.normality,
@@ -146,23 +154,24 @@ def score_table(
         names, saved = _names_of(dataset), loaded.clusters
         errors = None if saved.errors is None else np.sort(saved.errors)
         scores = np.empty((2, 0 if positive_class is None else N))  # v and error of every image
-        found = method.scored(loaded.model, saved.centers, dataset.images, progress=progress)
-        for part, (u, v, error) in zip(parts(N), found, strict=True):
-            reasons = limits.reasons(v, error)
-            for reason in REASONS:
-                result["reasons"][reason] += int((reasons == reason).sum())
-            if scores.size:
-                scores[:, part] = v, error
-            yield names(part) | {
-                "normality": v,
-                "cluster": nearest_center(u, saved.centers),
-                "reconstruction_error": error,
-                **({} if errors is None else
-                   {"error_quantile": error_quantile(error, errors, ascending=True)}),
-                "anomalous": (reasons != "").astype(int),
-                "reason": reasons,
-                **_classes(dataset, part),
-            }  # fmt: skip
+        with place as here:
+            found = here.scored(loaded.model, saved.centers, dataset.images, progress=progress)
+            for part, (u, v, error) in zip(parts(N), found, strict=True):
+                reasons = limits.reasons(v, error)
+                for reason in REASONS:
+                    result["reasons"][reason] += int((reasons == reason).sum())
+                if scores.size:
+                    scores[:, part] = v, error
+                yield names(part) | {
+                    "normality": v,
+                    "cluster": nearest_center(u, saved.centers),
+                    "reconstruction_error": error,
+                    **({} if errors is None else
+                       {"error_quantile": error_quantile(error, errors, ascending=True)}),
+                    "anomalous": (reasons != "").astype(int),
+                    "reason": reasons,
+                    **_classes(dataset, part),
+                }  # fmt: skip
         result["anomalous"] = sum(result["reasons"].values())
         if positive_class is not None:
             by_v, by_error = auc(positive, -scores[0]), auc(positive, scores[1])
@@ -193,6 +202,22 @@ def _least_normal(chunks: Iterator[Columns], limits: Thresholds, top: int) -> It
     rows = {"rank": np.arange(1, len(rows["index"]) + 1)} | rows
     yield from ({name: column[part] for name, column in rows.items()}
                 for part in parts(len(rows["index"])))  # fmt: skip
+
+
+def _place(cluster: str | None) -> AbstractContextManager[Any]:
+    """Return what encodes and scores images: this process, or the workers of a Dask scheduler."""
+    if cluster is None:
+        return nullcontext(method)
+    from l2ae_core.distributed.workers import Workers
+
+    return Workers(cluster)
+
+
+def _device(device: DeviceName | None, cluster: str | None) -> DeviceName | None:
+    """Return the device of this process; ValueError for a GPU beside the workers of a cluster."""
+    if cluster is not None and device == "cuda":
+        raise ValueError(f"cluster: {cluster} was given with device cuda: workers have processors")
+    return device if cluster is None else "cpu"
 
 
 def _thresholds(run: LoadedRun, fpr: float, criterion: Criterion | None) -> tuple[Thresholds, str]:

@@ -31,34 +31,43 @@ PATIENCE = 10  # seconds until a scheduler answers, and until it has a worker
 AHEAD = 3  # parts under way for each thread of the cluster, so that none waits for this process
 
 
+def connect(argument: str, address: str) -> Any:
+    """Return a client of the Dask scheduler at an address, which has a worker at least.
+
+    ValueError, naming the argument, where Dask is missing, and where no scheduler with a worker
+    answers in PATIENCE seconds.
+    """
+    if find_spec("distributed") is None:
+        raise ValueError(f"{argument}: needs Dask: pip install 'l2ae[dist]'")
+    from distributed import Client  # only a cluster needs it
+
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{argument}: no Dask scheduler answers at {address!r} within {PATIENCE} seconds, "
+            "expected an address such as tcp://10.0.0.1:8786"
+        ) from error
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        client.close()
+        raise ValueError(
+            f"{argument}: the scheduler at {address} has no worker, after {PATIENCE} seconds"
+        ) from error
+    return client
+
+
 class Workers:
     """The workers of a scheduler, connected until the end of a `with` block.
 
-    They see the file at the same path, and have this version of the package. ValueError where Dask
-    is missing, or no scheduler with a worker answers in PATIENCE seconds; ChildProcessError where
-    workers are killed time and again, ConnectionError where the scheduler is lost.
+    They see the file at the same path, and have this version of the package. Raises what `connect`
+    raises; ChildProcessError where workers are killed time and again, ConnectionError where the
+    scheduler is lost.
     """
 
     def __init__(self, address: str) -> None:
-        if find_spec("distributed") is None:
-            raise ValueError("cluster: needs Dask: pip install 'l2ae[dist]'")
-        from distributed import Client  # only a cluster needs it
-
-        self.address = address
-        try:
-            self._client = Client(address, timeout=PATIENCE, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"cluster: no Dask scheduler answers at {address!r} within {PATIENCE} seconds, "
-                "expected an address such as tcp://10.0.0.1:8786"
-            ) from error
-        try:
-            self._client.wait_for_workers(1, timeout=PATIENCE)
-        except TimeoutError as error:
-            self._client.close()
-            raise ValueError(
-                f"cluster: the scheduler at {address} has no worker, after {PATIENCE} seconds"
-            ) from error
+        self.address, self._client = address, connect("cluster", address)
 
     def __enter__(self) -> Self:
         """Return the workers themselves."""

@@ -24,6 +24,7 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
 from l2ae_core.devices import DeviceName, training_device
+from l2ae_core.distributed.workers import connect
 from l2ae_core.environment import machine, versions
 from l2ae_core.files import atomic_file, remove_temporary_files
 from l2ae_core.locks import locked
@@ -217,9 +218,9 @@ def _on_cluster(address: str) -> Iterator[Attempts]:
 
     Not by joblib, which does all work here and now when there is one worker alone.
     """
-    from distributed import Client, as_completed  # only a cluster needs it
+    from distributed import as_completed  # only a cluster needs it
 
-    with Client(address) as client:
+    with connect("reproduce: cluster", address) as client, client.as_current():
         yield lambda runs, folder: (
             future.result()
             for future in as_completed(
