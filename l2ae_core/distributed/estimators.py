@@ -1,7 +1,6 @@
 """Estimators on Dask arrays: their methods on the images of each chunk, and what `fit` keeps."""
 
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -9,7 +8,6 @@ import dask.array as da
 import numpy as np
 
 from l2ae_core import method
-from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.distributed.images import DaskImages
 from l2ae_core.images import Images
 from l2ae_core.networks import AutoEncoder
@@ -50,12 +48,6 @@ def encode(network: AutoEncoder, images: DaskImages) -> tuple[da.Array, da.Array
     if not da.isfinite(u).all().compute():
         raise TrainingError("cluster: codes hold NaN or Inf: a smaller learning_rate may help")
     return u, errors
-
-
-def cluster(u: da.Array, n_clusters: int, **settings: Any) -> Clustering:
-    """Return k-means of codes u (N, D), which come here for it; the labels are cut as they are."""
-    found = kmeans(np.asarray(u), n_clusters, **settings)
-    return replace(found, labels=da.from_array(found.labels, chunks=u.chunks[:1]))
 
 
 def of_rows(estimator: "FittedNetwork", function: str, rows: da.Array, dtype: Any) -> da.Array:

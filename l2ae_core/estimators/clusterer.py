@@ -7,7 +7,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transfor
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from l2ae_core.clustering.kmeans import Clustering, kmeans
-from l2ae_core.estimators import inputs
 from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.fitted import DTYPES
 from l2ae_core.images import Images
@@ -152,10 +151,7 @@ class AutoEncoderClusterer(
                 "recluster: there is no embedding_: from_run(run, X) with the images of the run has"
             )
         K = count("recluster", "n_clusters", n_clusters, most=len(self.embedding_))
-        cluster: Any = kmeans
-        if inputs.is_dask(self.embedding_):
-            from l2ae_core.distributed.estimators import cluster
-        clustering = cluster(
+        clustering = kmeans(
             self.embedding_,
             K,
             n_init=int(self.n_init),

@@ -9,13 +9,13 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from l2ae_core.anomaly import cosine_normality
-from l2ae_core.estimators import inputs, runs
+from l2ae_core.estimators import runs
 from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.clusterer import AutoEncoderClusterer
 from l2ae_core.estimators.parameters import check_contamination, check_criterion
 from l2ae_core.images import Images
 from l2ae_core.verdict import REASONS, Thresholds
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, is_dask
 
 AUTO_CONTAMINATION = 0.05
 
@@ -206,7 +206,7 @@ class AutoEncoderDetector(OutlierMixin, AutoEncoderBase):  # type: ignore[misc]
         """Set the thresholds by the X of fit."""
         errors = self.reconstruction_errors_ if self.criterion == "both" else None
         u = self.embedding_
-        if inputs.is_dask(u):
+        if is_dask(u):
             from l2ae_core.distributed import estimators
 
             v = estimators.of_rows(self, "_normality", u, np.float64)

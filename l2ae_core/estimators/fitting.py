@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from l2ae_core import commands, method, refinement
-from l2ae_core.clustering.kmeans import Clustering
+from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.commands.checks import ARRAYS, require_trainable
 from l2ae_core.data import Dataset
 from l2ae_core.devices import training_device
@@ -64,7 +64,7 @@ def fit(estimator: FittedNetwork, images: Images, validation: float | Images) ->
 
         u, errors = estimators.encode(e._network(images.code_dtype), images)
         e.embedding_, e.reconstruction_errors_ = u, errors
-        e._take_clusters(estimators.cluster(u, int(e.n_clusters), **settings))
+        e._take_clusters(kmeans(u, int(e.n_clusters), **settings))
         return
     network = e._network(images.dtype)
     _keep(e, images, *method.cluster(network, images, int(e.n_clusters), **settings))

@@ -19,18 +19,12 @@ from l2ae_core.data.in_memory import is_pillow
 from l2ae_core.data.stored import StoredImages, in_colour, store
 from l2ae_core.data.values import AT_ONCE, out_of_range, require_channels_last
 from l2ae_core.images import Images
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, is_dask
 
 if TYPE_CHECKING:
     from l2ae_core.distributed.images import DaskImages
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (H, W, C)
-
-
-def is_dask(X: Any) -> bool:
-    """Whether X is a Dask array; whoever has one has imported Dask."""
-    module = sys.modules.get("dask.array")
-    return module is not None and isinstance(X, module.Array)
 
 
 def on_workers(images: Any) -> "TypeGuard[DaskImages]":
