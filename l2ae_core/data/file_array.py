@@ -33,6 +33,7 @@ from l2ae_kernels.arrays import Array
 
 # It takes the position, which threads and forked processes would share; Windows has none.
 _preadv = getattr(os, "preadv", None)
+_advise = getattr(os, "posix_fadvise", None)  # neither Windows nor macOS has it
 _seeking = threading.Lock()  # from seek to read
 
 
@@ -130,6 +131,14 @@ class FileArray:
         first = np.flatnonzero(np.diff(positions, prepend=-2) != 1)  # of each run of neighbours
         lengths = np.diff(first, append=len(positions))
         return self._runs(list(zip(positions[first].tolist(), lengths.tolist(), strict=True)))
+
+    def will_need(self, positions: Array) -> None:
+        """Tell the system which rows (n,) are read next: it fetches them meanwhile, if it can."""
+        if _advise is None:
+            return
+        number, wide = self._file.fileno(), self.row_bytes
+        for row in positions.tolist():
+            _advise(number, self.offset + row * wide, wide, os.POSIX_FADV_WILLNEED)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return all rows as one array."""

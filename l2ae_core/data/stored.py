@@ -8,8 +8,9 @@ takes the memory of a batch. The numbers are those that `to_images` makes of the
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 from zlib import crc32
 
@@ -156,6 +157,14 @@ class StoredImages:
         """Yield each image (H, W, C)."""
         for piece in pieces(self.shape, "images"):
             yield from self[piece]
+
+    def gather(self, batches: Sequence[Array]) -> Iterator[Array]:
+        """Yield the images of each batch of positions; those of the next one come from the disk."""
+        stored = self.stored
+        for batch, then in zip_longest(batches, batches[1:]):
+            if then is not None and isinstance(stored, FileArray):
+                stored.will_need(then if self.rows is None else self.rows[then])
+            yield self[batch]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return all images as one array: `np.asarray(images)`."""

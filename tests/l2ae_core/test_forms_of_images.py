@@ -115,6 +115,20 @@ def test_batches_are_gathered_in_order(form: str, forms: dict[str, Dataset], pix
         assert x.flags.writeable
 
 
+def test_rows_of_a_file_are_announced_a_batch_before_they_are_read(
+    forms: dict[str, Dataset], pixels: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, events = forms["file"].images, list[Any]()
+    assert isinstance(images, StoredImages)
+    monkeypatch.setattr(FileArray, "will_need", lambda self, rows: events.append(rows.tolist()))
+    turned = images.take(np.arange(len(pixels))[::-1])
+    batches = [np.array([5, 2]), np.array([0, 306]), np.array([7])]
+    for batch, x in zip(batches, gathered(turned, batches), strict=True):
+        np.testing.assert_array_equal(x, pixels[306 - batch] / np.float32(255))
+        events.append(None)
+    assert events == [[306, 0], None, [299], None, None]
+
+
 class Elsewhere:
     """Images that are asked for by epoch, never by batch."""
 
