@@ -9,7 +9,7 @@ from l2ae_kernels.cpu.codegen.assembly import Loop, Processor, compile_function
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.vectors import SETS, Vectors, best, get_vectors
 from l2ae_kernels.cpu.kmeans.library import build as build_kmeans
-from l2ae_kernels.cpu.microkernels.library import build as build_network
+from l2ae_kernels.cpu.microkernels.library import FAMILIES
 
 EXAMPLES = """examples:
   python -m l2ae_kernels.asm --list
@@ -37,10 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"argument --{error}")
     print(f"emitting kernels for {vectors.name} ...", file=sys.stderr)
     found: dict[str, Module] = {}
-    for build in (build_kmeans, build_network):
-        if arguments.list or arguments.kernel not in found:  # the second takes a second to emit
+    for build in (build_kmeans, *FAMILIES):
+        if arguments.list or arguments.kernel not in found:  # some take a second to emit
             module = build(vectors)
-            found |= {f.name: module for f in module.ir.functions if not f.is_declaration}
+            functions = [f.name for f in module.ir.functions if not f.is_declaration]
+            found = dict.fromkeys(functions, module) | found  # some have the same tile
     if arguments.list:
         print("\n".join(found))
         return 0

@@ -103,6 +103,43 @@ def test_a_library_of_sources_is_not_written_as_ir_again(cache, compiled):
     assert written == ["avx2", "neon"]
 
 
+def module_of(number):
+    def build(vectors):
+        module = Module(vectors)
+        with module.function("f", 1) as (e, out):
+            e.b.store(e.index(number).value, e.pointer(out))
+        return module
+
+    build.__qualname__ = f"module_of({number})"
+    return build
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_libraries_are_compiled_side_by_side(cache, compiled, threads):
+    builds, out = [module_of(n) for n in range(5)], np.zeros(1, np.int64)
+    found = Library.all_of(builds[1:2], SETS["avx2"])
+    found += Library.all_of(builds, SETS["avx2"], threads)
+    for library, expected in zip(found, [1, 0, 1, 2, 3, 4], strict=True):
+        library.function("f", 1)(out.ctypes.data)
+        assert out[0] == expected
+    assert found[0] is found[2]
+    assert len(compiled) == len(list(cache.iterdir())) == 5
+
+
+def test_an_error_of_one_compilation_is_raised_and_the_others_are_kept(cache, monkeypatch):
+    real = machine_code.compile_ir
+
+    def failing(ir):
+        if "i64 2" in ir:
+            raise RuntimeError("LLVM says no")
+        return real(ir)
+
+    monkeypatch.setattr(machine_code, "compile_ir", failing)
+    with pytest.raises(RuntimeError, match="LLVM says no"):
+        Library.all_of([module_of(n) for n in range(4)], SETS["avx2"], 2)
+    assert len(list(cache.iterdir())) == 3
+
+
 def test_changed_sources_are_compiled_again(cache, compiled, monkeypatch):
     def build(vectors):
         module = Module(vectors)

@@ -11,10 +11,11 @@ The folder is `kernels` in the user's cache directory, or what L2AE_CACHE_DIR sa
 import ctypes
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -26,6 +27,7 @@ from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.sources import digest
 
+Build: TypeAlias = Callable[[Vectors], Module]  # emits a module
 OPTIMIZATION = 3  # of LLVM's code generator
 
 
@@ -36,20 +38,38 @@ class Library:
     """
 
     @staticmethod
-    def of(build: Callable[[Vectors], Module], vectors: Vectors) -> "Library":
+    def of(build: Build, vectors: Vectors) -> "Library":
         """Return the functions of the module that `build` makes, which is called only if it must.
 
         To write the IR takes a second and more; the sources of this package stand for it. There is
         one such library for all threads, and it stays: kernels know of others by address alone.
         """
-        with global_compiler_lock:
-            return _of_sources(build, vectors, digest())
+        return Library.all_of([build], vectors)[0]
 
-    def __init__(self, ir: str | Callable[[], str], origin: str | None = None) -> None:
+    @staticmethod
+    def all_of(builds: Sequence[Build], vectors: Vectors, threads: int = 1) -> list["Library"]:
+        """Return the same of several modules; what is missing is compiled by so many threads."""
+        with global_compiler_lock:
+            sources = digest()
+            origins = [
+                repr((f"{build.__module__}.{build.__qualname__}", vectors, sources))
+                for build in builds
+            ]
+            keys = [*zip(builds, origins, strict=True)]
+            missing = [key for key in keys if key not in _libraries]
+            makers = {
+                origin: (lambda build=build: str(build(vectors).ir)) for build, origin in missing
+            }
+            codes = zip(missing, load_or_compile_all(makers, threads), strict=True)
+            _libraries.update({key: Library(code) for key, code in codes})
+            return [_libraries[key] for key in keys]
+
+    def __init__(self, code: str | bytes) -> None:
+        """Make the functions of IR, or of its object code, callable."""
         self._addresses: dict[str, int] = {}
         with global_compiler_lock:  # a fork waits for it, see forks.py
             machine = target_machine()
-            code = load_or_compile(ir, origin)
+            code = load_or_compile(code) if isinstance(code, str) else code
             self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
             # All sections in one piece: the small code model reaches two gigabytes, and other
             # libraries of the process may lie in between.
@@ -74,10 +94,7 @@ class Library:
         return self._addresses[name]
 
 
-@cache
-def _of_sources(build: Callable[[Vectors], Module], vectors: Vectors, sources: str) -> Library:
-    origin = repr((f"{build.__module__}.{build.__qualname__}", vectors, sources))
-    return Library(lambda: str(build(vectors).ir), origin)
+_libraries: dict[tuple[Build, str], Library] = {}  # those of sources, under the compiler lock
 
 
 @cache
@@ -103,22 +120,46 @@ def _processor() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def load_or_compile(ir: str | Callable[[], str], origin: str | None = None) -> bytes:
-    """Return the object code of `ir`, from the cache where it is there.
+def load_or_compile(ir: str) -> bytes:
+    """Return the object code of `ir`, from the cache where it is there."""
+    return load_or_compile_all({ir: lambda: ir}, 1)[0]
 
-    `origin` says what the IR is made from, when it is not made yet; else it speaks for itself.
+
+def load_or_compile_all(makers: Mapping[str, Callable[[], str]], threads: int) -> list[bytes]:
+    """Return the object code of the IR of each maker, from the cache where it is there.
+
+    The name of a maker says what its IR is made from. IR is written here, one after the other, and
+    compiled by so many threads, each of which keeps what it compiled.
     """
-    key = repr((llvmlite.__version__, _processor(), ir if origin is None else origin))
-    path = folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.o"
-    code = checked_files.read(path)
-    if code is None:
-        code = compile_ir(ir if isinstance(ir, str) else ir())
-        checked_files.write(path, code)
+    paths = {origin: _path(origin) for origin in makers}
+    found = {origin: checked_files.read(path) for origin, path in paths.items()}
+    missing = [origin for origin, code in found.items() if code is None]
+    if threads == 1 or len(missing) < 2:
+        compiled = [_compile_and_keep(makers[origin](), paths[origin]) for origin in missing]
+    else:
+        with ThreadPoolExecutor(min(threads, len(missing))) as pool:
+            waiting = [
+                pool.submit(_compile_and_keep, makers[origin](), paths[origin])
+                for origin in missing
+            ]
+            compiled = [future.result() for future in waiting]
+    found |= dict(zip(missing, compiled, strict=True))
+    return [code for code in found.values() if code is not None]
+
+
+def _path(origin: str) -> Path:
+    key = repr((llvmlite.__version__, _processor(), origin))
+    return folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.o"
+
+
+def _compile_and_keep(ir: str, path: Path) -> bytes:
+    code = compile_ir(ir)
+    checked_files.write(path, code)
     return code
 
 
 def compile_ir(ir: str) -> bytes:
-    """Compile `ir` to object code."""
+    """Compile `ir` to object code, in a context of LLVM of its own."""
     machine = target_machine()
     code: bytes = machine.emit_object(optimize(ir, machine))
     return code
@@ -126,7 +167,7 @@ def compile_ir(ir: str) -> bytes:
 
 def optimize(ir: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     """Return the module of `ir` after LLVM's passes, for the processor of `machine`."""
-    module = llvm.parse_assembly(ir)
+    module = llvm.parse_assembly(ir, llvm.create_context())
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False

@@ -1,9 +1,11 @@
-"""The kernels of this rung, compiled once for the vectors of this machine."""
+"""The kernels of this rung, compiled once for the vectors of this machine, in families."""
 
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 from l2ae_kernels.cpu.codegen.emitter import Module
-from l2ae_kernels.cpu.codegen.machine_code import Library
+from l2ae_kernels.cpu.codegen.machine_code import Build, Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.adam import add_reduce_adam
 from l2ae_kernels.cpu.microkernels.correlate import add_correlate, add_correlate_dot
@@ -21,38 +23,106 @@ from l2ae_kernels.cpu.microkernels.program import add_run
 from l2ae_kernels.cpu.microkernels.standardize import add_standardize, add_standardize_adjoint
 from l2ae_kernels.cpu.microkernels.winograd_products import add_winograd_products
 from l2ae_kernels.cpu.microkernels.winograd_transforms import add_transforms
+from l2ae_kernels.cpu.threads import available, get_threads
 
 
 @cache
-def library(vectors: Vectors) -> Library:
-    """Return the compiled kernels; each takes the address of its arguments and a micro-batch m."""
-    return Library.of(build, vectors)
+def library(vectors: Vectors) -> "Kernels":
+    """Return the kernels; each takes the address of its arguments and a micro-batch m."""
+    return Kernels(vectors)
 
 
-def build(vectors: Vectors) -> Module:
-    """Emit all kernels."""
+class Kernels:
+    """The kernels for some vectors: a family of them is compiled when one of it is needed."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors
+        self._families: dict[str, Library] = {}  # of each kernel that was asked for
+
+    def address(self, kernel: str) -> int:
+        """Return where a kernel begins; ValueError when there is none of this name."""
+        return self._of(kernel).address(kernel)
+
+    def function(self, name: str, arguments: int) -> Any:
+        """Return the function `name`, which takes so many i64 and returns nothing."""
+        return self._of(name).function(name, arguments)
+
+    def load(self, kernels: Iterable[str]) -> None:
+        """Compile the families of these kernels, as many at once as kernels have threads."""
+        new = set(kernels) - self._families.keys()
+        if not new:
+            return
+        families = {kernel: family_of(kernel) for kernel in new}
+        builds = [build for build in FAMILIES if build in families.values()]
+        found = Library.all_of(builds, self.vectors, available(get_threads()))
+        libraries = dict(zip(builds, found, strict=True))
+        self._families |= {kernel: libraries[build] for kernel, build in families.items()}
+
+    def _of(self, kernel: str) -> Library:
+        self.load([kernel])
+        return self._families[kernel]
+
+
+def _correlate(vectors: Vectors) -> Module:
     module = Module(vectors)
     for gated in (False, True):
         add_correlate(module, gated)
         add_correlate_dot(module, gated)
+    return module
+
+
+def _dense(vectors: Vectors) -> Module:
+    module = Module(vectors)
+    for gated in (False, True):
         add_dense(module, gated)
-    add_gradient(module)
-    add_sum(module)
-    add_pack(module)
-    add_panels(module)
-    add_copy(module)
-    add_normalize(module)
-    add_normalize_adjoint(module)
-    add_standardize(module)
-    for affine in (False, True):
-        add_standardize_adjoint(module, affine)
-    add_squared_error(module)
-    add_reduce(module)
-    add_reduce_adam(module)
+    return module
+
+
+def _dense_gradients(vectors: Vectors) -> Module:
+    module = Module(vectors)
     add_tiles(module)
     for adam in (False, True):
         add_dense_gradient(module, adam)
+    return module
+
+
+def _gradient(vectors: Vectors) -> Module:
+    module = Module(vectors)
+    add_gradient(module)
+    return module
+
+
+def _winograd(vectors: Vectors) -> Module:
+    module = Module(vectors)
     add_winograd_products(module)
     add_transforms(module)
-    add_run(module)
     return module
+
+
+def _small(vectors: Vectors) -> Module:
+    module = Module(vectors)
+    for add in (
+        add_sum, add_pack, add_panels, add_copy, add_normalize, add_normalize_adjoint,
+        add_standardize, add_squared_error, add_reduce, add_reduce_adam, add_run,
+    ):  # fmt: skip
+        add(module)
+    for affine in (False, True):
+        add_standardize_adjoint(module, affine)
+    return module
+
+
+# What emits a family, and how the names of its kernels begin: the first that fits. Those that take
+# the longest to compile come first.
+FAMILIES: dict[Build, tuple[str, ...]] = {
+    _dense_gradients: ("dense_gradient", "dense_adam", "tiles"),
+    _dense: ("dense",),
+    _correlate: ("correlate",),
+    _winograd: ("winograd", "multiply", "fill"),
+    _gradient: ("gradient",),
+    _small: ("",),
+}
+
+
+def family_of(kernel: str) -> Build:
+    """Return what emits a kernel."""
+    return next(build for build, names in FAMILIES.items() if kernel.startswith(names))

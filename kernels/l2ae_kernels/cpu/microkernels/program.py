@@ -10,7 +10,7 @@ microseconds each and hold the GIL in between; in a program a thread makes them 
 
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -18,7 +18,9 @@ from llvmlite import ir
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import I64, Integer, Value
-from l2ae_kernels.cpu.codegen.machine_code import Library
+
+if TYPE_CHECKING:
+    from l2ae_kernels.cpu.microkernels.library import Kernels
 
 FLOAT = 4  # bytes
 
@@ -74,8 +76,9 @@ def add_run(module: Module) -> None:
 class Program:
     """Calls in their order; their rows may be changed between two runs."""
 
-    def __init__(self, library: Library, calls: Iterable[Call]) -> None:
+    def __init__(self, library: "Kernels", calls: Iterable[Call]) -> None:
         self.calls = list(calls)
+        library.load(["run", *(call.kernel for call in self.calls)])
         pairs = [(library.address(c.kernel), c.row.ctypes.data) for c in self.calls]
         self._table = np.array(pairs, np.int64).reshape(-1, 2)
         self._run: Any = library.function("run", 4)

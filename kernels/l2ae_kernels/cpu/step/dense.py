@@ -23,8 +23,7 @@ from typing import TypeVar
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.codegen.machine_code import Library
-from l2ae_kernels.cpu.microkernels.library import library
+from l2ae_kernels.cpu.microkernels.library import Kernels, library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient
@@ -91,7 +90,7 @@ class Batch:
         self.apply = AdamProgram()
         self.multiply_adds = N * sum(geometry(s).multiply_adds for s in stages if s.linear)
 
-    def run(self, code: Library, calls: Callable[[int, int], Iterator[Part]]) -> None:
+    def run(self, code: Kernels, calls: Callable[[int, int], Iterator[Part]]) -> None:
         """Make the calls of `forward` or `backward` for all samples, over threads."""
 
         def samples(first: int, last: int) -> None:

@@ -7,7 +7,7 @@ from operator import is_
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.codegen.machine_code import Library
+from l2ae_kernels.cpu.microkernels.library import Kernels
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.numba.optim import adam_numbers
 from l2ae_kernels.stages import AdamSettings, Params, Stage
@@ -67,7 +67,7 @@ class AdamProgram:
 
     def program(
         self,
-        code: Library,
+        code: Kernels,
         calls: Callable[[Params, Params, int], Iterable[Call]],
         m: Params,
         v: Params,

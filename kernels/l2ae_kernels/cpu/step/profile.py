@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.codegen.machine_code import Library
+from l2ae_kernels.cpu.microkernels.library import Kernels
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.numba.optim import ADAM_WORK
 from l2ae_kernels.cpu.step.convolutional import SAMPLES, SHARDS, ConvolutionalStep
@@ -151,7 +151,7 @@ def _dense(
     return float(batch.losses.sum()) / divisor, clock.seconds()
 
 
-def _each(library: Library, parts: Iterable[Part]) -> list[tuple[Label, Program]]:
+def _each(library: Kernels, parts: Iterable[Part]) -> list[tuple[Label, Program]]:
     """Return a program for each call of the parts."""
     return [
         (Label(part.stage, part.what, call.kernel), Program(library, [call]))
