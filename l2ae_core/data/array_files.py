@@ -18,6 +18,7 @@ from l2ae_core.readers import one_line
 from l2ae_kernels.arrays import Array
 
 IMAGE_KEYS = ("images", "x", "X", "arr_0")  # arr_0 and arr_1: np.savez(file, images, labels)
+MUCH = 1 << 29  # bytes of images in memory that are told of
 LABEL_KEYS = ("labels", "y", "arr_1")
 
 Content = TypeVar("Content")
@@ -29,15 +30,21 @@ def load_npy(
     """Return the images in a `.npy` file; see `l2ae_core.data.to_images` for what it may hold.
 
     File names and labels are those that `l2ae pack` wrote beside it, where it did. The images stay
-    in the file (`FileArray`), and a batch is read when it is asked for; in memory are
-    those that the preparation changes, and of a file in Fortran order.
+    in the file (`FileArray`), and a batch is read when it is asked for; in memory are those that
+    the preparation changes, which `l2ae pack` would write once, and those in Fortran order.
     """
     array: Stored | None = _read(FileArray.open, path)
     if array is None:
         array = _read(read_npy, path)
     images = store(array, str(path), preparation, progress=progress)
     names = PackedNames.read(path, len(images))
-    return Dataset(images, names.labels, path.name, names.class_names, names.sample_names)
+    notes: tuple[str, ...] = ()
+    if isinstance(array, FileArray) and isinstance(images, np.ndarray) and images.nbytes > MUCH:
+        notes = (
+            f"{images.nbytes / 1e9:.1f} GB of prepared images are in memory; `l2ae pack` with the "
+            "same options writes them to a file once, from which they are read",
+        )
+    return Dataset(images, names.labels, path.name, names.class_names, names.sample_names, notes)
 
 
 def load_npz(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:

@@ -128,6 +128,12 @@ def test_without_labels_there_are_names_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "a.npy.csv").exists()  # which would be of other images
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut leaves is not tested, and a kill leaves what was written."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
 class Reads:
     """Which files are decoded; `stop` at one of them."""
 
