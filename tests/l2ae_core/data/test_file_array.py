@@ -137,4 +137,5 @@ def test_what_the_preparation_leaves_alone_stays_in_the_file(tmp_path: Path) -> 
     np.testing.assert_array_equal(np.asarray(images), to_images(BYTES, "x", same))
     smaller = Preparation(size=(3, 3))
     found = load(tmp_path / "a.npy", preparation=smaller).images
+    assert found.shape == (30, 3, 3, 1)
     np.testing.assert_array_equal(found, to_images(BYTES, "x", smaller), strict=True)
