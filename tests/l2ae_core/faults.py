@@ -47,7 +47,8 @@ class Fault:
         return faulty
 
     def install(self) -> None:
-        """Let every write, fsync, rename, removal, folder, mode and new file of l2ae count."""
+        """Let every fsync, rename, removal, folder, mode and new file of l2ae count, and of the
+        writes into a file the first, second, fourth, …: one more leaves it as incomplete."""
         fault = self
 
         class FaultyFile(io.FileIO):
@@ -55,9 +56,11 @@ class Fault:
                 if fault.strikes():
                     fault.strike(arguments[0])
                 super().__init__(*arguments)
+                self.writes = 0
 
             def write(self, data: Any) -> int:
-                if fault.strikes():
+                self.writes += 1
+                if self.writes.bit_count() == 1 and fault.strikes():
                     super().write(memoryview(data).cast("B")[: len(data) // 2])
                     fault.strike(self.fileno())
                 return super().write(data)

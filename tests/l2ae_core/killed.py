@@ -77,13 +77,13 @@ def kill_a_fit_everywhere(folder: Path, data: Path) -> int:
 
 
 def kill_a_self_labelling(folder: Path, data: Path) -> int:
-    """The same at every fourth effect of a fit that goes on with its own labels."""
-    return _stop_everywhere(folder, data, lambda n: Fault(n), -signal.SIGKILL, 4)
+    """The same at every second effect of a fit that goes on with its own labels."""
+    return _stop_everywhere(folder, data, lambda n: Fault(n), -signal.SIGKILL, 2)
 
 
 def interrupt_a_fit_everywhere(folder: Path, data: Path) -> int:
     """Ctrl-C at the n-th effect, and again while the first is taken care of."""
-    return _stop_everywhere(folder, data, lambda n: Fault(n, ctrl_c, 2), 130, 5)
+    return _stop_everywhere(folder, data, lambda n: Fault(n, ctrl_c, 2), 130, 3)
 
 
 def _stop_everywhere(
@@ -115,7 +115,7 @@ def fill_the_disk_everywhere(folder: Path, data: Path) -> int:
     """An error at the n-th effect: one line that names the run; a resume ends with equal bits."""
     whole, run, said = folder / "whole", folder / "run", folder / "said"
     assert in_child(fit(whole, data)) == 0
-    for n in range(1, 100_000, 3):
+    for n in range(1, 100_000, 2):
         fault = Fault(n, full_disk)
 
         def start(fault: Fault = fault) -> int:
@@ -196,7 +196,7 @@ def kill_results_everywhere(folder: Path, data: Path) -> int:
     whole.path.mkdir()
     assert in_child(lambda: do(run, whole, progress=False)) == 0
     expected = Result.read(whole.result(run))
-    for n in range(1, 100_000, 7):  # the training in it is killed everywhere above
+    for n in range(1, 100_000, 3):  # the training in it is killed everywhere above
         results = ResultsDir(folder / "results")
         results.path.mkdir()
         status = in_child(lambda: do(run, results, progress=False), Fault(n))  # noqa: B023

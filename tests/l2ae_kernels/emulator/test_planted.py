@@ -60,6 +60,18 @@ def test_table_tells_what_is_missed_and_who_is_accused():
     assert lines["unset_shared"].split(" | ")[2:] == ["MISSED", "MISSED", "", " |"]
 
 
+def test_the_status_says_whether_something_is_missed_or_accused(monkeypatch, capsys):
+    found = planted.expected()
+    monkeypatch.setattr(planted, "found_by", found.__getitem__)
+    assert planted.main([]) == 0
+    assert capsys.readouterr().out == table(found) + "\n"
+    for kind, what in (("fault", ""), ("twin", "wrong")):
+        changed = planted.expected()
+        changed["thread"][kind]["missing_fence"] = what
+        monkeypatch.setattr(planted, "found_by", changed.__getitem__)
+        assert planted.main([]) == 1
+
+
 FAULTY = """
 import numpy as np
 from l2ae_kernels.emulator import EmulatorError, RawModule
