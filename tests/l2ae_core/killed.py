@@ -237,7 +237,7 @@ if __name__ == "__main__":
     part, into = sys.argv[1], Path(sys.argv[2])
     use_threads(1)
     os.fsync = lambda fd: None  # no power is cut: it only takes time
-    commands.train.Architecture = partial(Architecture, filters=(4, 6, 8))
+    commands.checks.Architecture = partial(Architecture, filters=(4, 6, 8))
     # The scores of 20 random labellings take as long as a training of these images.
     method.chance_scores = protocols.chance_scores = partial(chance_scores, repeats=1)
     if part in ("every", "labels", "interrupt", "full", "random"):  # compiles what all trials run

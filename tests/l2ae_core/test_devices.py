@@ -34,11 +34,11 @@ def found(monkeypatch, device):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run on 24 images, trained for one epoch, and its images."""
+    """A run on 12 images, trained for one epoch, and its images."""
     folder = tmp_path_factory.mktemp("device")
     images = folder / "images.npz"
     rng = np.random.default_rng(0)
-    np.savez(images, x=rng.random((24, 8, 8)), y=np.arange(24) % 2)
+    np.savez(images, x=rng.random((12, 8, 8)), y=np.arange(12) % 2)
     options = ["--quiet", "--epochs", "1", "--clusters", "2", "--anomaly-class", "1", "--keep", "1"]
     options += ["--n-init", "1", "--batch-size", "8"]
     assert main(["fit", "--data", str(images), "--out", str(folder / "run"), *options]) == 0

@@ -10,8 +10,8 @@ import pytest
 SCRIPT = Path(__file__).with_name("killed.py")
 PATIENCE = 1200.0  # seconds; the longest part takes a minute where nothing else runs
 AT_LEAST = {
-    "every": 150, "labels": 300, "interrupt": 300, "full": 300, "random": 50, "save": 40,
-    "results": 200,
+    "every": 70, "labels": 110, "interrupt": 110, "full": 110, "random": 50, "save": 10,
+    "results": 90,
 }  # fmt: skip
 
 
@@ -19,13 +19,13 @@ AT_LEAST = {
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked")
 @pytest.mark.parametrize("part", AT_LEAST)
 def test_nothing_is_lost_by(part: str, tmp_path: Path) -> None:
-    """every: SIGKILL at every write, fsync, rename, removal and new file of `l2ae fit`
-    labels: the same at every fourth of these with `--self-label`, as are the next two
-    interrupt: Ctrl-C at every fifth of these, twice
-    full: an error of a full disk at every third
+    """every: SIGKILL at every fsync, rename, removal, new file, and some writes of `l2ae fit`
+    labels: the same at every second of these with `--self-label`, as are the next two
+    interrupt: Ctrl-C at every third of these, twice
+    full: an error of a full disk at every second
     random: 50 SIGKILLs at random moments of trainings, each followed by a resume
     save: SIGKILL at all these of an estimator's `save`
-    results: SIGKILL at every seventh of a run of `l2ae reproduce`
+    results: SIGKILL at every third of a run of `l2ae reproduce`
     """
     done = subprocess.run(
         [sys.executable, str(SCRIPT), part, str(tmp_path)], capture_output=True, text=True,

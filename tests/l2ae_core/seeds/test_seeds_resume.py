@@ -28,15 +28,22 @@ class Interruption:
         monkeypatch.setattr(loop, "_train_epoch", train_epoch)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three trainings of two epochs each, without interruption."""
+    out = tmp_path_factory.mktemp("seeds") / "whole"
+    fit_seeds(out, SMALL | {"epochs": 2}, 3, checkpoint_every=1, progress=False)
+    return out
+
+
 @pytest.mark.parametrize(
     "after", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 5]
 )
 def test_a_resume_goes_on_with_what_is_missing(
-    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Of three trainings of two epochs each; the folder ends like one without interruption."""
-    settings = SMALL | {"epochs": 2}
-    fit_seeds(tmp_path / "whole", settings, 3, checkpoint_every=1, progress=False)
+    after: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The folder ends like one without interruption."""
     call = ["fit", "--seeds", "3", "--out", str(tmp_path / "runs"), *OPTIONS, "--epochs", "2",
             "--checkpoint-every", "1"]  # fmt: skip
     with monkeypatch.context() as patch:
@@ -51,7 +58,7 @@ def test_a_resume_goes_on_with_what_is_missing(
         rest = Interruption(patch, 99)
         assert main(["fit", "--resume", "--out", str(tmp_path / "runs"), "--quiet"]) == 0
     assert rest.trained == 6 - after
-    assert_equal_runs(tmp_path / "runs", tmp_path / "whole", range(7, 10))
+    assert_equal_runs(tmp_path / "runs", whole, range(7, 10))
 
 
 @pytest.mark.usefixtures("no_training")
