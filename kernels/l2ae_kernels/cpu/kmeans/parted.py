@@ -26,6 +26,7 @@ from l2ae_kernels.samples import BLOCK, PartedSamples
 
 MEMORY = 1 << 25  # bytes that runs side by side may always take
 MOST = 1 << 29  # bytes that they may take in all, where one does not take more
+AT_A_TIME = 64 * BLOCK  # samples whose distances to all candidates are kept
 LABEL = 4  # bytes; as many as a float32
 
 
@@ -145,11 +146,14 @@ class Blocked(blocked.Restarts):
 
     def min_sq_distances(self, candidates: Array, nearest: Array, keep: bool) -> Array:
         """See the reference."""
-        R, m, d = self._require_candidates(candidates, nearest)
+        R, m, _ = self._require_candidates(candidates, nearest)
         potentials = []
-        for at, x in self.x.parts():
-            flat = candidates.reshape(R * m, d)
-            lower = np.stack([blocked.assign(x, c[None])[1] for c in flat]).reshape(R, m, -1)
-            near = nearest[:, at : at + len(x)]
-            potentials.append(reference.potentials_of(lower, near, keep))
+        for at, part in self.x.parts():
+            for start in range(0, len(part), AT_A_TIME):
+                x, first = part[start : start + AT_A_TIME], at + start
+                lower = np.empty((R, m, len(x)), x.dtype)
+                for r, c in np.ndindex(R, m):
+                    lower[r, c] = blocked.assign(x, candidates[r, c, None])[1]
+                near = nearest[:, first : first + len(x)]
+                potentials.append(reference.potentials_of(lower, near, keep))
         return np.concatenate(potentials, axis=2)
