@@ -23,6 +23,7 @@ from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.ops.checks import count, number, readable, require_array
 from l2ae_kernels.samples import PartedSamples
 
+LABELS = 1 << 20  # that are sorted at a time
 ROWS = 4096  # that are compared with each other at a time, or tell where the samples lie
 
 
@@ -186,7 +187,9 @@ def distinct_labels(labels: Array) -> Array:
         from l2ae_core.clustering import on_dask
 
         return on_dask.distinct_labels(labels)
-    return np.unique(to_host(labels))
+    on_host = to_host(labels)
+    pieces = (on_host[i : i + LABELS] for i in range(0, len(on_host), LABELS))
+    return np.unique(np.concatenate([np.unique(piece) for piece in pieces]))
 
 
 def _has_distinct_rows(x: Array, count: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from l2ae_kernels.arrays import Array, array_module, to_host
+from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.reference import kmeans
 
 MEMORY = 1 << 26  # bytes that runs side by side may always take
@@ -163,8 +163,7 @@ class Restarts:
         counts = self.counts[r]
         while counts.min() == 0 and distances.max() > limit:
             self._move_to_farthest(int(counts.argmin()), centers, labels, distances)
-            counts = to_host(array_module(labels).bincount(labels, minlength=len(centers)))
-            self.apply_assignment(r, labels, distances)
+            self.apply_assignment(r, labels, distances)  # and the counts
             self.changed[r] = len(x)  # or fewer; but this run goes on
 
     def _move_to_farthest(self, j: int, centers: Array, labels: Array, distances: Array) -> None:

@@ -1,6 +1,7 @@
 """Memory maps and large arrays, a part at a time: the bits of samples in memory."""
 
 import mmap
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,34 @@ def test_ctrl_c_is_heard_between_parts(mapped: Mapped, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         kmeans(x, 5, rng=rng())
     assert parts_read == [*range(0, N, BLOCK), 0, BLOCK]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"spherical": True, "tol": 1e-9}, {"offset": 1e6}, {"init": far_starts}],
+    ids=["plain", "spherical", "recentered", "fill"],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_memory_beside_x_stays_below_half_of_x(
+    dtype: type, options: dict[str, Any], mapped: Mapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a few parts, and, while empty clusters move, their labels and distances."""
+    options, part = dict(options), 1 << 18
+    x = (blobs(150_000, 20, 6) + options.pop("offset", 0)).astype(dtype)
+    if "init" in options:
+        options["init"] = options["init"](x, 6)
+    there, rest = mapped(x), 8 * part + 2 * parted_row(x) * ("init" in options)
+    for name in ("PART", "COPY"):
+        monkeypatch.setattr(of_samples, name, part)
+    monkeypatch.setattr(kernels, "MEMORY", 0)
+    kmeans(there[:3000], 6, n_init=2, max_iter=2, rng=rng(1))  # what is compiled stays
+    tracemalloc.start()
+    kmeans(there, 6, n_init=3, max_iter=2, rng=rng(1), **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes // 2 + rest
+
+
+def parted_row(x: Array) -> int:
+    """Bytes of a label and a distance of every sample."""
+    return len(x) * (4 + x.itemsize)

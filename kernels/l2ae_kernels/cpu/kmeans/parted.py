@@ -9,7 +9,9 @@ The numbers are those of samples in memory, bit for bit: a label belongs to a sa
 not mind in which part it is, and the other sums are of fixed blocks of samples, in order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,20 +37,39 @@ def memory_for_runs(x: PartedSamples) -> int:
     return MEMORY + max(0, min(MOST - MEMORY, x.nbytes // 2 - LABEL * len(x)))
 
 
-class Restarts(restarts.Restarts):
-    """R runs over parts of float32 samples x (n, d) with k centers each."""
+def nearest_of_parts(
+    assign_part: Callable[[Array, Array], tuple[Array, Array]], x: PartedSamples, centers: Array
+) -> tuple[Array, Array]:
+    """Return labels int32 (n,) and squared distances (n,)."""
+    labels, distances = np.empty(len(x), np.int32), np.empty(len(x), x.dtype)
+    for at, part in x.parts():
+        here = slice(at, at + len(part))
+        labels[here], distances[here] = assign_part(part, centers)
+    return labels, distances
+
+
+class _Parts(reference.Restarts):
+    """What both rungs do part by part. Labels and distances are the only arrays of all samples."""
 
     x: PartedSamples  # type: ignore[assignment]
+    assign_part: ClassVar[Callable[..., tuple[Array, Array]]]
 
-    @staticmethod
-    def nearest_centers(x: PartedSamples, centers: Array) -> tuple[Array, Array]:  # type: ignore[override]
-        """Return labels int32 (n,) and squared distances (n,)."""
-        labels, distances = np.empty(len(x), np.int32), np.empty(len(x), x.dtype)
-        for at, here in x.parts():
-            both = assign(here, centers)
-            for out, new in zip((labels, distances), both, strict=True):
-                out[at : at + len(here)] = new
-        return labels, distances
+    def _move_to_farthest(self, j: int, centers: Array, labels: Array, distances: Array) -> None:
+        """See the reference."""
+        centers[j] = self.x[int(distances.argmax())]
+        for at, part in self.x.parts():
+            own, near = (a[at : at + len(part)] for a in (labels, distances))
+            to_j = self.assign_part(part, centers[j : j + 1])[1]
+            nearer = (to_j < near) | ((to_j == near) & (own > j))  # ties: the lowest index
+            own[nearer] = j
+            near[nearer] = to_j[nearer]
+
+
+class Restarts(_Parts, restarts.Restarts):
+    """R runs over parts of float32 samples x (n, d) with k centers each."""
+
+    assign_part = staticmethod(assign)
+    nearest_centers = staticmethod(partial(nearest_of_parts, assign))
 
     @classmethod
     def runs_together(cls, x: PartedSamples, k: int) -> int:  # type: ignore[override]
@@ -93,20 +114,11 @@ class Restarts(restarts.Restarts):
         return reference.Restarts.iterate(self, active, remaining, shift, spherical)
 
 
-class Blocked(blocked.Restarts):
+class Blocked(_Parts, blocked.Restarts):
     """R runs over parts of samples x (n, d) whose sums depend on the order of the additions."""
 
-    x: PartedSamples  # type: ignore[assignment]
-
-    @staticmethod
-    def nearest_centers(x: PartedSamples, centers: Array) -> tuple[Array, Array]:  # type: ignore[override]
-        """Return labels int32 (n,) and squared distances (n,)."""
-        labels, distances = np.empty(len(x), np.int32), np.empty(len(x), x.dtype)
-        for at, here in x.parts():
-            both = blocked.assign(here, centers)
-            for out, new in zip((labels, distances), both, strict=True):
-                out[at : at + len(here)] = new
-        return labels, distances
+    assign_part = staticmethod(blocked.assign)
+    nearest_centers = staticmethod(partial(nearest_of_parts, blocked.assign))
 
     @staticmethod
     def update(x: PartedSamples, labels: Array, k: int) -> tuple[Array, Array]:  # type: ignore[override]
