@@ -43,7 +43,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Clustering:
-    """What k-means found, on the device of the samples. What it found belongs together."""
+    """What k-means found, on the device of the samples. What it found belongs together.
+
+    The labels of a Dask array are one, too, in the chunks of x, and computed from x when they are
+    asked for.
+    """
 
     labels: Array  # (N,) int32, the nearest center of each sample; ties go to the lowest index
     centers: Array  # (K, D), in the dtype of the samples; of unit length when spherical
@@ -57,7 +61,9 @@ class Clustering:
         """Return the label int32 (N,) of the nearest center for each row of x (N, D).
 
         x is brought to the dtype and the device of the centers, and to unit length when spherical.
-        ValueError when x holds NaN or its features do not fit.
+        Labels of a Dask array are one: nothing is computed yet.
+        ValueError when x holds NaN or its features do not fit; of a Dask array, when the chunk is
+        met.
         """
         if is_dask(x):
             from l2ae_core.clustering import on_dask
@@ -100,7 +106,8 @@ def kmeans(
 
     x: float32 or float64, whose dtype is kept; integers are taken as float64. The work is done
         where x is: on the CPU, or on the GPU of a CuPy array. Memory maps and large arrays are read
-        a part at a time, with the same bits.
+        a part at a time, with the same bits. So is a Dask array, where its chunks are, on any
+        scheduler: see below.
     n_init: restarts; the lowest inertia wins, the earliest of equals.
     max_iter: the most updates of the centers in a restart. A restart ends sooner when an assignment
         changes no label, or when Σ_j |c_j' − c_j|² <= tol · (mean variance of the features).
@@ -115,6 +122,11 @@ def kmeans(
     Rows that lie so far from zero that the dtype could not tell centers apart are counted from a
     point in their midst, in a copy of x (`clustering.inputs`). Labels, inertia and `predict` are
     then those of centers without the rounding that the sums `centers` have.
+
+    Chunks of a Dask array may be cut anywhere, but the number of their rows has to be known. Every
+    pass makes them again unless they are in memory: `x.persist()` keeps them there. The loss of a
+    worker is survived. A task computes on one thread, so give a worker as many as it has cores.
+    Machines of one kind compute the same bits. `l2ae_core.data.dask_npy` opens files for workers.
 
     An empty cluster moves to the sample farthest from its center, and the labels follow. When x has
     fewer than K distinct rows, or others that lie within rounding of their center, no such

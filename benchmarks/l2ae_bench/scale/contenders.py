@@ -62,9 +62,7 @@ def _array(cell: Cell, path: Path) -> Array:
 
 
 def _chunks(path: Path) -> Any:
-    import dask.array as da
-
-    return da.from_array(np.load(path, mmap_mode="r"), chunks=(CHUNK, -1))
+    return data.dask_npy(path, CHUNK)
 
 
 def _ours(x: Any, centers: Array) -> float:

@@ -6,6 +6,7 @@ sends along, never of what an earlier pass left in a process: a result that was 
 is computed again, to the same bits.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,8 +49,12 @@ def aligned(function: str, x: da.Array) -> da.Array:
 
 def in_memory(x: da.Array) -> bool:
     """Return whether the chunks of x lie in memory, here or on workers: nothing is to be done."""
-    chunks = dict(x.__dask_graph__()).values()
-    return all(isinstance(chunk, np.ndarray) or hasattr(chunk, "client") for chunk in chunks)
+    return all(map(_is_data, dict(x.__dask_graph__()).values()))
+
+
+def _is_data(node: Any) -> bool:
+    """Whether a node of a graph is a result, here or on a worker, and no task."""
+    return isinstance(node, np.ndarray) or hasattr(node, "client")
 
 
 def chunk_tasks(x: da.Array) -> list[Task]:
@@ -58,6 +63,27 @@ def chunk_tasks(x: da.Array) -> list[Task]:
     # An optimized graph leaves out what is in memory already.
     graph = {**x.__dask_graph__(), **optimized.__dask_graph__()}
     return [Task.in_graph(key, graph) for key in flatten(optimized.__dask_keys__())]
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A chunk that the task which takes it makes: it never travels."""
+
+    key: Any
+    graph: dict[Any, Any]
+
+    def __call__(self) -> Any:
+        return dask.get(self.graph, self.key)
+
+
+def _made(tasks: list[Task]) -> list[_Made | None]:
+    """Return for each task how its result is made, if no other takes part in that."""
+    uses = Counter(key for task in tasks for key in task.graph)
+    return [
+        None if any(map(_is_data, task.graph.values())) or any(uses[key] > 1 for key in task.graph)
+        else _Made(task.key, task.graph)
+        for task in tasks
+    ]  # fmt: skip
 
 
 class Chunks:
@@ -72,6 +98,7 @@ class Chunks:
         self.first = np.cumsum([0, *self.sizes])[:-1]
         self.x, self.name = x, name
         self._chunks = chunk_tasks(x)
+        self._made = _made(self._chunks)
 
     def __len__(self) -> int:
         return len(self._chunks)
@@ -81,8 +108,8 @@ class Chunks:
     ) -> Task:
         """Return a task that calls function(chunk p, its first number, *others, **named)."""
         shape, first = (self.sizes[p], self.x.shape[1]), int(self.first[p])
-        call = _Call(function, first, shape, self.x.dtype, self.name, named)
-        return Task(call, self._chunks[p], *others)
+        call = _Call(function, first, shape, self.x.dtype, self.name, named, self._made[p])
+        return Task(call, None if self._made[p] else self._chunks[p], *others)
 
     def map(
         self, function: Callable[..., Any], *others: Sequence[Task | None], **named: Any
@@ -107,6 +134,7 @@ class _Call:
     dtype: np.dtype[Any]
     vectors: str
     named: dict[str, Any]
+    made: _Made | None
 
     @property
     def __name__(self) -> str:
@@ -114,6 +142,8 @@ class _Call:
 
     def __call__(self, x: Any, *others: Any) -> Any:
         """Use one thread: Dask runs as many tasks as there are cores."""
+        if self.made is not None:
+            x = self.made()
         if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
             raise ValueError(f"kmeans: a chunk of x is {type(x).__name__} but expected an array")
         if x.shape != self.shape or x.dtype != self.dtype:

@@ -2,71 +2,77 @@
 
 That rung cuts all samples into blocks and adds up the samples of each one after the other. A block
 that goes on in the next chunk is a chain of tasks: what the sums are at the end of a chunk goes to
-the task of the next. Blocks are side by side.
+the task of the next, which assigns those samples once more. Blocks are side by side.
 """
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import dask.array as da
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.numba.kmeans import add_to, block_count
+from l2ae_kernels.cpu.numba.kmeans import add_to, assign, block_count
 from l2ae_kernels.dask.chunks import Chunks
 from l2ae_kernels.dask.numpy_sums import Piece, piece_of, sum_of_pieces
-from l2ae_kernels.dask.passes import Found, Plan
 from l2ae_kernels.dask.tasks import Task, compute
 
 Sums: TypeAlias = dict[int, Array]  # block → (A, k, d) float64 of A runs
 
 
-def sum_tasks(chunks: Chunks, found: list[Task], plan: Plan) -> list[Task]:
-    """Return a task for each block whose result holds the sums of that block."""
-    begun = chunks.map(begin_blocks, found, plan=plan)
+class Carried(NamedTuple):
+    """The sums of a block at the end of a chunk; a pass over a chunk has such blocks, too."""
+
+    blocks: Sums
+
+
+def sum_tasks(chunks: Chunks, passed: list[Task], centers: Task, n: int, k: int) -> list[Task]:
+    """Return a task for each block whose result holds the sums of that block.
+
+    passed: of each chunk, the task that began the blocks there.
+    """
     tasks = []
-    for block in range(block_count(plan.n, plan.k)):
-        first, last = _range(plan, block)
+    for block in range(block_count(n, k)):
+        first, last = _range(n, k, block)
         at, end = chunks.holding(np.array([first, last - 1])).tolist()
-        sums = begun[at]
+        sums = passed[at]
         for p in range(at + 1, end + 1):
-            sums = chunks.task(p, continue_block, found[p], sums, block=block, plan=plan)
+            sums = chunks.task(p, continue_block, sums, centers, block=block, n=n)
         tasks.append(sums)
     return tasks
 
 
-def begin_blocks(x: Array, first: int, found: Found, *, plan: Plan) -> Sums:
-    """Return the sums in a chunk of the blocks that begin there."""
+def begin_blocks(x: Array, first: int, labels: list[Array], n: int, k: int) -> Sums:
+    """Return the sums in a chunk of the blocks that begin there, for labels (m,) of A runs."""
     begun: Sums = {}
-    for block in range(block_count(plan.n, plan.k)):
-        if first <= _range(plan, block)[0] < first + len(x):
-            sums = np.zeros((len(found.labels), plan.k, x.shape[1]))
-            begun[block] = _add(x, first, found, sums, block, plan)
+    for block in range(block_count(n, k)):
+        low, high = (end - first for end in _range(n, k, block))
+        if 0 <= low < len(x):
+            begun[block] = np.zeros((len(labels), k, x.shape[1]))
+            for sums, of_run in zip(begun[block], labels, strict=True):
+                add_to(sums, x[low:high], of_run[low:high])
     return begun
 
 
 def continue_block(
-    x: Array, first: int, found: Found, before: Sums, *, block: int, plan: Plan
-) -> Sums:
-    """Return the sums of a block after those of a chunk that it goes on in."""
-    return {block: _add(x, first, found, before[block].copy(), block, plan)}
+    x: Array, first: int, before: Carried, centers: Array, *, block: int, n: int
+) -> Carried:
+    """Return the sums of a block after a chunk that it goes on in, with centers (A, k, d)."""
+    after = before.blocks[block].copy()
+    rows = x[: max(0, _range(n, centers.shape[1], block)[1] - first)]
+    for sums, of_run in zip(after, centers, strict=True):
+        add_to(sums, rows, assign(rows, of_run)[0])
+    return Carried({block: after})
 
 
-def total(sums: list[Sums]) -> Array:
+def total(sums: list[Carried]) -> Array:
     """Return the sums (A, k, d) of all blocks: result i holds those of block i."""
-    by_block = np.stack([of[block] for block, of in enumerate(sums)], axis=1)  # (A, blocks, k, d)
-    return np.stack([blocks.sum(axis=0) for blocks in by_block])
+    by_block = np.stack([of.blocks[block] for block, of in enumerate(sums)], axis=1)
+    return np.stack([blocks.sum(axis=0) for blocks in by_block])  # (blocks, k, d) of a run
 
 
-def _add(x: Array, first: int, found: Found, sums: Array, block: int, plan: Plan) -> Array:
-    low, high = (min(max(0, end - first), len(x)) for end in _range(plan, block))
-    for of_run, labels in zip(sums, found.labels, strict=True):
-        add_to(of_run, x[low:high], labels[low:high])
-    return sums
-
-
-def _range(plan: Plan, block: int) -> tuple[int, int]:
-    blocks = block_count(plan.n, plan.k)
-    return plan.n * block // blocks, plan.n * (block + 1) // blocks
+def _range(n: int, k: int, block: int) -> tuple[int, int]:
+    blocks = block_count(n, k)
+    return n * block // blocks, n * (block + 1) // blocks
 
 
 def variances(x: da.Array) -> Array:

@@ -7,6 +7,7 @@ chunks are added up. The sums of the other rungs depend on the order of the addi
 ordered.py keeps.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from l2ae_kernels.cpu.kmeans import part
 from l2ae_kernels.cpu.kmeans.assign import assign
 from l2ae_kernels.cpu.numba import kmeans as blocked
 from l2ae_kernels.dask.numpy_sums import Piece, piece_of
+from l2ae_kernels.dask.ordered import Sums, begin_blocks
 from l2ae_kernels.reference.restarts import BLOCK, draw_in_block, potentials_of
 
 
@@ -30,24 +32,14 @@ class Plan:
     constant: Array | None = None  # (1,), that rounds samples to be summed; see cpu/kmeans/sums.py
 
 
-class Found(NamedTuple):
-    """What a pass of A runs finds in a chunk; the labels stay where it is."""
+class Assigned(NamedTuple):
+    """What a pass of A runs finds in a chunk; the labels are not kept."""
 
-    labels: Array  # (A, m) int32
-    sums: Array | None  # (A, k, d) float64 of emitted kernels
     counts: Array  # (A, k) int64
-    distances: list[Piece] | None  # of each run's sum of squared distances
-    farthest: list[tuple[float, int]] | None  # the largest squared distance, and its first row
-
-
-class Change(NamedTuple):
-    """What of that comes back."""
-
-    changed: Array  # (A,) int64, labels that are new
-    sums: Array | None
-    counts: Array
-    distances: list[Piece] | None
-    farthest: list[tuple[float, int]] | None
+    sums: Array | None  # (A, k, d) float64 of emitted kernels: exact
+    blocks: Sums  # else: those of blocks of samples, see ordered.py
+    distances: list[Piece]  # of each run's sum of squared distances, if they were wanted
+    farthest: list[tuple[float, int]]  # the largest of them, and the first row that has it
 
 
 def middle(x: Array, first: int) -> Array:
@@ -64,30 +56,26 @@ def measure(x: Array, first: int, middle: Array, *, plan: Plan) -> tuple[float, 
 
 def assign_chunk(
     x: Array, first: int, centers: Array, *, plan: Plan, with_distances: bool
-) -> Found:
+) -> Assigned:
     """Assign the samples of a chunk to centers (A, k, d) of A runs."""
-    if plan.emitted and not with_distances:
-        assert plan.constant is not None
-        found = part.assign_part(x, centers, plan.constant)
-        return Found(found.labels, found.sums, found.counts, None, None)
-    rung = assign if plan.emitted else blocked.assign
-    pairs = [rung(x, c) for c in centers]
-    labels = np.stack([one for one, _ in pairs])
-    counts = np.stack([np.bincount(row, minlength=plan.k) for row in labels])
-    pieces = [piece_of(distances, first, plan.n) for _, distances in pairs]
+    sums = counts = None
+    if plan.constant is not None:
+        _, sums, counts, _ = part.assign_part(x, centers, plan.constant)
+        if not with_distances:
+            return Assigned(counts, sums, {}, [], [])
+    pairs = [_rung(plan)(x, one) for one in centers]
+    labels = [one for one, _ in pairs]
+    if counts is None:
+        counts = np.stack([np.bincount(one, minlength=plan.k) for one in labels])
+    blocks = {} if plan.emitted else begin_blocks(x, first, labels, plan.n, plan.k)
     at = [int(distances.argmax()) for _, distances in pairs]
     farthest = [(float(pair[1][i]), first + i) for pair, i in zip(pairs, at, strict=True)]
-    sums = None if plan.constant is None else part.assign_part(x, centers, plan.constant).sums
-    return Found(labels, sums, counts, pieces, farthest)
+    pieces = [piece_of(distances, first, plan.n) for _, distances in pairs]
+    return Assigned(counts, sums, blocks, pieces, farthest)
 
 
-def compare(found: Found, *before: Found | None, rows: list[int]) -> Change:
-    """Return what comes back of a pass; before: for each run the last one, and the row it has."""
-    changed = [
-        labels.size if old is None else np.count_nonzero(labels != old.labels[row])
-        for labels, old, row in zip(found.labels, before, rows, strict=True)
-    ]
-    return Change(np.array(changed, np.int64), *found[1:])
+def _rung(plan: Plan) -> Callable[[Array, Array], tuple[Array, Array]]:
+    return assign if plan.emitted else blocked.assign
 
 
 def potentials(

@@ -1,12 +1,17 @@
 """Several Lloyd runs over the samples of a Dask array: see the reference of the same name.
 
-What changed against samples in memory: x stays where its chunks are, and so do labels and squared
-distances, 4 bytes each a sample and run. A pass sends the centers to all chunks, and from each come
-sums, counts and how many labels are new. They are put together in the order of the chunks, so the
-numbers are those of the rung that takes x in memory, bit for bit: the chunks decide on none, nor do
-the workers.
+What changed against samples in memory: x stays where its chunks are. A pass sends the centers to
+all chunks, and from each come sums and counts, which are put together in the order of the chunks.
+So the numbers are those of the rung that takes x in memory, bit for bit: the chunks decide on none,
+nor do the workers.
 
-To start a run takes more: of each candidate the potentials, 8 bytes for 512 samples.
+No labels are kept, neither here nor there: a chunk and the centers say what they are. Whether any
+has changed, sums and counts tell. For Σ_i |x_i − c_{l_i}|² depends on labels l through these alone:
+labels with equal ones are both nearest, for the centers before and now. They could differ where
+distances are equal, but there both are the lowest index.
+
+To start a run takes more: squared distances, 4 bytes a sample and run, stay where the chunks are,
+and of each candidate come the potentials, 8 bytes for 512 samples.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +26,7 @@ from l2ae_kernels.cpu.kmeans.sums import inertia_around, rounding_constant
 from l2ae_kernels.dask import ordered, passes
 from l2ae_kernels.dask.chunks import Chunks, aligned
 from l2ae_kernels.dask.numpy_sums import sum_of_pieces
-from l2ae_kernels.dask.passes import Change, Hit, Plan
+from l2ae_kernels.dask.passes import Assigned, Hit, Plan
 from l2ae_kernels.dask.tasks import Task, compute, value
 from l2ae_kernels.reference import restarts as reference
 from l2ae_kernels.reference.restarts import BLOCK, draw_blocks
@@ -35,12 +40,10 @@ class Restarts(reference.Restarts):
         vectors = get_vectors() if x.dtype == np.float32 else None
         self.chunks = Chunks(x, "none" if vectors is None else vectors.name)
         self.plan = Plan(len(x), k, vectors is not None)
-        # Of each run: the tasks of its last assignment, and which row of their labels is its own.
-        self._found: list[tuple[list[Task], int] | None] = [None] * runs
         super().__init__(x, k, runs)
 
     def _no_labels(self, runs: int, n: int) -> Array:
-        return np.empty((runs, 0), np.int32)  # they stay where the chunks are
+        return np.empty((runs, 0), np.int32)  # centers and chunks say what they are
 
     def _find_max_abs(self) -> None:
         """Find max |x|, a sample m amid those of x, and Σ |x_i − m|²."""
@@ -55,7 +58,7 @@ class Restarts(reference.Restarts):
 
     def reset(self) -> None:
         """Let every run begin anew, from other centers."""
-        self._found = [None] * len(self._found)
+        self.counts[:] = 0  # which no assignment has
 
     def rows(self, rows: Array) -> Array:
         """Return rows of x (m, d), in memory."""
@@ -123,17 +126,16 @@ class Restarts(reference.Restarts):
     # --- a pass
 
     def assign(self, active: list[int]) -> None:
-        """Assign every sample to its nearest center, in the active runs; ties take the first."""
+        """Assign every sample to its nearest center, in the active runs; ties take the first.
+
+        `changed` is n where labels are new: how many they are, nobody has counted.
+        """
         self._require_runs(active)
         runs = self._pass(active, with_distances=not self.plan.emitted)
         for r, run in zip(active, runs, strict=True):
             self._adopt(r, run)
             if self.plan.emitted:
-                state = self.centers[r], run.sums, run.counts
-                self.inertia[r] = self.scatter + inertia_around(self.middle, *state)
-                if self.inertia[r] < CANCELLED * self.scatter:
-                    (exact,) = self._pass([r], with_distances=True)
-                    self.inertia[r] = exact.inertia
+                self.inertia[r] = self._inertia(r)
 
     def fill(self, r: int, limit: float) -> None:
         """Move the empty clusters of run r, one after the other, each to the farthest sample.
@@ -142,70 +144,58 @@ class Restarts(reference.Restarts):
         move, and is the one that a pass which only looks at the moved center would find.
         """
         (run,) = self._pass([r], with_distances=True)
-        before = run
         while run.counts.min() == 0 and run.farthest[0] > limit:
             self.centers[r, run.counts.argmin()] = self.rows(np.array([run.farthest[1]]))[0]
             (run,) = self._pass([r], with_distances=True)
-        if run is not before:
             self._adopt(r, run)
-            self.changed[r] = self.plan.n  # or fewer; but this run goes on
 
     def _adopt(self, r: int, run: "_Run") -> None:
-        self.sums[r], self.counts[r], self.changed[r] = run.sums, run.counts, run.changed
-        self.inertia[r], self._found[r] = run.inertia, run.found
+        same = np.array_equal(run.counts, self.counts[r]) and np.array_equal(run.sums, self.sums[r])
+        self.changed[r] = 0 if same else self.plan.n
+        self.sums[r], self.counts[r], self.inertia[r] = run.sums, run.counts, run.inertia
+
+    def _inertia(self, r: int) -> float:
+        """Return the inertia of a run from its sums; see cpu/kmeans/restarts.py."""
+        state = self.centers[r], self.sums[r], self.counts[r]
+        inertia = float(self.scatter + inertia_around(self.middle, *state))
+        if inertia < CANCELLED * self.scatter:
+            return self._pass([r], with_distances=True)[0].inertia
+        return inertia
 
     def _pass(self, active: list[int], with_distances: bool) -> list["_Run"]:
         """Assign every sample in the active runs; return what was found in each."""
         chunks, plan = self.chunks, self.plan
-        sent = self._all(value(self.centers[active]))
-        found = chunks.map(passes.assign_chunk, sent, plan=plan, with_distances=with_distances)
-        before = [self._found[r] for r in active]
-        rows = [0 if old is None else old[1] for old in before]
-        changes = [
-            Task(passes.compare, one, *(old and old[0][p] for old in before), rows=rows)
-            for p, one in enumerate(found)
-        ]
-        by_block = [] if plan.emitted else ordered.sum_tasks(chunks, found, plan)
-        here = compute([*changes, *by_block], found)
-        come: list[Change] = here[: len(changes)]
-        if plan.emitted:
-            exact = [change.sums for change in come if change.sums is not None]
-            sums: Array = np.sum(exact, axis=0)
-        else:
-            sums = ordered.total(here[len(changes) :])
-        return [
-            _Run(
-                changed=sum(int(change.changed[i]) for change in come),
-                sums=sums[i],
-                counts=np.sum([change.counts[i] for change in come], axis=0),
-                inertia=self._sum_of_distances(come, i) if with_distances else 0.0,
-                farthest=_farthest(come, i) if with_distances else (0.0, 0),
-                found=(found, i),
-            )
-            for i in range(len(active))
-        ]
+        sent = value(self.centers[active])
+        tasks = chunks.map(
+            passes.assign_chunk, self._all(sent), plan=plan, with_distances=with_distances
+        )
+        by_block = []
+        if not plan.emitted:
+            by_block = ordered.sum_tasks(chunks, tasks, sent, plan.n, plan.k)
+        come = compute([*tasks, *by_block])
+        found: list[Assigned] = come[: len(tasks)]
+        exact = [one.sums for one in found if one.sums is not None]
+        sums = np.sum(exact, axis=0) if exact else ordered.total(come[len(tasks) :])
+        counts = np.sum([one.counts for one in found], axis=0)
+        runs = [_Run(*of_run) for of_run in zip(sums, counts, strict=True)]
+        if with_distances:
+            for i, run in enumerate(runs):
+                pieces = [one.distances[i] for one in found]
+                run.inertia = sum_of_pieces(pieces, plan.n, self.x.dtype)
+                # the first of equals
+                run.farthest = max((one.farthest[i] for one in found), key=lambda pair: pair[0])
+        return runs
 
     def _all(self, task: Task) -> list[Task]:
         """Return a task that all chunks take."""
         return [task] * len(self.chunks)
 
-    def _sum_of_distances(self, come: list[Change], i: int) -> float:
-        pieces = [change.distances[i] for change in come if change.distances is not None]
-        return sum_of_pieces(pieces, self.plan.n, self.x.dtype)
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Run:
     """What a pass found in a run; inertia and farthest only with distances."""
 
-    changed: int
     sums: Array  # (k, d) float64
     counts: Array  # (k,) int64
-    inertia: float  # Σ of the squared distances
-    farthest: tuple[float, int]  # the largest squared distance, and the first row that has it
-    found: tuple[list[Task], int]  # the tasks that hold the labels, and in which row
-
-
-def _farthest(come: list[Change], i: int) -> tuple[float, int]:
-    each = [change.farthest[i] for change in come if change.farthest is not None]
-    return max(each, key=lambda pair: pair[0])  # the first of equals
+    inertia: float = 0.0  # Σ of the squared distances
+    farthest: tuple[float, int] = (0.0, 0)  # the largest of them, and the first row that has it

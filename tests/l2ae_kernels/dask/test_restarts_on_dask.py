@@ -31,9 +31,10 @@ def wide_range(n: int, d: int, dtype: type) -> Array:
     return (rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-5, 4, (n, 1))).astype(dtype)
 
 
-def state(restarts: Restarts) -> dict[str, bytes]:
-    names = ("centers", "sums", "counts", "inertia", "changed")
-    return {name: getattr(restarts, name).tobytes() for name in names}
+def state(restarts: Restarts) -> dict[str, object]:
+    names = ("centers", "sums", "counts", "inertia")
+    changed = (restarts.changed != 0).tolist()
+    return {name: getattr(restarts, name).tobytes() for name in names} | {"changed": changed}
 
 
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
@@ -55,7 +56,7 @@ def test_every_number_is_that_of_samples_in_memory(
         assert there.max_abs == here.max_abs
         stuck = [restarts.init_centers(first, draws) for restarts in (here, there)]
         np.testing.assert_array_equal(*stuck)
-        for active in ([0, 1, 2], [0, 2], [2]):  # runs end
+        for active in ([0, 1, 2], [2]):  # runs end
             for restarts in (here, there):
                 restarts.assign(active)
             assert state(there) == state(here)
