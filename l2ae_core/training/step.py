@@ -140,14 +140,17 @@ class CompiledStep(ReconstructionStep):
             return super().__call__(x)
         kernels = self._kernels(x)
         loss = kernels.loss(np.ascontiguousarray(x), self.reduction)
-        if not isfinite(loss):
-            return loss
+        if isfinite(loss):
+            self._update(kernels)
+        return loss
+
+    def _update(self, kernels: TrainingStep) -> None:
+        """Update the parameters by the gradients that the kernels have."""
         update = self.optimizer.fused(kernels.params)
         if update is None:
             self.optimizer.step(kernels.params, kernels.grads())
         else:
             kernels.adam(*update)
-        return loss
 
     def _kernels(self, x: Array) -> TrainingStep:
         """Check x, and compile anew when a layer, or what one holds, is another object."""

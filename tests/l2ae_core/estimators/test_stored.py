@@ -9,6 +9,7 @@ import pytest
 
 from l2ae_core import AutoEncoderClusterer, AutoEncoderDetector, Preparation, load
 from l2ae_core.data.stored import StoredImages, store
+from l2ae_core.estimators import inputs
 from l2ae_kernels.arrays import Array
 
 from .small import ONE_EPOCH
@@ -106,8 +107,9 @@ def test_grey_bytes_go_where_colour_was_trained_on(bytes8: Array) -> None:
 
 
 def test_errors_are_those_of_arrays(
-    bytes8: Array, fitted: AutoEncoderDetector, tmp_path: Path
+    bytes8: Array, fitted: AutoEncoderDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(inputs, "AT_ONCE", 500)  # a map is looked at in five pieces
     x = bytes8 / np.float32(255)
     bad = {"NaN": x.copy(), "from 0.0 to 2.5 .*": x.copy(), r"shape \(8, 8, 1\)": x[:, :7]}
     bad["NaN"][N - 3, 4, 4], bad["from 0.0 to 2.5 .*"][N - 3, 4, 4] = np.nan, 2.5

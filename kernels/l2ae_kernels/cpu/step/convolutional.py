@@ -37,6 +37,18 @@ SAMPLES = 16  # of a micro-batch
 REDUCE_CHUNK = 1 << 14  # floats that a thread adds up at a time
 
 
+def samples_of(count: int, shards: range) -> slice:
+    """Return the samples of neighbouring shards of a batch of `count`."""
+    ends = (_micro_batches(count, k).start * SAMPLES for k in (shards.start, shards.stop))
+    return slice(*(min(end, count) for end in ends))
+
+
+def _micro_batches(count: int, k: int) -> range:
+    """Return those of shard k of a batch of `count` samples."""
+    total = -(-count // SAMPLES)
+    return range(k * total // SHARDS, (k + 1) * total // SHARDS)
+
+
 class ConvolutionalStep(TrainingStep):
     """Loss and gradients of a batch, or a step of Adam, for one network and one set of arrays."""
 
@@ -69,21 +81,52 @@ class ConvolutionalStep(TrainingStep):
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Forward and backward of all micro-batches; their gradients are in `shards` then."""
         divisor = self.divisor(x, reduction)
+        self._fill(range(SHARDS), x, len(x), divisor)
+        return float(self.losses.sum()) / divisor
+
+    def loss_and_shards(
+        self, x: Array, shards: range, count: int, reduction: Reduction = "mean"
+    ) -> tuple[Array, Array]:
+        """Return the losses (S,) float64, not divided, and gradients (S, P) of S shards of a batch.
+
+        x are the samples of these shards, see `samples_of`, of a batch of `count`, one at least.
+        Shards of several processes give, by `take_sums`, what `loss` alone finds, bit for bit.
+        ValueError where x has another length, and for a step with a second loss.
+        """
+        own = samples_of(count, shards)
+        if len(x) != own.stop - own.start or self.latent_grad is not None:
+            raise ValueError(
+                f"training_step: x has {len(x)} samples and latent_grad is {self.latent_grad} but "
+                f"expected the {own.stop - own.start} of {shards} of {count}, and None"
+            )
+        self._fill(shards, x, count, self.divisor(x, reduction) // len(x) * count)
+        some = slice(shards.start, shards.stop)
+        return self.losses[some].copy(), self.shards[some].copy()
+
+    def take_sums(self, losses: Array, sums: Array, divisor: int) -> float:
+        """Take the losses (SHARDS,) and the sum (P,) of gradients of all shards; return the loss.
+
+        The sum is 0 + shard 0 + shard 1 + …, in this order. `grads` or `adam` may follow.
+        """
+        self.shards[0], self.shards[1:] = sums, 0
+        self.zeroed = False
+        return float(losses.sum()) / divisor
+
+    def _fill(self, chosen: range, x: Array, count: int, divisor: int) -> None:
+        """Compute some shards of a batch of `count` samples, of which x are theirs."""
         self.begin_loss(divisor)
-        micro_batches = -(-len(x) // SAMPLES)
+        begin = samples_of(count, chosen).start
 
         def shards(first: int, last: int) -> None:
-            for k in range(first, last):
+            for k in chosen[first:last]:
                 programs = self.programs_of(first, k)
-                programs.parts.read(x)
+                programs.parts.read(x, begin, count)
                 programs.begin.run(0, 1)
-                batches = range(k * micro_batches // SHARDS, (k + 1) * micro_batches // SHARDS)
-                self._run(programs.micro_batch, first, batches, len(x))
+                self._run(programs.micro_batch, first, _micro_batches(count, k), count)
                 programs.end.run(0, 1)
 
         self.weights.pack()
-        in_ranges(shards, SHARDS, 3 * self.work * len(x))
-        return float(self.losses.sum()) / divisor
+        in_ranges(shards, len(chosen), 3 * self.work * len(x))
 
     def begin_loss(self, divisor: int) -> None:
         """Let the gradients of all shards and the losses be 0, and the loss be over `divisor`."""

@@ -111,14 +111,17 @@ class Parts(NamedTuple):
     rest: list[Part]
     end: list[Part]
 
-    def read(self, x: Array) -> None:
-        """Let the micro-batches be those of the images x (N, H, W, C)."""
+    def read(self, x: Array, first: int, count: int) -> None:
+        """Let the micro-batches be those of `count` images (H, W, C), of which x are some.
+
+        They count from image 0, of which x has those from `first` on.
+        """
         load = self.encode[0].calls[0].row
-        load[COPY.names.index("source")] = address(x)
-        load[COPY.names.index("total")] = len(x)
+        load[COPY.names.index("source")] = address(x) - first * prod(x.shape[1:]) * FLOAT
+        load[COPY.names.index("total")] = count
         for part in self.rest:
             if part.what == LOSS:
-                part.calls[0].row[SQUARED_ERROR.names.index("total")] = len(x)
+                part.calls[0].row[SQUARED_ERROR.names.index("total")] = count
 
 
 class MicroBatch:

@@ -103,7 +103,7 @@ def _convolutional(
         ticks = clock.start()
         for k in range(first, last):
             parts = step.programs_of(first, k).parts
-            parts.read(x)
+            parts.read(x, 0, len(x))
             begin, batch, end = (
                 _each(step.library, some)
                 for some in (parts.begin, parts.encode + parts.rest, parts.end)
