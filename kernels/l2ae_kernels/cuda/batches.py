@@ -12,6 +12,7 @@ import numpy.typing as npt
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.launch import THREADS, real
+from l2ae_kernels.cuda.optim import StepLosses
 
 MOST_STEPS = 256  # of one list: 256 images of 200 models are then 52 MB of indices
 
@@ -31,6 +32,7 @@ class Batches:
         self.indices = device.zeros(MOST_STEPS * models * batch_size, np.int32)
         self.position = device.zeros(2, np.int64)
         self.losses = device.zeros((MOST_STEPS, models), np.float64)
+        self.errors = device.zeros(models, np.float64)  # Σ |x̂ − x|² of a batch
 
     def start(self, batches: Sequence[Array]) -> None:
         """Begin a list of batches, each (M, n) or (n,), the same images for all models.
@@ -59,17 +61,9 @@ class Batches:
             ),
         )  # fmt: skip
 
-    def end_step(self, errors: Array, batch: int, divisor: int) -> None:
-        """Queue the end of a step: its losses are `errors` (M,) / divisor; errors become 0."""
-        self.device.launch(
-            self.device.kernel("step.cu", "end_step", real(self.dtype)),
-            (1,),
-            (THREADS,),
-            (
-                errors, self.losses, self.position, np.int64(self.models), np.int64(batch),
-                np.float64(divisor),
-            ),
-        )  # fmt: skip
+    def losses_of(self, parts: Array, batch: int, divisor: int) -> StepLosses:
+        """Return where the losses of a step on `batch` images go: the sum of parts / divisor."""
+        return StepLosses(parts, self.errors, self.losses, self.position, batch, divisor)
 
     def read(self, steps: int) -> Array:
         """Return the losses (steps, M) of the list's first steps; waits for them."""

@@ -1,4 +1,4 @@
-"""Launchers of biases.cu: the gradients db = Σ_rows dy of the biases of all layers at once."""
+"""The launcher of biases.cu: the gradients db = Σ_rows dy of the biases of all layers at once."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ WORTH_A_PART = 1 << 13  # numbers
 
 
 class Layer(NamedTuple):
-    """dy (M, rows, features) from number `dy` of an array on, db (M, features) from `db`."""
+    """dy (M, rows, features) from number `dy` of an array on, the parts of db from `db`."""
 
     dy: int
     db: int
@@ -27,35 +27,30 @@ class Biases:
 
     def __init__(self, device: Device, layers: Sequence[Layer], models: int) -> None:
         self.device, self.models, self.count = device, models, len(layers)
-        self.blocks, self.tiles = 0, 0  # of the two kernels
+        self.blocks = 0
         table = []
         for layer in layers:
             rows_of_part, parts = _split(layer.rows, layer.features)
-            table.append([*layer, rows_of_part, parts, self.blocks, self.tiles])
-            tiles = ceil_div(layer.features, THREADS)
-            self.blocks, self.tiles = self.blocks + tiles * parts, self.tiles + tiles
-        self.table = device.to_device(np.array(table, np.int64).reshape(-1, 8))
+            table.append([*layer, rows_of_part, parts, self.blocks])
+            self.blocks += ceil_div(layer.features, THREADS) * parts
+        self.table = device.to_device(np.array(table, np.int64).reshape(-1, 7))
 
-    def adjoint(self, gradients: Array, grads: Array) -> None:
-        """Queue every db, to `grads`, of the dy in `gradients`; both are flat.
+    def adjoint(self, gradients: Array, parts: Array) -> None:
+        """Queue every db in parts (`parts_of`, M, features), to `parts`, of the dy in `gradients`.
 
-        Rows are cut into parts by the shape of one model alone, and parts are added in order.
+        Both are flat. Rows are cut by the shape of one model alone.
         """
-        device, dtype = self.device, grads.dtype
-        table, count = self.table, np.int32(self.count)
-        sums = device.empty((self.models, self.blocks, THREADS), dtype)
-        device.launch(
-            device.kernel("biases.cu", "bias_parts", real(dtype)),
+        self.device.launch(
+            self.device.kernel("biases.cu", "bias_parts", real(parts.dtype)),
             (self.blocks, 1, self.models),
             (THREADS,),
-            (gradients, table, count, sums),
+            (gradients, self.table, np.int32(self.count), parts),
         )
-        device.launch(
-            device.kernel("biases.cu", "bias_finish", real(dtype)),
-            (self.tiles, 1, self.models),
-            (THREADS,),
-            (sums, table, count, np.int64(self.blocks), grads),
-        )
+
+
+def parts_of(rows: int, features: int) -> int:
+    """Return how many parts db of a layer comes in."""
+    return _split(rows, features)[1]
 
 
 def _split(rows: int, features: int) -> tuple[int, int]:

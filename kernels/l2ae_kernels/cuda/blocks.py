@@ -19,6 +19,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import conv, normalize, products
 from l2ae_kernels.cuda.bottleneck import LONGEST_CODE, Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.stages import Params, Shape, Stage
 
 Impl: TypeAlias = Literal["naive", "tensor", "tf32"]
@@ -54,6 +55,7 @@ class Block(ABC):
     which the gradient in dx has passed; 1 is none. first: x are images; a linear block leaves dx.
     gates_dy: `backward` itself takes the gradient through the activation at the end. bias: the name
     of b where its gradient, the sum of dy over all but the last axis, is left to `Biases`.
+    Gradients are given as arrays of parts (count, M, *shape), of one part but for `counts`.
     """
 
     gates_dy = False
@@ -71,6 +73,10 @@ class Block(ABC):
     def allocate(self) -> None:
         """Make y (M, N, *output_shape), and what else `forward` writes."""
         self.y = self.batch.empty(self.output_shape)
+
+    def counts(self) -> dict[str, int]:
+        """Return of how many parts the named gradients are that `backward` leaves in several."""
+        return {}
 
     @abstractmethod
     def forward(self, x: Array, params: Params) -> Array:
@@ -102,18 +108,45 @@ class _Linear(Block):
 class Dense(_Linear):
     """y = leaky(x W + b)      dW = xᵀ dy      dx = dy Wᵀ."""
 
+    def counts(self) -> dict[str, int]:
+        inputs, outputs = self.stage.parameters["W"]
+        parts = products.weight_parts(inputs, outputs, self.batch.samples, self.batch.impl)
+        return {self.W: parts}
+
     def forward(self, x: Array, params: Params) -> Array:
         products.dense(x, params[self.W], params[self.b], self.y, **self.end())
         return self.y
 
     def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
-        products.dense_adjoint_W(x, dy, grads[self.W], impl=self.batch.impl)
+        products.dense_adjoint_W_parts(x, dy, grads[self.W], impl=self.batch.impl)
         if not self.first:
             products.dense_adjoint_x(dy, params[self.W], self.dx, **self.end_below(x))
 
 
-class Convolution(_Linear):
-    """y = leaky(correlate(x, W) + b)    dW = adjoint in W (x, dy)    dx = adjoint in x (dy, W)."""
+class _Correlation(_Linear):
+    """What both convolutions share: a correlation, and how many parts its dW comes in."""
+
+    def counts(self) -> dict[str, int]:
+        s = self.stage
+        images, maps = (s.input_shape, s.output_shape)[:: 1 if s.kind == "conv" else -1]
+        g = Geometry.of(images, maps, s.kernel, s.stride, s.padding)
+        return {self.W: conv.weight_parts(g, self.batch.samples, self.batch.impl)}
+
+
+class Convolution(_Correlation):
+    """y = leaky(correlate(x, W) + b)    dW = adjoint in W (x, dy)    dx = adjoint in x (dy, W).
+
+    db comes with dW, from tensor cores and thin kernels.
+    """
+
+    def allocate(self) -> None:
+        super().allocate()
+        if self.batch.impl != "naive":
+            self.bias = None
+
+    def counts(self) -> dict[str, int]:
+        of_W = super().counts()
+        return of_W if self.bias is not None else of_W | {self.b: of_W[self.W]}
 
     def forward(self, x: Array, params: Params) -> Array:
         s, W, b = self.stage, params[self.W], params[self.b]
@@ -121,14 +154,15 @@ class Convolution(_Linear):
         return self.y
 
     def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
-        s, W, dW = self.stage, params[self.W], grads[self.W]
-        conv.correlate_adjoint_W(x, dy, dW, s.stride, s.padding, impl=self.batch.impl)
+        s, W, how = self.stage, params[self.W], {"impl": self.batch.impl}
+        db = grads[self.b] if self.bias is None else None
+        conv.correlate_adjoint_W_parts(x, dy, grads[self.W], s.stride, s.padding, db=db, **how)
         if not self.first:
             end = self.end_below(x)
             conv.correlate_adjoint_x(dy, W, None, self.dx, s.stride, s.padding, **end)
 
 
-class TransposedConvolution(_Linear):
+class TransposedConvolution(_Correlation):
     """y = leaky(adjoint in x (x, W) + b)    dW = adjoint in W (dy, x)    dx = correlate(dy, W)."""
 
     def forward(self, x: Array, params: Params) -> Array:
@@ -138,7 +172,7 @@ class TransposedConvolution(_Linear):
 
     def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
         s, W, dW = self.stage, params[self.W], grads[self.W]
-        conv.correlate_adjoint_W(dy, x, dW, s.stride, s.padding, impl=self.batch.impl)
+        conv.correlate_adjoint_W_parts(dy, x, dW, s.stride, s.padding, impl=self.batch.impl)
         if not self.first:
             end = self.end_below(x)
             conv.correlate(dy, W, None, self.dx, s.stride, s.padding, **end)
@@ -182,7 +216,7 @@ class LayerNorm(_Standardize):
 
     def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
         rows, eps = self.batch.rows, self.stage.eps
-        (gamma, _), (dgamma, dbeta) = self.affine(params), self.affine(grads)
+        (gamma, _), (dgamma, dbeta) = self.affine(params), self.affine(whole(grads))
         normalize.layer_norm_adjoint(
             rows(dy), rows(x), gamma, eps, rows(self.dx), dgamma, dbeta,
             slope_below=self.slope_below,
@@ -213,7 +247,7 @@ class BatchNorm(_Standardize):
         rows, (gamma, _) = self.batch.rows, self.affine(params)
         # dx is made of dγ and dβ, which have a place also where they are no gradients
         dgamma, dbeta = (
-            grads.get(f"{self.stage.name}.{name}", own)
+            whole(grads).get(f"{self.stage.name}.{name}", own)
             for name, own in zip(("gamma", "beta"), self.sums, strict=True)
         )
         normalize.batch_norm_adjoint(
@@ -242,11 +276,16 @@ class Middle(Block):
         return self.fused.forward(x, self._own(params))
 
     def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
-        self.fused.grads = self._own(grads)
+        self.fused.grads = whole(self._own(grads))
         self.fused.backward(dy, x, self._own(params))
 
     def _own(self, arrays: Params) -> Params:
         return {own: arrays[name] for own, name in self.names.items()}
+
+
+def whole(grads: Params) -> Params:
+    """Return the first parts (M, *shape), which are all where there is one."""
+    return {name: g[0] for name, g in grads.items()}
 
 
 KINDS: dict[str, type[Block]] = {

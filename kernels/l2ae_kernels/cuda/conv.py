@@ -21,10 +21,15 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.conv_thin import launch_thin
-from l2ae_kernels.cuda.conv_tiles import Call, launch_tiles
+from l2ae_kernels.cuda.conv_thin import (
+    launch_thin,
+    launch_thin_adjoint_W,
+    rows_of_block,
+    thin_parts,
+)
+from l2ae_kernels.cuda.conv_tiles import Call, launch_tiles, launch_weight_tiles, splits
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.elementwise import bias_adjoint
+from l2ae_kernels.cuda.elementwise import add_parts, bias_adjoint
 from l2ae_kernels.cuda.launch import THREADS, ceil_div, real
 from l2ae_kernels.cuda.products import TERMS, Epilogue
 from l2ae_kernels.geometry import Geometry, Padding, Pair, output_size
@@ -94,9 +99,69 @@ def correlate_adjoint_W(
     an order that the shapes of one model fix. ValueError, by name, for an array that does not fit.
     """
     _require_axes("correlate_adjoint_W", x=x, y=y, out=out)
+    call = _adjoint_W(x, y, out, db, stride, padding)
+    device, M = device_of(out), call.models
+    count = weight_parts(call.geometry, call.samples, impl)
+    if count == 1:
+        _run_adjoint_W(call, out[None], None if db is None else db[None], impl)
+        return
+    parts = device.empty((count, M, *out.shape[-4:]), out.dtype)
+    db_parts = None if db is None else device.empty((count, M, db.shape[-1]), out.dtype)
+    _run_adjoint_W(call, parts, db_parts, impl)
+    add_parts(device, parts, out, count=count, models=M)
+    if db is not None and db_parts is not None:
+        add_parts(device, db_parts, db, count=count, models=M)
+
+
+def correlate_adjoint_W_parts(
+    x: Array,
+    y: Array,
+    parts: Array,
+    stride: Pair,
+    padding: Padding,
+    *,
+    db: Array | None = None,
+    impl: str = "tensor",
+) -> None:
+    """Write the parts of dW, (weight_parts, M, kh, kw, C, K), and of db, (weight_parts, M, K).
+
+    Else as `correlate_adjoint_W`, which adds them in order.
+    """
+    _require_axes("correlate_adjoint_W", x=x, y=y)
+    call = _adjoint_W(x, y, parts[0], None if db is None else db[0], stride, padding)
+    count = weight_parts(call.geometry, call.samples, impl)
+    for name, a in (("parts", parts), ("db", db)):
+        if a is not None and len(a) != count:
+            raise ValueError(f"correlate_adjoint_W: {name} is of {len(a)} but expected {count}")
+    _run_adjoint_W(call, parts, db, impl)
+
+
+def weight_parts(g: Geometry, samples: int, impl: str) -> int:
+    """Return how many parts dW and db come in: by the shape of one model alone."""
+    if impl == "naive":
+        return 1
+    if rows_of_block("correlate_adjoint_W", g):
+        return thin_parts(samples)[0]
+    return splits(g.taps, g.K, samples * g.OH * g.OW)[0]
+
+
+def _adjoint_W(
+    x: Array, y: Array, out: Array, db: Array | None, stride: Pair, padding: Padding
+) -> Call:
     g = _geometry("correlate_adjoint_W", x, out.shape[-4:-2], out.shape[-1], stride, padding)
-    call = Call("correlate_adjoint_W", ("x", "y"), x, y, out, g, Epilogue(), db)
-    _run(call, impl)
+    return Call("correlate_adjoint_W", ("x", "y"), x, y, out, g, Epilogue(), db)
+
+
+def _run_adjoint_W(call: Call, parts: Array, db: Array | None, impl: str) -> None:
+    """Queue an adjoint in W on a rung."""
+    if not parts.size:
+        return
+    if impl == "naive":
+        _launch_naive(call)
+    elif rows_of_block(call.operation, call.geometry):
+        launch_thin_adjoint_W(call, parts, db)
+    else:
+        launch_weight_tiles(call, parts, db, TERMS[impl])
 
 
 def _require_axes(operation: str, **arrays: Array) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.conv_tiles import Call, aligned, defines
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.elementwise import add_parts
 from l2ae_kernels.cuda.launch import ceil_div
 from l2ae_kernels.geometry import Geometry
 
 THREADS = 256
-MOST_PARTS = 64  # of the samples, in adjoint_W: adding them stays short beside making them
+MOST_PARTS = 128  # of the samples, in adjoint_W: a large GPU has about as many multiprocessors
 MOST_TAPS = 32  # sums of a thread of adjoint_x
 MOST_WEIGHTS, MOST_NUMBERS = 5_120, 6_144  # in shared memory: 44 of 48 KB together
 
@@ -41,33 +41,39 @@ def _most(rows: int, numbers: Callable[[int], int]) -> int:
     return next((r for r in range(rows, 0, -1) if numbers(r) <= MOST_NUMBERS), 0)
 
 
+def thin_parts(samples: int) -> tuple[int, int]:
+    """Return into how many parts the samples of adjoint_W are cut, and how many one has."""
+    images = max(1, ceil_div(samples, MOST_PARTS))
+    return max(1, ceil_div(samples, images)), images
+
+
 def launch_thin(call: Call) -> bool:
-    """Queue an operation if it fits; return whether it does."""
-    g, N, M = call.geometry, call.samples, call.models
+    """Queue correlate or adjoint_x if it fits; return whether it does."""
+    g, end = call.geometry, call.epilogue
     rows = rows_of_block(call.operation, g)
     if not rows:
         return False
-    device, adjoint = device_of(call.out), call.operation == "correlate_adjoint_W"
-    images = max(1, ceil_div(N, MOST_PARTS))
-    count = max(1, ceil_div(N, images)) if adjoint else 1
-    out, db = call.out, call.db
-    if count > 1:
-        out = device.empty((count, M, *out.shape[-4:]), out.dtype)
-        db = None if db is None else device.empty((count, M, g.K), out.dtype)
-    sizes = {**defines(g), "ROWS": rows, "ALIGNED": aligned(call.A, call.B, out)}
-    kernel = device.kernel("conv_thin.cu", f"{call.operation}_thin", sizes)
+    height = g.H if call.operation == "correlate_adjoint_x" else g.OH
+    grid = call.samples, ceil_div(height, rows), call.models
     A_models, B_models, bias_models = call.distances()
-    arguments: tuple[Any, ...]
-    if adjoint:
-        grid = count, ceil_div(g.K, 32), M
-        arguments = db, np.int32(N), np.int32(images), A_models, B_models
-    else:
-        grid = N, ceil_div(g.H if call.operation == "correlate_adjoint_x" else g.OH, rows), M
-        end = call.epilogue
-        arguments = A_models, B_models, end.bias, bias_models, end.y, np.float32(end.slope)
-    device.launch(kernel, grid, (THREADS,), (call.A, call.B, out, *arguments))
-    if count > 1:
-        add_parts(device, out, call.out, count=count, models=M)
-        if call.db is not None and db is not None:
-            add_parts(device, db, call.db, count=count, models=M)
+    arguments = A_models, B_models, end.bias, bias_models, end.y, np.float32(end.slope)
+    _launch(call, rows, grid, call.out, arguments)
     return True
+
+
+def launch_thin_adjoint_W(call: Call, parts: Array, db: Array | None) -> None:
+    """Queue adjoint_W, which fits, in `thin_parts`."""
+    g, (count, images) = call.geometry, thin_parts(call.samples)
+    A_models, B_models, _ = call.distances()
+    grid = count, ceil_div(g.K, 32), call.models
+    arguments = db, np.int32(call.samples), np.int32(images), A_models, B_models
+    _launch(call, rows_of_block(call.operation, g), grid, parts, arguments)
+
+
+def _launch(
+    call: Call, rows: int, grid: tuple[int, int, int], out: Array, arguments: tuple[Any, ...]
+) -> None:
+    device = device_of(out)
+    sizes = {**defines(call.geometry), "ROWS": rows, "ALIGNED": aligned(call.A, call.B, out)}
+    kernel = device.kernel("conv_thin.cu", f"{call.operation}_thin", sizes)
+    device.launch(kernel, grid, (THREADS,), (call.A, call.B, out, *arguments))

@@ -114,37 +114,45 @@ def tile(columns: int) -> tuple[int, int]:
 
 
 def launch_tiles(call: Call, terms: int) -> None:
-    """Queue the tiles of an operation on tensor cores, and the sum of a depth that is cut."""
+    """Queue the tiles of correlate or adjoint_x, and the sum of a depth that is cut."""
     g, N, models = call.geometry, call.samples, np.int32(call.models)
-    pixels = N * max(g.H * g.W, g.OH * g.OW)
-    if pixels > MOST_PIXELS:
-        raise ValueError(
-            f"{call.operation}: {N} samples have {pixels} pixels but expected at most {MOST_PIXELS}"
-        )
+    _require_pixels(call)
     if call.operation == "correlate_adjoint_x":
         pixels, residues = N * ceil_div(g.H, g.sh) * ceil_div(g.W, g.sw), g.sh * g.sw
         arguments = (call.A, call.B, call.out, *_numbers(call, call.epilogue), models)
         _launch(call, call.out, terms, (pixels, g.C, residues), arguments)
         return
-    adjoint = call.operation == "correlate_adjoint_W"
-    rows, depth = (g.taps, N * g.OH * g.OW)[:: 1 if adjoint else -1]
-    count, part = splits(rows, g.K, depth)
-    out, db, epilogue = call.out, call.db, call.epilogue
+    rows = N * g.OH * g.OW
+    count, part = splits(rows, g.K, g.taps)
+    out, epilogue = call.out, call.epilogue
     device = device_of(out)
     if count > 1:  # the epilogue comes after the last sum
         out, epilogue = device.empty((count, call.models, *out.shape[-4:]), out.dtype), Epilogue()
-        db = None if db is None else device.empty((count, call.models, g.K), out.dtype)
-    if adjoint:
-        arguments = (call.A, call.B, out, db, *_numbers(call), models, np.int32(part))
-    else:
-        arguments = (call.A, call.B, out, *_numbers(call, epilogue), models, np.int32(part))
+    arguments = (call.A, call.B, out, *_numbers(call, epilogue), models, np.int32(part))
     _launch(call, out, terms, (rows, g.K, count), arguments)
     if count > 1:
         M, end = call.models, call.epilogue
         bias, y, slope = end.bias, end.y, end.slope
         add_parts(device, out, call.out, count=count, models=M, bias=bias, y=y, slope=slope)
-        if call.db is not None and db is not None:
-            add_parts(device, db, call.db, count=count, models=M)
+
+
+def launch_weight_tiles(call: Call, parts: Array, db: Array | None, terms: int) -> None:
+    """Queue the tiles of adjoint_W, in `splits` of the pixels."""
+    g, depth = call.geometry, call.samples * call.geometry.OH * call.geometry.OW
+    _require_pixels(call)
+    count, part = splits(g.taps, g.K, depth)
+    numbers = *_numbers(call), np.int32(call.models), np.int32(part)
+    _launch(call, parts, terms, (g.taps, g.K, count), (call.A, call.B, parts, db, *numbers))
+
+
+def _require_pixels(call: Call) -> None:
+    g = call.geometry
+    pixels = call.samples * max(g.H * g.W, g.OH * g.OW)
+    if pixels > MOST_PIXELS:
+        raise ValueError(
+            f"{call.operation}: {call.samples} samples have {pixels} pixels but expected at most "
+            f"{MOST_PIXELS}"
+        )
 
 
 def _numbers(call: Call, epilogue: Epilogue | None = None) -> tuple[Any, ...]:

@@ -31,34 +31,57 @@ def squared_error(
     else dy has passed its adjoint. The sum is in float64 and in parts, which the size of one model
     alone determines, added in order.
     """
+    device = device_of(y)
+    if losses is None:
+        squared_error_parts(y, x, factor, dy, None, slope=slope)
+        return
+    shared = x.shape != y.shape
+    models = len(y) if shared else len(losses)
+    require_shape("squared_error", "losses", losses.shape, (len(y) if models > 1 else 1,))
+    count = parts_of(y.size // models)
+    parts = device.empty((count, models), np.float64)
+    squared_error_parts(y, x, factor, dy, parts, slope=slope)
+    device.launch(
+        device.kernel("loss.cu", "add_errors", real(y.dtype)),
+        (1, 1, models),
+        (32,),
+        (parts, losses, np.int64(count)),
+    )
+
+
+def parts_of(elements: int) -> int:
+    """Return how many parts the squared error of one model, of so many numbers, comes in."""
+    return ceil_div(elements, _part(elements))
+
+
+def squared_error_parts(
+    y: Array, x: Array, factor: float, dy: Array | None, parts: Array | None, *, slope: float = 1.0
+) -> None:
+    """Write dy as `squared_error` does, and the parts of Σ (y − x)², (`parts_of`, M) float64."""
     device, number = device_of(y), y.dtype.type
     shared = x.shape != y.shape
-    models = len(y) if shared else 1 if losses is None else len(losses)
+    models = len(y) if shared else 1 if parts is None else parts.shape[1]
     if shared:
         require_shape("squared_error", "x", x.shape, y.shape[1:])
-    if losses is not None:
-        require_shape("squared_error", "losses", losses.shape, (len(y) if models > 1 else 1,))
     elements = y.size // models
-    part = max(PART, ceil_div(elements, MOST_PARTS))
-    count = ceil_div(elements, part)
-    parts = None if losses is None else device.empty((models, count), np.float64)
+    count = parts_of(elements)
+    if parts is not None:
+        require_shape("squared_error", "parts", parts.shape, (count, models))
     x_models = np.int64(0 if shared else elements)
     device.launch(
         device.kernel("loss.cu", "squared_error", real(y.dtype)),
         (count, 1, models),
         (THREADS,),
         (
-            y, x, dy, parts, np.int64(elements), np.int64(part), x_models,
+            y, x, dy, parts, np.int64(elements), np.int64(_part(elements)), x_models,
             number(2 * factor), number(slope),
         ),
     )  # fmt: skip
-    if losses is not None:
-        device.launch(
-            device.kernel("loss.cu", "add_errors", real(y.dtype)),
-            (1, 1, models),
-            (32,),
-            (parts, losses, np.int64(count)),
-        )
+
+
+def _part(elements: int) -> int:
+    """Return the numbers of a part."""
+    return max(PART, ceil_div(elements, MOST_PARTS))
 
 
 def read_squared_error(y: Array, x: Array) -> float:

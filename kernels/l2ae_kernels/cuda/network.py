@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from math import prod
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda import biases
 from l2ae_kernels.cuda.biases import Biases, Layer
 from l2ae_kernels.cuda.blocks import Batch, Block, groups, make_block
-from l2ae_kernels.cuda.loss import squared_error
+from l2ae_kernels.cuda.gradients import Gradients
+from l2ae_kernels.cuda.loss import squared_error_parts
 from l2ae_kernels.cuda.weights import FlatLayout
 from l2ae_kernels.stages import Params, Stage
 
 
 class Network:
-    """The blocks for one size of batch. layout: of the flat array of parameters' gradients."""
+    """The blocks for one size of batch. counts: the parts that each named gradient comes in."""
 
-    def __init__(self, stages: Sequence[Stage], batch: Batch, layout: FlatLayout) -> None:
-        self.batch, self.layout = batch, layout
+    def __init__(self, stages: Sequence[Stage], batch: Batch) -> None:
+        self.batch = batch
         parts = groups(stages, batch)
         shapes = [part[0].input_shape for part in parts] + [parts[-1][-1].output_shape]
         # all d_i in one array, where the gradients of the biases find them
@@ -33,36 +35,55 @@ class Network:
         self.blocks: list[Block] = []
         for part, dx in zip(parts, self.d, strict=False):
             self.blocks.append(make_block(batch, part, self.blocks[-1:], dx))
-        self.biases = Biases(batch.device, self._layers(), batch.models)
+        self.counts = {f"{s.name}.{key}": 1 for s in stages for key in s.parameters}
+        for block in self.blocks:
+            self.counts |= block.counts()
+        for name, _, rows, features in self._biases():
+            self.counts[name] = biases.parts_of(rows, features)
+        self._inputs: list[Array] = []
 
-    def loss_and_grads(
-        self, x: Array, params: Params, factor: float, grads: Array, errors: Array
-    ) -> None:
-        """Write the gradients of factor · E to `grads`, and add E to `errors`.
+    def forward(self, x: Array, params: Params, factor: float, errors: Array) -> None:
+        """Write the parts of E (`loss.parts_of`, M) to `errors`, and begin the gradient: d_L.
 
-        x (M, N, *image), params (M, *shape) each, grads (layout.size,), errors (M,) float64. Among
+        x (M, N, *image), params (M, *shape) each; factor: of E in what gradients are of. Among
         params are the running statistics of batch norm, which move.
         """
-        inputs, v = [], x
+        self._inputs, v = [], x
         for block in self.blocks:
-            inputs.append(self.batch.per_sample(v, block.input_shape))
-            v = block.forward(inputs[-1], params)
+            self._inputs.append(self.batch.per_sample(v, block.input_shape))
+            v = block.forward(self._inputs[-1], params)
         last = self.blocks[-1]
         slope = 1.0 if last.gates_dy else last.slope
         x = self.batch.per_sample(x, last.output_shape)
-        squared_error(v, x, factor, self.d[-1], errors, slope=slope)
-        named = self.layout.views(grads)
+        squared_error_parts(v, x, factor, self.d[-1], errors, slope=slope)
+
+    def backward(self, params: Params, target: "Target") -> None:
+        """Write the parts of the gradients, after `forward`."""
         for i, block in reversed(list(enumerate(self.blocks))):
             dy = self.batch.per_sample(self.d[i + 1], block.output_shape)
-            block.backward(dy, inputs[i], params, named)
-        self.biases.adjoint(self._gradients, grads)
+            block.backward(dy, self._inputs[i], params, target.views)
+        if target.biases is not None:
+            target.biases.adjoint(self._gradients, target.flat)
 
-    def _layers(self) -> list[Layer]:
-        """Return where dy and db of each bias lie that no block makes."""
-        layers = []
+    def _biases(self) -> list[tuple[str, int, int, int]]:
+        """Return name, place of dy, rows and features of each bias whose db no block makes."""
+        found = []
         for block, name in zip(self.blocks, list(self._around.shapes)[1:], strict=True):
             if block.bias is not None:
                 *pixels, features = block.output_shape
-                at, to = self._around.offsets[name], self.layout.offsets[block.bias]
-                layers.append(Layer(at, to, self.batch.samples * prod(pixels), features))
-        return layers
+                at, rows = self._around.offsets[name], self.batch.samples * prod(pixels)
+                found.append((block.bias, at, rows, features))
+        return found
+
+    def biases_to(self, places: dict[str, int]) -> Biases | None:
+        """Return the launcher of the biases, whose parts begin at these places; None for none."""
+        layers = [Layer(at, places[name], *rest) for name, at, *rest in self._biases()]
+        return Biases(self.batch.device, layers, self.batch.models) if layers else None
+
+
+class Target:
+    """Where a network leaves the gradients of a micro-batch."""
+
+    def __init__(self, network: Network, gradients: Gradients, number: int) -> None:
+        self.flat, self.views = gradients.flat, gradients.views(number)
+        self.biases = network.biases_to(gradients.places(number))

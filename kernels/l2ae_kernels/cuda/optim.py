@@ -3,31 +3,63 @@
     state = new_state(device, settings)                once; or at the step that a training goes on
     numbers = device.empty(2, np.float32)
     with device.capture() as graph:
-        ...                                            gradients
+        ...                                            loss
         begin_step(state, numbers, settings)           t ← t + 1
+        ...                                            gradients
         launch(p, m, v, g, numbers, settings, losses)
 
 The count of steps lies on the device, so that each replay of a graph is the next step.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, device_of
-from l2ae_kernels.cuda.launch import MOST_ON_Z, THREADS, real, strided_grid
+from l2ae_kernels.cuda.launch import MOST_ON_Z, THREADS, ceil_div, real
 from l2ae_kernels.geometry import require_shape
 from l2ae_kernels.stages import AdamSettings
 
+PART_LANES, MANY_PARTS = 8, 16  # of gradients.cuh
 
-@dataclass(frozen=True)
+
+class Segment(NamedTuple):
+    """A named array of M models, each of `elements` numbers, its gradient in `of` parts.
+
+    It begins at number `begin` of the flat parameters, its parts (of, M, elements) at number
+    `parts` of their own flat array.
+    """
+
+    begin: int
+    parts: int
+    elements: int
+    of: int  # parts
+
+
 class Segments:
-    """Where named arrays of M models, each (M, ...), lie in a flat array."""
+    """The named arrays of M models in flat arrays, and what each block of a launch has of them."""
 
-    table: Array  # (arrays, 2) int64 on the device: where one begins, its numbers a model
-    largest: int  # numbers a model of the largest one
+    def __init__(self, device: Device, segments: Sequence[Segment]) -> None:
+        tiles: list[tuple[int, int]] = []
+        for i, s in enumerate(segments):
+            lanes = 1 if s.of < MANY_PARTS else PART_LANES
+            tiles += [(i, first) for first in range(0, s.elements, THREADS // lanes)]
+        self.table = device.to_device(np.array(segments, np.int64).reshape(-1, 4))
+        self.tiles = device.to_device(np.array(tiles, np.int32).reshape(-1, 2))
+
+
+class StepLosses(NamedTuple):
+    """The losses of a step of M models, when they are known: begin_step writes them."""
+
+    parts: Array  # (count, M) float64: of Σ |x̂ − x|²
+    errors: Array  # (M,) float64: their sums
+    losses: Array  # (steps, M) float64: errors / divisor, in the row of the step
+    position: Array  # (2,) int64, as step.cu has it
+    batch: int  # indices of a model
+    divisor: int
 
 
 def adam_step(p: Array, m: Array, v: Array, g: Array, settings: AdamSettings, *, step: int) -> None:
@@ -48,8 +80,12 @@ def new_state(device: Device, settings: AdamSettings, steps: int = 0) -> Array:
     return device.to_device(np.array([float(steps), power1, power2]))
 
 
-def begin_step(state: Array, numbers: Array, settings: AdamSettings) -> None:
+def begin_step(
+    state: Array, numbers: Array, settings: AdamSettings, losses: StepLosses | None = None
+) -> None:
     """Queue t ← t + 1: the next `state`, and its {rate, root} in `numbers` (2,).
+
+    With `losses`, these are written too, and the position goes on to the next batch.
 
     β₁ᵗ is a product of t factors. With u = 2⁻⁵³ it is off by at most t u β₁ᵗ, which makes a
     relative error of t u β₁ᵗ / (1 − β₁ᵗ) ≤ u / −ln β₁ in 1 − β₁ᵗ, for every t: 1e-13 for 0.999.
@@ -57,13 +93,19 @@ def begin_step(state: Array, numbers: Array, settings: AdamSettings) -> None:
     device, s = device_of(state), settings
     require_shape("begin_step", "state", state.shape, (3,))
     require_shape("begin_step", "numbers", numbers.shape, (2,))
+    arrays: tuple[Array | None, ...] = (None, None, None)
+    parts, (count, models), batch, divisor = None, (0, 0), 0, 1
+    if losses is not None:
+        parts, *arrays_of, batch, divisor = losses
+        arrays, (count, models) = tuple(arrays_of), losses.parts.shape
     device.launch(
-        device.kernel("adam.cu", "begin_step", real(numbers.dtype)),
+        device.kernel("step.cu", "begin_step", real(numbers.dtype)),
         (1,),
-        (1,),
+        (THREADS,),
         (
             state, numbers, np.float64(s.learning_rate), np.float64(s.beta1), np.float64(s.beta2),
-            np.int32(s.variant == "keras"),
+            np.int32(s.variant == "keras"), parts, np.int64(count), *arrays, np.int64(models),
+            np.int64(batch), np.float64(divisor),
         ),
     )  # fmt: skip
 
@@ -81,23 +123,25 @@ def launch(
     """Queue a step whose {rate, root} lie on the device, where a captured graph finds them.
 
     With losses (M,) float64 of M models, p is (M, P), or (P,) for one, or flat with the named
-    arrays that `segments` has: models whose loss is not finite keep p, m and v.
+    arrays that `segments` has, and g then the flat array of the parts of their gradients: models
+    whose loss is not finite keep p, m and v.
     """
     device, number, s = device_of(p), p.dtype.type, settings
     if segments is None:
         models = _models(p, losses)
-        elements, table, count = p.size // models, None, 1
+        elements, table, tiles = p.size // models, None, None
+        blocks = ceil_div(elements, THREADS)
     else:
         models = 1 if losses is None else losses.size
-        elements, table, count = segments.largest, segments.table, len(segments.table)
-    blocks, _, _ = strided_grid(device, elements)
+        elements, table, tiles = 0, segments.table, segments.tiles
+        blocks = len(tiles)
     device.launch(
         device.kernel("adam.cu", "adam_step", real(p.dtype)),
-        (blocks, count, models),
+        (blocks, 1, models),
         (THREADS,),
         (
-            p, m, v, g, table, np.int64(elements), numbers, number(s.beta1), number(1 - s.beta1),
-            number(s.beta2), number(1 - s.beta2), number(s.eps), losses,
+            p, m, v, g, table, tiles, np.int64(elements), numbers, number(s.beta1),
+            number(1 - s.beta1), number(s.beta2), number(1 - s.beta2), number(s.eps), losses,
         ),
     )  # fmt: skip
 

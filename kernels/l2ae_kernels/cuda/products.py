@@ -75,9 +75,25 @@ def dense_adjoint_x(
 
 def dense_adjoint_W(x: Array, dy: Array, out: Array, *, impl: str = "tiled") -> None:
     """Write xᵀ dy to `out`: a sum over the samples, in an order that the shapes fix."""
-    names = "x", "dy"
-    product = _Product("dense_adjoint_W", names, x, dy, out, dy.shape[-2], False, False)
-    product.run(impl, Epilogue())
+    _adjoint_W(x, dy, out).run(impl, Epilogue())
+
+
+def dense_adjoint_W_parts(x: Array, dy: Array, parts: Array, *, impl: str = "tiled") -> None:
+    """Write the parts of xᵀ dy, (weight_parts, M, I, O), to `parts`."""
+    I, O = parts.shape[-2:]
+    count = weight_parts(I, O, dy.shape[-2], impl)
+    if len(parts) != count:
+        raise ValueError(f"dense_adjoint_W: parts is of {len(parts)} but expected {count}")
+    _adjoint_W(x, dy, parts[0]).run_parts(impl, parts)
+
+
+def weight_parts(I: int, O: int, N: int, impl: str) -> int:
+    """Return how many parts dW of one model comes in."""
+    return 1 if impl == "naive" else splits(I, O, N)[0]
+
+
+def _adjoint_W(x: Array, dy: Array, out: Array) -> "_Product":
+    return _Product("dense_adjoint_W", ("x", "dy"), x, dy, out, dy.shape[-2], False, False)
 
 
 def splits(rows: int, columns: int, depth: int) -> tuple[int, int]:
@@ -127,11 +143,6 @@ class _Product:
             device.launch(kernel, grid, NAIVE_BLOCK, (*arguments, *steps))
             return
         count, _ = splits(rows, columns, self.depth)
-        if models * count > MOST_ON_Z:
-            raise ValueError(
-                f"{self.operation}: {models} models in {count} parts are {models * count} layers "
-                f"of a grid but expected at most {MOST_ON_Z}"
-            )
         if count == 1:
             self._run_tiles(device, impl, self.C, distances, epilogue)
             return
@@ -139,6 +150,14 @@ class _Product:
         self._run_tiles(device, impl, parts, distances, Epilogue())  # it comes after the last sum
         bias, y, slope = epilogue.bias, epilogue.y, epilogue.slope
         add_parts(device, parts, self.C, count=count, models=models, bias=bias, y=y, slope=slope)
+
+    def run_parts(self, impl: str, parts: Array) -> None:
+        """Queue the product on a rung, the parts of its depth as they are."""
+        if impl == "naive" or not parts.size:
+            self.run(impl, Epilogue())
+        else:
+            device, distances = device_of(parts), self._distances(Epilogue())
+            self._run_tiles(device, impl, parts, distances, Epilogue())
 
     def _run_tiles(
         self,
@@ -152,6 +171,11 @@ class _Product:
         rows, columns = C.shape[-2:]
         models = model_count(self.C, 2)
         count, part = splits(rows, columns, self.depth)
+        if models * count > MOST_ON_Z:
+            raise ValueError(
+                f"{self.operation}: {models} models in {count} parts are {models * count} layers "
+                f"of a grid but expected at most {MOST_ON_Z}"
+            )
         grid = ceil_div(rows, TILE), ceil_div(columns, TILE), models * count
         arguments = self._arguments(C, distances, epilogue)
         device.launch(

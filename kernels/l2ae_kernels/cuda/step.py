@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from l2ae_kernels.arrays import Array, device_name
 from l2ae_kernels.cuda import optim
 from l2ae_kernels.cuda.blocks import Batch, Impl
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.network import Network
+from l2ae_kernels.cuda.gradients import Gradients
+from l2ae_kernels.cuda.loss import parts_of
+from l2ae_kernels.cuda.network import Network, Target
 from l2ae_kernels.cuda.weights import FlatLayout
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage, TrainingStep
 
@@ -19,6 +22,15 @@ SIZES = 2  # of batches whose arrays are kept: full ones, and the last of an epo
 def takes(x: Array, stages: Sequence[Stage]) -> bool:
     """Whether there are kernels for the stages: for all but an activation after l2_normalize."""
     return all(s.kind != "l2_normalize" or s.slope == 1 for s in stages)
+
+
+class _Sized(NamedTuple):
+    """What there is for one size of batch."""
+
+    network: Network
+    gradients: Gradients
+    target: Target
+    errors: Array  # parts (count, 1) of Σ |x̂ − x|²
 
 
 @dataclass(eq=False)
@@ -40,33 +52,37 @@ class DeviceStep(TrainingStep):
         like = next(iter(self.params.values()))
         self.device = device_of(like)
         self.layout = FlatLayout({name: p.shape for name, p in self.params.items()}, 1)
-        self.sums = self.device.zeros(self.layout.size, like.dtype)
-        self.errors = self.device.zeros(1, np.float64)
-        self.networks: dict[int, Network] = {}
+        self.sizes: dict[int, _Sized] = {}
+        self.last: _Sized | None = None
 
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         if device_name(x) != "cuda" or device_of(x) is not self.device:
             raise ValueError(f"training_step: x is on {device_name(x)} but expected {self.device}")
         divisor = self.divisor(x, reduction)
-        self.device.write(self.errors, np.zeros(1))
         params = {name: p[None] for name, p in (*self.params.items(), *self.state.items())}
-        network = self._network(len(x))
-        network.loss_and_grads(x[None], params, 1 / divisor, self.sums, self.errors)
-        return float(self.device.to_host(self.errors)[0]) / divisor
+        self.last = now = self._of_size(len(x), x.size)
+        now.network.forward(x[None], params, 1 / divisor, now.errors)
+        now.network.backward(params, now.target)
+        return float(self.device.to_host(now.errors).sum()) / divisor
 
     def grads(self) -> Params:
-        return {name: g[0] for name, g in self.layout.views(self.sums).items()}
+        if self.last is None:
+            raise RuntimeError("training_step: grads() needs loss() before it")
+        return {name: g[0] for name, g in self.last.gradients.added().items()}
 
     def adam(self, m: Params, v: Params, settings: AdamSettings, step: int) -> None:
         self.require_moments(m, v)
         for name, g in self.grads().items():
             optim.adam_step(self.params[name], m[name], v[name], g, settings, step=step)
 
-    def _network(self, samples: int) -> Network:
-        if samples not in self.networks:
-            if len(self.networks) == SIZES:
-                del self.networks[next(iter(self.networks))]  # the oldest
+    def _of_size(self, samples: int, numbers: int) -> _Sized:
+        if samples not in self.sizes:
+            if len(self.sizes) == SIZES:
+                del self.sizes[next(iter(self.sizes))]  # the oldest
             like = next(iter(self.params.values()))
-            batch = Batch(self.device, 1, samples, like.dtype, self.impl)
-            self.networks[samples] = Network(self.stages, batch, self.layout)
-        return self.networks[samples]
+            network = Network(self.stages, Batch(self.device, 1, samples, like.dtype, self.impl))
+            gradients = Gradients(self.device, self.layout, [network.counts], like.dtype)
+            errors = self.device.empty((parts_of(numbers), 1), np.float64)
+            target = Target(network, gradients, 0)
+            self.sizes[samples] = _Sized(network, gradients, target, errors)
+        return self.sizes[samples]

@@ -12,10 +12,9 @@ bits in every run, and beside any number of other models.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
@@ -23,8 +22,9 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.batches import MOST_STEPS, Batches
 from l2ae_kernels.cuda.blocks import Batch, Impl
 from l2ae_kernels.cuda.device import Device, Graph
-from l2ae_kernels.cuda.elementwise import add_parts
-from l2ae_kernels.cuda.network import Network
+from l2ae_kernels.cuda.gradients import Gradients
+from l2ae_kernels.cuda.loss import parts_of
+from l2ae_kernels.cuda.network import Network, Target
 from l2ae_kernels.cuda.training_checks import (
     Limits,
     require_impl,
@@ -38,14 +38,22 @@ from l2ae_kernels.ops.checks import count
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage
 
 
-@dataclass
-class _Piece:
-    """A micro-batch: its first image within the batch, its images, its gradients."""
+class _Piece(NamedTuple):
+    """A micro-batch: its first image within the batch, and where its errors and gradients go."""
 
     first: int
     x: Array  # (M, N, *image)
     network: Network
-    grads: Array  # flat
+    errors: Array  # parts (count, M) of Σ |x̂ − x|²
+    target: Target
+
+
+class _Batch(NamedTuple):
+    """What there is for one size of batch."""
+
+    pieces: list[_Piece]
+    errors: Array  # those of all pieces, one after the other
+    gradients: Gradients
 
 
 class _Replayed:
@@ -110,11 +118,9 @@ class DeviceTraining:
         self._weights = Weights(device, shapes, params, settings, dtype)
         self._statistics = FlatLayout(state_shapes, self.models)
         self._state = device.to_device(self._statistics.join(states, dtype))
-        self._errors = device.zeros(self.models, np.float64)  # Σ |x̂ − x|² of a batch
         self._batches = Batches(device, images, self.models, batch_size, dtype)
         self._networks: dict[int, Network] = {}  # by micro-batch
-        self._pieces: dict[int, list[_Piece]] = {}  # by batch
-        self._parts: dict[int, Array] = {}  # by batch: flat gradients of its pieces, if several
+        self._of_sizes: dict[int, _Batch] = {}
         self._steps: dict[tuple[int, bool], _Replayed] = {}  # by batch, and whether it is gathered
 
     # --- what a checkpoint holds
@@ -171,7 +177,7 @@ class DeviceTraining:
             some = each[at : at + MOST_STEPS]
             self._batches.start([])
             for batch in some:
-                for piece in self._pieces_of(batch.shape[1]):
+                for piece in self._of_size(batch.shape[1]).pieces:
                     end = piece.first + piece.x.shape[1]
                     self.device.write(piece.x, batch[:, piece.first : end])
                 self._queue(batch.shape[1], gathers=False)
@@ -190,33 +196,46 @@ class DeviceTraining:
         """Queue the launches of a step one by one."""
         weights, divisor = self._weights, images * self._numbers_of_image
         arrays = weights.params | self._statistics.views(self._state)
-        for piece in self._pieces_of(images):
+        batch = self._of_size(images)
+        losses = self._batches.losses_of(batch.errors, images, divisor)
+        for piece in batch.pieces:
             if gathers:
                 self._batches.gather(piece.x, images, piece.first)
-            piece.network.loss_and_grads(piece.x, arrays, 1 / divisor, piece.grads, self._errors)
-        if images in self._parts:
-            parts = self._parts[images]
-            add_parts(self.device, parts, weights.g, count=len(parts))
-        weights.adam(self._errors)
-        self._batches.end_step(self._errors, images, divisor)
+            piece.network.forward(piece.x, arrays, 1 / divisor, piece.errors)
+            if piece is batch.pieces[-1]:
+                weights.begin_step(losses)
+            piece.network.backward(arrays, piece.target)
+        weights.adam(batch.gradients.flat, batch.gradients.segments, losses.errors)
 
-    def _pieces_of(self, images: int) -> list[_Piece]:
+    def _of_size(self, images: int) -> _Batch:
         """Return the micro-batches of a batch, made when its size is met first."""
-        if images not in self._pieces:
+        if images not in self._of_sizes:
             firsts = range(0, images, self.micro_batch)
-            parts = self._weights.g[None]
-            if len(firsts) > 1:
-                parts = self.device.zeros((len(firsts), self._weights.layout.size), self.dtype)
-                self._parts[images] = parts
-            self._pieces[images] = [
-                self._piece(first, min(self.micro_batch, images - first), parts[i])
-                for i, first in enumerate(firsts)
+            sizes = [min(self.micro_batch, images - first) for first in firsts]
+            networks = [self._network(samples) for samples in sizes]
+            counts = [network.counts for network in networks]
+            gradients = Gradients(self.device, self._weights.layout, counts, self.dtype)
+            each = [parts_of(samples * prod(self.image)) for samples in sizes]
+            ends = np.cumsum(each)
+            errors = self.device.empty((ends[-1], self.models), np.float64)
+            pieces = [
+                _Piece(
+                    first,
+                    self.device.empty((self.models, samples, *self.image), self.dtype),
+                    network,
+                    errors[end - parts : end],
+                    Target(network, gradients, i),
+                )
+                for i, (first, samples, network, parts, end) in enumerate(
+                    zip(firsts, sizes, networks, each, ends, strict=True)
+                )
             ]
-        return self._pieces[images]
+            self._of_sizes[images] = _Batch(pieces, errors, gradients)
+        return self._of_sizes[images]
 
-    def _piece(self, first: int, samples: int, grads: Array) -> _Piece:
+    def _network(self, samples: int) -> Network:
+        """Return the network for a size of micro-batch, made when that is met first."""
         if samples not in self._networks:
             batch = Batch(self.device, self.models, samples, self.dtype, self.impl)
-            self._networks[samples] = Network(self.stages, batch, self._weights.layout)
-        x = self.device.empty((self.models, samples, *self.image), self.dtype)
-        return _Piece(first, x, self._networks[samples], grads)
+            self._networks[samples] = Network(self.stages, batch)
+        return self._networks[samples]

@@ -1,4 +1,4 @@
-"""The parameters of M models on a device, with their gradients and Adam's moments.
+"""The parameters of M models on a device, with Adam's moments.
 
 All named arrays of all models lie in one flat array, so that few launches change them.
 """
@@ -43,11 +43,6 @@ class FlatLayout:
     def _padded(self, shape: Shape) -> int:
         return ceil_div(self.models * prod(shape), ALIGNED) * ALIGNED
 
-    def table(self) -> Array:
-        """Return where each named array begins, and its numbers a model: (arrays, 2) int64."""
-        sizes = [prod(shape) for shape in self.shapes.values()]
-        return np.array(list(zip(self.offsets.values(), sizes, strict=True)), np.int64)
-
     def views(self, flat: Array) -> Params:
         """Return the named arrays (M, *shape) within `flat` (size,)."""
         return {
@@ -70,7 +65,7 @@ class FlatLayout:
 
 
 class Weights:
-    """Parameters, gradients and moments, and Adam over them.
+    """Parameters and moments, and Adam over them.
 
     step: of Adam, counted on the device, so that a captured graph advances it.
     """
@@ -82,10 +77,8 @@ class Weights:
         self.device, self.settings, self.dtype = device, settings, np.dtype(dtype)
         self.layout = FlatLayout(shapes, len(params))
         self.p = device.to_device(self.layout.join(params, dtype))
-        self.m, self.v, self.g = (device.zeros(self.layout.size, dtype) for _ in range(3))
-        self.params, self.grads = self.layout.views(self.p), self.layout.views(self.g)
-        table = device.to_device(self.layout.table())
-        self._segments = optim.Segments(table, max(map(prod, shapes.values())))
+        self.m, self.v = (device.zeros(self.layout.size, dtype) for _ in range(2))
+        self.params = self.layout.views(self.p)
         self._state = optim.new_state(device, settings)
         self._numbers = device.empty(2, dtype)
 
@@ -97,12 +90,16 @@ class Weights:
         self.device.write(self._state, self.device.to_host(state))
 
     def read(self, flat: Array) -> list[Params]:
-        """Return p, m, v or g of each model, copies on the host; waits for all steps."""
+        """Return p, m or v of each model, copies on the host; waits for all steps."""
         return self.layout.split(self.device.to_host(flat))
 
-    def adam(self, errors: Array) -> None:
-        """Queue a step; a model whose error (M,) is not finite keeps its parameters."""
-        optim.begin_step(self._state, self._numbers, self.settings)
-        optim.launch(
-            self.p, self.m, self.v, self.g, self._numbers, self.settings, errors, self._segments
-        )
+    def begin_step(self, losses: optim.StepLosses) -> None:
+        """Queue the begin of a step, whose losses are known."""
+        optim.begin_step(self._state, self._numbers, self.settings, losses)
+
+    def adam(self, parts: Array, segments: optim.Segments, errors: Array) -> None:
+        """Queue the step; a model whose error (M,) is not finite keeps its parameters.
+
+        parts: of the gradients, where `segments` says.
+        """
+        optim.launch(self.p, self.m, self.v, parts, self._numbers, self.settings, errors, segments)

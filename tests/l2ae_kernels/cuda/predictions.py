@@ -103,8 +103,13 @@ class Plan(Device):
         for a in counted:
             if isinstance(a, np.ndarray):
                 arrays[a.ctypes.data] = max(a.nbytes, arrays.get(a.ctypes.data, 0))
+        nbytes = sum(arrays.values())
+        if kernel.name == "bias_parts":  # of both flat arrays, what its table names
+            gradients, table, *_ = arguments
+            features, rows, parts = table[:, 3], table[:, 2], table[:, 5]
+            nbytes = int(grid[2] * ((rows + parts) * features).sum()) * gradients.itemsize
         numbers = tuple(float(a) for a in arguments if isinstance(a, np.generic))
-        self.launches.append(Launch(kernel, grid, block, numbers, sum(arrays.values())))
+        self.launches.append(Launch(kernel, grid, block, numbers, nbytes))
 
     def _made(self, x: Array, value: float | None) -> Array:
         if value is not None and x.nbytes < 2**20:  # larger ones are not touched

@@ -1,9 +1,9 @@
-"""The gradients of many biases in two launches, against exact sums."""
+"""The parts of the gradients of many biases in one launch, against exact sums."""
 
 import numpy as np
 import pytest
 
-from l2ae_kernels.cuda.biases import MOST_PARTS, WORTH_A_PART, Biases, Layer, _split
+from l2ae_kernels.cuda.biases import MOST_PARTS, WORTH_A_PART, Biases, Layer, _split, parts_of
 
 SHAPES = [(1, 1), (257, 3), (5, 300), (40, 600), (2 * WORTH_A_PART + 9, 1), (3000, 32)]
 GAP = 3  # numbers that are nobody's between two arrays
@@ -16,30 +16,33 @@ def lay(seed, models, dtype):
     for rows, features in SHAPES:
         layers.append(Layer(at, to, rows, features))
         flat += [rng.standard_normal(models * rows * features), np.full(GAP, np.nan)]
-        at, to = at + flat[-2].size + GAP, to + models * features + GAP
+        at, to = at + flat[-2].size + GAP, to + parts_of(rows, features) * models * features + GAP
     return np.concatenate(flat).astype(dtype), layers, to
 
 
 def adjoint(device, dy, layers, size, models):
-    """db of each layer, (models, features)."""
-    grads = device.full(size, 7.0, dy.dtype)
-    Biases(device, layers, models).adjoint(device.to_device(dy), grads)
-    found = device.to_host(grads)
+    """The parts of db of each layer, (parts, models, features)."""
+    flat = device.full(size, 7.0, dy.dtype)
+    Biases(device, layers, models).adjoint(device.to_device(dy), flat)
+    found, parts = device.to_host(flat), []
     for layer in layers:
-        end = layer.db + models * layer.features
+        shape = parts_of(layer.rows, layer.features), models, layer.features
+        end = layer.db + np.prod(shape)
         assert np.all(found[end : end + GAP] == 7)
-    return [found[a.db : a.db + models * a.features].reshape(models, a.features) for a in layers]
+        parts.append(found[layer.db : end].reshape(shape))
+    return parts
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_layer_has_its_sums(dtype, device):
     models = 2
     dy, layers, size = lay(0, models, dtype)
-    for layer, db in zip(layers, adjoint(device, dy, layers, size, models), strict=True):
+    for layer, parts_of_db in zip(layers, adjoint(device, dy, layers, size, models), strict=True):
         own = dy[layer.dy : layer.dy + models * layer.rows * layer.features]
         own = own.reshape(models, layer.rows, layer.features)
         # additions in a row: rows of a part by a lane, lanes of a block, parts
         rows_of_part, parts = _split(layer.rows, layer.features)
+        db = parts_of_db.sum(axis=0)
         bound = (rows_of_part + parts) * np.finfo(dtype).eps * np.abs(own).sum(axis=1)
         assert np.all(np.abs(db - own.sum(axis=1, dtype="float64")) <= bound)
 
@@ -59,7 +62,10 @@ def test_bits_depend_on_nothing_but_one_model(device, other_order):
     for layer, row in zip(layers, rows, strict=True):
         own += [row, np.full(GAP, np.nan, row.dtype)]
         alone.append(Layer(at, to, layer.rows, layer.features))
-        at, to = at + row.size + GAP, to + layer.features + GAP
+        at, to = (
+            at + row.size + GAP,
+            to + parts_of(layer.rows, layer.features) * layer.features + GAP,
+        )
     found = adjoint(other_order, np.concatenate(own), alone, to, 1)
     for a, b in zip(together, found, strict=True):
-        np.testing.assert_array_equal(a[1], b[0])
+        np.testing.assert_array_equal(a[:, 1], b[:, 0])

@@ -198,9 +198,10 @@ def test_a_loss_that_is_not_finite_changes_nothing_of_its_model(device):
 
 
 def test_the_launches_of_a_step_of_the_papers_network(monkeypatch):
-    """28 of the blocks, the loss and Adam, and up to 8 that add the parts of a product.
+    """None runs: what is counted does not depend on numbers.
 
-    None runs: what is counted does not depend on numbers.
+    Forward 7, the batch, the loss and the begin of the step 3, dx 6, dW 6, the middle 2 back and
+    1 forward, three biases 1, Adam 1; and up to 2 that add the parts of a product.
     """
     device, launched = emulate(), []
     made = build(Architecture("cae", (28, 28, 1)), np.random.default_rng(0), np.dtype("float32"))
@@ -212,8 +213,8 @@ def test_the_launches_of_a_step_of_the_papers_network(monkeypatch):
     monkeypatch.setattr(device, "launch", lambda kernel, *_, **__: launched.append(kernel))
     found._launch(256, gathers=True)
     parts = launched.count("finish_sums")
-    assert len(launched) - parts == 28
-    assert parts <= 8
+    assert len(launched) - parts == 25
+    assert parts <= 2
 
 
 @pytest.mark.usefixtures("cxx")

@@ -88,7 +88,7 @@ def test_a_plan_has_the_launches_of_a_step() -> None:
     launches = cae_step("tensor")
     names = [launch.kernel.name for launch in launches]
     assert names[0] == "gather_images"
-    assert names[-1] == "end_step"
+    assert names[-1] == "adam_step"
     assert names.count("correlate_mma") == 4  # conv2, conv3, and dx of both transposed ones
     conv2 = launches[names.index("correlate_mma")]
     numbers = 256 * 14 * 14 * 32 + 25 * 32 * 64 + 64 + 256 * 7 * 7 * 64

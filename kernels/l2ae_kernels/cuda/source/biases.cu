@@ -1,40 +1,38 @@
 // The gradients of the biases of all layers of a network: db[feature] = Σ over rows of dy.
 //
 // One layer alone keeps few multiprocessors busy, and its sums take as long as those of all layers
-// side by side: so two launches a step, in place of two a layer. The dy of all layers lie in one
-// array, and so do their db: a layer is a row of a table,
+// side by side: so one launch a step, in place of one a layer. The dy of all layers lie in one
+// array, and so do the parts of their db, which adam.cu adds: a layer is a row of a table,
 //
-//   {dy begins, db begins, rows, features, rows of a part, parts, first block of each kernel}
+//   {dy begins, parts begin, rows, features, rows of a part, parts, first block}
 //
-// for one model. Of M models dy is (M, rows, features) and db (M, features).
+// for one model. Of M models dy is (M, rows, features) and the parts are (parts, M, features).
 
 #include "network.cuh"
 
 constexpr int THREADS = 256;
 
 struct Layer {
-  int64 dy, db, rows, features, rows_of_part, parts, parts_block, finish_block;
+  int64 dy, db, rows, features, rows_of_part, parts, block;
 };
 
 // The layer that a block belongs to: the last one that begins at or before it.
-__device__ __forceinline__ Layer
-layer_of(const int64* layers, int count, int64 block, int first_block) {
-  constexpr int NUMBERS = sizeof(Layer) / sizeof(int64);
-  int l = count - 1;
-  while (layers[l * NUMBERS + first_block] > block) --l;
-  return reinterpret_cast<const Layer*>(layers)[l];
+__device__ __forceinline__ Layer layer_of(const int64* layers, int count, int64 block) {
+  const Layer* layer = reinterpret_cast<const Layer*>(layers) + count - 1;
+  while (layer->block > block) --layer;
+  return *layer;
 }
 
-// sums[model][block][feature] = Σ over the rows of a part, for up to 256 features of a layer.
+// db[part][model][feature] = Σ over the rows of a part, for up to 256 features of a layer.
 //
 // Threads lie over dy as it lies in memory, several rows at once where rows are short, so that
 // reads are side by side even for one feature; then one thread a feature adds the lanes' sums in
 // order. Reads dy once, writes one number a part and feature. grid (blocks, 1, models).
 extern "C" __global__ void __launch_bounds__(THREADS)
-    bias_parts(const real* gradients, const int64* layers, int count, real* sums) {
+    bias_parts(const real* gradients, const int64* layers, int count, real* db) {
   __shared__ real lane_sums[THREADS];
-  const Layer layer = layer_of(layers, count, blockIdx.x, 6);
-  const int64 block = blockIdx.x - layer.parts_block;
+  const Layer layer = layer_of(layers, count, blockIdx.x);
+  const int64 block = blockIdx.x - layer.block;
   const int64 first = block / layer.parts * THREADS, part = block % layer.parts;
   const int width = (int)min((int64)THREADS, layer.features - first);
   const int lanes = THREADS / width;
@@ -49,20 +47,5 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   __syncthreads();
   if (lane > 0) return;
   for (int l = 1; l < lanes; ++l) sum += lane_sums[l * width + feature];
-  sums[((int64)blockIdx.z * gridDim.x + blockIdx.x) * THREADS + feature] = sum;
-}
-
-// db = the sum of the parts, added in order: the same bits in every run. A thread has a feature.
-// Reads what bias_parts wrote, in `blocks` blocks. grid (256 features of a layer, 1, models).
-extern "C" __global__ void __launch_bounds__(THREADS)
-    bias_finish(const real* sums, const int64* layers, int count, int64 blocks, real* grads) {
-  const Layer layer = layer_of(layers, count, blockIdx.x, 7);
-  const int64 tile = blockIdx.x - layer.finish_block;
-  const int64 feature = tile * THREADS + threadIdx.x;
-  if (feature >= layer.features) return;
-  const int64 first = blockIdx.z * blocks + layer.parts_block + tile * layer.parts;
-  real sum = sums[first * THREADS + threadIdx.x];
-  for (int64 part = 1; part < layer.parts; ++part)
-    sum += sums[(first + part) * THREADS + threadIdx.x];
-  grads[layer.db + blockIdx.z * layer.features + feature] = sum;
+  db[layer.db + (part * gridDim.z + blockIdx.z) * layer.features + first + feature] = sum;
 }

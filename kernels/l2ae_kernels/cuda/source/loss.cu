@@ -12,7 +12,8 @@ constexpr int WARPS = THREADS / 32;
 //
 // One pass for both: a thread reads y and x, writes dy, and adds up the squares of every 256th
 // number of its part in float64. The sums of a block are added in order, lanes as a tree, then
-// warps; the parts are cut by the size of one model alone. Null dy or parts are not written.
+// warps; the parts (count, models) are cut by the size of one model alone. Null dy or parts are not
+// written.
 // grid (parts, 1, models).
 extern "C" __global__ void __launch_bounds__(THREADS) squared_error(
     const real* y, const real* x, real* dy, double* parts, int64 elements, int64 part,
@@ -33,7 +34,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) squared_error(
   __syncthreads();
   if (threadIdx.x > 0) return;
   for (int w = 1; w < WARPS; ++w) sum += warp_sums[w];
-  parts[blockIdx.z * gridDim.x + blockIdx.x] = sum;
+  parts[blockIdx.x * gridDim.z + blockIdx.z] = sum;
 }
 
 // errors[model] += Σ parts: a warp a model, a lane every 32nd part, lanes added as a tree.
@@ -41,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) squared_error(
 extern "C" __global__ void __launch_bounds__(32)
     add_errors(const double* parts, double* errors, int64 count) {
   double sum = 0;
-  for (int64 p = threadIdx.x; p < count; p += 32) sum += parts[blockIdx.z * count + p];
+  for (int64 p = threadIdx.x; p < count; p += 32) sum += parts[p * gridDim.z + blockIdx.z];
   sum = sum_of_warp(sum);
   if (threadIdx.x == 0) errors[blockIdx.z] += sum;
 }
