@@ -126,11 +126,21 @@ class Dense(_Linear):
 class _Correlation(_Linear):
     """What both convolutions share: a correlation, and how many parts its dW comes in."""
 
-    def counts(self) -> dict[str, int]:
+    def allocate(self) -> None:
+        super().allocate()
         s = self.stage
         images, maps = (s.input_shape, s.output_shape)[:: 1 if s.kind == "conv" else -1]
-        g = Geometry.of(images, maps, s.kernel, s.stride, s.padding)
-        return {self.W: conv.weight_parts(g, self.batch.samples, self.batch.impl)}
+        self.geometry = Geometry.of(images, maps, s.kernel, s.stride, s.padding)
+        made = self.y if s.kind == "conv" else self.dx
+        self.workspace = conv.workspace_of(made, self.geometry, self.batch.impl)
+
+    def counts(self) -> dict[str, int]:
+        return {self.W: conv.weight_parts(self.geometry, self.batch.samples, self.batch.impl)}
+
+    def correlate(self, x: Array, W: Array, b: Array | None, out: Array, **end: Any) -> None:
+        """Launch the correlation: forward of one, backward of the other."""
+        s = self.stage
+        conv.correlate(x, W, b, out, s.stride, s.padding, workspace=self.workspace, **end)
 
 
 class Convolution(_Correlation):
@@ -149,8 +159,7 @@ class Convolution(_Correlation):
         return of_W if self.bias is not None else of_W | {self.b: of_W[self.W]}
 
     def forward(self, x: Array, params: Params) -> Array:
-        s, W, b = self.stage, params[self.W], params[self.b]
-        conv.correlate(x, W, b, self.y, s.stride, s.padding, **self.end())
+        self.correlate(x, params[self.W], params[self.b], self.y, **self.end())
         return self.y
 
     def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
@@ -174,8 +183,7 @@ class TransposedConvolution(_Correlation):
         s, W, dW = self.stage, params[self.W], grads[self.W]
         conv.correlate_adjoint_W_parts(dy, x, dW, s.stride, s.padding, impl=self.batch.impl)
         if not self.first:
-            end = self.end_below(x)
-            conv.correlate(dy, W, None, self.dx, s.stride, s.padding, **end)
+            self.correlate(dy, W, None, self.dx, **self.end_below(x))
 
 
 class L2Normalize(Block):

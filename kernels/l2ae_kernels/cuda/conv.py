@@ -27,7 +27,7 @@ from l2ae_kernels.cuda.conv_thin import (
     rows_of_block,
     thin_parts,
 )
-from l2ae_kernels.cuda.conv_tiles import Call, launch_tiles, launch_weight_tiles, splits
+from l2ae_kernels.cuda.conv_tiles import Call, Workspace, launch_tiles, launch_weight_tiles, splits
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.elementwise import add_parts, bias_adjoint
 from l2ae_kernels.cuda.launch import THREADS, ceil_div, real
@@ -48,17 +48,18 @@ def correlate(
     slope: float = 1.0,
     y_below: Array | None = None,
     impl: str = "tensor",
+    workspace: Workspace | None = None,
 ) -> None:
     """Write y (N, OH, OW, K) of x (N, H, W, C) and W (kh, kw, C, K) to `out`.
 
     b (K,) is added, then slope 1 is no activation, 0 is ReLU; with `y_below`, of the shape of
-    `out`, numbers are multiplied by slope where it is not positive. ValueError, by name, for an
-    array that does not fit.
+    `out`, numbers are multiplied by slope where it is not positive. workspace: that of these
+    shapes, kept by who calls again. ValueError, by name, for an array that does not fit.
     """
     _require_axes("correlate", x=x, W=W, out=out)
     g = _geometry("correlate", x, W.shape[-4:-2], W.shape[-1], stride, padding)
     call = Call("correlate", ("x", "W"), x, W, out, g, Epilogue(b, y_below, slope))
-    _run(call, impl)
+    _run(call, impl, workspace)
 
 
 def correlate_adjoint_x(
@@ -145,6 +146,13 @@ def weight_parts(g: Geometry, samples: int, impl: str) -> int:
     return splits(g.taps, g.K, samples * g.OH * g.OW)[0]
 
 
+def workspace_of(batch: Array, g: Geometry, impl: str) -> Workspace | None:
+    """Return what `correlate` to (M, N, OH, OW, K) may keep; None where it needs nothing."""
+    if impl == "naive" or rows_of_block("correlate", g):
+        return None
+    return Workspace.of(device_of(batch), g, batch.shape[1], len(batch))
+
+
 def _adjoint_W(
     x: Array, y: Array, out: Array, db: Array | None, stride: Pair, padding: Padding
 ) -> Call:
@@ -179,14 +187,14 @@ def _geometry(
     return Geometry.of(image.shape, (*outputs, K), kernel, stride, padding)
 
 
-def _run(call: Call, impl: str) -> None:
+def _run(call: Call, impl: str, workspace: Workspace | None = None) -> None:
     """Queue an operation on a rung."""
     if not call.out.size:
         return
     if impl == "naive":
         _launch_naive(call)
     elif not launch_thin(call):
-        launch_tiles(call, TERMS[impl])
+        launch_tiles(call, TERMS[impl], workspace)
 
 
 def _launch_naive(call: Call) -> None:

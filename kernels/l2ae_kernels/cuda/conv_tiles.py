@@ -5,8 +5,8 @@
     correlate_adjoint_x  pixels of x     C         taps · K, those of a residue of the stride
     correlate_adjoint_W  taps · C        K         pixels of y
 
-`splits` says when a depth is cut into parts; that of adjoint_x is not, since a stride already cuts
-its rows into many tiles.
+`splits` and `cut` say when a depth is cut into parts; that of adjoint_x is not, since a stride
+already cuts its rows into many tiles.
 """
 
 from dataclasses import astuple, dataclass
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.elementwise import add_parts
+from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.launch import MOST_ON_Z, ceil_div, distance, model_count
 from l2ae_kernels.cuda.products import BLOCKS, LEAST_DEPTH, Epilogue
 from l2ae_kernels.geometry import Geometry
 
 DEPTH, STAGES, THREADS = 32, 3, 128  # of conv_tile.cuh
+LARGE = 132  # multiprocessors of a large GPU
+BESIDE, MOST_CUTS = 3, 8  # steps that a block takes beside those of its part; parts
 MOST_PIXELS = 2**31 - 2**14  # of one model: their numbers are int, up to a tile or part beyond
 DEFINES = ("H", "W", "C", "OH", "OW", "K", "KH", "KW", "SH", "SW", "TOP", "LEFT")
 BY_DEPTH = {  # how A and B lie in shared memory
@@ -97,15 +98,55 @@ def aligned(*arrays: Array) -> int:
 
 
 def splits(rows: int, columns: int, depth: int) -> tuple[int, int]:
-    """Return into how many parts the depth of a product is cut, and how deep each is.
+    """Return into how many parts the depth of adjoint_W is cut, and how deep each is.
 
     As products.splits: by the shape of one model alone, so that its tiles fill a large GPU.
     """
-    down, across = tile(columns)
-    tiles = ceil_div(rows, down) * ceil_div(columns, across)
+    tiles = _tiles(rows, columns)
     count = max(1, min(BLOCKS // max(tiles, 1), depth // LEAST_DEPTH))
     part = ceil_div(max(depth, 1), count * DEPTH) * DEPTH
     return max(1, ceil_div(depth, part)), part
+
+
+def cut(rows: int, columns: int, depth: int) -> tuple[int, int]:
+    """Return into how many parts the depth of a correlation is cut, and how deep each is.
+
+    By the shape of one model alone, so that on a large GPU the multiprocessor with most blocks has
+    fewest steps: each of its blocks takes those of its part, and about three to begin and to end.
+    """
+    tiles, steps = _tiles(rows, columns), max(1, ceil_div(depth, DEPTH))
+
+    def busiest(count: int) -> int:
+        return ceil_div(tiles * count, LARGE) * (ceil_div(steps, count) + BESIDE)
+
+    of_part = ceil_div(steps, min(range(1, min(steps, MOST_CUTS) + 1), key=busiest))
+    return ceil_div(steps, of_part), of_part * DEPTH
+
+
+def _tiles(rows: int, columns: int) -> int:
+    down, across = tile(columns)
+    return ceil_div(rows, down) * ceil_div(columns, across)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a correlation needs whose depth is cut; one that is launched again can keep it.
+
+    Launches that share it must follow each other.
+    """
+
+    parts: Array  # (count, M, N, OH, OW, K)
+    arrived: Array  # a uint32 for each tile of each model: the parts that are there, 0 in between
+
+    @classmethod
+    def of(cls, device: Device, g: Geometry, samples: int, models: int) -> "Workspace | None":
+        """Return one, or None where the depth is not cut."""
+        rows = samples * g.OH * g.OW
+        count, _ = cut(rows, g.K, g.taps)
+        if count == 1:
+            return None
+        parts = device.empty((count, models, samples, g.OH, g.OW, g.K), np.float32)
+        return cls(parts, device.zeros(models * _tiles(rows, g.K), np.uint32))
 
 
 def tile(columns: int) -> tuple[int, int]:
@@ -113,27 +154,27 @@ def tile(columns: int) -> tuple[int, int]:
     return (128, 32) if columns <= 32 else (64, 64)
 
 
-def launch_tiles(call: Call, terms: int) -> None:
-    """Queue the tiles of correlate or adjoint_x, and the sum of a depth that is cut."""
+def launch_tiles(call: Call, terms: int, workspace: Workspace | None = None) -> None:
+    """Queue the tiles of correlate or adjoint_x. workspace: of correlate, else it is made."""
     g, N, models = call.geometry, call.samples, np.int32(call.models)
     _require_pixels(call)
+    A_models, B_models, bias_models = call.distances()
+    end = call.epilogue
+    arguments = (
+        call.A, call.B, call.out, np.int32(N), A_models, B_models, end.bias, bias_models, end.y,
+        np.float32(end.slope),
+    )  # fmt: skip
     if call.operation == "correlate_adjoint_x":
         pixels, residues = N * ceil_div(g.H, g.sh) * ceil_div(g.W, g.sw), g.sh * g.sw
-        arguments = (call.A, call.B, call.out, *_numbers(call, call.epilogue), models)
-        _launch(call, call.out, terms, (pixels, g.C, residues), arguments)
+        _launch(call, call.out, terms, (pixels, g.C, residues), (*arguments, models))
         return
     rows = N * g.OH * g.OW
-    count, part = splits(rows, g.K, g.taps)
-    out, epilogue = call.out, call.epilogue
-    device = device_of(out)
-    if count > 1:  # the epilogue comes after the last sum
-        out, epilogue = device.empty((count, call.models, *out.shape[-4:]), out.dtype), Epilogue()
-    arguments = (call.A, call.B, out, *_numbers(call, epilogue), models, np.int32(part))
-    _launch(call, out, terms, (rows, g.K, count), arguments)
-    if count > 1:
-        M, end = call.models, call.epilogue
-        bias, y, slope = end.bias, end.y, end.slope
-        add_parts(device, out, call.out, count=count, models=M, bias=bias, y=y, slope=slope)
+    count, part = cut(rows, g.K, g.taps)
+    if count > 1 and workspace is None:
+        workspace = Workspace.of(device_of(call.out), g, N, call.models)
+    parts, arrived = (workspace.parts, workspace.arrived) if workspace else (None, None)
+    rest = parts, arrived, models, np.int32(part)
+    _launch(call, call.out, terms, (rows, g.K, count), (*arguments, *rest))
 
 
 def launch_weight_tiles(call: Call, parts: Array, db: Array | None, terms: int) -> None:
@@ -141,8 +182,9 @@ def launch_weight_tiles(call: Call, parts: Array, db: Array | None, terms: int) 
     g, depth = call.geometry, call.samples * call.geometry.OH * call.geometry.OW
     _require_pixels(call)
     count, part = splits(g.taps, g.K, depth)
-    numbers = *_numbers(call), np.int32(call.models), np.int32(part)
-    _launch(call, parts, terms, (g.taps, g.K, count), (call.A, call.B, parts, db, *numbers))
+    A_models, B_models, _ = call.distances()
+    sizes = np.int32(call.samples), A_models, B_models, np.int32(call.models), np.int32(part)
+    _launch(call, parts, terms, (g.taps, g.K, count), (call.A, call.B, parts, db, *sizes))
 
 
 def _require_pixels(call: Call) -> None:
@@ -153,15 +195,6 @@ def _require_pixels(call: Call) -> None:
             f"{call.operation}: {call.samples} samples have {pixels} pixels but expected at most "
             f"{MOST_PIXELS}"
         )
-
-
-def _numbers(call: Call, epilogue: Epilogue | None = None) -> tuple[Any, ...]:
-    """Return the arguments that every kernel has: samples, distances, and those of an epilogue."""
-    A_models, B_models, bias_models = call.distances()
-    numbers = np.int32(call.samples), A_models, B_models
-    if epilogue is None:
-        return numbers
-    return *numbers, epilogue.bias, bias_models, epilogue.y, np.float32(epilogue.slope)
 
 
 def _launch(

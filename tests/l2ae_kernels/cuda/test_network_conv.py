@@ -156,9 +156,7 @@ def test_the_gradient_of_the_bias_comes_with_that_of_the_weights(shape, case, de
         assert np.all(np.abs(device.to_host(db)[m] - rows.sum(axis=0)) <= bound)
 
 
-@pytest.mark.parametrize(
-    "operation", [pytest.param("correlate", marks=pytest.mark.slow), *OPERATIONS[1:]]
-)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_bits_depend_on_nothing_but_one_model(operation, device, other_order):
     """Not on the order of blocks, not on the run, not on how many models run side by side."""
     image, kernel, outputs = shapes_of(PARTS)
@@ -180,6 +178,27 @@ def test_bits_depend_on_nothing_but_one_model(operation, device, other_order):
         results += [target.to_host(together)[1], target.to_host(alone)]
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+def test_a_workspace_serves_many_launches(device, other_order):
+    """The last part of a tile to arrive leaves it as it was; two models are apart in it."""
+    image, kernel, outputs = shapes_of(PARTS)
+    x, W = draw(10, "float32", (2, 3, *image), (2, *kernel))
+    g = Geometry.of(image, outputs, kernel, *PARTS[-2:])
+    found = []
+    for on in (device, other_order):
+        y = on.full((2, *outputs), np.nan, "float32")
+        workspace = conv.workspace_of(y, g, "tensor")
+        assert workspace is not None
+        assert len(workspace.parts) > 1
+        for i in range(3):
+            args = on.to_device(x[:, i]), on.to_device(W), None, y, *PARTS[-2:]
+            conv.correlate(*args, workspace=workspace)
+            assert not on.to_host(workspace.arrived).any()
+        found.append(on.to_host(y))
+        for m in range(2):
+            assert_sums("correlate", found[-1][m], x[m, 2], W[m], PARTS, "tensor")
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("shape", [RAGGED, THIN], ids=str)
@@ -251,10 +270,13 @@ def test_arrays_that_begin_anywhere(device):
 
 def test_splits_cover_the_depth():
     for rows, columns, depth in [(1, 1, 1), (5, 3, 700), (800, 64, 12_544), (10, 2000, 70_001)]:
-        count, part = conv_tiles.splits(rows, columns, depth)
-        assert part % conv_tiles.DEPTH == 0
-        assert (count - 1) * part < depth <= count * part
-    assert conv_tiles.splits(800, 64, 256 * 49)[0] == 20  # conv2 of the paper's network
+        for count, part in (f(rows, columns, depth) for f in (conv_tiles.splits, conv_tiles.cut)):
+            assert part % conv_tiles.DEPTH == 0
+            assert (count - 1) * part < depth <= count * part
+    # conv2 of the paper's network: dW, and y, of 196 tiles, which would be two rounds of 132
+    assert conv_tiles.splits(800, 64, 256 * 49)[0] == 20
+    assert conv_tiles.cut(256 * 49, 64, 800)[0] == 2
+    assert conv_tiles.cut(128 * 66, 64, 800)[0] == 1  # all of one round
 
 
 @dataclass(eq=False)

@@ -20,13 +20,17 @@
 // last axis of the grid, none of which multiplies a zero that the stride put in.
 //
 // adjoint_W: the pixels of a large batch are a deep sum for few tiles, so it is cut into parts, which
-// elementwise.cu adds in order. So is the depth of a correlation with few tiles. The first row of
-// tiles also adds up the columns of B, which is the gradient of a bias.
+// adam.cu adds in order. The first row of tiles also adds up the columns of B, which is the gradient
+// of a bias.
+//
+// correlate: its depth is cut where its tiles would leave multiprocessors idle. The last block of a
+// tile to arrive adds the parts in order and finishes them.
 //
 // The geometry is compiled in: H, W, C, OH, OW, K, KH, KW, SH, SW, TOP, LEFT as in geometry.py.
 // ALIGNED: all arrays begin at multiples of 16 bytes.
 
 #include "conv_tile.cuh"
+#include "last_block.cuh"
 
 // Numbers that are copied at once, of arrays whose channels lie side by side.
 __host__ __device__ constexpr int vector_of(int channels) {
@@ -145,12 +149,33 @@ __device__ __forceinline__ void write(
   }
 }
 
-// out (splits, models, N, OH, OW, K). grid (⌈pixels/64⌉, ⌈K/columns⌉, splits · models);
-// depth_of_split is a multiple of DEPTH.
+// Add what lies side by side in a row of `width` to numbers.
+template <int width, int SIDE>
+__device__ __forceinline__ void add(
+    float (&numbers)[SIDE], const float* part, int64 row, int column) {
+  constexpr int VECTOR = vector_of(width) < SIDE ? vector_of(width) : SIDE;
+#pragma unroll
+  for (int i = 0; i < SIDE; i += VECTOR) {
+    if (column + i >= width) break;
+    const float* from = part + row * width + column + i;
+    if constexpr (VECTOR == 4) {
+      const float4 four = reinterpret_cast<const float4&>(*from);
+      numbers[i] += four.x, numbers[i + 1] += four.y;
+      numbers[i + 2] += four.z, numbers[i + 3] += four.w;
+    } else {
+#pragma unroll
+      for (int v = 0; v < VECTOR; ++v) numbers[i + v] += from[v];
+    }
+  }
+}
+
+// out (models, N, OH, OW, K). grid (⌈pixels/64⌉, ⌈K/columns⌉, splits · models); depth_of_split is a
+// multiple of DEPTH. With several splits: parts (splits, models, N, OH, OW, K), and `arrived`, a 0
+// for each tile of each model.
 extern "C" __global__ void __launch_bounds__(THREADS, 4) correlate_mma(
     const float* x, const float* weights, float* out, int N, int64 x_models, int64 W_models,
-    const float* bias, int64 bias_models, const float* y_below, float slope, int models,
-    int depth_of_split) {
+    const float* bias, int64 bias_models, const float* y_below, float slope, float* parts,
+    unsigned* arrived, int models, int depth_of_split) {
   typedef Tile<rows_of(K), true, vector_of(C)> TileA;
   typedef Tile<columns_of(K), false, vector_of(K)> TileB;
   extern __shared__ __align__(16) float tiles[];
@@ -187,12 +212,28 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) correlate_mma(
       },
       [](const float*) {});
 
-  const float* model_bias = bias ? bias + model * bias_models : nullptr;
-  product.for_each([&](int row, int of_tile, const auto& numbers) {
-    if (first_pixel + row >= pixels) return;
-    const int64 out_row = blockIdx.z * (int64)pixels + first_pixel + row;
-    write<K>(out, out_row, first_column + of_tile, numbers, model_bias, y_below, slope);
-  });
+  const int64 first_row = model * (int64)pixels + first_pixel;  // of the tile in a part
+  const auto write_to = [&](float* to, const float* bias_of, const float* below, float times) {
+    product.for_each([&](int row, int of_tile, auto& numbers) {
+      if (first_pixel + row >= pixels) return;
+      write<K>(to, first_row + row, first_column + of_tile, numbers, bias_of, below, times);
+    });
+  };
+  if (parts) {
+    const int splits = gridDim.z / models;
+    const int64 part = (int64)models * pixels * K;
+    write_to(parts + split * part, nullptr, nullptr, 1.0f);
+    const int tile = (model * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    if (!arrives_last(arrived + tile, splits)) return;
+    product.clear();
+#pragma unroll 1
+    for (int s = 0; s < splits; ++s, parts += part)
+      product.for_each([&](int row, int of_tile, auto& numbers) {
+        if (first_pixel + row < pixels)
+          add<K>(numbers, parts, first_row + row, first_column + of_tile);
+      });
+  }
+  write_to(out, bias ? bias + model * bias_models : nullptr, y_below, slope);
 }
 
 // grid (⌈pixels of the largest residue/64⌉, ⌈C/columns⌉, SH · SW · models).

@@ -179,9 +179,19 @@ struct Product {
     }
   }
 
-  // Call write(row, column, numbers) for all sums of the lane, those that lie side by side at once.
-  template <class Write>
-  __device__ __forceinline__ void for_each(Write write) const {
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+#pragma unroll
+      for (int f = 0; f < 4; ++f)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sums[r][f][e] = 0;
+  }
+
+  // Call visit(row, column, numbers) for all sums of the lane, those that lie side by side at once;
+  // it may change them.
+  template <class Visit>
+  __device__ __forceinline__ void for_each(Visit visit) {
     constexpr int SIDE = TileB::BY_DEPTH ? 2 : 4;  // sums that lie side by side
 #pragma unroll
     for (int r = 0; r < 2; ++r)
@@ -195,7 +205,11 @@ struct Product {
 #pragma unroll
           for (int i = 0; i < SIDE; ++i)
             numbers[i] = TileB::BY_DEPTH ? sums[r][run][2 * half + i] : sums[r][i][2 * half + run];
-          write(row + of_row, column + 4 * SIDE * run + lane % 4 * SIDE, numbers);
+          visit(row + of_row, column + 4 * SIDE * run + lane % 4 * SIDE, numbers);
+#pragma unroll
+          for (int i = 0; i < SIDE; ++i)
+            (TileB::BY_DEPTH ? sums[r][run][2 * half + i] : sums[r][i][2 * half + run]) =
+                numbers[i];
         }
       }
   }

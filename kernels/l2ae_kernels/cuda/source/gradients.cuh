@@ -39,8 +39,7 @@ sum_of_parts(const real* flat, Segment segment, int64 first, int models, int64 m
     const real* parts = flat + segment.parts + model * segment.elements + i;
     sum = parts[lane * apart];
 #pragma unroll 4
-    for (int64 part = lane + lanes; part < segment.count; part += lanes)
-      sum += parts[part * apart];
+    for (int64 part = lane + lanes; part < segment.count; part += lanes) sum += parts[part * apart];
   }
   if (lanes > 1) {
     lane_sums[threadIdx.x] = sum;
