@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from l2ae_bench import peers
-from l2ae_kernels.cuda.blocks import Impl
+from l2ae_kernels.cuda.block import Impl
 
 Precision: TypeAlias = Literal["float32", "tf32"]
 TORCH = {"float32": "highest", "tf32": "high"}

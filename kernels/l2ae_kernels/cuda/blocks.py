@@ -1,90 +1,17 @@
-"""The blocks of a network on a device: one stage each, or the three around a short code.
+"""The blocks of a network on a device: one stage each, or the three around a short code."""
 
-    y = act(f(x))        dx = act'_below(x) · (∂f/∂x)ᵀ dy
-
-The input of a block is the output of the activation below it, so the launch that makes dx
-multiplies by act' before it writes: none is a rectifier alone. Every array has a leading model
-axis: x, y and their gradients (M, N, *shape), parameters and theirs (M, *shape). Running statistics
-are found among the parameters by name; `forward` moves them.
-"""
-
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import conv, normalize, products
+from l2ae_kernels.cuda.block import Batch, Block, whole
 from l2ae_kernels.cuda.bottleneck import LONGEST_CODE, Bottleneck, Sizes
-from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.device import Branch
 from l2ae_kernels.geometry import Geometry
-from l2ae_kernels.stages import Params, Shape, Stage
-
-Impl: TypeAlias = Literal["naive", "tensor", "tf32"]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """N samples of each of M models, and how their products are computed."""
-
-    device: Device
-    models: int
-    samples: int
-    dtype: np.dtype[Any]
-    impl: Impl
-
-    def empty(self, shape: Shape) -> Array:
-        """Return (M, N, *shape), not set."""
-        return self.device.empty((self.models, self.samples, *shape), self.dtype)
-
-    def per_sample(self, a: Array, shape: Shape) -> Array:
-        """Return a as (M, N, *shape)."""
-        return a.reshape(self.models, self.samples, *shape)
-
-    def rows(self, a: Array) -> Array:
-        """Return a as rows (M, R, features) of its last axis."""
-        return a.reshape(self.models, -1, a.shape[-1])
-
-
-class Block(ABC):
-    """Some stages, with the arrays that they write; dx (M, N, *input_shape) is one of them.
-
-    slope: of the activation at its end. slope_below: of the activation whose output is x, through
-    which the gradient in dx has passed; 1 is none. first: x are images; a linear block leaves dx.
-    gates_dy: `backward` itself takes the gradient through the activation at the end. bias: the name
-    of b where its gradient, the sum of dy over all but the last axis, is left to `Biases`.
-    Gradients are given as arrays of parts (count, M, *shape), of one part but for `counts`.
-    """
-
-    gates_dy = False
-    bias: str | None = None
-
-    def __init__(
-        self, batch: Batch, stages: Sequence[Stage], slope_below: float, dx: Array, *, first: bool
-    ) -> None:
-        self.batch, self.stages, self.stage = batch, stages, stages[0]
-        self.input_shape, self.output_shape = stages[0].input_shape, stages[-1].output_shape
-        self.slope, self.slope_below = stages[-1].slope, slope_below
-        self.dx, self.first = dx, first
-        self.allocate()
-
-    def allocate(self) -> None:
-        """Make y (M, N, *output_shape), and what else `forward` writes."""
-        self.y = self.batch.empty(self.output_shape)
-
-    def counts(self) -> dict[str, int]:
-        """Return of how many parts the named gradients are that `backward` leaves in several."""
-        return {}
-
-    @abstractmethod
-    def forward(self, x: Array, params: Params) -> Array:
-        """Return y (M, N, *output_shape) for x (M, N, *input_shape)."""
-
-    @abstractmethod
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
-        """Write `grads` and dx, after `forward` of the same x; dy (M, N, *output_shape)."""
+from l2ae_kernels.stages import Params, Stage
 
 
 class _Linear(Block):
@@ -117,8 +44,9 @@ class Dense(_Linear):
         products.dense(x, params[self.W], params[self.b], self.y, **self.end())
         return self.y
 
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
-        products.dense_adjoint_W_parts(x, dy, grads[self.W], impl=self.batch.impl)
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params, beside: Branch) -> None:
+        with beside:
+            products.dense_adjoint_W_parts(x, dy, grads[self.W], impl=self.batch.impl)
         if not self.first:
             products.dense_adjoint_x(dy, params[self.W], self.dx, **self.end_below(x))
 
@@ -162,10 +90,11 @@ class Convolution(_Correlation):
         self.correlate(x, params[self.W], params[self.b], self.y, **self.end())
         return self.y
 
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params, beside: Branch) -> None:
         s, W, how = self.stage, params[self.W], {"impl": self.batch.impl}
         db = grads[self.b] if self.bias is None else None
-        conv.correlate_adjoint_W_parts(x, dy, grads[self.W], s.stride, s.padding, db=db, **how)
+        with beside:
+            conv.correlate_adjoint_W_parts(x, dy, grads[self.W], s.stride, s.padding, db=db, **how)
         if not self.first:
             end = self.end_below(x)
             conv.correlate_adjoint_x(dy, W, None, self.dx, s.stride, s.padding, **end)
@@ -179,9 +108,10 @@ class TransposedConvolution(_Correlation):
         conv.correlate_adjoint_x(x, W, b, self.y, s.stride, s.padding, **self.end())
         return self.y
 
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params, beside: Branch) -> None:
         s, W, dW = self.stage, params[self.W], grads[self.W]
-        conv.correlate_adjoint_W_parts(dy, x, dW, s.stride, s.padding, impl=self.batch.impl)
+        with beside:
+            conv.correlate_adjoint_W_parts(dy, x, dW, s.stride, s.padding, impl=self.batch.impl)
         if not self.first:
             self.correlate(dy, W, None, self.dx, **self.end_below(x))
 
@@ -198,7 +128,7 @@ class L2Normalize(Block):
         normalize.l2_normalize(rows(x), self.stage.eps, rows(self.y), rows(self.n))
         return self.y
 
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params, beside: Branch) -> None:
         rows = self.batch.rows
         normalize.l2_normalize_adjoint(
             rows(dy), rows(self.y), rows(self.n), rows(self.dx), slope_below=self.slope_below
@@ -222,7 +152,7 @@ class LayerNorm(_Standardize):
         normalize.layer_norm(rows(x), gamma, beta, eps, rows(self.y), slope=self.slope)
         return self.y
 
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params, beside: Branch) -> None:
         rows, eps = self.batch.rows, self.stage.eps
         (gamma, _), (dgamma, dbeta) = self.affine(params), self.affine(whole(grads))
         normalize.layer_norm_adjoint(
@@ -251,7 +181,7 @@ class BatchNorm(_Standardize):
         )  # fmt: skip
         return self.y
 
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params, beside: Branch) -> None:
         rows, (gamma, _) = self.batch.rows, self.affine(params)
         # dx is made of dγ and dβ, which have a place also where they are no gradients
         dgamma, dbeta = (
@@ -283,17 +213,14 @@ class Middle(Block):
     def forward(self, x: Array, params: Params) -> Array:
         return self.fused.forward(x, self._own(params))
 
-    def backward(self, dy: Array, x: Array, params: Params, grads: Params) -> None:
+    def backward(self, dy: Array, x: Array, params: Params, grads: Params, beside: Branch) -> None:
         self.fused.grads = whole(self._own(grads))
-        self.fused.backward(dy, x, self._own(params))
+        self.fused.adjoint(dy, x, self._own(params))
+        with beside:
+            self.fused.gradients(dy, x)
 
     def _own(self, arrays: Params) -> Params:
         return {own: arrays[name] for own, name in self.names.items()}
-
-
-def whole(grads: Params) -> Params:
-    """Return the first parts (M, *shape), which are all where there is one."""
-    return {name: g[0] for name, g in grads.items()}
 
 
 KINDS: dict[str, type[Block]] = {

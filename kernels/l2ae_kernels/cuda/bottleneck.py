@@ -90,31 +90,42 @@ class Bottleneck:
         self, dy: Array, x: Array, params: Mapping[str, Array]
     ) -> tuple[Array, dict[str, Array]]:
         """Write dz, dx and grads after `forward` of the same x; return dx (M, N, I) and grads."""
-        s = self.sizes
-        x_models = self._check(x, params)
+        self.adjoint(dy, x, params)
+        self.gradients(dy, x)
+        return self.dx, self.grads
+
+    def adjoint(self, dy: Array, x: Array, params: Mapping[str, Array]) -> None:
+        """Write dz and dx after `forward` of the same x."""
+        s, x_models = self.sizes, self._check(x, params)
         require_shape("Bottleneck", "dy", dy.shape, self.y.shape)
-        y = self.y if self.slope != 1 else None
         x_below = x if self.slope_below != 1 else None
-        sizes = *map(np.int64, (s.samples, s.inputs, s.outputs)), x_models
         self.device.launch(
             self._kernel("bottleneck_adjoint"),
             self._sample_grid(),
             (THREADS,),
             (
-                dy, y, params["W1"], params["W2"], self.u, self.lengths, x_below,
-                self.dz, self.dx, *sizes, self.slope, self.slope_below,
+                dy, self._gate(), params["W1"], params["W2"], self.u, self.lengths, x_below,
+                self.dz, self.dx, *map(np.int64, (s.samples, s.inputs, s.outputs)), x_models,
+                self.slope, self.slope_below,
             ),
         )  # fmt: skip
+
+    def gradients(self, dy: Array, x: Array) -> None:
+        """Write grads after `adjoint` of the same dy and x."""
+        s, x_models = self.sizes, self._check(x, self.grads)
         self.device.launch(
             self._kernel("bottleneck_gradients"),
             (ceil_div(max(s.inputs, s.outputs) + 1, FEATURES), 2, s.models),
             (THREADS,),
             (
-                x, dy, y, self.u, self.dz, *(self.grads[name] for name in s.weights()),
-                *sizes, self.slope,
+                x, dy, self._gate(), self.u, self.dz, *(self.grads[name] for name in s.weights()),
+                *map(np.int64, (s.samples, s.inputs, s.outputs)), x_models, self.slope,
             ),
         )  # fmt: skip
-        return self.dx, self.grads
+
+    def _gate(self) -> Array | None:
+        """Return y where it decides what of dy counts."""
+        return self.y if self.slope != 1 else None
 
     def _kernel(self, name: str) -> Kernel:
         defines = {**real(self.dtype), "LATENT": self.sizes.latent}

@@ -44,7 +44,13 @@ from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
 from l2ae_kernels.cuda.gpu import NoDevice as NoDevice  # also from here, as find_device is
 from l2ae_kernels.cuda.gpu import Properties as Properties
 from l2ae_kernels.cuda.gpu import probe
-from l2ae_kernels.cuda.graphs import CapturedGraph, EmulatedGraph, poison
+from l2ae_kernels.cuda.graphs import (
+    CapturedGraph,
+    EmulatedBranch,
+    EmulatedGraph,
+    StreamBranch,
+    poison,
+)
 from l2ae_kernels.cuda.modules import Modules
 from l2ae_kernels.cuda.text import Defines
 
@@ -54,14 +60,16 @@ if TYPE_CHECKING:
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
 Graph: TypeAlias = CapturedGraph | EmulatedGraph
+Branch: TypeAlias = StreamBranch | EmulatedBranch
 MOST_BLOCKS = 2**31 - 1, 65_535, 65_535  # along each axis of a grid
 _NO_CHANGE: AbstractContextManager[Any] = nullcontext()
 
 
 class Recording(threading.local):
-    """The graph that this thread captures, if any."""
+    """The graph that this thread captures, if any, and the emulator's branch that it queues in."""
 
     graph: Graph | None = None
+    branch: EmulatedBranch | None = None
 
 
 class Device:
@@ -81,6 +89,7 @@ class Device:
         self.array_module = array_module
         self.properties = properties
         self.index = index
+        self.late = False  # whether the emulator does what is in a branch when that is joined
         self._recording = Recording()
         # Of every launch, where emulate(order="ptx", count=True) made the device.
         self.counts: list[LaunchCounts] | None = None
@@ -157,12 +166,14 @@ class Device:
         graph = self._recording.graph
         with self.current():
             self._require_room(kernel, grid, block, shared)
-            if graph is None:
+            if graph is not None:
+                if self.emulated:
+                    kernel.check(grid, block, arguments, shared)
+                queue = functools.partial(graph.add, queue, arguments)
+            if (branch := self._recording.branch) is not None:
+                branch.add(queue)
+            else:
                 queue()
-                return
-            if self.emulated:
-                kernel.check(grid, block, arguments, shared)
-            graph.add(queue, arguments)
 
     def _require_room(
         self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared: int
@@ -206,6 +217,12 @@ class Device:
                 yield graph
             finally:
                 self._recording.graph = None
+
+    def branch(self) -> Branch:
+        """Return a queue of launches beside the others; see graphs.py."""
+        if self.emulated:
+            return EmulatedBranch(self._recording, late=self.late)
+        return StreamBranch(self)
 
     def require_no_capture(self, what: str) -> None:
         """Raise RuntimeError, by name, where this thread captures a graph."""
@@ -323,7 +340,8 @@ def emulate(
     """Return a device that runs kernels on the CPU, threads and blocks in the given order.
 
     order: "ascending", "descending" or "shuffled" (by seed), or "ptx": shuffled, and the PTX that
-    NVRTC makes of the text is executed in its place. count: with "ptx", `device.counts` gets what
+    NVRTC makes of the text is executed in its place; in all but the first, what is launched in a
+    branch is done when that is joined. count: with "ptx", `device.counts` gets what
     every launch executed and moved. sanitize: a sanitizer of g++, or none.
     It poses as a small GPU, so that grids have several blocks for data of a test's size.
     """
@@ -343,7 +361,7 @@ def emulate(
     )
     properties = Properties(f"emulator, {order}", (9, 0), MULTIPROCESSORS, SHARED)
     device = Device(np, factory, properties)
-    device.counts = counts
+    device.counts, device.late = counts, order != "ascending"
     return device
 
 

@@ -13,6 +13,17 @@ read and write:
   that is made later, by anybody, lies elsewhere.
 
 What an array made inside holds is undefined when a replay begins; the emulator poisons it.
+
+Launches that need not wait for each other go to a branch, inside a capture or not:
+
+    beside = device.branch()
+    with beside:
+        ...                                   begins behind what is queued, and runs beside
+    ...                                       what comes here,
+    beside.join()                             up to here
+
+Two `with` of one branch are in order. Nothing may be allocated in it: memory that is free again
+belongs to the stream that it was taken for.
 """
 
 from collections.abc import Callable, Iterator
@@ -85,6 +96,69 @@ class CapturedGraph:
             self._graph.launch()
 
 
+class StreamBranch:
+    """A stream of CUDA beside the current one. device: a `Device`."""
+
+    def __init__(self, device: Any) -> None:
+        self._cuda = device.array_module.cuda
+        with device.current():
+            self._stream = self._cuda.Stream(non_blocking=True)
+        self._began = False
+
+    def __enter__(self) -> None:
+        self._stream.wait_event(self._event(self._cuda.get_current_stream()))
+        self._stream.__enter__()
+        self._began = True
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.__exit__(*error)
+
+    def join(self) -> None:
+        """Let what is queued from now on wait for the branch."""
+        if self._began:
+            self._cuda.get_current_stream().wait_event(self._event(self._stream))
+        self._began = False
+
+    def _event(self, stream: Any) -> Any:
+        return stream.record(self._cuda.Event(disable_timing=True))
+
+
+class EmulatedBranch:
+    """Launches that are done at once, or as late as they may: when they are joined.
+
+    recording: a `Recording`, of which it is the branch inside. late: a launch beside it that counts
+    on a branch which is not joined is then seen; else one in the branch that counts on what comes
+    after.
+    """
+
+    def __init__(self, recording: Any, *, late: bool) -> None:
+        self._recording, self._late = recording, late
+        self._waiting: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        self._recording.branch = self
+        if self._recording.graph is not None:
+            self._recording.graph.branches.add(self)
+
+    def __exit__(self, *error: object) -> None:
+        self._recording.branch = None
+
+    def add(self, run: Callable[[], None]) -> None:
+        """Do a launch of the branch, or keep it."""
+        if self._late:
+            self._waiting.append(run)
+        else:
+            run()
+
+    def join(self) -> None:
+        """Do all that is kept, in order."""
+        waiting, self._waiting = self._waiting, []
+        for run in waiting:
+            run()
+        if self._recording.graph is not None:
+            self._recording.graph.branches.discard(self)
+
+
 class EmulatedGraph:
     """The list of what was recorded: launches and fills.
 
@@ -95,11 +169,14 @@ class EmulatedGraph:
     def __init__(self) -> None:
         self._steps: list[Callable[[], None]] = []
         self._complete = False
+        self.branches: set[EmulatedBranch] = set()  # that are not joined
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Take the graph for complete when no exception ends the block."""
+        """Take the graph for complete when no exception ends the block, and all is joined."""
         yield
+        if self.branches:
+            raise RuntimeError("capture: a branch is not joined")
         self._complete = True
 
     def add(self, run: Callable[[], None], arguments: tuple[Any, ...] = ()) -> None:

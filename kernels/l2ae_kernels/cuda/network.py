@@ -12,7 +12,8 @@ from math import prod
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import biases
 from l2ae_kernels.cuda.biases import Biases, Layer
-from l2ae_kernels.cuda.blocks import Batch, Block, groups, make_block
+from l2ae_kernels.cuda.block import Batch, Block
+from l2ae_kernels.cuda.blocks import groups, make_block
 from l2ae_kernels.cuda.gradients import Gradients
 from l2ae_kernels.cuda.loss import squared_error_parts
 from l2ae_kernels.cuda.weights import FlatLayout
@@ -41,6 +42,7 @@ class Network:
         for name, _, rows, features in self._biases():
             self.counts[name] = biases.parts_of(rows, features)
         self._inputs: list[Array] = []
+        self.beside = batch.device.branch()  # joined at the end of `backward`
 
     def forward(self, x: Array, params: Params, factor: float, errors: Array) -> None:
         """Write the parts of E (`loss.parts_of`, M) to `errors`, and begin the gradient: d_L.
@@ -59,11 +61,14 @@ class Network:
 
     def backward(self, params: Params, target: "Target") -> None:
         """Write the parts of the gradients, after `forward`."""
+        with_bias = [i for i, block in enumerate(self.blocks) if block.bias is not None]
         for i, block in reversed(list(enumerate(self.blocks))):
             dy = self.batch.per_sample(self.d[i + 1], block.output_shape)
-            block.backward(dy, self._inputs[i], params, target.views)
-        if target.biases is not None:
-            target.biases.adjoint(self._gradients, target.flat)
+            if target.biases is not None and i == with_bias[0]:  # all dy that it sums are there
+                with self.beside:
+                    target.biases.adjoint(self._gradients, target.flat)
+            block.backward(dy, self._inputs[i], params, target.views, self.beside)
+        self.beside.join()
 
     def _biases(self) -> list[tuple[str, int, int, int]]:
         """Return name, place of dy, rows and features of each bias whose db no block makes."""

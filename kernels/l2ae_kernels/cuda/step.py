@@ -8,7 +8,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array, device_name
 from l2ae_kernels.cuda import optim
-from l2ae_kernels.cuda.blocks import Batch, Impl
+from l2ae_kernels.cuda.block import Batch, Impl
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.gradients import Gradients
 from l2ae_kernels.cuda.loss import parts_of

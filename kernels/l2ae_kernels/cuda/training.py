@@ -20,7 +20,7 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.batches import MOST_STEPS, Batches
-from l2ae_kernels.cuda.blocks import Batch, Impl
+from l2ae_kernels.cuda.block import Batch, Impl
 from l2ae_kernels.cuda.device import Device, Graph
 from l2ae_kernels.cuda.gradients import Gradients
 from l2ae_kernels.cuda.loss import parts_of
@@ -203,7 +203,8 @@ class DeviceTraining:
                 self._batches.gather(piece.x, images, piece.first)
             piece.network.forward(piece.x, arrays, 1 / divisor, piece.errors)
             if piece is batch.pieces[-1]:
-                weights.begin_step(losses)
+                with piece.network.beside:
+                    weights.begin_step(losses)
             piece.network.backward(arrays, piece.target)
         weights.adam(batch.gradients.flat, batch.gradients.segments, losses.errors)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.blocks import Impl
+from l2ae_kernels.cuda.block import Impl
 from l2ae_kernels.cuda.step import takes
 from l2ae_kernels.cuda.weights import FlatLayout
 from l2ae_kernels.ops.step import require_network, require_state

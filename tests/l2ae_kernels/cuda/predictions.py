@@ -15,13 +15,17 @@ what is rare (UNITS). U of the main loop are useful:
     tensor   6.2 u · the same warps / 4 / 1.755 GHz
     memory   bytes / 3.35 TB/s: each array that the launch is given, once
     predicted = max(issue, tensor, memory) + 1.3 µs
+    work      = the same with blocks / 132 in place of ⌈blocks / 132⌉, and without the 1.3 µs
     limit     = max(u of all warps at the peak of its unit on all schedulers, memory)
+
+While launches are in a branch beside others, the longest chain of those that wait for each other
+counts, or the work of all if that is more.
 
 Left out: latencies, caches, atomics, conflicts of banks, waits at barriers.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -66,11 +70,29 @@ class Launch:
     block: tuple[int, ...]
     numbers: tuple[float, ...]  # those among its arguments
     nbytes: int
+    beside: bool = False  # in a branch
+    joins: bool = False  # the first one that waits for the branch
 
     @property
     def sizes(self) -> Mapping[str, int]:
         """The defines that are numbers."""
         return {name: n for name, n in self.kernel.defines if isinstance(n, int)}
+
+
+class PlannedBranch:
+    """A branch of a `Plan`: its launches are noted where they are queued."""
+
+    def __init__(self, plan: "Plan") -> None:
+        self._plan = plan
+
+    def __enter__(self) -> None:
+        self._plan.beside = True
+
+    def __exit__(self, *error: object) -> None:
+        self._plan.beside = False
+
+    def join(self) -> None:
+        self._plan.joins = True
 
 
 class Plan(Device):
@@ -79,6 +101,10 @@ class Plan(Device):
     def __init__(self) -> None:
         super().__init__(np, lambda **_: None, H100)
         self.launches: list[Launch] = []
+        self.beside = self.joins = False
+
+    def branch(self) -> Any:
+        return PlannedBranch(self)
 
     def kernel(
         self,
@@ -109,7 +135,8 @@ class Plan(Device):
             features, rows, parts = table[:, 3], table[:, 2], table[:, 5]
             nbytes = int(grid[2] * ((rows + parts) * features).sum()) * gradients.itemsize
         numbers = tuple(float(a) for a in arguments if isinstance(a, np.generic))
-        self.launches.append(Launch(kernel, grid, block, numbers, nbytes))
+        self.launches.append(Launch(kernel, grid, block, numbers, nbytes, self.beside, self.joins))
+        self.joins = False
 
     def _made(self, x: Array, value: float | None) -> Array:
         if value is not None and x.nbytes < 2**20:  # larger ones are not touched
@@ -215,6 +242,13 @@ class Prediction:
     limit: float
 
     @property
+    def work(self) -> float:
+        """The time on a device that is busy all the time, with this launch and others."""
+        blocks = prod(self.launch.grid)
+        share = blocks / MULTIPROCESSORS / ceil_div(blocks, MULTIPROCESSORS)
+        return max(share * self.issue, share * self.tensor, self.memory)
+
+    @property
     def seconds(self) -> float:
         """The time from the start of the launch to that of the next."""
         return max(self.issue, self.tensor, self.memory) + BOUNDARY
@@ -280,3 +314,25 @@ def predict(launch: Launch) -> Prediction:
     spread = blocks * warps / MULTIPROCESSORS / SCHEDULERS / CLOCK
     limit = max(spread * useful * CYCLES[unit.useful], memory)
     return Prediction(launch, main, useful / of_warp, busiest * of_warp, tensor, memory, limit)
+
+
+def elapsed(predictions: Iterable[Prediction]) -> float:
+    """Return the time of launches as they are queued, some of them beside others."""
+    total, forked = 0.0, list[Prediction]()
+    for p in predictions:
+        if p.launch.joins:
+            total, forked = total + _of_branches(forked), []
+        if forked or p.launch.beside:
+            forked.append(p)
+        else:
+            total += p.seconds
+    return total + _of_branches(forked)
+
+
+def _of_branches(predictions: Sequence[Prediction]) -> float:
+    """Return the time from the begin of a branch to where it is joined."""
+    ends = {False: 0.0, True: 0.0}  # of the branch: True
+    for p in predictions:
+        start = max(ends.values()) if p.launch.beside else ends[False]
+        ends[p.launch.beside] = start + p.seconds
+    return max(*ends.values(), sum(p.work for p in predictions))

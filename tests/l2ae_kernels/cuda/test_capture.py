@@ -1,12 +1,14 @@
 """Captured launches: a replay does what the launches do, and touches nobody's memory."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import elementwise, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
-from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.device import Device, emulate
 
 N = 200
 
@@ -137,6 +139,64 @@ def test_temporaries_hold_nothing_when_a_replay_begins(device, written_by):
         device.write(both, np.ones((2, N), np.float32))
     graph.launch()
     assert np.isnan(device.to_host(total)).all()
+
+
+def _diamond(device, x, y, z, w):
+    """y = x / 2, then beside each other z = y / 2 and w = y / 4, then w = w / 2, all of x ≤ 0."""
+    beside = device.branch()
+    elementwise.leaky_relu(x, 0.5, y)
+    with beside:
+        elementwise.leaky_relu(y, 0.5, z)
+    elementwise.leaky_relu(y, 0.25, w)
+    with beside:
+        elementwise.leaky_relu(z, 0.5, z)
+    beside.join()
+    elementwise.leaky_relu(z, 0.5, z)
+    elementwise.leaky_relu(w, 0.5, w)
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_a_branch_is_in_order_with_what_is_before_it_and_behind(captured, device):
+    x = device.to_device(-np.ones(N, np.float32))
+    y, z, w = (device.empty(N, np.float32) for _ in range(3))
+    if captured:
+        with device.capture() as graph:
+            _diamond(device, x, y, z, w)
+        assert not (device.to_host(z) == -1 / 16).any()
+        launch = graph.launch
+    else:
+        launch = functools.partial(_diamond, device, x, y, z, w)
+    for _ in range(2):
+        device.write(z, np.zeros(N, np.float32))
+        launch()
+        for array, expected in ((y, -1 / 2), (z, -1 / 16), (w, -1 / 16)):
+            np.testing.assert_array_equal(device.to_host(array), np.full(N, expected, np.float32))
+
+
+def test_the_emulator_does_a_branch_early_and_late():
+    """What counts on a branch that is not joined is seen in one order, or in the other."""
+    found = []
+    for order in ("ascending", "shuffled"):
+        device = emulate(order)
+        x, y = normal(device, N), device.full(N, 7.0, np.float32)
+        beside = device.branch()
+        with beside:
+            elementwise.leaky_relu(x, 1.0, y)
+        found.append((device.to_host(y) == 7).all())
+        beside.join()
+        np.testing.assert_array_equal(device.to_host(y), device.to_host(x))
+    assert found == [False, True]
+
+
+def test_a_capture_ends_with_all_branches_joined(device):
+    x, y = normal(device, N), device.empty(N, np.float32)
+    beside = device.branch()
+    with pytest.raises(RuntimeError), device.capture() as graph, beside:
+        elementwise.leaky_relu(x, 0.5, y)
+    with pytest.raises(RuntimeError, match="nothing was captured"):
+        graph.launch()
+    elementwise.leaky_relu(x, 0.5, y)
+    assert device.to_host(y).min() > -5
 
 
 REFUSED = {
