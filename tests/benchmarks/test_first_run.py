@@ -95,6 +95,7 @@ def test_a_wrong_rung_is_found_and_the_others_are_checked(findings, monkeypatch)
 
     monkeypatch.setattr(products, "dense_adjoint_x", wrong)
     monkeypatch.setattr(products, "dense_adjoint_W", nothing)
+    monkeypatch.setattr(products, "dense_adjoint_W_parts", nothing)  # of a step
     for operation in ("dense_adjoint_x", "dense_adjoint_W"):
         for rung in rungs.IMPLEMENTATIONS[operation].values():
             monkeypatch.delitem(vars(rung), "found", raising=False)  # imported before

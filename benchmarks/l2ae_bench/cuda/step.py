@@ -51,7 +51,8 @@ from l2ae_kernels.stages import AdamSettings
 
 STEPS = 20  # of a call
 COMPARED = 3  # steps of Adam
-MODELS, MICRO_BATCH = 8, 64  # what 8 models keep of 64 images each stays in the cache
+MODELS = 8
+MICRO_BATCH = 64  # what 8 models keep of so many images each stays in the cache
 OF_TABLE4 = "step-cae-28"
 # Two systems, ten digits, ten seeds; 200 epochs of 54,000 images and a tenth of the anomaly.
 TABLE4_TRAININGS, TABLE4_STEPS = 200, 200 * 214
@@ -220,20 +221,26 @@ def _peers(training: Training, on: str, compiled: bool) -> Iterator[tuple[str, P
 def _of_many(
     workload: str, training: Training, device: Device, repeats: int, seconds: float | None
 ) -> Iterator[Measurement]:
-    """Yield a step of one of MODELS networks beside that of one alone, and what Table IV takes."""
-    many, one = training.on(device, MODELS, MICRO_BATCH), training.on(device)
+    """Yield a step of one of MODELS networks beside that of one alone, and what Table IV takes.
+
+    And beside the same step in micro-batches, which `images_of_piece` does not choose.
+    """
+    many, one = training.on(device, MODELS), training.on(device)
+    pieces = training.on(device, MODELS, MICRO_BATCH)
     batches = training.batches(STEPS)
     first = training.batches(COMPARED)
-    for model in (*many.run(first).T, *one.run(first).T):
+    for model in (*many.run(first).T, *one.run(first).T, *pieces.run(first).T):
         training.differ_in_steps(f"{workload}, {MODELS} models", model.tolist())
     contenders: dict[str, Contender] = {
-        OURS: partial(many.run, batches), "one model": partial(one.run, batches)
+        OURS: partial(many.run, batches), "one model": partial(one.run, batches),
+        "micro-batches": partial(pieces.run, batches),
     }  # fmt: skip
     where = device.properties.name
     times = measure(contenders, repeats, where, seconds=seconds)
     each = {
         OURS: [t / STEPS / MODELS for t in times[OURS]],
         "one model": [t / STEPS for t in times["one model"]],
+        "micro-batches": [t / STEPS / MODELS for t in times["micro-batches"]],
     }
     work = step_work(training.model, len(training.images))
     yield make_row(f"{workload}-{MODELS}-models-cuda", where, each, None, work)

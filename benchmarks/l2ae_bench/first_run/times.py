@@ -53,10 +53,11 @@ def run(device: Device, findings: Findings, tiny: bool) -> None:
     networks = checks.SMALL if tiny else NETWORKS
     for name, network in networks.items():
         for precision in step.PARTS:
-            for models in (1, step.MODELS):
+            for models, pieces in ((1, None), (step.MODELS, None), (step.MODELS, step.MICRO_BATCH)):
                 what = f"{name}, {precision}, {models} model{'s' * (models > 1)}"
+                what += f", {pieces} images at a time" if pieces else ""
                 findings.attempt("time", what, partial(
-                    of_steps, device, network, precision, models, tiny
+                    of_steps, device, network, precision, models, pieces, tiny
                 ))  # fmt: skip
     for samples in TINY if tiny else SAMPLES:
         findings.attempt("time", f"samples {samples.name}", partial(
@@ -95,11 +96,11 @@ def of_rungs(
 
 
 def of_steps(
-    device: Device, network: Architecture, precision: Precision, models: int, tiny: bool
-) -> dict[str, float]:
+    device: Device, network: Architecture, precision: Precision, models: int,
+    micro_batch: int | None, tiny: bool,
+) -> dict[str, float]:  # fmt: skip
     """Return microseconds of a step of one model, and what Table IV takes by such steps."""
     training = step.Training.of(network, 3 if tiny else BATCH, precision)
-    micro_batch = step.MICRO_BATCH if models > 1 and not tiny else None
     steps, batches = training.on(device, models, micro_batch), 2 if tiny else 100
     steps.run(training.batches(2))  # launched, then captured
     began = perf_counter()

@@ -17,12 +17,14 @@ from math import prod
 from typing import NamedTuple, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.batches import MOST_STEPS, Batches
 from l2ae_kernels.cuda.block import Batch, Impl
 from l2ae_kernels.cuda.device import Device, Graph
 from l2ae_kernels.cuda.gradients import Gradients
+from l2ae_kernels.cuda.launch import ceil_div
 from l2ae_kernels.cuda.loss import parts_of
 from l2ae_kernels.cuda.network import Network, Target
 from l2ae_kernels.cuda.training_checks import (
@@ -36,6 +38,25 @@ from l2ae_kernels.cuda.training_checks import (
 from l2ae_kernels.cuda.weights import FlatLayout, Weights
 from l2ae_kernels.ops.checks import count
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage
+
+CACHE = 48 << 20  # bytes: the second-level cache of a large GPU, but for a rest
+LEAST_PIECE = 64  # images, so that their tiles are many
+
+
+def images_of_piece(stages: Sequence[Stage], images: int, dtype: npt.DTypeLike) -> int:
+    """Return of how many images the micro-batches of a batch are, but for the last one.
+
+    As few equal ones as have activations and gradients of one model that stay in the cache; all
+    images where there is batch norm, whose μ and v are those of the batch. This is a rule of shapes
+    alone, so that neither the device nor models beside change a bit, and what a training keeps does
+    not grow with its batches. At the paper's sizes a batch of 256 is whole.
+    """
+    if any(s.kind == "batch_norm" for s in stages):
+        return images
+    shapes = [stages[0].input_shape, *(s.output_shape for s in stages)]
+    nbytes = 2 * sum(map(prod, shapes)) * np.dtype(dtype).itemsize
+    most = max(LEAST_PIECE, CACHE // nbytes)
+    return ceil_div(images, ceil_div(images, most))
 
 
 class _Piece(NamedTuple):
@@ -82,8 +103,8 @@ class DeviceTraining:
     stages: as for `ops.training_step`. params: of each model, host arrays of one dtype that the
     stages name. images (n, *image): uint8, which are divided by 255, or in that dtype. impl: of the
     products; None is "tensor" for float32, else "naive". micro_batch: gradients are summed over
-    pieces of so many images, in order, so that what a piece keeps may stay in the cache; batch norm
-    has no pieces. state: of each model, the running statistics of its batch norms, host arrays too.
+    pieces of so many images, in order; None is `images_of_piece`; batch norm has no pieces. state:
+    of each model, the running statistics of its batch norms, host arrays too.
     ValueError, by name, for what does not fit.
     """
 
@@ -104,9 +125,10 @@ class DeviceTraining:
         shapes, dtype = require_models(stages, params, images)
         self.impl = require_impl(impl, dtype)
         self.batch_size = count("DeviceTraining", "batch_size", batch_size)
-        micro_batch = batch_size if micro_batch is None else micro_batch
-        self.micro_batch = count("DeviceTraining", "micro_batch", micro_batch)
-        require_whole(stages, self.micro_batch, batch_size)
+        self.micro_batch = micro_batch
+        if micro_batch is not None:
+            count("DeviceTraining", "micro_batch", micro_batch)
+            require_whole(stages, micro_batch, batch_size)
         states = [{} for _ in params] if state is None else state
         state_shapes = require_states(stages, states, len(params), dtype)
         if reduction not in (known := get_args(Reduction)):
@@ -211,8 +233,9 @@ class DeviceTraining:
     def _of_size(self, images: int) -> _Batch:
         """Return the micro-batches of a batch, made when its size is met first."""
         if images not in self._of_sizes:
-            firsts = range(0, images, self.micro_batch)
-            sizes = [min(self.micro_batch, images - first) for first in firsts]
+            most = self.micro_batch or images_of_piece(self.stages, images, self.dtype)
+            firsts = range(0, images, most)
+            sizes = [min(most, images - first) for first in firsts]
             networks = [self._network(samples) for samples in sizes]
             counts = [network.counts for network in networks]
             gradients = Gradients(self.device, self._weights.layout, counts, self.dtype)

@@ -137,6 +137,37 @@ def test_micro_batches_have_the_gradient_of_the_batch(device):
         np.testing.assert_allclose(pieces.params[0][name], a, rtol=0, atol=1e-13)
 
 
+def test_a_batch_is_cut_where_its_arrays_leave_the_cache(device, monkeypatch):
+    """By a rule of shapes: the bits are those of micro-batches that are named, alone and beside."""
+    stages, _ = network("convolutional", "float32")
+    numbers = sum(np.prod(s.output_shape) for s in stages) + 64
+    monkeypatch.setattr(training, "CACHE", 3 * 4 * 2 * int(numbers))
+    monkeypatch.setattr(training, "LEAST_PIECE", 1)
+    batches, how = draw((4, 4, 4, 3), models=2), {"dtype": "float32", "impl": "naive"}
+    cut = start(device, "convolutional", seeds=(3, 4), **how)
+    losses = cut.run(batches)
+    named = start(device, "convolutional", seeds=(3, 4), micro_batch=2, **how)
+    alone = start(device, "convolutional", seeds=(4,), **how)
+    of_named = named.run(batches[:3])  # 3 images are one piece, where 2 + 1 were named
+    np.testing.assert_array_equal(losses[:3], of_named)
+    np.testing.assert_array_equal(alone.run([b[1] for b in batches])[:, 0], losses[:, 1])
+    assert bits(alone) == bits(cut)[1:]
+
+
+def test_the_images_of_a_piece():
+    """The paper's network whole, larger images in equal pieces, batch norm never."""
+
+    def pieces(architecture, *batches, dtype="float32"):
+        stages = lower(build(architecture, np.random.default_rng(0), np.dtype("float32")))
+        return [training.images_of_piece(stages, images, dtype) for images in batches]
+
+    paper = Architecture("cae", (28, 28, 1))
+    assert pieces(paper, 1, 256, 500, 1024) == [1, 256, 250, 256]
+    assert pieces(paper, 256, dtype="float64") == [128]
+    assert pieces(Architecture("cae", (128, 128, 3)), 256, 100) == [64, 50]
+    assert pieces(Architecture("cae", (28, 28, 1), norm="batch"), 1024) == [1024]
+
+
 def test_images_of_the_host_and_in_floats(device):
     """Bytes and floats by index, floats that the host gathered: equal bits."""
     batches, grey = draw((4, 4, 4, 3)), GREY.astype(np.float32)

@@ -184,7 +184,7 @@ def test_a_workspace_serves_many_launches(device, other_order):
     """The last part of a tile to arrive leaves it as it was; two models are apart in it."""
     image, kernel, outputs = shapes_of(PARTS)
     x, W = draw(10, "float32", (2, 3, *image), (2, *kernel))
-    g = Geometry.of(image, outputs, kernel, *PARTS[-2:])
+    g = Geometry.of(image, outputs, kernel[:2], *PARTS[-2:])
     found = []
     for on in (device, other_order):
         y = on.full((2, *outputs), np.nan, "float32")
