@@ -5,7 +5,8 @@
 #   EMULATE=1 OUT=folder bash benchmarks/gpu_first.sh     the parts of gpu_first.py, in the emulator
 #
 # Every part has a limit of its own and writes as it goes: one that fails or hangs costs its limit
-# and nothing else. What settles most comes first; what is left out is said.
+# and nothing else, and all limits together are less than 480 s. What settles most comes first; what
+# is left out is said.
 #
 # $OUT: found.jsonl (all findings), summary.txt, tests.txt, sanitizer.txt, bench.json, bench.txt,
 # ncu.txt
@@ -53,7 +54,7 @@ sanitizers() {
     local tool
     for tool in memcheck racecheck synccheck initcheck; do
         (
-            NO_POOL=1 part 60 compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 12 \
+            NO_POOL=1 part 50 compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 12 \
                 "${first[@]}" works --out "$scratch/$tool" > "$scratch/$tool.txt" 2>&1
         ) &
     done
@@ -66,27 +67,27 @@ sanitizers() {
 }
 
 no_device=
-part 40 "${first[@]}" facts
+part 30 "${first[@]}" facts
 if [ -n "$no_device" ]; then
     rm -rf "$scratch"
     echo "== no device: nothing else can be found out"
     exit 3
 fi
-part 75 "${first[@]}" warm
-part 45 "${first[@]}" check
-part 50 "${first[@]}" end-to-end
-part 15 "${first[@]}" works
-part 10 "${first[@]}" summary > "$OUT/summary.txt"      # so far, should the rest go wrong
+part 70 "${first[@]}" warm
+part 40 "${first[@]}" check
+part 45 "${first[@]}" end-to-end
+part 12 "${first[@]}" works
+part 5 "${first[@]}" summary > "$OUT/summary.txt"       # so far, should the rest go wrong
 if [ -z "${EMULATE:-}" ]; then
-    REQUIRE_GPU=1 into tests.txt 85 python3 -m pytest -q -n 4 -m '' -k gpu -W default --maxfail 20 \
+    REQUIRE_GPU=1 into tests.txt 80 python3 -m pytest -q -n 4 -m '' -k gpu -W default --maxfail 20 \
         -p no:cacheprovider tests
     sanitizers
 fi
-part 70 "${first[@]}" time                              # alone on the card from here on
+part 65 "${first[@]}" time                              # alone on the card from here on
 if [ -z "${EMULATE:-}" ]; then
-    into bench.txt 60 python3 benchmarks/run.py step kmeans operations --device cuda --quick \
+    into bench.txt 50 python3 benchmarks/run.py step kmeans operations --device cuda --quick \
         --json "$OUT/bench.json"
-    into ncu.txt 30 ncu --clock-control none --set detailed -c 6 \
+    into ncu.txt 25 ncu --clock-control none --set detailed -c 6 \
         -k 'regex:lloyd_resident|lloyd_short|product_mma|assign_tensor|correlate_mma' \
         "${first[@]}" works --out "$scratch/ncu"
 fi

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import gpu_first
-from l2ae_bench.cuda import rungs
+from l2ae_bench.cuda import run, rungs
 from l2ae_bench.first_run import checks, clock, end_to_end, times, warm
 from l2ae_bench.first_run.findings import Findings
 from l2ae_bench.first_run.summary import PREDICTED, summary
+from l2ae_bench.options import make_parser
 from l2ae_kernels.cuda import products
 from l2ae_kernels.cuda.device import NoDevice, emulate
 
@@ -201,3 +202,72 @@ def test_the_script_ends_where_there_is_no_device(tmp_path):
     assert done.stdout.count("gpu_first.py ") == 1
     assert "no device" in done.stdout
     assert "planted" in done.stderr
+
+
+STUBS = {  # programs of a machine with a GPU, as far as the script calls them: they say how
+    "timeout": 'echo "$3 ${*:4}" >> "$CALLS"\nshift 3\nexec "$@"',
+    "compute-sanitizer": 'exec "${@: -5}"',  # python3 gpu_first.py works --out FOLDER
+    "ncu": 'exec "${@: -5}"',
+    "python3": 'echo "python3 $*" >> "$CALLS.python"',
+}
+VALUES = {  # options, with a value each, of what is run over `works`
+    "compute-sanitizer": {"--tool", "--error-exitcode", "--print-limit"},
+    "ncu": {"--clock-control", "--set", "-c", "-k"},
+}
+WORKS = ["python3", "benchmarks/gpu_first.py", "works", "--out"]
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """What the script runs where there is everything: (limit, words) each, and of Python alone."""
+    folder = tmp_path_factory.mktemp("stubs")
+    for name, text in STUBS.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (folder / name).chmod(0o755)
+    where = {"OUT": str(folder / "out"), "CALLS": str(folder / "calls"),
+             "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}  # fmt: skip
+    script = str(Path(gpu_first.__file__).with_suffix(".sh"))
+    done = subprocess.run(
+        ["bash", script], env=os.environ | where, text=True, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "exit status" not in done.stdout
+    lines = (folder / "calls").read_text().splitlines()
+    of_python = (folder / "calls.python").read_text().splitlines()
+    return [(int(line.split()[0]), line.split()[1:]) for line in lines], [
+        c.split() for c in of_python
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the script is bash's, with GNU's timeout")
+def test_all_limits_of_the_script_fit_its_time(calls):
+    """The four sanitizers run side by side."""
+    timed, _ = calls
+    beside = [limit for limit, words in timed if words[0] == "compute-sanitizer"]
+    assert len(beside) == 4
+    alone = [limit for limit, words in timed if words[0] != "compute-sanitizer"]
+    assert len(alone) >= 10
+    assert sum(alone) + max(beside) < 480
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the script is bash's, with GNU's timeout")
+def test_the_script_calls_programs_by_what_they_take(calls):
+    timed, of_python = calls
+    for _, words in timed:
+        known = VALUES.get(words[0])
+        if known is None:
+            assert words[0] == "python3"
+            continue
+        program = words.index("python3")
+        options = words[1:program]
+        assert set(options[::2]) <= known
+        assert len(options) % 2 == 0
+        assert words[program : program + 4] == WORKS
+    parts = [w[2] for w in of_python if w[1].endswith("gpu_first.py")]
+    assert set(parts) == {*gpu_first.PARTS, "summary"}
+    (bench,) = (w[2:] for w in of_python if w[1] == "benchmarks/run.py")
+    asked = make_parser().parse_args(bench)
+    assert asked.device == "cuda"
+    assert set(asked.parts) <= set(run.PARTS)
+    (tests,) = (w[2:] for w in of_python if w[1] == "-m")
+    assert tests[0] == "pytest"
