@@ -42,6 +42,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) squared_error(
 extern "C" __global__ void __launch_bounds__(32)
     add_errors(const double* parts, double* errors, int64 count) {
   double sum = 0;
+#pragma unroll 4
   for (int64 p = threadIdx.x; p < count; p += 32) sum += parts[p * gridDim.z + blockIdx.z];
   sum = sum_of_warp(sum);
   if (threadIdx.x == 0) errors[blockIdx.z] += sum;
