@@ -75,6 +75,16 @@ class Block(ABC):
         """Return of how many parts the named gradients are that `backward` leaves in several."""
         return {}
 
+    def loss_parts(self) -> int:
+        """Return how many parts Σ |x̂ − x|² comes in that `reconstruct` makes; 0 where it cannot."""
+        return 0
+
+    def reconstruct(
+        self, x: Array, params: Params, images: Array, factor: float, d: Array, errors: Array
+    ) -> None:
+        """Write the parts of the error of x̂, and the gradient of factor times it to d."""
+        raise NotImplementedError
+
     @abstractmethod
     def forward(self, x: Array, params: Params) -> Array:
         """Return y (M, N, *output_shape) for x (M, N, *input_shape)."""

@@ -9,6 +9,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import conv, normalize, products
 from l2ae_kernels.cuda.block import Batch, Block, whole
 from l2ae_kernels.cuda.bottleneck import LONGEST_CODE, Bottleneck, Sizes
+from l2ae_kernels.cuda.conv_thin import Target
 from l2ae_kernels.cuda.device import Branch
 from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.stages import Params, Stage
@@ -114,6 +115,16 @@ class TransposedConvolution(_Correlation):
             conv.correlate_adjoint_W_parts(dy, x, dW, s.stride, s.padding, impl=self.batch.impl)
         if not self.first:
             self.correlate(dy, W, None, self.dx, **self.end_below(x))
+
+    def loss_parts(self) -> int:
+        return conv.loss_parts(self.geometry, self.batch.samples, self.batch.impl)
+
+    def reconstruct(
+        self, x: Array, params: Params, images: Array, factor: float, d: Array, errors: Array
+    ) -> None:
+        s, W, b = self.stage, params[self.W], params[self.b]
+        target = Target(images, factor, errors)
+        conv.correlate_adjoint_x(x, W, b, d, s.stride, s.padding, target=target, **self.end())
 
 
 class L2Normalize(Block):

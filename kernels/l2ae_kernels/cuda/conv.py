@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda import conv_thin
 from l2ae_kernels.cuda.conv_thin import (
+    Target,
     launch_thin,
     launch_thin_adjoint_W,
     rows_of_block,
@@ -73,15 +75,20 @@ def correlate_adjoint_x(
     slope: float = 1.0,
     y_below: Array | None = None,
     impl: str = "tensor",
+    target: Target | None = None,
 ) -> None:
     """Write x (N, H, W, C) of y (N, OH, OW, K) and W (kh, kw, C, K) to `out`, b (C,) added.
 
-    Else as `correlate`; H and W are those of `out`.
+    Else as `correlate`; H and W are those of `out`. target: images that x̂ is compared with, where
+    there are `loss_parts`: the gradient of the error is written in place of x̂, and the error.
     """
     _require_axes("correlate_adjoint_x", y=y, W=W, out=out)
     g = _geometry("correlate_adjoint_x", out, W.shape[-4:-2], W.shape[-1], stride, padding)
     call = Call("correlate_adjoint_x", ("y", "W"), y, W, out, g, Epilogue(b, y_below, slope))
-    _run(call, impl)
+    if target is None:
+        _run(call, impl)
+    elif impl == "naive" or not launch_thin(call, target):
+        raise ValueError(f"correlate_adjoint_x: target is given but {impl} makes no error of {g}")
 
 
 def correlate_adjoint_W(
@@ -144,6 +151,11 @@ def weight_parts(g: Geometry, samples: int, impl: str) -> int:
     if rows_of_block("correlate_adjoint_W", g):
         return thin_parts(samples)[0]
     return splits(g.taps, g.K, samples * g.OH * g.OW)[0]
+
+
+def loss_parts(g: Geometry, samples: int, impl: str) -> int:
+    """Return how many parts the error of a target comes in; 0 where adjoint_x takes none."""
+    return 0 if impl == "naive" else conv_thin.loss_parts(g, samples)
 
 
 def workspace_of(batch: Array, g: Geometry, impl: str) -> Workspace | None:

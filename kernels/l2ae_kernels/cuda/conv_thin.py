@@ -5,15 +5,15 @@ an image, and all weights, in shared memory.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.conv_tiles import Call, aligned, defines
 from l2ae_kernels.cuda.device import device_of
-from l2ae_kernels.cuda.launch import ceil_div
-from l2ae_kernels.geometry import Geometry
+from l2ae_kernels.cuda.launch import ceil_div, distance
+from l2ae_kernels.geometry import Geometry, require_shape
 
 THREADS = 256
 MOST_PARTS = 128  # of the samples, in adjoint_W: a large GPU has about as many multiprocessors
@@ -47,18 +47,46 @@ def thin_parts(samples: int) -> tuple[int, int]:
     return max(1, ceil_div(samples, images)), images
 
 
-def launch_thin(call: Call) -> bool:
+class Target(NamedTuple):
+    """Images that adjoint_x reconstructs; it writes the gradient of factor · Σ (x̂ − image)²."""
+
+    images: Array  # (N, H, W, 1) or (M, N, H, W, 1)
+    factor: float
+    errors: Array  # (loss_parts, M) float64: of Σ (x̂ − image)²
+
+
+def loss_parts(g: Geometry, samples: int) -> int:
+    """Return how many parts the error of a `Target` comes in; 0 where no kernel makes it."""
+    rows = rows_of_block("correlate_adjoint_x", g)
+    return samples * ceil_div(g.H, rows) if rows else 0
+
+
+def launch_thin(call: Call, target: Target | None = None) -> bool:
     """Queue correlate or adjoint_x if it fits; return whether it does."""
     g, end = call.geometry, call.epilogue
     rows = rows_of_block(call.operation, g)
     if not rows:
         return False
-    height = g.H if call.operation == "correlate_adjoint_x" else g.OH
-    grid = call.samples, ceil_div(height, rows), call.models
+    adjoint = call.operation == "correlate_adjoint_x"
+    grid = call.samples, ceil_div(g.H if adjoint else g.OH, rows), call.models
     A_models, B_models, bias_models = call.distances()
+    arguments: tuple[Any, ...]
     arguments = A_models, B_models, end.bias, bias_models, end.y, np.float32(end.slope)
+    if adjoint:
+        arguments += _of_target(call, target)
     _launch(call, rows, grid, call.out, arguments)
     return True
+
+
+def _of_target(call: Call, target: Target | None) -> tuple[Any, ...]:
+    if target is None:
+        return None, np.int64(0), None, np.float32(0)
+    images, factor, errors = target
+    shape = call.out.shape[-4:]
+    models = distance(call.operation, "images", images, shape, call.models)
+    parts = loss_parts(call.geometry, call.samples), call.models
+    require_shape(call.operation, "errors", errors.shape, parts)
+    return images, models, errors, np.float32(2 * factor)
 
 
 def launch_thin_adjoint_W(call: Call, parts: Array, db: Array | None) -> None:

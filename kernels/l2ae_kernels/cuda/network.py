@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import prod
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda import biases
+from l2ae_kernels.cuda import biases, loss
 from l2ae_kernels.cuda.biases import Biases, Layer
 from l2ae_kernels.cuda.block import Batch, Block
 from l2ae_kernels.cuda.blocks import groups, make_block
@@ -41,23 +41,30 @@ class Network:
             self.counts |= block.counts()
         for name, _, rows, features in self._biases():
             self.counts[name] = biases.parts_of(rows, features)
+        last = self.blocks[-1]
+        numbers = batch.samples * prod(last.output_shape)
+        self.loss_parts = last.loss_parts() or loss.parts_of(numbers)
         self._inputs: list[Array] = []
         self.beside = batch.device.branch()  # joined at the end of `backward`
 
     def forward(self, x: Array, params: Params, factor: float, errors: Array) -> None:
-        """Write the parts of E (`loss.parts_of`, M) to `errors`, and begin the gradient: d_L.
+        """Write the parts of E (loss_parts, M) to `errors`, and begin the gradient: d_L.
 
         x (M, N, *image), params (M, *shape) each; factor: of E in what gradients are of. Among
         params are the running statistics of batch norm, which move.
         """
-        self._inputs, v = [], x
-        for block in self.blocks:
+        self._inputs, v, last = [], x, self.blocks[-1]
+        for block in self.blocks[:-1]:
             self._inputs.append(self.batch.per_sample(v, block.input_shape))
             v = block.forward(self._inputs[-1], params)
-        last = self.blocks[-1]
+        self._inputs.append(self.batch.per_sample(v, last.input_shape))
+        x, d = (self.batch.per_sample(a, last.output_shape) for a in (x, self.d[-1]))
+        if last.loss_parts():
+            last.reconstruct(self._inputs[-1], params, x, factor, d, errors)
+            return
+        v = last.forward(self._inputs[-1], params)
         slope = 1.0 if last.gates_dy else last.slope
-        x = self.batch.per_sample(x, last.output_shape)
-        squared_error_parts(v, x, factor, self.d[-1], errors, slope=slope)
+        squared_error_parts(v, x, factor, d, errors, slope=slope)
 
     def backward(self, params: Params, target: "Target") -> None:
         """Write the parts of the gradients, after `forward`."""

@@ -11,7 +11,6 @@ from l2ae_kernels.cuda import optim
 from l2ae_kernels.cuda.block import Batch, Impl
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.gradients import Gradients
-from l2ae_kernels.cuda.loss import parts_of
 from l2ae_kernels.cuda.network import Network, Target
 from l2ae_kernels.cuda.weights import FlatLayout
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage, TrainingStep
@@ -60,7 +59,7 @@ class DeviceStep(TrainingStep):
             raise ValueError(f"training_step: x is on {device_name(x)} but expected {self.device}")
         divisor = self.divisor(x, reduction)
         params = {name: p[None] for name, p in (*self.params.items(), *self.state.items())}
-        self.last = now = self._of_size(len(x), x.size)
+        self.last = now = self._of_size(len(x))
         now.network.forward(x[None], params, 1 / divisor, now.errors)
         now.network.backward(params, now.target)
         return float(self.device.to_host(now.errors).sum()) / divisor
@@ -75,14 +74,14 @@ class DeviceStep(TrainingStep):
         for name, g in self.grads().items():
             optim.adam_step(self.params[name], m[name], v[name], g, settings, step=step)
 
-    def _of_size(self, samples: int, numbers: int) -> _Sized:
+    def _of_size(self, samples: int) -> _Sized:
         if samples not in self.sizes:
             if len(self.sizes) == SIZES:
                 del self.sizes[next(iter(self.sizes))]  # the oldest
             like = next(iter(self.params.values()))
             network = Network(self.stages, Batch(self.device, 1, samples, like.dtype, self.impl))
             gradients = Gradients(self.device, self.layout, [network.counts], like.dtype)
-            errors = self.device.empty((parts_of(numbers), 1), np.float64)
+            errors = self.device.empty((network.loss_parts, 1), np.float64)
             target = Target(network, gradients, 0)
             self.sizes[samples] = _Sized(network, gradients, target, errors)
         return self.sizes[samples]

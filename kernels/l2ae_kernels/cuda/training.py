@@ -25,7 +25,6 @@ from l2ae_kernels.cuda.block import Batch, Impl
 from l2ae_kernels.cuda.device import Device, Graph
 from l2ae_kernels.cuda.gradients import Gradients
 from l2ae_kernels.cuda.launch import ceil_div
-from l2ae_kernels.cuda.loss import parts_of
 from l2ae_kernels.cuda.network import Network, Target
 from l2ae_kernels.cuda.training_checks import (
     Limits,
@@ -239,7 +238,7 @@ class DeviceTraining:
             networks = [self._network(samples) for samples in sizes]
             counts = [network.counts for network in networks]
             gradients = Gradients(self.device, self._weights.layout, counts, self.dtype)
-            each = [parts_of(samples * prod(self.image)) for samples in sizes]
+            each = [network.loss_parts for network in networks]
             ends = np.cumsum(each)
             errors = self.device.empty((ends[-1], self.models), np.float64)
             pieces = [

@@ -180,6 +180,32 @@ def test_bits_depend_on_nothing_but_one_model(operation, device, other_order):
         np.testing.assert_array_equal(results[0], other)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_error_of_a_reconstruction_comes_with_it(shared, device):
+    """Two models on the same images, or on their own; blocks have some rows of an image."""
+    N, _, C, *_ = THIN
+    M, factor, slope = 2, 0.25, 0.3
+    image, kernel, outputs = shapes_of(THIN)
+    y, W, b = draw(11, "float32", (M, *outputs), (M, *kernel), (M, C))
+    images = draw(12, "float32", image if shared else (M, *image))[0]
+    on_y, on_W, on_b, on_images = (device.to_device(a) for a in (y, W, b, images))
+    x, d = (device.empty((M, *image), "float32") for _ in range(2))
+    g = Geometry.of(image, outputs, kernel[:2], *THIN[-2:])
+    errors = device.full((conv.loss_parts(g, N, "tensor"), M), np.nan, np.float64)
+    conv.correlate_adjoint_x(on_y, on_W, on_b, x, *THIN[-2:], slope=slope)
+    target = conv_thin.Target(on_images, factor, errors)
+    conv.correlate_adjoint_x(on_y, on_W, on_b, d, *THIN[-2:], slope=slope, target=target)
+    made = device.to_host(x)
+    away = made - images
+    gated = np.where(made > 0, 1, np.float32(slope)) * (away * np.float32(2 * factor))
+    np.testing.assert_array_equal(device.to_host(d), gated)
+    expected = (away.astype("float64") ** 2).sum(axis=(1, 2, 3, 4))
+    np.testing.assert_allclose(device.to_host(errors).sum(axis=0), expected, rtol=1e-13)
+    assert conv.loss_parts(g, N, "naive") == 0
+    with pytest.raises(ValueError, match="target is given but naive makes no error"):
+        conv.correlate_adjoint_x(on_y, on_W, on_b, d, *THIN[-2:], target=target, impl="naive")
+
+
 def test_a_workspace_serves_many_launches(device, other_order):
     """The last part of a tile to arrive leaves it as it was; two models are apart in it."""
     image, kernel, outputs = shapes_of(PARTS)

@@ -15,6 +15,7 @@
 // adjoint_x), as many as fit. ALIGNED: all arrays begin at multiples of 16 bytes.
 
 #include "network.cuh"
+#include "warp.cuh"
 
 constexpr int THREADS = 256;
 constexpr int GROUPS = (K + 3) / 4;  // of four channels
@@ -105,9 +106,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_thin(
 
 // A thread makes all taps of a pixel of y, which it reads once; then, from those, pixels of x.
 // out (models, N, H, W). grid (N, ⌈H/ROWS⌉, models).
+//
+// With images, x is their reconstruction x̂, and what is written is the gradient that begins the way
+// back, 2 (x̂ − image) factor through the activation's adjoint, and Σ (x̂ − image)² of each block, to
+// errors (grid.y · N, models), float64: see loss.cu. x̂ itself is never written.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_adjoint_x_thin(
     const float* y, const float* weights, float* out, int64 y_models, int64 W_models,
-    const float* bias, int64 bias_models, const float* y_below, float slope) {
+    const float* bias, int64 bias_models, const float* y_below, float slope, const float* images,
+    int64 images_models, double* errors, float twice_factor) {
   constexpr int WIDEST = (ROWS + KH - 2) / SH + 1;  // rows of y that ROWS rows of x meet
   constexpr int Y_ROWS = WIDEST < OH ? WIDEST : OH;
   __shared__ float products[Y_ROWS * OW][TAPS | 1];  // an odd pitch: threads meet all banks
@@ -138,6 +144,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_adjoint_x_thi
   }
   __syncthreads();
   const float* model_bias = bias ? bias + blockIdx.z * bias_models : nullptr;
+  const float* image = images + blockIdx.z * images_models + blockIdx.x * (int64)(H * W);
+  double error = 0;
   for (int pixel = threadIdx.x; pixel < rows * W; pixel += THREADS) {
     const int h = first_h + pixel / W, w = pixel % W;
     float sum = 0;
@@ -151,8 +159,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_adjoint_x_thi
       }
     }
     const int64 index = (n * H + h) * W + w;
-    out[index] = finish(sum, model_bias, 0, y_below, index, slope);
+    float value = finish(sum, model_bias, 0, y_below, index, slope);
+    if (images) {
+      const float away = value - image[h * W + w], gradient = away * twice_factor;
+      error += (double)away * away;
+      value = value > 0 ? gradient : slope * gradient;
+    }
+    out[index] = value;
   }
+  if (!images) return;
+  error = sum_of_block<THREADS / 32>(error);
+  if (threadIdx.x == 0)
+    errors[(blockIdx.y * (int64)gridDim.x + blockIdx.x) * gridDim.z + blockIdx.z] = error;
 }
 
 // A thread has one row of taps, 4 channels, and every LANES-th pixel of its block's images; at the

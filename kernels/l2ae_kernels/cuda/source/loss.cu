@@ -18,7 +18,6 @@ constexpr int WARPS = THREADS / 32;
 extern "C" __global__ void __launch_bounds__(THREADS) squared_error(
     const real* y, const real* x, real* dy, double* parts, int64 elements, int64 part,
     int64 x_models, real twice_factor, real slope) {
-  __shared__ double warp_sums[WARPS];
   const int64 begin = blockIdx.x * part, end = min(elements, begin + part);
   const int64 from = blockIdx.z * elements;
   x += blockIdx.z * x_models;
@@ -29,12 +28,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) squared_error(
     if (dy) dy[from + i] = gated(away * twice_factor, y, from + i, slope);
   }
   if (!parts) return;
-  sum = sum_of_warp(sum);
-  if (threadIdx.x % 32 == 0) warp_sums[threadIdx.x / 32] = sum;
-  __syncthreads();
-  if (threadIdx.x > 0) return;
-  for (int w = 1; w < WARPS; ++w) sum += warp_sums[w];
-  parts[blockIdx.x * gridDim.z + blockIdx.z] = sum;
+  sum = sum_of_block<WARPS>(sum);
+  if (threadIdx.x == 0) parts[blockIdx.x * gridDim.z + blockIdx.z] = sum;
 }
 
 // errors[model] += Σ parts: a warp a model, a lane every 32nd part, lanes added as a tree.
