@@ -14,7 +14,7 @@ import numpy as np
 
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda import conv, elementwise, loss, normalize, optim, products
+from l2ae_kernels.cuda import conv, conv_thin, elementwise, loss, normalize, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
 from l2ae_kernels.cuda.device import Device, Kernel, emulate
 from l2ae_kernels.cuda.kmeans import init, tensor
@@ -111,6 +111,15 @@ def convolutions(device: Device, C: int) -> None:
         conv.correlate_adjoint_W(x, y, dW, *how, db=db, impl=impl)
 
 
+def reconstruction(device: Device) -> None:
+    """The error of two models' images of one channel, and its gradient."""
+    how = (2, 2), ((1, 2), (1, 2))
+    W, y, images = (_normal(device, *s) for s in ((2, 5, 5, 1, 6), (2, 3, 4, 4, 6), (3, 8, 8, 1)))
+    errors, d = device.empty((3, 2), np.float64), device.empty((2, 3, 8, 8, 1), np.float32)
+    target = conv_thin.Target(images, 0.5, errors)
+    conv.correlate_adjoint_x(y, W, None, d, *how, slope=0.3, target=target)
+
+
 def bias(device: Device) -> None:
     """The gradient of a bias of three features, in one part."""
     elementwise.bias_adjoint(_normal(device, 300, 3), device.empty(3, np.float32))
@@ -183,6 +192,7 @@ WORKLOADS: list[Callable[[Device], None]] = [
     lambda device: dense(device, 9, 100, 12),  # rows of whole vectors
     lambda device: convolutions(device, 4),
     lambda device: convolutions(device, 1),
+    reconstruction,
     bias,
     adam,
     bottleneck,
