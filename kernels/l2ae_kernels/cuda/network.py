@@ -66,15 +66,15 @@ class Network:
         slope = 1.0 if last.gates_dy else last.slope
         squared_error_parts(v, x, factor, d, errors, slope=slope)
 
-    def backward(self, params: Params, target: "Target") -> None:
+    def backward(self, params: Params, parts: "GradientParts") -> None:
         """Write the parts of the gradients, after `forward`."""
         with_bias = [i for i, block in enumerate(self.blocks) if block.bias is not None]
         for i, block in reversed(list(enumerate(self.blocks))):
             dy = self.batch.per_sample(self.d[i + 1], block.output_shape)
-            if target.biases is not None and i == with_bias[0]:  # all dy that it sums are there
+            if parts.biases is not None and i == with_bias[0]:  # all dy that it sums are there
                 with self.beside:
-                    target.biases.adjoint(self._gradients, target.flat)
-            block.backward(dy, self._inputs[i], params, target.views, self.beside)
+                    parts.biases.adjoint(self._gradients, parts.flat)
+            block.backward(dy, self._inputs[i], params, parts.views, self.beside)
         self.beside.join()
 
     def _biases(self) -> list[tuple[str, int, int, int]]:
@@ -93,7 +93,7 @@ class Network:
         return Biases(self.batch.device, layers, self.batch.models) if layers else None
 
 
-class Target:
+class GradientParts:
     """Where a network leaves the gradients of a micro-batch."""
 
     def __init__(self, network: Network, gradients: Gradients, number: int) -> None:

@@ -11,7 +11,7 @@ from l2ae_kernels.cuda import optim
 from l2ae_kernels.cuda.block import Batch, Impl
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.gradients import Gradients
-from l2ae_kernels.cuda.network import Network, Target
+from l2ae_kernels.cuda.network import GradientParts, Network
 from l2ae_kernels.cuda.weights import FlatLayout
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, Stage, TrainingStep
 
@@ -28,7 +28,7 @@ class _Sized(NamedTuple):
 
     network: Network
     gradients: Gradients
-    target: Target
+    parts: GradientParts
     errors: Array  # parts (count, 1) of Σ |x̂ − x|²
 
 
@@ -61,7 +61,7 @@ class DeviceStep(TrainingStep):
         params = {name: p[None] for name, p in (*self.params.items(), *self.state.items())}
         self.last = now = self._of_size(len(x))
         now.network.forward(x[None], params, 1 / divisor, now.errors)
-        now.network.backward(params, now.target)
+        now.network.backward(params, now.parts)
         return float(self.device.to_host(now.errors).sum()) / divisor
 
     def grads(self) -> Params:
@@ -82,6 +82,6 @@ class DeviceStep(TrainingStep):
             network = Network(self.stages, Batch(self.device, 1, samples, like.dtype, self.impl))
             gradients = Gradients(self.device, self.layout, [network.counts], like.dtype)
             errors = self.device.empty((network.loss_parts, 1), np.float64)
-            target = Target(network, gradients, 0)
-            self.sizes[samples] = _Sized(network, gradients, target, errors)
+            parts = GradientParts(network, gradients, 0)
+            self.sizes[samples] = _Sized(network, gradients, parts, errors)
         return self.sizes[samples]

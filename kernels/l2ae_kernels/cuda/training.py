@@ -25,7 +25,7 @@ from l2ae_kernels.cuda.block import Batch, Impl
 from l2ae_kernels.cuda.device import Device, Graph
 from l2ae_kernels.cuda.gradients import Gradients
 from l2ae_kernels.cuda.launch import ceil_div
-from l2ae_kernels.cuda.network import Network, Target
+from l2ae_kernels.cuda.network import GradientParts, Network
 from l2ae_kernels.cuda.training_checks import (
     Limits,
     require_impl,
@@ -65,7 +65,7 @@ class _Piece(NamedTuple):
     x: Array  # (M, N, *image)
     network: Network
     errors: Array  # parts (count, M) of Σ |x̂ − x|²
-    target: Target
+    parts: GradientParts
 
 
 class _Batch(NamedTuple):
@@ -226,7 +226,7 @@ class DeviceTraining:
             if piece is batch.pieces[-1]:
                 with piece.network.beside:
                     weights.begin_step(losses)
-            piece.network.backward(arrays, piece.target)
+            piece.network.backward(arrays, piece.parts)
         weights.adam(batch.gradients.flat, batch.gradients.segments, losses.errors)
 
     def _of_size(self, images: int) -> _Batch:
@@ -247,7 +247,7 @@ class DeviceTraining:
                     self.device.empty((self.models, samples, *self.image), self.dtype),
                     network,
                     errors[end - parts : end],
-                    Target(network, gradients, i),
+                    GradientParts(network, gradients, i),
                 )
                 for i, (first, samples, network, parts, end) in enumerate(
                     zip(firsts, sizes, networks, each, ends, strict=True)
