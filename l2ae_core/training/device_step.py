@@ -6,7 +6,7 @@
 Between two epochs the arrays of the model are the truth: they go up before the first step and come
 back after the last, running statistics included, so that checkpoints, callbacks and best weights
 are those of any other training. Adam's memory, twice as large, comes back when it is asked for.
-Images go up once.
+Images go up once. Large batches are cut by a rule of shapes alone (`DeviceTraining`).
 """
 
 from collections.abc import Iterator, Sequence

@@ -20,6 +20,7 @@ from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import LayerwiseStep
 from l2ae_core.training.together import fit_together
 from l2ae_core.training.validation import Validation
+from l2ae_kernels.cuda import training
 from l2ae_kernels.cuda.device import NoDevice, emulate
 from l2ae_kernels.cuda.training import DeviceTraining
 
@@ -114,6 +115,17 @@ def test_bits_are_equal_from_run_to_run_and_after_a_resume(norm, device, tmp_pat
     resumed = Training(norm=norm).fit(epochs=3, device=device, run_dir=tmp_path, resume=True)
     assert_equal(whole, resumed)
     assert_equal(whole, Training(norm=norm).fit(epochs=3, device=device))
+
+
+def test_a_checkpoint_does_not_know_of_micro_batches(device, tmp_path, monkeypatch):
+    """The first epoch whole, the second in pieces of 3 + 2 images: as if both were whole."""
+    whole = Training().fit(device=device)
+    Training().fit(device=device, epochs=1, run_dir=tmp_path)
+    monkeypatch.setattr(training, "CACHE", 0)
+    monkeypatch.setattr(training, "LEAST_PIECE", 3)
+    resumed = Training().fit(device=device, run_dir=tmp_path, resume=True)
+    assert_close(whole, resumed)
+    assert any((a != b).any() for a, b in zip(whole.numbers, resumed.numbers, strict=True))
 
 
 def test_gradients_of_one_batch_move_the_running_statistics(device):
