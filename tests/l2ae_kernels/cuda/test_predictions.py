@@ -16,6 +16,7 @@ from .predictions import (
     Plan,
     Unit,
     code_of,
+    elapsed,
     instructions,
     predict,
 )
@@ -35,6 +36,7 @@ SHARES = {1: 0.11}
 MOST = 1.3
 SECTORS = {
     "correlate_thin": (1.85, "the compiler writes two of nine vectors of y number by number"),
+    "correlate_mma": (1.55, "the compiler writes most vectors of a part number by number"),
     "correlate_adjoint_W_mma": (1.6, "the compiler writes two of eight vectors number by number"),
     "correlate_adjoint_x_thin": (1.45, "the weights of a block are most of so few pixels"),
     "bottleneck": (3.3, "a thread reads a row of W1; its lines stay in the first-level cache"),
@@ -92,8 +94,11 @@ def test_a_plan_has_the_launches_of_a_step() -> None:
     assert names.count("correlate_mma") == 4  # conv2, conv3, and dx of both transposed ones
     conv2 = launches[names.index("correlate_mma")]
     numbers = 256 * 14 * 14 * 32 + 25 * 32 * 64 + 64 + 256 * 7 * 7 * 64
-    assert conv2.nbytes == 4 * numbers  # x, W, b, y
-    assert conv2.grid == (196, 1, 1)  # 12,544 pixels, 64 a tile
+    of_parts = 2 * 256 * 7 * 7 * 64 + 196  # and a counter a tile
+    assert conv2.nbytes == 4 * (numbers + of_parts)  # x, W, b, y
+    assert conv2.grid == (196, 1, 2)  # 12,544 pixels, 64 a tile; in two parts
+    assert sum(launch.beside for launch in launches) == 9
+    assert [launch.kernel.name for launch in launches if launch.joins] == ["adam_step"]
     assert names == [launch.kernel.name for launch in cae_step("tensor", 8)]
 
 
@@ -105,6 +110,35 @@ def test_a_launch_that_memory_bounds() -> None:
     assert launch.nbytes == 4_000_000  # an address counts once
     found = predict(launch)
     assert found.seconds == launch.nbytes / BANDWIDTH + BOUNDARY
+
+
+def test_launches_beside_others() -> None:
+    """The longest chain counts, or the work of all if that is more; memory alone counts here."""
+    plan = Plan()
+    x = plan.empty(1_000_000, np.float32)  # 1.2 µs
+    kernel, beside = plan.kernel("adam.cu", "adam_step"), plan.branch()
+
+    def launch(*parts: slice) -> None:
+        for part in parts:
+            plan.launch(kernel, (7,), (256,), (x[part],))
+
+    launch(slice(0, 9))
+    with beside:
+        launch(slice(0, 9), slice(0, 9), slice(0, 9))
+    launch(slice(0, 9), slice(0, 9))
+    beside.join()
+    launch(slice(0, 9))
+    assert elapsed(map(predict, plan.launches)) == pytest.approx(5 * BOUNDARY, rel=1e-3)
+    plan.launches.clear()
+    with beside:
+        launch(*[slice(None)] * 3)
+    launch(*[slice(None)] * 3)
+    beside.join()
+    launch(slice(0, 9))
+    work = 6 * x.nbytes / BANDWIDTH
+    chain = 3 * (BOUNDARY + x.nbytes / BANDWIDTH)
+    found = elapsed(map(predict, plan.launches))
+    assert found == pytest.approx(max(work, chain) + BOUNDARY, rel=1e-3)
 
 
 def _loop(start: int, names: str, *, innermost: bool = True) -> sass.Loop:
