@@ -7,14 +7,17 @@ one of many.
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import xor
 from typing import Any
+from zlib import crc32
 
 import dask.array as da
 import numpy as np
 
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.stored import StoredImages
-from l2ae_core.data.values import out_of_range, to_images
+from l2ae_core.data.values import AS_THEY_ARE, out_of_range, to_images, unit_values
 from l2ae_core.images import Images
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import vectors
@@ -56,6 +59,33 @@ def pick(chunk: Array, rows: Array, first: int, method: str) -> Array:
     picked: Array = chunk[rows]
     require_unit(method, picked, rows + first)
     return picked.astype(np.float32, copy=False) if picked.dtype.kind == "f" else picked
+
+
+def checksum(chunk: Array, first: int, method: str) -> tuple[int, int]:
+    """Return the CRC-32 of the images of a chunk as float32, and of how many bytes it is."""
+    found = size = 0
+    for start in range(0, len(chunk), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(chunk)))
+        numbers = unit_values(pick(chunk, rows, first, method), AS_THEY_ARE)
+        found, size = crc32(numbers.data, found), size + numbers.nbytes
+    return found, size
+
+
+def joined_checksum(first: int, second: int, size: int) -> int:
+    """Return the CRC-32 of bytes with that of `first`, and then `size` ones with that of `second`.
+
+    A zero after them is a linear map of the first over GF(2): its columns are squared log₂ times.
+    """
+    columns = [crc32(b"\0", 1 << bit) ^ crc32(b"\0") for bit in range(32)]
+
+    def mapped(checksum: int) -> int:
+        chosen = (column for bit, column in enumerate(columns) if checksum >> bit & 1)
+        return reduce(xor, chosen, 0)
+
+    while size:
+        first = mapped(first) if size & 1 else first
+        columns, size = [mapped(column) for column in columns], size >> 1
+    return first ^ second
 
 
 def call(

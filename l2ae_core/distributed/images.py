@@ -101,6 +101,19 @@ class DaskImages:
         """Return all images as one array: `np.asarray(images)`."""
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
+    def crc32(self) -> int:
+        """Return the checksum of all images, float32, of which each worker looks at its own."""
+        look = dask.delayed(chunks.checksum, pure=False, traverse=False)
+        firsts = self._firsts.tolist()
+        tasks = [
+            look(chunk, first, self.method)
+            for chunk, first in zip(self._chunks, firsts, strict=True)
+        ]
+        found = 0
+        for one, size in dask.compute(*tasks):
+            found = chunks.joined_checksum(found, one, size)
+        return found
+
     def gather(self, batches: Sequence[Array]) -> Iterator[Array]:
         """Yield the images (n, H, W, C) float32 of each batch of indices (n,), in order.
 

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.images import Images
+from l2ae_core.images import Images, gathered
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.training.loss import Reduction
 from l2ae_kernels import ops
@@ -58,7 +58,8 @@ class Validation:
         """Return Eq. 3 of the validation images, by the network as it is applied."""
         chosen = np.arange(len(self.images)) if self.held_out is None else self.held_out
         total = 0.0
-        for start in range(0, len(chosen), BATCH):
-            x = np.ascontiguousarray(self.images[chosen[start : start + BATCH]])
+        batches = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
+        for images in gathered(self.images, batches):
+            x = np.ascontiguousarray(images)
             total += ops.squared_error(model.forward(x)[0], x)
-        return total / (len(chosen) * (prod(x.shape[1:]) if reduction == "mean" else 1))
+        return total / (len(chosen) * (prod(self.images.shape[1:]) if reduction == "mean" else 1))

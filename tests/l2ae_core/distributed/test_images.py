@@ -1,6 +1,7 @@
 """The images of a Dask array: those that are asked for, in any order, whatever the chunks are."""
 
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_images_are_those_of_the_array(
     for index in (slice(1000, 1600), slice(None, None, -400), np.arange(N) % 300 == 0, [4, 4, -1]):
         np.testing.assert_array_equal(images[index], expected[index], strict=True)
     np.testing.assert_array_equal(images[-3], expected[-3], strict=True)
+    assert images.crc32() == crc32(np.ascontiguousarray(expected).data)
     monkeypatch.setattr(module, "WINDOW", 4 * 200 * array[0].nbytes)  # three batches at most
     order = np.random.default_rng(1).permutation(N)
     batches = [order[first : first + 200] for first in range(0, N, 200)]

@@ -111,8 +111,12 @@ def test_errors_are_those_of_arrays(
 ) -> None:
     monkeypatch.setattr(inputs, "AT_ONCE", 500)  # a map is looked at in five pieces
     x = bytes8 / np.float32(255)
-    bad = {"NaN": x.copy(), "from 0.0 to 2.5 .*": x.copy(), r"shape \(8, 8, 1\)": x[:, :7]}
-    bad["NaN"][N - 3, 4, 4], bad["from 0.0 to 2.5 .*"][N - 3, 4, 4] = np.nan, 2.5
+    bad = {
+        "Input X contains NaN": x.copy(),
+        "from 0.0 to 2.5 .*": x.copy(),
+        r"shape \(8, 8, 1\)": x[:, :7],
+    }
+    bad["Input X contains NaN"][N - 3, 4, 4], bad["from 0.0 to 2.5 .*"][N - 3, 4, 4] = np.nan, 2.5
     for message, X in bad.items():
         for form in (X, mapped(X, tmp_path)):
             with pytest.raises(ValueError, match=message):
