@@ -16,13 +16,13 @@ from l2ae_kernels.dask.chunks import Chunks
 from l2ae_kernels.dask.numpy_sums import Piece, piece_of, sum_of_pieces
 from l2ae_kernels.dask.tasks import Task, compute
 
-Sums: TypeAlias = dict[int, Array]  # block → (A, k, d) float64 of A runs
+Sums: TypeAlias = dict[int, Array]  # block → (k, d) float64
 
 
 class Carried(NamedTuple):
     """The sums of a block at the end of a chunk; a pass over a chunk has such blocks, too."""
 
-    blocks: Sums
+    blocks: list[Sums]  # of each run
 
 
 def sum_tasks(chunks: Chunks, passed: list[Task], centers: Task, n: int, k: int) -> list[Task]:
@@ -41,15 +41,14 @@ def sum_tasks(chunks: Chunks, passed: list[Task], centers: Task, n: int, k: int)
     return tasks
 
 
-def begin_blocks(x: Array, first: int, labels: list[Array], n: int, k: int) -> Sums:
-    """Return the sums in a chunk of the blocks that begin there, for labels (m,) of A runs."""
+def begin_blocks(x: Array, first: int, labels: Array, n: int, k: int) -> Sums:
+    """Return the sums in a chunk of the blocks that begin there, for labels (m,)."""
     begun: Sums = {}
     for block in range(block_count(n, k)):
         low, high = (end - first for end in _range(n, k, block))
         if 0 <= low < len(x):
-            begun[block] = np.zeros((len(labels), k, x.shape[1]))
-            for sums, of_run in zip(begun[block], labels, strict=True):
-                add_to(sums, x[low:high], of_run[low:high])
+            begun[block] = np.zeros((k, x.shape[1]))
+            add_to(begun[block], x[low:high], labels[low:high])
     return begun
 
 
@@ -57,17 +56,18 @@ def continue_block(
     x: Array, first: int, before: Carried, centers: Array, *, block: int, n: int
 ) -> Carried:
     """Return the sums of a block after a chunk that it goes on in, with centers (A, k, d)."""
-    after = before.blocks[block].copy()
+    after: list[Sums] = []
     rows = x[: max(0, _range(n, centers.shape[1], block)[1] - first)]
-    for sums, of_run in zip(after, centers, strict=True):
-        add_to(sums, rows, assign(rows, of_run)[0])
-    return Carried({block: after})
+    for sums, of_run in zip(before.blocks, centers, strict=True):
+        after.append({block: sums[block].copy()})
+        add_to(after[-1][block], rows, assign(rows, of_run)[0])
+    return Carried(after)
 
 
 def total(sums: list[Carried]) -> Array:
     """Return the sums (A, k, d) of all blocks: result i holds those of block i."""
-    by_block = np.stack([of.blocks[block] for block, of in enumerate(sums)], axis=1)
-    return np.stack([blocks.sum(axis=0) for blocks in by_block])  # (blocks, k, d) of a run
+    by_run = zip(*(of.blocks for of in sums), strict=True)
+    return np.stack([np.stack([of[i] for i, of in enumerate(run)]).sum(axis=0) for run in by_run])
 
 
 def _range(n: int, k: int, block: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ chunks are added up. The sums of the other rungs depend on the order of the addi
 ordered.py keeps.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +19,8 @@ from l2ae_kernels.cpu.numba import kmeans as blocked
 from l2ae_kernels.dask.numpy_sums import Piece, piece_of
 from l2ae_kernels.dask.ordered import Sums, begin_blocks
 from l2ae_kernels.reference.restarts import BLOCK, draw_in_block, potentials_of
+
+STEP = 1 << 16  # samples, a multiple of all blocks
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Assigned(NamedTuple):
 
     counts: Array  # (A, k) int64
     sums: Array | None  # (A, k, d) float64 of emitted kernels: exact
-    blocks: Sums  # else: those of blocks of samples, see ordered.py
+    blocks: list[Sums]  # of each run, else: those of blocks of samples, see ordered.py
     distances: list[Piece]  # of each run's sum of squared distances, if they were wanted
     farthest: list[tuple[float, int]]  # the largest of them, and the first row that has it
 
@@ -58,24 +59,36 @@ def assign_chunk(
     x: Array, first: int, centers: Array, *, plan: Plan, with_distances: bool
 ) -> Assigned:
     """Assign the samples of a chunk to centers (A, k, d) of A runs."""
-    sums = counts = None
-    if plan.constant is not None:
-        _, sums, counts, _ = part.assign_part(x, centers, plan.constant)
-        if not with_distances:
-            return Assigned(counts, sums, {}, [], [])
-    pairs = [_rung(plan)(x, one) for one in centers]
-    labels = [one for one, _ in pairs]
-    if counts is None:
-        counts = np.stack([np.bincount(one, minlength=plan.k) for one in labels])
-    blocks = {} if plan.emitted else begin_blocks(x, first, labels, plan.n, plan.k)
-    at = [int(distances.argmax()) for _, distances in pairs]
-    farthest = [(float(pair[1][i]), first + i) for pair, i in zip(pairs, at, strict=True)]
-    pieces = [piece_of(distances, first, plan.n) for _, distances in pairs]
-    return Assigned(counts, sums, blocks, pieces, farthest)
+    if plan.constant is None:
+        return _run_by_run(x, first, centers, None, plan)
+    counts, sums = np.zeros(centers.shape[:2], np.int64), np.zeros(centers.shape)
+    for rows in _steps(x):
+        found = part.assign_part(x[rows], centers, plan.constant)
+        counts += found.counts
+        sums += found.sums
+    if with_distances:
+        return _run_by_run(x, first, centers, sums, plan)
+    return Assigned(counts, sums, [], [], [])
 
 
-def _rung(plan: Plan) -> Callable[[Array, Array], tuple[Array, Array]]:
-    return assign if plan.emitted else blocked.assign
+def _run_by_run(x: Array, first: int, centers: Array, sums: Array | None, plan: Plan) -> Assigned:
+    """Assign with distances; exact sums, if there are any, are those given."""
+    rung = blocked.assign if sums is None else assign
+    found = Assigned(np.zeros(centers.shape[:2], np.int64), sums, [], [], [])
+    for a, of_run in enumerate(centers):
+        labels, distances = rung(x, of_run)
+        found.counts[a] = np.bincount(labels, minlength=plan.k)
+        if sums is None:
+            found.blocks.append(begin_blocks(x, first, labels, plan.n, plan.k))
+        found.distances.append(piece_of(distances, first, plan.n))
+        at = int(distances.argmax())
+        found.farthest.append((float(distances[at]), first + at))
+    return found
+
+
+def _steps(x: Array) -> list[slice]:
+    """Return x in steps of whole blocks: what is computed of one stays small."""
+    return [slice(start, start + STEP) for start in range(0, len(x), STEP)]
 
 
 def potentials(
@@ -101,6 +114,16 @@ def _no_center(x: Array, runs: int) -> Array:
 
 
 def _min_sq_distances(x: Array, candidates: Array, nearest: Array, keep: bool, plan: Plan) -> Array:
+    found = []
+    for rows in _steps(x):
+        near = np.ascontiguousarray(nearest[:, rows])
+        found.append(_potentials(x[rows], candidates, near, keep, plan))
+        if keep:
+            nearest[:, rows] = near
+    return np.concatenate(found, axis=2)
+
+
+def _potentials(x: Array, candidates: Array, nearest: Array, keep: bool, plan: Plan) -> Array:
     if plan.emitted:
         return part.min_sq_distances(x, plan.k, candidates, nearest, keep)
     R, c, d = candidates.shape

@@ -8,6 +8,7 @@ da = pytest.importorskip("dask.array")
 from l2ae_kernels import ops  # noqa: E402  # Dask first
 from l2ae_kernels.arrays import Array, device_name, to_host  # noqa: E402
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors  # noqa: E402
+from l2ae_kernels.dask import passes  # noqa: E402
 from l2ae_kernels.dask.chunks import BLOCK, aligned, in_memory  # noqa: E402
 from l2ae_kernels.dask.numpy_sums import piece_of, sum_of_pieces  # noqa: E402
 from l2ae_kernels.dask.ordered import variances  # noqa: E402
@@ -42,8 +43,9 @@ def state(restarts: Restarts) -> dict[str, object]:
     ("dtype", "name"), [(np.float32, "best"), (np.float32, "none"), (np.float64, "none")]
 )
 def test_every_number_is_that_of_samples_in_memory(
-    dtype: type, name: str, n: int, d: int, k: int
+    monkeypatch: pytest.MonkeyPatch, dtype: type, name: str, n: int, d: int, k: int
 ) -> None:
+    monkeypatch.setattr(passes, "STEP", 1024)  # several in a chunk
     x = blobs(n, d, k, spread=1.5).astype(dtype) + wide_range(n, d, dtype) / 1e3
     rng = np.random.default_rng(k)
     first, draws = rng.integers(n, size=R), rng.random((R, k - 1, 3))
