@@ -18,6 +18,7 @@ da = pytest.importorskip("dask.array")
 
 import dask  # noqa: E402  # only where it is installed
 
+from l2ae_core.clustering import inputs  # noqa: E402
 from l2ae_core.clustering.kmeans import Clustering, kmeans  # noqa: E402
 from l2ae_core.data import dask_npy  # noqa: E402
 from l2ae_kernels.arrays import Array  # noqa: E402
@@ -152,6 +153,24 @@ def test_no_chunk_is_made_before_it_has_to_be() -> None:
         assert len(made) == passes
         lazy[:5].compute()
         assert made[passes:] == [(0, 0)]
+
+
+@pytest.mark.parametrize("persist", [False, True])
+def test_what_is_made_of_chunks_is_kept_where_they_are(
+    persist: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def unit_rows(function: str, x: Array, first: int = 0) -> Array:
+        calls.append(type(x))
+        return original(function, x, first)
+
+    original = inputs.unit_rows
+    monkeypatch.setattr(inputs, "unit_rows", unit_rows)
+    x = da.from_array(blobs(2048, 5, 4), chunks=(1024, 5)) + 1
+    kmeans(x.persist() if persist else x, 4, n_init=1, rng=rng(), spherical=True)
+    made = calls.count(np.ndarray)
+    assert made == 2 if persist else made > 20
 
 
 def replaced(x: Array, row: int, by: Any) -> Array:

@@ -5,11 +5,13 @@ import pytest
 
 da = pytest.importorskip("dask.array")
 
-from l2ae_kernels import ops  # noqa: E402  # Dask first
+import dask  # noqa: E402  # only where it is installed
+
+from l2ae_kernels import ops  # noqa: E402
 from l2ae_kernels.arrays import Array, device_name, to_host  # noqa: E402
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors  # noqa: E402
 from l2ae_kernels.dask import passes  # noqa: E402
-from l2ae_kernels.dask.chunks import BLOCK, aligned, in_memory  # noqa: E402
+from l2ae_kernels.dask.chunks import BLOCK, Chunks, aligned, in_memory  # noqa: E402
 from l2ae_kernels.dask.numpy_sums import piece_of, sum_of_pieces  # noqa: E402
 from l2ae_kernels.dask.ordered import variances  # noqa: E402
 from l2ae_kernels.dask.tasks import Task, compute, value  # noqa: E402
@@ -69,11 +71,12 @@ def test_every_number_is_that_of_samples_in_memory(
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_empty_clusters_move_to_the_same_samples(dtype: type) -> None:
-    x = np.tile(wide_range(1200, 4, dtype), (3, 1))  # equal distances, in several chunks
+    half = wide_range(1200, 4, dtype)
+    x = np.concatenate([half, -half])  # equal distances from 0, in several chunks
     here, there = ops.restarts(x, 6, 1), ops.restarts(da.from_array(x, chunks=(1024, 2)), 6, 1)
     for restarts in (here, there):
         restarts.centers[0] = 1e6
-        restarts.centers[0, 3] = x[5]
+        restarts.centers[0, 3] = 0
         restarts.assign([0])
         restarts.fill(0, 0.0)
         assert restarts.counts.min() > 0
@@ -123,6 +126,26 @@ def test_chunks_are_whole_blocks(rows: int) -> None:
     np.testing.assert_array_equal(to_host(whole), x)
     again = aligned("test", whole)
     assert again is whole
+
+
+@pytest.mark.parametrize("rows", [1024, 700])
+def test_a_pass_makes_every_chunk_once(rows: int) -> None:
+    """Also where blocks of a chunk are the neighbour's."""
+    made = []
+
+    def make(block_id: tuple[int, int]) -> Array:
+        made.append(block_id[0])
+        return np.full((rows, 2), block_id[0])
+
+    with dask.config.set(scheduler="synchronous"):
+        chunks = ((rows,) * 4, (2,))
+        x = da.map_blocks(make, chunks=chunks, dtype=int, meta=np.empty((0, 0), int))
+        found = Chunks(aligned("test", x))
+        for _ in range(2):
+            made.clear()
+            rows_found = compute(found.map(passes.rows_of, rows=np.zeros(0, int)))
+            assert sorted(made) == [0, 1, 2, 3]
+    assert len(rows_found) == len(found)
 
 
 def test_what_lies_in_memory_is_known() -> None:
