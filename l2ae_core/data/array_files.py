@@ -37,7 +37,7 @@ def load_npy(
     if array is None:
         array = _read(read_npy, path)
     images = store(array, str(path), preparation, progress=progress)
-    names = PackedNames.read(path, len(images))
+    names = PackedNames.read(path, len(images), progress=progress)
     notes: tuple[str, ...] = ()
     if isinstance(array, FileArray) and isinstance(images, np.ndarray) and images.nbytes > MUCH:
         notes = (

@@ -21,7 +21,7 @@ from l2ae_core.data.fetch import expand_user
 from l2ae_core.data.image_file import SUFFIXES
 from l2ae_core.data.image_folder import folder_labels, image_files, shown, stray_note
 from l2ae_core.data.packed_names import PackedNames
-from l2ae_core.data.packing import Packing, unfinished
+from l2ae_core.data.packing import ANEW, Packing, work_folder
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.stored import StoredImages
 from l2ae_core.data.values import pieces
@@ -58,8 +58,8 @@ def pack_images(
     with locked(target):
         files = _files(source)
         if files is None:
-            if unfinished(target):
-                raise DataError(unfinished(target))
+            if (left := work_folder(target)).exists():
+                raise DataError(f"{left}: an unfinished pack of image files; {ANEW}")
             one_array = isinstance(source, str | Path | np.ndarray)
             chosen = preparation.of_values if one_array else preparation
             dataset = load(source, preparation=chosen, labels=labels, progress=progress)

@@ -10,16 +10,17 @@ what the images do not have are left out.
 
 import csv
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from l2ae_core.data.errors import DataError
 from l2ae_core.files import atomic_file
+from l2ae_core.progress import Bar
 from l2ae_core.readers import one_line, open_file
 from l2ae_kernels.arrays import Array
 
@@ -54,7 +55,7 @@ class PackedNames:
             text.detach()
 
     @classmethod
-    def read(cls, path: Path, N: int) -> "PackedNames":
+    def read(cls, path: Path, N: int, *, progress: bool = False) -> "PackedNames":
         """Return what stands beside `path` for its N images: nothing, where there is no file.
 
         Raises DataError, naming the file, where it cannot be read, has other columns or another
@@ -67,8 +68,9 @@ class PackedNames:
             with open_file(where) as file:
                 rows = csv.reader(TextIOWrapper(file, encoding="utf-8", newline=""), strict=True)
                 header = next(rows, [])
-                columns = _columns(header, rows, N)
-            return cls._of(columns)
+                bar = Bar(rows, desc="names", unit="image", total=N, delay=1.0,
+                          disable=not progress)  # fmt: skip
+                return cls._of(header, bar, N)
         except OSError as error:
             told = one_line(error.strerror or error)
             raise DataError(f"{where}: cannot be read: {told}") from error
@@ -79,23 +81,40 @@ class PackedNames:
             ) from error
 
     @classmethod
-    def _of(cls, columns: dict[str, tuple[str, ...]]) -> "PackedNames":
-        """Return what columns of text say."""
-        if "label" not in columns:
-            return cls(columns.get("file"))
-        for text in columns["label"]:
-            if not re.fullmatch("-?[0-9]{1,18}", text):
-                raise ValueError(f"label {text!r} but expected an integer")
-        labels = np.array(columns["label"], dtype=str).astype(np.int64)
-        if "class" not in columns:
-            return cls(columns.get("file"), labels)
-        named = dict(zip(labels.tolist(), columns["class"], strict=True))
-        if sorted(named) != list(range(len(named))):
+    def _of(cls, header: list[str], rows: Iterable[list[str]], N: int) -> "PackedNames":
+        """Return what N rows say."""
+        if not header or header != [name for name in COLUMNS if name in header]:
+            raise ValueError(f"columns {header} but expected some of {[*COLUMNS]}, in this order")
+        if "class" in header and "label" not in header:
+            raise ValueError("a column class but no label")
+        names: list[str] = []
+        labels = array("q")
+        classes: dict[int, str] = {}
+        count = 0
+        for count, row in enumerate(rows, start=1):
+            if count > N:
+                raise ValueError(f"more rows than {N} images")
+            if len(row) != len(header):
+                raise ValueError(f"row {count} has {len(row)} values but expected {len(header)}")
+            values = dict(zip(header, row, strict=True))
+            if "file" in values:
+                names.append(values["file"])
+            if "label" in values:
+                labels.append(_label(values["label"]))
+            if "class" in values and (
+                classes.setdefault(labels[-1], values["class"]) != values["class"]
+            ):
+                told = f"{classes[labels[-1]]!r} and {values['class']!r}"
+                raise ValueError(f"label {labels[-1]} is {told}")
+        if count < N:
+            raise ValueError(f"{count} rows but {N} images")
+        if sorted(classes) != list(range(len(classes))):
             raise ValueError("labels with a class are not 0, 1, 2 …")
-        for label, name in zip(labels.tolist(), columns["class"], strict=True):
-            if named[label] != name:
-                raise ValueError(f"label {label} is {name!r} and {named[label]!r}")
-        return cls(columns.get("file"), labels, tuple(named[k] for k in range(len(named))))
+        return cls(
+            tuple(names) if "file" in header else None,
+            np.array(labels, np.int64) if "label" in header else None,
+            tuple(classes[k] for k in range(len(classes))) if "class" in header else None,
+        )
 
 
 def names_file(path: Path) -> Path:
@@ -103,17 +122,7 @@ def names_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.csv")
 
 
-def _columns(header: list[str], rows: Iterator[list[str]], N: int) -> dict[str, tuple[str, ...]]:
-    """Return N rows by column."""
-    if not header or header != [name for name in COLUMNS if name in header]:
-        raise ValueError(f"columns {header} but expected some of {list(COLUMNS)}, in this order")
-    if "class" in header and "label" not in header:
-        raise ValueError("a column class but no label")
-    found = list(islice(rows, N + 1))
-    if len(found) != N:
-        more = "more" if len(found) > N else f"{len(found)}"
-        raise ValueError(f"{more} rows but {N} images")
-    for i, row in enumerate(found, start=2):
-        if len(row) != len(header):
-            raise ValueError(f"row {i} has {len(row)} values but expected {len(header)}")
-    return dict(zip(header, zip(*found, strict=True), strict=True))
+def _label(text: str) -> int:
+    if not re.fullmatch("-?[0-9]{1,19}", text) or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError(f"label {text!r} but expected an integer of 64 bits")
+    return int(text)

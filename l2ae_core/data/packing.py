@@ -100,7 +100,7 @@ class Packing:
 
         DataError where it was for something else.
         """
-        folder, new = _folder(target), State(source, preparation.to_dict())
+        folder, new = work_folder(target), State(source, preparation.to_dict())
         state = _read_state(folder)
         if state is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -272,14 +272,8 @@ class Packing:
         self._rows.close()
 
 
-def unfinished(target: Path) -> str:
-    """Say what an interrupted call for `target` left; "" where there is nothing."""
-    folder = _folder(target)
-    state = _read_state(folder)
-    return "" if state is None else f"{folder}: an unfinished pack of {state.source}; {ANEW}"
-
-
-def _folder(target: Path) -> Path:
+def work_folder(target: Path) -> Path:
+    """Return where an unfinished file is kept."""
     return target.with_name(f".{target.name}.pack")
 
 
