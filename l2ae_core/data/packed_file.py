@@ -21,7 +21,8 @@ from l2ae_core.data.fetch import expand_user
 from l2ae_core.data.image_file import SUFFIXES
 from l2ae_core.data.image_folder import folder_labels, image_files, shown, stray_note
 from l2ae_core.data.packed_names import PackedNames
-from l2ae_core.data.packing import ANEW, Packing, work_folder
+from l2ae_core.data.packing import Packing
+from l2ae_core.data.packing_state import ANEW, work_folder
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.stored import StoredImages
 from l2ae_core.data.values import pieces

@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -29,51 +29,24 @@ from numpy.lib import format as npy
 from l2ae_core.data.errors import DataError
 from l2ae_core.data.image_file import read_image
 from l2ae_core.data.image_folder import shown
+from l2ae_core.data.packing_state import (
+    ANEW,
+    FILES,
+    HEADER,
+    STATE,
+    State,
+    read_state,
+    work_folder,
+)
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.reading import Reading, require_there
 from l2ae_core.data.values import AS_THEY_ARE, pieces, unit_values
-from l2ae_core.files import sync_folder, write_json
+from l2ae_core.files import sync_folder
 from l2ae_core.progress import Bar
-from l2ae_core.readers import one_line, read_json
-from l2ae_core.typed_json import from_json, to_json
+from l2ae_core.readers import one_line
 from l2ae_kernels.arrays import Array
 
-HEADER = 128  # bytes; that of an array with four axes is not longer
 EVERY = 5.0  # seconds between two states
-STATE, FILES = "state.json", "files.csv"
-ANEW = "finish that, or remove this folder to begin anew"
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class State:
-    """What of an unfinished file is there."""
-
-    source: str  # absolute path of a folder or file; "" for a list of files
-    preparation: dict[str, Any]
-    version: int = VERSION
-    files: int = 0  # that were read
-    rows: int = 0  # bytes of files.csv
-    images: int = 0
-    shape: list[int] = field(default_factory=list)  # (H, W, C)
-    dtype: str = "|u1"
-
-    def __post_init__(self) -> None:
-        sides = self.shape and (len(self.shape) != 3 or min(self.shape) < 1)
-        if min(self.files, self.rows, self.images) < 0 or sides or self.version != VERSION:
-            raise ValueError("not the state of a pack that is known here")
-        if self.dtype not in ("|u1", "<f4") or (self.images and not self.shape):
-            raise ValueError(f"images of {self.dtype} {self.shape}")
-
-    @property
-    def image_bytes(self) -> int:
-        """Bytes of an image."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-
-    @property
-    def data(self) -> str:
-        """Name of the file with the images."""
-        return f"images-{self.dtype.strip('|<')}-{self.shape[2] if self.shape else 1}"
 
 
 class Packing:
@@ -101,54 +74,57 @@ class Packing:
         DataError where it was for something else.
         """
         folder, new = work_folder(target), State(source, preparation.to_dict())
-        state = _read_state(folder)
+        state = read_state(folder)
         if state is None:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             (folder / FILES).touch()
             (folder / new.data).write_bytes(bytes(HEADER))
-            write_json(folder / STATE, to_json(new))
+            new.write(folder)
             return cls(folder, new, paths, names)
         for what, has, given in (
             ("of", state.source or "a list of files", source or "a list of files"),
             *((f"with {k}", v, new.preparation[k]) for k, v in state.preparation.items()),
         ):  # fmt: skip
             if has != given:
-                raise DataError(f"{folder}: an unfinished pack {what} {has}, not {given}; {ANEW}")
+                told = one_line(f"an unfinished pack {what} {has}, not {given}")
+                raise DataError(f"{folder / STATE}: {told}; {ANEW}")
         return cls(folder, state, paths, names)
 
     def _recall(self) -> None:
         """Take over what was read before; DataError where a file of it has changed."""
-        raw = self._rows.read(self.state.rows)
+        there = os.fstat(self._rows.fileno()).st_size
+        raw = self._rows.read(min(self.state.rows, there))
         text = io.StringIO(raw.decode("utf-8", "surrogateescape"), newline="")
         try:
             rows = [(n, [int(size), int(at)], wrong) for n, size, at, wrong in csv.reader(text)]
         except (ValueError, csv.Error) as error:
-            raise DataError(f"{self.folder}: damaged: {one_line(error)}; {ANEW}") from error
+            raise DataError(f"{self._rows.name}: damaged: {one_line(error)}; {ANEW}") from error
         images = sum(not wrong for *_, wrong in rows)
         size = HEADER + images * self.state.image_bytes
         if (len(rows), images) != (self.state.files, self.state.images) or (
             Path(self._data.name).stat().st_size < size
         ):
-            raise DataError(f"{self.folder}: damaged: files are missing; {ANEW}")
-        there = dict(zip(self.names, self.paths, strict=True))
+            raise DataError(f"{self._rows.name}: damaged: other files than the state; {ANEW}")
+        path_of = dict(zip(self.names, self.paths, strict=True))
         for i, (name, stamp, wrong) in enumerate(rows):
-            if name not in there:
+            if name not in path_of:
                 raise self._another(name, "is not there any more")
             if self.names[i] != name:
                 raise self._another(self.names[i], "was not there then")
-            if stamp != _stamp(there[name]):
+            if stamp != _stamp(path_of[name]):
                 raise self._another(name, "has changed since")
             if wrong:
                 self.reading.fail(DataError(wrong))
             else:
-                self.reading.keep(there[name], np.broadcast_to(np.uint8(0), self.state.shape))
+                self.reading.keep(path_of[name], np.broadcast_to(np.uint8(0), self.state.shape))
         self._rows.truncate(self.state.rows)
         self._data.truncate(size)
         self._data.seek(size)
 
     def _another(self, name: str, how: str) -> DataError:
-        return DataError(f"{self.folder}: an unfinished pack, but {shown(name)} {how}; {ANEW}")
+        file = one_line(shown(name))
+        return DataError(f"{self._rows.name}: an unfinished pack, but {file} {how}; {ANEW}")
 
     def read_all(self, progress: bool) -> None:
         """Read the files that were not read yet; what is wrong with them is told by `finish`.
@@ -232,7 +208,7 @@ class Packing:
         """Put on the disk what was written, then the state that says so."""
         os.fsync(self._data.fileno())
         os.fsync(self._rows.fileno())
-        write_json(self.folder / STATE, to_json(self.state))
+        self.state.write(self.folder)
 
     def finish(self, where: str, skip_unreadable: bool) -> Reading:
         """Return what reading all files gave; DataError, as `load`, where they do not go in.
@@ -270,27 +246,6 @@ class Packing:
         """Close the files; what is there stays for the next call."""
         self._data.close()
         self._rows.close()
-
-
-def work_folder(target: Path) -> Path:
-    """Return where an unfinished file is kept."""
-    return target.with_name(f".{target.name}.pack")
-
-
-def _read_state(folder: Path) -> State | None:
-    """Return the state of an unfinished file, None where there is none; DataError for damage."""
-    try:
-        state = from_json(State, read_json(folder / STATE))
-        Preparation.from_dict(state.preparation)
-        if not (folder / state.data).exists():
-            return None
-        if not (folder / FILES).exists():
-            raise ValueError(f"{FILES} is missing")
-        return state
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{folder}: damaged: {one_line(error)}; {ANEW}") from error
 
 
 def _stamp(path: Path) -> list[int]:

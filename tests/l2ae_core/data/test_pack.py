@@ -213,7 +213,7 @@ def test_other_files_than_before_are_refused(
     change: Callable[[Path], None], message: str, stopped: Path, tmp_path: Path
 ) -> None:
     change(stopped)
-    with pytest.raises(DataError, match=rf"\.a\.npy\.pack: .*{message}; .*remove this folder"):
+    with pytest.raises(DataError, match=rf"\.a\.npy\.pack.*: .*{message}; .*remove its folder"):
         pack(stopped, tmp_path / "a.npy", skip_unreadable=True, progress=False)
     shutil.rmtree(tmp_path / ".a.npy.pack")
     pack(stopped, tmp_path / "a.npy", skip_unreadable=True, progress=False)
@@ -270,7 +270,7 @@ def test_a_damaged_state_is_refused_or_begun_anew(
         pack(stopped, tmp_path / "a.npy", skip_unreadable=True, progress=False)
         same(load(tmp_path / "a.npy"), load(stopped, skip_unreadable=True))
         return
-    with pytest.raises(DataError, match=r"\.a\.npy\.pack: damaged: .*remove this folder"):
+    with pytest.raises(DataError, match=r"\.a\.npy\.pack.*: damaged: .*remove its folder"):
         pack(stopped, tmp_path / "a.npy", skip_unreadable=True, progress=False)
 
 

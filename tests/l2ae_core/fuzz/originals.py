@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from packed_originals import write_packed
 from PIL import Image
 
 from l2ae_core import commands, data
@@ -71,7 +72,9 @@ def _images(count: int = 60) -> np.ndarray:
 
 def _dataset(path: Path) -> dict[str, np.ndarray]:
     found = data.load(path)
-    return {"images": found.images} | ({} if found.labels is None else {"labels": found.labels})
+    return {"images": np.asarray(found.images)} | (
+        {} if found.labels is None else {"labels": found.labels}
+    )
 
 
 def _load_mnist(path: Path) -> None:
@@ -154,6 +157,7 @@ def write_originals(folder: Path) -> list[Original]:
     return [
         *_write_data(folder),
         *_write_images(folder),
+        *(Original(*one) for one in write_packed(folder)),
         *_write_run(folder),
         *_write_results(folder),
     ]
