@@ -17,6 +17,7 @@ from l2ae_core import commands, data, method
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted
 from l2ae_core.data import DataError
+from l2ae_core.data.packed_names import PackedNames
 from l2ae_core.distributed import workers as module
 from l2ae_core.distributed.workers import Workers
 from l2ae_core.images import AT_ONCE
@@ -87,6 +88,20 @@ def test_floating_point_rows_and_grey_for_colour(run: Path, here: str, tmp_path:
         together, _ = commands.score(tmp_path / train, source, cluster=here, progress=False)
         for name, column in alone.items():
             np.testing.assert_array_equal(together[name], column, err_msg=name)
+
+
+def test_names_and_labels_beside_the_file_stay_here(run: Path, here: str, tmp_path: Path) -> None:
+    path, labels = tmp_path / "packed.npy", np.arange(AT_ONCE + 900) % 3
+    np.save(path, np.load(run.parent / "new.npy")[: len(labels)])
+    names = tuple(f"{i}.png" for i in range(len(labels)))
+    PackedNames(names, labels, ("cat", "dog", "emu")).write(path)
+    for command, how in ((commands.score, {"anomaly_class": "dog"}), (commands.cluster, {})):
+        alone, scores = command(run, str(path), progress=False, **how)
+        together, same = command(run, str(path), cluster=here, progress=False, **how)
+        assert same == scores
+        assert {"auc", "acc"} & set(same)
+        for name in ("file", "label", "cluster"):
+            np.testing.assert_array_equal(together[name], alone[name], strict=True)
 
 
 def test_rows_come_while_others_are_computed(
