@@ -89,12 +89,19 @@ class DaskImages:
         return np.dtype(np.float64 if double else np.float32)
 
     def __getitem__(self, index: Index) -> Array:
-        """Return images (n, H, W, C), or one (H, W, C), float32."""
+        """Return images (n, H, W, C), or one (H, W, C), float32; IndexError where none are."""
+        N = len(self)
         if isinstance(index, slice):
-            return self._read(np.arange(*index.indices(len(self))))
+            return self._read(np.arange(*index.indices(N)))
         rows = np.asarray(index)
-        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows % len(self)
-        found = self._read(np.atleast_1d(rows))
+        if rows.dtype == np.bool_ and rows.shape == (N,):
+            rows = np.flatnonzero(rows)
+        if rows.dtype.kind not in "iu" or rows.ndim > 1 or ((rows < -N) | (rows >= N)).any():
+            raise IndexError(
+                f"{self.method}: index is {rows.dtype} {rows.shape} but expected integers below "
+                f"{N}, or a mask ({N},)"
+            )
+        found = self._read(np.atleast_1d(np.where(rows < 0, rows + N, rows)))
         return found[0] if rows.ndim == 0 else found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -194,7 +201,7 @@ class DaskImages:
         at = np.searchsorted(self._firsts, rows, side="right") - 1
         order = np.argsort(at, kind="stable")
         holding, starts = np.unique(at[order], return_index=True)
-        places = np.split(order, starts[1:])
+        places = np.split(order, starts[1:]) if len(rows) else []
         pick = dask.delayed(chunks.pick, pure=False, traverse=False)
         tasks = [
             pick(self._chunks[c], rows[place] - self._firsts[c], int(self._firsts[c]), self.method)

@@ -196,7 +196,7 @@ class AutoEncoderClusterer(
         """Return −Σ_i |u_i − c_{l_i}|², minus the inertia of X; y is ignored.
 
         It compares clusterings of one code space. Across networks the codes differ, and so does
-        the unit of this number.
+        the unit of this number. Of a Dask array D squares a sample come here, to be added in order.
         """
         check_is_fitted(self)
         squares = self._of_images("score", X, "_squares_of", shape=(self._n_features_out,))

@@ -59,6 +59,14 @@ def test_images_are_those_of_the_array(
         assert found.flags.c_contiguous
 
 
+def test_images_that_are_not_there() -> None:
+    images = dask_images("fit", da.from_array(BYTES, chunks=500), None, None)
+    assert images[5:5].shape == (0, 4, 6, 1)
+    for index in (N, [3, -N - 1], np.ones(N - 1, bool), [0.5], [[1]]):
+        with pytest.raises(IndexError, match="fit: index is .* but expected integers below 2500"):
+            images[index]
+
+
 def test_tasks_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """One for each chunk and window, not one for each image; of a chunk only what is needed."""
     X = da.from_array(BYTES, chunks=(500, 4, 6))
