@@ -77,7 +77,7 @@ def pass_short(
     """
     n, d = x.shape
     blocks, slots = (n + PANELS * COLUMNS - 1) // (PANELS * COLUMNS), len(to.sums)
-    block_panels = np.empty((PANELS, d, COLUMNS), x.dtype)
+    block_panels = np.empty((0 if len(panels) else PANELS, d, COLUMNS), x.dtype)
     new, moves = np.empty(PANELS * COLUMNS, np.int32), np.empty((3, PANELS * COLUMNS), np.int32)
     different = np.empty(PANELS, np.int32)
     for slot in range(first, last):
@@ -122,7 +122,7 @@ def min_sq_distances(
     """
     n, d = x.shape
     R, m, _ = candidates.shape
-    block_panels = np.empty((PANELS, d, COLUMNS), x.dtype)
+    block_panels = np.empty((0 if len(panels) else PANELS, d, COLUMNS), x.dtype)
     memory = np.empty((m, PANELS * COLUMNS), nearest.dtype)
     for block in range(first, last):
         start, stop = block * PANELS * COLUMNS, min(n, (block + 1) * PANELS * COLUMNS)
