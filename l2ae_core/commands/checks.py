@@ -9,6 +9,7 @@ from l2ae_core import data
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.files import CHECKPOINT, SELF_LABELLING
+from l2ae_core.method import batches_of
 from l2ae_core.networks import Architecture, build
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import (
@@ -139,7 +140,7 @@ def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
         raise ValueError(
             f"fit: clusters is {n_clusters} but there are only {len(x)} training images"
         )
-    if len(x) > 1 and all((x[i] == x[0]).all() for i in range(len(x))):
+    if len(x) > 1 and all((x[some] == x[0]).all() for some in batches_of(x)):
         raise ValueError(
             f"fit: all {len(x)} images of {dataset.name} are equal: there is nothing to tell apart"
         )

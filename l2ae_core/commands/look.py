@@ -13,7 +13,8 @@ from l2ae_core.commands.outlook import Outlook
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.data.image_file import SUFFIXES
 from l2ae_core.data.image_folder import first_folders, image_files, shown, stray_note
-from l2ae_core.data.look import Look, look_at
+from l2ae_core.data.look import Look
+from l2ae_core.data.stored import bytes_held
 from l2ae_core.data.survey import Survey, survey
 from l2ae_core.settings import DEFAULTS, make_preparation
 from l2ae_core.tables import counted
@@ -122,11 +123,11 @@ def _look_at_arrays(
     classes = None
     if dataset.labels is not None:
         classes = {str(c): n for c, n in sorted(Counter(classes_of(dataset).tolist()).items())}
-    found = look_at(dataset.images, progress=progress)
+    found = dataset.look(progress=progress)
     names = None if dataset.sample_names is None else list(dataset.sample_names)
     sight = Sight(dataset.name, len(dataset), names, classes, found, None)
     H, W, C = dataset.images.shape[1:]
-    _look_ahead(sight, (H, W, C), settings)
+    _look_ahead(sight, (H, W, C), settings, bytes_held(dataset.images))
     return sight
 
 
@@ -140,8 +141,11 @@ def _class_counts(sight: Sight) -> None:
         sight.notes.append(note)
 
 
-def _look_ahead(sight: Sight, shape: tuple[int, int, int] | None, settings: dict[str, Any]) -> None:
-    """Say what the training takes, or what it would be refused for."""
+def _look_ahead(
+    sight: Sight, shape: tuple[int, int, int] | None, settings: dict[str, Any],
+    held: int | None = None,
+) -> None:  # fmt: skip
+    """Say what the training takes, or what it is refused for; `held` as in `Outlook.of`."""
     N, K = sight.images, settings["clusters"]
     if N < K:
         sight.problems.append(
@@ -152,7 +156,7 @@ def _look_ahead(sight: Sight, shape: tuple[int, int, int] | None, settings: dict
     if shape is None:
         return
     try:
-        sight.outlook = Outlook.of(N, make_architecture(shape, settings), settings)
+        sight.outlook = Outlook.of(N, make_architecture(shape, settings), settings, held)
     except ValueError as error:
         sight.problems.append(str(error))
 

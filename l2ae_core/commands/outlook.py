@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from l2ae_core.data import Dataset
-from l2ae_core.data.look import look_at
+from l2ae_core.data.stored import bytes_held
 from l2ae_core.networks.architectures import Architecture, parameter_count
 from l2ae_core.networks.halvings import halvings
 from l2ae_core.tables import counted
@@ -18,6 +18,7 @@ COPIES = {"adam": 4, "sgd": 3}  # of the parameters in a checkpoint: last, best,
 IN_MEMORY = 8  # copies of the parameters: beside those gradients, and what a checkpoint is made of
 AT_ONCE = 1024  # images that are encoded together
 BASE = 260e6  # bytes of the process without images and network
+SCORES = 100  # bytes of an image: its clusters, v, its error, and their order
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,18 @@ class Outlook:
     memory_bytes: int
 
     @classmethod
-    def of(cls, images: int, architecture: Architecture, settings: Mapping[str, Any]) -> Self:
-        """Return what the training of a network on so many images takes, by its settings."""
+    def of(
+        cls, images: int, architecture: Architecture, settings: Mapping[str, Any],
+        held: int | None = None,
+    ) -> Self:  # fmt: skip
+        """Return what the training of a network on so many images takes, by its settings.
+
+        `held` are the bytes that the images take in memory; None: one a value, as image files do.
+        """
         P, pixels = parameter_count(architecture), math.prod(architecture.input_shape)
         pair = pixels + _largest_map(architecture)
-        memory = BASE + 4 * (IN_MEMORY * P + 2.5 * images * pixels)
+        held = images * pixels if held is None else held
+        memory = BASE + 4 * IN_MEMORY * P + held + images * (4 * architecture.latent_dim + SCORES)
         memory += 4 * 1.5 * min(images, AT_ONCE) * pair
         held_out = share_of(images, settings["validation"]) if settings["validation"] else 0
         steps = math.ceil((images - held_out) / settings["batch_size"])
@@ -114,9 +122,10 @@ def first_lines(
     dataset: Dataset, architecture: Architecture, settings: Mapping[str, Any]
 ) -> list[str]:
     """Return what `l2ae fit` says of its images before the first step."""
-    outlook = Outlook.of(len(dataset), architecture, settings)
+    held = bytes_held(dataset.images)
+    outlook = Outlook.of(len(dataset), architecture, settings, held)
     lines = [f"{dataset.name}: {outlook.describe()}", *dataset.notes]
-    found = look_at(dataset.images, progress=True)
+    found = dataset.look(progress=True)
     told = [
         f"{len(found.constant)} constant" if len(found.constant) else "",
         f"{len(found.flat)} nearly constant" if len(found.flat) else "",

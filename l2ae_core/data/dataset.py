@@ -1,9 +1,9 @@
 """`Dataset`: images, labels where there are any, and a digest that names exactly these numbers."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from l2ae_core.data.stored import StoredImages, chosen, joined
 from l2ae_core.data.values import pieces
 from l2ae_core.images import Images
 from l2ae_kernels.arrays import Array
+
+if TYPE_CHECKING:  # importing it takes more than NumPy
+    from l2ae_core.data.look import Look
 
 Split: TypeAlias = Literal["all", "train", "test"]
 Index: TypeAlias = slice | npt.NDArray[np.bool_] | npt.NDArray[np.integer] | list[int]
@@ -39,6 +42,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     sample_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    _look: "Look | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         x, labels, N = self.images, self.labels, len(self.images)
@@ -91,6 +95,15 @@ class Dataset:
                 for piece in pieces(array.shape, "digest", progress=progress):
                     sha.update(np.ascontiguousarray(array[piece], dtype).data)
         return sha.hexdigest()
+
+    def look(self, *, progress: bool = False) -> "Look":
+        """Return what `look_at` finds among the images; at the first call, and kept."""
+        from l2ae_core.data.look import look_at
+
+        if self._look is None:
+            object.__setattr__(self, "_look", look_at(self.images, progress=progress))
+        assert self._look is not None
+        return self._look
 
     def subset(self, index: Index, name: str | None = None) -> "Dataset":
         """Return the samples at `index`: a slice, a boolean mask (N,) or integer positions.

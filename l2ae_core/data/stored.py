@@ -82,6 +82,13 @@ def joined(a: Images, b: Images) -> Images:
     return np.concatenate([np.asarray(a), np.asarray(b)])
 
 
+def bytes_held(images: Images) -> int:
+    """Return how much memory the images take: none where they stay in a file."""
+    if isinstance(images, StoredImages):
+        return 0 if isinstance(images.stored, FileArray) else images.stored.nbytes
+    return images.nbytes if isinstance(images, np.ndarray) else 0
+
+
 def in_colour(images: Images) -> Images:
     """Return grey images (N, H, W, 1) with their channel three times."""
     if isinstance(images, StoredImages):

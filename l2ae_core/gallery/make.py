@@ -7,7 +7,6 @@ import numpy as np
 
 from l2ae_core import method
 from l2ae_core.data import Dataset
-from l2ae_core.data.look import look_at
 from l2ae_core.gallery.choose import choose, shown
 from l2ae_core.gallery.file import Gallery
 from l2ae_core.gallery.thumbnails import error_maps, thumbnail_size, thumbnails
@@ -41,7 +40,7 @@ def make_gallery(
     H, W, C = dataset.images.shape[1:]
     h, w = thumbnail_size(H, W)
     picks = choose(labels, v, error, len(centers), h * w * (3 if C == 3 else 1))
-    look = look_at(dataset.images, progress=progress)
+    look = dataset.look(progress=progress)
     pictured, explained = shown(picks, look), picks.explained
     images = dataset.images[explained]
     reconstructions = model.decode(u[explained])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from l2ae_core.images import parts
 from l2ae_core.layers.base import Cache, Layer, Params, Shape
 from l2ae_core.layers.normalize import L2Normalize
 from l2ae_kernels import ops
@@ -158,23 +159,29 @@ def _log_softmax_adjoint(dy: Array, y: Array) -> Array:
     return ds
 
 
-def target_distribution(q: Array) -> Array:
+def target_distribution(q: Array, out: Array | None = None) -> Array:
     """Return the target p (N, K) of soft assignments q (N, K) of ALL the data.
 
         f_j = Σ_i q_ij,   p_ij = (q_ij²/f_j) / Σ_j' (q_ij'²/f_j')
 
     The square trusts confident assignments more; f_j keeps large clusters from growing at the cost
     of small ones. The sums f_j are over the data set: those of a mini-batch are another target.
-    Computed in float64, returned in the dtype of q. An empty cluster, f_j = 0, has p_ij = 0.
+    Computed in float64 of some samples at a time, returned in the dtype of q, in `out`, which may
+    be q itself. An empty cluster, f_j = 0, has p_ij = 0.
 
     Raises ValueError when q is not (N, K) with N, K ≥ 1.
     """
     if q.ndim != 2 or not q.size:
         raise ValueError(f"target_distribution: q is {q.shape} but expected (N, K), N and K ≥ 1")
-    wide = q.astype(np.float64)
-    f = wide.sum(axis=0)  # (K,)
-    weight = wide * (wide / array_module(q).where(f > 0, f, 1))
-    p: Array = (weight / weight.sum(axis=1, keepdims=True)).astype(q.dtype)
+    xp = array_module(q)
+    f = q[:0].sum(axis=0, dtype=np.float64)  # (K,)
+    for part in parts(len(q)):  # row after row, as in one sum
+        f = xp.concatenate([f[None], q[part].astype(np.float64)]).sum(axis=0)
+    p: Array = xp.empty_like(q) if out is None else out
+    for part in parts(len(q)):
+        wide = q[part].astype(np.float64)
+        weight = wide * (wide / xp.where(f > 0, f, 1))
+        p[part] = weight / weight.sum(axis=1, keepdims=True)
     return p
 
 
@@ -192,13 +199,22 @@ def kl_divergence(log_q: Array, p: Array) -> tuple[float, Array]:
 
     Raises ValueError when the shapes differ or N is 0.
     """
+    return divergence(log_q, p), (-p / len(p)).astype(log_q.dtype, copy=False)
+
+
+def divergence(log_q: Array, p: Array, terms: Array | None = None) -> float:
+    """Return KL(P‖Q) as `kl_divergence` does; its terms are left in `terms`, which may be log_q."""
     if log_q.shape != p.shape or not p.size:
         raise ValueError(
             f"kl_divergence: log_q is {log_q.shape} and p is {p.shape} but expected one (N, K), "
             "N and K ≥ 1"
         )
     xp = array_module(log_q)
-    log_p = xp.log(xp.where(p > 0, p, 1))
+    if terms is None:
+        terms = xp.empty(p.shape, xp.result_type(p, log_q))
+    for part in parts(len(p)):
+        log_p = xp.log(xp.where(p[part] > 0, p[part], 1))
+        terms[part] = p[part] * (log_p - log_q[part])
     wide = np.complex128 if np.iscomplexobj(log_q) else np.float64
-    loss = (p * (log_p - log_q)).sum(dtype=wide).item() / len(p)
-    return loss, (-p / len(p)).astype(log_q.dtype, copy=False)
+    loss: float = terms.sum(dtype=wide).item() / len(p)
+    return loss

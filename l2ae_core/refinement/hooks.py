@@ -11,10 +11,10 @@ from numpy.random import Generator
 
 from l2ae_core.array_readers import array_group
 from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.images import Images
+from l2ae_core.images import Images, parts
 from l2ae_core.layers.base import Params
 from l2ae_core.networks.autoencoder import AutoEncoder
-from l2ae_core.refinement.assignment import kl_divergence, target_distribution
+from l2ae_core.refinement.assignment import CHUNK, divergence, target_distribution
 from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.history import EpochRecord, History, TrainingError, check_memory, copy_into
 from l2ae_core.training.hooks import Hooks
@@ -74,19 +74,20 @@ class TargetHooks(Hooks):
             return
         begun = perf_counter()
         if self.rng is not None:
-            u = self.step.model.encode(images)  # (N, D)
-            if not np.isfinite(u).all():
-                raise TrainingError(
-                    "refinement: codes hold NaN or Inf before the first step: a smaller "
-                    "learning_rate of the training before may help"
-                )
-            centers = self.step.loss.assignment.centers  # (K, D)
-            found = kmeans(
-                u, len(centers), n_init=self.n_init, rng=self.rng, progress=self.progress
-            )
-            centers[...] = self.first_centers(found.centers)
+            self._find_centers(images, self.rng)
         self.begin[:] = self.update_target(images), perf_counter() - begun
         self.start_labels[...] = self.labels
+
+    def _find_centers(self, images: Images, rng: Generator) -> None:
+        u = self.step.model.encode(images)  # (N, D)
+        if not all(np.isfinite(u[part]).all() for part in parts(len(u))):
+            raise TrainingError(
+                "refinement: codes hold NaN or Inf before the first step: a smaller "
+                "learning_rate of the training before may help"
+            )
+        centers = self.step.loss.assignment.centers  # (K, D)
+        found = kmeans(u, len(centers), n_init=self.n_init, rng=rng, progress=self.progress)
+        centers[...] = self.first_centers(found.centers)
 
     def first_centers(self, centers: Array) -> Array:
         """Return what the loss starts from for the centers (K, D) of k-means."""
@@ -109,13 +110,24 @@ class TargetHooks(Hooks):
         return bool(record.extra["label_change"] < self.tol)
 
     def update_target(self, images: Images) -> float:
-        """Set labels and target by the codes of all images as they are; return KL(P‖Q)."""
-        log_q = self.step.loss.assignment.log_q(self.step.model.encode(images))  # (N, K)
+        """Set labels and target by the codes of all images as they are; return KL(P‖Q).
+
+        Two arrays (N, K) are in memory, and the codes of CHUNK images.
+        """
+        self.p = np.zeros((0, 0))  # the one of before has no use
+        assignment, model, N = self.step.loss.assignment, self.step.model, len(images)
+        log_q: Array | None = None  # (N, K)
+        for start in range(0, N, CHUNK):
+            some = slice(start, start + CHUNK)
+            found = assignment.log_q(model.encode(images[some]))
+            log_q = np.empty((N, found.shape[1]), found.dtype) if log_q is None else log_q
+            log_q[some] = found
+        assert log_q is not None  # a training has images
         q = np.exp(log_q)
         self.mean_max_q = float(q.max(axis=1).mean())
-        self.p = target_distribution(q)
         self.labels[...] = log_q.argmax(axis=1)
-        return kl_divergence(log_q, self.p)[0]
+        self.p = target_distribution(q, out=q)
+        return divergence(log_q, self.p, terms=log_q)
 
     def state_dict(self) -> Params:
         memory = self.step.center_optimizer.state_dict()

@@ -22,10 +22,9 @@ from math import cos, pi
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
 from numpy.random import Generator
 
-from l2ae_core.images import Images
+from l2ae_core.images import Images, as_images
 from l2ae_core.layers import L2Normalize
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import Assignment, SphericalAssignment, StudentAssignment
@@ -163,7 +162,7 @@ def self_label(
     is an epoch. What was at its end returns at once when it is resumed. Raises ValueError for
     centers that do not fit.
     """
-    images, s = np.asarray(images), settings
+    images, s = as_images(images), settings
     centers = first_centers(model, start, s.n_clusters)
     assignment = (
         SphericalAssignment(centers, s.concentration)

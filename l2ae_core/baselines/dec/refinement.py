@@ -21,7 +21,7 @@ import numpy as np
 from numpy.random import Generator
 
 from l2ae_core.baselines.dec.settings import DecSettings
-from l2ae_core.images import Images
+from l2ae_core.images import Images, as_images
 from l2ae_core.layers import Conv2d, Layer, Sequential
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import StudentAssignment
@@ -122,7 +122,7 @@ def refine(
     once when it is resumed. Raises ValueError for a network of another method and centers that do
     not fit, CheckpointError where `run_dir` holds a refinement in another format.
     """
-    images, run_dir = np.asarray(images), None if run_dir is None else Path(run_dir)
+    images, run_dir = as_images(images), None if run_dir is None else Path(run_dir)
     _check_method(model, settings)
     if run_dir is not None and (run_dir / OLD_FILE).exists():
         raise CheckpointError(
