@@ -35,10 +35,8 @@ SHARES = {1: 0.11}
 # Sectors and passes, over the least: at most, where it is not MOST, and why.
 MOST = 1.3
 SECTORS = {
-    "correlate_thin": (1.85, "the compiler writes two of nine vectors of y number by number"),
-    "correlate_mma": (1.55, "the compiler writes most vectors of a part number by number"),
-    "correlate_adjoint_W_mma": (1.6, "the compiler writes two of eight vectors number by number"),
-    "correlate_adjoint_x_thin": (1.45, "the weights of a block are most of so few pixels"),
+    "correlate_thin": (1.65, "the weights of a block are most of so few pixels"),
+    "correlate_adjoint_x_thin": (1.45, "the same"),
     "bottleneck": (3.3, "a thread reads a row of W1; its lines stay in the first-level cache"),
     "bottleneck_adjoint": (3.1, "the same"),
     "bottleneck_gradients": (2.4, "a thread writes a row of dW1"),

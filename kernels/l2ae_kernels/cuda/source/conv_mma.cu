@@ -140,7 +140,7 @@ __device__ __forceinline__ void write(
     for (int v = 0; v < VECTOR; ++v)
       done[v] = finish(numbers[i + v], bias, column + i + v, y_below, index + v, slope);
     if constexpr (VECTOR == 4) {
-      reinterpret_cast<float4&>(out[index]) = make_float4(done[0], done[1], done[2], done[3]);
+      store(out + index, done[0], done[1], done[2], done[3]);
     } else if constexpr (VECTOR == 2) {
       reinterpret_cast<float2&>(out[index]) = make_float2(done[0], done[1]);
     } else {

@@ -93,8 +93,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_thin(
         if (WHOLE || 4 * group + v < K)
           sums[s][v] = finish(sums[s][v], model_bias, 4 * group + v, y_below, index + v, slope);
       if (WHOLE) {
-        reinterpret_cast<float4&>(out[index]) =
-            make_float4(sums[s][0], sums[s][1], sums[s][2], sums[s][3]);
+        store(out + index, sums[s][0], sums[s][1], sums[s][2], sums[s][3]);
       } else {
 #pragma unroll
         for (int v = 0; v < 4; ++v)
