@@ -54,7 +54,7 @@ class Layout(NamedTuple):
 
     shape: tuple[int, ...]
     fortran: bool  # whether the first axis is the fastest
-    dtype: "np.dtype[Any]"
+    dtype: np.dtype[Any]
     offset: int  # bytes before the values
 
 
