@@ -19,10 +19,11 @@ from dask.core import flatten
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import vectors
 from l2ae_kernels.cpu.threads import threads
-from l2ae_kernels.dask.tasks import Task
+from l2ae_kernels.dask.tasks import Task, value
 from l2ae_kernels.ops.checks import readable
 
 BLOCK = 1024  # rows: chunks begin at multiples, where the blocks of all sums in order begin
+FEW = 32  # times the bytes that travel to a chunk are less than those of the chunk
 
 
 def aligned(function: str, x: da.Array) -> da.Array:
@@ -103,16 +104,27 @@ class Chunks:
     def __len__(self) -> int:
         return len(self._chunks)
 
+    def send(self, a: Array) -> Array | Task:
+        """Return what tasks of all chunks take for an array that is here: as a rule itself.
+
+        A task of a chunk then takes no other result but what was made of that chunk, and Dask runs
+        it where these are. Where the array is not small beside a chunk it travels once to a worker,
+        and Dask may move a chunk instead.
+        """
+        return a if FEW * a.nbytes * len(self) <= self.x.nbytes else value(a)
+
     def task(
-        self, p: int, function: Callable[..., Any], *others: Task | None, **named: Any
+        self, p: int, function: Callable[..., Any], *others: Task | Array | None, **named: Any
     ) -> Task:
         """Return a task that calls function(chunk p, its first number, *others, **named)."""
         shape, first = (self.sizes[p], self.x.shape[1]), int(self.first[p])
-        call = _Call(function, first, shape, self.x.dtype, self.name, named, self._made[p])
-        return Task(call, None if self._made[p] else self._chunks[p], *others)
+        here = {i: other for i, other in enumerate(others) if isinstance(other, np.ndarray)}
+        tasks = [other if isinstance(other, Task) else None for other in others]
+        call = _Call(function, first, shape, self.x.dtype, self.name, here, named, self._made[p])
+        return Task(call, None if self._made[p] else self._chunks[p], *tasks)
 
     def map(
-        self, function: Callable[..., Any], *others: Sequence[Task | None], **named: Any
+        self, function: Callable[..., Any], *others: Sequence[Task | Array | None], **named: Any
     ) -> list[Task]:
         """Return a task for each chunk; of a sequence of others each takes its own."""
         columns = zip(range(len(self)), *others, strict=True)
@@ -133,6 +145,7 @@ class _Call:
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     vectors: str
+    here: dict[int, Array]  # in the place of some of the others
     named: dict[str, Any]
     made: _Made | None
 
@@ -150,4 +163,5 @@ class _Call:
             expected = f"{self.shape} {self.dtype}"
             raise ValueError(f"kmeans: a chunk of x is {x.shape} {x.dtype} but x says {expected}")
         with threads(1), vectors(self.vectors):
-            return self.function(readable(x), self.first, *others, **self.named)
+            taken = [self.here.get(i, other) for i, other in enumerate(others)]
+            return self.function(readable(x), self.first, *taken, **self.named)

@@ -25,7 +25,9 @@ class Carried(NamedTuple):
     blocks: list[Sums]  # of each run
 
 
-def sum_tasks(chunks: Chunks, passed: list[Task], centers: Task, n: int, k: int) -> list[Task]:
+def sum_tasks(
+    chunks: Chunks, passed: list[Task], centers: Task | Array, n: int, k: int
+) -> list[Task]:
     """Return a task for each block whose result holds the sums of that block.
 
     passed: of each chunk, the task that began the blocks there.

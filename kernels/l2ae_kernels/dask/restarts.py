@@ -27,7 +27,7 @@ from l2ae_kernels.dask import ordered, passes
 from l2ae_kernels.dask.chunks import Chunks, aligned
 from l2ae_kernels.dask.numpy_sums import sum_of_pieces
 from l2ae_kernels.dask.passes import Assigned, Hit, Plan
-from l2ae_kernels.dask.tasks import Task, compute, value
+from l2ae_kernels.dask.tasks import Task, compute
 from l2ae_kernels.reference import restarts as reference
 from l2ae_kernels.reference.restarts import BLOCK, draw_blocks
 
@@ -47,9 +47,9 @@ class Restarts(reference.Restarts):
 
     def _find_max_abs(self) -> None:
         """Find max |x|, a sample m amid those of x, and Σ |x_i − m|²."""
-        middle = self.chunks.task(0, passes.middle)
-        measured = self.chunks.map(passes.measure, self._all(middle), plan=self.plan)
-        self.middle, *found = compute([middle, *measured])
+        (self.middle,) = compute([self.chunks.task(0, passes.middle)])
+        sent = self._all(self.middle)
+        found = compute(self.chunks.map(passes.measure, sent, plan=self.plan))
         self.max_abs = float(np.max([most for most, _ in found]))
         self.scatter = float(np.concatenate([blocks for _, blocks in found]).sum())
         if self.plan.emitted:
@@ -93,7 +93,7 @@ class Restarts(reference.Restarts):
 
     def _potentials(self, candidates: Array, nearest: list[Task | None]) -> Array:
         """Return the potentials (R, m, blocks) of candidates (R, m, d)."""
-        sent = self._all(value(candidates))
+        sent = self._all(candidates)
         tasks = self.chunks.map(passes.potentials, nearest, sent, plan=self.plan)
         return np.concatenate(compute(tasks), axis=2)
 
@@ -110,7 +110,7 @@ class Restarts(reference.Restarts):
             at = self.chunks.holding(blocks * BLOCK).tolist()
             for c, (p, block, target) in enumerate(zip(at, blocks, targets, strict=True)):
                 hits[p].append(Hit(r, c, int(block), float(target)))
-        sent = self._all(value(centers))
+        sent = self._all(centers)
         after = self.chunks.map(passes.nearest_after, nearest, sent, plan=self.plan)
         tasks = [
             self.chunks.task(p, passes.draw, after[p], hits=here)
@@ -165,13 +165,11 @@ class Restarts(reference.Restarts):
     def _pass(self, active: list[int], with_distances: bool) -> list["_Run"]:
         """Assign every sample in the active runs; return what was found in each."""
         chunks, plan = self.chunks, self.plan
-        sent = value(self.centers[active])
-        tasks = chunks.map(
-            passes.assign_chunk, self._all(sent), plan=plan, with_distances=with_distances
-        )
+        sent = self._all(self.centers[active])
+        tasks = chunks.map(passes.assign_chunk, sent, plan=plan, with_distances=with_distances)
         by_block = []
         if not plan.emitted:
-            by_block = ordered.sum_tasks(chunks, tasks, sent, plan.n, plan.k)
+            by_block = ordered.sum_tasks(chunks, tasks, sent[0], plan.n, plan.k)
         come = compute([*tasks, *by_block])
         found: list[Assigned] = come[: len(tasks)]
         exact = [one.sums for one in found if one.sums is not None]
@@ -186,9 +184,9 @@ class Restarts(reference.Restarts):
                 run.farthest = max((one.farthest[i] for one in found), key=lambda pair: pair[0])
         return runs
 
-    def _all(self, task: Task) -> list[Task]:
-        """Return a task that all chunks take."""
-        return [task] * len(self.chunks)
+    def _all(self, a: Array) -> list[Task | Array]:
+        """Return for each chunk what its task takes for an array that is here."""
+        return [self.chunks.send(a)] * len(self.chunks)
 
 
 @dataclass(eq=False)

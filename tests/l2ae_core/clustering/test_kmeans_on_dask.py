@@ -254,13 +254,21 @@ def test_workers_do_not_change_a_bit(
 ) -> None:
     from distributed import Client, LocalCluster
 
+    def received(dask_worker: Any) -> int:  # from other workers
+        return sum(entry["total"] for entry in dask_worker.transfer_incoming_log)
+
     with (
-        LocalCluster(workers, threads_per_worker=threads, processes=processes,
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(n_workers=workers, threads_per_worker=threads, processes=processes,
                      dashboard_address=None) as cluster,
-        Client(cluster),
+        Client(cluster) as client,
     ):  # fmt: skip
-        for x in (dask_npy(samples, 16 * 1024), da.from_array(np.load(samples), chunks=(9000, 10))):
-            assert bits(kmeans(x, 6, n_init=3, max_iter=8, rng=rng(3))) == in_memory
+        file = dask_npy(samples, 16 * 1024)
+        assert bits(kmeans(file, 6, n_init=3, max_iter=8, rng=rng(3))) == in_memory
+        # a few thousand rows, which tell where zero lies, but no chunks and no distances
+        assert sum(client.run(received).values()) < file.nbytes / 10
+        cut = da.from_array(np.load(samples), chunks=(9000, 10))
+        assert bits(kmeans(cut, 6, n_init=3, max_iter=8, rng=rng(3))) == in_memory
 
 
 @pytest.mark.slow
