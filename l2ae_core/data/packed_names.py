@@ -20,7 +20,6 @@ import numpy as np
 
 from l2ae_core.data.errors import DataError
 from l2ae_core.files import atomic_file
-from l2ae_core.progress import Bar
 from l2ae_core.readers import one_line, open_file
 from l2ae_kernels.arrays import Array
 
@@ -68,6 +67,8 @@ class PackedNames:
             with open_file(where) as file:
                 rows = csv.reader(TextIOWrapper(file, encoding="utf-8", newline=""), strict=True)
                 header = next(rows, [])
+                from l2ae_core.progress import Bar  # what reads no names needs NumPy alone
+
                 bar = Bar(rows, desc="names", unit="image", total=N, delay=1.0,
                           disable=not progress)  # fmt: skip
                 return cls._of(header, bar, N)
