@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from l2ae_core.cli.options import (
     add_run_and_images,
+    check_rows,
     describe_scores,
     print_note,
     write,
     write_columns,
 )
 from l2ae_core.files import check_out, given_folder, given_path
-from l2ae_core.tables import aligned, check_table
+from l2ae_core.tables import aligned
 
 if TYPE_CHECKING:  # importing it takes the kernels, which a help needs not
     from l2ae_core.clustering.sweep import Preferred, SweepRow
@@ -76,8 +77,7 @@ def main(
     """Do what the command line says."""
     from l2ae_core import commands
 
-    if out is not None:
-        check_table(out)
+    check_rows(out, run, arguments["source"])
     folders: dict[str, Any] = {"copy_to": copy_to, "link_to": link_to}
     if clusters is not None:
         for name, given in folders.items():

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from l2ae_core.devices import DeviceName
 from l2ae_core.files import given_path
-from l2ae_core.tables import Columns, Table, csv_lines, write_rows
+from l2ae_core.tables import Columns, Table, check_table, csv_lines, write_rows
 
 DATA_HELP = (
     "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a folder of images, whose "
@@ -31,6 +31,25 @@ def image_size(text: str) -> tuple[int, int]:
             f"{text!r} but expected pixels, such as 32, or 48x32 for a width of 48"
         )
     return int(found[2] or found[1]), int(found[1])
+
+
+def check_rows(out: Path | None, run: Path, source: str | None) -> None:
+    """Raise ValueError or OSError unless the rows of the images of `source` can be written to out.
+
+    `source` None: the images of the run. The file of the images themselves is refused.
+    """
+    from l2ae_core.data.fetch import expand_user
+    from l2ae_core.seeds.runs import chosen_run
+    from l2ae_core.settings import run_settings
+
+    if out is None:
+        return
+    check_table(out)
+    if not out.exists():
+        return
+    images = expand_user(source or run_settings(chosen_run(run)[0])["data"])
+    if images.exists() and images.samefile(out):
+        raise ValueError(f"out: {out} is the file of the images: choose another name")
 
 
 def add_common(parser: ArgumentParser) -> None:

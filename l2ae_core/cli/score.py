@@ -8,11 +8,11 @@ from typing import Any
 from l2ae_core.cli.options import (
     add_run_and_images,
     add_thresholds,
+    check_rows,
     describe_thresholds,
     print_note,
     write,
 )
-from l2ae_core.tables import check_table
 
 COLUMNS = """
 columns of the table, a row an image:
@@ -44,8 +44,7 @@ def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
     """Do what the command line says."""
     from l2ae_core import commands
 
-    if out is not None:
-        check_table(out)
+    check_rows(out, run, arguments["source"])
     table = commands.score_table(run, **arguments, progress=not quiet)
     write(table, out)
     result = table.result

@@ -55,6 +55,10 @@ def pack_images(
     target = writable_target(out)
     if target.exists() and not target.is_file():
         raise ValueError(f"out: {out} is no regular file")
+    if isinstance(source, str | Path) and target.exists():
+        images = expand_user(source)
+        if images.exists() and images.samefile(target):
+            raise ValueError(f"out: {out} is the file of the images: choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target):
         files = _files(source)

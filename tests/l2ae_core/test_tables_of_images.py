@@ -71,6 +71,19 @@ def test_a_table_of_parts_has_the_bytes_of_the_whole(
         assert found[name].dtype == column.dtype
 
 
+@pytest.mark.parametrize("command", ["cluster", "score"])
+@pytest.mark.parametrize("given", [True, False], ids=["--data", "images of the run"])
+def test_the_images_are_not_written_over(
+    run: Path, command: str, given: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = run.parent / ("new.npy" if given else "train.npy")
+    before = images.read_bytes()
+    data = ["--data", str(images)] if given else []
+    assert main([command, str(run), *data, "--out", str(images), "--quiet"]) == 1
+    assert "is the file of the images: choose another name" in capsys.readouterr().err
+    assert images.read_bytes() == before
+
+
 def test_scores_of_parts_are_those_of_all_images(run: Path, images: Array) -> None:
     columns, _ = commands.score(run, str(run.parent / "new.npy"), progress=False)
     loaded = load_fitted(run)

@@ -290,6 +290,15 @@ def test_names_that_do_not_fit_are_refused(text: str, message: str, tmp_path: Pa
         load(tmp_path / "a.npy")
 
 
+def test_the_images_are_not_written_over(tmp_path: Path) -> None:
+    path = npy(tmp_path, RNG.integers(0, 256, (3, 6, 5), np.uint8))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"out: .*a.npy is the file of the images"):
+        pack(path, path, preparation=SIZED, progress=False)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_out_is_checked_before_the_work(tmp_path: Path, reads: Reads) -> None:
     folder = write(tmp_path / "in", a=GREY)
     with pytest.raises(ValueError, match=r"out: .*expected \.npy"):
