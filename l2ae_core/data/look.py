@@ -1,6 +1,7 @@
 """What images have that a training cannot use: constant, dark and equal images."""
 
 from array import array
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import prod
@@ -65,9 +66,9 @@ class Looking:
     """`look_at` for images that come one after another, of any sizes."""
 
     count: int = 0
-    _constant: "array[int]" = field(default_factory=lambda: array("q"))
-    _flat: "array[int]" = field(default_factory=lambda: array("q"))
-    _dark: "array[int]" = field(default_factory=lambda: array("q"))
+    _constant: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    _flat: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    _dark: MutableSequence[int] = field(default_factory=lambda: array("q"))
     _digests: bytearray = field(default_factory=bytearray)  # of every image, DIGEST bytes each
 
     def add(self, images: Array) -> None:
@@ -81,7 +82,7 @@ class Looking:
             (self._flat, (spread > 0) & (spread <= np.float32(FLAT))),
             (self._dark, bright <= DARK_SHARE * H * W),
         ):
-            found.frombytes((self.count + np.flatnonzero(here)).astype(np.int64).tobytes())
+            found.extend((self.count + np.flatnonzero(here)).tolist())
         shape = repr((H, W, C)).encode()
         for image in np.ascontiguousarray(x + 0):  # -0.0 becomes 0.0
             self._digests += blake2b(image.data, digest_size=DIGEST, key=shape).digest()

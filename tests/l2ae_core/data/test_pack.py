@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -17,8 +16,7 @@ from l2ae_core.data import DataError, Dataset, Preparation, StoredImages, load, 
 from l2ae_core.data.file_array import FileArray
 from l2ae_core.locks import locked
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from faults import Fault, ctrl_c, full_disk, in_child, kill
+from ..faults import Fault, ctrl_c, full_disk, in_child, kill
 
 RNG = np.random.default_rng(3)
 GREY = RNG.integers(0, 256, (6, 5), np.uint8)

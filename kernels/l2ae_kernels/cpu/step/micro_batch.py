@@ -94,15 +94,6 @@ class PackedWeights(Constants):
         in_ranges(stages, len(self.prepare), self.floats * 4)
 
 
-class Programs(NamedTuple):
-    """What one thread runs for one shard of the gradients."""
-
-    parts: "Parts"  # with the same calls
-    begin: Program
-    micro_batch: list[Program]  # one, or with a second loss two: up to the code, and the rest
-    end: Program
-
-
 class Parts(NamedTuple):
     """What the programs of a shard do."""
 
@@ -122,6 +113,15 @@ class Parts(NamedTuple):
         for part in self.rest:
             if part.what == LOSS:
                 part.calls[0].row[SQUARED_ERROR.names.index("total")] = count
+
+
+class Programs(NamedTuple):
+    """What one thread runs for one shard of the gradients."""
+
+    parts: Parts  # with the same calls
+    begin: Program
+    micro_batch: list[Program]  # one, or with a second loss two: up to the code, and the rest
+    end: Program
 
 
 class MicroBatch:
@@ -170,7 +170,7 @@ class MicroBatch:
             Program(code, calls_of(parts.end)),
         )
 
-    def parts(self, memory: int, shard: dict[str, int], loss: int) -> "Parts":
+    def parts(self, memory: int, shard: dict[str, int], loss: int) -> Parts:
         """Return what the programs do, in parts."""
         at, products = self.layout.at(memory, self.samples), self._products(memory, shard)
         passes = Passes(self.stages, products, at, self.weights)
