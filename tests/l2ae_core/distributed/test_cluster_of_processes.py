@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from l2ae_core import AutoEncoderDetector, load
 from l2ae_core.training.history import EpochRecord
 from l2ae_kernels.arrays import Array
 
-if find_spec("distributed") is None:
-    pytest.skip("distributed is not installed", allow_module_level=True)
+pytest.importorskip("distributed.client")  # "distributed" is also a folder of tests
 
 import dask.array as da
 

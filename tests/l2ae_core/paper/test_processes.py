@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +176,7 @@ def test_a_worker_that_was_killed_is_no_bug(
 @pytest.fixture
 def scheduler() -> Iterator[str]:
     """The address of a Dask cluster: one process with one thread."""
-    if find_spec("distributed") is None:
-        pytest.skip("distributed is not installed")
+    pytest.importorskip("distributed.client")
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:

@@ -37,7 +37,7 @@ def test_a_cooperative_grid_has_to_be_on_the_device_at_once(device):
 
 @pytest.mark.parametrize("grid", [(1, 65_536), (1, 1, 65_536), (2**31, 1, 1)])
 def test_a_grid_has_a_largest_size(device, grid):
-    kernel = device.kernel("adam.cu", "begin_step", {"REAL": "float"})
+    kernel = device.kernel("step.cu", "begin_step", {"REAL": "float"})
     with pytest.raises(ValueError, match=r"grid is \(.*\) but .* at most \(2147483647, 65535"):
         device.launch(kernel, grid, (1,), ())
 
