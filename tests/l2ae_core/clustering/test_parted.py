@@ -93,6 +93,7 @@ def test_a_memory_map_has_the_bits_of_memory(
             assert found.predict(there).tobytes() == expected.labels.tobytes()
 
 
+@pytest.mark.needs_vectors
 def test_bounds_of_some_of_the_samples(mapped: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of the four parts have bounds."""
     x = blobs(N, 90, 40, spread=1.0).astype(np.float32)
