@@ -2,8 +2,12 @@
 
 importing       held while a module of this package is imported at its first use
 compiler lock   Numba's, held while a kernel is compiled; there once Numba is imported
+
+`concurrent.futures.thread` has such a lock, too. It is imported here, before any fork: one that
+began before the import would release in the end what it never took.
 """
 
+import concurrent.futures.thread  # noqa: F401 - see below
 import os
 import sys
 from threading import RLock

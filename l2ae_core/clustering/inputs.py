@@ -87,6 +87,8 @@ def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Arr
     NaN is looked for where something is computed from x here; else the kernels see it.
     """
     samples = as_samples("kmeans", x)
+    if samples.shape[1] == 0:
+        raise ValueError(f"kmeans: x is {samples.shape} but expected at least one feature")
     if is_dask(samples):
         from l2ae_core.clustering import on_dask
 

@@ -25,3 +25,9 @@ def test_the_argument_is_named(name: str) -> None:
     for bad in BAD[name]:
         with pytest.raises(ValueError, match=f"^kmeans: {name} "):
             kmeans(**good | {name: bad})
+
+
+@pytest.mark.parametrize("settings", [{}, {"tol": 0.1}, {"spherical": True}], ids=str)
+def test_samples_without_features_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^kmeans: x is \(5, 0\) but expected at least one"):
+        kmeans(np.ones((5, 0), np.float32), 2, rng=np.random.default_rng(0), **settings)
