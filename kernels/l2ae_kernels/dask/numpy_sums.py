@@ -2,9 +2,9 @@
 
 NumPy adds up float64 numbers pairwise: they are cut into two halves, the first a multiple of 8
 long, until LEAF or fewer are left. Numbers of another dtype are converted BUFFER at a time, and the
-sums of the buffers are added up in order. So n alone decides on the tree of the additions. A piece
-of the numbers has the sums of all nodes that lie in it whole, and lends the others the numbers at
-its ends.
+sums of the buffers are added up in order; before NumPy 2.3 so are those of float64. So n alone
+decides on the tree of the additions. A piece of the numbers has the sums of all nodes that lie in
+it whole, and lends the others the numbers at its ends.
 """
 
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from l2ae_kernels.arrays import Array
 
 LEAF = 128
 BUFFER = 8192
+IN_BUFFERS = np.lib.NumpyVersion(np.__version__) < "2.3.0"  # float64 numbers, too
 
 
 class Piece(NamedTuple):
@@ -43,7 +44,7 @@ def sum_of_pieces(pieces: list[Piece], n: int, dtype: np.dtype[Any]) -> float:
 
 
 def _buffers(n: int, dtype: np.dtype[Any]) -> list[tuple[int, int]]:
-    size = n if dtype == np.float64 else BUFFER
+    size = n if dtype == np.float64 and not IN_BUFFERS else BUFFER
     return [(low, min(n, low + size)) for low in range(0, n, size)]
 
 
