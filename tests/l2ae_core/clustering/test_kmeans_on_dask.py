@@ -189,7 +189,7 @@ def first_rows(x: Array) -> Array:
         (da.zeros((4000, 2), chunks=-1, dtype=object), r"x is \(4000, 2\) object but"),
         (da.zeros((4000, 2), dtype=complex), "complex128"),
         (da.zeros((4, 2)), "x has 4 rows but expected at least 5"),
-        (da.zeros((4000, 0)), r"x has shape \(4000, 0\)"),
+        (da.zeros((4000, 0)), r"x is \(4000, 0\) but expected at least one feature"),
         (da.ones((4000, 2))[da.ones(4000) > 0], "x has chunks of unknown sizes"),
         (da.from_array(replaced(blobs(4000, 2, 5), 3000, np.nan), chunks=(700, 2)),
          "row 3000 of x holds NaN or infinity"),
