@@ -1,18 +1,20 @@
 """Tables of the speed beside the peers, of augmented steps, and of every rung beside the peak."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from l2ae_bench.augmented import PLAIN, SELF_LABELLED, WARPED
+from l2ae_bench.augmented import SELF_LABELLED, WARPED
 from l2ae_bench.case import SGEMM as LIBRARY
 from l2ae_bench.case import Case
 from l2ae_bench.comparison import Measurement
-from l2ae_bench.machine import Measurements
+from l2ae_bench.machine import Measurements, short_name
 from l2ae_bench.operations import cases
 from l2ae_bench.rates import Ceilings
-from l2ae_bench.text import cells, fastest_first, milliseconds, sources
+from l2ae_bench.results import Parts
+from l2ae_bench.targets import TARGETS, verdict
+from l2ae_bench.text import fastest_first, milliseconds, sources
 from l2ae_bench.work import FMA, SGEMM, triad_name
 from l2ae_core.paper.tables import Table
 
@@ -45,44 +47,55 @@ FAMILIES = {  # operations whose rungs have the same names: a table each
 SHOWN = "conv2"  # the layer of the ladder: half of all multiply-adds of the network
 
 
-def speed(results: Mapping[str, Measurements]) -> list[Table]:
-    """Return the table of steps, k-means and start beside the peers; none without results."""
-    parts = [part for part in ("step", "norms", "kmeans", "start") if part in results]
-    rows = [
-        _speed_row(row) for part in parts for row in results[part].rows if row.workload in NAMES
+def speed(results: Sequence[Parts]) -> list[Table]:
+    """Return the table of steps, k-means and start beside the peers; none without results.
+
+    A processor is a column: our time, the best peer's, and how many times as fast ours is.
+    """
+    return _by_processor("speed", "workload", results, ("step", "norms", "kmeans", "start"))
+
+
+def augmented(results: Sequence[Parts]) -> list[Table]:
+    """Return the table of steps on warped images beside plain ones; none without results.
+
+    A processor is a column: our time, the plain step's, and how many times as long ours takes.
+    """
+    return _by_processor("augmented", "step", results, ("augmented",))
+
+
+def _by_processor(
+    name: str, first: str, results: Sequence[Parts], parts: Sequence[str]
+) -> list[Table]:
+    there = [[(part, own[part]) for part in parts if part in own] for own in results]
+    there = [measured for measured in there if measured]
+    columns = [
+        {(row.workload, row.threads): row for _, found in measured for row in found.rows}
+        for measured in there
     ]
-    note = sources([(part, results[part].machine) for part in parts])
-    columns = ["workload", "threads", "ours", "peers", "times as fast (quartiles)", "target", ""]
-    return [Table("speed", "", columns, rows, note, 1)] if rows else []
+    every = dict.fromkeys(key for column in columns for key in column if key[0] in NAMES)
+    rows = [
+        [NAMES[workload], str(threads), str(TARGETS[workload]),
+         *(_cell(column.get((workload, threads))) for column in columns)]
+        for workload, threads in sorted(every, key=lambda key: [*NAMES].index(key[0]))
+    ]  # fmt: skip
+    machines = [(part, found.machine) for measured in there for part, found in measured]
+    heads = [short_name(measured[0][1].machine) for measured in there]
+    columns_of = [first, "threads", "target", *heads]
+    return [Table(name, "", columns_of, rows, sources(machines), 1)] if rows else []
 
 
-def _speed_row(row: Measurement) -> list[str]:
-    _, threads, ours, *_, ratio, spread, target, verdict = cells(row)
-    peers = ", ".join(f"{name} {milliseconds(t)} ms" for name, t in fastest_first(row.peers))
-    times = f"**{ratio}** ({spread})" if ratio else ""
-    return [NAMES[row.workload], threads, f"{ours} ms", peers, times, target, verdict]
-
-
-def augmented(results: Mapping[str, Measurements]) -> list[Table]:
-    """Return the table of steps on warped images beside plain ones; none without results."""
-    if "augmented" not in results:
-        return []
-    found = results["augmented"]
-    rows = [_augmented_row(row) for row in found.rows if row.ratio_spread is not None]
-    columns = ["step", "threads", "plain", "this one", "times as long (quartiles)", "target", ""]
-    note = sources([("augmented", found.machine)])
-    return [Table("augmented", "", columns, rows, note, 1)]
-
-
-def _augmented_row(row: Measurement) -> list[str]:
-    """Cells of a row whose ratio says how many times as fast the plain step is."""
-    assert row.ratio_best_peer is not None
-    assert row.ratio_spread is not None
-    _, threads, ours, *_, target, verdict = cells(row)
-    low, high = (1 / ratio for ratio in reversed(row.ratio_spread))
-    times = f"**{1 / row.ratio_best_peer:.2f}** ({low:.2f}–{high:.2f})"
-    plain = f"{milliseconds(row.peers[PLAIN])} ms"
-    return [NAMES[row.workload], threads, plain, f"{ours} ms", times, target, verdict]
+def _cell(row: Measurement | None) -> str:
+    """Return our time, the best peer's and their ratio as text, with "missed" where it is."""
+    if row is None:
+        return ""
+    parts = [f"{milliseconds(row.ours_ms)} ms"]
+    if row.ratio_best_peer is not None and row.ratio_spread is not None:
+        ratio, (low, high) = row.ratio_best_peer, row.ratio_spread
+        if TARGETS[row.workload].times is not None:  # how many times as long, not as fast
+            ratio, low, high = 1 / ratio, 1 / high, 1 / low
+        peer, ms = fastest_first(row.peers)[0]
+        parts += [f"{peer} {milliseconds(ms)}", f"**{ratio:.2f}** ({low:.2f}–{high:.2f})"]
+    return "; ".join([*parts, *(["missed"] if verdict(row) == "missed" else [])])
 
 
 class Times:

@@ -1,11 +1,14 @@
 """What was measured on: processor, threads, versions, date, commit."""
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from llvmlite.binding import get_host_cpu_name
 
 from l2ae_bench.comparison import Measurement
 from l2ae_core.environment import machine, versions
@@ -32,6 +35,7 @@ def describe() -> dict[str, Any]:
     del found["l2ae"]  # the commit says more
     return {
         **machine(),
+        "cpu": get_host_cpu_name(),  # LLVM's name of the microarchitecture
         **processor(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": found.pop("python"),
@@ -59,6 +63,17 @@ def processor() -> dict[str, Any]:
         "governor": _text(frequency / "scaling_governor"),
         "caches": caches or None,
     }
+
+
+def short_name(machine: dict[str, Any]) -> str:
+    """Return what tells this processor from others: "AMD EPYC znver4, avx512, 2 cores"."""
+    parts = [machine["processor"], *([machine["cpu"]] if machine.get("cpu") else [])]
+    return f"{' '.join(parts)}, {machine['vectors']}, {machine['cores']} cores"
+
+
+def folder(machine: dict[str, Any]) -> str:
+    """Return the name of a processor as that of a folder: "amd-epyc-znver4-avx512-2-cores"."""
+    return re.sub(r"[^a-z0-9]+", "-", short_name(machine).lower()).strip("-")
 
 
 def in_words(machine: dict[str, Any]) -> list[str]:

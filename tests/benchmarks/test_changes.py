@@ -70,7 +70,7 @@ def test_rows_of_older_files_have_the_noise_of_the_new_run_alone():
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / RESULTS).glob("bench-*.json")), ids=lambda p: p.name
+    "path", sorted((ROOT / RESULTS).glob("*/*.json")), ids=lambda p: f"{p.parent.name}-{p.name}"
 )
 def test_files_of_the_repository_are_read(path):
     rows = read_rows(path)

@@ -60,24 +60,39 @@ def test_a_claim_that_the_results_do_not_support_is_an_error():
 
 def test_the_speed_stands_beside_its_machine():
     (table,) = kernel_tables.speed(
-        {"step": Measurements(MACHINE, [STEP]), "start": Measurements(MACHINE, [START])}
+        [{"step": Measurements(MACHINE, [STEP]), "start": Measurements(MACHINE, [START])}]
     )
-    first, last = table.rows
-    assert first[:3] == ["training step, convolutional, 28×28", "1", "40 ms"]
-    assert first[3] == "torch-jit 99.5 ms, torch 101 ms"
-    assert first[4:] == ["**2.50** (2.40–2.60)", "≥ 2.5×", "met"]
-    assert last[-1] == "missed"
+    assert table.columns[2:] == ["target", "A Processor, avx2, 2 cores"]
+    assert table.rows == [
+        ["training step, convolutional, 28×28", "1", "≥ 2.5×",
+         "40 ms; torch-jit 99.5; **2.50** (2.40–2.60)"],
+        ["first step of a process, all to be compiled", "1", "≤ 6 s", "21,000 ms; missed"],
+    ]  # fmt: skip
     assert "A Processor, 2 cores, vectors avx2" in table.note
-    assert kernel_tables.speed({}) == []
+    assert kernel_tables.speed([]) == []
+
+
+def test_a_processor_is_a_column():
+    """Rows of the one without a row of the other: an empty cell."""
+    slower = replace(STEP, ours_ms=50.0, ratio_best_peer=1.99, ratio_spread=(1.9, 2.0))
+    other = MACHINE | {"cpu": "znver9", "date": "2026-03-01"}
+    (table,) = kernel_tables.speed(
+        [{"step": Measurements(other, [slower])},
+         {"step": Measurements(MACHINE, [STEP, replace(STEP, threads=2)])}]
+    )  # fmt: skip
+    assert table.columns[3:] == ["A Processor znver9, avx2, 2 cores", "A Processor, avx2, 2 cores"]
+    cells = [row[3:] for row in table.rows]
+    assert cells[0][0] == "50 ms; torch-jit 99.5; **1.99** (1.90–2.00); missed"
+    assert [bool(cell) for row in cells for cell in row] == [True, True, False, True]
 
 
 def test_augmented_steps_are_told_as_times_the_plain_one():
     row = Measurement("step-cae-28-warped", 1, 42.0, {"plain": 40.0}, 0.95, (0.94, 0.96), 1e-6)
-    (table,) = kernel_tables.augmented({"augmented": Measurements(MACHINE, [row])})
-    assert table.rows == [["convolutional, 28×28, warped images", "1", "40 ms", "42 ms",
-                           "**1.05** (1.04–1.06)", "≤ 1.1 times as long", "met"]]  # fmt: skip
+    (table,) = kernel_tables.augmented([{"augmented": Measurements(MACHINE, [row])}])
+    assert table.rows == [["convolutional, 28×28, warped images", "1", "≤ 1.1 times as long",
+                           "42 ms; plain 40; **1.05** (1.04–1.06)"]]  # fmt: skip
     assert "A Processor" in table.note
-    assert kernel_tables.augmented({}) == []
+    assert kernel_tables.augmented([]) == []
 
 
 def test_rungs_show_rates_and_the_share_of_the_peak():
@@ -116,7 +131,7 @@ def test_screen_has_a_line_a_row():
     assert header.split()[:2] == ["workload", "threads"]
     assert "torch-jit 99.5, torch 101" in step
     assert step.split()[-4:] == ["2.40–2.60", "≥", "2.5×", "met"]
-    assert start.endswith("≤ 20 s  missed")
+    assert start.endswith("≤ 6 s  missed")
 
 
 def test_screen_has_rates_and_shares_in_their_units():
@@ -142,9 +157,15 @@ def test_rewrite_changes_nothing_but_the_region():
         results_page.rewrite("<!-- t -->", "t", "")
 
 
-def test_measurements_are_kept(tmp_path):
-    (tmp_path / results.RESULTS).mkdir(parents=True)
-    results.save(tmp_path, "step", Measurements(MACHINE, [STEP]))
-    value = json.loads((tmp_path / results.RESULTS / "bench-step.json").read_text("utf-8"))
-    assert value == {"machine": MACHINE, "rows": [STEP.to_dict()]}
-    assert results.read(tmp_path) == {"step": Measurements(MACHINE, [STEP])}
+def test_measurements_of_every_processor_are_kept(tmp_path):
+    other, later = MACHINE | {"vectors": "avx512"}, MACHINE | {"date": "2026-03-01"}
+    for machine in (other, MACHINE, later):  # the last two are one processor
+        results.save(tmp_path, "step", Measurements(machine, [STEP]))
+    results.save(tmp_path, "start", Measurements(other, [START]))
+    assert results.read(tmp_path) == [
+        {"step": Measurements(later, [STEP])},
+        {"step": Measurements(other, [STEP]), "start": Measurements(other, [START])},
+    ]
+    assert [m.machine for m in results.with_part(results.read(tmp_path), "start")] == [other]
+    path = tmp_path / results.RESULTS / "a-processor-avx512-2-cores" / "step.json"
+    assert json.loads(path.read_text("utf-8")) == {"machine": other, "rows": [STEP.to_dict()]}

@@ -96,7 +96,7 @@ def test_a_file_is_drawn(tmp_path, capsys):
     rows.write_text(json.dumps({"machine": {}, "rows": [row.to_dict() for row in ROWS]}))
     assert script.main([str(rows), "--out", str(out)]) == 0
     assert "step-cae-28" in out.read_text("utf-8")
-    older = str(ROOT / RESULTS / "bench-kmeans.json")
+    older = str(ROOT / RESULTS / "amd-epyc-avx512-2-cores" / "kmeans.json")
     for arguments in ([older], [str(rows), "--threads", "2"], [str(rows), "--out", "x.txt"]):
         assert script.main(arguments) == 1
     errors = capsys.readouterr().err.splitlines()

@@ -60,7 +60,7 @@ def table(rows: Sequence[Row]) -> Table:
             lines.append([title, name, *(at.get(N, "") for N in sizes),
                           "" if found is None else f"{found:.2f}"])  # fmt: skip
     columns = ["work", "who", *(f"N = {N:,}" for N in sizes), "slope"]
-    machines = [(row.cell.name, row.machine) for row in rows[:1]]
+    machines = [("scale", row.machine) for row in rows[:1]]
     note = f"Seconds · MB above the process before; slope of log seconds from N = {FROM:,} on. "
     return Table("scale", "Growth", columns, lines, note + sources(machines), 2)
 
