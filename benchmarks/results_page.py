@@ -60,7 +60,7 @@ takes one digit and one seed; with other digits of this small data set the order
 (try `--anomaly-digit 0`)."""
 GROWTH = """Each cell is a process of its own, on a machine that does nothing else; k-means makes
 ten updates from the same centers for all but mini-batches, `fit` an epoch of the paper's network,
-and `score` writes a line an image where the images are a file.
+and `score` writes a line an image where the images are a file. The thin lines have slope 1.
 
 ![Time and memory by the number of samples](results/scale.png)"""
 SPEED = """Beside what is installed of PyTorch, scikit-learn and faiss, in one process,

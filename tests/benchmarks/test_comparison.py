@@ -118,7 +118,7 @@ def test_targets():
     assert verdict(row("step-cae-28", 2.6)) == "met"
     assert verdict(row("step-cae-28", 2.4)) == "missed"
     assert verdict(row("step-cae-28", None)) == ""
-    assert verdict(row("start-cold", None, ms=19_000)) == "met"
+    assert verdict(row("start-cold", None, ms=5_900)) == "met"
     assert verdict(row("start-warm", None, ms=1_100)) == "missed"
     assert verdict(row("step-cae-28-self-labelled", 0.67)) == "met"  # 1.49 times as long
     assert verdict(row("step-cae-28-self-labelled", 0.66)) == "missed"

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from l2ae_bench.scale.cells import Cell
+from l2ae_bench.scale.cells import SIZES, Cell
 from l2ae_bench.scale.contenders import contender
 from l2ae_bench.scale.files import source
 from l2ae_bench.scale.memory import anonymous_bytes, sampled_peak
 
-SMALL = 2048  # samples of the work that is done before
+SMALL = SIZES[0]  # samples of the work that is done before: the kernels of fewer are others
 
 
 def main() -> None:

@@ -87,7 +87,8 @@ def figure(rows: Sequence[Row]) -> Figure:
         for ax in column:
             ax.set(xscale="log", yscale="log")
             ax.xaxis.set_minor_locator(NullLocator())
-        _linear(column[0])
+    for ax in panels[0]:  # when all have the limits that they share
+        _linear(ax)
     drawn.legend(handles=[*named.values()], labels=[*named], loc="outside lower center", ncols=5,
                  fontsize=TICK, frameon=False, labelcolor=INK)  # fmt: skip
     return drawn
