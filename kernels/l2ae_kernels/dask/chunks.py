@@ -6,7 +6,6 @@ sends along, never of what an earlier pass left in a process: a result that was 
 is computed again, to the same bits.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +13,17 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.core import flatten
+from dask.core import flatten, get_dependencies
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import vectors
 from l2ae_kernels.cpu.threads import threads
-from l2ae_kernels.dask.tasks import Task, value
+from l2ae_kernels.dask.tasks import Graph, Key, Node, Task, value
 from l2ae_kernels.ops.checks import readable
 
 BLOCK = 1024  # rows: chunks begin at multiples, where the blocks of all sums in order begin
 FEW = 32  # times the bytes that travel to a chunk are less than those of the chunk
+GRAPH = 1 << 23  # bytes of arrays that are written into one graph: Dask warns of more than 10 MB
 
 
 def aligned(function: str, x: da.Array) -> da.Array:
@@ -48,6 +48,16 @@ def aligned(function: str, x: da.Array) -> da.Array:
     return x if x.chunks == chunks else x.rechunk(chunks, method="tasks")
 
 
+def readable_chunk(function: str, x: Any) -> Array:
+    """Return a chunk as kernels read it; ValueError unless it is an array without a mask.
+
+    Its numbers are in memory in the order of samples in one piece: NumPy's sums depend on it.
+    """
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+        raise ValueError(f"{function}: a chunk of x is {type(x).__name__} but expected an array")
+    return readable(x)
+
+
 def in_memory(x: da.Array) -> bool:
     """Return whether the chunks of x lie in memory, here or on workers: nothing is to be done."""
     return all(map(_is_data, dict(x.__dask_graph__()).values()))
@@ -55,15 +65,7 @@ def in_memory(x: da.Array) -> bool:
 
 def _is_data(node: Any) -> bool:
     """Whether a node of a graph is a result, here or on a worker, and no task."""
-    return isinstance(node, np.ndarray) or hasattr(node, "client")
-
-
-def chunk_tasks(x: da.Array) -> list[Task]:
-    """Return the tasks that make the chunks of x, as Dask itself would run them."""
-    (optimized,) = dask.optimize(x)
-    # An optimized graph leaves out what is in memory already.
-    graph = {**x.__dask_graph__(), **optimized.__dask_graph__()}
-    return [Task.in_graph(key, graph) for key in flatten(optimized.__dask_keys__())]
+    return isinstance(getattr(node, "value", node), np.ndarray) or hasattr(node, "client")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +79,23 @@ class _Made:
         return dask.get(self.graph, self.key)
 
 
-def _made(tasks: list[Task]) -> list[_Made | None]:
-    """Return for each task how its result is made, if no other takes part in that."""
-    uses = Counter(key for task in tasks for key in task.graph)
-    return [
-        None if any(map(_is_data, task.graph.values())) or any(uses[key] > 1 for key in task.graph)
-        else _Made(task.key, task.graph)
-        for task in tasks
-    ]  # fmt: skip
+def _made(keys: list[Key], graph: Graph) -> list[_Made | None]:
+    """Return for each key how its result is made, if no other key takes part in that."""
+    user: dict[Key, int] = {}  # of a part of the graph, the first
+    own: list[Graph] = [{} for _ in keys]
+    others = set[int]()  # that share a part, or are made of what is in memory
+    for p, key in enumerate(keys):
+        waiting = [key]
+        while waiting:
+            part = waiting.pop()
+            if (first := user.setdefault(part, p)) != p:
+                others |= {first, p}
+            elif part not in own[p]:
+                own[p][part] = graph[part]
+                waiting += get_dependencies(graph, part)
+                if _is_data(graph[part]):
+                    others.add(p)
+    return [None if p in others else _Made(key, own[p]) for p, key in enumerate(keys)]
 
 
 class Chunks:
@@ -98,8 +109,12 @@ class Chunks:
         self.sizes = x.chunks[0]
         self.first = np.cumsum([0, *self.sizes])[:-1]
         self.x, self.name = x, name
-        self._chunks = chunk_tasks(x)
-        self._made = _made(self._chunks)
+        (optimized,) = dask.optimize(x)
+        # An optimized graph leaves out what is in memory already.
+        graph = {**x.__dask_graph__(), **optimized.__dask_graph__()}
+        keys = list(flatten(optimized.__dask_keys__()))
+        self._chunks = [Node(key, graph) for key in keys]
+        self._made = _made(keys, graph)
 
     def __len__(self) -> int:
         return len(self._chunks)
@@ -111,7 +126,8 @@ class Chunks:
         it where these are. Where the array is not small beside a chunk it travels once to a worker,
         and Dask may move a chunk instead.
         """
-        return a if FEW * a.nbytes * len(self) <= self.x.nbytes else value(a)
+        small = len(self) * a.nbytes <= min(GRAPH, self.x.nbytes / FEW)
+        return a if small else value(a)
 
     def task(
         self, p: int, function: Callable[..., Any], *others: Task | Array | None, **named: Any
@@ -157,11 +173,10 @@ class _Call:
         """Use one thread: Dask runs as many tasks as there are cores."""
         if self.made is not None:
             x = self.made()
-        if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
-            raise ValueError(f"kmeans: a chunk of x is {type(x).__name__} but expected an array")
+        x = readable_chunk("kmeans", x)
         if x.shape != self.shape or x.dtype != self.dtype:
             expected = f"{self.shape} {self.dtype}"
             raise ValueError(f"kmeans: a chunk of x is {x.shape} {x.dtype} but x says {expected}")
         with threads(1), vectors(self.vectors):
             taken = [self.here.get(i, other) for i, other in enumerate(others)]
-            return self.function(readable(x), self.first, *taken, **self.named)
+            return self.function(x, self.first, *taken, **self.named)

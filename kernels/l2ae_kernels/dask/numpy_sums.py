@@ -22,30 +22,34 @@ class Piece(NamedTuple):
     """What a piece of numbers gives to the sum of all."""
 
     nodes: dict[tuple[int, int], float]  # (first, last) → the sum of the numbers between them
-    ends: list[tuple[int, Array]]  # the first of some numbers, and these
+    ends: list[tuple[int, Array]]  # where a leaf begins, and the numbers of it that are here
 
 
 def piece_of(a: Array, first: int, n: int) -> Piece:
     """Return the piece of numbers a (m,), which are those from `first` on of n."""
-    piece = Piece({}, [])
-    for low, high in _buffers(n, a.dtype):
-        _cut(a, first, low, high, piece)
+    piece, size = Piece({}, []), _buffer(n, a.dtype)
+    for low in range(first // size * size, first + len(a), size):
+        _cut(a, first, low, min(n, low + size), piece)
     return piece
 
 
 def sum_of_pieces(pieces: list[Piece], n: int, dtype: np.dtype[Any]) -> float:
     """Return the sum of n numbers of a dtype, of which the pieces are all, in order."""
-    nodes = {node: value for piece in pieces for node, value in piece.nodes.items()}
-    ends = [end for piece in pieces for end in piece.ends]
-    total = 0.0
-    for low, high in _buffers(n, dtype):
-        total += _sum(nodes, ends, low, high)
+    nodes: dict[tuple[int, int], float] = {}
+    ends: dict[int, list[Array]] = {}
+    for piece in pieces:
+        nodes |= piece.nodes
+        for low, numbers in piece.ends:
+            ends.setdefault(low, []).append(numbers)
+    total, size = 0.0, _buffer(n, dtype)
+    for low in range(0, n, size):
+        total += _sum(nodes, ends, low, min(n, low + size))
     return total
 
 
-def _buffers(n: int, dtype: np.dtype[Any]) -> list[tuple[int, int]]:
-    size = n if dtype == np.float64 and not IN_BUFFERS else BUFFER
-    return [(low, min(n, low + size)) for low in range(0, n, size)]
+def _buffer(n: int, dtype: np.dtype[Any]) -> int:
+    """Return how many numbers are added up pairwise: the sums of so many are added in order."""
+    return n if dtype == np.float64 and not IN_BUFFERS else BUFFER
 
 
 def _halves(low: int, high: int) -> int:
@@ -62,8 +66,7 @@ def _cut(a: Array, first: int, low: int, high: int, piece: Piece) -> None:
     if first <= low and high <= last:
         piece.nodes[low, high] = float(a[low - first : high - first].sum(dtype=np.float64))
     elif high - low <= LEAF:
-        start = max(low, first)
-        piece.ends.append((start, a[start - first : min(high, last) - first].copy()))
+        piece.ends.append((low, a[max(0, low - first) : high - first].copy()))
     else:
         middle = _halves(low, high)
         _cut(a, first, low, middle, piece)
@@ -71,12 +74,11 @@ def _cut(a: Array, first: int, low: int, high: int, piece: Piece) -> None:
 
 
 def _sum(
-    nodes: dict[tuple[int, int], float], ends: list[tuple[int, Array]], low: int, high: int
+    nodes: dict[tuple[int, int], float], ends: dict[int, list[Array]], low: int, high: int
 ) -> float:
     if (low, high) in nodes:
         return nodes[low, high]
     if high - low <= LEAF:
-        numbers = np.concatenate([a for start, a in ends if low <= start < high])
-        return float(numbers.sum(dtype=np.float64))
+        return float(np.concatenate(ends[low]).sum(dtype=np.float64))
     middle = _halves(low, high)
     return _sum(nodes, ends, low, middle) + _sum(nodes, ends, middle, high)

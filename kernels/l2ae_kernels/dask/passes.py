@@ -8,6 +8,8 @@ ordered.py keeps.
 """
 
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +41,7 @@ class Assigned(NamedTuple):
     counts: Array  # (A, k) int64
     sums: Array | None  # (A, k, d) float64 of emitted kernels: exact
     blocks: list[Sums]  # of each run, else: those of blocks of samples, see ordered.py
-    distances: list[Piece]  # of each run's sum of squared distances, if they were wanted
+    distances: list[list[Piece]]  # of each run's sum of squared distances, if they were wanted
     farthest: list[tuple[float, int]]  # the largest of them, and the first row that has it
 
 
@@ -80,10 +82,25 @@ def _run_by_run(x: Array, first: int, centers: Array, sums: Array | None, plan: 
         found.counts[a] = np.bincount(labels, minlength=plan.k)
         if sums is None:
             found.blocks.append(begin_blocks(x, first, labels, plan.n, plan.k))
-        found.distances.append(piece_of(distances, first, plan.n))
+        found.distances.append([piece_of(distances, first, plan.n)])
         at = int(distances.argmax())
         found.farthest.append((float(distances[at]), first + at))
     return found
+
+
+def add_up(*found: Assigned) -> Assigned:
+    """Return what chunks side by side have together, but for the blocks of samples."""
+    exact = [one.sums for one in found if one.sums is not None]
+    return Assigned(
+        np.sum([one.counts for one in found], axis=0),
+        np.sum(exact, axis=0) if exact else None,
+        [],
+        [[*chain(*pieces)] for pieces in zip(*(one.distances for one in found), strict=True)],
+        [
+            max(of_run, key=itemgetter(0))  # the first of equals
+            for of_run in zip(*(one.farthest for one in found), strict=True)
+        ],
+    )
 
 
 def _steps(x: Array) -> list[slice]:

@@ -8,10 +8,13 @@ nor do the workers.
 No labels are kept, neither here nor there: a chunk and the centers say what they are. Whether any
 has changed, sums and counts tell. For Σ_i |x_i − c_{l_i}|² depends on labels l through these alone:
 labels with equal ones are both nearest, for the centers before and now. They could differ where
-distances are equal, but there both are the lowest index.
+distances are equal, but there both are the lowest index. (Were they to differ by rounding, the next
+iteration, which a run then lacks, would have the same centers, labels and inertia.)
 
-To start a run takes more: squared distances, 4 bytes a sample and run, stay where the chunks are,
-and of each candidate come the potentials, 8 bytes for 512 samples.
+To start a run takes more: squared distances, those before and after a center is taken, stay where
+the chunks are, and of each candidate come the potentials, 8 bytes for 512 samples. So many runs
+are side by side that these distances take no more memory than x does. What comes from the chunks
+in a pass is added up on the way where it would take more than COMING here.
 """
 
 from dataclasses import dataclass, replace
@@ -20,16 +23,20 @@ import dask.array as da
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.codegen.vectors import get_vectors
+from l2ae_kernels.cpu.codegen.vectors import Vectors, get_vectors
 from l2ae_kernels.cpu.kmeans.restarts import CANCELLED
 from l2ae_kernels.cpu.kmeans.sums import inertia_around, rounding_constant
+from l2ae_kernels.cpu.numba.kmeans import block_count
 from l2ae_kernels.dask import ordered, passes
 from l2ae_kernels.dask.chunks import Chunks, aligned
 from l2ae_kernels.dask.numpy_sums import sum_of_pieces
-from l2ae_kernels.dask.passes import Assigned, Hit, Plan
+from l2ae_kernels.dask.passes import Hit, Plan
 from l2ae_kernels.dask.tasks import Task, compute
 from l2ae_kernels.reference import restarts as reference
-from l2ae_kernels.reference.restarts import BLOCK, draw_blocks
+from l2ae_kernels.reference.restarts import BLOCK, MEMORY, draw_blocks
+
+COMING = 1 << 26  # bytes of sums that come here in a pass, about, however many chunks there are
+TOGETHER = 8  # neighbours whose sums are added up on a worker
 
 
 class Restarts(reference.Restarts):
@@ -37,10 +44,19 @@ class Restarts(reference.Restarts):
 
     def __init__(self, x: da.Array, k: int, runs: int) -> None:
         x = aligned("restarts", x)
-        vectors = get_vectors() if x.dtype == np.float32 else None
+        vectors = _vectors(x)
         self.chunks = Chunks(x, "none" if vectors is None else vectors.name)
         self.plan = Plan(len(x), k, vectors is not None)
         super().__init__(x, k, runs)
+
+    @classmethod
+    def runs_together(cls, x: Array, k: int) -> int:
+        """Return how many runs share a pass over x, one at least."""
+        n, d = x.shape
+        distances = 2 * n * x.dtype.itemsize  # of a run, before and after
+        sums = 8 * k * d * (1 if _vectors(x) else 2 * block_count(n, k))
+        together: int = min(int(max(MEMORY, x.nbytes) // distances), COMING // sums)
+        return max(1, together)
 
     def _no_labels(self, runs: int, n: int) -> Array:
         return np.empty((runs, 0), np.int32)  # centers and chunks say what they are
@@ -167,26 +183,36 @@ class Restarts(reference.Restarts):
         chunks, plan = self.chunks, self.plan
         sent = self._all(self.centers[active])
         tasks = chunks.map(passes.assign_chunk, sent, plan=plan, with_distances=with_distances)
-        by_block = []
-        if not plan.emitted:
+        by_block: list[Task] = []
+        if plan.emitted:
+            tasks = self._added_up(tasks, len(active))
+        else:
             by_block = ordered.sum_tasks(chunks, tasks, sent[0], plan.n, plan.k)
         come = compute([*tasks, *by_block])
-        found: list[Assigned] = come[: len(tasks)]
-        exact = [one.sums for one in found if one.sums is not None]
-        sums = np.sum(exact, axis=0) if exact else ordered.total(come[len(tasks) :])
-        counts = np.sum([one.counts for one in found], axis=0)
-        runs = [_Run(*of_run) for of_run in zip(sums, counts, strict=True)]
+        found = passes.add_up(*come[: len(tasks)])
+        sums = ordered.total(come[len(tasks) :]) if found.sums is None else found.sums
+        runs = [_Run(*of_run) for of_run in zip(sums, found.counts, strict=True)]
         if with_distances:
-            for i, run in enumerate(runs):
-                pieces = [one.distances[i] for one in found]
+            for run, pieces, farthest in zip(runs, found.distances, found.farthest, strict=True):
                 run.inertia = sum_of_pieces(pieces, plan.n, self.x.dtype)
-                # the first of equals
-                run.farthest = max((one.farthest[i] for one in found), key=lambda pair: pair[0])
+                run.farthest = farthest
         return runs
+
+    def _added_up(self, tasks: list[Task], runs: int) -> list[Task]:
+        """Return tasks with what chunks have together, few enough for their sums to come here."""
+        while len(tasks) > 1 and len(tasks) * runs * self.sums[0].nbytes > COMING:
+            groups = range(0, len(tasks), TOGETHER)
+            tasks = [Task(passes.add_up, *tasks[i : i + TOGETHER]) for i in groups]
+        return tasks
 
     def _all(self, a: Array) -> list[Task | Array]:
         """Return for each chunk what its task takes for an array that is here."""
         return [self.chunks.send(a)] * len(self.chunks)
+
+
+def _vectors(x: Array) -> Vectors | None:
+    """Return what kernels are emitted for that take samples x, None where none are."""
+    return get_vectors() if x.dtype == np.float32 else None
 
 
 @dataclass(eq=False)

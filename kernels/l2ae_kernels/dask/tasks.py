@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from uuid import uuid4
 
 import dask
-from dask.optimization import cull
+from dask.core import get_dependencies
 from dask.threaded import get as on_threads
 
 Key: TypeAlias = Any  # text, or a tuple
@@ -32,13 +32,6 @@ class Task:
             self.key: (partial(function, **named), *(other and other.key for other in others))
         }
 
-    @classmethod
-    def in_graph(cls, key: Key, graph: Graph) -> "Task":
-        """Return the task of a graph that has the key; a future or a result may be in its place."""
-        task = cls(_same)
-        task.key, task.graph = key, cull(graph, [key])[0]
-        return task
-
     def write(self, graph: Graph) -> None:
         """Add this task, and all that it needs, to a graph."""
         if self.key not in graph:
@@ -46,6 +39,25 @@ class Task:
             for other in self.others:
                 if other is not None:
                     other.write(graph)
+
+
+class Node(Task):
+    """The task of a graph that has a key; a future or a result may be in its place.
+
+    The graph is that of many nodes: each writes what it needs, and what others wrote only once.
+    """
+
+    def __init__(self, key: Key, graph: Graph) -> None:
+        self.key, self.graph, self.others = key, graph, ()
+
+    def write(self, graph: Graph) -> None:
+        """Add this task, and all that it needs, to another graph."""
+        waiting = [self.key]
+        while waiting:
+            key = waiting.pop()
+            if key not in graph:
+                graph[key] = self.graph[key]
+                waiting += get_dependencies(self.graph, key)
 
 
 def value(of: Any) -> Task:
@@ -69,7 +81,15 @@ def compute(come: Iterable[Task], stay: Iterable[Task] = ()) -> list[Any]:
         task.graph, task.others = {task.key: found[task.key]}, ()
     results = [found[task.key] for task in here]
     futures = [result for result in results if hasattr(result, "client")]
-    return futures[0].client.gather(results) if futures else results
+    if not futures:
+        return results
+    client = futures[0].client
+    try:
+        return client.gather(results)  # type: ignore[no-any-return]
+    except BaseException:  # Ctrl-C, too: a traceback that somebody keeps would keep workers at work
+        if client.status == "running":
+            client.cancel([found[task.key] for task in wanted])
+        raise
 
 
 class _Tasks:

@@ -1,5 +1,7 @@
 """Runs over the chunks of a Dask array: the bits of the rung that takes the samples in memory."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,9 @@ import dask  # noqa: E402  # only where it is installed
 from l2ae_kernels import ops  # noqa: E402
 from l2ae_kernels.arrays import Array, device_name, to_host  # noqa: E402
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors  # noqa: E402
-from l2ae_kernels.dask import passes  # noqa: E402
+from l2ae_kernels.dask import chunks as module  # noqa: E402
+from l2ae_kernels.dask import passes, tasks  # noqa: E402
+from l2ae_kernels.dask import restarts as on_dask  # noqa: E402
 from l2ae_kernels.dask.chunks import BLOCK, Chunks, aligned, in_memory  # noqa: E402
 from l2ae_kernels.dask.numpy_sums import piece_of, sum_of_pieces  # noqa: E402
 from l2ae_kernels.dask.ordered import variances  # noqa: E402
@@ -69,8 +73,14 @@ def test_every_number_is_that_of_samples_in_memory(
             assert state(there) == state(here)
 
 
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_empty_clusters_move_to_the_same_samples(dtype: type) -> None:
+def test_empty_clusters_move_to_the_same_samples(
+    dtype: type, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if together:  # what chunks have comes here added up
+        monkeypatch.setattr(on_dask, "COMING", 1)
+        monkeypatch.setattr(on_dask, "TOGETHER", 2)
     half = wide_range(1200, 4, dtype)
     x = np.concatenate([half, -half])  # equal distances from 0, in several chunks
     here, there = ops.restarts(x, 6, 1), ops.restarts(da.from_array(x, chunks=(1024, 2)), 6, 1)
@@ -84,6 +94,41 @@ def test_empty_clusters_move_to_the_same_samples(dtype: type) -> None:
     for restarts in (here, there):
         restarts.iterate([0], [1], 0.0, False)
     assert state(there) == state(here)
+
+
+@pytest.mark.needs_vectors
+def test_what_comes_does_not_grow_with_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums of 20 chunks, of which three would fit, come as three."""
+    x, k = blobs(20 * 1024, 3, 5, spread=1.5).astype(np.float32), 5
+    monkeypatch.setattr(on_dask, "COMING", 3 * R * k * 3 * 8)
+    come = []
+
+    def compute(*wanted: Any) -> Any:
+        come.append(len(wanted[0]))
+        return original(*wanted)
+
+    original = on_dask.compute
+    here, there = ops.restarts(x, k, R), ops.restarts(da.from_array(x, chunks=(1024, 3)), k, R)
+    monkeypatch.setattr(on_dask, "compute", compute)
+    for restarts in (here, there):
+        restarts.centers[:] = x[:k]
+        restarts.assign([0, 1, 2])
+    assert come == [3]
+    assert state(there) == state(here)
+
+
+def test_runs_side_by_side_take_no_more_memory_than_the_samples() -> None:
+    """Their distances, before and after a center is taken; and few sums here."""
+    picked = on_dask.Restarts.runs_together
+    for dtype, n, d, k, expected in (
+        (np.float32, 10**8, 10, 10, 5),
+        (np.float64, 10**8, 10, 10, 5),
+        (np.float64, 10**6, 2, 10, 4),  # they fit what runs may always take
+        (np.float32, 10**8, 1000, 1000, 8 if get_vectors() else 1),
+        (np.float64, 10**8, 1000, 1000, 1),
+    ):
+        x = da.zeros((n, d), dtype=dtype, chunks=(1 << 20, d))
+        assert picked(x, k) == expected, (dtype, n, d, k)
 
 
 def test_an_inertia_that_cancels_is_summed_up() -> None:
@@ -105,6 +150,15 @@ def test_sums_of_pieces_are_those_of_numpy(n: int, dtype: type) -> None:
         parts = zip(np.split(a, cuts), [0, *cuts], strict=True)
         pieces = [piece_of(part, int(first), n) for part, first in parts]
         assert sum_of_pieces(pieces, n, a.dtype) == float(a.sum(dtype=np.float64))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_piece_costs_what_it_holds(dtype: type) -> None:
+    """And not what all numbers are: 4 · 10¹⁷ of them."""
+    first = 2**58 + 5
+    piece = piece_of(np.ones(3, dtype), first, 2**59)
+    assert len(piece.nodes) + len(piece.ends) == 1
+    assert piece.ends[0][0] == first - 5
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -148,6 +202,39 @@ def test_a_pass_makes_every_chunk_once(rows: int) -> None:
     assert len(rows_found) == len(found)
 
 
+@pytest.mark.parametrize("persist", [False, True])
+def test_graphs_of_chunks_that_share_a_part_stay_flat(
+    persist: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of x − x.mean() do, where each chunk needs a part of all."""
+    looked = [0]
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        looked[0] += 1
+        return original(*arguments, **named)
+
+    original = module.get_dependencies
+    for where in (module, tasks):
+        monkeypatch.setattr(where, "get_dependencies", counted)
+    counts = []
+    for m in (20, 80):
+        x = np.arange(m * 1024.0).reshape(-1, 1)
+        chunked = da.from_array(x, chunks=(1024, 1))
+        chunked = chunked - chunked.mean(axis=0)
+        looked[0] = 0
+        chunks = Chunks(chunked.persist() if persist else chunked)
+        found = compute(chunks.map(passes.rows_of, rows=np.zeros(0, int)))
+        assert len(found) == m
+        counts.append(looked[0])
+    assert counts[1] < 5 * counts[0]
+
+
+def test_arrays_for_all_chunks_do_not_swell_the_graph() -> None:
+    chunks = Chunks(da.zeros((1 << 22, 64), dtype=np.float32, chunks=(4096, 64)))
+    assert isinstance(chunks.send(np.zeros(100)), np.ndarray)
+    assert isinstance(chunks.send(np.zeros((64, 64))), tasks.Task)  # 32 KB for each of 1024
+
+
 def test_what_lies_in_memory_is_known() -> None:
     x = da.from_array(np.zeros((3000, 2)), chunks=(1024, 2))
     assert in_memory(x)
@@ -155,6 +242,34 @@ def test_what_lies_in_memory_is_known() -> None:
     assert in_memory((x + 1).persist())
     assert not in_memory((x + 1).persist().rechunk((2048, 2)))
     assert not in_memory(da.zeros((3000, 2), chunks=(1024, 2)))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_tasks_end_with_what_waits_for_them(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a traceback, as a notebook keeps one, holds their futures."""
+    distributed = pytest.importorskip("distributed")
+    import time
+
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, processes=False,
+                                 dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):  # fmt: skip
+
+        def gather(futures: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(client, "gather", gather)
+        wanted = [Task(time.sleep, value(0.05)) for _ in range(200)]
+        with pytest.raises(error) as kept:
+            compute(wanted, [])
+        ended = time.monotonic() + 5
+        while cluster.scheduler.tasks and time.monotonic() < ended:
+            time.sleep(0.01)
+        assert not cluster.scheduler.tasks
+        assert kept.tb is not None
 
 
 def test_a_graph_begins_at_results_that_are_kept() -> None:
