@@ -37,8 +37,11 @@ class PartedSamples:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> Array:
-        """Return the samples of a number, a slice or an array of numbers: (…, d), in memory."""
-        taken = np.asarray(self.source[rows])
+        """Return the samples of a number, a slice or an array of numbers: (…, d), C-contiguous.
+
+        NumPy's sums depend on the order in memory, and have to be those of samples in one piece.
+        """
+        taken = np.ascontiguousarray(self.source[rows])
         if self.computed is None:
             return taken
         return self.computed(taken.reshape(-1, taken.shape[-1])).reshape(taken.shape)
@@ -56,7 +59,7 @@ class PartedSamples:
         """
         n, d = self.shape
         most = PART if self.computed is None else COPY
-        size = max(1, most // (BLOCK * d * self.dtype.itemsize)) * BLOCK
+        size = max(1, most // max(1, BLOCK * d * self.dtype.itemsize)) * BLOCK
         memory = None if self.computed is None else np.empty((min(n, size), d), self.dtype)
         from l2ae_kernels.cpu.threads import in_ranges  # what imports this needs no compiler
 

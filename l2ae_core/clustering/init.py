@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 
-from l2ae_core.clustering.parted import is_parted, parted
+from l2ae_core.clustering.inputs import as_samples
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.reference.restarts import Restarts
-from l2ae_kernels.samples import PartedSamples
 
 
 def kmeans_plus_plus(x: Array, n_clusters: int, rng: np.random.Generator) -> Array:
@@ -19,9 +18,7 @@ def kmeans_plus_plus(x: Array, n_clusters: int, rng: np.random.Generator) -> Arr
     leaves the lowest Σ D² wins. No row is drawn twice, nor a duplicate of a chosen row, as long as
     there is another; with fewer than K distinct rows the rest is drawn uniformly.
     """
-    if not isinstance(x, PartedSamples) and is_parted(x, x.dtype):
-        x = parted(x, x.dtype)
-    restarts = ops.restarts(x, n_clusters, 1)
+    restarts = ops.restarts(as_samples("kmeans_plus_plus", x), n_clusters, 1)
     init_centers(restarts, [rng])
     centers: Array = restarts.centers[0]
     return centers

@@ -23,7 +23,6 @@ from l2ae_kernels.cuda.device import to_device_of
 from l2ae_kernels.ops.checks import count, number, readable, require_array
 from l2ae_kernels.samples import PartedSamples
 
-LABELS = 1 << 20  # that are sorted at a time
 ROWS = 4096  # that are compared with each other at a time, or tell where the samples lie
 
 
@@ -67,7 +66,9 @@ def as_samples(function: str, x: Array) -> Array:
     """
     if isinstance(x, PartedSamples):
         return x
-    dtype = x.dtype
+    if not is_dask(x):
+        require_array(function, "x", x)
+    dtype = x.dtype.newbyteorder("=")
     if dtype.kind in "iub" or dtype == np.float16:
         dtype = np.dtype(np.float64)
     if x.ndim != 2 or dtype not in (np.float32, np.float64):
@@ -167,9 +168,8 @@ def given_centers(
     return centers if origin is None else (centers - origin).astype(x.dtype)
 
 
-def warn_if_empty(labels: Array, n_clusters: int, x: Array) -> None:
-    """Warn, for the caller of kmeans, of clusters without samples."""
-    used = len(distinct_labels(labels))
+def warn_if_empty(used: int, n_clusters: int, x: Array) -> None:
+    """Warn, for the caller of kmeans, of clusters without samples: `used` have some."""
     if used < n_clusters:
         distinct = _has_distinct_rows(x, n_clusters)
         warnings.warn(
@@ -181,17 +181,6 @@ def warn_if_empty(labels: Array, n_clusters: int, x: Array) -> None:
             ),
             stacklevel=3,
         )
-
-
-def distinct_labels(labels: Array) -> Array:
-    """Return the labels of clusters with samples."""
-    if is_dask(labels):
-        from l2ae_core.clustering import on_dask
-
-        return on_dask.distinct_labels(labels)
-    on_host = to_host(labels)
-    pieces = (on_host[i : i + LABELS] for i in range(0, len(on_host), LABELS))
-    return np.unique(np.concatenate([np.unique(piece) for piece in pieces]))
 
 
 def _has_distinct_rows(x: Array, count: int) -> bool:
@@ -225,7 +214,8 @@ def origin_of(x: Array) -> Array | None:
 
     None, too, for NaN and infinity, which another check names.
     """
-    rows = to_host(x[:: -(-len(x) // ROWS) or 1]).view(np.ndarray).astype(np.float64)
+    some = to_host(x[:: -(-len(x) // ROWS) or 1]).view(np.ndarray)
+    rows = np.array(some, np.float64, order="C")  # sums depend on it
     with np.errstate(over="ignore", invalid="ignore"):
         mean = rows.mean(axis=0) if len(rows) else np.zeros(x.shape[1])
         spread = np.square(rows - mean).sum() / max(len(rows), 1)

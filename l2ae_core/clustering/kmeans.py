@@ -62,27 +62,35 @@ class Clustering:
 
         x is brought to the dtype and the device of the centers, and to unit length when spherical.
         Labels of a Dask array are one: nothing is computed yet.
-        ValueError when x holds NaN or its features do not fit; of a Dask array, when the chunk is
-        met.
+        ValueError when x is no (N, D), holds NaN or infinity or, spherical, a row of zeros; of the
+        values of a Dask array, when their chunk is met.
         """
+        samples = as_samples("predict", x)
+        if samples.shape[1] != self.centers.shape[1]:
+            raise ValueError(
+                f"predict: x is {x.shape} but expected {self.centers.shape[1]} features"
+            )
         if is_dask(x):
             from l2ae_core.clustering import on_dask
 
-            return on_dask.predict(self, x)
-        samples = as_samples("predict", x)
+            return on_dask.predict(self, samples)
+        return self.labels_of("predict", samples)
+
+    def labels_of(self, function: str, samples: Array, first: int = 0) -> Array:
+        """Return the labels int32 (N,) of `as_samples`; errors count their rows from `first`."""
         if not isinstance(samples, PartedSamples):
-            return self._predict(samples, 0)
+            return self._labels_of(function, samples, first)
         labels = np.empty(len(samples), np.int32)
-        for first, part in samples.parts():
-            labels[first : first + len(part)] = to_host(self._predict(part, first))
+        for at, part in samples.parts():
+            here = self._labels_of(function, part, first + at)
+            labels[at : at + len(part)] = to_host(here)
         return to_device_of(self.centers, labels)
 
-    def _predict(self, x: Array, first: int) -> Array:
-        """Return the labels of a part of the samples that begins with row `first`."""
-        require_finite("predict", x, first)
+    def _labels_of(self, function: str, x: Array, first: int) -> Array:
+        require_finite(function, x, first)
         samples = to_device_of(self.centers, x).astype(self.centers.dtype, copy=False)
         if self.spherical:
-            samples = unit_rows("predict", samples, first)
+            samples = unit_rows(function, samples, first)
         centers = self.centers
         if self.recentered is not None:
             samples, centers = recenter(samples, self.recentered.origin), self.recentered.centers
@@ -154,12 +162,14 @@ def kmeans(
     if not np.isfinite(restarts.max_abs):
         require_finite("kmeans", samples)
     best: Clustering | None = None
+    used = 0  # clusters of the best with samples
     histories: list[list[float]] = []
     with Bar(total=len(seeds), desc="k-means", unit="restart", disable=not progress) as bar:
-        for run in _runs(restarts, seeds, centers, max_iter, shift, spherical, bar):
+        for run, counts in _runs(restarts, seeds, centers, max_iter, shift, spherical, bar):
             histories.extend(run.restarts)
             if best is None or run.inertia < best.inertia:
                 best = replace(run, labels=run.labels.copy(), centers=run.centers.copy())
+                used = int(np.count_nonzero(counts))
                 bar.set_postfix(inertia=f"{best.inertia:.6g}", refresh=False)
     assert best is not None  # n_init >= 1
     best.restarts = histories
@@ -170,7 +180,7 @@ def kmeans(
         best = replace(best, centers=moved_back, recentered=Recentered(origin, best.centers))
     if is_dask(x):
         best.labels = best.predict(x)
-    warn_if_empty(best.labels, n_clusters, samples)
+    warn_if_empty(used, n_clusters, samples)
     return best
 
 
@@ -182,8 +192,8 @@ def _runs(
     shift: float,
     spherical: bool,
     bar: Bar,
-) -> Iterator[Clustering]:
-    """Yield the run of each seed, or the one from `centers`, in order."""
+) -> Iterator[tuple[Clustering, Array]]:
+    """Yield the run of each seed, or the one from `centers`, in order; see `lloyd`."""
     together = len(restarts.centers)
     for first in range(0, len(seeds), together):
         part = seeds[first : first + together]
@@ -196,12 +206,12 @@ def _runs(
 
 def lloyd(
     restarts: Restarts, runs: int, max_iter: int, shift: float, spherical: bool, bar: Bar
-) -> Iterator[Clustering]:
+) -> Iterator[tuple[Clustering, Array]]:
     """Iterate the first `runs` restarts from their centers, side by side, and yield them in order.
 
     A run ends after an assignment that changes no label, after a step with Σ_j |c_j' − c_j|² <=
-    shift, or after max_iter updates. Labels and centers are views of those of `restarts`: they last
-    until the next runs begin.
+    shift, or after max_iter updates. With it come the sizes (K,) of its clusters. All are views of
+    what `restarts` has: they last until the next runs begin.
     """
     active = list(range(runs))
     restarts.reset()
@@ -222,9 +232,10 @@ def lloyd(
         bar.update(len(active) - len(ongoing))
         active = ongoing
     for r, history in enumerate(histories):
-        found = restarts.labels[r], restarts.centers[r]
-        labels, centers = (to_device_of(restarts.x, a) for a in found)
-        yield Clustering(labels, centers, history[-1], len(history) - 1, [history], spherical)
+        both = restarts.labels[r], restarts.centers[r]
+        labels, centers = (to_device_of(restarts.x, a) for a in both)
+        found = Clustering(labels, centers, history[-1], len(history) - 1, [history], spherical)
+        yield found, restarts.counts[r]
 
 
 def fill_empty(restarts: Restarts, active: list[int]) -> None:

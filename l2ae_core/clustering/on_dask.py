@@ -4,6 +4,7 @@ All of it is lazy: nothing is read before the first pass, and then chunk by chun
 """
 
 from dataclasses import replace
+from math import isnan
 from typing import TYPE_CHECKING, Any, cast
 
 import dask.array as da
@@ -11,19 +12,28 @@ import numpy as np
 
 from l2ae_core.clustering import inputs
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import threads
-from l2ae_kernels.dask.chunks import Chunks, aligned, chunk_tasks, in_memory
+from l2ae_kernels.dask.chunks import Chunks, aligned, in_memory, readable_chunk
 from l2ae_kernels.dask.ordered import variances
 from l2ae_kernels.dask.tasks import Task, compute
 
 if TYPE_CHECKING:
     from l2ae_core.clustering.kmeans import Clustering
 
+TOGETHER = 8  # chunks whose distinct rows are brought together
+
 
 def whole_rows(function: str, x: da.Array, dtype: np.dtype[Any]) -> Array:
     """Return x (N, D) in `dtype`, in chunks of whole rows."""
-    if np.isnan(x.shape[1]):
-        raise ValueError(f"{function}: x has an unknown number of features")
+    kind = x._meta
+    if not isinstance(kind, np.ndarray) or isinstance(kind, np.ma.MaskedArray):
+        found = type(kind).__name__
+        raise ValueError(f"{function}: x is {found} in chunks but expected arrays of NumPy")
+    if isnan(x.shape[1]):
+        raise ValueError(
+            f"{function}: x has an unknown number of features: x.compute_chunk_sizes() finds it"
+        )
     whole = x if x.numblocks[1] == 1 else x.rechunk({1: -1}, method="tasks")
     return cast(Array, whole.astype(dtype))
 
@@ -49,7 +59,7 @@ def unit_rows(function: str, x: da.Array) -> da.Array:
 def _unit_rows(rows: Array, function: str, block_info: Any) -> Array:
     first = block_info[0]["array-location"][0][0]
     with np.errstate(all="ignore"):  # NaN and infinity: the first pass finds them
-        return inputs.unit_rows(function, rows, first)
+        return inputs.unit_rows(function, readable_chunk(function, rows), first)
 
 
 def recenter(x: da.Array, origin: Array) -> da.Array:
@@ -75,33 +85,41 @@ def _first_not_finite(x: Array, first: int) -> int | None:
 
 def has_distinct_rows(x: da.Array, count: int) -> bool:
     """Whether x (N, D) has at least `count` distinct rows."""
-    found = compute(Chunks(x).map(_distinct_rows, count=count))
-    return len(np.unique(np.concatenate(found), axis=0)) >= count
+    tasks = Chunks(x).map(_distinct_rows, count=count)
+    while len(tasks) > 1:  # so many rows at most come to anybody
+        tasks = [
+            Task(_distinct_rows_of, *tasks[i : i + TOGETHER], count=count)
+            for i in range(0, len(tasks), TOGETHER)
+        ]
+    return len(compute(tasks)[0]) >= count
 
 
 def _distinct_rows(x: Array, first: int, *, count: int) -> Array:
     return inputs.distinct_rows(x, count)
 
 
-def distinct_labels(labels: da.Array) -> Array:
-    """Return the labels that occur in labels (N,)."""
-    found = compute([Task(np.unique, chunk) for chunk in chunk_tasks(labels)])
-    return np.unique(np.concatenate(found))
+def _distinct_rows_of(*found: Array, count: int) -> Array:
+    return inputs.distinct_rows(np.concatenate(found), count)
 
 
-def predict(clustering: "Clustering", x: da.Array) -> Array:
-    """Return the labels int32 (N,) of x (N, D), lazily and chunk by chunk."""
-    samples: Any = inputs.as_samples("predict", x)
-    d = clustering.centers.shape[1]
-    if x.shape[1] != d:
-        raise ValueError(f"predict: x is {x.shape} but expected {d} features")
+def predict(clustering: "Clustering", samples: Any) -> Array:
+    """Return the labels int32 (N,) of samples (N, D), lazily and chunk by chunk."""
     only_centers = replace(clustering, labels=np.zeros(0, np.int32), restarts=[])
     lazy = samples.map_blocks(
-        _predict, clustering=only_centers, dtype=np.int32, drop_axis=1, meta=np.empty(0, np.int32)
-    )
+        _labels_of, clustering=only_centers, emitted=getattr(get_vectors(), "name", "none"),
+        dtype=np.int32, drop_axis=1, meta=np.empty(0, np.int32),
+    )  # fmt: skip
     return cast(Array, lazy)
 
 
-def _predict(rows: Array, clustering: "Clustering") -> Array:
-    with threads(1):  # Dask runs as many tasks as there are cores
-        return clustering.predict(rows)
+def _labels_of(rows: Array, clustering: "Clustering", emitted: str, block_info: Any) -> Array:
+    """Return the labels of a chunk, on one thread: Dask runs as many as there are cores.
+
+    `emitted` names the set of vectors that kernels are for, on whatever machine.
+    """
+    function, first = "predict", block_info[0]["array-location"][0][0]
+    if isnan(first):  # the chunks before it have unknown sizes
+        function, first = f"predict: chunk {block_info[0]['chunk-location'][0]}", 0
+    with threads(1), vectors(emitted):
+        samples = inputs.as_samples(function, readable_chunk(function, rows))
+        return clustering.labels_of(function, samples, int(first))

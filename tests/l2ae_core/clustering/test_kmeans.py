@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
+from l2ae_core.clustering.init import kmeans_plus_plus
 from l2ae_core.clustering.kmeans import Clustering, fill_empty, kmeans
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -259,12 +260,32 @@ def test_errors(change: dict[str, object], message: str) -> None:
         kmeans(**arguments)
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4"])
+def test_the_order_of_bytes_does_not_change_a_bit(dtype: str) -> None:
+    x = (10 * blobs(500, 4, 3)).astype(dtype)
+    native = x.astype(x.dtype.newbyteorder("="))
+    found, expected = (kmeans(a, 3, n_init=2, rng=rng(1)) for a in (x, native))
+    assert found.centers.tobytes() == expected.centers.tobytes()
+    assert found.restarts == expected.restarts
+    np.testing.assert_array_equal(found.predict(x), expected.labels)
+    np.testing.assert_array_equal(
+        kmeans_plus_plus(x, 3, rng(1)), kmeans_plus_plus(native, 3, rng(1))
+    )
+
+
 def test_predict_errors() -> None:
     found = kmeans(blobs(50, 3, 2), 2, n_init=1, rng=rng())
     with pytest.raises(ValueError, match="predict: row 0 of x holds NaN"):
         found.predict(np.full((1, 3), np.nan))
-    with pytest.raises(ValueError, match="centers has shape"):
+    with pytest.raises(ValueError, match=r"predict: x is \(1, 4\) but expected 3 features"):
         found.predict(np.zeros((1, 4)))
+    for bad, message in (
+        ([[1.0, 2.0, 3.0]], "predict: x is list but expected an array"),
+        (np.ma.masked_less(np.ones((4, 3)), 2), "predict: x is a masked array"),
+        (np.array([["a", "b", "c"]]), "predict: x is .* but expected real"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            found.predict(bad)  # type: ignore[arg-type]
     spherical = kmeans(blobs(50, 3, 2), 2, n_init=1, rng=rng(), spherical=True)
     with pytest.raises(ValueError, match="predict: row 0 of x is zero"):
         spherical.predict(np.zeros((1, 3)))

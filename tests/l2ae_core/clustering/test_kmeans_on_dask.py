@@ -87,6 +87,21 @@ def test_samples_far_from_zero_are_recentered() -> None:
     assert bits(there) == bits(here)
 
 
+@pytest.mark.parametrize(
+    "named", [{}, {"spherical": True}, {"tol": 0.01}, {"offset": SHIFTED}], ids=lambda n: str([*n])
+)
+@pytest.mark.parametrize("layout", ["F", "big-endian"])
+def test_the_layout_of_a_chunk_does_not_change_a_bit(layout: str, named: dict[str, Any]) -> None:
+    named = dict(named)
+    offset, scale = named.pop("offset", 0), 10.0 ** rng(2).uniform(-3, 2, (4000, 1))
+    x = (blobs(4000, 20, 6, spread=1.0) * scale + offset).astype(np.float32)
+    chunked = da.from_array(x, chunks=(1024, 20))
+    chunked = chunked.map_blocks(np.asfortranarray) if layout == "F" else chunked.astype(">f4")
+    there = kmeans(chunked, 6, n_init=2, rng=rng(3), **named)
+    assert (there.recentered is not None) == (offset != 0)
+    assert bits(there) == bits(kmeans(x, 6, n_init=2, rng=rng(3), **named))
+
+
 def test_integers() -> None:
     assert_equal_bits(rng().integers(0, 9, (2000, 3)).astype(np.uint8), (700, 3), n_init=2)
 
@@ -147,8 +162,10 @@ def test_no_chunk_is_made_before_it_has_to_be() -> None:
 
     with dask.config.set(scheduler="synchronous"):
         x = da.map_blocks(make, chunks=((1024, 1024), (3,)), dtype=float, meta=np.empty((0, 0)))
-        found = kmeans(x, 4, n_init=1, rng=rng())
+        found = kmeans(x, 4, rng=rng(), init=blobs(4, 3, 4), max_iter=1)
         passes = len(made)
+        # Where zero lies, a row amid the samples, how large they are, and two assignments.
+        assert passes == 2 + 1 + 2 + 2 * 2
         lazy = found.predict(x)
         assert len(made) == passes
         lazy[:5].compute()
@@ -193,7 +210,7 @@ def first_rows(x: Array) -> Array:
         (da.ones((4000, 2))[da.ones(4000) > 0], "x has chunks of unknown sizes"),
         (da.from_array(replaced(blobs(4000, 2, 5), 3000, np.nan), chunks=(700, 2)),
          "row 3000 of x holds NaN or infinity"),
-        (da.ones((4000, 2), chunks=(700, 2)).map_blocks(np.ma.asarray), "chunk of x is MaskedArr"),
+        (da.ones((4000, 2), chunks=(700, 2)).map_blocks(np.ma.asarray), "x is MaskedArray in chun"),
         (da.ones((4000, 2), chunks=(1024, 2)).map_blocks(first_rows, dtype=float),
          r"a chunk of x is \(5, 2\) float64 but x says \(1024, 2\) float64"),
     ],
@@ -211,9 +228,25 @@ def test_errors_of_spherical_rows_and_of_predict() -> None:
     found = kmeans(x, 5, n_init=1, rng=rng())
     with pytest.raises(ValueError, match="predict: .* 2 features"):
         found.predict(da.zeros((10, 3)))
-    bad = da.from_array(replaced(x.copy(), 1, np.nan), chunks=(700, 2))
-    with pytest.raises(ValueError, match="predict: row 1 of"):
-        found.predict(bad).compute()
+    with pytest.raises(ValueError, match="predict: x is MaskedArray"):
+        found.predict(da.ones((4000, 2)).map_blocks(np.ma.asarray))
+    hidden = da.ones((4000, 2)).map_blocks(np.ma.asarray, meta=np.empty((0, 0)))
+    with pytest.raises(ValueError, match="predict: a chunk of x is MaskedArray"):
+        found.predict(hidden).compute()
+    with pytest.raises(ValueError, match="kmeans: a chunk of x is MaskedArray"):
+        kmeans(hidden, 5, n_init=1, rng=rng(), spherical=True)
+
+
+def test_predict_names_the_row_of_all() -> None:
+    x = blobs(4000, 2, 5)
+    found = kmeans(x, 5, n_init=1, rng=rng(), spherical=True)
+    for value, message in ((np.nan, "holds NaN"), (0, "is zero")):
+        bad = da.from_array(replaced(x.copy(), 3000, value), chunks=(700, 2))
+        with pytest.raises(ValueError, match=f"predict: row 3000 of x {message}"):
+            found.predict(bad).compute()
+        unknown = bad[bad[:, 0] != np.inf]  # the sizes of its chunks are
+        with pytest.raises(ValueError, match=f"predict: chunk 4: row 200 of x {message}"):
+            found.predict(unknown).compute()
 
 
 def test_dask_is_not_imported_for_other_arrays() -> None:

@@ -217,6 +217,42 @@ def test_parts_are_whole_blocks_side_by_side(order: str, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(samples[3], expected[3])
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"spherical": True}, {"offset": 1e6}, {"tol": 1e-3}], ids=lambda o: str([*o])
+)
+@pytest.mark.parametrize("layout", ["F", "big-endian", "every other"])
+def test_the_layout_of_a_file_does_not_change_a_bit(
+    layout: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """NumPy's sums over rows, and those of a row, depend on the order in memory."""
+    options = dict(options)
+    offset, scale = options.pop("offset", 0), 10.0 ** rng(2).uniform(-3, 2, (N, 1))
+    x = (blobs(N, 20, 6, spread=1.0) * scale + offset).astype(np.float32)
+    expected = kmeans(x, 6, n_init=2, max_iter=5, rng=rng(1), **options)
+    assert (expected.recentered is not None) == (offset != 0)
+    stored = {"F": np.asfortranarray(x), "big-endian": x.astype(">f4"),
+              "every other": np.repeat(x, 2, axis=1)}[layout]  # fmt: skip
+    np.save(tmp_path / "x.npy", stored)
+    there = np.load(tmp_path / "x.npy", mmap_mode="r")
+    there = there[:, ::2] if layout == "every other" else there
+    found = kmeans(there, 6, n_init=2, max_iter=5, rng=rng(1), **options)
+    assert bits(found) == bits(expected)
+    assert found.predict(there).tobytes() == expected.labels.tobytes()
+
+
+def test_samples_without_features_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((5, 0)))
+    there = np.load(tmp_path / "x.npy", mmap_mode="r")
+    found = kmeans(blobs(9, 2, 3), 3, n_init=1, rng=rng())
+    for x in (there, np.zeros((5, 0)), np.zeros((0, 3))):
+        with pytest.raises(ValueError, match=r"predict: x is .* but expected 2 features"):
+            found.predict(x)
+    with pytest.raises(
+        ValueError, match=r"kmeans: x is \(5, 0\) but expected at least one feature"
+    ):
+        sweep(there, [2], seed=0, n_init=1)
+
+
 def test_large_arrays_in_memory_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     x = blobs(N, 10, 10).astype(np.float32)
     expected = kmeans(x, 10, n_init=2, rng=rng())
