@@ -219,10 +219,22 @@ def _over_centers(
         if prepare is not None:
             some = prepare(some, part.start)
         _require_finite(function, "representations", some)
-        found: Array = reduce(some @ directions, axis=1)
+        found: Array = reduce(_products(some, directions), axis=1)
         return found
 
     return np.concatenate([reduced(part) for part in parts(len(u))])
+
+
+def _products(u: Array, directions: Array) -> Array:
+    """Return u · c (n, K) of representations u (n, D) and directions c (D, K).
+
+    For K = 1 without BLAS: its products of a matrix and a vector sum up a row by where it lies
+    among the others, and by the number of threads.
+    """
+    if directions.shape[1] > 1:
+        return u @ directions
+    products: Array = (u * directions[:, 0]).sum(axis=1, keepdims=True)
+    return products
 
 
 def _require_finite(function: str, name: str, array: Array) -> None:

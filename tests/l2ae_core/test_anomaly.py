@@ -55,6 +55,17 @@ def test_cosines_of_small_numbers_do_not_overflow(dtype: str) -> None:
     np.testing.assert_allclose(cosine_normality(long, centers), [0.8], rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("D", [10, 37])
+def test_one_center_scores_a_sample_alike_wherever_it_lies(D: int, dtype: str) -> None:
+    u, center = unit(20_000, D).astype(dtype), unit(1, D, seed=1).astype(dtype)
+    expected = normality(u, center)
+    for first in (1, 2, 3, 8191, 19_998):
+        assert normality(u[first:], center).tobytes() == expected[first:].tobytes()
+    assert expected.dtype == dtype
+    np.testing.assert_allclose(expected, u.astype("f8") @ center[0].astype("f8"), atol=1e-6)
+
+
 def test_negative_scores_are_not_clipped() -> None:
     u = np.array([[-1.0, 0.0], [-0.8, -0.6]])
     centers = np.array([[2.0, 0.0], [3.0, 4.0]])
