@@ -47,6 +47,15 @@ class Gathering(Images, Protocol):
         ...
 
 
+@runtime_checkable
+class RemoteImages(Images, Protocol):
+    """Images that lie elsewhere, and are encoded there."""
+
+    def encode(self, network: Any, /) -> Array:
+        """Return the codes u (N, D) of all images, as `network` is trained, in float32."""
+        ...
+
+
 def gathered(images: Images, batches: Sequence[Array]) -> Iterator[Array]:
     """Yield images[batch] of each batch of indices (n,) int64, in order."""
     return (

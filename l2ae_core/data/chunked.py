@@ -1,17 +1,22 @@
 """A `.npy` file as a Dask array whose chunks are read by whoever works on them.
 
 `dask.array.from_array(np.load(path, mmap_mode="r"))` does not do that on a cluster: a memory map
-is sent as its bytes. Here the path travels, and a task maps its rows.
+is sent as its bytes. Here the path travels, and a task reads its rows. It does not map them: where
+a file is cut off while it is mapped, the system ends the worker (file_array.py).
 """
 
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from l2ae_core.array_readers import npy_layout
 from l2ae_core.data.errors import DataError
-from l2ae_core.readers import one_line
+from l2ae_core.data.file_array import FileArray
+from l2ae_core.readers import one_line, open_file
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count
 
@@ -22,41 +27,72 @@ CHUNK_BYTES = 1 << 26  # of a chunk, about, unless the caller says how many rows
 MULTIPLE = 1024  # rows: k-means takes such chunks as they are
 
 
-@dataclass(frozen=True)
-class NpyFile:
-    """A `.npy` file as it was when it was opened."""
+@dataclass(frozen=True, eq=False)
+class NpyRows:
+    """The array (N, …) of a `.npy` file, of which Dask asks for some rows at a time."""
 
-    path: str  # absolute: a worker may stand elsewhere
-    size: int
-    modified: int  # nanoseconds
+    values: FileArray  # (N, …), or in Fortran order (N·…,)
+    shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, path: Path) -> "NpyFile":
-        """Return the file at a path; OSError where there is none."""
-        status = path.stat()
-        return cls(str(path.resolve()), status.st_size, status.st_mtime_ns)
+    def open(cls, path: Path) -> Self:
+        """Return the array of the file; ValueError and OSError as `read_npy`. No value is read."""
+        with open_file(path) as file:
+            status = os.fstat(file.fileno())
+            shape, fortran, dtype, offset = npy_layout(file, path, status.st_size)
+        stored = (math.prod(shape),) if fortran and len(shape) > 1 else shape
+        where = Path(os.path.abspath(path))  # noqa: PTH100 - a worker may stand elsewhere
+        return cls(
+            FileArray(where, stored, dtype, offset, status.st_size, status.st_mtime_ns), shape
+        )
 
-    def rows(self, block_info: Any) -> Array:
-        """Map the rows of a chunk: they are read when they are looked at.
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the file."""
+        return self.values.dtype
 
-        DataError where the file is no longer what it was: results would be those of two files.
-        """
-        try:
-            found = NpyFile.of(Path(self.path))
-        except OSError as error:
-            raise DataError(f"{self.path}: is gone ({one_line(error)})") from error
-        if found != self:
-            raise DataError(f"{self.path}: has changed since it was opened")
-        first, last = block_info[None]["array-location"][0]
-        mapped: Array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return mapped[first:last]
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Any) -> Array:
+        """Return what NumPy would, where it is an index of rows, and of the other axes of these."""
+        rows, *rest = index if isinstance(index, tuple) else (index,)
+        if isinstance(rows, int | np.integer):
+            one: Array = self._rows([rows])[0][tuple(rest)]
+            return one
+        found: Array = self._rows(rows)[(slice(None), *rest)]
+        return found
+
+    def _rows(self, index: Any) -> Array:
+        if self.values.shape == self.shape:
+            return self.values[index]
+        N = self.shape[0]
+        slices = isinstance(index, slice)
+        positions = np.arange(*index.indices(N)) if slices else np.asarray(index, np.int64)
+        columns = np.empty((math.prod(self.shape[1:]), len(positions)), self.dtype)
+        for j, column in enumerate(columns):
+            column[:] = self.values[j * N + positions]
+        rows: Array = columns.reshape(*self.shape[:0:-1], len(positions)).T
+        return rows
+
+
+def rows_behind(x: "da.Array") -> NpyRows | None:
+    """Return the rows of the file that an array of `dask_npy` is; None for any other array."""
+    for argument, _ in getattr(x.dask.layers.get(x.name), "indices", ()):
+        argument = getattr(argument, "value", argument)
+        if isinstance(argument, NpyRows):
+            return argument
+    return None
 
 
 def dask_npy(path: str | Path, chunk_rows: int | None = None) -> "da.Array":
     """Return the array in a `.npy` file as a Dask array, cut into chunks of rows.
 
-    Every chunk is mapped into memory by the process that works on it, from the same path: all
-    workers have to see the file there. Nothing is read here but the shape and the dtype.
+    Every chunk is read by the process that works on it, from the same path: all workers have to see
+    the file there. Nothing is read here but the shape and the dtype, and of a chunk that is sliced
+    only those rows.
     chunk_rows: rows of a chunk; by default about 64 MiB, and a multiple of 1024, so that `kmeans`
         need not move rows between chunks.
     DataError (a ValueError) when the file is not a `.npy` of one axis or more, and, when a chunk is
@@ -66,26 +102,23 @@ def dask_npy(path: str | Path, chunk_rows: int | None = None) -> "da.Array":
         chunk_rows = count("dask_npy", "chunk_rows", chunk_rows)
     try:
         import dask.array as da
+        from dask.base import tokenize
     except ImportError as error:
         raise ValueError("dask_npy: needs Dask: pip install 'l2ae[dist]'") from error
     from l2ae_core.data.fetch import expand_user  # which imports what downloads files
 
-    local = expand_user(path)
     try:
-        file = NpyFile.of(local)
-        whole: Array = np.load(local, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: is no .npy file that can be mapped ({one_line(error)})"
-        ) from error
-    if not isinstance(whole, np.ndarray):
-        raise DataError(f"{path}: is an archive but expected a .npy file")
-    if whole.ndim == 0:
+        rows = NpyRows.open(expand_user(path))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is no .npy file of rows ({one_line(error)})") from error
+    if rows.ndim == 0:
         raise DataError(f"{path}: holds a single number but expected rows")
     if chunk_rows is None:
-        each = max(1, whole[:1].nbytes)
+        each = max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize)
         chunk_rows = max(1, CHUNK_BYTES // (each * MULTIPLE)) * MULTIPLE
-    chunks = da.core.normalize_chunks((chunk_rows, *whole.shape[1:]), whole.shape)
-    return da.map_blocks(
-        file.rows, chunks=chunks, dtype=whole.dtype, meta=np.empty((0,) * whole.ndim, whole.dtype)
-    )
+    chunks = da.core.normalize_chunks((chunk_rows, *rows.shape[1:]), rows.shape)
+    stored = rows.values
+    return da.from_array(
+        rows, chunks=chunks, inline_array=True, meta=np.empty((0,) * rows.ndim, rows.dtype),
+        name=f"npy-{tokenize(str(stored.path), stored.file_size, stored.mtime_ns, chunks)}",
+    )  # fmt: skip

@@ -7,6 +7,7 @@ one of many.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
 from operator import xor
 from typing import Any
@@ -19,6 +20,7 @@ from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.stored import StoredImages
 from l2ae_core.data.values import AS_THEY_ARE, out_of_range, to_images, unit_values
 from l2ae_core.images import Images
+from l2ae_core.networks import AutoEncoder
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import vectors
 from l2ae_kernels.cpu.threads import threads
@@ -26,6 +28,32 @@ from l2ae_kernels.cpu.threads import threads
 BATCH = 1024  # images that `AutoEncoder.encode` and `decode` take at a time
 # What is done with the images of a chunk, as a network takes them: the result has a row an image.
 OfChunk = Callable[..., Array]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the rows of a Dask array X are."""
+
+    method: str  # that takes X, for errors
+    shape: tuple[int, int, int]  # (H, W, C) of an image as it is stored
+    preparation: Preparation | None = None  # of every image; None: values are taken as they are
+    copies: int = 1  # of the channel
+
+    def images(self, rows: Array, numbers: Array) -> Array:
+        """Return rows (n, …) of X, which have these numbers (n,), as images (n, H, W, C).
+
+        Prepared ones are float32, others of the dtype of X. ValueError for rows that are no plain
+        array, and for values out of range.
+        """
+        if not isinstance(rows, np.ndarray) or isinstance(rows, np.ma.MaskedArray):
+            found = type(rows).__name__
+            raise ValueError(f"{self.method}: a chunk of X is {found} but expected an array")
+        images: Array = np.ascontiguousarray(rows).reshape(len(rows), *self.shape)
+        if self.preparation is not None:
+            where = f"{self.method}: rows {numbers.min()} to {numbers.max()} of X"
+            images = to_images(images, where, self.preparation)
+        require_unit(self.method, images, numbers)
+        return images if self.copies == 1 else np.repeat(images, self.copies, axis=3)
 
 
 def aligned(rows: tuple[int, ...]) -> tuple[int, ...]:
@@ -45,28 +73,21 @@ def cut(rows: da.Array, sizes: tuple[int, ...]) -> da.Array:
     return rows.rechunk((sizes, *((side,) for side in rows.shape[1:])), method="tasks")
 
 
-def prepare(chunk: Array, method: str, preparation: Preparation, block_info: Any) -> Array:
-    """Return the images of a chunk (n, H, W, C) float32 in [0, 1], prepared."""
-    first, last = block_info[0]["array-location"][0]
-    return to_images(chunk, f"{method}: X[{first}:{last}]", preparation)
-
-
-def pick(chunk: Array, rows: Array, first: int, method: str) -> Array:
-    """Return some images of a chunk whose first one has the number `first`.
+def pick(chunk: Array, rows: Array, first: int, form: Form) -> Array:
+    """Return some images of a chunk whose first row has the number `first`.
 
     They are as stored, but float32 for floating point, as networks are trained.
     """
-    picked: Array = chunk[rows]
-    require_unit(method, picked, rows + first)
+    picked = form.images(chunk[rows], rows + first)
     return picked.astype(np.float32, copy=False) if picked.dtype.kind == "f" else picked
 
 
-def checksum(chunk: Array, first: int, method: str) -> tuple[int, int]:
+def checksum(chunk: Array, first: int, form: Form) -> tuple[int, int]:
     """Return the CRC-32 of the images of a chunk as float32, and of how many bytes it is."""
     found = size = 0
     for start in range(0, len(chunk), BATCH):
         rows = np.arange(start, min(start + BATCH, len(chunk)))
-        numbers = unit_values(pick(chunk, rows, first, method), AS_THEY_ARE)
+        numbers = unit_values(pick(chunk, rows, first, form), AS_THEY_ARE)
         found, size = crc32(numbers.data, found), size + numbers.nbytes
     return found, size
 
@@ -89,7 +110,7 @@ def joined_checksum(first: int, second: int, size: int) -> int:
 
 
 def call(
-    chunk: Array, *more: Array, function: OfChunk, method: str, emitted: str, block_info: Any,
+    chunk: Array, *more: Array, function: OfChunk, form: Form, emitted: str, block_info: Any,
     **same: Any,
 ) -> Array:  # fmt: skip
     """Call a function of the images of a chunk, on one thread: Dask runs as many as it has.
@@ -97,14 +118,19 @@ def call(
     `emitted` names the set of vectors that kernels are for, on whatever machine.
     """
     first, last = block_info[0]["array-location"][0]
-    require_unit(method, chunk, np.arange(first, last))
-    images: Images = chunk
-    if chunk.dtype.kind != "f":
-        images = StoredImages(chunk)
-    elif chunk.dtype != np.float32:
-        images = chunk.astype(np.float64)
+    images: Images = form.images(chunk, np.arange(first, last))
+    if images.dtype.kind != "f":
+        images = StoredImages(np.asarray(images))
+    elif images.dtype != np.float32:
+        images = np.asarray(images, np.float64)
     with threads(1), vectors(emitted):
         return function(images, *(rows.reshape(len(rows), -1) for rows in more), **same)
+
+
+def codes_in_training(images: Images, network: AutoEncoder) -> Array:
+    """Return the codes u (n, D) of images as networks are trained, in float32."""
+    in_double = images.dtype != np.float32
+    return network.encode(np.asarray(images, np.float32) if in_double else images)
 
 
 def require_unit(method: str, images: Array, rows: Array) -> None:

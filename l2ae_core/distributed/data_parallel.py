@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core.distributed.workers import require_worker
 from l2ae_core.layers import Params
 from l2ae_core.training.loss import Reduction
 from l2ae_core.training.step import CompiledStep
@@ -39,7 +40,7 @@ class DataParallelStep(CompiledStep):
         fit(model, images, step=DataParallelStep(model, optimizer, "mean", client=client), …)
 
     A worker that is lost has its shards computed by another. ValueError for a network without such
-    a compiled step, and for a second loss.
+    a compiled step, and for a second loss; ConnectionError where there is no worker at a step.
     """
 
     client: Any = field(kw_only=True)
@@ -65,7 +66,7 @@ class DataParallelStep(CompiledStep):
         x, name, losses = np.ascontiguousarray(x), getattr(get_vectors(), "name", ""), []
         network = tuple(kernels.stages), tuple(kernels.input_shape)
         sums: Any = np.zeros(kernels.shards.shape[1], np.float32)
-        self.client.wait_for_workers(1)
+        require_worker("step", self.client)
         workers = sorted(self.client.nthreads())
         for shards in _shares(len(workers)):
             own = samples_of(len(x), shards)

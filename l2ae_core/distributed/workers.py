@@ -49,13 +49,22 @@ def connect(argument: str, address: str) -> Any:
             "expected an address such as tcp://10.0.0.1:8786"
         ) from error
     try:
+        require_worker(argument, client)
+    except ConnectionError as error:
+        client.close()
+        raise ValueError(str(error)) from error
+    return client
+
+
+def require_worker(argument: str, client: Any) -> None:
+    """Raise ConnectionError, naming the argument, unless there is a worker in PATIENCE seconds."""
+    try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
-        client.close()
-        raise ValueError(
-            f"{argument}: the scheduler at {address} has no worker, after {PATIENCE} seconds"
+        raise ConnectionError(
+            f"{argument}: the scheduler at {client.scheduler.address} has no worker, after "
+            f"{PATIENCE} seconds"
         ) from error
-    return client
 
 
 class Workers:
@@ -63,7 +72,7 @@ class Workers:
 
     They see the file at the same path, and have this version of the package. Raises what `connect`
     raises; ChildProcessError where workers are killed time and again, ConnectionError where the
-    scheduler is lost.
+    scheduler is lost, or all workers are.
     """
 
     def __init__(self, address: str) -> None:
@@ -116,7 +125,7 @@ class Workers:
                     return
                 part, future = under_way.popleft()
                 try:
-                    found = future.result()
+                    found = self._result(future)
                 except KilledWorker as error:
                     raise ChildProcessError(
                         f"cluster: workers were killed at images {part.start} to {part.stop - 1}, "
@@ -126,6 +135,16 @@ class Workers:
                     raise ConnectionError(f"cluster: {self.address} was lost") from error
                 bar.update(part.stop - part.start)
                 yield found
+
+    def _result(self, future: Any) -> Any:
+        """Wait for a result as long as there are workers."""
+        while True:
+            try:
+                return future.result(timeout=PATIENCE)
+            except TimeoutError:
+                if future.done():  # an error of the task
+                    raise
+                require_worker("cluster", self._client)
 
     def _require_file(self, images: Images) -> None:
         """Raise ValueError unless the images are in a file, DataError unless all workers see it."""

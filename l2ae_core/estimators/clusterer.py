@@ -49,13 +49,14 @@ class AutoEncoderClusterer(
 
     X may be a Dask array of images, too: uint8, bool, or floating point in [0, 1], in chunks of
     known sizes. The bits are those of the same images in memory, however it is cut and however
-    many workers there are. `fit` trains here, on batches that the workers pick from their chunks:
-    persist X if its chunks cost more than reading a file. Codes and errors are computed and kept
-    where the chunks lie, and so the attributes labels_, embedding_ and reconstruction_errors_ are
-    Dask arrays; `predict`, `transform` and `reconstruct` return lazy ones, chunk by chunk. Chunks
-    begin at multiples of 1024 images for that: those of such sizes need not be cut anew. A chunk
-    with values out of range raises ValueError when it is met. Not with run_dir, nor with another
-    `scale` than "auto".
+    many workers there are. `fit` and the rounds of `self_label` train here. Their batches are read
+    here, too, where X is a file that `l2ae_core.data.dask_npy` opened; else workers pick them, for
+    32 MB at a time from all chunks: persist X if these are made by more than a look into memory.
+    Codes and errors are computed and kept where the chunks lie, and so the attributes labels_,
+    embedding_ and reconstruction_errors_ are Dask arrays; `predict`, `transform` and `reconstruct`
+    return lazy ones, chunk by chunk. Chunks begin at multiples of 1024 images for that: those of
+    such sizes need not be cut anew. A chunk with values out of range raises ValueError when it is
+    met. Not with run_dir, nor with another `scale` than "auto".
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.settings import DEFAULTS
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.session import OnEpoch
-from l2ae_kernels.arrays import Array
+from l2ae_kernels.arrays import Array, is_dask
 
 DTYPES = (np.float64, np.float32)  # kept; every other dtype becomes the first
 
@@ -124,6 +124,11 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         return inputs.as_float32(self._checked("validation", self.validation))
 
     def _read(self, method: str, X: Any, flat: Sequence[int] | None) -> Any:
+        if is_dask(X) and self.scale != "auto":
+            raise ValueError(
+                f"{method}: scale is {self.scale!r} but X is a Dask array, taken with scale "
+                "'auto' alone: scale it with Dask, or X.compute() if it fits in memory"
+            )
         return inputs.read_images(
             method, X, self.preparation, flat, unit=self.scale == "auto",
             progress=self.verbose > 0,

@@ -52,8 +52,6 @@ def read_images(
     if is_dask(X):
         from l2ae_core.distributed.images import dask_images
 
-        if not unit:
-            raise ValueError(f"{method}: scale is not 'auto', which a Dask array X needs")
         return dask_images(method, X, preparation, flat)
     chosen = Preparation() if preparation is None else preparation
     if isinstance(X, data.Dataset):

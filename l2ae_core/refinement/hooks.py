@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from l2ae_core.array_readers import array_group
 from l2ae_core.clustering.kmeans import kmeans
-from l2ae_core.images import Images, parts
+from l2ae_core.images import Images, RemoteImages, parts
 from l2ae_core.layers.base import Params
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.refinement.assignment import CHUNK, divergence, target_distribution
@@ -79,7 +79,8 @@ class TargetHooks(Hooks):
         self.start_labels[...] = self.labels
 
     def _find_centers(self, images: Images, rng: Generator) -> None:
-        u = self.step.model.encode(images)  # (N, D)
+        model = self.step.model
+        u = images.encode(model) if isinstance(images, RemoteImages) else model.encode(images)
         if not all(np.isfinite(u[part]).all() for part in parts(len(u))):
             raise TrainingError(
                 "refinement: codes hold NaN or Inf before the first step: a smaller "
@@ -112,14 +113,16 @@ class TargetHooks(Hooks):
     def update_target(self, images: Images) -> float:
         """Set labels and target by the codes of all images as they are; return KL(P‖Q).
 
-        Two arrays (N, K) are in memory, and the codes of CHUNK images.
+        Two arrays (N, K) are in memory, and the codes of CHUNK images; of all, where the images lie
+        elsewhere.
         """
         self.p = np.zeros((0, 0))  # the one of before has no use
         assignment, model, N = self.step.loss.assignment, self.step.model, len(images)
+        remote = images.encode(model) if isinstance(images, RemoteImages) else None  # (N, D)
         log_q: Array | None = None  # (N, K)
         for start in range(0, N, CHUNK):
             some = slice(start, start + CHUNK)
-            found = assignment.log_q(model.encode(images[some]))
+            found = assignment.log_q(model.encode(images[some]) if remote is None else remote[some])
             log_q = np.empty((N, found.shape[1]), found.dtype) if log_q is None else log_q
             log_q[some] = found
         assert log_q is not None  # a training has images

@@ -1,7 +1,8 @@
 """One cell in a process of its own: `python -m l2ae_bench.scale.child FOLDER CELL`, CELL as JSON.
 
 It does the work once, small, so that kernels are compiled and modules imported, then as asked for.
-Memory is what the process, and its workers, have at most above what they had before.
+Workers are others then: they are there before the clock starts, but import the package under it.
+Memory is what the process, and its workers, have at most above what the process had before.
 """
 
 import json

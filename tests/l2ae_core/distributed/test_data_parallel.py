@@ -67,6 +67,7 @@ def test_shards_of_other_samples_are_refused() -> None:
 
 pytest.importorskip("distributed.client")  # "distributed" is also a folder of tests
 
+from l2ae_core.distributed import workers  # noqa: E402
 from l2ae_core.distributed.data_parallel import DataParallelStep  # noqa: E402
 
 
@@ -99,6 +100,19 @@ def test_a_training_has_the_bits_of_one_process(optimizer: str, client: Any) -> 
     here, there = trained(optimizer, None, IMAGES[:215]), trained(optimizer, client, IMAGES[:215])
     for name, p in here.params.items():
         np.testing.assert_array_equal(there.params[name], p, strict=True, err_msg=name)
+
+
+def test_a_step_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr(workers, "PATIENCE", 0.3)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        step = DataParallelStep(new(), make_optimizer("adam", 1e-3), "mean", client=client)
+        with pytest.raises(ConnectionError, match="step: the scheduler at .* has no worker"):
+            step(IMAGES[:9])
 
 
 def test_a_network_without_shards_is_refused(client: Any) -> None:

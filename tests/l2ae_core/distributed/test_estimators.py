@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from l2ae_core import AutoEncoderClusterer, AutoEncoderDetector, load
+from l2ae_core import AutoEncoderClusterer, AutoEncoderDetector, SelfLabelling, load
+from l2ae_core.training.loop import NORM_IMAGES
 from l2ae_kernels.arrays import Array
 
 da = pytest.importorskip("dask.array")
+
+from l2ae_core.distributed.images import DaskImages  # noqa: E402
 
 N = 2500
 FEW: dict[str, Any] = {
@@ -106,6 +109,31 @@ def test_other_ways_to_train(bytes8: Array) -> None:
         np.testing.assert_array_equal(there.embedding_, here.embedding_)
 
 
+def test_codes_of_self_labelling_are_computed_on_the_workers(
+    bytes8: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes here are batches: each image once an epoch and once a round."""
+    rounds = SelfLabelling(3, rounds=2, tol=0.0, n_init=1)
+    here = AutoEncoderClusterer(**FEW, self_label=rounds).fit(bytes8)
+    come, fetch = [0], DaskImages._fetch
+
+    def counted(self: DaskImages, rows: Array) -> Array:
+        come[0] += len(rows)
+        return fetch(self, rows)
+
+    monkeypatch.setattr(DaskImages, "_fetch", counted)
+    there = AutoEncoderClusterer(**FEW, self_label=rounds).fit(in_chunks(bytes8))
+    np.testing.assert_array_equal(there.embedding_, here.embedding_)
+    assert there.self_labelling_history_ is not None
+    assert here.self_labelling_history_ is not None
+    for found, expected in zip(
+        there.self_labelling_history_, here.self_labelling_history_, strict=True
+    ):
+        assert found["kl"] == expected["kl"]
+    latents = min(N, NORM_IMAGES)  # whose lengths a history records
+    assert come[0] == (2 + 2) * (N + latents)
+
+
 def test_nothing_is_read_before_it_is_asked(
     bytes8: Array, detectors: tuple[AutoEncoderDetector, AutoEncoderDetector]
 ) -> None:
@@ -157,7 +185,7 @@ def test_what_does_not_fit_is_named_at_once(
     X = in_chunks(bytes8)
     for settings, message in [
         ({"run_dir": tmp_path}, "run_dir is .* but X is a Dask array: fit without, then save_run"),
-        ({"scale": "standard"}, "scale is not 'auto', which a Dask array X needs"),
+        ({"scale": "standard"}, "scale is 'standard' but X is a Dask array, taken with"),
         ({"n_clusters": 2501}, "n_clusters is 2501 but X has only n_samples=2500"),
         ({"image_shape": (4, 16)}, r"image_shape is \(4, 16, 1\) but the images of X"),
     ]:

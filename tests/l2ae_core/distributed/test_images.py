@@ -1,13 +1,18 @@
 """The images of a Dask array: those that are asked for, in any order, whatever the chunks are."""
 
+import os
+from pathlib import Path
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pytest
 
-from l2ae_core.data import Preparation, to_images
-from l2ae_core.images import Images
+from l2ae_core.data import Preparation, dask_npy, file_array, to_images
+from l2ae_core.images import Images, RemoteImages
+from l2ae_core.method import reconstruction_errors
 from l2ae_core.networks import Architecture, build
 from l2ae_kernels.arrays import Array
 
@@ -67,15 +72,64 @@ def test_images_that_are_not_there() -> None:
             images[index]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_the_order_in_memory_does_not_change_a_bit(dtype: Any) -> None:
+    x = BYTES if dtype is np.uint8 else (BYTES / 255).astype(dtype)
+    model = build(Architecture("dense", (4, 6, 1), hidden=(32,)), np.random.default_rng(0))
+    model = model if dtype is not np.float64 else model.astype(np.float64)
+    found = []
+    for order in (np.ascontiguousarray, np.asfortranarray):
+        X = da.from_array(x, chunks=(1024, 4, 6)).map_blocks(order)
+        images = dask_images("fit", X, None, None)
+        u = images.over_chunks(
+            lambda images, network: reconstruction_errors(network, images, network.encode(images)),
+            dtype=np.float64, network=model,
+        )  # fmt: skip
+        found.append(u.compute())
+    np.testing.assert_array_equal(*found)
+
+
+def test_batches_of_a_file_are_read_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each image once, and no chunk of the file."""
+    np.save(tmp_path / "x.npy", BYTES)
+    read = [0]
+
+    def counted(number: int, buffers: Any, at: int) -> int:
+        read[0] += sum(len(buffer) for buffer in buffers)
+        return os.preadv(number, buffers, at)
+
+    monkeypatch.setattr(file_array, "_preadv", counted)
+    monkeypatch.setattr(module, "WINDOW", 4 * 250 * 24)
+    order = np.random.default_rng(1).permutation(N)
+    batches = [order[first : first + 250] for first in range(0, N, 250)]
+    for preparation in (None, Preparation(size=(3, 3), fit="stretch")):
+        images = dask_images("fit", dask_npy(tmp_path / "x.npy", 600), preparation, None)
+        expected = to_images(BYTES, "x", preparation or Preparation())
+        read[0] = 0
+        for batch, found in zip(batches, images.gather(batches), strict=True):
+            np.testing.assert_array_equal(found, expected[batch], strict=True)
+        assert read[0] == BYTES.nbytes
+        np.testing.assert_array_equal(images[[7, 3, 7, -1]], expected[[7, 3, 7, -1]])
+
+
+def test_codes_are_computed_where_the_images_are() -> None:
+    model = build(Architecture("dense", (4, 6, 1), hidden=(32,)), np.random.default_rng(0))
+    for x in (BYTES, BYTES / 255):
+        images = dask_images("fit", da.from_array(x, chunks=(300, 4, 6)), None, None)
+        assert isinstance(images, RemoteImages)
+        expected = model.encode(images[:])
+        np.testing.assert_array_equal(images.encode(model), expected, strict=True)
+
+
 def test_tasks_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """One for each chunk and window, not one for each image; of a chunk only what is needed."""
     X = da.from_array(BYTES, chunks=(500, 4, 6))
     images, asked = dask_images("fit", X, None, None), []
     pick = module.chunks.pick
 
-    def counted(chunk: Array, rows: Array, first: int, method: str) -> Array:
+    def counted(chunk: Array, rows: Array, first: int, form: Any) -> Array:
         asked.append(len(rows))
-        return pick(chunk, rows, first, method)
+        return pick(chunk, rows, first, form)
 
     monkeypatch.setattr(module.chunks, "pick", counted)
     monkeypatch.setattr(module, "WINDOW", 4 * 250 * 24)
@@ -86,15 +140,29 @@ def test_tasks_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(asked) == N
 
 
-def test_a_training_that_ends_early_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
+def test_a_training_that_ends_early_waits_for_no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-C, where the workers are gone: then those under way never come."""
+    asked, never = Event(), Event()
 
+    def waits(chunk: Array, rows: Array, first: int, form: Any) -> Array:
+        if len(rows) == 5:
+            asked.set()
+            never.wait()
+        return pick(chunk, rows, first, form)
+
+    pick = module.chunks.pick
+    monkeypatch.setattr(module.chunks, "pick", waits)
     monkeypatch.setattr(module, "WINDOW", 1)
     images = dask_images("fit", da.from_array(BYTES, chunks=500), None, None)
     coming = images.gather([np.arange(9), np.arange(5), np.arange(7)])
     next(coming)
-    coming.close()
-    assert not [t for t in threading.enumerate() if "ThreadPoolExecutor-" in t.name and t.daemon]
+    assert asked.wait(30)
+    ended = Thread(target=coming.close, daemon=True)
+    ended.start()
+    ended.join(30)
+    assert not ended.is_alive()
+    assert all(t.daemon for t in enumerate_threads() if t.name == "l2ae images")
+    never.set()
 
 
 @pytest.mark.parametrize(
@@ -144,6 +212,13 @@ def test_what_cannot_be_taken_is_named() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             dask_images("fit", bad, None, flat)
+    masked = dask_images("fit", X.map_blocks(np.ma.asarray, meta=X._meta), None, None)
+    lazy = masked.over_chunks(lambda images: np.zeros(len(images)), dtype=np.float64)
+    for met in (lambda: masked[:5], masked.crc32, lazy.compute):
+        with pytest.raises(
+            ValueError, match="fit: a chunk of X is MaskedArray but expected an arr"
+        ):
+            met()
 
 
 @pytest.mark.parametrize(

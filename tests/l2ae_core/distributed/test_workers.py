@@ -165,6 +165,27 @@ def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -
         Workers(cluster.scheduler_address)
 
 
+def test_a_cluster_that_loses_all_workers_is_named(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import LocalCluster
+
+    images = data.load(str(run.parent / "new.npy")).images
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        Workers(cluster.scheduler_address) as workers,
+    ):
+        monkeypatch.setattr(module, "AHEAD", 1)
+        rows = workers.encoded(load_fitted(run).model, images)  # type: ignore[arg-type]
+        next(rows)
+        cluster.scale(0)
+        monkeypatch.setattr(module, "PATIENCE", 0.3)
+        with pytest.raises(ConnectionError, match="cluster: .* has no worker, after 0.3 seconds"):
+            list(rows)
+
+
 def test_a_worker_that_sees_another_file_is_named(run: Path, here: str, tmp_path: Path) -> None:
     path = tmp_path / "new.npy"
     np.save(path, np.load(run.parent / "new.npy"))
