@@ -153,15 +153,21 @@ def threshold_below(function: str, scores: Array, allowed: int) -> float:
 
     ValueError, naming the function, when there are no scores or not all are finite.
     """
-    scores = np.asarray(scores)
-    if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
-        raise ValueError(f"{function}: scores are {scores.shape} but expected finite (N,), N ≥ 1")
+    scores = require_scores(function, scores)
     # With `allowed` samples below it, the next one in order is the lowest that stays above.
     lowest = np.partition(scores, allowed)[allowed]
     lower = scores[scores < lowest]
     if not lower.size:
         return float(lowest) - ROUNDING * max(1.0, abs(float(lowest)))
     return _halfway(float(lower.max()), float(lowest))
+
+
+def require_scores(function: str, scores: Array) -> Array:
+    """Return scores as an array; ValueError, naming the function, unless finite (N,), N ≥ 1."""
+    scores = np.asarray(scores)
+    if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
+        raise ValueError(f"{function}: scores are {scores.shape} but expected finite (N,), N ≥ 1")
+    return scores
 
 
 def contaminate(

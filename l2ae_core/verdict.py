@@ -22,7 +22,7 @@ from typing import Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
-from l2ae_core.anomaly import ROUNDING, allowed_outside, threshold_below
+from l2ae_core.anomaly import ROUNDING, allowed_outside, require_scores, threshold_below
 from l2ae_kernels.arrays import Array
 
 Criterion: TypeAlias = Literal["both", "cosine", "error"]
@@ -68,8 +68,10 @@ class Thresholds:
             raise ValueError(f"thresholds: normality is {v.shape} but errors are {e.shape}")
         if criterion == "error":
             return cls(None, -threshold_below("thresholds", -e, allowed))
-        low, high = _shared(v, -e, allowed)
-        return cls(threshold_below("thresholds", v, low), -threshold_below("thresholds", -e, high))
+        scores = require_scores("thresholds", v), require_scores("thresholds", -e)
+        sides = zip(scores, _shared(*scores, allowed), strict=True)
+        tau, minus_error = (threshold_below("thresholds", x, outside) for x, outside in sides)
+        return cls(tau, -minus_error)
 
     def anomalous(self, normality: Array, error: Array | None) -> Array:
         """Return bool (N,): whether images with these scores lie outside."""
@@ -114,7 +116,9 @@ def error_quantile(error: Array, errors: Array, *, ascending: bool = False) -> A
     errors (M,) are those of the training images; `ascending` says that they are in that order.
     """
     errors = errors if ascending else np.sort(errors)
-    share: Array = np.searchsorted(errors, error, side="left") / len(errors)
+    order = np.argsort(error)  # neighbours are looked for at neighbouring places
+    share = np.empty(len(order))
+    share[order] = np.searchsorted(errors, np.asarray(error)[order], side="left") / len(errors)
     return share
 
 
@@ -122,11 +126,31 @@ def _shared(a: Array, b: Array, allowed: int) -> tuple[int, int]:
     """Return how many images may lie below a threshold of a (N,), and of b (N,), low is anomalous.
 
     Both are the same level, or one of them is one higher, so that their union comes as near to
-    `allowed` as it can.
+    `allowed` as it can. Only images with fewer than `allowed` others below them, in a or in b, can
+    lie in it: so few are sorted.
     """
-    tails = [np.searchsorted(np.sort(x), x, side="right") for x in (a, b)]  # images as low, or more
+    low = [x < np.partition(x, allowed)[allowed] for x in (a, b)]  # ≤ `allowed` images each
+    either = np.flatnonzero(low[0] | low[1])
+    if len(either) <= allowed:
+        return allowed, allowed
+    tails = [_tails(x[either], lowest[either]) for x, lowest in zip((a, b), low, strict=True)]
     level = int(np.partition(np.minimum(*tails), allowed)[allowed]) - 1
-    for low, high in ((level + 1, level), (level, level + 1)):
-        if ((tails[0] <= low) | (tails[1] <= high)).sum() <= allowed:
-            return low, high
+    for low_a, low_b in ((level + 1, level), (level, level + 1)):
+        if ((tails[0] <= low_a) | (tails[1] <= low_b)).sum() <= allowed:
+            return low_a, low_b
     return level, level
+
+
+def _tails(x: Array, lowest: Array) -> Array:
+    """Return how many values of all are as low as each of x (M,), or lower; int64 (M,).
+
+    `lowest` (M,) says which of x these can be: below them is nothing but these. The others, of
+    which that is not known, get a number larger than any.
+    """
+    tails = np.full(len(x), np.iinfo(np.int64).max)
+    some = np.flatnonzero(lowest)
+    order = some[np.argsort(x[some])]
+    ordered = x[order]
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)[: len(order)]) + 1
+    tails[order] = np.repeat(ends, np.diff(ends, prepend=0))
+    return tails

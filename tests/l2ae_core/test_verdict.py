@@ -2,13 +2,14 @@
 
 import csv
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from l2ae_core import commands
-from l2ae_core.anomaly import threshold_at_fpr
+from l2ae_core.anomaly import allowed_outside, threshold_at_fpr, threshold_below
 from l2ae_core.cli import main
 from l2ae_core.clusters import SavedClusters
 from l2ae_core.data import load
@@ -87,6 +88,46 @@ def test_the_margin_is_negative_where_an_image_is_anomalous(criterion: str) -> N
     np.testing.assert_array_equal(found.margin(v, error) < 0, found.anomalous(v, error))
 
 
+def every_level(a: Array, b: Array, allowed: int) -> Thresholds:
+    """Thresholds by their definition: all levels, and images as low as each, counted one by one."""
+    tails = [(x[None, :] <= x[:, None]).sum(axis=1) for x in (a, b)]
+
+    def outside(low: int, high: int) -> int:
+        return int(((tails[0] <= low) | (tails[1] <= high)).sum())
+
+    level = max(n for n in range(len(a)) if outside(n, n) <= allowed)
+    pairs = ((level + 1, level), (level, level + 1), (level, level))
+    low, high = next(pair for pair in pairs if outside(*pair) <= allowed)
+    return Thresholds(threshold_below("a", a, low), -threshold_below("b", b, high))
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 3, 9, 1000])
+def test_thresholds_are_those_of_the_definition(kinds: int) -> None:
+    rng = np.random.default_rng(kinds)
+    for n in (1, 2, 3, 5, 17, 40):
+        for fpr in (0.0, 0.04, 0.05, 0.2, 0.5, 0.75, 0.99):
+            a, b = rng.integers(kinds, size=(2, n)) / kinds
+            for pair in ((a, b), (a, a), (a, 1 - a), (np.sort(a), np.sort(b))):
+                v, minus = pair[0].astype(np.float32), pair[1]
+                allowed = allowed_outside("test", "fpr", fpr, n)
+                found = Thresholds.at_fpr(v, -minus, fpr)
+                assert found == every_level(v, minus, allowed), (n, fpr, *pair)
+
+
+def test_thresholds_of_many_images_take_the_memory_of_few_arrays() -> None:
+    N = 1_000_000
+    v, error = np.random.default_rng(0).random((2, N))
+    tracemalloc.start()
+    try:
+        found = Thresholds.at_fpr(v, error, 0.05)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.anomalous(v, error).sum() == N // 20
+    assert peak < 25 * N, f"{peak / N:.0f} bytes an image"
+    np.testing.assert_allclose(error_quantile(error, error), error, atol=0.01)
+
+
 def test_errors_of_thresholds() -> None:
     v, error = scores()
     for arguments, message in (
@@ -94,6 +135,8 @@ def test_errors_of_thresholds() -> None:
         ((v, error, float("nan")), "fpr is nan"),
         ((v, error[1:], 0.1), "normality is .400,. but errors are .399,."),
         ((v, error * np.nan, 0.1), "expected finite"),
+        ((v * np.inf, error, 0.1), "expected finite"),
+        ((v[:0], error[:0], 0.1), "scores are .0,. but expected finite"),
         ((v, error, 0.1, "either"), "criterion is 'either' but expected one of"),
     ):
         with pytest.raises(ValueError, match=message):
