@@ -144,15 +144,9 @@ def _without_effect(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def make_preparation(settings: Mapping[str, Any]) -> Preparation:
-    """Return what is done to every image of a run; ValueError, naming the setting, as there.
-
-    A `size` of one number is that of both sides.
-    """
-    values = {name: settings[name] for name in PREPARATION}
-    if isinstance(size := values["size"], int) and not isinstance(size, bool):
-        values["size"] = (size, size)
+    """Return what is done to every image of a run; ValueError, naming the setting, as there."""
     try:
-        return Preparation(**values)
+        return Preparation(**{name: settings[name] for name in PREPARATION})
     except ValueError as error:
         raise ValueError(f"fit: {error}") from error
 

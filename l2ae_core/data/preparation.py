@@ -23,7 +23,8 @@ class Preparation:
 
     What becomes of an image depends on this and on the image alone, never on other images.
 
-    size         (H, W) of the prepared image, None: as it is
+    size         (H, W) of the prepared image, or one number for both sides, which becomes (n, n);
+                 None: as it is
     fit          how an image of other proportions gets there: "pad" shows all of it, scaled and
                  centered on `background` (black where that is None); "crop" cuts off what is too
                  much, half on either side; "stretch" changes its proportions
@@ -31,26 +32,32 @@ class Preparation:
     background   colour behind transparent pixels, "white", "black" or "#rrggbb"; None: these are
                  refused
     depth        "8": files of more than 8 bits a channel are refused; "auto": 16 bits are divided
-                 by 65535, floating point must lie in [0, 1]; a number of bits such as "12": values
-                 0 … 4095 become 0 … 1; "LOW:HIGH" such as "-1000:3000": these become 0 … 1
+                 by 65535, floating point must lie in [0, 1]; a number of bits such as 12 or "12":
+                 values 0 … 4095 become 0 … 1; "LOW:HIGH" such as "-1000:3000": these become 0 … 1.
+                 It becomes text
     image_shape  (H, W) or (H, W, C) of the images in the rows of an array (N, F)
 
     Raises ValueError, naming the field, for values that mean nothing.
     """
 
-    size: tuple[int, int] | None = None
+    size: int | tuple[int, int] | None = None
     fit: Fit = "pad"
     grey: bool = False
     background: str | None = None
-    depth: str = "8"
+    depth: int | str = "8"
     image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None:
-            object.__setattr__(self, "size", _sides("size", self.size, (2,), "(H, W)"))
+            size: Any = self.size
+            if isinstance(size, int | np.integer) and not isinstance(size, bool):
+                size = (size, size)
+            object.__setattr__(self, "size", _sides("size", size, (2,), "one number or (H, W)"))
         if self.image_shape is not None:
             shape = _sides("image_shape", self.image_shape, (2, 3), "(H, W) or (H, W, C)")
             object.__setattr__(self, "image_shape", shape)
+        if isinstance(self.depth, int | np.integer) and not isinstance(self.depth, bool):
+            object.__setattr__(self, "depth", str(self.depth))
         if self.fit not in get_args(Fit):
             raise ValueError(f"fit: {self.fit!r} but expected one of {get_args(Fit)}")
         if not isinstance(self.grey, bool):
@@ -92,6 +99,12 @@ class Preparation:
         return (r,) if r == g == b else (r, g, b)
 
     @property
+    def sides(self) -> tuple[int, int] | None:
+        """The size (H, W); None: as the image is."""
+        assert not isinstance(self.size, int), "it is made a pair at the start"
+        return self.size
+
+    @property
     def changes_pixels(self) -> bool:
         """Whether images in [0, 1] may be changed."""
         return self.size is not None or self.grey or self.background is not None
@@ -100,7 +113,7 @@ class Preparation:
         """Whether `apply` leaves images of a shape (H, W, C) as they are."""
         H, W, C = shape
         return (
-            self.size in (None, (H, W))
+            self.sides in (None, (H, W))
             and (not self.grey or C == 1)
             and (self.background is None or C not in (2, 4))
         )
@@ -129,8 +142,8 @@ class Preparation:
 
         Its weights are none negative and their sum is 1: values stay in [0, 1].
         """
-        assert self.size is not None
-        (H, W), (h, w) = self.size, image.shape[:2]
+        assert self.sides is not None
+        (H, W), (h, w) = self.sides, image.shape[:2]
         if (h, w) == (H, W):
             return image
         box, inner = (0.0, 0.0, float(w), float(h)), (H, W)
@@ -146,14 +159,14 @@ class Preparation:
 
     def _padded(self, image: Array) -> Array:
         """Return an image in the middle of one of the wanted size, the background around it."""
-        assert self.size is not None
+        assert self.sides is not None
         colour = np.array(self.colour or (0,), np.float32) / np.float32(255)
         if self.grey and len(colour) == 3:
             colour = _grey(colour.reshape(1, 1, 3), "background").reshape(1)
         channels = image.shape[2] if len(colour) == 1 else max(image.shape[2], 3)
-        padded = np.empty((*self.size, channels), np.float32)
+        padded = np.empty((*self.sides, channels), np.float32)
         padded[...] = colour
-        (h, w), (H, W) = image.shape[:2], self.size
+        (h, w), (H, W) = image.shape[:2], self.sides
         top, left = (H - h) // 2, (W - w) // 2
         padded[top : top + h, left : left + w] = image
         return padded

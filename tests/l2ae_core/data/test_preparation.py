@@ -210,6 +210,9 @@ def test_flat_arrays(tmp_path: Path) -> None:
     "how",
     [
         {"size": (0, 4)},
+        {"size": 0},
+        {"size": True},
+        {"size": 28.0},
         {"size": (4, 4, 3)},
         {"size": (4.0, 4)},
         {"size": (1 << 40, 4)},
@@ -219,7 +222,8 @@ def test_flat_arrays(tmp_path: Path) -> None:
         {"background": "#fff0"},
         {"background": 255},
         {"depth": "7"},
-        {"depth": 12},
+        {"depth": 7},
+        {"depth": True},
         {"depth": "9:3"},
         {"depth": "0:nan"},
         {"image_shape": (784,)},
@@ -228,6 +232,14 @@ def test_flat_arrays(tmp_path: Path) -> None:
 def test_settings_that_mean_nothing_are_named(how: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(how))}: "):
         Preparation(**how)
+
+
+def test_one_number_is_taken_as_it_is_meant() -> None:
+    for sides in (28, np.int64(28), [28, 28]):
+        assert Preparation(size=sides) == Preparation(size=(28, 28))  # type: ignore[arg-type]
+    assert prepared(WIDE, size=9).shape == (9, 9, 3)
+    assert Preparation(depth=12) == Preparation(depth="12")
+    assert Preparation(depth=12).to_dict()["depth"] == "12"
 
 
 def test_a_preparation_is_json() -> None:
