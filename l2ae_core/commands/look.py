@@ -12,7 +12,7 @@ from l2ae_core.commands.checks import checked_settings, make_architecture
 from l2ae_core.commands.outlook import Outlook
 from l2ae_core.data.fetch import expand_user
 from l2ae_core.data.image_file import SUFFIXES
-from l2ae_core.data.image_folder import first_folders, image_files, shown, stray_note
+from l2ae_core.data.image_folder import first_folder, image_names, shown, stray_note
 from l2ae_core.data.look import Look
 from l2ae_core.data.stored import bytes_held
 from l2ae_core.data.survey import Survey, survey
@@ -83,8 +83,8 @@ def look(
         return _look_at_arrays(source, settings, data_dir, progress)
     if not path.exists():
         raise data.DataError(f"look: {path} does not exist")
-    files = image_files(path) if path.is_dir() else [path]
-    names = [shown(f.relative_to(path).as_posix() if path.is_dir() else f.name) for f in files]
+    folder, inside = (path, image_names(path)) if path.is_dir() else (path.parent, [path.name])
+    files, names = [folder / name for name in inside], [*map(shown, inside)]
     found = survey(files, names, make_preparation(settings), progress=progress)
     sight = Sight(
         shown(str(path)), len(found.readable), found.readable, None, found.look, found
@@ -96,8 +96,8 @@ def look(
         _class_counts(sight)
     shape = None
     if found.reading.unreadable and not skip_unreadable:
-        count = len(found.reading.unreadable)
-        sight.problems.append(f"{count} of {found.files} files cannot be read")
+        count, of = len(found.reading.unreadable), counted(found.files, "file")
+        sight.problems.append(f"{count:,} of {of} cannot be read")
     try:
         shape = found.reading.one_shape(sight.name, skip_unreadable=True)
     except data.DataError as error:
@@ -134,9 +134,9 @@ def _look_at_arrays(
 def _class_counts(sight: Sight) -> None:
     """Take over the sub-folders as classes, or say why they are none."""
     assert sight.names is not None
-    folders = first_folders(sight.names)
+    folders = Counter(map(first_folder, sight.names))
     if folders and None not in folders:
-        sight.classes = dict(sorted(Counter(filter(None, folders)).items()))
+        sight.classes = dict(sorted((name, n) for name, n in folders.items() if name is not None))
     if (note := stray_note(sight.names)) is not None:
         sight.notes.append(note)
 

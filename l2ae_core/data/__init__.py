@@ -4,7 +4,7 @@ Pillow, and what downloads files, are imported by the first call that needs them
 arrays with NumPy alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
@@ -45,9 +45,9 @@ def load(
     """Return a data set by name (`DATASETS`), or the user's own: by path, as files or as an array.
 
     A path is a `.npy` or `.npz` file, a folder of images, or one image file; a `Path`, or text like
-    "./mnist", is never taken for a name. A sequence of paths are image files, in this order; one of
-    images of Pillow or of arrays (H, W), (H, W, C) are these. An array is (N, H, W), (N, H, W, C)
-    or, with an image_shape of the preparation, (N, F).
+    "./mnist", is never taken for a name. A list of paths, or another iterable, are image files, in
+    this order; one of images of Pillow or of arrays (H, W), (H, W, C) are these. An array is
+    (N, H, W), (N, H, W, C) or, with an image_shape of the preparation, (N, F).
 
     MNIST and USPS are read from `data_dir`, else from the folder in the environment variable
     L2AE_DATA, else from the cache or the network; the folder holds the files themselves or in
@@ -66,6 +66,7 @@ def load(
     """
     if split not in get_args(Split):
         raise ValueError(f"load: split is {split!r} but expected one of {get_args(Split)}")
+    source = _listed("load", source)
     if isinstance(source, str) and source in DATASETS:
         found = _load_named(source, None if data_dir is None else Path(data_dir), split, progress)
         images = prepared(found.images, source, preparation, progress=progress)
@@ -111,7 +112,20 @@ def pack(
     """
     from l2ae_core.data.packed_file import pack_images
 
+    source = _listed("pack", source)
     return pack_images(source, Path(out), preparation, labels, skip_unreadable, progress)
+
+
+def _listed(function: str, source: Any) -> Any:
+    """Return a source that can be looked at twice: `folder.glob("*.png")` as a list."""
+    if isinstance(source, str | Path | np.ndarray | Sequence):
+        return source
+    if isinstance(source, Iterable):
+        return list(source)
+    raise DataError(
+        f"{function}: source is {type(source).__name__} but expected a path, an array, or a list "
+        "of files, images or arrays"
+    )
 
 
 def _load_named(name: str, folder: Path | None, split: Split, progress: bool) -> Dataset:
@@ -135,6 +149,8 @@ def _load_own(
     if not isinstance(source, str | Path):
         paths = [expand_user(path) for path in source]
         return load_files(paths, preparation, skip_unreadable=skip_unreadable, progress=progress)
+    if not str(source):
+        raise DataError("load: the path is empty")
     path = expand_user(source)
     suffix = path.suffix.lower()
     if path.is_dir():

@@ -36,8 +36,10 @@ def load_npy(
     array: Stored | None = _read(FileArray.open, path)
     if array is None:
         array = _read(read_npy, path)
+    names = PackedNames()
+    if array.ndim:  # before the images are prepared, which may take long
+        names = PackedNames.read(path, array.shape[0], progress=progress)
     images = store(array, str(path), preparation, progress=progress)
-    names = PackedNames.read(path, len(images), progress=progress)
     notes: tuple[str, ...] = ()
     if isinstance(array, FileArray) and isinstance(images, np.ndarray) and images.nbytes > MUCH:
         notes = (

@@ -1,6 +1,7 @@
 """`Dataset`: images, labels where there are any, and a digest that names exactly these numbers."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -30,7 +31,8 @@ class Dataset:
     labels        (N,) int64, or None; they are for scores only, never for training
     name          "mnist", "digits/test", a file or folder name
     class_names   name of label l at position l, or None where labels are plain numbers
-    sample_names  N file names relative to the folder that was read, or None
+    sample_names  N file names relative to the folder that was read, or None; of a packed file they
+                  are a sequence of less memory than a tuple
     notes         what to tell the user about the reading: files left out, labels not taken
 
     Raises ValueError when an array has another shape, dtype, layout or range.
@@ -40,7 +42,7 @@ class Dataset:
     labels: Array | None
     name: str
     class_names: tuple[str, ...] | None = None
-    sample_names: tuple[str, ...] | None = None
+    sample_names: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     _look: "Look | None" = field(default=None, init=False, repr=False)
 

@@ -16,6 +16,8 @@ import os
 import stat
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from io import FileIO
@@ -137,8 +139,9 @@ class FileArray:
         if _advise is None:
             return
         number, wide = self._file.fileno(), self.row_bytes
-        for row in positions.tolist():
-            _advise(number, self.offset + row * wide, wide, os.POSIX_FADV_WILLNEED)
+        with suppress(OSError):  # a file system that fetches nothing ahead
+            for row in positions.tolist():
+                _advise(number, self.offset + row * wide, wide, os.POSIX_FADV_WILLNEED)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return all rows as one array."""
@@ -150,9 +153,9 @@ class FileArray:
         """Return rows one run after another, each (first, count)."""
         rows = np.empty((sum(count for _, count in runs), *self.shape[1:]), self.dtype)
         raw, done, wide = rows.reshape(-1).view(np.uint8).data, 0, self.row_bytes
-        try:
-            file = self._file
-            number = file.fileno()
+        file = self._file
+        number = file.fileno()
+        with self._naming():
             for first, count in runs:
                 end = done + count * wide
                 into, at = raw[done:end], self.offset + first * wide
@@ -163,20 +166,27 @@ class FileArray:
                     read += more
                 done = end
             self._require_unchanged(os.fstat(number))
-        except OSError as error:
-            told = one_line(error.strerror or error)
-            raise DataError(f"{self.path}: cannot be read: {told}") from error
         return rows
 
     @cached_property
     def _file(self) -> FileIO:
         """The file, open until nobody has the array any more."""
-        if not stat.S_ISREG(self.path.stat().st_mode):
-            raise self._changed("replaced")
-        file = FileIO(self.path)
+        with self._naming():
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise self._changed("replaced")
+            file = FileIO(self.path)
         weakref.finalize(self, file.close).atexit = False
         self._require_unchanged(os.fstat(file.fileno()))
         return file
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Let an OSError be a DataError that names the file."""
+        try:
+            yield
+        except OSError as error:
+            told = one_line(error.strerror or error)
+            raise DataError(f"{self.path}: cannot be read: {told}") from error
 
     def status(self) -> os.stat_result:
         """Return what the system says of the open file, which is that of `size` and time."""

@@ -1,7 +1,7 @@
 """The user's own images: a folder of image files, a list of them, or one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from l2ae_core.data.image_file import SUFFIXES, read_image
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.reading import Reading, read_files
 from l2ae_core.data.values import AS_THEY_ARE
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 
@@ -38,8 +39,8 @@ def load_folder(
 
     Bytes of a name that are not UTF-8 stand as "\\xe9" in `sample_names` and `class_names`.
     """
-    files = image_files(folder)
-    names = [path.relative_to(folder).as_posix() for path in files]
+    names = image_names(folder)
+    files = [folder / name for name in names]
     found = read_files(files, preparation, progress=progress)
     images = found.stacked(shown(str(folder)), skip_unreadable=skip_unreadable)
     names = [names[i] for i in found.kept]
@@ -48,31 +49,36 @@ def load_folder(
     return _labelled(dataset, names) if labels else dataset
 
 
-def first_folders(names: Sequence[str]) -> list[str | None]:
-    """Return the first-level sub-folder that each file lies in, None for one beside them."""
-    return [name.split("/")[0] if "/" in name else None for name in names]
+def first_folder(name: str) -> str | None:
+    """Return the first-level sub-folder that a file lies in, None for one beside them."""
+    first, inside, _ = name.partition("/")
+    return first if inside else None
 
 
 def stray_note(names: Sequence[str]) -> str | None:
     """Say that images beside the sub-folders are why there are no labels, where that is so."""
     stray = [name for name in names if "/" not in name]
-    folders = {*first_folders(names)} - {None}
+    folders = {first_folder(name) for name in names} - {None}
     if not stray or not folders:
         return None
-    what = "image lies" if len(stray) == 1 else "images lie"
+    one = len(stray) == 1
+    what, them = ("lies", "it") if one else ("lie", "them")
     return (
-        f"no labels: {len(stray)} {what} beside the {len(folders)} sub-folders, {shown(stray[0])} "
-        "first; if these are classes, move it into one of them"
+        f"no labels: {counted(len(stray), 'image')} {what} beside the "
+        f"{counted(len(folders), 'sub-folder')}, {shown(stray[0])} first; if these are classes, "
+        f"move {them} into one of them"
     )
 
 
 def folder_labels(names: Sequence[str]) -> tuple[Array, tuple[str, ...]] | None:
     """Return labels (N,) int64 and class names: the first-level sub-folders, where all have one."""
-    classes = first_folders(names)
+    classes = {first_folder(name) for name in names}
     if None in classes:
         return None
-    unique, labels = np.unique(np.array(classes, dtype=str), return_inverse=True)
-    return labels.astype(np.int64), tuple(map(shown, unique))
+    ordered = sorted(filter(None, classes))
+    label = {name: i for i, name in enumerate(ordered)}
+    labels = np.fromiter((label[name.partition("/")[0]] for name in names), np.int64, len(names))
+    return labels, tuple(map(shown, ordered))
 
 
 def _labelled(dataset: Dataset, names: Sequence[str]) -> Dataset:
@@ -93,15 +99,21 @@ def load_files(
     """Return the images of the files `paths`, in this order, without labels; as `load_folder`."""
     if not paths:
         raise DataError("load: the list of image files is empty")
+    require_images(paths)
+    found = read_files(paths, preparation, progress=progress)
+    what = counted(len(paths), "file")
+    images = found.stacked(what, skip_unreadable=skip_unreadable)
+    names = tuple(shown(str(paths[i])) for i in found.kept)
+    return Dataset(images, None, what, sample_names=names, notes=found.notes)
+
+
+def require_images(paths: Sequence[Path]) -> None:
+    """Raise DataError, naming it, for a path that is no image by its ending."""
     for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
+        if not is_image(path.name):
             raise DataError(
                 f"{path}: ends in {path.suffix!r} but expected one of {' '.join(sorted(SUFFIXES))}"
             )
-    found = read_files(paths, preparation, progress=progress)
-    images = found.stacked(f"{len(paths)} files", skip_unreadable=skip_unreadable)
-    names = tuple(shown(str(paths[i])) for i in found.kept)
-    return Dataset(images, None, f"{len(paths)} files", sample_names=names, notes=found.notes)
 
 
 def load_image(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:
@@ -113,9 +125,15 @@ def load_image(path: Path, preparation: Preparation = AS_THEY_ARE) -> Dataset:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its sub-folders, sorted by their path in it.
+    """Return the files of `image_names`."""
+    return [folder / name for name in image_names(folder)]
 
-    Files with another ending than `SUFFIXES` and names that begin with "." or "__" are passed over.
+
+def image_names(folder: Path) -> list[str]:
+    """Return the paths, in a folder, of the image files in it and its sub-folders, sorted.
+
+    They have "/" between their parts, on every system. Files with another ending than `SUFFIXES`
+    and names that begin with "." or "__" are passed over.
     Links to files and folders are followed, but for a link to a folder that it stands in: all that
     is behind it is read already. A link to nothing is among the files, whatever its ending: reading
     it fails. Raises DataError when there is no image, for two paths to one folder, whose images
@@ -123,11 +141,12 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
-    files: list[Path] = []
+    names: list[str] = []
     seen: dict[str, Path] = {}  # real path → the path by which it was reached
-    waiting: list[tuple[Path, tuple[str, ...]]] = [(folder, ())]
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", ())]  # sub-folders, as "a/b/"
     while waiting:
-        here, above = waiting.pop()
+        inside, above = waiting.pop()
+        here = folder / inside
         real = os.path.realpath(here)
         if real in above:
             continue
@@ -137,14 +156,28 @@ def image_files(folder: Path) -> list[Path]:
                 "remove one of the links"
             )
         seen[real] = here
-        for path, is_folder in _entries(here):
+        for entry, is_folder in _entries(here):
             if is_folder:
-                waiting.append((path, (*above, real)))
-            elif path.suffix.lower() in SUFFIXES or not path.exists():
-                files.append(path)
-    if not files:
+                waiting.append((f"{inside}{entry.name}/", (*above, real)))
+            elif is_image(entry.name) or not os.path.exists(entry.path):  # noqa: PTH110 - fast
+                names.append(f"{inside}{entry.name}")
+    if not names:
         raise DataError(f"{folder}: no image in it (looked for {' '.join(sorted(SUFFIXES))})")
-    return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
+    names.sort()
+    return names
+
+
+def is_image(name: str) -> bool:
+    """Whether the ending of a file name is one of `SUFFIXES`."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - fast
+
+
+def are_files(source: Path, dataset: Dataset) -> bool:
+    """Whether the images that were read from the path `source` are files, as `paths_of` has them.
+
+    Those of a packed file have names of files, too.
+    """
+    return dataset.sample_names is not None and (source.is_dir() or is_image(source.name))
 
 
 def paths_of(source: Path, dataset: Dataset) -> list[Path] | None:
@@ -152,23 +185,25 @@ def paths_of(source: Path, dataset: Dataset) -> list[Path] | None:
 
     DataError for one that is not there any more.
     """
-    if dataset.sample_names is None:
+    if dataset.sample_names is None or not are_files(source, dataset):
         return None
     if not source.is_dir():
-        return [source] if source.suffix.lower() in SUFFIXES else None
-    there = {shown(path.relative_to(source).as_posix()): path for path in image_files(source)}
+        return [source]
+    there = {shown(name): source / name for name in image_names(source)}
     for name in dataset.sample_names:
         if name not in there:
             raise DataError(f"{source / name}: was read, but is not there any more")
     return [there[name] for name in dataset.sample_names]
 
 
-def _entries(folder: Path) -> list[tuple[Path, bool]]:
-    """Return what is in a folder and not hidden, and whether it is a folder itself."""
+def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], bool]]:
+    """Yield what is in a folder and not hidden, and whether it is a folder itself."""
     try:
-        names = [name for name in os.listdir(folder) if not name.startswith((".", "__"))]  # noqa: PTH208
-        paths = [folder / name for name in names]
-        return [(path, path.is_dir()) for path in paths]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith((".", "__")):
+                    link = entry.is_symlink()
+                    yield entry, Path(entry.path).is_dir() if link else entry.is_dir()
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
 

@@ -32,7 +32,7 @@ def stack_images(images: Iterable[Any], preparation: Preparation) -> Array:
         told = ", ".join(f"{w}×{h} (image {i})" for (h, w), i in list(sizes.items())[:5])
         raise DataError(
             f"images have {len(sizes)} sizes, {told}, but must be of one: "
-            "Preparation(size=(32, 32)), say, brings them to 32×32 pixels"
+            "Preparation(size=32), say, brings them to 32×32 pixels"
         )
     channels = max(image.shape[2] for image in prepared)
     (size,) = sizes

@@ -5,10 +5,12 @@ what is there so far, so that an interrupted call goes on. The numbers are those
 their digest, too: uint8 where every image has 8 bits a channel and none is changed, else float32.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,15 @@ from l2ae_core.data import DATASETS, load
 from l2ae_core.data.dataset import Dataset
 from l2ae_core.data.errors import DataError
 from l2ae_core.data.fetch import expand_user
-from l2ae_core.data.image_file import SUFFIXES
-from l2ae_core.data.image_folder import folder_labels, image_files, shown, stray_note
-from l2ae_core.data.packed_names import PackedNames
+from l2ae_core.data.image_folder import (
+    folder_labels,
+    image_names,
+    is_image,
+    require_images,
+    shown,
+    stray_note,
+)
+from l2ae_core.data.packed_names import check_names, write_names
 from l2ae_core.data.packing import Packing
 from l2ae_core.data.packing_state import ANEW, work_folder
 from l2ae_core.data.preparation import Preparation
@@ -28,6 +36,7 @@ from l2ae_core.data.stored import StoredImages
 from l2ae_core.data.values import pieces
 from l2ae_core.files import atomic_file, check_out, writable_target
 from l2ae_core.locks import locked
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 
@@ -59,6 +68,7 @@ def pack_images(
         images = expand_user(source)
         if images.exists() and images.samefile(target):
             raise ValueError(f"out: {out} is the file of the images: choose another name")
+    check_names(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target):
         files = _files(source)
@@ -69,18 +79,19 @@ def pack_images(
             chosen = preparation.of_values if one_array else preparation
             dataset = load(source, preparation=chosen, labels=labels, progress=progress)
             return _pack_arrays(dataset, target, preparation, progress)
-        paths, names = files
+        root, names = files
         one = isinstance(source, str | Path)
         where = shown(str(expand_user(source).absolute())) if one else ""
-        with closing(Packing.begun(target, where, preparation, paths, names)) as packing:
+        with closing(Packing.begun(target, where, preparation, root, names)) as packing:
             packing.read_all(progress)
-            found = packing.finish(where or f"{len(paths)} files", skip_unreadable)
+            found = packing.finish(where or counted(len(names), "file"), skip_unreadable)
             kept, notes = [names[i] for i in found.kept], found.notes
             classes = folder_labels(kept) if labels and _is_folder(source) else None
             if labels and classes is None and _is_folder(source) and (note := stray_note(kept)):
                 notes = (*notes, note)
-            PackedNames(tuple(map(shown, kept)), *(classes or ())).write(target)
-            shape, dtype = packing.give(target)
+            mode = S_IMODE(target.stat().st_mode) if target.exists() else None
+            write_names(target, map(shown, kept), *(classes or ()))
+            shape, dtype = packing.give(target, mode)
             return Packed(shape, dtype, packing.before, notes)
 
 
@@ -88,26 +99,21 @@ def _is_folder(source: Any) -> bool:
     return isinstance(source, str | Path) and expand_user(source).is_dir()
 
 
-def _files(source: Any) -> tuple[list[Path], list[str]] | None:
-    """Return the image files of a source and their names, None where it has others."""
+def _files(source: Any) -> tuple[Path, list[str]] | None:
+    """Return the image files of a source, as a folder and their names in it; None for others."""
     if isinstance(source, str | Path):
         path = expand_user(source)
         if source in DATASETS:
             return None
         if path.is_dir():
-            paths = image_files(path)
-            return paths, [file.relative_to(path).as_posix() for file in paths]
-        return ([path], [path.name]) if path.suffix.lower() in SUFFIXES and path.exists() else None
+            return path, image_names(path)
+        return (path.parent, [path.name]) if is_image(path.name) and path.exists() else None
     one_by_one = isinstance(source, Sequence) and len(source) > 0
     if not one_by_one or not all(isinstance(path, str | Path) for path in source):
         return None
     paths = [expand_user(path) for path in source]
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(
-                f"{path}: ends in {path.suffix!r} but expected one of {' '.join(sorted(SUFFIXES))}"
-            )
-    return paths, [str(path) for path in paths]
+    require_images(paths)
+    return Path(), [*map(str, paths)]
 
 
 def _pack_arrays(
@@ -134,5 +140,7 @@ def _pack_arrays(
         npy.write_array_header_1_0(file, header)
         for block in blocks():
             file.write(np.ascontiguousarray(block, dtype).data)
-        PackedNames(dataset.sample_names, dataset.labels, dataset.class_names).write(target)
+        file.flush()
+        os.fsync(file.fileno())  # before the array that is there is removed
+        write_names(target, dataset.sample_names, dataset.labels, dataset.class_names)
     return Packed(shape, dtype, 0, dataset.notes)

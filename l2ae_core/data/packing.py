@@ -17,7 +17,7 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -44,6 +44,7 @@ from l2ae_core.data.values import AS_THEY_ARE, pieces, unit_values
 from l2ae_core.files import sync_folder
 from l2ae_core.progress import Bar
 from l2ae_core.readers import one_line
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 EVERY = 5.0  # seconds between two states
@@ -55,8 +56,8 @@ class Packing:
     `read_all`, then `finish`, which says whether they go in, then `give`.
     """
 
-    def __init__(self, folder: Path, state: State, paths: Sequence[Path], names: Sequence[str]):
-        self.folder, self.state, self.paths, self.names = folder, state, paths, names
+    def __init__(self, folder: Path, state: State, root: Path, names: Sequence[str]):
+        self.folder, self.state, self.root, self.names = folder, state, root, names
         self.preparation = Preparation.from_dict(state.preparation)
         self.before = state.files
         self.reading = Reading(store=False)
@@ -66,12 +67,12 @@ class Packing:
 
     @classmethod
     def begun(
-        cls, target: Path, source: str, preparation: Preparation, paths: Sequence[Path],
-        names: Sequence[str],
-    ) -> Self:  # fmt: skip
+        cls, target: Path, source: str, preparation: Preparation, root: Path, names: Sequence[str]
+    ) -> Self:
         """Return what an interrupted call for the same left, or a new one, to be closed.
 
-        DataError where it was for something else.
+        The files are root / name of all names, of which nothing else is kept in memory. DataError
+        where it was for something else.
         """
         folder, new = work_folder(target), State(source, preparation.to_dict())
         state = read_state(folder)
@@ -81,7 +82,7 @@ class Packing:
             (folder / FILES).touch()
             (folder / new.data).write_bytes(bytes(HEADER))
             new.write(folder)
-            return cls(folder, new, paths, names)
+            return cls(folder, new, root, names)
         for what, has, given in (
             ("of", state.source or "a list of files", source or "a list of files"),
             *((f"with {k}", v, new.preparation[k]) for k, v in state.preparation.items()),
@@ -89,38 +90,50 @@ class Packing:
             if has != given:
                 told = one_line(f"an unfinished pack {what} {has}, not {given}")
                 raise DataError(f"{folder / STATE}: {told}; {ANEW}")
-        return cls(folder, state, paths, names)
+        return cls(folder, state, root, names)
 
     def _recall(self) -> None:
         """Take over what was read before; DataError where a file of it has changed."""
-        there = os.fstat(self._rows.fileno()).st_size
-        raw = self._rows.read(min(self.state.rows, there))
-        text = io.StringIO(raw.decode("utf-8", "surrogateescape"), newline="")
-        try:
-            rows = [(n, [int(size), int(at)], wrong) for n, size, at, wrong in csv.reader(text)]
-        except (ValueError, csv.Error) as error:
-            raise DataError(f"{self._rows.name}: damaged: {one_line(error)}; {ANEW}") from error
-        images = sum(not wrong for *_, wrong in rows)
-        size = HEADER + images * self.state.image_bytes
-        if (len(rows), images) != (self.state.files, self.state.images) or (
-            Path(self._data.name).stat().st_size < size
-        ):
-            raise DataError(f"{self._rows.name}: damaged: other files than the state; {ANEW}")
-        path_of = dict(zip(self.names, self.paths, strict=True))
-        for i, (name, stamp, wrong) in enumerate(rows):
-            if name not in path_of:
-                raise self._another(name, "is not there any more")
-            if self.names[i] != name:
-                raise self._another(self.names[i], "was not there then")
-            if stamp != _stamp(path_of[name]):
-                raise self._another(name, "has changed since")
+        size = HEADER + self.state.images * self.state.image_bytes
+        for file, expected in (self._rows, self.state.rows), (self._data, size):
+            if os.fstat(file.fileno()).st_size < expected:
+                raise self._damaged("other files than the state")
+            file.truncate(expected)
+        self._data.seek(size)
+        images = np.broadcast_to(np.uint8(0), self.state.shape)
+        for name, stamp, wrong in self._then():
+            path = self._same(self.reading.total, name, stamp)
             if wrong:
                 self.reading.fail(DataError(wrong))
             else:
-                self.reading.keep(path_of[name], np.broadcast_to(np.uint8(0), self.state.shape))
-        self._rows.truncate(self.state.rows)
-        self._data.truncate(size)
-        self._data.seek(size)
+                self.reading.keep(path, images)
+        if (self.reading.total, len(self.reading.kept)) != (self.state.files, self.state.images):
+            raise self._damaged("other files than the state")
+        self._rows.seek(0, os.SEEK_END)
+
+    def _then(self) -> Iterator[tuple[str, list[int], str]]:
+        """Yield name, size and time of each file that was read, and what is wrong with it."""
+        text = (self.folder / FILES).open(encoding="utf-8", errors="surrogateescape", newline="")
+        with text:
+            try:
+                for name, size, modified, wrong in csv.reader(text):
+                    yield name, [int(size), int(modified)], wrong
+            except (ValueError, csv.Error) as error:
+                raise self._damaged(one_line(error)) from error
+
+    def _same(self, i: int, name: str, stamp: list[int]) -> Path:
+        """Return the i-th file; DataError where that is not what was read then."""
+        if i >= len(self.names) or self.names[i] != name:
+            if i < len(self.names) and name in self.names:
+                raise self._another(self.names[i], "was not there then")
+            raise self._another(name, "is not there any more")
+        path = self.root / name
+        if stamp != _stamp(path):
+            raise self._another(name, "has changed since")
+        return path
+
+    def _damaged(self, how: str) -> DataError:
+        return DataError(f"{self._rows.name}: damaged: {how}; {ANEW}")
 
     def _another(self, name: str, how: str) -> DataError:
         file = one_line(shown(name))
@@ -132,7 +145,7 @@ class Packing:
         DataError where one that was read is not what it was.
         """
         self._recall()
-        total, saved = len(self.paths), time.monotonic()
+        total, saved = len(self.names), time.monotonic()
         bar = Bar(total=total, initial=self.before, desc="images", unit="image", delay=1.0,
                   disable=not progress)  # fmt: skip
         try:
@@ -145,7 +158,8 @@ class Packing:
                     bar.update()
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(
-                f"interrupted after {self.state.files} of {total} files; the same command goes on"
+                f"interrupted after {self.state.files:,} of {counted(total, 'file')}; the same "
+                "command goes on"
             )
             raise
         finally:
@@ -153,7 +167,7 @@ class Packing:
 
     def _take(self, i: int) -> None:
         """Read one file, and write its pixels, unless there is no use in it any more."""
-        path, error = self.paths[i], ""
+        path, error = self.root / self.names[i], ""
         stamp = _stamp(path)
         try:
             require_there(path)
@@ -194,8 +208,8 @@ class Packing:
             _write_all(file, bytes(HEADER))
             source.seek(HEADER)
             for piece in pieces((old.images, *old.shape), "convert"):
-                raw = source.read((piece.stop - piece.start) * old.image_bytes)
-                images = np.frombuffer(raw, old.dtype).reshape(-1, *old.shape)
+                images = np.empty((piece.stop - piece.start, *old.shape), old.dtype)
+                _read_all(source, images.data)
                 _write_all(file, _as(images, new).data)
         self._data = FileIO(self.folder / new.data, "r+")
         self._data.seek(0, os.SEEK_END)
@@ -224,8 +238,8 @@ class Packing:
             raise
         return self.reading
 
-    def give(self, target: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Let the file take the place of `target`; return the shape and dtype of its array."""
+    def give(self, target: Path, mode: int | None) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Let the file take the name `target`, with a mode; return shape and dtype of its array."""
         shape, header = (self.state.images, *self.state.shape), io.BytesIO()
         about = {"descr": self.state.dtype, "fortran_order": False, "shape": shape}
         npy.write_array_header_1_0(header, about)
@@ -235,8 +249,8 @@ class Packing:
         os.fsync(self._data.fileno())
         self.close()
         data = self.folder / self.state.data
-        if target.exists():
-            data.chmod(target.stat().st_mode)
+        if mode is not None:
+            data.chmod(mode)
         data.replace(target)
         sync_folder(target.parent)
         shutil.rmtree(self.folder)
@@ -264,6 +278,15 @@ def _as(images: Array, state: State) -> Array:
     if images.shape[3] != state.shape[2]:
         images = np.repeat(images, state.shape[2], axis=3)
     return np.ascontiguousarray(images, state.dtype)
+
+
+def _read_all(file: FileIO, into: memoryview) -> None:
+    """Fill `into` with the next bytes, which are there; the system may give a part at a time."""
+    rest = into.cast("B")
+    while rest:
+        count = file.readinto(rest)
+        assert count, "the file is shorter than it was"
+        rest = rest[count:]
 
 
 def _write_all(file: FileIO, data: bytes | memoryview) -> None:

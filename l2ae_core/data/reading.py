@@ -1,6 +1,7 @@
 """Image files read one after another: the pixels of all, or what is wrong with each of them."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.stored import StoredImages
 from l2ae_core.images import Images
 from l2ae_core.progress import Bar
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 SKIP = "--skip-unreadable, or load(…, skip_unreadable=True),"
@@ -48,7 +50,8 @@ class Reading:
 
     store: bool = True  # False: shapes are kept, images are not
     total: int = 0
-    kept: list[int] = field(default_factory=list)  # positions among the files of the images
+    # positions among the files of the images
+    kept: MutableSequence[int] = field(default_factory=lambda: array("q"))
     channels: int = 0  # the largest number
     unreadable: list[DataError] = field(default_factory=list)
     not_chosen: list[NotChosenError] = field(default_factory=list)
@@ -56,7 +59,12 @@ class Reading:
     _sizes: dict[tuple[int, int], tuple[int, Path]] = field(default_factory=dict)  # count, first
 
     def fail(self, error: DataError) -> None:
-        """Take an error in the place of the image of the next file."""
+        """Take an error in the place of the image of the next file, without what it was raised in.
+
+        Its traceback would keep the pixels of every file that is refused in memory.
+        """
+        error.__cause__ = error.__context__ = None
+        error.with_traceback(None)
         if isinstance(error, NotChosenError):
             self.not_chosen.append(error)
         else:
@@ -86,9 +94,9 @@ class Reading:
         """Say how many files are left out."""
         if not self.unreadable:
             return ()
-        files = "file that" if len(self.unreadable) == 1 else "files that"
         told = _list([str(error) for error in self.unreadable])
-        return (f"left out {len(self.unreadable)} of {self.total} {files} cannot be read:{told}",)
+        of = counted(self.total, "file")
+        return (f"left out {len(self.unreadable):,} of {of}, which cannot be read:{told}",)
 
     def one_shape(self, where: str, *, skip_unreadable: bool = False) -> tuple[int, int, int]:
         """Return the shape (H, W, C) of all images.
@@ -104,7 +112,7 @@ class Reading:
         if errors:
             raise DataError(self._all_errors(where, unreadable))
         if not self.kept:
-            raise DataError(f"{where}: none of {self.total} files can be read{_list(self.notes)}")
+            raise DataError(f"{where}: no file can be read{_list(self.notes)}")
         if len(self._sizes) > 1:
             raise DataError(self._different_sizes(where))
         ((H, W),) = self._sizes
@@ -130,7 +138,7 @@ class Reading:
         if unreadable:
             told = _list([str(error) for error in unreadable])
             parts.append(
-                f"{where}: {len(unreadable)} of {self.total} files cannot be read "
+                f"{where}: {len(unreadable):,} of {counted(self.total, 'file')} cannot be read "
                 f"({SKIP} goes on without them):{told}"
             )
         alike: dict[tuple[str, str], list[str]] = {}
@@ -143,13 +151,10 @@ class Reading:
 
     def _different_sizes(self, where: str) -> str:
         sizes = sorted(self._sizes.items(), key=lambda item: -item[1][0])
-        told = [
-            f"{w}×{h}: {count} {'image' if count == 1 else 'images'}, {first}"
-            for (h, w), (count, first) in sizes
-        ]
+        told = [f"{w}×{h}: {counted(count, 'image')}, {first}" for (h, w), (count, first) in sizes]
         return (
             f"{where}: images have {len(sizes)} sizes but must be of one; --size 32, say, or "
-            f"Preparation(size=(32, 32)) brings them to 32×32 pixels:{_list(told)}"
+            f"Preparation(size=32) brings them to 32×32 pixels:{_list(told)}"
         )
 
 

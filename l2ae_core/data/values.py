@@ -13,6 +13,7 @@ from l2ae_core.data.file_array import FileArray
 from l2ae_core.data.preparation import Preparation
 from l2ae_core.data.remembered import remembered
 from l2ae_core.images import Images
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 Stored: TypeAlias = Array | FileArray  # values as they are in memory, or in a file
@@ -143,10 +144,9 @@ def _range(array: Stored, where: str, progress: bool) -> tuple[float, float]:
                 i, *rest = (int(i) for i in np.unravel_index(finite.argmin(), part.shape))
                 first = (piece.start + i, *rest)
     if first is not None:
-        raise DataError(
-            f"{where}: {array[first[0]][first[1:]]} at index {first}, the first of {bad} values "
-            "that are NaN or Inf"
-        )
+        value = array[first[0]][first[1:]]
+        of = counted(bad, "value")
+        raise DataError(f"{where}: holds NaN or Inf, {of}, the first {value} at index {first}")
     return float(min(lows)), float(max(highs))
 
 

@@ -1,5 +1,6 @@
 """Folders with files that cannot be read: all are named, or left out when asked for."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,8 @@ def test_of_a_list_of_files_too(folder: Path) -> None:
     assert found.sample_names == tuple(good)
     assert found.labels is None
     np.testing.assert_array_equal(found.images[2], load(good[2]).images[0])
-    for wrong in ([], [folder / "a.txt"]):
-        with pytest.raises(DataError, match=r"list of image files is empty|ends in '\.txt'"):
+    for wrong in ([], [folder / "a.txt"], ""):
+        with pytest.raises(DataError, match=r"files is empty|ends in '\.txt'|the path is empty"):
             load(wrong)
 
 
@@ -82,7 +83,7 @@ def test_links_to_nothing_are_left_out(folder: Path) -> None:
 
 def test_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match="none of 1 files can be read"):
+    with pytest.raises(DataError, match="no file can be read"):
         load(tmp_path, skip_unreadable=True)
 
 
@@ -99,6 +100,21 @@ def test_what_a_setting_would_take_is_not_left_out(folder: Path) -> None:
         load(folder)
     how = Preparation(depth="auto", background="black")
     assert len(load(folder, preparation=how, skip_unreadable=True)) == 12
+
+
+def test_pixels_of_refused_images_do_not_fill_the_memory(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (200, 200, 4), dtype=np.uint8)
+    for i in range(30):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png", compress_level=0)
+        (tmp_path / f"{i}_cut.png").write_bytes((tmp_path / f"{i}.png").read_bytes()[:-30_000])
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="30 of 60 files cannot be read"):
+            load(tmp_path, progress=False)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * pixels.nbytes, f"that of {peak / pixels.nbytes:.0f} images"
 
 
 def test_labels_are_not_read_when_not_asked_for(folder: Path) -> None:

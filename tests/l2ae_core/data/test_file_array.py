@@ -72,6 +72,10 @@ def test_a_file_that_is_cut_off_or_replaced_is_an_error_and_no_signal(tmp_path: 
     path.unlink()
     with pytest.raises(DataError, match="cannot be read"):
         same_time[0]
+    batches = [np.array([0]), np.array([1])]
+    for use in (lambda: same_time.stored.status(), lambda: next(same_time.gather(batches))):
+        with pytest.raises(DataError, match="cannot be read"):
+            use()
 
 
 def test_a_file_that_another_takes_the_place_of_stays_readable(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core.data import DataError, Preparation, load
+from l2ae_core.data import DataError, Preparation, load, pack
 
 
 def _images() -> dict[str, Image.Image]:
@@ -54,6 +54,20 @@ def test_grey_and_colour_and_arrays_go_together() -> None:
     np.testing.assert_allclose(found[0], found[3], atol=1e-7)
     np.testing.assert_array_equal(found[0, ..., 0], array / np.float32(255))
     np.testing.assert_array_equal(found[1], np.asarray(images["colour"]) / np.float32(255))
+
+
+def test_files_that_come_one_by_one_are_a_list_of_them(tmp_path: Path) -> None:
+    for i in range(3):
+        Image.fromarray(np.full((4, 5), i, np.uint8)).save(tmp_path / f"{i}.png")
+    expected = load(sorted(tmp_path.glob("*.png")))
+    found = load(path for path in sorted(tmp_path.glob("*.png")))
+    assert found.digest == expected.digest
+    assert found.sample_names == expected.sample_names
+    pack((path for path in sorted(tmp_path.glob("*.png"))), tmp_path / "a.npy", progress=False)
+    assert load(tmp_path / "a.npy").sample_names == expected.sample_names
+    for source in (None, 5):
+        with pytest.raises(DataError, match=rf"source is {type(source).__name__} but expected"):
+            load(source)  # type: ignore[arg-type]
 
 
 def test_what_is_refused_is_named_by_its_position() -> None:

@@ -101,9 +101,9 @@ def test_links_that_lead_nowhere_are_named(all_images: Path, name: str, target: 
 def test_a_folder_that_cannot_be_listed_is_named(
     all_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.listdir
+    real = os.scandir
 
-    def refusing(path: object = ".") -> list[str]:
+    def refusing(path: object = ".") -> object:
         if str(path).endswith("dog"):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
     if os.geteuid():
         (all_images / "dog").chmod(0)
     else:  # root may list everything
-        monkeypatch.setattr(os, "listdir", refusing)
+        monkeypatch.setattr(os, "scandir", refusing)
     try:
         with pytest.raises(DataError, match=r"dog: cannot be listed: Permission denied"):
             load(all_images)

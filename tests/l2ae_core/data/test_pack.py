@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -117,6 +118,16 @@ def test_names_of_bytes_that_are_no_text(tmp_path: Path) -> None:
     pack(tmp_path / "in", tmp_path / "a.npy", progress=False)
     same(load(tmp_path / "a.npy"), load(tmp_path / "in"))
     assert load(tmp_path / "a.npy").class_names == ("z", r"\xe9")  # in the order of the bytes
+
+
+def test_names_are_found_behind_a_link(tmp_path: Path) -> None:
+    folder, link = write(tmp_path / "in", dog__a=GREY, cat__b=GREY), tmp_path / "link.npy"
+    (tmp_path / "data").mkdir()
+    link.symlink_to("data/a.npy")
+    pack(folder, link, progress=False)
+    assert link.is_symlink()
+    for path in (link, tmp_path / "data" / "a.npy"):
+        same(load(path), load(folder))
 
 
 def test_without_labels_there_are_names_alone(tmp_path: Path) -> None:
@@ -275,7 +286,7 @@ def test_a_damaged_state_is_refused_or_begun_anew(
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "columns"), ("file\n", "0 rows but 2 images"), ("file\na\nb\nc\n", "more rows"),
-     ("label,file\n1,a\n1,b\n", "columns"), ("file,label\na,1\nb\n", "row 2 has 1 values"),
+     ("label,file\n1,a\n1,b\n", "columns"), ("file,label\na,1\nb\n", "row 2 has 1 value "),
      ("label\n1\nx\n", "label 'x'"), ("label,class\n0,a\n2,b\n", "0, 1, 2"),
      ("label,class\n0,a\n0,b\n", "label 0 is"), ("class\na\nb\n", "no label"),
      ('file\n"a\nb\n', "does not go with"), ("file\n\udcff\nb\n", "does not go with"),
@@ -286,6 +297,85 @@ def test_names_that_do_not_fit_are_refused(text: str, message: str, tmp_path: Pa
     (tmp_path / "a.npy.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match=rf"a\.npy\.csv: .*({message})"):
         load(tmp_path / "a.npy")
+
+
+def test_other_content_where_the_names_go_is_refused_before_the_work(
+    tmp_path: Path, reads: Reads
+) -> None:
+    folder, table = write(tmp_path / "in", a=GREY), tmp_path / "a.npy.csv"
+    for text in ("index,cluster\n0,3\n", "mine", ""):
+        table.write_text(text)
+        for source in (folder, npy(tmp_path / "in", GREY[None])):
+            with pytest.raises(ValueError, match=r"out: .*a\.npy\.csv, .* has other content"):
+                pack(source, tmp_path / "a.npy", progress=False)
+        assert table.read_text() == text
+    assert reads.taken() == ""
+    table.write_text("file,label,class\n")  # names of a file that was removed
+    pack(folder, tmp_path / "a.npy", progress=False)
+    same(load(tmp_path / "a.npy"), load(folder))
+
+
+def test_files_that_were_one_of_a_list_and_are_missing(tmp_path: Path, reads: Reads) -> None:
+    """A shorter list than before is another one, also where a file stands in it twice."""
+    path, out = write(tmp_path / "in", a=GREY) / "a.png", tmp_path / "a.npy"
+    write(tmp_path / "in", b=GREY)
+    reads.stop = "b"
+    with pytest.raises(KeyboardInterrupt):
+        pack([path, path, path.with_stem("b")], out, progress=False)
+    with pytest.raises(DataError, match=r"a\.png is not there any more"):
+        pack([path], out, progress=False)
+
+
+def test_names_take_their_bytes_and_few_more(tmp_path: Path) -> None:
+    N, folder = 100_000, "photos/of/a/camera"
+    np.save(tmp_path / "a.npy", np.zeros((N, 1, 1), np.uint8))
+    expected = [f"{folder}/{i:07}.png" for i in range(N)]
+    with (tmp_path / "a.npy.csv").open("w") as file:
+        file.writelines(["file,label\n", *(f"{name},{i % 3}\n" for i, name in enumerate(expected))])
+    load(tmp_path / "a.npy", progress=False)  # what is imported stays
+    tracemalloc.start()
+    try:
+        found = load(tmp_path / "a.npy", progress=False)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < (2 * len(expected[0]) + 40) * N, f"{peak / N:.0f} bytes an image"
+    names = found.sample_names
+    assert names is not None
+    assert names == expected
+    assert (names[0], names[-1], names[5:8]) == (expected[0], expected[-1], expected[5:8])
+    assert names != expected[1:]
+    with pytest.raises(IndexError):
+        names[N]
+    assert found.subset([7, 3]).sample_names == (expected[7], expected[3])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked")
+@pytest.mark.parametrize("strike", [kill, full_disk])
+def test_an_array_never_stands_beside_names_of_another(
+    strike: Callable[[Any], None], tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old.npz", tmp_path / "new.npz"
+    np.savez(old, x=np.stack([GREY, GREY // 2]), y=np.array(["a", "b"]))
+    np.savez(new, x=np.stack([GREY // 3, GREY]), y=np.array(["d", "c"]))
+    both, out, kept = [load(old).digest, load(new).digest], tmp_path / "a.npy", 0
+    for at in range(1, 1000):
+        pack(old, out, progress=False)
+        fault = Fault(at, strike)
+
+        def again(fault: Fault = fault) -> int:
+            pack(new, out, progress=False)
+            return HARMLESS if fault.count >= fault.at else 0
+
+        status = in_child(again, fault)
+        if out.exists():
+            kept += load(out).digest == both[0]
+            assert load(out).digest in both, at
+        if status == 0:
+            break
+    assert at > 10
+    assert kept > at / 3  # until the new names are on the disk
+    assert load(out).digest == both[1]
 
 
 def test_the_images_are_not_written_over(tmp_path: Path) -> None:
@@ -342,14 +432,23 @@ def packing_file(fault: Fault) -> type[FileIO]:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked")
 @pytest.mark.parametrize("strike", [kill, ctrl_c, full_disk])
-def test_nothing_is_lost_at_any_write(strike: Callable[[Any], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_nothing_is_lost_at_any_write(
+    strike: Callable[[Any], None], again: bool, tmp_path: Path
+) -> None:
+    """Nor does an array ever stand beside the names of others, where one takes another's place."""
     folder = write(tmp_path / "in", x__a=GREY, x__b=COLOUR, y__c=b"none", y__d=DEEP, z__e=GREY)
     expected = load(folder, preparation=DEEP_TOO, skip_unreadable=True)
+    old = write(tmp_path / "old", **{f"old__{i}": GREY // 2 for i in range(len(expected))})
     struck = 0
     for at in range(1, 1000, 1 if strike is kill else 3):
         out, fault = tmp_path / str(at) / "a.npy", WithData(at, strike)
+        if again:
+            pack(old, out, progress=False)
         status = in_child(trial(folder, out, fault), fault)
-        assert not out.exists() or np.load(out).shape == expected.images.shape
+        if out.exists():
+            found = load(out)
+            same(found, load(old) if found.class_names == ("old",) else expected)
         if status == 0:  # there are no more
             break
         struck += status != HARMLESS

@@ -12,7 +12,7 @@ from PIL import Image
 
 from l2ae_core import data
 from l2ae_core.data import Preparation
-from l2ae_core.data.image_folder import image_files
+from l2ae_core.data.image_folder import image_names
 from l2ae_core.data.packing import Packing
 
 
@@ -36,11 +36,10 @@ def write_packed(folder: Path) -> list[tuple[str, str, Callable[[Path], None]]]:
         Image.fromarray(image).save(source / f"class {i % 2}" / f"{i}.png")
     data.pack(source, packed / "a.npy", progress=False)
     unfinished.mkdir()
-    files = image_files(source)
-    names = [file.relative_to(source).as_posix() for file in files]
+    names = image_names(source)
     target, read = unfinished / "a.npy", partial(_unfinished, source=source)
     with contextlib.closing(
-        Packing.begun(target, str(source), Preparation(), files, names)
+        Packing.begun(target, str(source), Preparation(), source, names)
     ) as packing:
         packing.read_all(progress=False)
     work = "unfinished/.a.npy.pack"
