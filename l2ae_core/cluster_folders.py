@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,8 +13,8 @@ from PIL import Image
 
 from l2ae_core.data import Dataset
 from l2ae_core.data.fetch import expand_user
-from l2ae_core.data.image_folder import paths_of
-from l2ae_core.files import TOKEN, writable_target
+from l2ae_core.data.image_folder import are_files, paths_of
+from l2ae_core.files import new_folder, require_no_content, writable_target
 from l2ae_core.progress import Bar
 from l2ae_kernels.arrays import Array
 
@@ -28,11 +27,7 @@ def check_folders(out: Path, source: str, way: Way) -> None:
     It is empty or not there yet, and not in the folder of the images. Call it before the work.
     """
     name = f"{way}_to"
-    if out.is_dir():
-        if any(out.iterdir()):
-            raise ValueError(f"{name}: {out} is a folder that is not empty; choose another one")
-    elif out.exists():
-        raise ValueError(f"{name}: {out} is a file, but expected a folder that is new or empty")
+    require_no_content(out, name)
     images = Path(os.path.realpath(expand_user(source)))
     if images.is_dir() and Path(os.path.realpath(out)).is_relative_to(images):
         raise ValueError(f"{name}: {out} lies in {source}, which would have its images twice then")
@@ -52,10 +47,10 @@ def write_folders(
     images that are no files, and OSError.
     """
     check_folders(out, source, way)
-    files = paths_of(expand_user(source), dataset)
-    if files is None and way == "link":
-        raise ValueError(f"link_to: the images of {dataset.name} are no files; copy_to writes them")
     root = expand_user(source)
+    files = paths_of(root, dataset)
+    if way == "link":
+        require_files(source, dataset)
     parts = [_parts(file, root) for file in files] if files is not None else None
     with _new_folder(out) as folder:
         digits = max(2, len(str(n_clusters - 1)))
@@ -76,6 +71,12 @@ def write_folders(
                         (target / names[n]).symlink_to(files[i].absolute())
                     bar.update()
     return len(labels)
+
+
+def require_files(source: str, dataset: Dataset) -> None:
+    """Raise ValueError, before the work, where links are asked for to images that are no files."""
+    if not are_files(expand_user(source), dataset):
+        raise ValueError(f"link_to: the images of {dataset.name} are no files; copy_to writes them")
 
 
 def flat_names(paths: Sequence[tuple[str, ...]]) -> list[str]:
@@ -107,18 +108,10 @@ def _write_png(path: Path, image: Array) -> None:
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder that takes the name `out` at the end; whatever is raised inside removes it."""
-    target = Path(os.path.realpath(out))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{token_hex(TOKEN // 2)}.tmp")
-    temporary.mkdir()
+    """The same as `new_folder`, which an interruption says."""
     try:
-        yield temporary
-        if target.exists():
-            target.rmdir()
-        temporary.rename(target)
+        with new_folder(out) as folder:
+            yield folder
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"interrupted; nothing was written to {out}")
         raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

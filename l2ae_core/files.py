@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from secrets import token_hex
 from stat import S_IMODE
 from typing import Any, BinaryIO
 
-from l2ae_core.locks import hold, naming, remove_unless_held
+from l2ae_core.locks import hold, locked, naming, remove_unless_held
 
 CONFIG = "config.json"
 HISTORY = "history.jsonl"
@@ -23,6 +24,7 @@ CLUSTERS = "clusters.npz"
 GALLERY = "gallery.npz"
 SEEDS = "seeds.json"  # of a folder of runs that differ in their seed
 TOKEN = 8  # hexadecimal digits in the name of a temporary file
+TOKENS = "[0-9a-f]" * TOKEN
 SELF_LABELLING = "self-labelling"  # the folder of that training, in a run directory
 RUN_FILES = (CONFIG, HISTORY, CHECKPOINT, CLUSTERS, GALLERY, METRICS)
 
@@ -36,14 +38,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     What a killed process leaves is removed by the next one that writes `path`.
 
     Missing folders are made. Behind a symbolic link it is the target that is replaced; its mode is
-    kept. A pipe or a device is written to. Raises OSError that names `path`.
+    kept. A pipe or a device gets all at the end. Raises OSError that names `path`.
     """
     target = writable_target(path)
-    if target.exists() and not target.is_file():  # a pipe, a device, /dev/stdout
+    if is_stream(target):  # in which whoever writes here could not go back
         content = BytesIO()
         yield content
-        with naming(path, target):
-            target.write_bytes(content.getvalue())
+        with open_stream(path) as stream:
+            stream.write(content.getvalue())
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_temporary_files(target.parent, target.name)
@@ -56,6 +58,21 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, target)  # noqa: PTH105 - the module function is what tests replace
     with naming(path, target.parent):
         sync_folder(target.parent)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written to `path` goes on at once: a pipe or a device, as behind >(gzip)."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextmanager
+def open_stream(path: Path) -> Iterator[BinaryIO]:
+    """Open a pipe or a device for writing, of which nothing can be taken back.
+
+    A pipe waits for its reader. BrokenPipeError when that goes away, and OSError, name `path`.
+    """
+    with naming(path, path), path.open("wb") as stream:
+        yield stream
 
 
 @contextmanager
@@ -78,20 +95,63 @@ def _temporary_file(path: Path, target: Path) -> Iterator[tuple[Path, BinaryIO]]
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that takes the name `path` at the end: all of it is there, or nothing.
+
+    Nothing is at `path`, or an empty folder. Whatever is raised inside, Ctrl-C included, removes
+    what was made; what a killed process leaves is removed by the next one that makes `path`.
+    BlockingIOError while another process makes it; OSError names `path`.
+    """
+    target = Path(os.path.realpath(path))
+    with naming(path, target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rmdir()
+    with locked(target):
+        for left in target.parent.glob(f".{escape(target.name)}.{TOKENS}.tmp"):
+            if left.is_dir():
+                shutil.rmtree(left)
+        temporary = target.with_name(f".{target.name}.{token_hex(TOKEN // 2)}.tmp")
+        try:
+            with naming(path, temporary):
+                temporary.mkdir()
+                yield temporary
+                os.replace(temporary, target)  # noqa: PTH105 - tests replace it
+        except OSError as error:
+            if error.errno is None or not str(error.filename or "").startswith(str(temporary)):
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        with naming(path, target.parent):
+            sync_folder(target.parent)
+
+
+def require_no_content(path: Path, argument: str) -> None:
+    """Raise ValueError, naming `argument`, unless `path` is not there or an empty folder."""
+    if path.is_dir():
+        if any(path.iterdir()):
+            raise ValueError(f"{argument}: {path} is a folder that is not empty; choose another")
+    elif path.exists():
+        raise ValueError(f"{argument}: {path} is a file, but expected a new or empty folder")
+
+
 def writable_target(path: Path) -> Path:
     """Return `path`, or the file that it is a link to; OSError when no file can be written there.
 
     Nothing is made or changed: call it before the work whose result shall be written.
     """
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
-    if target.is_symlink():
+    stream = is_stream(path)  # /dev/stdout is a link, but not to a name that a pipe has
+    target = Path(os.path.realpath(path)) if path.is_symlink() and not stream else path
+    if target.is_symlink() and not stream:
         raise OSError(ELOOP, os.strerror(ELOOP), str(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path}: a folder, but expected the name of a file")
     if target.exists():
         if not os.access(target, os.W_OK):
             raise PermissionError(f"{path}: a file that may not be written to")
-        if not target.is_file():
+        if stream:
             return target
     folder = target.absolute().parent
     while not folder.exists():
@@ -141,7 +201,7 @@ def sync_folder(folder: Path) -> None:
 def remove_temporary_files(folder: Path, *names: str) -> None:
     """Remove what killed processes left of the files `names`, by default those of a run."""
     for name in names or RUN_FILES:
-        for leftover in folder.glob(f".{escape(name)}.{'[0-9a-f]' * TOKEN}.tmp"):
+        for leftover in folder.glob(f".{escape(name)}.{TOKENS}.tmp"):
             remove_unless_held(leftover)
 
 

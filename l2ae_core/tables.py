@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.lib import format as npy
 
-from l2ae_core.files import atomic_file, check_out
+from l2ae_core.files import atomic_file, check_out, is_stream, open_stream, writable_target
 from l2ae_kernels.arrays import Array
 
 Columns: TypeAlias = dict[str, Array]  # by name, all of one length
@@ -113,13 +113,16 @@ def to_csv(columns: Columns, *, header: bool = True) -> str:
 
 def check_table(path: Path) -> None:
     """Raise ValueError or OSError unless `write_table` can write to `path`; before the work."""
+    if is_stream(path):
+        writable_target(path)
+        return
     check_out(path, ".csv", ".npy")
 
 
 def write_table(columns: Columns, path: Path) -> None:
     """Write the columns atomically as `.csv`, or as `.npy`: a structured array of the same names.
 
-    Raises what `check_table` raises.
+    A pipe or a device of another name gets CSV. Raises what `check_table` raises.
     """
     write_rows([columns], len(next(iter(columns.values()))), path)
 
@@ -127,21 +130,28 @@ def write_table(columns: Columns, path: Path) -> None:
 def write_rows(chunks: Iterable[Columns], count: int, path: Path) -> None:
     """Write `count` rows as `write_table` does, each chunk when it is there.
 
-    What a chunk raises is raised on, and leaves a file that was there as it was.
+    What a chunk raises is raised on, and leaves a file that was there as it was; a pipe or a device
+    has the chunks before it. BrokenPipeError when the reader of a pipe goes away.
     """
     check_table(path)
-    with atomic_file(path) as file:
-        if path.suffix.lower() == ".csv":
-            for lines in csv_lines(chunks):
-                file.write(lines.encode())
-            return
-        dtype: np.dtype[Any] | None = None
-        for columns in chunks:
-            if dtype is None:
-                dtype = np.dtype([(name, column.dtype) for name, column in columns.items()])
-                shape = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False}
-                npy.write_array_header_1_0(file, shape | {"shape": (count,)})
-            rows = np.empty(len(next(iter(columns.values()))), dtype)
-            for name, column in columns.items():
-                rows[name] = column
-            file.write(rows.tobytes())
+    binary = path.suffix.lower() == ".npy"
+    blocks = _npy_blocks(chunks, count) if binary else map(str.encode, csv_lines(chunks))
+    with (open_stream if is_stream(path) else atomic_file)(path) as file:
+        for block in blocks:
+            file.write(block)
+            file.flush()
+
+
+def _npy_blocks(chunks: Iterable[Columns], count: int) -> Iterator[bytes]:
+    """Yield the header of a structured array of `count` rows, then the rows of each chunk."""
+    dtype: np.dtype[Any] | None = None
+    for columns in chunks:
+        if dtype is None:
+            dtype = np.dtype([(name, column.dtype) for name, column in columns.items()])
+            about = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
+            npy.write_array_header_1_0(header := io.BytesIO(), about)
+            yield header.getvalue()
+        rows = np.empty(len(next(iter(columns.values()))), dtype)
+        for name, column in columns.items():
+            rows[name] = column
+        yield rows.tobytes()

@@ -1,5 +1,6 @@
 """Options that several commands share, and what `cluster` and `score` print alike."""
 
+import os
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -14,6 +15,8 @@ DATA_HELP = (
     "digits (embedded), mnist, usps, or a path: .npy, .npz, an image, a folder of images, whose "
     "sub-folders, if all images are in one, are classes"
 )
+
+STDOUT = (Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1"))  # as no --out
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -36,20 +39,23 @@ def image_size(text: str) -> tuple[int, int]:
 def check_rows(out: Path | None, run: Path, source: str | None) -> None:
     """Raise ValueError or OSError unless the rows of the images of `source` can be written to out.
 
-    `source` None: the images of the run. The file of the images themselves is refused.
+    `source` None: the images of the run. The files of the images and of their names are refused.
     """
     from l2ae_core.data.fetch import expand_user
+    from l2ae_core.data.packed_names import names_file
     from l2ae_core.seeds.runs import chosen_run
     from l2ae_core.settings import run_settings
 
-    if out is None:
+    if out is None or out in STDOUT:
         return
     check_table(out)
-    if not out.exists():
-        return
     images = expand_user(source or run_settings(chosen_run(run)[0])["data"])
-    if images.exists() and images.samefile(out):
+    if out.exists() and images.exists() and images.samefile(out):
         raise ValueError(f"out: {out} is the file of the images: choose another name")
+    if images.suffix.lower() != ".npy":
+        return
+    if os.path.realpath(out) == os.path.realpath(names_file(images)):
+        raise ValueError(f"out: {out} is where the names of the images go: choose another name")
 
 
 def add_common(parser: ArgumentParser) -> None:
@@ -74,7 +80,8 @@ def add_reading(parser: ArgumentParser, **labels: Any) -> None:
     parser.add_argument("--no-labels", dest="labels", action="store_false", **labels,
                         help="sub-folders are no classes, labels in a file no labels")  # fmt: skip
     parser.add_argument("--skip-unreadable", action="store_true",
-                        help="leave out image files that cannot be read")  # fmt: skip
+                        help="leave out image files that cannot be read; a run goes on, and is "
+                        "used, without those that its training left out")  # fmt: skip
 
 
 def add_thresholds(parser: ArgumentParser) -> None:
@@ -99,7 +106,11 @@ def add_run_and_images(parser: ArgumentParser) -> None:
                         help="part of a named data set (default all)")  # fmt: skip
     add_reading(parser)
     parser.add_argument(
-        "--out", type=given_path, metavar="FILE", help=".csv or .npy (default: CSV to the screen)"
+        "--out",
+        type=given_path,
+        metavar="FILE",
+        help=".csv or .npy, or a pipe, which gets the "
+        "rows while they are computed (default: CSV to the screen)",
     )
     add_common(parser)
     parser.add_argument("--device", choices=get_args(DeviceName),
@@ -123,12 +134,12 @@ def write_columns(columns: Columns, out: Path | None) -> None:
 
 
 def write(table: Table, out: Path | None) -> None:
-    """Write a table to a file, or to the screen, while it is computed."""
-    if out is not None:
+    """Write a table to a file, a pipe or the screen, while it is computed."""
+    if out is not None and out not in STDOUT:
         write_rows(table.chunks, table.count, out)
         return
     for lines in csv_lines(table.chunks):
-        print(lines, end="")
+        print(lines, end="", flush=True)
 
 
 def print_note(result: dict[str, Any]) -> None:

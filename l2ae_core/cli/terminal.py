@@ -20,10 +20,14 @@ def write_any_text() -> None:
 
 
 def discard_output() -> None:
-    """Send what is still to be written to stdout to nowhere: Python writes it when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Send what stdout does not take any more to nowhere: Python writes it when it ends."""
+    try:
+        if sys.stdout is not None:  # it is None for a process without one
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 class Version(argparse.Action):

@@ -47,10 +47,11 @@ class AutoEncoderBase(FittedNetwork):
     def save_run(self, run: str | Path) -> None:
         """Write the fitted estimator as the run directory `run`, for `l2ae cluster`, `score`, …
 
-        It cannot be resumed: an estimator does not keep the optimizer. One that was fitted with
-        `run_dir` has such a directory already, which can. Raises ValueError for what a run cannot
-        be: tables, scaled images, spherical or self-labelled clusters; CheckpointError when there
-        is a run already.
+        The directory is there when all of it is, whatever ends the call. It cannot be resumed: an
+        estimator does not keep the optimizer. One that was fitted with `run_dir` has such a
+        directory already, which can. Raises ValueError for what a run cannot be: tables, scaled
+        images, spherical or self-labelled clusters; and where `run` is a folder that is not empty,
+        CheckpointError when that is a run.
         """
         check_is_fitted(self)
         runs.save(Path(run), self)

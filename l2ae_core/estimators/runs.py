@@ -13,8 +13,14 @@ from l2ae_core.data import Preparation
 from l2ae_core.estimators import inputs
 from l2ae_core.estimators.fitted import FittedNetwork
 from l2ae_core.estimators.parameters import make_self_labelling, make_warp
-from l2ae_core.files import CHECKPOINT, HISTORY, SELF_LABELLING, write_json_lines
-from l2ae_core.locks import locked
+from l2ae_core.files import (
+    CHECKPOINT,
+    HISTORY,
+    SELF_LABELLING,
+    new_folder,
+    require_no_content,
+    write_json_lines,
+)
 from l2ae_core.networks import Architecture, AutoEncoder
 from l2ae_core.settings import (
     ARCHITECTURE,
@@ -29,10 +35,17 @@ from l2ae_core.settings import (
 from l2ae_core.settings import SELF_LABELLING as ROUNDS
 from l2ae_core.settings import make_self_labelling as from_settings
 from l2ae_core.settings import make_warp as warp_of
+from l2ae_core.tables import counted
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint
 from l2ae_core.training.history import Best, History, parse_records, read_history
-from l2ae_core.training.run import create_run, make_config, read_config, write_metrics
+from l2ae_core.training.run import (
+    create_run,
+    make_config,
+    read_config,
+    require_new,
+    write_metrics,
+)
 
 E = TypeVar("E", bound=FittedNetwork)
 # Parameters that have the name of a setting of `l2ae fit`.
@@ -110,8 +123,8 @@ def _add_images(e: FittedNetwork, X: Any, saved: SavedClusters) -> None:
     v = np.sort(cosine_normality(u, saved.centers))
     if len(v) != len(saved.normality) or np.abs(v - saved.normality).max() > ROUNDING:
         raise ValueError(
-            f"from_run: X has {len(x)} images that are not the {len(saved.normality)} that the run "
-            "was trained on"
+            f"from_run: X has {counted(len(x), 'image')} that are not the "
+            f"{len(saved.normality):,} that the run was trained on"
         )
     e.embedding_ = u
     e.reconstruction_errors_ = e._errors(x, u)
@@ -143,14 +156,16 @@ def save(path: Path, estimator: FittedNetwork) -> None:
     best = min(records, key=lambda record: record.watched)
     network = e.autoencoder_
     history = History(records, Best(best.epoch, best.watched, network.params, network.state))
-    create_run(path, config)
-    with locked(path):
-        write_json_lines(path / HISTORY, e.history_)
+    require_new(path)
+    require_no_content(path, "save_run")
+    with new_folder(path) as folder:
+        create_run(folder, config)
+        write_json_lines(folder / HISTORY, e.history_)
         checkpoint = Checkpoint(network.params, network.state, {}, {}, history, {})
-        checkpoints.save(path / CHECKPOINT, checkpoint)
+        checkpoints.save(folder / CHECKPOINT, checkpoint)
         found = Clustering(np.asarray(e.labels_), e.cluster_centers_, e.inertia_, e.n_iter_)
-        _saved(e, found).save(path)
-        write_metrics(path, _metrics(history, found))
+        _saved(e, found).save(folder)
+        write_metrics(folder, _metrics(history, found))
 
 
 def _saved(e: FittedNetwork, found: Clustering) -> SavedClusters:

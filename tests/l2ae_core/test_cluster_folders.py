@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2ae_core import commands
+from l2ae_core import commands, method
 from l2ae_core.cli import main
 from l2ae_core.cluster_folders import flat_names
+from l2ae_core.data import pack
 
 NAMES = ("a/x.png", "b/x.png", "b/X.PNG", "b/y é.png", "b__x.png")  # then numbers
 
@@ -82,9 +83,21 @@ def test_images_of_an_array_become_png(run: Path, tmp_path: Path) -> None:
     assert {*files} == {f"{i:02d}.png" for i in range(12)}
     for i in range(12):
         np.testing.assert_array_equal(np.asarray(Image.open(files[f"{i:02d}.png"])), x[i])
-    with pytest.raises(ValueError, match=r"x\.npy are no files"):
-        commands.cluster(run, str(tmp_path / "x.npy"), link_to=tmp_path / "links", progress=False)
-    assert not (tmp_path / "links").exists()
+
+
+def test_links_that_cannot_be_made_are_refused_before_the_work(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((12, 8, 8), np.uint8))
+    pack(photos, tmp_path / "packed.npy", progress=False)  # which has names of files
+    monkeypatch.setattr(method, "encoded", None)
+    links = tmp_path / "links"
+    for name in ("x.npy", "packed.npy"):
+        with pytest.raises(ValueError, match=rf"link_to: the images of {name} are no files"):
+            commands.cluster(run, str(tmp_path / name), link_to=links, progress=False)
+    with pytest.raises(ValueError, match="link_to: .*links is copy_to, too"):
+        commands.cluster(run, str(photos), link_to=links, copy_to=links, progress=False)
+    assert not links.exists()
 
 
 @pytest.mark.parametrize("option", ["--copy-to", "--link"])

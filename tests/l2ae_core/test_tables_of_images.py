@@ -1,6 +1,10 @@
 """`l2ae cluster` and `l2ae score` write their rows some at a time: the bytes of a whole table."""
 
+import os
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +73,92 @@ def test_a_table_of_parts_has_the_bytes_of_the_whole(
     for name, column in expected.items():
         np.testing.assert_array_equal(found[name], column)
         assert found[name].dtype == column.dtype
+
+
+pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+@pipes
+@pytest.mark.parametrize("command", ["cluster", "score"])
+def test_a_pipe_gets_the_first_rows_before_the_next_are_computed(
+    command: str, run: Path, pipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, lines = threading.Event(), list[str]()
+
+    def read() -> None:
+        with pipe.open(encoding="utf-8") as file:
+            lines.extend(file.readline() for _ in range(AT_ONCE))
+            first.set()
+            lines.extend(file)
+
+    def waiting(*arguments: Any, whole: Any, **how: Any) -> Iterator[Any]:
+        for i, part in enumerate(whole(*arguments, **how)):
+            assert i == 0 or first.wait(20), "no row has come before the second part"
+            yield part
+
+    for name in ("encoded", "scored"):
+        whole = getattr(method, name)
+        monkeypatch.setattr(method, name, lambda *a, w=whole, **how: waiting(*a, whole=w, **how))
+    reader = threading.Thread(target=read)
+    reader.start()
+    call = [command, str(run), "--data", str(run.parent / "new.npy"), "--quiet", "--out"]
+    assert main([*call, str(pipe)]) == 0
+    reader.join(20)
+    assert main([*call, str(tmp_path / "a.csv")]) == 0
+    assert "".join(lines) == (tmp_path / "a.csv").read_text()
+    assert pipe.is_fifo()
+
+
+@pipes
+def test_a_reader_of_a_pipe_that_goes_away_ends_the_command_quietly(
+    run: Path, pipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_a_line() -> None:
+        with pipe.open(encoding="utf-8") as file:
+            file.readline()
+
+    reader = threading.Thread(target=read_a_line)
+    reader.start()
+    assert main(["score", str(run), "--data", str(run.parent / "new.npy"), "--quiet", "--out",
+                 str(pipe)]) == 141  # fmt: skip
+    reader.join(20)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="files by their descriptor")
+@pytest.mark.parametrize("through", ["a file", "a pipe", "an appended file"])
+def test_stdout_by_its_name_is_stdout(through: str, run: Path, tmp_path: Path) -> None:
+    """`> a.csv`, `| cat` and `>> a.csv`, which keeps what is there."""
+    call = [sys.executable, "-m", "l2ae_core", "cluster", str(run), "--quiet"]
+    plain = subprocess.run(call, stdout=subprocess.PIPE, check=True).stdout
+    for name in ("/dev/stdout", "/dev/fd/1"):
+        out = tmp_path / "a.csv"
+        if through == "a pipe":
+            done = subprocess.run([*call, "--out", name], stdout=subprocess.PIPE, check=True)
+            assert done.stdout == plain
+            continue
+        out.write_bytes(b"before\n")
+        with out.open("ab" if through == "an appended file" else "wb") as file:
+            subprocess.run([*call, "--out", name], stdout=file, check=True)
+        expected = b"before\n" * (through == "an appended file") + plain
+        assert out.read_bytes() == expected
+        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_table_does_not_take_the_place_of_names(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run.parent / "new.npy.csv"
+    call = ["cluster", str(run), "--data", str(run.parent / "new.npy"), "--out", str(out)]
+    assert main(call) == 1
+    assert "is where the names of the images go: choose another name" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("command", ["cluster", "score"])

@@ -1,6 +1,8 @@
 """Estimators and run directories: each made of the other, with equal bits."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from PIL import Image
 
 from l2ae_core import AutoEncoderClusterer, AutoEncoderDetector, SelfLabelling, Warp, load
 from l2ae_core.cli import main
+from l2ae_core.estimators import runs
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.history import EpochRecord
 from l2ae_core.training.run import read_config
@@ -189,6 +192,32 @@ def test_a_fitted_estimator_is_written_as_a_run(
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
     with pytest.raises(CheckpointError, match="already exists"):
         fitted.save_run(out)
+
+
+def test_a_run_is_written_as_a_whole_or_not_at_all(
+    images: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = AutoEncoderClusterer(**FEW).fit(images)
+    out = tmp_path / "run"
+    out.mkdir()  # an empty folder
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0] / "metrics.json"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_metrics", full)
+        with pytest.raises(OSError, match=rf"No space left on device: '{out}'"):
+            fitted.save_run(out)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".run.0123abcd.tmp").mkdir()  # of a killed process
+    (tmp_path / ".run.0123abcd.tmp" / "config.json").touch()
+    fitted.save_run(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"save_run: .*mine is a folder that is not empty"):
+        fitted.save_run(tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(
