@@ -87,11 +87,12 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         given = inputs.parse_image_shape(self.image_shape)
         inputs.require_several("fit", X, given)
         read = self._read("fit", X, self.image_shape)
-        self.image_shape_ = (
-            inputs.agreed_image_shape(read, given)
-            if read is X or inputs.on_workers(read)
-            else inputs.image_shape_of(read)
-        )
+        if read is X or inputs.on_workers(read):
+            self.image_shape_ = inputs.agreed_image_shape(read, given)
+        else:
+            if len(inputs.shape_of(X) or ()) > 2:  # images, perhaps of another size than prepared
+                inputs.agreed_image_shape(X, given)
+            self.image_shape_ = inputs.image_shape_of(read)
         x = self._finite(read, reset=True)
         features = prod(x.shape[1:])
         if self.image_shape_ is not None and prod(self.image_shape_) != features:

@@ -72,10 +72,9 @@ def read_images(
     divided = unit and isinstance(X, np.ndarray) and X.dtype in (np.uint8, np.bool_)
     if not isinstance(X, np.ndarray) or not (divided or preparation is not None):
         return X
-    if rows and X.ndim > 1 and (X.ndim == 2 or math.prod(X.shape[1:]) == math.prod(rows)):
-        X = X.reshape(len(X), -1)
+    if rows and X.ndim == 2:
         return store(X, f"{method}: X", replace(chosen, image_shape=rows))
-    if X.ndim == 3 and X.shape[2] in (3, 4):
+    if X.ndim == 3 and X.shape[2] in (3, 4) and X.shape[1:] != rows[:2]:
         raise ValueError(
             f"{method}: X is {X.shape}, which looks like one colour image (H, W, C) but expected "
             "(N, H, W) or (N, H, W, C); write X[None] for N = 1"

@@ -141,6 +141,23 @@ def test_what_is_no_set_of_images_is_named(
         AutoEncoderClusterer(**FEW, preparation=32).fit(bytes8)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float32])
+def test_images_of_as_many_pixels_in_another_shape_are_refused(dtype: Any) -> None:
+    """Nobody wants 6 × 9 images in the rows of 9 × 6 ones, nor colours in the place of rows."""
+    X = np.random.default_rng(0).integers(0, 2, (40, 6, 9)).astype(dtype)
+    few: dict[str, Any] = FEW | {"model": "dense", "hidden": (8,)}
+    fitted = AutoEncoderClusterer(**few).fit(X)
+    for other in (X.transpose(0, 2, 1), X.reshape(40, 3, 18), X.reshape(40, 3, 6, 3)):
+        with pytest.raises(ValueError, match=r"predict: X is .* fitted to images of shape \(6, 9"):
+            fitted.predict(np.ascontiguousarray(other))
+    with pytest.raises(ValueError, match=r"fit: image_shape is \(9, 6, 1\) but .* are \(6, 9, 1\)"):
+        AutoEncoderClusterer(**few, image_shape=(9, 6)).fit(X)
+    narrow = X.reshape(40, 18, 3)
+    flat = AutoEncoderClusterer(**few, image_shape=(18, 3)).fit(narrow)
+    np.testing.assert_array_equal(flat.predict(narrow), flat.labels_)
+    np.testing.assert_array_equal(flat.predict(narrow.reshape(40, 54)), flat.labels_)
+
+
 def test_scales_of_ones_own_take_bytes_as_they_are(bytes8: Array) -> None:
     """Standardization undoes a factor; without any the network gets 0 … 255."""
     scaled = AutoEncoderClusterer(**FEW, scale="standard").fit(bytes8)

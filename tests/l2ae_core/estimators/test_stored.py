@@ -97,7 +97,7 @@ def test_a_run_directory_of_stored_images(bytes8: Array, tmp_path: Path) -> None
     again = AutoEncoderClusterer.from_run(tmp_path / "run", bytes8)
     np.testing.assert_array_equal(again.embedding_, fitted.embedding_)
     np.testing.assert_array_equal(again.labels_, fitted.labels_)
-    with pytest.raises(ValueError, match="X has 9 images that are not the 2100"):
+    with pytest.raises(ValueError, match="X has 9 images that are not the 2,100"):
         AutoEncoderClusterer.from_run(tmp_path / "run", bytes8[:9])
 
 
