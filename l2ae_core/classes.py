@@ -75,8 +75,9 @@ def find_anomalies(
         reason = f"the run has its anomaly class by position alone, {anomaly_class}"
         return None, nothing, f"no AUC: {reason}; --anomaly-class names one"
     try:
-        _, name = find_class("score", dataset, anomaly_class)
-        anomalous: Array = classes_of(dataset) == name
+        label, name = find_class("score", dataset, anomaly_class)
+        assert dataset.labels is not None  # what has a class has labels
+        anomalous: Array = dataset.labels == label
         if anomalous.all():
             raise ValueError(f"score: all images of {dataset.name} are of the anomaly_class {name}")
     except ValueError as error:

@@ -254,10 +254,12 @@ def _bar(what: str, count: int, progress: bool) -> Bar:
     return Bar(total=count, desc=what, unit="image", delay=1.0, disable=not progress)
 
 
-def agreement(true: Array, labels: Array, n_clusters: int, rng: Generator) -> dict[str, Any]:
+def agreement(true: Array, labels: Array, n_clusters: int, seed: int) -> dict[str, Any]:
     """Return ACC (Eq. 6), NMI and ARI of labels (N,) against classes (N,), and of random labels.
 
-    The keys are "acc", "nmi", "ari" and "chance", which holds the same three. Classes are looked
-    at here alone, after training and clustering.
+    The keys are "acc", "nmi", "ari" and "chance", which holds the same three: the random labels,
+    and so these, depend on the classes, n_clusters and the seed alone, never on what was drawn
+    before. Classes are looked at here alone, after training and clustering.
     """
-    return {**clustering_scores(true, labels), "chance": chance_scores(true, n_clusters, rng)}
+    chance = chance_scores(true, n_clusters, rngs(seed).split)
+    return {**clustering_scores(true, labels), "chance": chance}

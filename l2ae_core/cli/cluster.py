@@ -17,7 +17,7 @@ from l2ae_core.cli.options import (
     write_columns,
 )
 from l2ae_core.files import check_out, given_folder, given_path
-from l2ae_core.tables import aligned
+from l2ae_core.tables import aligned, counted
 
 if TYPE_CHECKING:  # importing it takes the kernels, which a help needs not
     from l2ae_core.clustering.sweep import Preferred, SweepRow
@@ -103,9 +103,9 @@ def main(
         table.compute()
     scores = table.result
     for folder in made:
-        print(f"{folder}: {table.count} images")
+        print(f"{folder}: {counted(table.count, 'image')}")
     if "acc" in scores:
-        print(f"{table.count} images{describe_scores(scores)}", file=sys.stderr)
+        print(f"{counted(table.count, 'image')}{describe_scores(scores)}", file=sys.stderr)
     print_note(scores)
     return 0
 
@@ -127,11 +127,12 @@ def _save(run: Path, n_clusters: int, arguments: dict[str, Any]) -> None:
 
     if arguments["split"] != "all":
         raise ValueError(f"split: {arguments['split']} was given with save: the training images")
-    names = ("source", "data_dir", "skip_unreadable", "progress")
+    names = ("source", "data_dir", "progress")
     found = commands.recluster(run, n_clusters, **{name: arguments[name] for name in names})
     arguments["source"] = found.dataset
     inertia = found.clusters.inertia
-    print(f"{run}: {n_clusters} clusters saved, inertia {inertia:.6g}", file=sys.stderr)
+    saved = counted(n_clusters, "cluster")
+    print(f"{run}: {saved} saved, inertia {inertia:.6g}", file=sys.stderr)
 
 
 def _sweep(

@@ -14,13 +14,12 @@ import numpy as np
 from l2ae_core import data, method
 from l2ae_core.anomaly import auc, nearest_center
 from l2ae_core.classes import classes_of, find_anomalies
-from l2ae_core.cluster_folders import Way, check_folders, write_folders
+from l2ae_core.cluster_folders import Way, check_folders, require_files, write_folders
 from l2ae_core.commands.infer import LoadedRun, images_for, load_fitted, note_of
 from l2ae_core.data import Dataset
 from l2ae_core.devices import DeviceName
 from l2ae_core.files import CLUSTERS
 from l2ae_core.images import AT_ONCE, parts
-from l2ae_core.seeding import rngs
 from l2ae_core.seeds.runs import chosen_run
 from l2ae_core.settings import run_settings
 from l2ae_core.tables import Columns, Table, join_rows
@@ -68,16 +67,20 @@ def cluster_table(
     makes them, after the last rows.
 
     Images are prepared as those of the training. With labels=False there are none, as always where
-    the training had none; with `skip_unreadable` files that cannot be read are left out, and "note"
-    says which.
+    the training had none; with `skip_unreadable` files that cannot be read are left out, as they
+    always are of the images of the training, and "note" says which.
     """
     folders: list[tuple[Path, Way]] = [(copy_to, "copy")] if copy_to is not None else []
     folders += [(link_to, "link")] if link_to is not None else []
     where = source if isinstance(source, str) else run_settings(chosen_run(run)[0])["data"]
     for out, way in folders:
         check_folders(out, where, way)
+    if copy_to is not None and link_to is not None and copy_to.resolve() == link_to.resolve():
+        raise ValueError(f"link_to: {link_to} is copy_to, too: choose another folder")
     loaded = load_fitted(run, _device(device, cluster))
     dataset = images_for(loaded, source, data_dir, split, progress, labels, skip_unreadable)
+    if link_to is not None:
+        require_files(where, dataset)
     place = _place(cluster)
     result: dict[str, Any] = {"note": note_of(loaded.note, *dataset.notes)}
 
@@ -92,8 +95,8 @@ def cluster_table(
                     kept[part] = clusters
                 yield names(part) | {"cluster": clusters} | _classes(dataset, part)
         if dataset.labels is not None:
-            rng = rngs(loaded.settings["seed"]).kmeans
-            result.update(method.agreement(dataset.labels, kept, len(centers), rng))
+            seed = loaded.settings["seed"]
+            result.update(method.agreement(dataset.labels, kept, len(centers), seed))
         for out, way in folders:
             write_folders(out, dataset, kept, len(centers), where, way, progress=progress)
 

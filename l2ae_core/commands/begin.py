@@ -12,7 +12,7 @@ from l2ae_core.commands.checks import (
     require_there,
     require_trainable,
 )
-from l2ae_core.commands.infer import as_trained
+from l2ae_core.commands.infer import require_trained, trained_data
 from l2ae_core.commands.outlook import first_lines, say
 from l2ae_core.data import Dataset
 from l2ae_core.files import CLUSTERS, GALLERY, METRICS
@@ -20,7 +20,7 @@ from l2ae_core.locks import locked
 from l2ae_core.networks import Architecture
 from l2ae_core.seeds.runs import holds_seeds
 from l2ae_core.settings import DEFAULTS, run_settings
-from l2ae_core.training.run import create_run, read_config, require_new
+from l2ae_core.training.run import create_run, read_config, require_new, resumed_config
 from l2ae_kernels.cuda.device import Device
 
 
@@ -44,20 +44,24 @@ def begun(
     else:
         require_new(out)
     before = run_settings(out) if resume else DEFAULTS
+    digest = read_config(out)["data"]["digest"] if resume else ""
     settings = checked_settings(before, given, checkpoint_every)
     named = not resume or "class_names" in before  # older runs keep no names of classes
     given_images = dataset is not None
     if dataset is None:
         if resume:
             require_there(out, settings["data"])
-        dataset = training_data(
-            settings, data_dir, by_position=not named, skip_unreadable=skip_unreadable,
-            progress=progress,
-        )  # fmt: skip
-        if resume:
-            dataset = as_trained(dataset, read_config(out)["data"]["digest"])
+            dataset = trained_data(
+                settings, digest, data_dir, by_position=not named, progress=progress
+            )
+        else:
+            dataset = training_data(
+                settings, data_dir, skip_unreadable=skip_unreadable, progress=progress
+            )
     if resume:
         require_resumable(out, before, settings)
+        if not given_images:
+            require_trained(dataset, digest, settings["data"], out)
     architecture, config = prepare(dataset, settings, named=named)
     require_trainable(architecture, settings, device)
     if not resume:  # not before everything is known to be right
@@ -65,11 +69,12 @@ def begun(
             raise ValueError(f"fit: {out} holds runs of several seeds: choose another folder")
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked(out))
+    if resume:
+        resumed_config(out, config)  # raises where this run cannot go on so
+        if any(settings[k] != before.get(k) for k in settings if k != "data"):
+            for name in (CLUSTERS, GALLERY, METRICS):  # not those of the configuration to come
+                (out / name).unlink(missing_ok=True)
     create_run(out, config, resume=resume)
     if progress and not given_images:
         say(first_lines(dataset, architecture, settings))
-    changed = resume and any(settings[k] != before.get(k) for k in settings if k != "data")
-    if changed:  # other clusters than those that are there
-        for name in (CLUSTERS, GALLERY, METRICS):
-            (out / name).unlink(missing_ok=True)
     return Prepared(settings, architecture, dataset)

@@ -22,6 +22,7 @@ from l2ae_core.settings import (
     make_preparation,
 )
 from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
+from l2ae_core.tables import counted
 from l2ae_core.training.lower import require_stages
 from l2ae_core.training.run import make_config, read_config
 from l2ae_core.training.validation import share_of
@@ -138,7 +139,8 @@ def _require_clusterable(dataset: Dataset, n_clusters: int) -> None:
     x = dataset.images
     if len(x) < n_clusters:
         raise ValueError(
-            f"fit: clusters is {n_clusters} but there are only {len(x)} training images"
+            f"fit: clusters is {n_clusters} but there {'is' if len(x) == 1 else 'are'} only "
+            f"{counted(len(x), 'training image')}"
         )
     if len(x) > 1 and all((x[some] == x[0]).all() for some in batches_of(x)):
         raise ValueError(

@@ -74,9 +74,7 @@ def images_for(
     elif split != "all":
         raise ValueError(f"split: {split} was given without data: the images of the training")
     else:
-        dataset = source or training_images(
-            run.path, data_dir=data_dir, skip_unreadable=skip_unreadable, progress=progress
-        )
+        dataset = source or training_images(run.path, data_dir=data_dir, progress=progress)
         if not labels:
             dataset = replace(dataset, labels=None, class_names=None)
     found, expected = dataset.images.shape[1:], run.model.input_shape
@@ -100,12 +98,12 @@ def training_images(
     source: str | None = None,
     *,
     data_dir: str | None = None,
-    skip_unreadable: bool = False,
     progress: bool = True,
 ) -> Dataset:
     """Return the images that a run directory was trained on, from `source` if they have moved.
 
-    ValueError where they are not there, or are not these images.
+    Files that cannot be read, and could not then, are left out. ValueError where the images are not
+    there, or are not these images.
     """
     config, settings = read_config(run), run_settings(run)
     if source is not None:
@@ -126,17 +124,34 @@ def training_images(
             f"data: {where}, the images of {run}, is no longer there; if they have moved, --data "
             "tells where"
         )
-    dataset = training_data(
-        settings, data_dir, by_position="class_names" not in settings,
-        skip_unreadable=skip_unreadable, progress=progress,
-    )  # fmt: skip
-    dataset = as_trained(dataset, digest)
-    if dataset.digest != digest:
-        raise ValueError(f"data: the images of {where} are not those that {run} was trained on")
+    dataset = trained_data(
+        settings, digest, data_dir, by_position="class_names" not in settings, progress=progress
+    )
+    require_trained(dataset, digest, where, run)
     return dataset
 
 
-def as_trained(dataset: Dataset, digest: str) -> Dataset:
-    """Return the images, without labels where the digest, of the run of an estimator, has none."""
+def trained_data(
+    settings: dict[str, Any], digest: str, data_dir: str | None, *, by_position: bool,
+    progress: bool,
+) -> Dataset:  # fmt: skip
+    """Return what `training_data` returns for the settings of a run that was trained before.
+
+    Files that cannot be read are left out: whether the run was trained without them, the digest of
+    its images tells (`require_trained`). There are no labels where the digest, of the run of an
+    estimator, has none.
+    """
+    dataset = training_data(
+        settings, data_dir, by_position=by_position, skip_unreadable=True, progress=progress
+    )
     bare = replace(dataset, labels=None, class_names=None)
     return bare if dataset.digest != digest and bare.digest == digest else dataset
+
+
+def require_trained(dataset: Dataset, digest: str, where: str, run: Path) -> None:
+    """Raise ValueError unless the digest is that of the images, naming files that were left out."""
+    if dataset.digest != digest:
+        raise ValueError(
+            "; ".join([f"data: the images of {where} are not those that {run} was trained on",
+                       *dataset.notes])
+        )  # fmt: skip

@@ -75,9 +75,9 @@ class Outlook:
         smaller = max(8, self.images // 8)
         if self.steps == 1 and smaller < self.images:
             said.append(
-                f"1 step an epoch: batch_size is {self.batch_size} and there are {self.images} "
-                f"images; --batch-size {smaller} makes {math.ceil(self.images / smaller)} steps of "
-                "them, or take more epochs"
+                f"1 step an epoch: batch_size is {self.batch_size} for "
+                f"{counted(self.images, 'image')}; --batch-size {smaller} makes "
+                f"{math.ceil(self.images / smaller)} steps of them, or take more epochs"
             )
         if self.memory_bytes > (there := _memory()):
             said.append(

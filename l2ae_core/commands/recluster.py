@@ -62,7 +62,6 @@ def recluster(
     *,
     source: str | None = None,
     data_dir: str | None = None,
-    skip_unreadable: bool = False,
     progress: bool = True,
 ) -> TrainedRun:
     """Cluster the training images of a finished run into n_clusters; write all that follows.
@@ -84,9 +83,7 @@ def recluster(
             f"save: {run} went on training with its clusters as labels, so that its codes depend "
             f"on their number; l2ae fit --self-label --clusters {n_clusters} trains another run"
         )
-    dataset = training_images(
-        run, source, data_dir=data_dir, skip_unreadable=skip_unreadable, progress=progress
-    )
+    dataset = training_images(run, source, data_dir=data_dir, progress=progress)
     given = {"clusters": n_clusters} | ({} if source is None else {"data": source})
     return fit(
         run, given, dataset=dataset, resume=True, progress=progress,

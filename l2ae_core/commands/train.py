@@ -25,6 +25,7 @@ from l2ae_core.settings import (
     make_self_labelling,
     make_warp,
 )
+from l2ae_core.tables import counted
 from l2ae_core.training.history import History, TrainingError, copies, copy_into
 from l2ae_core.training.run import (
     write_metrics,
@@ -91,7 +92,8 @@ def fit(
     again, but clustered; with `self_label` it goes on with its own labels, after which none of
     these may change. The images may have moved: they may stand elsewhere if they are equal. Who has
     them already, as `training_data` returns them for these settings, passes them as `dataset`.
-    With `skip_unreadable`, which no run keeps, image files that cannot be read are left out.
+    With `skip_unreadable` image files that cannot be read are left out, as they are wherever the
+    run goes on or is used, by the digest of its images.
     `callbacks` and `device` are those of `training.loop.fit`; a device trains, and the processor
     clusters. Without `gallery` no images are kept for `l2ae report`. Whatever cannot work is
     refused before the first step.
@@ -123,7 +125,8 @@ def fit(
             )
         except KeyboardInterrupt as interrupt:  # `out` is what can be resumed, no folder in it
             interrupt.__notes__ = [
-                f"stopped after the {len(history)} epochs; l2ae fit --resume --out {out} goes on"
+                f"stopped after {counted(len(history), 'epoch')}; "
+                f"l2ae fit --resume --out {out} goes on"
             ]
             raise
 
@@ -231,11 +234,12 @@ def _cluster(
     model: AutoEncoder, dataset: Dataset, settings: dict[str, Any], progress: bool
 ) -> _Clustered:
     """Return what the model with its weights of now makes of the training images."""
-    rng, K = rngs(settings["seed"]).kmeans, settings["clusters"]
+    seed, K = settings["seed"], settings["clusters"]
     u, clustering = method.cluster(
-        model, dataset.images, K, n_init=settings["n_init"], rng=rng, progress=progress
-    )
+        model, dataset.images, K, n_init=settings["n_init"], rng=rngs(seed).kmeans,
+        progress=progress,
+    )  # fmt: skip
     scores: dict[str, Any] = {"inertia": clustering.inertia}
     if dataset.labels is not None:
-        scores |= method.agreement(dataset.labels, clustering.labels, K, rng)
+        scores |= method.agreement(dataset.labels, clustering.labels, K, seed)
     return _Clustered(u, clustering, scores)

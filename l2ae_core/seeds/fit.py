@@ -22,6 +22,7 @@ from l2ae_core.commands import (
     require_trainable,
     say,
 )
+from l2ae_core.commands.infer import require_trained, trained_data
 from l2ae_core.data import Dataset
 from l2ae_core.devices import DeviceName, training_device
 from l2ae_core.files import CHECKPOINT, CONFIG, GALLERY, METRICS
@@ -31,7 +32,7 @@ from l2ae_core.readers import read_json
 from l2ae_core.seeds.runs import SeedAgreement, SeedRuns, holds_seeds, seed_dir
 from l2ae_core.settings import DEFAULTS, run_settings
 from l2ae_core.training.checkpoint import CheckpointError
-from l2ae_core.training.run import create_run, resumed_config
+from l2ae_core.training.run import create_run, read_config, resumed_config
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device
@@ -87,9 +88,12 @@ def fit_seeds(
             )
         if resume:
             require_there(out, settings["data"])
-        dataset = training_data(
-            settings, data_dir, skip_unreadable=skip_unreadable, progress=progress
-        )
+            digest = read_config(seed_dir(out, there[0]))["data"]["digest"]
+            dataset = trained_data(settings, digest, data_dir, by_position=False, progress=progress)
+        else:
+            dataset = training_data(
+                settings, data_dir, skip_unreadable=skip_unreadable, progress=progress
+            )
         prepared = {s: prepare(dataset, settings | {"seed": s}) for s in there}
         require_trainable(prepared[there[0]][0], settings, chosen)
         configs = {s: config for s, (_, config) in prepared.items()}
@@ -97,6 +101,7 @@ def fit_seeds(
             for seed, config in configs.items():
                 run = seed_dir(out, seed)
                 require_resumable(run, run_settings(run), settings | {"seed": seed})
+                require_trained(dataset, read_config(run)["data"]["digest"], settings["data"], run)
                 resumed_config(run, config)
         else:
             out.mkdir(parents=True, exist_ok=True)

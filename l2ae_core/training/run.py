@@ -24,6 +24,7 @@ from l2ae_core.locks import locked
 from l2ae_core.networks.architectures import Architecture, build, require_weights
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.readers import entry, one_line, read_json
+from l2ae_core.tables import counted
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import CheckpointError
 
@@ -171,13 +172,13 @@ def resumed_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     before = read_config(path)
     for name, was, now in _differences(before, config):
         why = f": {config['data']['name']} holds other images" if name == "data.digest" else ""
-        raise ValueError(f"create_run: {name} is {now!r} but {path} was started with {was!r}{why}")
+        raise ValueError(f"fit: {name} is {now!r} but {path} was started with {was!r}{why}")
     was, epochs = (_flat(c).get("training.epochs") for c in (before, config))
     if was != epochs and (path / CHECKPOINT).exists():
         done = checkpoints.load(path / CHECKPOINT).epoch
         if epochs is not None and epochs < done:
             raise ValueError(
-                f"create_run: training.epochs is {epochs} but {path} has {done} epochs already"
+                f"fit: training.epochs is {epochs} but {path} has {counted(done, 'epoch')} already"
             )
     before["training"] = dict(config["training"])
     before["data"] = dict(config["data"])  # they may have moved

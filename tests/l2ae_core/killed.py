@@ -146,6 +146,24 @@ def fill_the_disk_everywhere(folder: Path, data: Path) -> int:
     raise AssertionError("no end of effects")
 
 
+def kill_a_change_everywhere(folder: Path, data: Path) -> int:
+    """Clusters that are there are those of the configuration, whenever it gets another number."""
+    whole, run = folder / "whole", folder / "run"
+    assert in_child(fit(whole, data, labels=False)) == 0
+    for n in range(1, 100_000):
+        shutil.copytree(whole, run)
+        killed = in_child(fit(run, data, "--resume", "--clusters", "2"), Fault(n))
+        K = json.loads((run / "config.json").read_text())["training"]["clusters"]
+        if (run / "clusters.npz").exists():
+            assert len(read_npz(run / "clusters.npz")["centers"]) == K, f"effect {n}"
+        assert in_child(fit(run, data, "--resume")) == 0
+        assert len(read_npz(run / "clusters.npz")["centers"]) == K
+        shutil.rmtree(run)
+        if killed == 0:
+            return n - 1
+    raise AssertionError("no end of effects")
+
+
 def kill_at_random(folder: Path, data: Path) -> int:
     """Kill and resume until a training is whole; as many trainings as 50 kills take."""
     moments, kills = random.Random(0), 0
@@ -185,6 +203,25 @@ def kill_a_save_everywhere(folder: Path, data: Path) -> int:
     raise AssertionError("no end of effects")
 
 
+def kill_a_save_of_a_run_everywhere(folder: Path, data: Path) -> int:
+    """The run is there, as a whole, or not at all; the next call writes it and leaves no more."""
+    x = np.load(data)["x"].astype(np.float32)
+    fitted = AutoEncoderClusterer(3, epochs=1, n_init=1, random_state=0).fit(x)
+    run = folder / "run"
+    for n in range(1, 100_000):
+        killed = in_child(lambda: fitted.save_run(run), Fault(n))
+        if not run.exists():
+            fitted.save_run(run)
+            assert [path.name for path in folder.iterdir()] == ["run"], f"effect {n}"
+        found = AutoEncoderClusterer.from_run(run, x)
+        np.testing.assert_array_equal(found.labels_, fitted.labels_)
+        assert {path.name for path in run.iterdir()} == RUN_FILES - {"gallery.npz"}
+        shutil.rmtree(run)
+        if killed == 0:
+            return n - 1
+    raise AssertionError("no end of effects")
+
+
 def kill_results_everywhere(folder: Path, data: Path) -> int:
     """A run of the tables is done or not; doing it again leaves the files of a whole one."""
     run = Run("clustering", "cae-l2", "digits", 0, 1, n_init=1)
@@ -218,7 +255,9 @@ PARTS = {
     "interrupt": interrupt_a_fit_everywhere,
     "full": fill_the_disk_everywhere,
     "random": kill_at_random,
+    "change": kill_a_change_everywhere,
     "save": kill_a_save_everywhere,
+    "save_run": kill_a_save_of_a_run_everywhere,
     "results": kill_results_everywhere,
 }
 
@@ -240,7 +279,7 @@ if __name__ == "__main__":
     commands.checks.Architecture = partial(Architecture, filters=(4, 6, 8))
     # The scores of 20 random labellings take as long as a training of these images.
     method.chance_scores = protocols.chance_scores = partial(chance_scores, repeats=1)
-    if part in ("every", "labels", "interrupt", "full", "random"):  # compiles what all trials run
+    if not part.startswith(("save", "results")):  # compiles what all trials run
         main(["fit", "--data", str(images(into / "data.npz")), "--epochs", "1", "--clusters", "3",
               "--out", str(into / "compiled"), "--quiet"])  # fmt: skip
     data_file = images(into / "data.npz")

@@ -10,8 +10,8 @@ import pytest
 SCRIPT = Path(__file__).with_name("killed.py")
 PATIENCE = 1200.0  # seconds; the longest part takes a minute where nothing else runs
 AT_LEAST = {
-    "every": 70, "labels": 110, "interrupt": 110, "full": 110, "random": 50, "save": 10,
-    "results": 90,
+    "every": 70, "labels": 110, "interrupt": 110, "full": 110, "random": 50, "change": 30,
+    "save": 10, "save_run": 30, "results": 90,
 }  # fmt: skip
 
 
@@ -24,7 +24,9 @@ def test_nothing_is_lost_by(part: str, tmp_path: Path) -> None:
     interrupt: Ctrl-C at every third of these, twice
     full: an error of a full disk at every second
     random: 50 SIGKILLs at random moments of trainings, each followed by a resume
+    change: SIGKILL at all these of a resume with another number of clusters
     save: SIGKILL at all these of an estimator's `save`
+    save_run: the same of its `save_run`
     results: SIGKILL at every third of a run of `l2ae reproduce`
     """
     done = subprocess.run(

@@ -122,7 +122,7 @@ def test_images_may_move(train: Callable[..., Path], photos: Path, tmp_path: Pat
     train(resume=True, epochs=2)  # the run knows the new place
     first = moved / "day0/0.png"
     Image.open(first).transpose(Image.Transpose.ROTATE_180).save(first)
-    with pytest.raises(ValueError, match=r"data\.digest is .*moved holds other images"):
+    with pytest.raises(ValueError, match=r"the images of .*moved are not those that .*run was"):
         train(resume=True, epochs=3)
 
 
@@ -148,9 +148,12 @@ def test_damaged_files_are_left_out_of_training_and_use(
     with pytest.raises(ValueError, match=r"000\.png: cannot be decoded"):
         train()
     run = train(skip=True)
-    with pytest.raises(ValueError, match=r"000\.png: cannot be decoded"):
-        train(resume=True)
-    train(resume=True, skip=True, epochs=2)
+    train(resume=True, epochs=2)
+    for command in (["score"], ["cluster"], ["cluster", "--save", "3"]):  # the run's own images
+        assert main([command[0], str(run), *command[1:], "--quiet"]) == 0
+        assert "left out 1 of 13" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"000\.png: cannot be decoded"):  # others are asked for
+        scores(run, photos)
     found = scores(run, photos, skip_unreadable=True)
     assert found["file"][0] == "day0/0.png"
     assert len(found["file"]) == 12
@@ -158,6 +161,10 @@ def test_damaged_files_are_left_out_of_training_and_use(
     assert "left out 1 of 13" in capsys.readouterr().err
     (photos / "day0/000.png").unlink()
     train(resume=True, epochs=3)  # the very same images
+    (photos / "day0/0.png").write_bytes(b"")  # an image of the training
+    for use in (lambda: train(resume=True, epochs=4), lambda: commands.score(run, progress=False)):
+        with pytest.raises(ValueError, match=r"are not those that(.|\n)*0\.png: cannot be decoded"):
+            use()
 
 
 def test_folders_that_are_no_classes(train: Callable[..., Path], photos: Path) -> None:
