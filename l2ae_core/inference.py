@@ -10,6 +10,7 @@ NumPy. Numba, SciPy and scikit-learn are not imported, Pillow only to read image
 Results are those of `l2ae cluster` and `l2ae score` up to the rounding of float32.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -19,10 +20,13 @@ import numpy as np
 from l2ae_core import data
 from l2ae_core.anomaly import cosine_normality, nearest_center, reconstruction_error
 from l2ae_core.clusters import SavedClusters
-from l2ae_core.data import Dataset, Preparation, Source, to_images
+from l2ae_core.data import Dataset, Preparation, Source
+from l2ae_core.data.stored import prepared, store
 from l2ae_core.files import CLUSTERS
+from l2ae_core.images import parts
 from l2ae_core.networks import AutoEncoder
 from l2ae_core.seeds.runs import chosen_run
+from l2ae_core.tables import counted
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.run import final_weights, load_run, read_config, trained_preparation
 from l2ae_core.verdict import Criterion, Thresholds
@@ -51,8 +55,8 @@ class Inference:
 
     Images are an array (N, H, W, C), or (N, H, W) for one channel, of uint8 from 0 to 255 or
     floating point in [0, 1]; or what `l2ae_core.load` reads or returns, such as a path or a list
-    of paths. All are prepared as those of the training were. Grey images are repeated for a network
-    of three channels. ValueError for any others.
+    of paths. All are prepared as those of the training were; of those in a file, or of 8 bits, some
+    at a time. Grey images are repeated for a network of three channels. ValueError for any others.
     """
 
     model: AutoEncoder  # its arrays are `NumPyArray`
@@ -62,11 +66,11 @@ class Inference:
     path: Path  # of the run directory
 
     def __repr__(self) -> str:
-        return f"{self.path}: {self.model!r}, {len(self.clusters.centers)} clusters"
+        return f"{self.path}: {self.model!r}, {counted(len(self.clusters.centers), 'cluster')}"
 
     def encode(self, images: Images) -> Array:
         """Return the codes u = E_c(I) (N, D) float32 (Eq. 4)."""
-        return self._encode(self.prepared(images))
+        return np.concatenate([self._encode(x) for _, x in self._parts(images)])
 
     def reconstruct(self, images: Images) -> Array:
         """Return Î = D(E_c(I)) (N, H, W, C) float32."""
@@ -83,8 +87,7 @@ class Inference:
 
     def error(self, images: Images) -> Array:
         """Return Σ (Î − I)² float64 (N,) of each image, high is anomalous."""
-        x = self.prepared(images)
-        return reconstruction_error(x, self._decode(self._encode(x)))
+        return np.concatenate([self._error(x, self._encode(x)) for _, x in self._parts(images)])
 
     def score(
         self, images: Images, fpr: float = 0.05, criterion: Criterion | None = None
@@ -94,21 +97,30 @@ class Inference:
         Outside of the thresholds lies at most the share `fpr` of the training images; both are of
         `criterion`, by default those of v and of the error, where the run has errors.
         """
-        limits = self.clusters.thresholds(fpr, criterion)
-        x, centers = self.prepared(images), self.clusters.centers
-        u = self._encode(x)
-        v, error = cosine_normality(u, centers), reconstruction_error(x, self._decode(u))
+        limits, centers = self.clusters.thresholds(fpr, criterion), self.clusters.centers
+        found = []
+        for first, x in self._parts(images):
+            u = self._encode(x)
+            v = cosine_normality(u, centers, first=first)
+            found.append((v, nearest_center(u, centers), self._error(x, u)))
+        v, cluster, error = (np.concatenate(some) for some in zip(*found, strict=True))
         reasons = limits.reasons(v, error)
-        return Scores(v, nearest_center(u, centers), error, reasons != "", reasons, limits)
+        return Scores(v, cluster, error, reasons != "", reasons, limits)
 
     def prepared(self, images: Images) -> Array:
         """Return images (N, H, W, C) float32 in [0, 1], as the network takes them."""
+        return np.concatenate([x for _, x in self._parts(images)])
+
+    def _parts(self, images: Images) -> Iterator[tuple[int, Array]]:
+        """Yield some prepared images (n, H, W, C) at a time, with the position of the first."""
         if isinstance(images, np.ndarray):
-            return self.fitting(to_images(images, "images", self.preparation))
-        if isinstance(images, Dataset):
-            return self.prepared(np.asarray(images.images))
-        found = data.load(images, preparation=self.preparation, progress=False)
-        return self.fitting(np.asarray(found.images))
+            found = store(images, "images", self.preparation)
+        elif isinstance(images, Dataset):
+            found = prepared(images.images, "images", self.preparation)
+        else:
+            found = data.load(images, preparation=self.preparation, progress=False).images
+        for part in parts(len(found)):
+            yield part.start, self.fitting(found[part])
 
     def fitting(self, x: Array) -> Array:
         """Return prepared images x, grey ones repeated; ValueError where the network takes none."""
@@ -123,6 +135,9 @@ class Inference:
 
     def _encode(self, x: Array) -> Array:
         return self.model.encode(x.view(NumPyArray), BATCH).view(np.ndarray)
+
+    def _error(self, x: Array, u: Array) -> Array:
+        return reconstruction_error(x, self._decode(u))
 
     def _decode(self, u: Array) -> Array:
         return self.model.decode(u.view(NumPyArray), BATCH).view(np.ndarray)
@@ -140,7 +155,7 @@ def load(run: str | Path) -> Inference:
     if clusters.centers.shape[1] != model.latent_dim:
         raise CheckpointError(
             f"{path / CLUSTERS}: centers are {clusters.centers.shape} but the codes of the network "
-            f"have {model.latent_dim} numbers"
+            f"have {counted(model.latent_dim, 'number')}"
         )
     numpys = model.with_arrays(lambda a: a.view(NumPyArray))
     return Inference(numpys, clusters, trained_preparation(path, config), config, path)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,28 @@ def test_numbers_are_those_of_the_commands(name, runs, images):
     assert clear.sum() > len(clear) / 2
     for verdict in ("anomalous", "reason"):
         assert (found[verdict] == columns[verdict])[clear].all()
+
+
+def test_images_of_a_file_are_read_some_at_a_time(images, tmp_path):
+    x = np.tile((np.load(images)["x"] * 255).astype(np.uint8), (3000, 1, 1))  # (120,000, 8, 12)
+    np.save(tmp_path / "x.npy", x)
+    small = ["--model", "dense", "--hidden", "4", "--latent-dim", "3", "--clusters", "2"]
+    fit = ["fit", "--quiet", "--epochs", "1", "--n-init", "1", "--data", str(images), *small]
+    assert main([*fit, "--out", str(tmp_path / "run")]) == 0
+    loaded = inference.load(tmp_path / "run")
+    tracemalloc.start()
+    try:
+        found = loaded.score(tmp_path / "x.npy")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * x.nbytes, f"{peak / x.nbytes:.1f} times the images of 8 bits"
+    for at in (slice(40), slice(-40, None)):
+        few = loaded.score(x[at])
+        np.testing.assert_array_equal(found.cluster[at], few.cluster)
+        np.testing.assert_allclose(found.reconstruction_error[at], few.reconstruction_error, 1e-5)
+    with pytest.raises(ValueError, match=r"images: have shape \(8, 11, 1\)"):
+        loaded.score(x[:, :, 1:])
 
 
 def test_import_takes_numpy_alone():
