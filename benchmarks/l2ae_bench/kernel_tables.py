@@ -171,7 +171,7 @@ def _ceilings(times: Times, machine: dict[str, Any]) -> Table:
         f"100 %. `{LIBRARY}` is the product alone, with all windows unrolled before.\n\n"
         + sources([("operations", machine)])
     )
-    columns = ["GFLOP/s", *(f"{t} threads" for t in times.threads)]
+    columns = ["GFLOP/s", *(f"{t} thread{'s' * (t > 1)}" for t in times.threads)]
     return Table("ceilings", "Ceilings", columns, rows, note, 1)
 
 

@@ -208,7 +208,8 @@ def main(
         more = "" if held_out is None else f", of validation images {held_out[weights]:.5f}"
         print(f"{weights} weights: loss {loss:.5f}{more}{scores}")
     if (found := metrics.get("self_labelled")) is not None:
-        print(f"self-labelled: {found['rounds']} rounds{describe_scores(found)}")
+        rounds = counted(found["rounds"], "round")
+        print(f"self-labelled: {rounds}{describe_scores(found)}")
     if not quiet:
         print(f"l2ae report {quote(str(out))}")
     return 0

@@ -71,7 +71,7 @@ def _lines(sight: "Sight") -> Iterator[str]:
             if names:
                 yield _row(title, _names(names))
     if files is not None and (errors := files.reading.unreadable):
-        yield _row("unreadable", f"{len(errors)} of {files.files} files")
+        yield _row("unreadable", f"{len(errors):,} of {counted(files.files, 'file')}")
         yield from (f"    {error}" for error in errors)
     for title, positions in (
         ("constant", sight.look.constant), ("nearly constant", sight.look.flat),
@@ -85,7 +85,7 @@ def _lines(sight: "Sight") -> Iterator[str]:
         for group in groups[:GROUPS]:
             yield f"    {_names(sight.named(group.tolist()))}"
         if len(groups) > GROUPS:
-            yield f"    and {len(groups) - GROUPS} groups more; --json FILE has all"
+            yield f"    and {counted(len(groups) - GROUPS, 'group')} more; --json FILE has all"
     yield from (_row("note", note) for note in sight.notes)
 
 

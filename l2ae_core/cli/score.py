@@ -13,6 +13,7 @@ from l2ae_core.cli.options import (
     print_note,
     write,
 )
+from l2ae_core.tables import counted
 
 COLUMNS = """
 columns of the table, a row an image:
@@ -67,7 +68,6 @@ def _verdict(result: dict[str, Any]) -> str:
     limits = result["threshold"], result["error_threshold"]
     counts = [f"{n} {reason}" for reason, n in result["reasons"].items() if n]
     why = f" ({', '.join(counts)})" if None not in limits and counts else ""
-    return (
-        f"{describe_thresholds(*limits)}: {result['anomalous']} of {result['images']} images are "
-        f"anomalous{why}"
-    )
+    n, of = result["anomalous"], counted(result["images"], "image")
+    found = f"{n:,} of {of} {'is' if n == 1 else 'are'} anomalous"
+    return f"{describe_thresholds(*limits)}: {found}{why}"

@@ -11,6 +11,7 @@ from l2ae_core.anomaly import roc
 from l2ae_core.data import Dataset
 from l2ae_core.demo.experiments import NAMES, DemoClusters, DemoScores, DemoSettings
 from l2ae_core.files import METRICS
+from l2ae_core.tables import counted
 
 
 def draw(
@@ -24,11 +25,12 @@ def draw(
     """Return the figures by file name; all are drawn before the first is written."""
     assert data.labels is not None  # the digits have labels
     assert test.labels is not None
-    whole = f"{data.name}, N = {len(data):,}, seed {settings.seed}, {settings.epochs} epochs"
+    epochs = counted(settings.epochs, "epoch")
+    whole = f"{data.name}, N = {len(data):,}, seed {settings.seed}, {epochs}"
     digit, l2 = settings.anomaly_digit, clusters["l2"]
     held_out = (
         f"{test.name}, anomalies: digit {digit}, seed {settings.seed}, "
-        f"{settings.anomaly_epochs} epochs"
+        f"{counted(settings.anomaly_epochs, 'epoch')}"
     )
     v, anomalous = scored["l2"].normality, test.labels == digit
     tau = metrics["anomaly"]["threshold"]["tau"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from l2ae_core.tables import aligned
+from l2ae_core.tables import aligned, counted
 
 
 def format_table(result: dict[str, Any]) -> str:
@@ -23,11 +23,11 @@ def format_table(result: dict[str, Any]) -> str:
     }
     lines = [
         f"Clustering of {settings['images']:,} {settings['data']} into 10 groups "
-        f"({settings['epochs']} epochs, seed {settings['seed']})",
+        f"({counted(settings['epochs'], 'epoch')}, seed {settings['seed']})",
         *_table(rows, ("acc", "nmi", "ari")),
         "",
         f"Anomaly detection: digit {anomaly['digit']}, of which {train['anomalies']} among "
-        f"{train['images']:,} training images ({settings['anomaly_epochs']} epochs)",
+        f"{train['images']:,} training images ({counted(settings['anomaly_epochs'], 'epoch')})",
         *_table(scores, ("auc",)),
         f"  (held-out test: {test['anomalies']} anomalies among {test['images']} images, "
         f"{anomaly['prevalence']:.1%}; one digit, one seed:",

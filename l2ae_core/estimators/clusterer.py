@@ -11,6 +11,7 @@ from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.fitted import DTYPES
 from l2ae_core.images import Images
 from l2ae_core.seeding import rngs
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.ops.checks import count
 
@@ -145,7 +146,8 @@ class AutoEncoderClusterer(
         if self.self_labelling_history_ is not None:
             raise ValueError(
                 f"recluster: n_clusters is {n_clusters} but the network was trained further with "
-                f"its {len(self.cluster_centers_)} clusters as labels (self_label): fit again"
+                f"its {counted(len(self.cluster_centers_), 'cluster')} as labels (self_label): fit "
+                "again"
             )
         if not hasattr(self, "embedding_"):
             raise ValueError(

@@ -136,7 +136,7 @@ def _fitted_arrays(entries: Params, architecture: Architecture, where: str) -> d
             f"but expected N and K rows of {D}"
         )
     if labels.min() < 0 or labels.max() >= len(centers):
-        raise ValueError(f"labels_ has {labels.max()} but there are {len(centers)} clusters")
+        raise ValueError(f"labels_ has {labels.max()} but expected less than {len(centers)}, K")
     optional = {n: array_entry(entries, n, 1, "f", where) for n in OPTIONAL_ARRAYS if n in entries}
     errors = optional.get("reconstruction_errors_")
     if errors is not None and (errors.shape != labels.shape or errors.min() < 0):

@@ -19,6 +19,7 @@ from l2ae_core.gallery import Gallery
 from l2ae_core.images import Images
 from l2ae_core.inference import Inference
 from l2ae_core.seeds.runs import chosen_run
+from l2ae_core.tables import counted
 from l2ae_core.verdict import Criterion, Thresholds
 from l2ae_kernels.arrays import Array
 
@@ -98,7 +99,7 @@ def _images(
     if source is None:
         kept = _kept(run)
         if kept is not None:
-            return _some(kept), f"{min(len(kept), IMAGES)} images of the run's gallery"
+            return _some(kept), f"{counted(min(len(kept), IMAGES), 'image')} of the run's gallery"
         source, split = run.config["data"]["name"], "all"
         if not _at_hand(source, data_dir):
             rng = np.random.default_rng(run.config["seed"])
@@ -109,7 +110,7 @@ def _images(
         skip_unreadable=True, progress=progress,
     )  # fmt: skip
     images = run.fitting(_some(dataset.images))
-    return images, f"{len(images)} images of {dataset.name}"
+    return images, f"{counted(len(images), 'image')} of {dataset.name}"
 
 
 def _kept(run: Inference) -> Array | None:

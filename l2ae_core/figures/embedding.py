@@ -23,6 +23,7 @@ from l2ae_core.figures.style import (
     name_groups,
     new_figure,
 )
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 Projection: TypeAlias = Literal["tsne", "pca"]
@@ -121,7 +122,7 @@ def embedding_scatter(
         name_groups(axes[1, column], points, member, labels)
         axes[0, column].set_title(network, fontsize=PANEL + 1, color=INK, weight="bold")
         axes[1, column].set_title(
-            f"ACC {acc:.3f}, {int((found != truth).sum()):,} errors of {len(points):,}",
+            f"ACC {acc:.3f}, {counted(int((found != truth).sum()), 'error')} of {len(points):,}",
             fontsize=PANEL,
             color=INK,
         )

@@ -14,6 +14,7 @@ from l2ae_core.gradcheck.own import OwnLayer, is_address, load, shape_of
 from l2ae_core.gradcheck.report import RANK, Row, table
 from l2ae_core.gradcheck.suite import CASES, Outcome, run_suite, select
 from l2ae_core.progress import Bar
+from l2ae_core.tables import counted
 
 HEADER = ("verdict", "layer", "worst block", "method", "rel.err", "checks", "kinks", "ms")
 RIGHT = range(4, 8)
@@ -174,7 +175,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     kinks = sum(outcome.report.kinks for outcome in outcomes)
     checks = sum(row.checked for outcome in outcomes for row in outcome.report.rows)
     verdict = f"{bad} of {len(outcomes)} are NOT OK" if bad else f"all {len(outcomes)} are ok"
-    lines += ["", f"{verdict}: {checks} comparisons, {kinks} on kinks and left out."]
+    lines += ["", f"{verdict}: {counted(checks, 'comparison')}, {kinks} on kinks and left out."]
     return "\n".join(lines)
 
 

@@ -25,7 +25,8 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         shapes = self.shapes()
-        return f"{type(self).__qualname__}({len(self.layers)} layers, {shapes[0]} -> {shapes[-1]})"
+        layers = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
+        return f"{type(self).__qualname__}({layers}, {shapes[0]} -> {shapes[-1]})"
 
     def shapes(self) -> list[Shape]:
         """Shape of a sample before layer 0, after layer 0, ..., after the last layer."""

@@ -14,7 +14,7 @@ from l2ae_core.paper.published import DIGITS, TABLES, PaperTable, runs_of
 from l2ae_core.paper.result import Result, read_results
 from l2ae_core.paper.run import ResultsDir, Run, Task
 from l2ae_core.paper.systems import SYSTEMS, find_system
-from l2ae_core.tables import ranges
+from l2ae_core.tables import counted, ranges
 
 FIGURE = "figure1"
 FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200
@@ -93,7 +93,7 @@ def describe(runs: Sequence[Run], folder: ResultsDir) -> str:
         alike[where, frozenset(gap)].append(system)
     told = [f"{', '.join(s)} on {where}, {_gap(gap)}" for (where, gap), s in alike.items()]
     which = f": {'; '.join(told)}" if told else ""
-    return f"reproduce: {len(missing)} of {total} runs missing{which}"
+    return f"reproduce: {len(missing):,} of {counted(total, 'run')} missing{which}"
 
 
 def _gap(gap: frozenset[tuple[int, int | None]]) -> str:
@@ -103,7 +103,7 @@ def _gap(gap: frozenset[tuple[int, int | None]]) -> str:
     if digits != {None}:
         anomalies = [digit for digit in digits if digit is not None]
         text += f", anomal{'ies' if len(digits) > 1 else 'y'} {ranges(anomalies)}"
-    return text if gap == set(product(seeds, digits)) else f"{len(gap)} runs of {text}"
+    return text if gap == set(product(seeds, digits)) else f"{counted(len(gap), 'run')} of {text}"
 
 
 def _run(
@@ -121,7 +121,7 @@ def _run(
 def hours(results: Sequence[Result]) -> str:
     """How long the trainings behind some results took, all together."""
     seconds = sum(r.seconds.training for r in results)
-    return f"{len(results)} runs, {seconds / 3600:.1f} hours of training"
+    return f"{counted(len(results), 'run')}, {seconds / 3600:.1f} hours of training"
 
 
 def _figure1(

@@ -39,6 +39,7 @@ from l2ae_core.paper.protocols import load_all
 from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.progress import Bar
 from l2ae_core.readers import entry
+from l2ae_core.tables import counted
 from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
@@ -260,9 +261,10 @@ def _picture(found: Figure1, panels: list[str], path: Path) -> None:
     from l2ae_core import figures
 
     s = found.settings
-    title = f"{s['images']:,} images of {NAMES[s['data']]}, seed {s['seed']}, {s['epochs']} epochs"
+    images, epochs = counted(s["images"], "image"), counted(s["epochs"], "epoch")
+    title = f"{images} of {NAMES[s['data']]}, seed {s['seed']}, {epochs}"
     if FOURTH in panels:
-        title += f"; d: {found.fourth_epochs} epochs, then self-labelling"
+        title += f"; d: {counted(found.fourth_epochs or 0, 'epoch')}, then self-labelling"
     maps = {f"{name}: {TEXTS[name]}": found.maps[name] for name in panels}
     notes = {f"{name}: {TEXTS[name]}": found.note(name) for name in panels}
     figures.save(figures.class_maps(maps, found.labels, notes=notes, title=title), path)

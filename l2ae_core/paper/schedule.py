@@ -36,6 +36,7 @@ from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import find_system
 from l2ae_core.progress import Bar, say
 from l2ae_core.signals import leave_signals_to_the_parent
+from l2ae_core.tables import counted
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.threads import MOST, get_threads, threads
@@ -81,6 +82,7 @@ def run_missing(
     folder.path.mkdir(parents=True, exist_ok=True)
     waves = plan(asked, folder)
     total, failed, done = sum(map(len, waves)), [], 0
+    missing = counted(total, "missing run")
     with Bar(total=total, desc="runs", disable=not progress) as bar:
         try:
             for run, error in _attempts(waves, folder, jobs, cluster, chosen, progress):
@@ -89,20 +91,22 @@ def run_missing(
                 ended = f"{'failed' if error else 'done'}: {run}"
                 bar.set_postfix_str(ended, refresh=False)
                 bar.update()
-                say(f"{done + len(failed)} of {total} runs, {ended}", _log, shown=progress)
+                so_far = f"{done + len(failed)} of {counted(total, 'run')}"
+                say(f"{so_far}, {ended}", _log, shown=progress)
         except KeyboardInterrupt as interrupt:
             goes_on = "the same command goes on"
             if cluster is not None:  # Dask cannot stop a task that has begun
                 goes_on = f"let those that run on {cluster} end before {goes_on}"
-            interrupt.__notes__ = [f"stopped after {done} of {total} missing runs; {goes_on}"]
+            interrupt.__notes__ = [f"stopped after {done} of {missing}; {goes_on}"]
             raise
         except BrokenExecutor as error:
             raise ChildProcessError(
-                f"reproduce: a process was killed after {done} of {total} missing runs, perhaps "
+                f"reproduce: a process was killed after {done} of {missing}, perhaps "
                 "for want of memory; the same command goes on"
             ) from error
     if failed:
-        raise ValueError(f"reproduce: {len(failed)} of {total} runs failed: {'; '.join(failed)}")
+        of = counted(total, "run")
+        raise ValueError(f"reproduce: {len(failed)} of {of} failed: {'; '.join(failed)}")
     return [Result.read(folder.result(run)) for run in asked]
 
 

@@ -11,6 +11,7 @@ from l2ae_core.report.evidence import percentage
 from l2ae_core.report.images import confusion_table
 from l2ae_core.report.markup import Markup, element, join, paragraph
 from l2ae_core.report.pictures import class_colour, png
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 MOST_CLASSES = 40  # rows or columns of a confusion matrix that can be read
@@ -144,7 +145,7 @@ def class_confusion(gallery: Gallery) -> list[Markup]:
     own = np.array([[m[c] == value for c in columns.tolist()] for value in classes.tolist()])
     heads = [element("a", str(c), href=f"#cluster-{c}") for c in columns.tolist()]
     names = class_names(gallery, classes)
-    caption = f"Classes (rows) and clusters (columns) of {len(labels):,} images"
+    caption = f"Classes (rows) and clusters (columns) of {counted(len(labels), 'image')}"
     note = (
         "Colour: share of the class. Framed cells count as right by the best one-to-one mapping of "
         "clusters to classes."

@@ -5,6 +5,7 @@ from l2ae_core.gallery import Gallery
 from l2ae_core.progress import Bar
 from l2ae_core.report.markup import Markup, element, figure, grid
 from l2ae_core.report.pictures import svg
+from l2ae_core.tables import counted
 
 FEWEST = 10  # codes of a map
 
@@ -21,7 +22,7 @@ def code_map(gallery: Gallery, seed: int, progress: bool) -> list[Markup]:
         with Bar(total=1, desc="map of the codes", disable=not progress) as bar:
             points = project(codes, seed=seed)
             bar.update()
-    told = f"map of the codes of {S:,} images, coloured by cluster"
+    told = f"map of the codes of {counted(S, 'image')}, coloured by cluster"
     drawn = class_maps({"map": points}, gallery.labels[gallery.sample])
     caption = (
         f"The codes of {f'{S:,} of the ' if S < N else 'the '}{N:,} images, {how}. Colours and "

@@ -14,6 +14,7 @@ from l2ae_core.paper.run import ResultsDir
 from l2ae_core.report.evidence import in_pair, of_task, percentage, title
 from l2ae_core.report.markup import Markup, element, figure, grid, join, paragraph, table
 from l2ae_core.report.pictures import montage, png, svg
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 DEEPEST = 50  # per cent of the colour in a cell that has all images of its class
@@ -31,7 +32,8 @@ def _maps(found: Figure1) -> list[Markup]:
     drawn = {name: text for name, text in TEXTS.items() if name in found.maps}
     epochs, fourth = found.fourth_epochs, ""
     if epochs is not None:
-        fourth = f"; in d of CAE-l2 after {epochs} epochs on warped images and self-labelling"
+        after = counted(epochs, "epoch")
+        fourth = f"; in d of CAE-l2 after {after} on warped images and self-labelling"
     panels = [
         element("div", svg(class_maps({name: found.maps[name]}, found.labels), unique, told),
                 paragraph(element("strong", name), f" {text}: {found.note(name)}"),
@@ -42,8 +44,8 @@ def _maps(found: Figure1) -> list[Markup]:
     ]  # fmt: skip
     caption = (
         f"{s['images']:,} images of the {NAMES[s['data']]} train split in the code space of CAE "
-        f"(a, b) and CAE-l2 (c), seed {s['seed']}, {s['epochs']} epochs{fourth}; drawn in 2-D by "
-        f"t-SNE ({s['library']}, perplexity {s['perplexity']}). All start from the same "
+        f"(a, b) and CAE-l2 (c), seed {s['seed']}, {counted(s['epochs'], 'epoch')}{fourth}; drawn "
+        f"in 2-D by t-SNE ({s['library']}, perplexity {s['perplexity']}). All start from the same "
         "positions. Colours and numbers are the true digits; the axes have no unit, and distances "
         "between groups mean little."
     )

@@ -10,6 +10,7 @@ from l2ae_core.gallery.choose import OF_GROUP, OF_KIND
 from l2ae_core.report.clusters import flat, swatch, thumbnail
 from l2ae_core.report.markup import Markup, code, element, grid, join, paragraph
 from l2ae_core.report.pictures import png
+from l2ae_core.tables import counted
 from l2ae_core.verdict import REASONS
 from l2ae_kernels.arrays import Array
 
@@ -24,8 +25,8 @@ def least_normal(gallery: Gallery, reasons: Array | None = None) -> list[Markup]
     """The images of the lowest v, with their reconstructions; `reasons` (N,) of anomalous ones."""
     rows = gallery.picks.least_normal
     note = (
-        f"The {len(rows)} images of the lowest v: image, reconstruction, error. {SCALE} Its "
-        "number is the sum of squared differences over the pixels, as in "
+        f"The {counted(len(rows), 'image')} of the lowest v: image, reconstruction, error. {SCALE} "
+        "Its number is the sum of squared differences over the pixels, as in "
     )
     return [paragraph(note, code("l2ae score"), ".", class_="note"),
             _cards(gallery, rows, reasons)]  # fmt: skip
@@ -35,8 +36,8 @@ def worst(gallery: Gallery, reasons: Array | None = None) -> list[Markup]:
     """The images of the highest reconstruction error."""
     rows = gallery.picks.worst
     note = (
-        f"The {len(rows)} images of the highest error, whatever their v: what the network has not "
-        "learnt to draw. Everything else is as above."
+        f"The {counted(len(rows), 'image')} of the highest error, whatever their v: what the "
+        "network has not learnt to draw. Everything else is as above."
     )
     return [paragraph(note, class_="note"), _cards(gallery, rows, reasons)]
 
@@ -103,8 +104,8 @@ def _equal(gallery: Gallery) -> Markup:
         for group in groups[:OF_KIND]
     ]
     copies = gallery.look.copies
-    title = f"{copies:,} equal to an earlier image, in {len(groups):,} groups"
-    rest = [paragraph(f"and {more:,} groups more")] if more > 0 else []
+    title = f"{copies:,} equal to an earlier image, in {counted(len(groups), 'group')}"
+    rest = [paragraph(f"and {counted(more, 'group')} more")] if more > 0 else []
     return element("div", element("h3", title), element("ul", *listed, class_="equal"), *rest,
                    class_="panel")  # fmt: skip
 

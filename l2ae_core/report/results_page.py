@@ -12,7 +12,7 @@ from l2ae_core.report.evidence import in_order, longest
 from l2ae_core.report.glance import glance
 from l2ae_core.report.markup import paragraph
 from l2ae_core.report.page import Section, page
-from l2ae_core.tables import duration
+from l2ae_core.tables import counted, duration
 
 TITLE = "l2-normalized auto-encoders: the paper's experiments, made again"
 
@@ -67,7 +67,7 @@ def results_page(path: Path) -> str:
             "written by hand.",
             class_="lead",
         ),
-        paragraph(f"{len(every)} runs on {names}, {spent} of training. Every score "
+        paragraph(f"{counted(len(every), 'run')} on {names}, {spent} of training. Every score "
                   "stands beside that of chance."),
     ]  # fmt: skip
     return page(TITLE, lead, sections)

@@ -13,6 +13,7 @@ from l2ae_core.report.clusters import class_confusion, clusters
 from l2ae_core.report.code_map import code_map
 from l2ae_core.report.markup import Markup, element, tile
 from l2ae_core.report.page import Section
+from l2ae_core.tables import counted
 from l2ae_core.verdict import REASONS, Thresholds
 from l2ae_kernels.arrays import Array
 
@@ -57,7 +58,7 @@ def _glance(gallery: Gallery, reasons: Array | None) -> list[Markup]:
     """Number of images, sizes of clusters, silhouette, reconstruction error, anomalous images."""
     N, K = len(gallery), gallery.n_clusters
     H, W, C = gallery.image_shape
-    kind = {1: "grey", 3: "colour"}.get(C, f"{C} channels")
+    kind = {1: "grey", 3: "colour"}.get(C, counted(C, "channel"))
     sizes = np.bincount(gallery.labels, minlength=K)
     found = silhouette(gallery.codes, gallery.labels[gallery.sample])
     mse = float(gallery.error.mean()) / (H * W * C)

@@ -67,8 +67,8 @@ def run_page(path: Path, gallery: Gallery | None = None, *, progress: bool = Fal
 def _what(config: Mapping[str, Any], history: History, rounds: History) -> str:
     epochs, norm = config["training"].get("epochs"), config["architecture"].get("norm")
     where, seed = config["data"]["name"], config["seed"]
-    then = f", then {len(rounds)} rounds of self-labelling" if len(rounds) else ""
-    trained = f"{len(history)} of {epochs} epochs{then}"
+    then = f", then {counted(len(rounds), 'round')} of self-labelling" if len(rounds) else ""
+    trained = f"{len(history):,} of {counted(epochs or 0, 'epoch')}{then}"
     return f"{trained} on {where}, norm of the code: {norm}, seed {seed}.{_devices(history)}"
 
 
@@ -180,10 +180,10 @@ def _self_labelling(
     ]
     spent = duration(sum(r.seconds for r in rounds))
     caption = (
-        f"{len(rounds)} of at most {training.get('rounds')} rounds, {spent} in all. Labels that "
-        "change: images whose cluster, argmax q, is another one than a round before; it ends when "
-        f"fewer than {100 * training.get('tol', 0):g} % do. KL(P‖Q): from the soft assignment q of "
-        "all images, none of them warped, to its target p."
+        f"{len(rounds)} of at most {counted(training.get('rounds', 0), 'round')}, {spent} in all. "
+        "Labels that change: images whose cluster, argmax q, is another one than a round before; "
+        f"it ends when fewer than {100 * training.get('tol', 0):g} % do. KL(P‖Q): from the soft "
+        "assignment q of all images, none of them warped, to its target p."
     )
     return [Section("self-labelling", "Self-labelling", [figure(grid(panels), caption=caption)])]
 
@@ -214,11 +214,11 @@ def _normality(clusters: SavedClusters | None) -> list[Markup]:
         sides["error"] = (clusters.errors, limits.error, "reconstruction error", "ε")
     K, D = clusters.centers.shape
     caption = (
-        f"{K} clusters of codes of length {D}, inertia {clusters.inertia:.6g}. Scores of the "
-        f"{len(clusters.normality):,} training images: v, the cosine to the nearest center, and "
-        "the squared differences of image and reconstruction, summed over the pixels. Dashed: the "
-        f"thresholds below τ or above ε of which {FPR:.0%} of the images lie, as in l2ae score "
-        f"--fpr {FPR}."
+        f"{counted(K, 'cluster')} of codes of length {D}, inertia {clusters.inertia:.6g}. Scores "
+        f"of the {counted(len(clusters.normality), 'training image')}: v, the cosine to the "
+        "nearest center, and the squared differences of image and reconstruction, summed over the "
+        f"pixels. Dashed: the thresholds below τ or above ε of which {FPR:.0%} of the images lie, "
+        f"as in l2ae score --fpr {FPR}."
     )
     panels = []
     for name, (scores, threshold, x, symbol) in sides.items():

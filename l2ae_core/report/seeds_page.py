@@ -19,6 +19,7 @@ from l2ae_core.report.pictures import png
 from l2ae_core.report.run_images import show_command
 from l2ae_core.seeds.runs import SeedAgreement, SeedRuns, seed_dir
 from l2ae_core.settings import run_settings
+from l2ae_core.tables import counted
 from l2ae_core.training.run import read_config
 from l2ae_kernels.arrays import Array
 
@@ -234,7 +235,7 @@ def _unstable(found: SeedsGallery | None) -> list[Markup]:
     cards = []
     for at, i in enumerate(found.shown.tolist()):
         name = found.names[at]
-        facts = f"elsewhere in {moved[i]} of {others} runs"
+        facts = f"elsewhere in {moved[i]} of {counted(others, 'run')}"
         cards.append(element("div", png(flat(found.thumbnails[at]), f"{name}, {facts}", "thumb"),
                              element("div", paragraph(name, class_="name"), paragraph(facts)),
                              class_="moved"))  # fmt: skip

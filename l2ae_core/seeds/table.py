@@ -6,7 +6,7 @@ import numpy as np
 
 from l2ae_core.seeds.fit import TrainedSeeds
 from l2ae_core.seeds.runs import seed_dir
-from l2ae_core.tables import aligned, duration
+from l2ae_core.tables import aligned, counted, duration
 
 LOW = 0.5  # of NMI: runs that share less than half of what their clusters tell
 
@@ -27,7 +27,8 @@ def format_table(out: Path, trained: TrainedSeeds) -> str:
         columns["verdict"] = [*found.verdicts]
     chance = f"; ACC of chance: {first[weights]['chance']['acc']:.3f}" if scored else ""
     lines = [
-        f"{out}: {R} trainings of {first['epochs']} epochs of {first['images']} images in {took}",
+        f"{out}: {counted(R, 'training')} of {counted(first['epochs'], 'epoch')} of "
+        f"{counted(first['images'], 'image')} in {took}",
         aligned([*columns], [*zip(*columns.values(), strict=True)], numbers),
         f"mean NMI of the clusters of a run and those of each other run, without labels{chance}",
     ]

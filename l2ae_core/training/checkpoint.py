@@ -18,6 +18,7 @@ from l2ae_core.array_readers import array_entry, array_group, float_group, json_
 from l2ae_core.layers.base import HasArrays, Params
 from l2ae_core.npz import Kind
 from l2ae_core.readers import entry
+from l2ae_core.tables import counted
 from l2ae_core.training.history import (
     Best,
     History,
@@ -132,7 +133,7 @@ def _assemble(entries: Params, where: str) -> Checkpoint:
     if len(records) != epoch or not 0 <= best_epoch <= epoch:
         raise ValueError(
             f"{where}: epoch is {epoch} and best_epoch {best_epoch} but history has "
-            f"{len(records)} records"
+            f"{counted(len(records), 'record')}"
         )
     best = Best(
         best_epoch,

@@ -23,6 +23,7 @@ from l2ae_core.files import (
 )
 from l2ae_core.layers import Params
 from l2ae_core.locks import locked
+from l2ae_core.tables import counted
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training.checkpoint import Checkpoint, CheckpointError
 from l2ae_core.training.fingerprint import ON
@@ -147,7 +148,7 @@ class Session:
 
     def interrupted(self) -> str:
         """After Ctrl-C: make the history on disk whole and return how to go on."""
-        done = f"stopped after {len(self.history)} whole epochs"
+        done = f"stopped after {counted(len(self.history), 'whole epoch')}"
         if self.run_dir is None:
             return f"{done}; nothing is on disk, since the training has no run directory"
         write_json_lines(self.run_dir / HISTORY, self.history.to_dicts())

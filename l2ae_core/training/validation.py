@@ -9,6 +9,7 @@ from numpy.random import Generator
 
 from l2ae_core.images import Images, gathered
 from l2ae_core.networks.autoencoder import AutoEncoder
+from l2ae_core.tables import counted
 from l2ae_core.training.loss import Reduction
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -26,8 +27,8 @@ def share_of(count: int, share: float) -> int:
     held_out = round(share * count)
     if not 0 < held_out < count:
         raise ValueError(
-            f"fit: validation is {share}, {held_out} of {count} images, but expected some images "
-            "to validate and some to train on"
+            f"fit: validation is {share}, {held_out} of {counted(count, 'image')}, but expected "
+            "some images to validate and some to train on"
         )
     return held_out
 

@@ -63,6 +63,42 @@ def test_fit_leaves_a_run(run):
         assert metrics[which]["chance"]["acc"] >= 1 / 3
 
 
+def test_chance_of_fit_is_that_of_cluster(run, images, capsys):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["best"]["chance"] == metrics["last"]["chance"]  # the same labels and numbers
+    _, scores = commands.cluster(run, str(images), progress=False)
+    assert scores["chance"] == metrics["best"]["chance"]
+
+
+def test_one_is_no_plural(tmp_path, capsys, monkeypatch):
+    """One image of each thing, one epoch, one file: "1 image", not "1 images"."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for i in range(2):
+        x = np.random.default_rng(i).integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(x).save(f"photos/{i}.png")
+    Path("bad").mkdir()
+    Path("bad/1.png").write_bytes(b"")
+    fit = ["fit", "--data", "photos", "--epochs", "1", "--clusters", "1", "--n-init", "1",
+           "--model", "dense", "--hidden", "8", "--out", "run"]  # fmt: skip
+    label = ["fit", "--resume", "--self-label", "--rounds", "1", "--out", "run"]
+    one = ["--data", "photos/0.png"]
+    for command, status in (
+        (fit, 0), (label, 0), (["score", "run", *one, "--fpr", "0.5"], 0),
+        (["cluster", "run", *one, "--copy-to", "sorted"], 0), (["report", "run"], 0),
+        (["pack", "photos/0.png", "one.npy"], 0), (["look", "photos/0.png"], 0),
+        (["look", "bad"], 0), (["fit", "--data", "bad", "--skip-unreadable", "--out", "none"], 1),
+        (["fit", "--data", "photos/0.png", "--clusters", "2", "--out", "none"], 1),
+        (["fit", "--resume", "--epochs", "3", "--data", "bad", "--out", "run"], 1),
+    ):  # fmt: skip
+        assert main(command) == status, command
+    told = [*capsys.readouterr(), Path("run/report.html").read_text("utf-8")]
+    for text in told:
+        visible = re.sub(r"<style.*?</style>|<svg.*?</svg>", "", text, flags=re.DOTALL)
+        wrong = re.findall(r"(?<![\d.,])1 (?!pixels)[a-z]+s\b[^<\n]{0,30}", visible)
+        assert [w for w in wrong if not w.startswith(("1 is ", "1 was "))] == []
+
+
 def test_cluster_writes_the_same_labels_to_every_kind_of_file(run, images, tmp_path, capsys):
     assert main(["cluster", str(run), "--data", str(images), "--out", str(tmp_path / "c.csv")]) == 0
     assert main(["cluster", str(run), "--data", str(images), "--out", str(tmp_path / "c.npy")]) == 0

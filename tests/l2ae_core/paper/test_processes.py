@@ -194,5 +194,5 @@ def test_a_cluster_finds_what_one_process_finds(scheduler: str, tmp_path: Path) 
     bad = replace(SHORT, seed=1)
     training = ResultsDir(tmp_path / "cluster").training(bad)
     training.touch()
-    with pytest.raises(ValueError, match="1 of 1 runs failed: cae-l2 on digits, .*, seed 1"):
+    with pytest.raises(ValueError, match="1 of 1 run failed: cae-l2 on digits, .*, seed 1"):
         do_all([bad, PIXELS], tmp_path / "cluster", cluster=scheduler)

@@ -87,7 +87,7 @@ def test_the_least_normal_stand_beside_their_reconstructions(run: Path) -> None:
 def test_faulty_images_are_named(run: Path) -> None:
     text = Page(run_page(run)).text
     assert "1 of one value in all pixels" in text
-    assert "1 equal to an earlier image, in 1 groups" in text
+    assert "1 equal to an earlier image, in 1 group" in text
     assert "copy.png" in text
 
 
