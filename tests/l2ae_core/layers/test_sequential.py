@@ -83,7 +83,7 @@ def test_a_kernel_that_does_not_fit_is_found_when_the_network_is_built() -> None
 
 def test_the_error_of_an_inner_network_names_the_layers_inside_out() -> None:
     inner = Sequential([_dense(3, 2)], (3,))
-    with pytest.raises(ValueError, match=r"layer 1 Sequential\(1 layers.* of layer 0 Dense"):
+    with pytest.raises(ValueError, match=r"layer 1 Sequential\(1 layer,.* of layer 0 Dense"):
         Sequential([_dense(5, 4), inner], (5,))
 
 
