@@ -26,7 +26,14 @@ DENSE = [
     Stage("l2_normalize", "d", (2, 2), (2, 2), eps=0.5),
     Stage("dense", "e", (4,), (60,), code=True),
 ]
-STACKS = {"convolutional": CONVOLUTIONAL, "dense": DENSE}
+WIDE = [  # of several tiles, of any vectors, that end within a tile and within a vector
+    Stage("dense", "a", (60,), (277,), 0.3),
+    Stage("dense", "c", (277,), (4,)),
+    Stage("l2_normalize", "b", (4,), (4,), eps=0.5),
+    Stage("dense", "d", (4,), (131,), 0.0, code=True),
+    Stage("dense", "e", (131,), (60,)),
+]
+STACKS = {"convolutional": CONVOLUTIONAL, "dense": DENSE, "dense, wide": WIDE}
 BATCH = [
     replace(s, kind="batch_norm", momentum=0.75) if s.kind == "layer_norm" else s
     for s in CONVOLUTIONAL
@@ -110,7 +117,7 @@ def test_the_compiled_step_is_the_reference(name, second_loss, lanes):
             ops.training_step(stages, parameters(stages), IMAGE, second_loss, impl=impl)
             for impl in ("reference", "compiled")
         ]
-    for count in (1, 17, 40):
+    for count in (1, 17, 40, 300):
         x = images(count)
         expected, found = (side.loss(x) for side in sides)
         assert found == pytest.approx(expected, rel=1e-6)
@@ -120,7 +127,7 @@ def test_the_compiled_step_is_the_reference(name, second_loss, lanes):
     moments = [[{n: a.copy() for n, a in zeros.items()} for _ in "mv"] for _ in sides]
     for t in (1, 2):
         for side, (m, v) in zip(sides, moments, strict=True):
-            side.loss(images(20))
+            side.loss(images(20 if t == 1 else 300))
             side.adam(m, v, settings, t)
     for expected, found in zip(*moments, strict=True):
         assert_close(found, expected, 1e-4)

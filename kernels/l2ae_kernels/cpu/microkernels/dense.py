@@ -21,33 +21,15 @@ from l2ae_kernels.cpu.microkernels.tiles import product_tile
 
 # x (samples, I), y and gate (samples, O); w is (I, O), or with `transposed` (O, I); b (O,)
 DENSE = Arguments("x x_sample x_batch I w transposed b one slope gate y y_sample y_batch samples O")
-PANEL_FLOATS = 1 << 12  # 16 KB: half of a first-level cache
-LEAST_BLOCK = 128  # rows of a panel, so that a tile's sums are not loaded and stored too often
-GROUP = 64  # columns that are packed together
+GROUP = 64  # columns that are packed together, at most: whole panels
 
 
-def block_rows(e: Emitter) -> int:
-    """Rows of a packed panel, at most."""
-    return max(LEAST_BLOCK, PANEL_FLOATS // (e.module.vectors.columns * e.lanes))
-
-
-def blocks(e: Emitter, count: Integer) -> Iterator[tuple[Integer, Integer]]:
+def blocks(e: Emitter, count: Integer, most: int) -> Iterator[tuple[Integer, Integer]]:
     """For code to fill, which runs for every block of rows: its first row, and how many."""
-    most = block_rows(e)
     size = (count + (most - 1)) // most
     size = (count + (size - 1)) // size.max(1)
     with e.each(0, count, size) as first:
         yield first, size.min(count - first)
-
-
-def group_floats(e: Emitter, columns: int) -> int:
-    """Floats of so many packed columns; a transpose writes whole squares."""
-    return columns * (block_rows(e) + e.lanes)
-
-
-def panel_start(p: Panel, e: Emitter) -> Integer:
-    """Where a panel begins in a group; all take the same space."""
-    return p.column * (block_rows(e) + e.lanes) * 4
 
 
 def add_dense(module: Module, gated: bool) -> None:
@@ -58,10 +40,12 @@ def add_dense(module: Module, gated: bool) -> None:
     with module.function(f"dense{'_gated' * gated}", 2) as (e, address, m):
         a = DENSE.read(e, address)
         a.x, a.y = a.x + m * a.x_batch * 4, a.y + m * a.y_batch * 4
-        packed = e.workspace(group_floats(e, GROUP))
-        for i, inputs in blocks(e, a.I):
-            with e.each(0, a.O, GROUP) as column:
-                columns = (a.O - column).min(GROUP)
+        width = module.vectors.columns * e.lanes
+        group = GROUP // width * width
+        packed = e.workspace(group * _height(e))
+        for i, inputs in blocks(e, a.I, module.vectors.block):
+            with e.each(0, a.O, group) as column:
+                columns = (a.O - column).min(group)
                 for p in column_panels(e, columns, e.index(0)):
                     _pack(module, e, a, p, column + p.column, i, inputs, packed)
                 for p in column_panels(e, columns, e.index(0)):
@@ -69,12 +53,17 @@ def add_dense(module: Module, gated: bool) -> None:
                         _product(module, e, a, p, column + p.column, i, inputs, packed, P, s, gated)
 
 
+def _height(e: Emitter) -> int:
+    """Rows of a packed panel with its space; a transpose writes whole squares."""
+    return e.module.vectors.block + e.lanes
+
+
 def _pack(
     module: Module, e: Emitter, a: SimpleNamespace, p: Panel, column: Integer, i: Integer,
     inputs: Integer, packed: Integer,
 ) -> None:  # fmt: skip
     """Pack rows i … i + inputs − 1 of a panel of w, or of its transpose."""
-    target = packed + panel_start(p, e)
+    target = packed + 4 * p.column * _height(e)
     with e.when(a.transposed.equals(0)):
         source = a.w + 4 * (i * a.O + column)
         e.call(panel(module, p.vectors, p.masked), source, a.O, inputs, p.lanes, target)
@@ -89,7 +78,7 @@ def _product(
 ) -> None:  # fmt: skip
     """Add a block of inputs to a tile of y; the first starts at b, the last finishes."""
     at = 4 * (s * a.y_sample + column)
-    x, w = a.x + 4 * (s * a.x_sample + i), packed + panel_start(p, e)
+    x, w = a.x + 4 * (s * a.x_sample + i), packed + 4 * p.column * _height(e)
     begin = (x, a.x_sample, 1, 0, inputs, w, 0)
     end = (a.y + at, a.y_sample, a.gate + at)
     partial = product_tile(module, P, p.vectors, p.masked, False, far=True)

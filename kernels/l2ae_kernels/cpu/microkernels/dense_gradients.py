@@ -5,9 +5,9 @@ on any thread. What changed against convolutions' gradients (gradients.py): no p
 so no reduction of 13 MB for every range of samples. x is laid out in tiles beforehand, dy is
 packed in groups of panels by the kernel: both are then read as single runs of memory.
 
-`dense_adam` applies a few rows of a group while they are in the first-level cache: there is no dW
-in memory, and W, m and v are read and written once, in runs of many cache lines. They are fetched
-while the tiles of these rows are computed, so that the arithmetic does not wait for them.
+`dense_adam` applies a tile while the sums of the next one in its row are made: there is no dW in
+memory, and W, m and v are read and written once. They are fetched while the tile is computed, so
+that the arithmetic does not wait for them.
 """
 
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.microkernels.adam import Adam, Moments
-from l2ae_kernels.cpu.microkernels.dense import blocks, group_floats, panel_start
+from l2ae_kernels.cpu.microkernels.dense import blocks
 from l2ae_kernels.cpu.microkernels.pack import panel
 from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels, sample_tiles
@@ -30,6 +30,7 @@ DENSE_ADAM = Arguments(f"{' '.join(DENSE_GRADIENT.names)} W b W_m b_m W_v b_v nu
 # on
 TILES = Arguments("source rows columns stride tiles height first")
 GROUP = 256  # columns that are packed together, a quarter of a megabyte on the stack
+BLOCK = 256  # samples that are packed together; of more, sums wait in memory for the next block
 
 
 def add_tiles(module: Module) -> None:
@@ -51,19 +52,17 @@ def add_tiles(module: Module) -> None:
 def add_dense_gradient(module: Module, adam: bool) -> None:
     """Emit dense_gradient(arguments, m), or dense_adam, for at most GROUP outputs.
 
-    A bias is a weight whose input is always 1. With more samples than a panel has rows, dW holds
-    the sums of those that came before, also for Adam.
+    A bias is a weight whose input is always 1. With more samples than BLOCK, dW holds the sums of
+    those that came before, also for Adam.
     """
     with module.function("dense_adam" if adam else "dense_gradient", 2) as (e, address, _):
         a = (DENSE_ADAM if adam else DENSE_GRADIENT).read(e, address)
-        a.packed, a.sums = (
-            e.workspace(group_floats(e, GROUP)),
-            e.workspace(e.module.vectors.rows * GROUP),
-        )
-        for n, samples in blocks(e, a.samples):
+        a.packed = e.workspace(GROUP * BLOCK)
+        a.sums = e.workspace(e.module.vectors.rows * GROUP)
+        for n, samples in blocks(e, a.samples, BLOCK):
             for p in column_panels(e, a.columns, e.index(0)):
                 source = a.dy + 4 * (n * a.O + p.column)
-                target = a.packed + panel_start(p, e)
+                target = a.packed + 4 * BLOCK * p.column
                 e.call(panel(module, p.vectors, p.masked), source, a.O, samples, p.lanes, target)
             for R, i in sample_tiles(e, a.rows):
                 x = (a.tiles + 4 * (i * a.samples + n * R), R)
@@ -80,18 +79,32 @@ def _row_of_tiles(
     """All tiles of R rows of dW, `at` bytes from its first; after the last samples, Adam."""
     known = getattr(a, f"d{name}") + at
     moments = [getattr(a, f"{name}{kind}") + at for kind in ("", "_m", "_v")] if adam else []
-    last = (n + samples).equals(a.samples) if adam else e.index(0).equals(1)
-    target, row = known.unless(last, a.sums), a.O.unless(last, GROUP)
+    more = a.samples - n > samples
+    last = (n + samples).equals(a.samples)
     for p in column_panels(e, a.columns, e.index(0)):
         here = 4 * p.column
-        e.call(
-            weight_tile(module, R, p.vectors, p.masked, adam=adam),
-            *x, a.packed + panel_start(p, e), samples, n.min(1), known + here, a.O,
-            target + here, row, p.lanes, *(moment + here for moment in moments),
-        )  # fmt: skip
-    if adam:
+        begin = (*x, a.packed + BLOCK * here, samples, n.min(1), known + here, a.O)
+        plain, with_adam = (
+            weight_tile(module, R, p.vectors, p.masked, adam=kind) for kind in (False, adam)
+        )
+        if not adam:
+            e.call(plain, *begin, known + here, a.O, p.lanes)
+            continue
+        with e.when(more):
+            e.call(plain, *begin, known + here, a.O, p.lanes)
         with e.when(last):
-            e.call(_adam_rows(module, R), a.sums, a.columns, a.O, *moments, a.numbers)
+            e.call(
+                with_adam, *begin, a.sums + here, GROUP, p.lanes, p.column.min(1),
+                *(moment + here for moment in moments), a.numbers,
+            )  # fmt: skip
+    if adam:
+        width = e.module.vectors.columns * e.lanes
+        column = (a.columns - 1) // width * width  # of the last tile, that has none to its right
+        with e.when(last):
+            e.call(
+                _adam_rows(module, R), a.sums + 4 * column, a.columns - column, a.O,
+                *(moment + 4 * column for moment in moments), a.numbers,
+            )  # fmt: skip
 
 
 def _adam_rows(module: Module, R: int) -> str:

@@ -18,7 +18,9 @@ from llvmlite import ir
 
 from l2ae_kernels.cpu.codegen.emitter import F32, Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
+from l2ae_kernels.cpu.microkernels.adam import Adam, Moments
 
+LINE = 16  # floats of a line of the caches
 F32_ZERO = ir.Constant(F32, 0.0)
 
 
@@ -69,7 +71,8 @@ def product_tile(
         if far:
             for pointer in (y, gate) if gated else (y,):
                 for p in range(P):
-                    e.prefetch(pointer, p * y_sample)
+                    for line in range(0, V * e.lanes, LINE):
+                        e.prefetch(pointer, p * y_sample + line)
                     e.prefetch(pointer, p * y_sample + ((V - 1) * e.lanes - 1) + lanes)
             sums = e.loop(0, runs, [e.zero] * len(offsets), one_run)
             sums = [e.b.fadd(s, first) for s, first in zip(sums, load_start(), strict=True)]
@@ -132,21 +135,23 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
     layer.
 
     A sample has its `rows` values of x side by side, `x_step` after those of the sample before; dy
-    is a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before. With
-    `adam`, p, m and v, which lie like `start`, are fetched in the meantime.
+    is a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before.
+
+    With `adam` the loop over samples is cut into pieces. In each a vector of p, m and v, which lie
+    like `start`, is fetched; and where there is a tile to the `left` (1), a whole one whose sums
+    lie at its place in g, Adam is applied to a vector of it. So its divisions and roots, and the
+    memory, take their time beside the multiply-adds.
     """
     R, V = rows, vectors
     name = f"weight_{R}_{V}{'_masked' * masked}{'_adam' * adam}"
     if module.has(name):
         return name
-    with module.function(name, 13 if adam else 10, exported=False) as (e, *numbers):
-        x, x_step, dy, samples, seen, start, row, g, g_row, lanes, *moments = numbers
+    e: Emitter
+    with module.function(name, 15 if adam else 10, exported=False) as (e, *numbers):
+        x, x_step, dy, samples, seen, start, row, g, g_row, lanes, *rest = numbers
         x, dy, start, g = map(e.pointer, (x, dy, start, g))
         masks = e.masks(V, lanes, masked)
         known = [e.mask_first(seen * e.lanes)] * (V - 1) + [e.mask_first(seen * lanes)]
-        for moment in moments:
-            for r in range(R):
-                e.prefetch(e.pointer(moment), r * row)
 
         def sample(n: Integer, sums: list[Value]) -> list[Value]:
             dy_n = [e.load(dy, n * (V * e.lanes) + v * e.lanes) for v in range(V)]
@@ -157,7 +162,27 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
 
         tile = [(r, v) for r in range(R) for v in range(V)]
         sums = [e.load(start, r * row + v * e.lanes, known[v]) for r, v in tile]
-        for s, (r, v) in zip(e.loop(0, samples, sums, sample), tile, strict=True):
+        first = e.index(0)  # of the samples that no piece takes
+        if adam:
+            left, *moments, adam_numbers = rest
+            to = Moments(*map(e.pointer, moments))
+            columns = module.vectors.columns  # of the tile to the left
+            steps = samples // (R * columns)
+            first = steps * (R * columns)
+
+            def piece(i: Integer, sums: list[Value]) -> list[Value]:
+                r, column = i // columns, i % columns * e.lanes  # a place in either tile
+                for pointer in to:
+                    e.prefetch(pointer, r * row + column)
+                with e.when(left > 0):
+                    at = column - columns * e.lanes
+                    Adam(e, e.pointer(adam_numbers)).apply(
+                        e.load(g, r * g_row + at), to, r * row + at
+                    )
+                return e.loop(i * steps, (i + 1) * steps, sums, sample)
+
+            sums = e.loop(0, R * columns, sums, piece)
+        for s, (r, v) in zip(e.loop(first, samples, sums, sample), tile, strict=True):
             e.store(s, g, r * g_row + v * e.lanes, masks[v])
     return name
 

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from l2ae_kernels.cpu.microkernels import calls
+from l2ae_kernels.cpu.microkernels.tiles import LINE
 from l2ae_kernels.cpu.microkernels.winograd import POINTS
-from l2ae_kernels.cpu.microkernels.winograd_products import LINE
 
 
 class Phase(NamedTuple):

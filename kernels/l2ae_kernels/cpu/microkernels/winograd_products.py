@@ -15,8 +15,7 @@ from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels, sample_tiles
-
-LINE = 16  # floats of a line of the caches
+from l2ae_kernels.cpu.microkernels.tiles import LINE
 
 # y (rows, outputs) = x (rows, inputs) w; w is packed in panels that are `w_panel` floats apart
 MULTIPLY = Arguments("x x_row inputs w w_panel y y_row rows outputs")

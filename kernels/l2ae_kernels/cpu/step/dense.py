@@ -27,7 +27,7 @@ from l2ae_kernels.cpu.microkernels.library import Kernels, library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient
-from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, Constants
+from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, Constants, aligned
 from l2ae_kernels.cpu.step.passes import LOSS, Layout, Part, Passes, calls_of, squared_error
 from l2ae_kernels.cpu.step.products import DenseProduct, geometry
 from l2ae_kernels.cpu.threads import in_ranges
@@ -79,7 +79,7 @@ class Batch:
         self.layout = Layout(stages, input_shape, N, code, arena)
         self.sizes = self.layout.sizes
         tiles = [arena.take(N * size) for size in self.sizes[:-1]]
-        self.memory = np.zeros(arena.size, np.float32)
+        self.memory = aligned(arena.size)
         self.base = address(self.memory)
         self.tiles = [self.base + offset * FLOAT for offset in tiles]
         self.x = self.memory[: N * self.sizes[0]].reshape(N, *input_shape)
