@@ -97,16 +97,31 @@ def test_a_change_in_another_file_changes_the_key(tmp_path):
 
 
 USE = """
+from collections import Counter
 import numpy as np
+from numba.core import event
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels import ops
+
+class Names(event.Listener):
+    def on_start(self, started):
+        function = started.data["dispatcher"].py_func
+        compiled[f"{function.__module__}.{function.__qualname__}"] += 1
+
+    def on_end(self, ended):
+        pass
+
+compiled = Counter()
+event.register("numba:compile", Names())
 rng = np.random.default_rng(0)
 x = rng.integers(-9, 9, (300, 5))
 print(round(kmeans(x.astype("f"), 4, n_init=2, rng=np.random.default_rng(0)).inertia, 3))
 images, W = rng.integers(-9, 9, (4, 8, 8, 2)), rng.integers(-9, 9, (3, 3, 2, 4))
-for rung in ("tiled", None):
+for rung, b in (("tiled", None), ("tiled", np.ones(4, "f")), (None, None)):
     geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "impl": rung}
-    print(ops.correlate(images.astype("f"), W.astype("f"), **geometry).sum())
+    print(ops.correlate(images.astype("f"), W.astype("f"), b, **geometry).sum())
+# For one dtype a kernel is compiled once, and no words of errors that it does not raise.
+print([f for f, n in compiled.items() if f.startswith("l2ae") and n > 1 or "unicode" in f])
 """
 
 ASSIGN = """

@@ -265,11 +265,12 @@ def distances_long(
     kernel: int, chunk: int, x: Array, packed: Array, out: Array, first: int, last: int
 ) -> None:
     """Write squared distances of chunks first … last − 1 to packed centers: out (m, n)."""
-    list_ = np.arange(chunk).astype(np.int32)
+    list_ = np.empty(chunk, np.int32)
     block = np.empty((chunk, COLUMNS), out.dtype)
     for c in range(first, last):
         start, stop = c * chunk, min(len(x), (c + 1) * chunk)
-        list_[:] = np.minimum(np.arange(chunk), stop - start - 1)
+        for p in range(chunk):
+            list_[p] = min(p, stop - start - 1)
         samples = x.ctypes.data + start * x.shape[1] * x.itemsize
         for g in range(len(packed)):
             call(
@@ -280,4 +281,5 @@ def distances_long(
                 ),
             )  # fmt: skip
             for column in range(min(COLUMNS, len(out) - g * COLUMNS)):
-                out[g * COLUMNS + column, start:stop] = block[: stop - start, column]
+                for p in range(stop - start):
+                    out[g * COLUMNS + column, start + p] = block[p, column]

@@ -19,7 +19,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.barrier import Barrier, wait
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.library import Kernels
-from l2ae_kernels.cpu.kmeans.short import pass_short
+from l2ae_kernels.cpu.kmeans.short import FIRST, pass_short
 from l2ae_kernels.cpu.kmeans.sums import Differences, add_up, inertia_around
 
 
@@ -63,7 +63,7 @@ def iterate_short(
                 found.moved[i] = _move_to_means(runs.centers[r], runs.sums[r], runs.counts[r])
         if not wait(barrier):
             return
-        pass_short(kernels, x, panels, 0, active, runs.centers, runs.labels, to, first, last)
+        pass_short(kernels, x, panels, FIRST, active, runs.centers, runs.labels, to, first, last)
         if not wait(barrier):
             return
         if leads:

@@ -22,6 +22,7 @@ from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.reference.restarts import BLOCK
 
 PANELS = BLOCK // COLUMNS  # in a block
+FIRST = np.int64(0)  # a 0 in a call is a type of its own to Numba, which compiles for it again
 
 
 @jit()
@@ -52,7 +53,7 @@ def assign_short(
     for block in range(first, last):
         start, stop = block * len(new), min(n, (block + 1) * len(new))
         count = (stop - start + COLUMNS - 1) // COLUMNS
-        pack_panels(kernels.pack, x[start:stop], panels, 0, count)
+        pack_panels(kernels.pack, x[start:stop], panels, FIRST, count)
         call(
             kernels.short,
             (
@@ -60,8 +61,8 @@ def assign_short(
                 0, new.ctypes.data, 0, nearest.ctypes.data,
             ),
         )  # fmt: skip
-        labels[start:stop] = new[: stop - start]
-        distances[start:stop] = nearest[: stop - start]
+        for i in range(start, stop):
+            labels[i], distances[i] = new[i - start], nearest[i - start]
 
 
 @jit()
@@ -106,7 +107,7 @@ def _packed(kernel: int, x: Array, panels: Array, block: int, block_panels: Arra
     """Return the address of a block of samples x, packed: in the panels, if there are any."""
     if len(panels):
         return np.int64(panels.ctypes.data) + panels[0].nbytes * PANELS * block
-    pack_panels(kernel, x, block_panels, 0, (len(x) + COLUMNS - 1) // COLUMNS)
+    pack_panels(kernel, x, block_panels, FIRST, (len(x) + COLUMNS - 1) // COLUMNS)
     return np.int64(block_panels.ctypes.data)
 
 
@@ -140,7 +141,8 @@ def min_sq_distances(
                     distances[c], limit
                 )
             if keep:
-                limit[:] = np.minimum(distances[0, : limit.size], limit)
+                for i in range(limit.size):
+                    limit[i] = np.minimum(distances[0, i], limit[i])
 
 
 @jit(fastmath={"reassoc"})  # reassoc: partial sums, one a lane

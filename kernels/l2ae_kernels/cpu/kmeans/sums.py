@@ -135,7 +135,7 @@ def apply_assignment(
     What changed is added to the differences of the slot. moves (3, m) int32 is for work: samples,
     their old labels and their new ones.
     """
-    changed = 0
+    changed = np.int64(0)  # 0 is a type of its own: `_move` would be compiled for it, too
     for start in range(0, len(x), LOOK):
         stop = min(len(x), start + LOOK)
         different = 0
@@ -155,7 +155,7 @@ def apply_assignment_panels(
     to: Differences, slot: int, r: int,
 ) -> None:  # fmt: skip
     """As apply_assignment; different (⌈m/16⌉,) has a bit for each new label: others are skipped."""
-    changed = 0
+    changed = np.int64(0)  # 0 is a type of its own: `_move` would be compiled for it, too
     for t in range((len(x) + LOOK - 1) // LOOK):
         start, bits = t * LOOK, np.int64(different[t])
         if start + LOOK > len(x):

@@ -151,8 +151,11 @@ def _correlate_adjoint_W(x, y, partial, kh, kw, sh, sw, top, left, T, first, las
 
 
 def _bias(b: Array | None, like: Array) -> Array:
-    """An empty bias stands for none: Numba compiles one version then, not two."""
-    return np.empty(0, like.dtype) if b is None else b
+    """An empty bias, read-only as a given one, stands for none: Numba compiles one version."""
+    if b is None:
+        b = np.empty(0, like.dtype)
+        b.setflags(write=False)
+    return b
 
 
 def correlate(
