@@ -5,7 +5,6 @@ import platform
 import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import l2ae_core
@@ -25,6 +24,7 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Return processor, system, cores of this process, vectors of the kernels, BLAS; JSON-ready."""
+    from l2ae_kernels.cpu.codegen.cache import processor
     from l2ae_kernels.cpu.codegen.vectors import get_vectors
 
     vectors = get_vectors()
@@ -42,14 +42,6 @@ def cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def processor() -> str:
-    """Return the name of the processor; Linux tells it in one file, elsewhere Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def blas() -> list[str]:

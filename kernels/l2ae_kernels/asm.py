@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from l2ae_kernels.cpu.codegen.assembly import Loop, Processor, compile_function
 from l2ae_kernels.cpu.codegen.emitter import Module
+from l2ae_kernels.cpu.codegen.machine_code import Build
 from l2ae_kernels.cpu.codegen.vectors import SETS, Vectors, best, get_vectors
 from l2ae_kernels.cpu.kmeans.library import build as build_kmeans
-from l2ae_kernels.cpu.microkernels.library import FAMILIES
+from l2ae_kernels.cpu.microkernels import dense_tile
+from l2ae_kernels.cpu.microkernels.library import DENSE, FAMILIES
 
 EXAMPLES = """examples:
   python -m l2ae_kernels.asm --list
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found: dict[str, Module] = {}
     for build in (build_kmeans, *FAMILIES):
         if arguments.list or arguments.kernel not in found:  # some take a second to emit
-            module = build(vectors)
+            module = build(_with_tile(build, vectors))
             functions = [f.name for f in module.ir.functions if not f.is_declaration]
             found = dict.fromkeys(functions, module) | found  # some have the same tile
     if arguments.list:
@@ -67,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
                         help="print LLVM IR: as the emitter writes it, or after LLVM's passes "
                         "(default: as written)")  # fmt: skip
     return parser
+
+
+def _with_tile(build: Build, vectors: Vectors) -> Vectors:
+    """Return what a family is emitted for, without timing anything."""
+    found = dense_tile.known(vectors) if build is DENSE else None
+    return found or vectors
 
 
 def _unknown(name: str, names: list[str], vectors: Vectors) -> str:

@@ -39,10 +39,26 @@ class Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *unused: Any) -> None:
         import numpy  # noqa: F401 - loads the BLAS that is named below
 
-        machine, found = environment.machine(), environment.versions(PACKAGES)
+        try:
+            machine, tile = environment.machine(), _tile()
+        except ValueError as error:  # of an environment variable
+            parser.error(str(error))
+        found = environment.versions(PACKAGES)
         print(f"l2ae {found.pop('l2ae')}")
         print(f"Python {found.pop('python')}, {machine['system']}, {machine['processor']}")
         print(", ".join(f"{name} {version}" for name, version in found.items()))
         vectors, blas = machine["vectors"], ", ".join(machine["blas"])
-        print(f"vectors {vectors}, {machine['cores']} cores, BLAS {blas}")
+        print(f"vectors {vectors}, {tile}{machine['cores']} cores, BLAS {blas}")
         parser.exit()
+
+
+def _tile() -> str:
+    """The tile of the dense products in words; nothing where none are emitted."""
+    from l2ae_kernels.cpu.codegen.vectors import get_vectors
+    from l2ae_kernels.cpu.microkernels import dense_tile
+
+    vectors = get_vectors()
+    if vectors is None:
+        return ""
+    shape = dense_tile.known(vectors)
+    return f"dense tile {'not chosen yet' if shape is None else dense_tile.name_of(shape)}, "

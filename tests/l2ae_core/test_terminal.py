@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,22 @@ def test_versions_are_those_of_a_report(capsys: pytest.CaptureFixture[str]) -> N
     for name, version in (("Python", sys.version.split()[0]), ("numpy", np.__version__)):
         assert f"{name} {version}" in shown
     assert "vectors" in shown
+
+
+@pytest.mark.needs_vectors
+def test_the_tile_of_the_dense_kernels_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("L2AE_CACHE_DIR", str(tmp_path))
+    for tile, shown in (("default", r"dense tile \d+x\d, "), ("", "dense tile not chosen yet, ")):
+        monkeypatch.setenv("L2AE_DENSE_TILE", tile)
+        with pytest.raises(SystemExit, match="0"):
+            main(["--version"])
+        assert re.search(shown, capsys.readouterr().out)
+    monkeypatch.setenv("L2AE_DENSE_TILE", "1x1")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--version"])
+    assert "L2AE_DENSE_TILE: '1x1' is not one of ['default', " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

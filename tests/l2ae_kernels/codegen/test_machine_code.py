@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path, compiled, mon
 
 def test_other_processors_have_other_entries(cache, compiled, monkeypatch):
     answer(7)
-    monkeypatch.setattr(machine_code, "_processor", lambda: ("x86-64", ""))
+    monkeypatch.setattr("l2ae_kernels.cpu.codegen.cache.host", lambda: ("x86-64", ""))
     machine_code.load_or_compile(IR.format(7))
     assert len(compiled) == 2
 
@@ -117,8 +117,8 @@ def module_of(number):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_several_libraries_are_compiled_side_by_side(cache, compiled, threads):
     builds, out = [module_of(n) for n in range(5)], np.zeros(1, np.int64)
-    found = Library.all_of(builds[1:2], SETS["avx2"])
-    found += Library.all_of(builds, SETS["avx2"], threads)
+    found = Library.all_of([(builds[1], SETS["avx2"])])
+    found += Library.all_of([(build, SETS["avx2"]) for build in builds], threads)
     for library, expected in zip(found, [1, 0, 1, 2, 3, 4], strict=True):
         library.function("f", 1)(out.ctypes.data)
         assert out[0] == expected
@@ -136,7 +136,7 @@ def test_an_error_of_one_compilation_is_raised_and_the_others_are_kept(cache, mo
 
     monkeypatch.setattr(machine_code, "compile_ir", failing)
     with pytest.raises(RuntimeError, match="LLVM says no"):
-        Library.all_of([module_of(n) for n in range(4)], SETS["avx2"], 2)
+        Library.all_of([(module_of(n), SETS["avx2"]) for n in range(4)], 2)
     assert len(list(cache.iterdir())) == 3
 
 

@@ -3,6 +3,7 @@
     vectors.py   what the machine's vector unit is like, and how to force another
     emitter.py   the language: vectors, loops, calls
     machine_code.py   IR to machine code, kept on disk, called without the GIL
+    cache.py     where that is
 
 Numba compiles Python loops and hopes that LLVM finds the vectors. A register-tiled kernel must
 know which values stay in registers over the whole loop, and which are broadcast from memory. So it

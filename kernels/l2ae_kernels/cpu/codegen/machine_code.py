@@ -1,28 +1,23 @@
 """From LLVM IR to functions that Python calls, with machine code kept on disk.
 
 The key of an entry is a hash of what it is made from (the IR, or the source files that write the IR
-and the vectors), the processor, its features and LLVM's version, so an entry never goes stale. Two
-processes may start at once, and a damaged file is rejected (checked_files.py). Where the folder
-cannot be written, the code is compiled anew in every process.
-
-The folder is `kernels` in the user's cache directory, or what L2AE_CACHE_DIR says.
+and the vectors), the processor, its features and LLVM's version, so an entry never goes stale
+(cache.py). Two processes may start at once, and a damaged file is rejected (checked_files.py).
+Where the folder cannot be written, the code is compiled anew in every process.
 """
 
 import ctypes
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import llvmlite
 import llvmlite.binding as llvm
 from numba.core.compiler_lock import global_compiler_lock
 
 from l2ae_kernels import checked_files
-from l2ae_kernels.checked_files import ENVIRONMENT
+from l2ae_kernels.cpu.codegen.cache import host, path_of
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.sources import digest
@@ -44,24 +39,22 @@ class Library:
         To write the IR takes a second and more; the sources of this package stand for it. There is
         one such library for all threads, and it stays: kernels know of others by address alone.
         """
-        return Library.all_of([build], vectors)[0]
+        return Library.all_of([(build, vectors)])[0]
 
     @staticmethod
-    def all_of(builds: Sequence[Build], vectors: Vectors, threads: int = 1) -> list["Library"]:
+    def all_of(wanted: Sequence[tuple[Build, Vectors]], threads: int = 1) -> list["Library"]:
         """Return the same of several modules; what is missing is compiled by so many threads."""
         with global_compiler_lock:
             sources = digest()
             origins = [
                 repr((f"{build.__module__}.{build.__qualname__}", vectors, sources))
-                for build in builds
+                for build, vectors in wanted
             ]
-            keys = [*zip(builds, origins, strict=True)]
-            missing = [key for key in keys if key not in _libraries]
-            makers = {
-                origin: (lambda build=build: str(build(vectors).ir)) for build, origin in missing
-            }
-            codes = zip(missing, load_or_compile_all(makers, threads), strict=True)
-            _libraries.update({key: Library(code) for key, code in codes})
+            keys = [(build, origin) for (build, _), origin in zip(wanted, origins, strict=True)]
+            missing = [i for i, key in enumerate(keys) if key not in _libraries]
+            makers = {origins[i]: partial(_write, *wanted[i]) for i in missing}
+            codes = load_or_compile_all(makers, threads)
+            _libraries.update({keys[i]: Library(c) for i, c in zip(missing, codes, strict=True)})
             return [_libraries[key] for key in keys]
 
     def __init__(self, code: str | bytes) -> None:
@@ -106,7 +99,7 @@ def target_machine() -> llvm.TargetMachine:
     """Return LLVM's code generator for this machine."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return code_generator(llvm.Target.from_default_triple(), *_processor())
+    return code_generator(llvm.Target.from_default_triple(), *host())
 
 
 def code_generator(target: llvm.Target, cpu: str, features: str = "") -> llvm.TargetMachine:
@@ -114,10 +107,6 @@ def code_generator(target: llvm.Target, cpu: str, features: str = "") -> llvm.Ta
     return target.create_target_machine(
         cpu=cpu, features=features, opt=OPTIMIZATION, jit=True, reloc="pic", codemodel="small"
     )
-
-
-def _processor() -> tuple[str, str]:
-    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
 def load_or_compile(ir: str) -> bytes:
@@ -131,7 +120,7 @@ def load_or_compile_all(makers: Mapping[str, Callable[[], str]], threads: int) -
     The name of a maker says what its IR is made from. IR is written here, one after the other, and
     compiled by so many threads, each of which keeps what it compiled.
     """
-    paths = {origin: _path(origin) for origin in makers}
+    paths = {origin: path_of(origin) for origin in makers}
     found = {origin: checked_files.read(path) for origin, path in paths.items()}
     missing = [origin for origin, code in found.items() if code is None]
     if threads == 1 or len(missing) < 2:
@@ -147,9 +136,8 @@ def load_or_compile_all(makers: Mapping[str, Callable[[], str]], threads: int) -
     return [code for code in found.values() if code is not None]
 
 
-def _path(origin: str) -> Path:
-    key = repr((llvmlite.__version__, _processor(), origin))
-    return folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.o"
+def _write(build: Build, vectors: Vectors) -> str:
+    return str(build(vectors).ir)
 
 
 def _compile_and_keep(ir: str, path: Path) -> bytes:
@@ -174,9 +162,3 @@ def optimize(ir: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module
-
-
-def folder() -> Path:
-    """Return the folder of the cache; it need not exist."""
-    base = checked_files.cache_folder()
-    return base if os.environ.get(ENVIRONMENT) else base / "kernels"

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from numba.core.compiler_lock import global_compiler_lock
+
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.machine_code import Build, Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors
@@ -11,6 +13,7 @@ from l2ae_kernels.cpu.microkernels.adam import add_reduce_adam
 from l2ae_kernels.cpu.microkernels.correlate import add_correlate, add_correlate_dot
 from l2ae_kernels.cpu.microkernels.dense import add_dense
 from l2ae_kernels.cpu.microkernels.dense_gradients import add_dense_gradient, add_tiles
+from l2ae_kernels.cpu.microkernels.dense_tile_times import chosen
 from l2ae_kernels.cpu.microkernels.elementwise import (
     add_normalize,
     add_normalize_adjoint,
@@ -37,6 +40,7 @@ class Kernels:
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
+        self._dense: Vectors | None = None  # with the tile of the dense products
         self._families: dict[str, Library] = {}  # of each kernel that was asked for
 
     def address(self, kernel: str) -> int:
@@ -54,9 +58,21 @@ class Kernels:
             return
         families = {kernel: family_of(kernel) for kernel in new}
         builds = [build for build in FAMILIES if build in families.values()]
-        found = Library.all_of(builds, self.vectors, available(get_threads()))
+        wanted = [(build, self.vectors_of(build)) for build in builds]
+        found = Library.all_of(wanted, available(get_threads()))
         libraries = dict(zip(builds, found, strict=True))
         self._families |= {kernel: libraries[build] for kernel, build in families.items()}
+
+    def vectors_of(self, build: Build) -> Vectors:
+        """Return what a family is emitted for; the tile of the dense products is chosen once.
+
+        Raises ValueError where the environment names no tile.
+        """
+        if build is not DENSE:
+            return self.vectors
+        with global_compiler_lock:
+            self._dense = self._dense or chosen(self.vectors)
+            return self._dense
 
     def _of(self, kernel: str) -> Library:
         self.load([kernel])
@@ -121,6 +137,7 @@ FAMILIES: dict[Build, tuple[str, ...]] = {
     _gradient: ("gradient",),
     _small: ("",),
 }
+DENSE: Build = _dense  # it packs for itself, so that its tile is its own affair
 
 
 def family_of(kernel: str) -> Build:
