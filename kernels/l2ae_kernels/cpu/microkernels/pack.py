@@ -5,7 +5,7 @@ memory: every byte that is fetched is used, and the hardware sees what comes nex
 not exist are 0. The same step transposes W for the adjoints.
 """
 
-from l2ae_kernels.cpu.codegen.emitter import Module
+from l2ae_kernels.cpu.codegen.emitter import F32, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
 from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import column_panels
@@ -15,7 +15,7 @@ from l2ae_kernels.cpu.microkernels.split import column_panels
 PACK = Arguments("source source_row source_column rows columns packed height first")
 
 PANELS = Arguments("source source_batch rows columns packed")
-# target[sample, row, column] = source[sample, row, column], for the samples below `total`
+# target[sample, row, column] = source[sample, row, column]; 0 for the samples from `total` on
 COPY = Arguments(
     "source source_sample source_row source_column source_batch "
     "target target_sample target_row target_column samples rows columns total"
@@ -53,16 +53,25 @@ def add_panels(module: Module) -> None:
 
 
 def add_copy(module: Module) -> None:
-    """Emit copy(arguments, m): micro-batch m of images, or the transpose of a matrix."""
+    """Emit copy(arguments, m): micro-batch m of images, or the transpose of a matrix.
+
+    Images that do not exist are 0: what an earlier batch had there may be NaN, and 0 · NaN is NaN.
+    """
     with module.function("copy", 2) as (e, address, m):
         a = COPY.read(e, address)
         source = e.pointer(a.source + m * a.source_batch * 4)
         target = e.pointer(a.target)
         samples = a.samples.min(a.total - m * a.samples)
+
+        def to(n: Integer, r: Integer, c: Integer) -> Integer:
+            at: Integer = n * a.target_sample + r * a.target_row + c * a.target_column
+            return at
+
         with e.each(0, samples) as n, e.each(0, a.rows) as r, e.each(0, a.columns) as c:
             value = e.load_one(source, n * a.source_sample + r * a.source_row + c * a.source_column)
-            to = n * a.target_sample + r * a.target_row + c * a.target_column
-            e.store_one(value, target, to)
+            e.store_one(value, target, to(n, r, c))
+        with e.each(samples, a.samples) as n, e.each(0, a.rows) as r, e.each(0, a.columns) as c:
+            e.store_one(F32(0.0), target, to(n, r, c))
 
 
 def panel(module: Module, vectors: int, masked: bool) -> str:
