@@ -8,7 +8,8 @@ each adds those of its own. What travels in a step are the parameters and the su
 worker, and the samples. That is worth it where a worker computes for longer than this takes: for
 large batches, not for 256 small images.
 
-Networks without convolutions have one sum over all samples, and no shards.
+Networks without convolutions have one sum over all samples, and no shards; batch norm would need
+the sums of all workers in every layer.
 """
 
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ class DataParallelStep(CompiledStep):
         fit(model, images, step=DataParallelStep(model, optimizer, "mean", client=client), …)
 
     A worker that is lost has its shards computed by another. ValueError for a network without such
-    a compiled step, and for a second loss; ConnectionError where there is no worker at a step.
+    a compiled step, or with batch norm, and for a second loss; ConnectionError where there is no
+    worker at a step.
     """
 
     client: Any = field(kw_only=True)
@@ -58,10 +60,11 @@ class DataParallelStep(CompiledStep):
 
     def _loss(self, kernels: Any, x: Array) -> float:
         """Let workers compute the shards of x, and the kernels here take their sum."""
-        if not isinstance(kernels, ConvolutionalStep) or self.latent_grad is not None:
+        own_shards = isinstance(kernels, ConvolutionalStep) and not kernels.state
+        if not own_shards or self.latent_grad is not None:
             raise ValueError(
                 f"step: {self.model} has no shards of gradients but expected a compiled network "
-                "with convolutions, and no second loss"
+                "with convolutions, no batch norm, and no second loss"
             )
         x, name, losses = np.ascontiguousarray(x), getattr(get_vectors(), "name", ""), []
         network = tuple(kernels.stages), tuple(kernels.input_shape)
@@ -89,7 +92,8 @@ class DataParallelStep(CompiledStep):
             losses.append(self.client.submit(_losses, computed, **at))
         losses, sums = self.client.gather([losses, sums])
         divisor = len(x) * (prod(self.model.input_shape) if self.reduction == "mean" else 1)
-        return kernels.take_sums(np.concatenate(losses), sums, divisor)
+        loss: float = kernels.take_sums(np.concatenate(losses), sums, divisor)
+        return loss
 
 
 def _shares(workers: int) -> list[range]:

@@ -163,8 +163,9 @@ class CompiledStep(ReconstructionStep):
                     f"step: {self.model} cannot be compiled since it was changed: make a new step"
                 )
             self.kernels = ops.training_step(
-                stages, self.model.params, self.model.input_shape, self.latent_grad, impl="compiled"
-            )
+                stages, self.model.params, self.model.input_shape, self.latent_grad,
+                state=self.model.state, impl="compiled",
+            )  # fmt: skip
             self.held = held
         if x.shape[1:] != self.model.input_shape or x.dtype != np.float32 or not len(x):
             raise ValueError(
@@ -195,5 +196,6 @@ def compiled_stages(model: AutoEncoder, latent_grad: LatentGrad | None) -> list[
     stages, rung = lower(model), IMPLEMENTATIONS["training_step"]["compiled"]
     if stages is None or (latent_grad is not None and code_stage(stages) is None):
         return None
-    takes = all(rung.takes(p, stages) and p.flags.c_contiguous for p in model.params.values())
+    arrays = *model.params.values(), *model.state.values()
+    takes = all(rung.takes(a, stages) and a.flags.c_contiguous for a in arrays)
     return stages if takes else None

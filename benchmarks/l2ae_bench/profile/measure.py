@@ -71,7 +71,9 @@ def profile(
     assert stages is not None  # of a network that `networks` names
     x = rng.random((BATCH, *model.input_shape), dtype=np.float32)
     m, v = _zeros(model.params), _zeros(model.params)
-    step = ops.training_step(stages, model.params, model.input_shape, None, impl="compiled")
+    step = ops.training_step(
+        stages, model.params, model.input_shape, state=model.state, impl="compiled"
+    )
     plain, timed, seconds = list[float](), list[float](), list[Seconds]()
     for i in range(WARM_UP + repeats):
         started = perf_counter()
@@ -139,7 +141,10 @@ def _work(stages: Sequence[Stage], i: int | None, what: str) -> Work | None:
 
 def described(s: Stage) -> str:
     """Return a stage in a few words."""
-    kinds = {"conv_transpose": "transposed", "l2_normalize": "l2", "layer_norm": "layer norm"}
+    kinds = {
+        "conv_transpose": "transposed", "l2_normalize": "l2", "layer_norm": "layer norm",
+        "batch_norm": "batch norm",
+    }  # fmt: skip
     name = kinds.get(s.kind, s.kind)
     before, after = ("×".join(map(str, shape)) for shape in (s.input_shape, s.output_shape))
     return f"{s.name} {name} {before} → {after}" if s.linear else f"{s.name} {name} {before}"

@@ -1,6 +1,7 @@
 """Training steps whose gradients several workers compute: the bits of one process."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,13 @@ def test_a_step_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
             step(IMAGES[:9])
 
 
-def test_a_network_without_shards_is_refused(client: Any) -> None:
-    model = new(Architecture("dense", (8, 8, 1), hidden=(16,)))
+@pytest.mark.parametrize(
+    "architecture",
+    [Architecture("dense", (8, 8, 1), hidden=(16,)), replace(SMALL, hidden_norm="batch")],
+    ids=["dense", "batch norm"],
+)
+def test_a_network_without_shards_is_refused(client: Any, architecture: Architecture) -> None:
+    model = new(architecture)
     step = DataParallelStep(model, make_optimizer("adam", 1e-3), "mean", client=client)
     with pytest.raises(ValueError, match="has no shards of gradients but expected a compiled"):
         step(IMAGES[:9])

@@ -21,8 +21,8 @@ EXACT = 1e-12  # float64: the same few operations in another order
 ASSIGNMENTS = [StudentAssignment, SphericalAssignment]
 
 
-def network(kind="dense", norm="none", dtype=np.float64):
-    sizes = {"latent_dim": 3, "hidden": (6, 5), "filters": (2, 3, 4)}
+def network(kind="dense", norm="none", dtype=np.float64, **more):
+    sizes = more | {"latent_dim": 3, "hidden": (6, 5), "filters": (2, 3, 4)}
     rng = np.random.default_rng(1)
     model = build(Architecture(kind, (8, 8, 1), norm=norm, **sizes), rng, dtype)
     for a in model.params.values():  # zero biases would leave units on their kink
@@ -99,18 +99,19 @@ def test_kl_alone_leaves_the_decoder_as_it_is():
 
 @pytest.mark.skipif(best() == "none", reason="no kernels are emitted for this machine")
 @pytest.mark.parametrize("kind", ["dense", "cae"])
+@pytest.mark.parametrize("hidden", ["none", "batch"])
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
-def test_compiled_and_layer_by_layer_agree(kind, assignment):
+def test_compiled_and_layer_by_layer_agree(kind, hidden, assignment):
     """Over steps so small that they do not amplify rounding, and large enough to be seen."""
     ends, norm = [], "l2" if assignment is SphericalAssignment else "none"
     for name in (best(), "none"):
-        model = network(kind, norm, np.float32)
+        model = network(kind, norm, np.float32, hidden_norm=hidden)
         x, p, centers = batch(model, N=40)
         with vectors(name):
             step = joint_step(model, centers, 0.5, assignment, rate=0.01)
             assert isinstance(step.network, LayerwiseStep if name == "none" else CompiledStep)
             losses = [take(step, x, p) for _ in range(5)]
-        ends.append((np.array(losses), {**model.params, "centers": centers}))
+        ends.append((np.array(losses), {**model.params, **model.state, "centers": centers}))
     assert ends[1][0][0] - ends[1][0][-1] > 1e-3
     np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-5)
     for name, a in ends[1][1].items():

@@ -84,7 +84,7 @@ def test_a_second_loss_at_the_code(kind, norm, count):
 
 
 @pytest.mark.skipif(MOST < 2, reason="one core")
-@pytest.mark.parametrize("norm", ["l2", "layer"])
+@pytest.mark.parametrize("norm", ["l2", "layer", "batch"])
 @pytest.mark.parametrize("kind", ["dense", "cae"])
 @pytest.mark.parametrize(
     "latent_grad", [None, lambda first, u: u - 1], ids=["Eq. 3", "second loss"]
@@ -162,7 +162,7 @@ def test_an_interrupted_step_does_not_spoil_the_next(kind, monkeypatch):
     model = narrow(kind, (8, 8, 1))
     step, x = make_step(model, Adam()), clear_images(model, 40)
     expected = {n: g.copy() for n, g in step.loss_and_grads(x)[1].items()}
-    module = "dense" if kind == "dense" else "convolutional"
+    module = "dense_batch" if kind == "dense" else "convolutional"
     regions = 2 if kind == "dense" else 1  # forward and backward, or all micro-batches, are done
     real, calls = convolutional.in_ranges, []
 

@@ -10,6 +10,7 @@ from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.machine_code import Build, Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.adam import add_reduce_adam
+from l2ae_kernels.cpu.microkernels.batch_norm import add_batch_norms
 from l2ae_kernels.cpu.microkernels.correlate import add_correlate, add_correlate_dot
 from l2ae_kernels.cpu.microkernels.dense import add_dense
 from l2ae_kernels.cpu.microkernels.dense_gradients import add_dense_gradient, add_tiles
@@ -108,6 +109,12 @@ def _gradient(vectors: Vectors) -> Module:
     return module
 
 
+def _batch_norm(vectors: Vectors) -> Module:
+    module = Module(vectors)
+    add_batch_norms(module)
+    return module
+
+
 def _winograd(vectors: Vectors) -> Module:
     module = Module(vectors)
     add_winograd_products(module)
@@ -135,6 +142,7 @@ FAMILIES: dict[Build, tuple[str, ...]] = {
     _correlate: ("correlate",),
     _winograd: ("winograd", "multiply", "fill"),
     _gradient: ("gradient",),
+    _batch_norm: ("batch",),
     _small: ("",),
 }
 DENSE: Build = _dense  # it packs for itself, so that its tile is its own affair

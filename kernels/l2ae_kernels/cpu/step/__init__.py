@@ -3,6 +3,8 @@
 convolutional.py   networks with convolutions: each thread takes micro-batches through the network
 dense.py           networks without: each thread takes ranges of samples, then panels of weights
 passes.py          what both do: the calls of forward, loss and backward
+dense_batch.py     the batch of a dense network: its memory, its passes
+batch_norm.py      what batch norm keeps of a batch, and its sums over all samples
 products.py        the three products of a linear stage
 """
 
@@ -28,17 +30,16 @@ def takes(_: Any, stages: Sequence[Stage]) -> bool:
     """Whether the kernels cover these stages.
 
     The gate of an activation is part of the product after it: one right before a normalization, the
-    code or the loss has none. Dense networks keep no gradients a thread, which γ and β would need.
-    Batch norm needs the whole batch, and threads have micro-batches.
+    code or the loss has none. Dense networks keep no gradients a thread, which γ and β of a layer
+    norm would need.
     """
     ends = stages[0].linear and stages[-1].linear and stages[-1].slope == 1.0
     code = code_stage(stages)
     return (
         ends
-        and all(s.kind != "batch_norm" for s in stages)
         and all(before.slope == 1.0 for before, s in pairwise(stages) if not s.linear)
         and (code is None or (stages[code].linear and stages[code - 1].slope == 1.0))
-        and not (_dense(stages) and any(s.affine for s in stages))
+        and not (_dense(stages) and any(s.affine and s.kind == "layer_norm" for s in stages))
     )
 
 

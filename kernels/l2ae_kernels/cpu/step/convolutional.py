@@ -9,7 +9,9 @@ network in the paper. So each thread takes micro-batches (micro_batch.py) and ad
 its own, and what it reads and writes stays in its second-level cache.
 
 A second loss at the code (stages.LatentGrad) cuts the pass of a micro-batch in two; in between,
-Python reads the code.
+Python reads the code. Batch norm needs all samples of a batch: its network takes several passes,
+the phases of micro_batch.py, each a parallel region, and in between the calling thread adds up what
+the micro-batches left, in order.
 
 The samples are cut into SHARDS fixed ranges with a gradient each, added in order: a result does not
 depend on the number of threads.
@@ -26,8 +28,10 @@ from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.numba.optim import ADAM_WORK
+from l2ae_kernels.cpu.step.batch_norm import BatchNorm
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, aligned
-from l2ae_kernels.cpu.step.micro_batch import MicroBatch, PackedWeights, Programs
+from l2ae_kernels.cpu.step.micro_batch import MicroBatch, PackedWeights, Programs, set_total
+from l2ae_kernels.cpu.step.passes import NORMALIZED, NORMALIZED_ADJOINT, Part
 from l2ae_kernels.cpu.step.products import geometry
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.stages import AdamSettings, Params, Reduction, TrainingStep, code_stage
@@ -39,11 +43,11 @@ REDUCE_CHUNK = 1 << 14  # floats that a thread adds up at a time
 
 def samples_of(count: int, shards: range) -> slice:
     """Return the samples of neighbouring shards of a batch of `count`."""
-    ends = (_micro_batches(count, k).start * SAMPLES for k in (shards.start, shards.stop))
+    ends = (micro_batches_of(count, k).start * SAMPLES for k in (shards.start, shards.stop))
     return slice(*(min(end, count) for end in ends))
 
 
-def _micro_batches(count: int, k: int) -> range:
+def micro_batches_of(count: int, k: int) -> range:
     """Return those of shard k of a batch of `count` samples."""
     total = -(-count // SAMPLES)
     return range(k * total // SHARDS, (k + 1) * total // SHARDS)
@@ -74,7 +78,10 @@ class ConvolutionalStep(TrainingStep):
         ))])  # fmt: skip
         self.apply = AdamProgram()
         self.memory: dict[int, Array] = {}
-        self.programs: dict[tuple[int, int], Programs] = {}
+        self.programs: dict[tuple[int, int], list[Programs]] = {}  # one a phase
+        self.norms: dict[int, BatchNorm] = {}  # by stage
+        self.between: list[tuple[Part, Program]] = []  # two phases: sums over all samples
+        self.capacity = 0  # micro-batches that batch norms have room for
         self.work = sum(geometry(s).multiply_adds for s in stages if s.linear)
         self.zeroed = True  # whether `shards` is 0; an interrupted step leaves its sums there
 
@@ -91,7 +98,7 @@ class ConvolutionalStep(TrainingStep):
 
         x are the samples of these shards, see `samples_of`, of a batch of `count`, one at least.
         Shards of several processes give, by `take_sums`, what `loss` alone finds, bit for bit.
-        ValueError where x has another length, and for a step with a second loss.
+        ValueError where x has another length, and for a step with a second loss or batch norm.
         """
         own = samples_of(count, shards)
         if len(x) != own.stop - own.start or self.latent_grad is not None:
@@ -99,6 +106,8 @@ class ConvolutionalStep(TrainingStep):
                 f"training_step: x has {len(x)} samples and latent_grad is {self.latent_grad} but "
                 f"expected the {own.stop - own.start} of {shards} of {count}, and None"
             )
+        if self.state:
+            raise ValueError("training_step: batch norm needs all samples of a batch, not shards")
         self._fill(shards, x, count, self.divisor(x, reduction) // len(x) * count)
         some = slice(shards.start, shards.stop)
         return self.losses[some].copy(), self.shards[some].copy()
@@ -114,27 +123,56 @@ class ConvolutionalStep(TrainingStep):
 
     def _fill(self, chosen: range, x: Array, count: int, divisor: int) -> None:
         """Compute some shards of a batch of `count` samples, of which x are theirs."""
-        self.begin_loss(divisor)
+        self.begin_loss(divisor, count)
         begin = samples_of(count, chosen).start
 
-        def shards(first: int, last: int) -> None:
-            for k in chosen[first:last]:
-                programs = self.programs_of(first, k)
-                programs.parts.read(x, begin, count)
+        def shards(phase: int, first: int, last: int) -> None:
+            for k in chosen[first:last][:: 1 - phase % 2 * 2]:  # what was written last comes first
+                programs = self.programs_of(first, k)[phase]
+                programs.read(x, begin, count)
                 programs.begin.run(0, 1)
-                self._run(programs.micro_batch, first, _micro_batches(count, k), count)
+                self._run(programs.micro_batch, first, micro_batches_of(count, k), count)
                 programs.end.run(0, 1)
 
         self.weights.pack()
-        in_ranges(shards, len(chosen), 3 * self.work * len(x))
+        for phase in range(self.phases):
+            in_ranges(shards, len(chosen), self.phase_work(len(x)), phase)
+            if phase < len(self.between):
+                self.between[phase][1].run(0, 1)
 
-    def begin_loss(self, divisor: int) -> None:
-        """Let the gradients of all shards and the losses be 0, and the loss be over `divisor`."""
+    def begin_loss(self, divisor: int, count: int) -> None:
+        """Let gradients and losses be 0, the loss over `divisor`, the batch of `count` samples."""
         self.weights.scale[0] = 2.0 / divisor
         if not self.zeroed:
             self.shards[:] = 0
         self.zeroed = False
         self.losses[:] = 0
+        self._keep(-(-count // SAMPLES))
+        for _, program in self.between:
+            set_total(program.calls, count)
+
+    @property
+    def phases(self) -> int:
+        """Passes over all micro-batches."""
+        return len(self.between) + 1
+
+    def phase_work(self, samples: int) -> int:
+        """Multiply-adds of a phase, on average."""
+        return 3 * self.work * samples // self.phases
+
+    def _keep(self, micro_batches: int) -> None:
+        """Let batch norms have room for so many micro-batches."""
+        if not self.state or micro_batches <= self.capacity:
+            return
+        self.programs.clear()
+        shard = {name: address(self.shards[0, at:]) for name, at in self.offsets.items()}
+        norms = self.norms = self.micro.norms(micro_batches, self.state, shard)
+        sums = [
+            *(Part(i, NORMALIZED, [norm.add_moments()]) for i, norm in norms.items()),
+            *(Part(i, NORMALIZED_ADJOINT, [n.add_sums()]) for i, n in reversed(norms.items())),
+        ]
+        self.between = [(part, Program(self.library, part.calls)) for part in sums]
+        self.capacity = micro_batches
 
     def grads(self) -> Params:
         in_ranges(self.reduce.run, self.chunks, self.shards.size)
@@ -151,10 +189,11 @@ class ConvolutionalStep(TrainingStep):
         return self.apply.program(self.library, self._adam_calls, m, v, settings, step)
 
     def _run(self, programs: list[Program], slot: int, batches: range, total: int) -> None:
-        """Run micro-batches; with a second loss at the code one by one, and stop there for it."""
-        if self.latent_grad is None:
+        """Run micro-batches; where a second loss acts at the code one by one, and stop for it."""
+        if len(programs) == 1:
             programs[0].run(batches.start, batches.stop)
             return
+        assert self.latent_grad is not None
         u, du = self.micro.layout.codes(self.memory[slot], SAMPLES)
         for m in batches:
             programs[0].run(m, m + 1)
@@ -162,15 +201,19 @@ class ConvolutionalStep(TrainingStep):
             du[:count], du[count:] = self.latent_grad(m * SAMPLES, u[:count]), 0
             programs[1].run(m, m + 1)
 
-    def programs_of(self, slot: int, k: int) -> Programs:
-        """The programs of shard k in the memory of one slot; no two threads have the same slot."""
+    def programs_of(self, slot: int, k: int) -> list[Programs]:
+        """The programs of shard k in the memory of one slot, of each phase.
+
+        No two threads have the same slot.
+        """
         if (slot, k) not in self.programs:
             if slot not in self.memory:
                 self.memory[slot] = aligned(self.micro.size)
             shard = {name: address(self.shards[k, at:]) for name, at in self.offsets.items()}
-            self.programs[slot, k] = self.micro.programs(
-                address(self.memory[slot]), shard, address(self.losses[k:])
+            phases = self.micro.phases(
+                address(self.memory[slot]), shard, address(self.losses[k:]), self.norms
             )
+            self.programs[slot, k] = [Programs(self.library, phase) for phase in phases]
         return self.programs[slot, k]
 
     def _adam_calls(self, m: Params, v: Params, numbers: int) -> Iterator[Call]:

@@ -12,137 +12,36 @@ few columns over all samples at a time (kernels: l2ae_kernels.cpu.microkernels.d
 private sums of 13 MB a thread to write, read and add; where Adam follows at once there is no dW in
 memory at all.
 
+A batch norm cuts forward and backward in two: it needs sums over all samples (dense_batch.py).
 Every number is one sum in a fixed order, so no result depends on the number of threads.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.microkernels.library import Kernels, library
+from l2ae_kernels.cpu.microkernels.adam import REDUCE_ADAM
+from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
-from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
+from l2ae_kernels.cpu.microkernels.program import Call, Program, address
+from l2ae_kernels.cpu.step.dense_batch import Batch
 from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient
-from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, Constants, aligned
-from l2ae_kernels.cpu.step.passes import LOSS, Layout, Part, Passes, calls_of, squared_error
-from l2ae_kernels.cpu.step.products import DenseProduct, geometry
+from l2ae_kernels.cpu.step.memory import Constants
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.geometry import Images
 from l2ae_kernels.stages import (
     AdamSettings,
     Params,
     Reduction,
-    Shape,
     Stage,
     TrainingStep,
     code_stage,
 )
 
-SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache
 GROUPS = 16  # of panels, filled round-robin, so that threads with equally many have equal work
 T = TypeVar("T")
 BATCHES = 4  # sizes of batches whose buffers are kept
-
-
-@dataclass(frozen=True, kw_only=True)
-class TiledDense(DenseProduct):
-    """A dense layer whose dW is made later, over all samples: x is laid out in tiles for it."""
-
-    weights: WeightGradient
-    first: int  # of the samples
-
-    def forward(self, x: int, y: int, b: int, slope: int) -> Iterator[Call]:
-        yield from self.weights.tiles(x, self.samples, self.first)
-        yield from super().forward(x, y, b, slope)
-
-    def gradient(self, x: int, dy: int) -> Iterator[Call]:
-        return iter(())
-
-
-class Batch:
-    """The buffers of N samples, and the calls that take a range of them through the network."""
-
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        input_shape: Shape,
-        N: int,
-        constants: Constants,
-        code: int | None,
-    ) -> None:
-        self.stages, self.input_shape, self.N, self.constants = stages, input_shape, N, constants
-        self.code, arena = code, Arena()
-        self.layout = Layout(stages, input_shape, N, code, arena)
-        self.sizes = self.layout.sizes
-        tiles = [arena.take(N * size) for size in self.sizes[:-1]]
-        self.memory = aligned(arena.size)
-        self.base = address(self.memory)
-        self.tiles = [self.base + offset * FLOAT for offset in tiles]
-        self.x = self.memory[: N * self.sizes[0]].reshape(N, *input_shape)
-        self.u, self.du = self.layout.codes(self.memory, N)  # du: of the second loss
-        self.losses = np.zeros(N)  # float64, added in order
-        self.programs: dict[tuple[str, int, int], Program] = {}
-        self.write: Program | None = None  # all gradients
-        self.apply = AdamProgram()
-        self.multiply_adds = N * sum(geometry(s).multiply_adds for s in stages if s.linear)
-
-    def run(self, code: Kernels, calls: Callable[[int, int], Iterator[Part]]) -> None:
-        """Make the calls of `forward` or `backward` for all samples, over threads."""
-
-        def samples(first: int, last: int) -> None:
-            key = calls.__name__, first, last
-            if key not in self.programs:
-                self.programs[key] = Program(code, calls_of(calls(first, last)))
-            self.programs[key].run(0, 1)
-
-        in_ranges(samples, self.N, self.multiply_adds)
-
-    def forward(self, first: int, last: int) -> Iterator[Part]:
-        """All layers, loss and its gradient; inputs of layers in tiles, for their dW."""
-        size, row = self.sizes[0], prod(self.input_shape[1:])
-        for n, passes in self._blocks(first, last):
-            yield from passes.forward(0, len(self.stages))
-            x, d = (
-                Images(at, size, row, 0) for at in (passes.at.values[0], passes.at.gradients[-1])
-            )
-            count, loss = passes.at.samples, address(self.losses[n:])
-            call = squared_error(
-                passes.at.values[-1], x, d, self.input_shape, count, count, self.constants, loss, 1
-            )
-            yield Part(None, LOSS, [call])
-
-    def backward(self, first: int, last: int) -> Iterator[Part]:
-        """dx of all layers but the first, times the mask of the activation that made x."""
-        for _, passes in self._blocks(first, last):
-            yield from passes.backward(self.code, {})
-
-    def _blocks(self, first: int, last: int) -> Iterator[tuple[int, Passes]]:
-        """Blocks of samples: the first of each, and its passes."""
-        for n in range(first, last, SAMPLES):
-            count = min(SAMPLES, last - n)
-            products = {
-                i: self._product(i, s, n, count) for i, s in enumerate(self.stages) if s.linear
-            }
-            at = self.layout.at(self.base, count, n)
-            yield n, Passes(self.stages, products, at, self.constants)
-
-    def _product(self, i: int, s: Stage, n: int, count: int) -> TiledDense:
-        W = self.constants.parameter(s, "W")
-        zeros, one = address(self.constants.zeros), address(self.constants.ones)
-        return TiledDense(
-            geometry(s), False, count, W, W, zeros, one, 0, 0, weights=self.weights(i), first=n
-        )
-
-    def weights(self, i: int) -> WeightGradient:
-        """dW of stage i, made of what the passes leave."""
-        return WeightGradient(
-            self.tiles[i], self.base + self.layout.gradients[i + 1] * FLOAT,
-            address(self.constants.ones), self.N, self.sizes[i], self.sizes[i + 1],
-        )  # fmt: skip
 
 
 class DenseStep(TrainingStep):
@@ -196,7 +95,9 @@ class DenseStep(TrainingStep):
         if N not in self.batches:
             if len(self.batches) == BATCHES:
                 self.batches.clear()
-            self.batches[N] = Batch(self.stages, self.input_shape, N, self.constants, self.code)
+            self.batches[N] = Batch(
+                self.stages, self.input_shape, N, self.constants, self.code, self.state, self.sums
+            )
         return self.batches[N]
 
     def _backward(self) -> Batch:
@@ -215,7 +116,16 @@ class DenseStep(TrainingStep):
     def _adam_calls(self, m: Params, v: Params, numbers: int) -> list[Call]:
         assert self.batch is not None
         self.require_moments(m, v)
-        return round_robin(
+        names = [f"{s.name}.{key}" for s in self.stages if not s.linear for key in s.parameters]
+        norms = [
+            Call("reduce_adam", REDUCE_ADAM.row(
+                shards=address(self.sums[name]), shard=0, count=1, first=0,
+                size=self.sums[name].size, p=address(self.params[name]), m=address(m[name]),
+                v=address(v[name]), numbers=numbers,
+            ))
+            for name in names
+        ]  # fmt: skip
+        return norms + round_robin(
             w.adam_calls(
                 _like(s, self.sums), to=_like(s, self.params), m=_like(s, m), v=_like(s, v),
                 numbers=numbers,

@@ -4,20 +4,32 @@ What changes against layer by layer, where a whole batch passes one layer after 
 activation travels to main memory and back: activations of a micro-batch stay in the second-level
 cache. Bias, activation and its mask are applied to sums that are still in registers. All memory is
 set aside when the step is made.
+
+Batch norm needs sums over all samples, twice: the moments of its input, and the sums of its
+adjoint. So each batch norm cuts the pass of a micro-batch twice; two of them make five phases:
+
+    conv | norm conv | norm conv, loss, conv norm | conv norm | conv
+         moments     moments                     sums        sums
+
+A phase takes all micro-batches through its stages before the next one begins. What is kept of the
+batch in between is the input of each batch norm and the gradient of its output; the inputs of other
+stages are computed again when the backward pass comes to them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import Vectors
-from l2ae_kernels.cpu.microkernels import calls
+from l2ae_kernels.cpu.microkernels import batch_norm, calls
 from l2ae_kernels.cpu.microkernels.elementwise import SQUARED_ERROR
-from l2ae_kernels.cpu.microkernels.library import library
+from l2ae_kernels.cpu.microkernels.library import Kernels, library
 from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
+from l2ae_kernels.cpu.step.batch_norm import BatchNorm
 from l2ae_kernels.cpu.step.memory import Arena, Constants, aligned
 from l2ae_kernels.cpu.step.passes import (
     LOSS,
@@ -94,34 +106,53 @@ class PackedWeights(Constants):
         in_ranges(stages, len(self.prepare), self.floats * 4)
 
 
-class Parts(NamedTuple):
-    """What the programs of a shard do."""
+# Where the row of a kernel has the samples of the batch, which are set in every step.
+TOTAL = {
+    kernel: arguments.names.index("total")
+    for kernel, arguments in {
+        "copy": COPY, "squared_error": SQUARED_ERROR, **batch_norm.KERNELS,
+    }.items()
+}  # fmt: skip
+
+
+def set_total(calls: Iterable[Call], count: int) -> None:
+    """Let a batch have `count` samples."""
+    for call in calls:
+        call.row[TOTAL[call.kernel]] = count
+
+
+class Phase(NamedTuple):
+    """What a shard does with all its micro-batches before the next phase begins."""
 
     begin: list[Part]
-    encode: list[Part]  # of a micro-batch, up to the code where a second loss acts there
-    rest: list[Part]
+    micro_batch: list[list[Part]]  # one, or two where a second loss acts: up to the code, the rest
     end: list[Part]
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts of a micro-batch."""
+        return [part for some in self.micro_batch for part in some]
+
+
+class Programs:
+    """What one thread runs for one shard of the gradients, in one phase."""
+
+    def __init__(self, code: Kernels, phase: Phase) -> None:
+        self.phase = phase  # with the same calls
+        self.begin, self.end = (Program(code, calls_of(some)) for some in (phase.begin, phase.end))
+        self.micro_batch = [Program(code, calls_of(some)) for some in phase.micro_batch]
+        self.sized = [call for call in calls_of(phase.parts) if call.kernel in TOTAL]
 
     def read(self, x: Array, first: int, count: int) -> None:
         """Let the micro-batches be those of `count` images (H, W, C), of which x are some.
 
         They count from image 0, of which x has those from `first` on.
         """
-        load = self.encode[0].calls[0].row
-        load[COPY.names.index("source")] = address(x) - first * prod(x.shape[1:]) * FLOAT
-        load[COPY.names.index("total")] = count
-        for part in self.rest:
-            if part.what == LOSS:
-                part.calls[0].row[SQUARED_ERROR.names.index("total")] = count
-
-
-class Programs(NamedTuple):
-    """What one thread runs for one shard of the gradients."""
-
-    parts: Parts  # with the same calls
-    begin: Program
-    micro_batch: list[Program]  # one, or with a second loss two: up to the code, and the rest
-    end: Program
+        set_total(self.sized, count)
+        for call in self.sized:
+            if call.kernel == "copy":
+                begin = address(x) - first * prod(x.shape[1:]) * FLOAT
+                call.row[COPY.names.index("source")] = begin
 
 
 class MicroBatch:
@@ -137,6 +168,8 @@ class MicroBatch:
     ) -> None:
         self.stages, self.samples, self.weights, self.code = stages, samples, weights, code
         self.image = input_shape
+        norms = [i for i, s in enumerate(stages) if s.kind == "batch_norm"]
+        self.ranges = [*pairwise([0, *norms, len(stages)])]  # of stages, cut before each batch norm
         lanes, first, last = weights.vectors.lanes, stages[0], stages[-1]
         few = 2 * input_shape[2] <= lanes
         self.x_padded = self.d_padded = None
@@ -158,33 +191,48 @@ class MicroBatch:
         self.dU = [arena.take(sizes[2]) for sizes in transform]
         self.size = arena.size
 
-    def programs(self, memory: int, shard: dict[str, int], loss: int) -> Programs:
-        """Return the programs in `memory`; `shard` has the address of each gradient."""
-        parts = self.parts(memory, shard, loss)
-        todo = [parts.encode + parts.rest] if self.code is None else [parts.encode, parts.rest]
-        code = library(self.weights.vectors)
-        return Programs(
-            parts,
-            Program(code, calls_of(parts.begin)),
-            [Program(code, calls_of(some)) for some in todo],
-            Program(code, calls_of(parts.end)),
-        )
+    def norms(
+        self, micro_batches: int, state: Params, shard: dict[str, int]
+    ) -> dict[int, BatchNorm]:
+        """Return the batch norms, with room for a batch of so many micro-batches."""
+        return {
+            i: BatchNorm(i, self.stages[i], self.samples, micro_batches, self.weights, state, shard)
+            for i, _ in self.ranges[1:]
+        }
 
-    def parts(self, memory: int, shard: dict[str, int], loss: int) -> Parts:
-        """Return what the programs do, in parts."""
+    def phases(
+        self, memory: int, shard: dict[str, int], loss: int, norms: Mapping[int, BatchNorm]
+    ) -> list[Phase]:
+        """Return the phases in `memory`; `shard` has the address of each gradient."""
         at, products = self.layout.at(memory, self.samples), self._products(memory, shard)
-        passes = Passes(self.stages, products, at, self.weights)
-        cut = self.code or 0
-        return Parts(
-            [Part(i, "begin", [*p.begin()]) for i, p in products.items()],
-            [Part(None, "copy", [self._load(at.values[0])]), *passes.forward(0, cut)],
-            [
-                *passes.forward(cut, len(self.stages)),
-                Part(None, LOSS, [self._loss(at, loss)]),
-                *passes.backward(self.code, shard),
-            ],
-            [Part(i, "end", [*p.end()]) for i, p in products.items()],
-        )
+        passes = Passes(self.stages, products, norms, at, self.weights)
+        load = Part(None, "copy", [self._load(at.values[0])])
+        error = Part(None, LOSS, [self._loss(at, loss)])
+
+        def forward(first: int, last: int) -> list[Part]:
+            return [*([load] if first == 0 else []), *passes.forward(first, last)]
+
+        def backward(first: int, last: int) -> Phase:
+            inside = {i: p for i, p in products.items() if first <= i < last}
+            code = self.code if self.code in inside else None
+            again, turn = last, [load, error] if first else [error]
+            if last < len(self.stages):  # what a product in front of a batch norm gives is kept
+                again, turn = last - self.stages[last - 1].linear, [passes.adjoint(last)]
+            todo = [forward(first, again if code is None else code)]
+            if code is not None:
+                todo.append([*passes.forward(code, again)])
+            todo[-1] += [*turn, *passes.backward(first, last, code, shard)]
+            return Phase(
+                [Part(i, "begin", [*p.begin()]) for i, p in inside.items()],
+                todo,
+                [Part(i, "end", [*p.end()]) for i, p in inside.items()],
+            )
+
+        *before, _ = self.ranges
+        return [
+            *(Phase([], [[*forward(*cut), passes.moments(cut[1])]], []) for cut in before),
+            *(backward(*cut) for cut in reversed(self.ranges)),
+        ]
 
     def _products(self, memory: int, shard: dict[str, int]) -> dict[int, Product]:
         """The kernels that suit each linear stage."""

@@ -1,7 +1,9 @@
 """The two passes of some samples through all stages, and the loss between them, as calls.
 
 Forward leaves the input of every stage; backward turns the gradient of each output into that of the
-input. What suits a linear stage are its `Product`s; the normalizations are here.
+input. What suits a linear stage are its `Product`s; the normalizations are here, but for batch norm
+(batch_norm.py), whose stage is the first of a range in both passes: what it needs of all samples is
+made between two ranges.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,12 +15,13 @@ from l2ae_kernels.cpu.microkernels.calls import sum_rows
 from l2ae_kernels.cpu.microkernels.elementwise import NORMALIZE, NORMALIZE_ADJOINT, SQUARED_ERROR
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, address
 from l2ae_kernels.cpu.microkernels.standardize import STANDARDIZE, STANDARDIZE_ADJOINT
+from l2ae_kernels.cpu.step.batch_norm import BatchNorm
 from l2ae_kernels.cpu.step.memory import Arena, Constants
 from l2ae_kernels.cpu.step.products import Product
 from l2ae_kernels.geometry import Images
 from l2ae_kernels.stages import Shape, Stage
 
-LOSS = "loss"
+LOSS, NORMALIZED, NORMALIZED_ADJOINT = "loss", "normalize", "normalize, adjoint"  # what parts do
 
 
 class Buffers(NamedTuple):
@@ -91,6 +94,7 @@ class Passes(NamedTuple):
 
     stages: Sequence[Stage]
     products: Mapping[int, Product]  # of the linear stages
+    norms: Mapping[int, BatchNorm]  # of the stages that are one
     at: Buffers
     constants: Constants
 
@@ -103,17 +107,27 @@ class Passes(NamedTuple):
                 b, slope = constants.parameter(s, "b"), address(constants.slopes[i:])
                 calls = self.products[i].forward(x[i], x[i + 1], b, slope)
                 yield Part(i, "forward", [*calls])
+            elif s.kind == "batch_norm":
+                yield Part(i, NORMALIZED, [self.norms[i].forward(x[i + 1])])
             else:
-                yield Part(i, "normalize", [self._normalize(i, s)])
+                yield Part(i, NORMALIZED, [self._normalize(i, s)])
 
-    def backward(self, code: int | None, shard: Mapping[str, int]) -> Iterator[Part]:
-        """All stages; du is added at the input of stage `code`, dγ and dβ to those of `shard`."""
+    def backward(
+        self, first: int, last: int, code: int | None, shard: Mapping[str, int]
+    ) -> Iterator[Part]:
+        """Stages last − 1 … first; du is added at the input of stage `code`, dγ and dβ to `shard`.
+
+        Of a batch norm, which is stage `first`, the sums alone.
+        """
         at, constants = self.at, self.constants
-        for i, s in reversed(list(enumerate(self.stages))):
-            x, dy, dx = at.values[i], at.gradients[i + 1], at.gradients[i]
+        for i in reversed(range(first, last)):
+            s, x, dy, dx = self.stages[i], at.values[i], at.gradients[i + 1], at.gradients[i]
+            if s.kind == "batch_norm":
+                yield Part(i, NORMALIZED_ADJOINT, [self.norms[i].sums(dy)])
+                continue
             if not s.linear:
                 calls = [self._normalize_adjoint(i, s, dy, dx, shard)]
-                yield Part(i, "normalize, adjoint", calls)
+                yield Part(i, NORMALIZED_ADJOINT, calls)
                 continue
             yield Part(i, "adjoint in W", [*self.products[i].gradient(x, dy)])
             if i:
@@ -123,6 +137,14 @@ class Passes(NamedTuple):
                 if i == code:
                     calls.append(sum_rows(at.du, 1, at.samples * prod(s.input_shape), dx))
                 yield Part(i, "adjoint in x", calls)
+
+    def moments(self, i: int) -> Part:
+        """What batch norm i needs of its input."""
+        return Part(i, NORMALIZED, [self.norms[i].moments(self.at.values[i])])
+
+    def adjoint(self, i: int) -> Part:
+        """The gradient of the input of batch norm i, from the sums of its adjoint."""
+        return Part(i, NORMALIZED_ADJOINT, [self.norms[i].adjoint(self.at.gradients[i])])
 
     def _normalize(self, i: int, s: Stage) -> Call:
         at, constants = self.at, self.constants

@@ -5,7 +5,7 @@ call. Two readings of a clock and a call from Python, about a microsecond, come 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,8 +13,9 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.microkernels.library import Kernels
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.numba.optim import ADAM_WORK
-from l2ae_kernels.cpu.step.convolutional import SAMPLES, SHARDS, ConvolutionalStep
+from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep, micro_batches_of
 from l2ae_kernels.cpu.step.dense import DenseStep, round_robin
+from l2ae_kernels.cpu.step.dense_batch import Region
 from l2ae_kernels.cpu.step.dense_weights import Addresses
 from l2ae_kernels.cpu.step.passes import Part
 from l2ae_kernels.cpu.threads import in_ranges
@@ -90,8 +91,8 @@ def _convolutional(
     step: ConvolutionalStep, x: Array, m: Params, v: Params, settings: AdamSettings, number: int
 ) -> tuple[float, Seconds]:
     clock, divisor = Clock(), step.divisor(x, "mean")
-    step.begin_loss(divisor)
-    weights, micro_batches = step.weights, -(-len(x) // SAMPLES)
+    step.begin_loss(divisor, len(x))
+    weights = step.weights
     stages = [i for i, s in enumerate(step.stages) if s.kind in ("conv", "conv_transpose")]
 
     def pack(first: int, last: int) -> None:
@@ -99,25 +100,30 @@ def _convolutional(
         for i, program in zip(stages[first:last], weights.prepare[first:last], strict=True):
             ticks.time(Label(i, "pack W", program.calls[0].kernel), program.run, 0, 1)
 
-    def shards(first: int, last: int) -> None:
+    def shards(phase: int, first: int, last: int) -> None:
         ticks = clock.start()
         for k in range(first, last):
-            parts = step.programs_of(first, k).parts
-            parts.read(x, 0, len(x))
+            programs = step.programs_of(first, k)[phase]
+            programs.read(x, 0, len(x))
             begin, batch, end = (
                 _each(step.library, some)
-                for some in (parts.begin, parts.encode + parts.rest, parts.end)
+                for some in (programs.phase.begin, programs.phase.parts, programs.phase.end)
             )
             for label, program in begin:
                 ticks.time(label, program.run, 0, 1)
-            for i in range(k * micro_batches // SHARDS, (k + 1) * micro_batches // SHARDS):
+            for i in micro_batches_of(len(x), k):
                 for label, program in batch:
                     ticks.time(label, program.run, i, i + 1)
             for label, program in end:
                 ticks.time(label, program.run, 0, 1)
 
     in_ranges(pack, len(weights.prepare), weights.floats * 4)
-    in_ranges(shards, SHARDS, 3 * step.work * len(x))
+    for phase in range(step.phases):
+        in_ranges(shards, SHARDS, step.phase_work(len(x)), phase)
+        if phase < len(step.between):
+            part, program = step.between[phase]
+            label = Label(part.stage, part.what, part.calls[0].kernel)
+            clock.start().time(label, program.run, 0, 1)
     program = step.adam_program(m, v, settings, number)
     labels = [Label(None, "reduce, Adam", call.kernel) for call in program.calls]
     _run_calls(clock, program, labels, step.flat.size * ADAM_WORK)
@@ -131,19 +137,31 @@ def _dense(
     clock, divisor = Clock(), step.divisor(x, "mean")
     batch = step.begin_loss(x, divisor)
 
-    def run(calls: Callable[[int, int], Iterator[Part]]) -> None:
-        def samples(first: int, last: int) -> None:
+    def run(regions: Sequence[Region]) -> None:
+        def blocks(region: Region, first: int, last: int) -> None:
             ticks = clock.start()
-            for label, program in _each(step.library, calls(first, last)):
-                ticks.time(label, program.run, 0, 1)
+            samples = region.parts(*batch.samples_of(first, last))
+            for parts, *span in ((region.before, first, last), (samples, 0, 1),
+                                (region.behind, first, last)):  # fmt: skip
+                for label, program in _each(step.library, parts):
+                    ticks.time(label, program.run, *span)
 
-        in_ranges(samples, batch.N, batch.multiply_adds)
+        for region in regions:
+            in_ranges(blocks, batch.blocks, batch.multiply_adds // len(regions), region)
+            for label, program in _each(step.library, region.between):
+                clock.start().time(label, program.run, 0, 1)
 
     run(batch.forward)
     run(batch.backward)
     program = step.adam_program(batch, m, v, settings, number)
     linear = [i for i, s in enumerate(step.stages) if s.linear]
-    labels = round_robin(
+    labels = [
+        Label(i, "reduce, Adam", "reduce_adam")
+        for i, s in enumerate(step.stages)
+        if not s.linear
+        for _ in s.parameters
+    ]
+    labels += round_robin(
         [Label(i, "adjoint in W, Adam", "dense_adam")] * len([*w.calls(Addresses(0, 0))])
         for i, (_, w) in zip(linear, step.weights_of(batch), strict=True)
     )
