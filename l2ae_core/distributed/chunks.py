@@ -48,7 +48,7 @@ class Form:
         if not isinstance(rows, np.ndarray) or isinstance(rows, np.ma.MaskedArray):
             found = type(rows).__name__
             raise ValueError(f"{self.method}: a chunk of X is {found} but expected an array")
-        images: Array = np.ascontiguousarray(rows).reshape(len(rows), *self.shape)
+        images: Array = rows.reshape(len(rows), *self.shape)
         if self.preparation is not None:
             where = f"{self.method}: rows {numbers.min()} to {numbers.max()} of X"
             images = to_images(images, where, self.preparation)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core.distributed import workers
 from l2ae_core.distributed.workers import require_worker
 from l2ae_core.layers import Params
 from l2ae_core.training.loss import Reduction
@@ -69,14 +70,14 @@ class DataParallelStep(CompiledStep):
         x, name, losses = np.ascontiguousarray(x), getattr(get_vectors(), "name", ""), []
         network = tuple(kernels.stages), tuple(kernels.input_shape)
         sums: Any = np.zeros(kernels.shards.shape[1], np.float32)
-        require_worker("step", self.client)
-        workers = sorted(self.client.nthreads())
-        for shards in _shares(len(workers)):
+        require_worker("step", self.client, workers.RETURN)
+        there = sorted(self.client.nthreads())
+        for shards in _shares(len(there)):
             own = samples_of(len(x), shards)
             if own.start == own.stop:  # a small batch; its gradients are 0
                 losses.append(np.zeros(len(shards)))
                 continue
-            at = {"workers": [workers[len(losses)]], "allow_other_workers": True, "pure": False}
+            at = {"workers": [there[len(losses)]], "allow_other_workers": True, "pure": False}
             computed = self.client.submit(
                 _compute,
                 network,

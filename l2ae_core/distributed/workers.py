@@ -28,6 +28,7 @@ from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 
 PATIENCE = 10  # seconds until a scheduler answers, and until it has a worker
+RETURN = 300  # seconds until a cluster that lost all workers has one again
 AHEAD = 3  # parts under way for each thread of the cluster, so that none waits for this process
 
 
@@ -49,21 +50,21 @@ def connect(argument: str, address: str) -> Any:
             "expected an address such as tcp://10.0.0.1:8786"
         ) from error
     try:
-        require_worker(argument, client)
+        require_worker(argument, client, PATIENCE)
     except ConnectionError as error:
         client.close()
         raise ValueError(str(error)) from error
     return client
 
 
-def require_worker(argument: str, client: Any) -> None:
-    """Raise ConnectionError, naming the argument, unless there is a worker in PATIENCE seconds."""
+def require_worker(argument: str, client: Any, seconds: float) -> None:
+    """Raise ConnectionError, naming the argument, unless there is a worker in some seconds."""
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        client.wait_for_workers(1, timeout=seconds)
     except TimeoutError as error:
         raise ConnectionError(
             f"{argument}: the scheduler at {client.scheduler.address} has no worker, after "
-            f"{PATIENCE} seconds"
+            f"{seconds} seconds"
         ) from error
 
 
@@ -144,7 +145,7 @@ class Workers:
             except TimeoutError:
                 if future.done():  # an error of the task
                     raise
-                require_worker("cluster", self._client)
+                require_worker("cluster", self._client, RETURN)
 
     def _require_file(self, images: Images) -> None:
         """Raise ValueError unless the images are in a file, DataError unless all workers see it."""

@@ -88,15 +88,19 @@ def test_samples_far_from_zero_are_recentered() -> None:
 
 
 @pytest.mark.parametrize(
-    "named", [{}, {"spherical": True}, {"tol": 0.01}, {"offset": SHIFTED}], ids=lambda n: str([*n])
+    "named",
+    [{}, {"spherical": True}, {"tol": 0.01}, {"offset": SHIFTED}, {"offset": 1e12, "dtype": "f8"}],
+    ids=lambda n: str([*n]),
 )
-@pytest.mark.parametrize("layout", ["F", "big-endian"])
+@pytest.mark.parametrize("layout", ["F", "F in one", "big-endian"])
 def test_the_layout_of_a_chunk_does_not_change_a_bit(layout: str, named: dict[str, Any]) -> None:
     named = dict(named)
-    offset, scale = named.pop("offset", 0), 10.0 ** rng(2).uniform(-3, 2, (4000, 1))
-    x = (blobs(4000, 20, 6, spread=1.0) * scale + offset).astype(np.float32)
-    chunked = da.from_array(x, chunks=(1024, 20))
-    chunked = chunked.map_blocks(np.asfortranarray) if layout == "F" else chunked.astype(">f4")
+    offset, dtype = named.pop("offset", 0), named.pop("dtype", "f4")
+    scale = 10.0 ** rng(2).uniform(-3, 2, (4000, 1))
+    x = (blobs(4000, 20, 6, spread=1.0) * scale + offset).astype(dtype)
+    chunked = da.from_array(x, chunks=(4000 if layout == "F in one" else 1024, 20))
+    swapped = layout == "big-endian"
+    chunked = chunked.astype(f">{dtype}") if swapped else chunked.map_blocks(np.asfortranarray)
     there = kmeans(chunked, 6, n_init=2, rng=rng(3), **named)
     assert (there.recentered is not None) == (offset != 0)
     assert bits(there) == bits(kmeans(x, 6, n_init=2, rng=rng(3), **named))

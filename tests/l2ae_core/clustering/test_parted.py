@@ -218,7 +218,9 @@ def test_parts_are_whole_blocks_side_by_side(order: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"spherical": True}, {"offset": 1e6}, {"tol": 1e-3}], ids=lambda o: str([*o])
+    "options",
+    [{}, {"spherical": True}, {"offset": 1e6}, {"offset": 1e12, "dtype": "f8"}, {"tol": 1e-3}],
+    ids=lambda o: str([*o]),
 )
 @pytest.mark.parametrize("layout", ["F", "big-endian", "every other"])
 def test_the_layout_of_a_file_does_not_change_a_bit(
@@ -226,11 +228,12 @@ def test_the_layout_of_a_file_does_not_change_a_bit(
 ) -> None:
     """NumPy's sums over rows, and those of a row, depend on the order in memory."""
     options = dict(options)
-    offset, scale = options.pop("offset", 0), 10.0 ** rng(2).uniform(-3, 2, (N, 1))
-    x = (blobs(N, 20, 6, spread=1.0) * scale + offset).astype(np.float32)
+    offset, dtype = options.pop("offset", 0), options.pop("dtype", "f4")
+    scale = 10.0 ** rng(2).uniform(-3, 2, (N, 1))
+    x = (blobs(N, 20, 6, spread=1.0) * scale + offset).astype(dtype)
     expected = kmeans(x, 6, n_init=2, max_iter=5, rng=rng(1), **options)
     assert (expected.recentered is not None) == (offset != 0)
-    stored = {"F": np.asfortranarray(x), "big-endian": x.astype(">f4"),
+    stored = {"F": np.asfortranarray(x), "big-endian": x.astype(f">{dtype}"),
               "every other": np.repeat(x, 2, axis=1)}[layout]  # fmt: skip
     np.save(tmp_path / "x.npy", stored)
     there = np.load(tmp_path / "x.npy", mmap_mode="r")

@@ -106,7 +106,7 @@ def test_a_training_has_the_bits_of_one_process(optimizer: str, client: Any) -> 
 def test_a_step_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import Client, LocalCluster
 
-    monkeypatch.setattr(workers, "PATIENCE", 0.3)
+    monkeypatch.setattr(workers, "RETURN", 0.3)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -12,7 +12,6 @@ import pytest
 
 from l2ae_core.data import Preparation, dask_npy, file_array, to_images
 from l2ae_core.images import Images, RemoteImages
-from l2ae_core.method import reconstruction_errors
 from l2ae_core.networks import Architecture, build
 from l2ae_kernels.arrays import Array
 
@@ -70,23 +69,6 @@ def test_images_that_are_not_there() -> None:
     for index in (N, [3, -N - 1], np.ones(N - 1, bool), [0.5], [[1]]):
         with pytest.raises(IndexError, match="fit: index is .* but expected integers below 2500"):
             images[index]
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_the_order_in_memory_does_not_change_a_bit(dtype: Any) -> None:
-    x = BYTES if dtype is np.uint8 else (BYTES / 255).astype(dtype)
-    model = build(Architecture("dense", (4, 6, 1), hidden=(32,)), np.random.default_rng(0))
-    model = model if dtype is not np.float64 else model.astype(np.float64)
-    found = []
-    for order in (np.ascontiguousarray, np.asfortranarray):
-        X = da.from_array(x, chunks=(1024, 4, 6)).map_blocks(order)
-        images = dask_images("fit", X, None, None)
-        u = images.over_chunks(
-            lambda images, network: reconstruction_errors(network, images, network.encode(images)),
-            dtype=np.float64, network=model,
-        )  # fmt: skip
-        found.append(u.compute())
-    np.testing.assert_array_equal(*found)
 
 
 def test_batches_of_a_file_are_read_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,12 +139,14 @@ def test_a_training_that_ends_early_waits_for_no_images(monkeypatch: pytest.Monk
     coming = images.gather([np.arange(9), np.arange(5), np.arange(7)])
     next(coming)
     assert asked.wait(30)
-    ended = Thread(target=coming.close, daemon=True)
-    ended.start()
-    ended.join(30)
-    assert not ended.is_alive()
-    assert all(t.daemon for t in enumerate_threads() if t.name == "l2ae images")
-    never.set()
+    try:
+        ended = Thread(target=coming.close, daemon=True)
+        ended.start()
+        ended.join(30)
+        assert not ended.is_alive()
+        assert all(t.daemon for t in enumerate_threads() if t.name == "l2ae images")
+    finally:
+        never.set()
 
 
 @pytest.mark.parametrize(

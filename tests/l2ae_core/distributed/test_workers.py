@@ -182,6 +182,7 @@ def test_a_cluster_that_loses_all_workers_is_named(
         next(rows)
         cluster.scale(0)
         monkeypatch.setattr(module, "PATIENCE", 0.3)
+        monkeypatch.setattr(module, "RETURN", 0.3)
         with pytest.raises(ConnectionError, match="cluster: .* has no worker, after 0.3 seconds"):
             list(rows)
 

@@ -259,6 +259,8 @@ def test_tasks_end_with_what_waits_for_them(
     ):  # fmt: skip
 
         def gather(futures: Any) -> Any:
+            while not cluster.scheduler.tasks:  # they are sent in another thread
+                time.sleep(0.01)
             raise error
 
         monkeypatch.setattr(client, "gather", gather)
