@@ -105,7 +105,7 @@ def test_a_pipe_gets_the_first_rows_before_the_next_are_computed(
     for name in ("encoded", "scored"):
         whole = getattr(method, name)
         monkeypatch.setattr(method, name, lambda *a, w=whole, **how: waiting(*a, whole=w, **how))
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     call = [command, str(run), "--data", str(run.parent / "new.npy"), "--quiet", "--out"]
     assert main([*call, str(pipe)]) == 0
@@ -123,7 +123,7 @@ def test_a_reader_of_a_pipe_that_goes_away_ends_the_command_quietly(
         with pipe.open(encoding="utf-8") as file:
             file.readline()
 
-    reader = threading.Thread(target=read_a_line)
+    reader = threading.Thread(target=read_a_line, daemon=True)
     reader.start()
     assert main(["score", str(run), "--data", str(run.parent / "new.npy"), "--quiet", "--out",
                  str(pipe)]) == 141  # fmt: skip
