@@ -66,8 +66,8 @@ def main(run: Path, out: Path | None, quiet: bool, **arguments: Any) -> int:
 def _verdict(result: dict[str, Any]) -> str:
     """Return the thresholds, and how many images lie outside of them, and why."""
     limits = result["threshold"], result["error_threshold"]
-    counts = [f"{n} {reason}" for reason, n in result["reasons"].items() if n]
+    counts = [f"{n:,} {reason}" for reason, n in result["reasons"].items() if n]
     why = f" ({', '.join(counts)})" if None not in limits and counts else ""
-    n, of = result["anomalous"], counted(result["images"], "image")
-    found = f"{n:,} of {of} {'is' if n == 1 else 'are'} anomalous"
+    n, N = result["anomalous"], result["images"]
+    found = f"{n:,} of {counted(N, 'image')} {'is' if 1 in (n, N) else 'are'} anomalous"
     return f"{describe_thresholds(*limits)}: {found}{why}"

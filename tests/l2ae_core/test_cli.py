@@ -96,6 +96,7 @@ def test_one_is_no_plural(tmp_path, capsys, monkeypatch):
     for text in told:
         visible = re.sub(r"<style.*?</style>|<svg.*?</svg>", "", text, flags=re.DOTALL)
         wrong = re.findall(r"(?<![\d.,])1 (?!pixels)[a-z]+s\b[^<\n]{0,30}", visible)
+        wrong += re.findall(r"(?<![\d.,])1 [a-z]+ are\b", visible)
         assert [w for w in wrong if not w.startswith(("1 is ", "1 was "))] == []
 
 
