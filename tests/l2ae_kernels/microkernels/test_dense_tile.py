@@ -1,5 +1,6 @@
 """The tile of the dense products: no bit depends on its shape; it is chosen once for a machine."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -190,3 +191,39 @@ def test_processes_that_start_at_once_leave_one_choice(folder):
     assert found <= {dense_tile.name_of(shape) for shape in dense_tile.shapes(AVX512)}
     assert [path.suffix for path in Path(folder).iterdir()] == [".tile"]
     assert dense_tile.known(AVX512) is not None
+
+
+FORK = """
+import os, signal, time
+from threading import Thread
+from l2ae_kernels.cpu.codegen.vectors import AVX512
+from l2ae_kernels.cpu.microkernels import dense_tile, dense_tile_times
+from l2ae_kernels.cpu.microkernels.library import DENSE, Kernels
+
+real, begun, kernels = dense_tile_times.times, [], Kernels(AVX512)
+
+def slowly(vectors):
+    begun.append(os.getpid())
+    time.sleep(0.3)
+    return real(vectors)
+
+dense_tile_times.times, dense_tile_times.REPEATS = slowly, 3
+thread = Thread(target=kernels.vectors_of, args=(DENSE,))
+thread.start()
+while not begun:
+    time.sleep(0.001)
+if os.fork() == 0:
+    signal.alarm(30)
+    kernels.vectors_of(DENSE)
+    os._exit(len(begun) - 1)
+thread.join()
+print(os.wait()[1], len(begun))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_waits_for_the_choice_and_has_it(folder):
+    run = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.split() == ["0", "1"]

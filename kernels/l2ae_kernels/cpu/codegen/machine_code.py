@@ -16,7 +16,10 @@ from typing import Any, TypeAlias
 import llvmlite.binding as llvm
 from numba.core.compiler_lock import global_compiler_lock
 
-from l2ae_kernels import checked_files
+from l2ae_kernels import (
+    checked_files,
+    forks,  # noqa: F401 - a fork waits for the compiler lock
+)
 from l2ae_kernels.cpu.codegen.cache import host, path_of
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.vectors import Vectors
@@ -60,7 +63,7 @@ class Library:
     def __init__(self, code: str | bytes) -> None:
         """Make the functions of IR, or of its object code, callable."""
         self._addresses: dict[str, int] = {}
-        with global_compiler_lock:  # a fork waits for it, see forks.py
+        with global_compiler_lock:
             machine = target_machine()
             code = load_or_compile(code) if isinstance(code, str) else code
             self._module = llvm.parse_assembly("")  # MCJIT wants a module to start from
