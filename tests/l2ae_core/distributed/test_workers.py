@@ -16,7 +16,7 @@ from l2ae_core import commands, data, method
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted
 from l2ae_core.data import DataError
-from l2ae_core.data.packed_names import PackedNames
+from l2ae_core.data.packed_names import write_names
 from l2ae_core.distributed import workers as module
 from l2ae_core.distributed.workers import Workers
 from l2ae_core.images import AT_ONCE
@@ -90,9 +90,9 @@ def test_floating_point_rows_and_grey_for_colour(run: Path, here: str, tmp_path:
 
 def test_names_and_labels_beside_the_file_stay_here(run: Path, here: str, tmp_path: Path) -> None:
     path, labels = tmp_path / "packed.npy", np.arange(AT_ONCE + 900) % 3
-    np.save(path, np.load(run.parent / "new.npy")[: len(labels)])
     names = tuple(f"{i}.png" for i in range(len(labels)))
-    PackedNames(names, labels, ("cat", "dog", "emu")).write(path)
+    write_names(path, names, labels, ("cat", "dog", "emu"))
+    np.save(path, np.load(run.parent / "new.npy")[: len(labels)])
     for command, how in ((commands.score, {"anomaly_class": "dog"}), (commands.cluster, {})):
         alone, scores = command(run, str(path), progress=False, **how)
         together, same = command(run, str(path), cluster=here, progress=False, **how)
