@@ -120,7 +120,7 @@ WINOGRAD = Implementation(
 COMPILED = Limit(
     "cpu.step:takes",
     "stages that begin and end with a linear one, without an activation before a normalization, "
-    "the code or the loss, no batch_norm, and no affine layer_norm in a dense network",
+    "the code or the loss, and no affine layer_norm in a dense network",
 )
 TENSOR = Limit(
     "cuda.kmeans.tensor:takes",
