@@ -132,9 +132,12 @@ def kmeans(
     then those of centers without the rounding that the sums `centers` have.
 
     Chunks of a Dask array may be cut anywhere, but the number of their rows has to be known. Every
-    pass makes them again unless they are in memory: `x.persist()` keeps them there. The loss of a
-    worker is survived. A task computes on one thread, so give a worker as many as it has cores.
-    Machines of one kind compute the same bits. `l2ae_core.data.dask_npy` opens files for workers.
+    pass makes them again unless they are in memory: `x.persist()` keeps them there. Those that do
+    not begin at multiples of 1024 rows are cut anew, in every pass unless they are in memory, and
+    up to 512 rows of each then travel between workers. Beside x, distances take as much memory as x
+    at most while centers are drawn. The loss of a worker is survived. A task computes on one
+    thread, so give a worker as many as it has cores. Machines of one kind compute the same bits.
+    `l2ae_core.data.dask_npy` opens files for workers.
 
     An empty cluster moves to the sample farthest from its center, and the labels follow. When x has
     fewer than K distinct rows, or others that lie within rounding of their center, no such
