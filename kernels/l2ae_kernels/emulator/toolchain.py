@@ -16,7 +16,8 @@ from l2ae_kernels.emulator.errors import CompileError
 
 RUNTIME = Path(__file__).parent / "runtime"
 TOOLS = ("address", "thread")
-_COMMON = ("-x", "c++", "-g", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-w")
+_COMMON = ("-x", "c++", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-w")
+LINES = "-g1"  # for backtraces: what a debugger shows besides takes a tenth longer to compile
 _KERNEL_FLAGS = ("-fno-omit-frame-pointer", "-ffp-contract=off")
 
 
@@ -92,7 +93,7 @@ def _directive(option: str) -> str:
 
 def build_engine(tool: str | None, output: Path) -> None:
     """Compile the engine to the object file `output`."""
-    command = [current(), *_COMMON, "-std=c++17", "-O2", *_define(tool)]
+    command = [current(), *_COMMON, "-g", "-std=c++17", "-O2", *_define(tool)]
     run([*command, "-c", str(RUNTIME / "engine.cpp"), "-o", str(output)])
 
 
@@ -109,7 +110,9 @@ def build(
     _, standard = language(options)
     instrument = [f"-fsanitize={tool}", "-fsanitize-recover=all"] if tool else []
     optimize = ("-O0",) if debug else ("-O1",) if tool else optimization
-    flags = [*_COMMON, *_KERNEL_FLAGS, f"-std={standard}", *optimize, *_define(tool), *instrument]
+    shown = "-g" if debug or tool else LINES
+    flags = [*_COMMON, shown, *_KERNEL_FLAGS, f"-std={standard}", *optimize]
+    flags += [*_define(tool), *instrument]
     link = ["-shared", "-", "-x", "none", str(engine), "-o", str(output)]
     run([current(), *flags, f"-I{RUNTIME}", *link], text)
 
