@@ -165,6 +165,7 @@ NETWORKS = {
 SMALL = {"cae": {}, "dense": {"hidden": (37, 50, 67)}}
 
 
+@pytest.mark.needs_vectors
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_paper_network_is_that_of_layer_by_layer(name, kind):
@@ -184,6 +185,7 @@ def test_the_paper_network_is_that_of_layer_by_layer(name, kind):
     assert_within({"loss": np.array(loss)} | grads | model.state, exact, bounds)
 
 
+@pytest.mark.needs_vectors
 @pytest.mark.parametrize("name", ["everywhere", "dense"])
 def test_gradients_are_derivatives_of_the_loss(name):
     """Of the loss in float64, along random directions; the gradients are off by 1e-5 at most.
@@ -218,6 +220,7 @@ def test_gradients_are_derivatives_of_the_loss(name):
     assert report.ok, f"{report}"
 
 
+@pytest.mark.needs_vectors
 def test_moments_keep_their_digits_where_the_mean_is_large():
     """x is an image plus 1000: v of float32 sums is that of float64, not of Σ x² − R μ²."""
     stages = [
@@ -237,6 +240,7 @@ def test_moments_keep_their_digits_where_the_mean_is_large():
     np.testing.assert_allclose(running["b.running_var"], kept.var(), rtol=1e-5)
 
 
+@pytest.mark.needs_vectors
 @pytest.mark.parametrize("latent_grad", [None, second_loss], ids=["Eq. 3", "a second loss"])
 @pytest.mark.parametrize("name", ["everywhere", "dense"])
 def test_bits_depend_neither_on_threads_nor_on_batches_before(name, latent_grad, monkeypatch):
@@ -261,6 +265,7 @@ def test_bits_depend_neither_on_threads_nor_on_batches_before(name, latent_grad,
     assert ends[0] == ends[1] == ends[2]
 
 
+@pytest.mark.needs_vectors
 @pytest.mark.parametrize("name", ["everywhere", "dense"])
 def test_what_a_batch_leaves_does_not_reach_a_smaller_one(name):
     """Not even NaN, in samples of a micro-batch that the smaller batch does not have."""
@@ -275,6 +280,7 @@ def test_what_a_batch_leaves_does_not_reach_a_smaller_one(name):
         np.testing.assert_array_equal(a, expected[key], err_msg=key)
 
 
+@pytest.mark.needs_vectors
 def test_shards_of_several_processes_are_refused():
     step = compiled(EVERYWHERE, parameters(EVERYWHERE), state(EVERYWHERE))
     with pytest.raises(ValueError, match="batch norm needs all samples of a batch"):

@@ -249,8 +249,8 @@ class Kernel:
         reports = sanitizers.Reports()
         with self._lock:
             failed = self._launch(ctypes.byref(request), pointers, message, ctypes.c_size_t(_TEXT))
-            counted = self._counted(request) if not failed else None
-        if counted is not None and self._module.counts is not None:
+            counted = self._counted(request)  # after a failure, too: the next begins from zero
+        if counted is not None and self._module.counts is not None and not failed:
             self._module.counts.append(counted)
         said = message.value.decode()
         reports.raise_if_any(said or f"kernel {self.name!r}")

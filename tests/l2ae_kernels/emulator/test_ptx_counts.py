@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels.cuda.device import emulate
-from l2ae_kernels.emulator import RawModule
+from l2ae_kernels.emulator import EmulatorError, RawModule
 from l2ae_kernels.emulator.ptx import LaunchCounts, PtxModule, Traffic
 from tests.l2ae_kernels.emulator.ptx_text import HEAD, kernel
 
@@ -60,6 +60,7 @@ def module(cxx):
             "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r2, %r3, %r4, %r5}, [%r0];", TILE,
         )
     )  # fmt: skip
+    texts.append(kernel("null", 1, ROWS.format(pitch=8) + "ld.global.f32 %f0, [%x0];", TILE))
     return PtxModule(HEAD + "".join(texts), count=True)
 
 
@@ -121,6 +122,15 @@ def test_counts_of_a_launch_are_its_own(module):
     first, second = (count(module, "rows_128", 2, 32) for _ in range(2))
     assert first == second
     assert first.shared.cost == 64
+
+
+def test_a_launch_that_failed_is_not_counted_with_the_next_one(module):
+    before = count(module, "rows_8", 1, 32)
+    launches = len(module.counts)
+    with pytest.raises(EmulatorError, match="null pointer"):
+        module.get_function("null")((1,), (32,), (np.uint64(0),))
+    assert len(module.counts) == launches
+    assert count(module, "rows_8", 1, 32) == before
 
 
 def test_only_ptx_is_counted():
