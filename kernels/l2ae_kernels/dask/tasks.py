@@ -8,6 +8,7 @@ their tasks again, elsewhere.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -84,12 +85,16 @@ def compute(come: Iterable[Task], stay: Iterable[Task] = ()) -> list[Any]:
     if not futures:
         return results
     client = futures[0].client
-    try:
-        return client.gather(results)  # type: ignore[no-any-return]
-    except BaseException:  # Ctrl-C, too: a traceback that somebody keeps would keep workers at work
-        if client.status == "running":
-            client.cancel([found[task.key] for task in wanted])
-        raise
+    with ExitStack() as unless_done:  # a traceback that somebody keeps would keep workers at work
+        unless_done.callback(_cancel, client, [found[task.key] for task in wanted])
+        gathered: list[Any] = client.gather(results)
+        unless_done.pop_all()
+    return gathered
+
+
+def _cancel(client: Any, futures: list[Any]) -> None:
+    if client.status == "running":
+        client.cancel(futures)
 
 
 class _Tasks:
