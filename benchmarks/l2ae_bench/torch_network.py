@@ -14,6 +14,7 @@ and the step was no faster than eager; NCHW was no faster; nor was a transposed 
 as a convolution and pixel_shuffle. Memory stays with the allocator that the process has.
 """
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -156,6 +157,17 @@ class TorchStep:
             for name in (f"{link.name}.{p}" for p in link.layer.params if p not in moot):
                 found[name] = self._ours(name, self._parameter(name).grad.cpu().numpy())
         return float(loss.item()), found
+
+    def gates_are_exact(self) -> bool:
+        """Whether every unit is on the side of zero where it is in float64; statistics change."""
+        x = self.x
+        with torch.no_grad():
+            wide_x, wide = x.double(), copy.deepcopy(self.network).double()
+            for module, wide_module in zip(self.network, wide, strict=True):
+                x, wide_x = module(x), wide_module(wide_x)
+                if isinstance(module, nn.ReLU | nn.LeakyReLU) and ((x > 0) != (wide_x > 0)).any():
+                    return False
+        return True
 
     def _shift_is_moot(self, i: int) -> bool:
         """Whether BatchNorm follows layer i with nothing but dense layers in between."""
