@@ -28,7 +28,7 @@ from l2ae_core.training.step import CompiledStep
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
-from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep, samples_of
+from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep
 from l2ae_kernels.stages import Shape, Stage
 
 _one_at_a_time = Lock()  # the buffers of the kernels of a worker have one user
@@ -73,7 +73,7 @@ class DataParallelStep(CompiledStep):
         require_worker("step", self.client, workers.RETURN)
         there = sorted(self.client.nthreads())
         for shards in _shares(len(there)):
-            own = samples_of(len(x), shards)
+            own = kernels.samples_of(len(x), shards)
             if own.start == own.stop:  # a small batch; its gradients are 0
                 losses.append(np.zeros(len(shards)))
                 continue

@@ -7,7 +7,6 @@ from l2ae_core.networks import Architecture, AutoEncoder, build
 from l2ae_core.training.lower import lower
 from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
-from l2ae_kernels.cpu.step.convolutional import SAMPLES
 from l2ae_kernels.cpu.step.profile import timed_step
 from l2ae_kernels.cpu.threads import MOST, threads
 from l2ae_kernels.stages import AdamSettings, Params, Stage, TrainingStep
@@ -67,7 +66,7 @@ def test_every_stage_is_timed_in_both_directions(name: str) -> None:
         assert expected(s, i) <= found, s
     if not name.startswith("dense"):
         calls = [n for label, (_, n) in seconds.items() if label.what == "loss"]
-        assert calls == [-(-N // SAMPLES)]
+        assert calls == [-(-N // step.samples)]
 
 
 def expected(s: Stage, i: int) -> set[str]:

@@ -12,7 +12,7 @@ from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
 from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import SETS, best, vectors
-from l2ae_kernels.cpu.step.convolutional import SAMPLES
+from l2ae_kernels.cpu.step.convolutional import micro_batch_samples
 from l2ae_kernels.cpu.threads import threads
 from l2ae_kernels.reference.step import ReferenceStep
 from l2ae_kernels.stages import AdamSettings, Stage
@@ -75,6 +75,7 @@ STACKS = {
         *EVERYWHERE[4:],
     ],
 }  # fmt: skip
+SAMPLES = micro_batch_samples(EVERYWHERE, IMAGE)
 BATCHES = 1, SAMPLES, SAMPLES + 1, 2 * SAMPLES + 5, 9 * SAMPLES - 1
 CLEAR = 1e-5  # a unit nearer to zero than this, relative to its layer, may have either gate
 EXACT = 1e-12  # float64: the same sums in another order

@@ -13,7 +13,7 @@ from l2ae_core.training.loss import Reduction
 from l2ae_core.training.optim import make_optimizer
 from l2ae_core.training.step import CompiledStep
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep, samples_of
+from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep
 
 pytestmark = [pytest.mark.needs_vectors, pytest.mark.filterwarnings("default")]  # of Dask's own
 SMALL = Architecture("cae", (8, 8, 1), filters=(8, 8, 8), latent_dim=4)
@@ -46,7 +46,7 @@ def test_shards_add_up_to_the_gradients(
     sums = np.zeros(kernels.shards.shape[1], np.float32)
     for first, last in zip((0, *cuts), cuts, strict=False):
         shards = range(first, last)
-        own = samples_of(count, shards)
+        own = kernels.samples_of(count, shards)
         if own.start < own.stop:
             found, parts = kernels.loss_and_shards(x[own].copy(), shards, count, reduction)
             losses[first:last] = found

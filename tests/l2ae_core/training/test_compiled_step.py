@@ -7,7 +7,7 @@ from l2ae_core.networks import Architecture, build
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import LayerwiseStep, make_step
 from l2ae_kernels.cpu.step import convolutional
-from l2ae_kernels.cpu.step.convolutional import ConvolutionalStep
+from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep
 from l2ae_kernels.cpu.step.dense import DenseStep
 from l2ae_kernels.cpu.threads import MOST, threads
 
@@ -42,6 +42,17 @@ def test_the_paper_network_on_odd_sides(kernels):
     sides = (30, 25, 1) if kernels[0] == 5 else (27, 26, 2)
     model = build(Architecture("cae", sides, kernels=kernels), np.random.default_rng(0))
     assert_equal_steps(model, clear_images(model, 20))
+
+
+def test_winograd_adds_up_micro_batches_and_keeps_nothing_of_another_batch():
+    model = build(Architecture("cae", (16, 16, 1)), np.random.default_rng(0))
+    x = clear_images(model, 300)
+    step = assert_equal_steps(model, x)
+    assert len(step.kernels.micro_batches_of(len(x), SHARDS - 1)) > 1
+    fresh = assert_equal_steps(model, x[:20])  # not enough for a micro-batch in every shard
+    expected, (_, grads) = fresh.loss_and_grads(x[:20])[1], step.loss_and_grads(x[:20])
+    for name, g in expected.items():
+        assert np.array_equal(grads[name], g), name
 
 
 def test_dense_with_more_samples_than_a_panel_has_rows():

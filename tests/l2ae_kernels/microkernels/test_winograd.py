@@ -1,5 +1,7 @@
 """Winograd's algorithm against the reference in float64, for every kind of geometry it takes."""
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,9 @@ from l2ae_kernels import ops
 from l2ae_kernels.cpu.codegen.vectors import AVX2, SETS
 from l2ae_kernels.cpu.microkernels.ops import ONE_AT, run
 from l2ae_kernels.cpu.microkernels.program import address
-from l2ae_kernels.cpu.microkernels.winograd import A_T, B_T, G
+from l2ae_kernels.cpu.microkernels.winograd import A_T, B_T, OUTPUTS, G, points
 from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
+from l2ae_kernels.cpu.microkernels.winograd_layouts import groups_of, tiles_of
 from l2ae_kernels.geometry import Geometry
 
 # Its points 0, ±1, ±2 make sums of numbers up to eight times larger than what is left of them in
@@ -109,12 +112,34 @@ def products(g, samples, vectors, x, y, W, b, b_x, gate_y, gate_x):
     return out, dx, dW
 
 
-def test_the_matrices_make_a_filter_of_three_taps():
-    """Aᵀ [(G g) ⊙ (Bᵀ d)] is the correlation of 6 values with 3 taps, exactly."""
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("taps", [2, 3])
+def test_the_matrices_make_a_filter(taps, outputs):
+    """Aᵀ [(G g) ⊙ (Bᵀ d)] is the correlation of values with 2 or 3 taps, exactly."""
     rng = np.random.default_rng(1)
-    d, g = rng.standard_normal(6), rng.standard_normal(3)
-    y = np.array(A_T) @ ((np.array(G) @ g) * (np.array(B_T) @ d))
-    np.testing.assert_allclose(y, np.correlate(d, g), rtol=1e-12)
+    d, g = rng.standard_normal(outputs + taps - 1), rng.standard_normal(taps)
+    at = points(taps, outputs)
+    B, A = np.array(B_T[outputs]), np.array(A_T[outputs])
+    filtered = np.array(G)[at, :taps] @ g
+    y = A[:, : len(at)] @ (filtered * (B[: len(at), : len(d)] @ d))
+    np.testing.assert_allclose(y, np.correlate(d, g), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(("outputs", "tiles"), [
+    (1, [(3, 0, 1)]), (3, [(3, 0, 1)]), (4, [(4, 0, 1)]), (6, [(3, 0, 2)]),
+    (7, [(4, 0, 1), (3, 4, 1)]), (8, [(4, 0, 2)]), (9, [(3, 0, 3)]), (13, [(4, 0, 1), (3, 4, 3)]),
+])  # fmt: skip
+def test_an_axis_is_cut_into_the_tiles_with_the_fewest_points(outputs, tiles):
+    assert tiles_of(outputs) == tiles
+
+
+def test_the_tiles_that_have_a_point_are_neighbours():
+    for shape in product((2, 4, 6, 7, 13), repeat=2):
+        groups = groups_of(5, *shape)
+        for point in range(36):
+            having = [group for group in groups if group.has(point)]
+            for a, b in pairwise(having):
+                assert a.first + a.rows == b.first
 
 
 def test_it_is_taken_where_it_pays():
@@ -126,5 +151,5 @@ def test_it_is_taken_where_it_pays():
     assert not Winograd.fits(geometry(7, 3, 64, 128, 3, 2, 0), AVX2)  # 3×3: nothing to save
     assert not Winograd.fits(geometry(28, 14, 1, 32, 5, 2, 1), AVX2)  # one channel
     assert not Winograd.fits(geometry(14, 7, 32, 64, 5, 3, 1), AVX2)
-    assert not Winograd.fits(geometry(4, 2, 32, 64, 5, 2, 1), AVX2)  # a tile has 4 × 4 outputs
-    assert not Winograd.fits(geometry(9, 4, 32, 64, 5, 2, 1), AVX2)  # pixels that no tile reaches
+    assert not Winograd.fits(geometry(4, 2, 32, 64, 5, 2, 1), AVX2)  # a tile has 3 × 3 outputs
+    assert not Winograd.fits(geometry(9, 4, 32, 64, 5, 2, 1), AVX2)  # tiles beyond y

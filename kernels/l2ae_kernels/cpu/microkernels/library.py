@@ -26,7 +26,7 @@ from l2ae_kernels.cpu.microkernels.pack import add_copy, add_pack, add_panels
 from l2ae_kernels.cpu.microkernels.program import add_run
 from l2ae_kernels.cpu.microkernels.standardize import add_standardize, add_standardize_adjoint
 from l2ae_kernels.cpu.microkernels.winograd_products import add_winograd_products
-from l2ae_kernels.cpu.microkernels.winograd_transforms import add_transforms
+from l2ae_kernels.cpu.microkernels.winograd_transforms import add_filters, add_images
 from l2ae_kernels.cpu.threads import available, get_threads
 
 
@@ -118,7 +118,20 @@ def _batch_norm(vectors: Vectors) -> Module:
 def _winograd(vectors: Vectors) -> Module:
     module = Module(vectors)
     add_winograd_products(module)
-    add_transforms(module)
+    add_filters(module)
+    return module
+
+
+def _winograd_4x4(vectors: Vectors) -> Module:
+    module = Module(vectors)
+    add_images(module, 4, 4)
+    return module
+
+
+def _winograd_border(vectors: Vectors) -> Module:
+    module = Module(vectors)
+    for tile in (4, 3), (3, 4), (3, 3):
+        add_images(module, *tile)
     return module
 
 
@@ -140,6 +153,8 @@ FAMILIES: dict[Build, tuple[str, ...]] = {
     _dense_gradients: ("dense_gradient", "dense_adam", "tiles"),
     _dense: ("dense",),
     _correlate: ("correlate",),
+    _winograd_border: ("winograd_4x3", "winograd_3x4", "winograd_3x3"),
+    _winograd_4x4: ("winograd_4x4",),
     _winograd: ("winograd", "multiply", "fill"),
     _gradient: ("gradient",),
     _batch_norm: ("batch",),

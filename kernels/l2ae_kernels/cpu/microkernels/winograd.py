@@ -13,8 +13,11 @@ stride 1:
     adjoint in x   each phase of x is one output, made from y with the taps reversed
 
 A phase with 2 taps lacks the product at ∞, so that 5×5 taps take (6 + 5)² = 121 products for 16
-outputs, not 400. The products of one point (i, j) of the 36 over all tiles and channels are a
-matrix product:
+outputs, not 400.
+
+Seven outputs are a tile of 4 and one of 3: F(3, 3) does without the point −2. At the others it
+takes the same G g, so that tiles of both sizes share their filters. The products of one point
+(i, j) of the 36 over all tiles that have it and all channels are a matrix product:
 
     correlation    M_ij (tiles, K) = V_ij (tiles, phases·C) U_ij (phases·C, K)
     adjoint in x   M_ij (tiles, phases·C) = V_ij (tiles, K) U_ij (K, phases·C)
@@ -31,20 +34,29 @@ from typing import TypeAlias
 from l2ae_kernels.cpu.codegen.emitter import Emitter
 from l2ae_kernels.cpu.codegen.integer import Value
 
-POINTS = 6  # of the polynomials, and the side of an input tile
-OUTPUTS = 4  # the side of an output tile
+POINTS = 6  # of the polynomials: 0, 1, −1, 2, −2, ∞
+OUTPUTS = (4, 3)  # the sides of an output tile
 
 Matrix: TypeAlias = Sequence[Sequence[float]]
 
-# rows: what gives each point, output or tap as a sum of inputs, see `apply`
-B_T: Matrix = (
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
-)
+# rows: what gives each point, output or tap as a sum of inputs, see `apply`; by outputs
+B_T: dict[int, Matrix] = {
+    4: (
+        (4, 0, -5, 0, 1, 0),
+        (0, -4, -4, 1, 1, 0),
+        (0, 4, -4, -1, 1, 0),
+        (0, -2, -1, 2, 1, 0),
+        (0, 2, -1, -2, 1, 0),
+        (0, 4, 0, -5, 0, 1),
+    ),
+    3: (
+        (4, -2, -4, 2, 0),
+        (0, -6, -3, 3, 0),
+        (0, 2, -3, 1, 0),
+        (0, -4, 0, 4, 0),
+        (0, 2, -1, -2, 1),
+    ),
+}
 G: Matrix = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -53,12 +65,19 @@ G: Matrix = (
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
 )
-A_T: Matrix = (
-    (1, 1, 1, 1, 1, 0),
-    (0, 1, -1, 2, -2, 0),
-    (0, 1, 1, 4, 4, 0),
-    (0, 1, -1, 8, -8, 1),
-)
+A_T: dict[int, Matrix] = {
+    4: (
+        (1, 1, 1, 1, 1, 0),
+        (0, 1, -1, 2, -2, 0),
+        (0, 1, 1, 4, 4, 0),
+        (0, 1, -1, 8, -8, 1),
+    ),
+    3: (
+        (1, 1, 1, 1, 0),
+        (0, 1, -1, 2, 0),
+        (0, 1, 1, 4, 1),
+    ),
+}
 
 
 def transposed(matrix: Matrix) -> Matrix:
@@ -66,9 +85,10 @@ def transposed(matrix: Matrix) -> Matrix:
     return tuple(zip(*matrix, strict=True))
 
 
-def points(taps: int) -> range:
-    """Points of an axis: with 2 taps the last one, ∞, gives nothing."""
-    return range(POINTS - (taps == 2))
+def points(taps: int, outputs: int = 4) -> list[int]:
+    """Points of an axis: with 2 taps ∞ gives nothing, and 3 outputs do without −2."""
+    missing = [POINTS - 1] * (taps == 2) + [POINTS - 2] * (outputs == 3)
+    return [p for p in range(POINTS) if p not in missing]
 
 
 def apply(e: Emitter, matrix: Matrix, values: Sequence[Value]) -> list[Value]:

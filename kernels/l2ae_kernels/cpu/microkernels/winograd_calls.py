@@ -10,15 +10,24 @@ from functools import cached_property
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.pack import COPY
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call
-from l2ae_kernels.cpu.microkernels.winograd import OUTPUTS, POINTS, points
+from l2ae_kernels.cpu.microkernels.winograd import POINTS, points
 from l2ae_kernels.cpu.microkernels.winograd_layouts import (
     FilterLayout,
+    Group,
     Phase,
     TransformLayout,
+    groups_of,
     phases_of,
+    tiles_of,
 )
 from l2ae_kernels.cpu.microkernels.winograd_products import MULTIPLY, MULTIPLY_ADJOINT
-from l2ae_kernels.cpu.microkernels.winograd_transforms import FILL, FILTER, INPUT, OUTPUT
+from l2ae_kernels.cpu.microkernels.winograd_transforms import (
+    FILL,
+    FILTER,
+    INPUT,
+    OUTPUT,
+    kernel_name,
+)
 from l2ae_kernels.geometry import Geometry, Images
 
 PAYS = 0.7  # products over those of the direct way, below which the transforms are worth it
@@ -44,14 +53,12 @@ class Winograd:
             return False  # the classes of pixels would not use the same tiles of y
         if g.C % vectors.lanes or g.K % (vectors.lanes * vectors.columns):
             return False
-        tiles_h, tiles_w = -(-g.OH // OUTPUTS), -(-g.OW // OUTPUTS)
-        if tiles_h * OUTPUTS * g.sh < g.H or tiles_w * OUTPUTS * g.sw < g.W:
-            return False  # the tiles of y would not reach all pixels of x
-        tiles = tiles_h * tiles_w
-        along_h, along_w = (sum(len(points(p.taps)) for p in axis) for axis in (rows, columns))
-        products = tiles * along_h * along_w
+        along_h, along_w = (
+            sum(len(points(p.taps, t.outputs)) * t.number for p in phases for t in tiles_of(size))
+            for phases, size in zip((rows, columns), _outputs(g), strict=True)
+        )
         direct = _reached(g.H, g.OH, g.kh, g.sh, g.top) * _reached(g.W, g.OW, g.kw, g.sw, g.left)
-        return products < PAYS * direct
+        return along_h * along_w < PAYS * direct
 
     # where things lie
 
@@ -62,10 +69,15 @@ class Winograd:
         rows, columns = phases_of(g.kh, g.sh, g.top), phases_of(g.kw, g.sw, g.left)
         return [(h, w) for h in rows for w in columns]
 
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The tiles of all samples, by their sizes."""
+        return groups_of(self.samples, *_outputs(self.g))
+
     @property
     def tiles(self) -> int:
         """Rows of the matrices."""
-        return self.samples * -(-self.g.OH // OUTPUTS) * -(-self.g.OW // OUTPUTS)
+        return sum(group.rows for group in self.groups)
 
     @property
     def x_layout(self) -> TransformLayout:
@@ -128,9 +140,9 @@ class Winograd:
         g = self.g
         for phase in self.phases:
             h, w = phase
-            kernel, size = f"winograd_input_{h.taps}{w.taps}", (g.H, g.W, g.C)
+            kernel, size = f"input_{h.taps}{w.taps}", (g.H, g.W, g.C)
             base = (h.first - g.top, w.first - g.left)
-            yield self._input(kernel, x, size, (g.sh, g.sw), base, V, self.x_layout, phase)
+            yield from self._input(kernel, x, size, (g.sh, g.sw), base, V, self.x_layout, phase)
 
     def correlate(
         self, V: int, packed: int, M: int, b: int, y: Images, *, slope: int, gate: int = 0
@@ -140,7 +152,7 @@ class Winograd:
         for p in range(POINTS**2):
             yield self._multiply(p, V, V_at, packed, U_at, M, M_at, self.width(p), g.K)
         size = (g.OH, g.OW, g.K)
-        yield self._output("winograd_output_33", M, M_at, None, b, y, size, slope, gate)
+        yield from self._output("output_33", M, M_at, None, b, y, size, slope, gate)
 
     def adjoint_x(
         self, y: Images, V: int, packed: int, M: int, b: int, x: Images,
@@ -150,7 +162,7 @@ class Winograd:
         g, V_at, U_at, M_at = self.g, self.y_layout, self.reversed_filter_layout, self.x_layout
         (h, w), *_ = self.phases
         size, base = (g.OH, g.OW, g.K), (-h.before, -w.before)
-        yield self._input("winograd_input_33", y, size, (1, 1), base, V, V_at)
+        yield from self._input("input_33", y, size, (1, 1), base, V, V_at)
         for p in range(POINTS**2):
             yield self._multiply(p, V, V_at, packed, U_at, M, M_at, g.K, self.width(p))
         for phase in self.phases:
@@ -158,18 +170,21 @@ class Winograd:
             at = (h.pixel * x.row + w.pixel * x.pixel) * FLOAT
             pixels = Images(x.address + at, x.sample, x.row * g.sh, x.pixel * g.sw, x.batch)
             size = (-(-(g.H - h.pixel) // g.sh), -(-(g.W - w.pixel) // g.sw), g.C)
-            kernel = f"winograd_output_{h.taps}{w.taps}"
-            yield self._output(kernel, M, M_at, phase, b, pixels, size, slope, gate and gate + at)
+            yield from self._output(
+                f"output_{h.taps}{w.taps}", M, M_at, phase, b, pixels, size, slope,
+                gate and gate + at,
+            )  # fmt: skip
 
     def adjoint_W(self, V: int, y: Images, dM: int, dU: int) -> Iterator[Call]:
-        """dU += Vᵀ dM, from V of x."""
+        """dU += Vᵀ dM, from V of x; from the micro-batch on that `first` of the calls says."""
         g, V_at, dM_at, dU_at = self.g, self.x_layout, self.y_layout, self.filter_layout
-        yield self._input("winograd_spread", y, (g.OH, g.OW, g.K), (1, 1), (0, 0), dM, dM_at)
+        yield from self._input("spread", y, (g.OH, g.OW, g.K), (1, 1), (0, 0), dM, dM_at)
         for p in range(POINTS**2):
+            first, rows = self._rows(p)
             yield Call("multiply_adjoint", MULTIPLY_ADJOINT.row(
-                x=V + p * V_at.point * FLOAT, x_row=V_at.row, inputs=self.width(p),
-                dy=dM + p * dM_at.point * FLOAT, dy_row=dM_at.row, dw=dU + p * dU_at.point * FLOAT,
-                w_panel=dU_at.panel, rows=self.tiles, outputs=g.K,
+                x=V + V_at.at(p, first), x_row=V_at.row, inputs=self.width(p),
+                dy=dM + dM_at.at(p, first), dy_row=dM_at.row, dw=dU + p * dU_at.point * FLOAT,
+                w_panel=dU_at.panel, rows=rows, outputs=g.K, first=-1,
             ))  # fmt: skip
 
     def clear(self, dU: int) -> Call:
@@ -215,11 +230,17 @@ class Winograd:
         y_at: TransformLayout, inputs: int, outputs: int,
     ) -> Call:  # fmt: skip
         """The product of one point."""
+        first, rows = self._rows(p)
         return Call("multiply", MULTIPLY.row(
-            x=x + p * x_at.point * FLOAT, x_row=x_at.row, inputs=inputs,
-            w=w + p * w_at.point * FLOAT, w_panel=w_at.panel, y=y + p * y_at.point * FLOAT,
-            y_row=y_at.row, rows=self.tiles, outputs=outputs,
+            x=x + x_at.at(p, first), x_row=x_at.row, inputs=inputs,
+            w=w + p * w_at.point * FLOAT, w_panel=w_at.panel, y=y + y_at.at(p, first),
+            y_row=y_at.row, rows=rows, outputs=outputs,
         ))  # fmt: skip
+
+    def _rows(self, p: int) -> tuple[int, int]:
+        """The first tile that has a point, and how many there are."""
+        groups = [group for group in self.groups if group.has(p)]
+        return groups[0].first if groups else 0, sum(group.rows for group in groups)
 
     def _slots(self, phase: tuple[Phase, Phase] | None) -> tuple[int, int]:
         """Floats before a phase in the rows of V or M, and how much further it is at j = 5."""
@@ -232,27 +253,42 @@ class Winograd:
         self, kernel: str, x: Images, size: tuple[int, int, int], step: tuple[int, int],
         base: tuple[int, int], V: int, V_at: TransformLayout,
         phase: tuple[Phase, Phase] | None = None,
-    ) -> Call:  # fmt: skip
+    ) -> Iterator[Call]:  # fmt: skip
+        """Calls of a kernel between pixels x and V, for tiles of each size."""
         (H, W, C), (slot, last) = size, self._slots(phase)
-        return Call(kernel, INPUT.row(
-            x=x.address, x_sample=x.sample, x_row=x.row, x_pixel=x.pixel, x_batch=x.batch, H=H, W=W,
-            C=C, samples=self.samples, tiles_h=-(-self.g.OH // OUTPUTS),
-            tiles_w=-(-self.g.OW // OUTPUTS), step_h=step[0], step_w=step[1], base_h=base[0],
-            base_w=base[1], zeros=self.zeros, V=V + slot * FLOAT, row=V_at.row, point=V_at.point,
-            last=last,
-        ))  # fmt: skip
+        for group in self.groups:
+            h, w = group.h, group.w
+            yield Call(kernel_name((h.outputs, w.outputs), kernel), INPUT.row(
+                x=x.address, x_sample=x.sample, x_row=x.row, x_pixel=x.pixel, x_batch=x.batch, H=H,
+                W=W, C=C, samples=self.samples, tiles_h=h.number, tiles_w=w.number, step_h=step[0],
+                step_w=step[1], base_h=base[0] + h.first * step[0],
+                base_w=base[1] + w.first * step[1], zeros=self.zeros,
+                V=V + V_at.at(0, group.first) + slot * FLOAT, row=V_at.row, point=V_at.point,
+                last=last,
+            ))  # fmt: skip
 
     def _output(
         self, kernel: str, M: int, M_at: TransformLayout, phase: tuple[Phase, Phase] | None, b: int,
         y: Images, size: tuple[int, int, int], slope: int, gate: int,
-    ) -> Call:  # fmt: skip
+    ) -> Iterator[Call]:  # fmt: skip
+        """Calls of a kernel between M and pixels y, for tiles of each size."""
         (H, W, C), (slot, last) = size, self._slots(phase)
-        return Call(f"{kernel}_gated" if gate else kernel, OUTPUT.row(
-            y=y.address, y_sample=y.sample, y_row=y.row, y_pixel=y.pixel, y_batch=y.batch, H=H, W=W,
-            C=C, samples=self.samples, tiles_h=-(-self.g.OH // OUTPUTS),
-            tiles_w=-(-self.g.OW // OUTPUTS), b=b, slope=slope, gate=gate, M=M + slot * FLOAT,
-            row=M_at.row, point=M_at.point, last=last,
-        ))  # fmt: skip
+        for group in self.groups:
+            h, w = group.h, group.w
+            name = kernel_name((h.outputs, w.outputs), kernel)
+            at = (h.first * y.row + w.first * y.pixel) * FLOAT
+            yield Call(name, OUTPUT.row(
+                y=y.address + at, y_sample=y.sample, y_row=y.row, y_pixel=y.pixel, y_batch=y.batch,
+                H=H - h.first, W=W - w.first, C=C, samples=self.samples, tiles_h=h.number,
+                tiles_w=w.number, b=b, slope=slope, gate=gate and gate + at,
+                M=M + M_at.at(0, group.first) + slot * FLOAT, row=M_at.row, point=M_at.point,
+                last=last,
+            ))  # fmt: skip
+
+
+def _outputs(g: Geometry) -> tuple[int, int]:
+    """Rows and columns that tiles reach: those of y, and those of a phase of x."""
+    return max(g.OH, -(-g.H // g.sh)), max(g.OW, -(-g.W // g.sw))
 
 
 def _reached(size: int, outputs: int, kernel: int, stride: int, before: int) -> int:

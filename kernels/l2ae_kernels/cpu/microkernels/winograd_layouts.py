@@ -1,10 +1,11 @@
-"""The phases of an axis, and how Winograd's matrices lie in memory."""
+"""The phases and the tiles of an axis, and how Winograd's matrices lie in memory."""
 
 from typing import NamedTuple
 
 from l2ae_kernels.cpu.microkernels import calls
+from l2ae_kernels.cpu.microkernels.program import FLOAT
 from l2ae_kernels.cpu.microkernels.tiles import LINE
-from l2ae_kernels.cpu.microkernels.winograd import POINTS
+from l2ae_kernels.cpu.microkernels.winograd import OUTPUTS, POINTS, points
 
 
 class Phase(NamedTuple):
@@ -25,6 +26,54 @@ def phases_of(kernel: int, stride: int, top: int) -> list[Phase]:
     return sorted(found)
 
 
+class Tiles(NamedTuple):
+    """Neighbouring tiles of an axis that are equally long."""
+
+    outputs: int  # of each
+    first: int  # output
+    number: int
+
+
+def tiles_of(outputs: int) -> list[Tiles]:
+    """Return the tiles of an axis with so many outputs, those of 4 before those of 3.
+
+    They have as few points together as can be; the last one may reach beyond the outputs.
+    """
+    long, short = OUTPUTS
+    counts = [
+        (max(0, -(-(outputs - short * n) // long)), n) for n in range(-(-outputs // short) + 1)
+    ]
+    weights = [len(points(3, m)) for m in OUTPUTS]
+    longs, shorts = min(counts, key=lambda c: c[0] * weights[0] + c[1] * weights[1])
+    found = [Tiles(long, 0, longs), Tiles(short, long * longs, shorts)]
+    return [tiles for tiles in found if tiles.number]
+
+
+class Group(NamedTuple):
+    """Tiles of one size: neighbouring rows of the matrices."""
+
+    h: Tiles
+    w: Tiles
+    first: int
+    rows: int
+
+    def has(self, point: int) -> bool:
+        """Whether its tiles have a point, with phases of 3 taps."""
+        i, j = divmod(point, POINTS)
+        return i in points(3, self.h.outputs) and j in points(3, self.w.outputs)
+
+
+def groups_of(samples: int, outputs_h: int, outputs_w: int) -> list[Group]:
+    """Return all tiles of some samples, ordered so that those with any point are neighbours."""
+    rows, columns = tiles_of(outputs_h), tiles_of(outputs_w)
+    groups, first = [], 0
+    for w in columns:
+        for h in rows[::-1] if w is columns[0] else rows:
+            groups.append(Group(h, w, first, samples * h.number * w.number))
+            first += groups[-1].rows
+    return groups
+
+
 class TransformLayout(NamedTuple):
     """Transform-domain matrices with one row for each tile: floats between neighbours."""
 
@@ -40,6 +89,10 @@ class TransformLayout(NamedTuple):
         """
         row = _odd_lines(columns)
         return cls(row, _odd_lines(rows * row))
+
+    def at(self, point: int, tile: int) -> int:
+        """Bytes before a row of the matrix of a point."""
+        return (point * self.point + tile * self.row) * FLOAT
 
     @property
     def floats(self) -> int:

@@ -19,8 +19,9 @@ from l2ae_kernels.cpu.microkernels.tiles import LINE
 
 # y (rows, outputs) = x (rows, inputs) w; w is packed in panels that are `w_panel` floats apart
 MULTIPLY = Arguments("x x_row inputs w w_panel y y_row rows outputs")
-# dw (inputs, outputs), packed like w, += xᵀ dy for x (rows, inputs) and dy (rows, outputs)
-MULTIPLY_ADJOINT = Arguments("x x_row inputs dy dy_row dw w_panel rows outputs")
+# dw (inputs, outputs), packed like w, += xᵀ dy for x (rows, inputs) and dy (rows, outputs). At
+# micro-batch `first` dw is written, whatever it holds; −1 stands for none.
+MULTIPLY_ADJOINT = Arguments("x x_row inputs dy dy_row dw w_panel rows outputs first")
 
 
 def add_winograd_products(module: Module) -> None:
@@ -38,20 +39,23 @@ def _add_multiply(module: Module) -> None:
             for P, row in sample_tiles(e, a.rows):
                 y = a.y + 4 * (row * a.y_row + panel.column)
                 tile = _product_tile(module, P, panel.vectors)
-                x, ahead = a.x + 4 * row * a.x_row, w + 4 * a.w_panel
+                x = a.x + 4 * row * a.x_row
+                ahead = (w + 4 * a.w_panel).unless(a.rows > row + P, w)
                 e.call(tile, x, a.x_row, a.inputs, w, y, a.y_row, ahead)
 
 
 def _add_multiply_adjoint(module: Module) -> None:
     """All of dy stays in the first-level cache, and a few columns of x for all of dw."""
-    with module.function("multiply_adjoint", 2) as (e, address, _):
+    with module.function("multiply_adjoint", 2) as (e, address, m):
         a = MULTIPLY_ADJOINT.read(e, address)
-        width = panel_width(module)
+        width, seen = panel_width(module), (m - a.first).min(1)
         for R, c in sample_tiles(e, a.inputs):
             tile = _gradient_tile(module, R, width // e.lanes)
             with e.each(0, a.outputs // width) as panel:
                 dw = a.dw + 4 * (panel * a.w_panel + c * width)
-                e.call(tile, a.x + 4 * c, a.x_row, a.rows, a.dy + 4 * panel * width, a.dy_row, dw)
+                e.call(
+                    tile, a.x + 4 * c, a.x_row, a.rows, a.dy + 4 * panel * width, a.dy_row, dw, seen
+                )
 
 
 def panel_width(module: Module) -> int:
@@ -90,13 +94,15 @@ def _product_tile(module: Module, rows: int, vectors: int) -> str:
 def _gradient_tile(module: Module, inputs: int, vectors: int) -> str:
     """Emit dw += xᵀ dy for `inputs` neighbouring columns of x and a panel's columns of dy.
 
-    The sums start at 0, and dw, which comes from the third level, is added at last.
+    The sums start at 0, and dw, which comes from the third level, is added at last, if it was
+    `seen` (1) before.
     """
     name = f"multiply_adjoint_{inputs}_{vectors}"
     if module.has(name):
         return name
-    with module.function(name, 6, exported=False) as (e, x, x_row, rows, dy, dy_row, dw):
+    with module.function(name, 7, exported=False) as (e, x, x_row, rows, dy, dy_row, dw, seen):
         x, dy, dw = map(e.pointer, (x, dy, dw))
+        known = e.mask_first(seen * e.lanes)
 
         def step(k: Integer, sums: list[Value]) -> list[Value]:
             x_k, dy_k = e.at(x, k * x_row), e.at(dy, k * dy_row)
@@ -111,7 +117,7 @@ def _gradient_tile(module: Module, inputs: int, vectors: int) -> str:
             e.prefetch(dw, line, write=True)
         sums = e.loop(0, rows, [e.zero] * len(offsets), step)
         for s, offset in zip(sums, offsets, strict=True):
-            e.store(e.b.fadd(e.load(dw, offset), s), dw, offset)
+            e.store(e.b.fadd(e.load(dw, offset, known), s), dw, offset)
     return name
 
 

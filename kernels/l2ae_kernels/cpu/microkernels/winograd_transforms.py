@@ -14,7 +14,8 @@ column q of point (i, j) is at
 
     (6 i + j) · point + q // width · panel + r · width + q % width
 
-Reads 36/16 of an image and writes as much of V, a vector of channels at a time.
+A kernel takes tiles of one size, `winograd_4x3_input_…` those of 4 × 3 outputs, whose rows are
+neighbours. Reads 36/16 of an image and writes as much of V, a vector of channels at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,6 @@ from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.winograd import (
     A_T,
     B_T,
-    OUTPUTS,
     POINTS,
     G,
     Matrix,
@@ -36,7 +36,8 @@ from l2ae_kernels.cpu.microkernels.winograd import (
 )
 from l2ae_kernels.cpu.microkernels.winograd_products import panel_width
 
-# Strides count floats; pixel (i, j) of tile (ty, tx) is (4 ty + i) · step_h + base_h, and so on.
+# Strides count floats; pixel (i, j) of tile (ty, tx) of 4 × 3 outputs is (4 ty + i) · step_h +
+# base_h, (3 tx + j) · step_w + base_w.
 # There are `zeros` for a whole row of x.
 INPUT = Arguments(
     "x x_sample x_row x_pixel x_batch H W C samples tiles_h tiles_w step_h step_w base_h base_w "
@@ -53,41 +54,49 @@ FILL = Arguments("address count")
 SIDES = [(t, s) for t in (2, 3) for s in (2, 3)]  # taps of a phase along H and W
 
 
-def add_transforms(module: Module) -> None:
-    """Emit all transforms."""
-    A = transposed(A_T)
-    _add_input(module, "winograd_spread", A, A, OUTPUTS, OUTPUTS)
+def add_filters(module: Module) -> None:
+    """Emit the transforms of filters, and `fill`."""
     for taps_h, taps_w in SIDES:
-        rows, columns = len(points(taps_h)), len(points(taps_w))
-        name = f"winograd_input_{taps_h}{taps_w}"
-        _add_input(module, name, B_T[:rows], B_T[:columns], rows, columns)
-        for gated in (False, True):
-            _add_output(module, taps_h, taps_w, gated)
         _add_filter(module, taps_h, taps_w)
         _add_filter_adjoint(module, taps_h, taps_w)
     _add_fill(module)
 
 
-def _add_input(
-    module: Module, name: str, matrix_h: Matrix, matrix_w: Matrix, height: int, width: int
-) -> None:
-    """Emit winograd_input_hw(arguments, m): V = Bᵀ d B for every tile and channel of one phase.
+def add_images(module: Module, outputs_h: int, outputs_w: int) -> None:
+    """Emit the transforms of images for tiles of one size."""
+    tile = outputs_h, outputs_w
+    A_h, A_w = (transposed(A_T[m]) for m in tile)
+    _add_input(module, tile, "spread", A_h, A_w, *tile)
+    for taps in SIDES:
+        (rows, height), (columns, width) = (
+            (B_T[m][: len(points(t, m))], m + t - 1) for t, m in zip(taps, tile, strict=True)
+        )
+        _add_input(module, tile, f"input_{taps[0]}{taps[1]}", rows, columns, height, width)
+        _add_output(module, tile, taps)
 
-    Or winograd_spread: dM = A dy Aᵀ, the adjoint of y = Aᵀ M A. `height` × `width` pixels make
+
+def _add_input(
+    module: Module, tile: tuple[int, int], name: str, matrix_h: Matrix, matrix_w: Matrix,
+    height: int, width: int,
+) -> None:  # fmt: skip
+    """Emit input_hw(arguments, m): V = Bᵀ d B for every tile and channel of one phase.
+
+    Or spread: dM = A dy Aᵀ, the adjoint of y = Aᵀ M A. `height` × `width` pixels make
     len(matrix_h) × len(matrix_w) points.
     """
-    with module.function(name, 2) as (e, address, m):
+    slots_h, slots_w = (points(3, m) for m in tile)
+    with module.function(kernel_name(tile, name), 2) as (e, address, m):
         a = INPUT.read(e, address)
         x = a.x + m * a.x_batch * 4
         half = [[_stack_vector(e) for _ in range(width)] for _ in matrix_h]
-        for n, ty, tx, tile in _tiles(e, a):
+        for n, ty, tx, t in _tiles(e, a):
             rows = []
             for i in range(height):
-                h = (ty * OUTPUTS + i) * a.step_h + a.base_h
+                h = (ty * tile[0] + i) * a.step_h + a.base_h
                 row = (x + 4 * (n * a.x_sample + h * a.x_row)).unless(_outside(e, h, a.H), a.zeros)
                 rows.append(e.pointer(row))
-            w = [(tx * OUTPUTS + j) * a.step_w + a.base_w for j in range(width)]
-            V = e.pointer(a.V + 4 * tile * a.row)
+            w = [(tx * tile[1] + j) * a.step_w + a.base_w for j in range(width)]
+            V = e.pointer(a.V + 4 * t * a.row)
             with e.each(0, a.C, e.lanes) as c:
                 for j in range(width):
                     for line in half:
@@ -97,35 +106,38 @@ def _add_input(
                         column = apply(e, matrix_h, [e.load(row, at) for row in rows])
                         for line, value in zip(half, column, strict=True):
                             e.b.store(value, line[j])
-                for i, line in enumerate(half):
-                    for j, value in enumerate(apply(e, matrix_w, [e.b.load(v) for v in line])):
+                for i, line in zip(slots_h, half, strict=False):
+                    row = apply(e, matrix_w, [e.b.load(v) for v in line])
+                    for j, value in zip(slots_w, row, strict=False):
                         e.store(value, V, _point(a, i, j) + c)
 
 
-def _add_output(module: Module, taps_h: int, taps_w: int, gated: bool) -> None:
-    """Emit winograd_output_hw(arguments, m): y = finish(Aᵀ M A + b), see tiles.py for finish.
+def _add_output(module: Module, tile: tuple[int, int], taps: tuple[int, int]) -> None:
+    """Emit output_hw(arguments, m): y = finish(Aᵀ M A + b), see tiles.py for finish.
 
+    It is gated where there is a gate; 0 stands for none.
     With fewer taps, the points at ∞ are missing from M. A correlation, which has added up all its
     phases, has them all.
     """
-    name = f"winograd_output_{taps_h}{taps_w}{'_gated' * gated}"
+    name = kernel_name(tile, f"output_{taps[0]}{taps[1]}")
+    rows, columns = (points(t, m) for t, m in zip(taps, tile, strict=True))
+    A_h, A_w = ([r[: len(k)] for r in A_T[m]] for k, m in zip((rows, columns), tile, strict=True))
     with module.function(name, 2) as (e, address, m):
         a = OUTPUT.read(e, address)
-        rows, columns, b = points(taps_h), points(taps_w), e.pointer(a.b)
-        A_h, A_w = ([r[: len(k)] for r in A_T] for k in (rows, columns))
-        factor = e.broadcast(e.pointer(a.slope))
-        half = [[_stack_vector(e) for _ in columns] for _ in range(OUTPUTS)]
-        for n, ty, tx, tile in _tiles(e, a):
-            h, w, height, width = ty * OUTPUTS, tx * OUTPUTS, a.H, a.W
+        b, factor = e.pointer(a.b), e.broadcast(e.pointer(a.slope))
+        plain = a.gate.equals(0)
+        half = [[_stack_vector(e) for _ in columns] for _ in A_h]
+        for n, ty, tx, t in _tiles(e, a):
+            h, w, height, width = ty * tile[0], tx * tile[1], a.H, a.W
             at = 4 * (n * a.y_sample + h * a.y_row + w * a.y_pixel)
-            y = e.pointer(a.y + m * a.y_batch * 4 + at)
-            gate = e.pointer(a.gate + at)
-            M = e.pointer(a.M + 4 * tile * a.row)
+            y = a.y + m * a.y_batch * 4 + at
+            signs, y = e.pointer((a.gate + at).unless(plain, y)), e.pointer(y)
+            M = e.pointer(a.M + 4 * t * a.row)
             with e.each(0, a.C, e.lanes) as c:
-                for j in columns:
+                for k, j in enumerate(columns):
                     column = [e.load(M, _point(a, i, j) + c) for i in rows]
                     for line, value in zip(half, apply(e, A_h, column), strict=True):
-                        e.b.store(value, line[j])
+                        e.b.store(value, line[k])
                 bias = e.load(b, c)
                 for i, line in enumerate(half):
                     with e.when(height > h + i):
@@ -133,7 +145,7 @@ def _add_output(module: Module, taps_h: int, taps_w: int, gated: bool) -> None:
                             with e.when(width > w + j):
                                 to = a.y_row * i + a.y_pixel * j + c
                                 s = e.b.fadd(value, bias)
-                                sign = e.load(gate, to) if gated else s
+                                sign = e.b.select(plain, s, e.load(signs, to))
                                 e.store(e.where_positive(sign, s, e.b.fmul(factor, s)), y, to)
 
 
@@ -177,6 +189,11 @@ def _both(
     """Emit matrix_h @ values @ matrix_wᵀ."""
     half = [apply(e, matrix_h, column) for column in zip(*values, strict=True)]
     return [apply(e, matrix_w, row) for row in zip(*half, strict=True)]
+
+
+def kernel_name(tile: tuple[int, int], name: str) -> str:
+    """Return the name of a transform of images, for tiles of so many outputs."""
+    return f"winograd_{tile[0]}x{tile[1]}_{name}"
 
 
 def _tiles(e: Emitter, a: SimpleNamespace) -> Iterator[tuple[Integer, Integer, Integer, Integer]]:

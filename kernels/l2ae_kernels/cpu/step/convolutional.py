@@ -17,7 +17,8 @@ The samples are cut into SHARDS fixed ranges with a gradient each, added in orde
 depend on the number of threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 
 import numpy as np
 
@@ -34,23 +35,28 @@ from l2ae_kernels.cpu.step.micro_batch import MicroBatch, PackedWeights, Program
 from l2ae_kernels.cpu.step.passes import NORMALIZED, NORMALIZED_ADJOINT, Part
 from l2ae_kernels.cpu.step.products import geometry
 from l2ae_kernels.cpu.threads import in_ranges
-from l2ae_kernels.stages import AdamSettings, Params, Reduction, TrainingStep, code_stage
+from l2ae_kernels.stages import (
+    AdamSettings,
+    Params,
+    Reduction,
+    Shape,
+    Stage,
+    TrainingStep,
+    code_stage,
+)
 
 SHARDS = 8  # ranges of samples with a gradient of their own, and so the most threads
-SAMPLES = 16  # of a micro-batch
 REDUCE_CHUNK = 1 << 14  # floats that a thread adds up at a time
+# A micro-batch has as many samples as leave 600,000 floats: with all that is made of them they fill
+# a second-level cache of 1 or 2 MB some times over, and packed weights serve as many as they can.
+SAMPLES = (32, 16, 8, 4)
+FLOATS = 600_000
 
 
-def samples_of(count: int, shards: range) -> slice:
-    """Return the samples of neighbouring shards of a batch of `count`."""
-    ends = (micro_batches_of(count, k).start * SAMPLES for k in (shards.start, shards.stop))
-    return slice(*(min(end, count) for end in ends))
-
-
-def micro_batches_of(count: int, k: int) -> range:
-    """Return those of shard k of a batch of `count` samples."""
-    total = -(-count // SAMPLES)
-    return range(k * total // SHARDS, (k + 1) * total // SHARDS)
+def micro_batch_samples(stages: Sequence[Stage], input_shape: Shape) -> int:
+    """Return how many samples go through a network together."""
+    floats = prod(input_shape) + sum(prod(s.output_shape) for s in stages)
+    return next((n for n in SAMPLES if n * floats <= FLOATS), SAMPLES[-1])
 
 
 class ConvolutionalStep(TrainingStep):
@@ -60,8 +66,9 @@ class ConvolutionalStep(TrainingStep):
         stages, params, vectors = self.stages, self.params, vectors_here()
         self.library = library(vectors)
         code = code_stage(stages) if self.latent_grad else None
-        self.weights = PackedWeights(stages, params, vectors, SAMPLES)
-        self.micro = MicroBatch(stages, self.input_shape, SAMPLES, self.weights, code)
+        self.samples = micro_batch_samples(stages, self.input_shape)
+        self.weights = PackedWeights(stages, params, vectors, self.samples)
+        self.micro = MicroBatch(stages, self.input_shape, self.samples, self.weights, code)
         arena = Arena()
         self.offsets = {name: arena.take(p.size) for name, p in params.items()}
         self.flat = np.zeros(arena.size, np.float32)
@@ -85,6 +92,16 @@ class ConvolutionalStep(TrainingStep):
         self.work = sum(geometry(s).multiply_adds for s in stages if s.linear)
         self.zeroed = True  # whether `shards` is 0; an interrupted step leaves its sums there
 
+    def samples_of(self, count: int, shards: range) -> slice:
+        """Return the samples of neighbouring shards of a batch of `count`."""
+        first, last = (self.micro_batches_of(count, k).start for k in (shards.start, shards.stop))
+        return slice(*(min(n * self.samples, count) for n in (first, last)))
+
+    def micro_batches_of(self, count: int, k: int) -> range:
+        """Return those of shard k of a batch of `count` samples."""
+        total = -(-count // self.samples)
+        return range(k * total // SHARDS, (k + 1) * total // SHARDS)
+
     def loss(self, x: Array, reduction: Reduction = "mean") -> float:
         """Forward and backward of all micro-batches; their gradients are in `shards` then."""
         divisor = self.divisor(x, reduction)
@@ -100,7 +117,7 @@ class ConvolutionalStep(TrainingStep):
         Shards of several processes give, by `take_sums`, what `loss` alone finds, bit for bit.
         ValueError where x has another length, and for a step with a second loss or batch norm.
         """
-        own = samples_of(count, shards)
+        own = self.samples_of(count, shards)
         if len(x) != own.stop - own.start or self.latent_grad is not None:
             raise ValueError(
                 f"training_step: x has {len(x)} samples and latent_grad is {self.latent_grad} but "
@@ -124,15 +141,16 @@ class ConvolutionalStep(TrainingStep):
     def _fill(self, chosen: range, x: Array, count: int, divisor: int) -> None:
         """Compute some shards of a batch of `count` samples, of which x are theirs."""
         self.begin_loss(divisor, count)
-        begin = samples_of(count, chosen).start
+        begin = self.samples_of(count, chosen).start
 
         def shards(phase: int, first: int, last: int) -> None:
             for k in chosen[first:last][:: 1 - phase % 2 * 2]:  # what was written last comes first
-                programs = self.programs_of(first, k)[phase]
-                programs.read(x, begin, count)
-                programs.begin.run(0, 1)
-                self._run(programs.micro_batch, first, micro_batches_of(count, k), count)
-                programs.end.run(0, 1)
+                batches = self.micro_batches_of(count, k)
+                if batches:
+                    programs = self.programs_of(first, k)[phase]
+                    programs.read(x, begin, count, batches.start)
+                    self._run(programs.micro_batch, first, batches, count)
+                    programs.end.run(0, 1)
 
         self.weights.pack()
         for phase in range(self.phases):
@@ -147,7 +165,7 @@ class ConvolutionalStep(TrainingStep):
             self.shards[:] = 0
         self.zeroed = False
         self.losses[:] = 0
-        self._keep(-(-count // SAMPLES))
+        self._keep(-(-count // self.samples))
         for _, program in self.between:
             set_total(program.calls, count)
 
@@ -194,11 +212,12 @@ class ConvolutionalStep(TrainingStep):
             programs[0].run(batches.start, batches.stop)
             return
         assert self.latent_grad is not None
-        u, du = self.micro.layout.codes(self.memory[slot], SAMPLES)
+        u, du = self.micro.layout.codes(self.memory[slot], self.samples)
         for m in batches:
             programs[0].run(m, m + 1)
-            count = min(SAMPLES, total - m * SAMPLES)
-            du[:count], du[count:] = self.latent_grad(m * SAMPLES, u[:count]), 0
+            first = m * self.samples
+            count = min(self.samples, total - first)
+            du[:count], du[count:] = self.latent_grad(first, u[:count]), 0
             programs[1].run(m, m + 1)
 
     def programs_of(self, slot: int, k: int) -> list[Programs]:

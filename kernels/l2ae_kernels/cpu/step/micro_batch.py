@@ -29,6 +29,7 @@ from l2ae_kernels.cpu.microkernels.library import Kernels, library
 from l2ae_kernels.cpu.microkernels.pack import COPY, packed_size
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
+from l2ae_kernels.cpu.microkernels.winograd_products import MULTIPLY_ADJOINT
 from l2ae_kernels.cpu.step.batch_norm import BatchNorm
 from l2ae_kernels.cpu.step.memory import Arena, Constants, aligned
 from l2ae_kernels.cpu.step.passes import (
@@ -113,6 +114,7 @@ TOTAL = {
         "copy": COPY, "squared_error": SQUARED_ERROR, **batch_norm.KERNELS,
     }.items()
 }  # fmt: skip
+FIRST = MULTIPLY_ADJOINT.names.index("first")
 
 
 def set_total(calls: Iterable[Call], count: int) -> None:
@@ -124,7 +126,6 @@ def set_total(calls: Iterable[Call], count: int) -> None:
 class Phase(NamedTuple):
     """What a shard does with all its micro-batches before the next phase begins."""
 
-    begin: list[Part]
     micro_batch: list[list[Part]]  # one, or two where a second loss acts: up to the code, the rest
     end: list[Part]
 
@@ -139,15 +140,20 @@ class Programs:
 
     def __init__(self, code: Kernels, phase: Phase) -> None:
         self.phase = phase  # with the same calls
-        self.begin, self.end = (Program(code, calls_of(some)) for some in (phase.begin, phase.end))
+        self.end = Program(code, calls_of(phase.end))
         self.micro_batch = [Program(code, calls_of(some)) for some in phase.micro_batch]
-        self.sized = [call for call in calls_of(phase.parts) if call.kernel in TOTAL]
+        calls = [*calls_of(phase.parts)]
+        self.sized = [call for call in calls if call.kernel in TOTAL]
+        self.adjoints = [call for call in calls if call.kernel == "multiply_adjoint"]
 
-    def read(self, x: Array, first: int, count: int) -> None:
+    def read(self, x: Array, first: int, count: int, micro_batch: int) -> None:
         """Let the micro-batches be those of `count` images (H, W, C), of which x are some.
 
-        They count from image 0, of which x has those from `first` on.
+        They count from image 0, of which x has those from `first` on. `micro_batch` is the first
+        of the shard.
         """
+        for call in self.adjoints:
+            call.row[FIRST] = micro_batch
         set_total(self.sized, count)
         for call in self.sized:
             if call.kernel == "copy":
@@ -223,14 +229,13 @@ class MicroBatch:
                 todo.append([*passes.forward(code, again)])
             todo[-1] += [*turn, *passes.backward(first, last, code, shard)]
             return Phase(
-                [Part(i, "begin", [*p.begin()]) for i, p in inside.items()],
                 todo,
                 [Part(i, "end", [*p.end()]) for i, p in inside.items()],
             )
 
         *before, _ = self.ranges
         return [
-            *(Phase([], [[*forward(*cut), passes.moments(cut[1])]], []) for cut in before),
+            *(Phase([[*forward(*cut), passes.moments(cut[1])]], []) for cut in before),
             *(backward(*cut) for cut in reversed(self.ranges)),
         ]
 

@@ -93,10 +93,6 @@ class Product(ABC):
     def adjoint_W(self, x: int, y: int) -> Iterator[Call]:
         """dW += adjoint in W of (x, y)."""
 
-    def begin(self) -> Iterator[Call]:
-        """Before the first micro-batch that adds to dW."""
-        return iter(())
-
     def end(self) -> Iterator[Call]:
         """After the last one."""
         return iter(())
@@ -193,9 +189,6 @@ class WinogradProduct(Product):
         yield from self.winograd.adjoint_W(
             self.x_transform, self.g.y_images(y), self.y_transform, self.dU
         )
-
-    def begin(self) -> Iterator[Call]:
-        yield self.winograd.clear(self.dU)
 
     def end(self) -> Iterator[Call]:
         return self.winograd.finish_W(self.dU, self.dW)

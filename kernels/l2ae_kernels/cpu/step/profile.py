@@ -13,7 +13,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.microkernels.library import Kernels
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.numba.optim import ADAM_WORK
-from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep, micro_batches_of
+from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep
 from l2ae_kernels.cpu.step.dense import DenseStep, round_robin
 from l2ae_kernels.cpu.step.dense_batch import Region
 from l2ae_kernels.cpu.step.dense_weights import Addresses
@@ -103,15 +103,15 @@ def _convolutional(
     def shards(phase: int, first: int, last: int) -> None:
         ticks = clock.start()
         for k in range(first, last):
+            batches = step.micro_batches_of(len(x), k)
+            if not batches:
+                continue
             programs = step.programs_of(first, k)[phase]
-            programs.read(x, 0, len(x))
-            begin, batch, end = (
-                _each(step.library, some)
-                for some in (programs.phase.begin, programs.phase.parts, programs.phase.end)
+            programs.read(x, 0, len(x), batches.start)
+            batch, end = (
+                _each(step.library, some) for some in (programs.phase.parts, programs.phase.end)
             )
-            for label, program in begin:
-                ticks.time(label, program.run, 0, 1)
-            for i in micro_batches_of(len(x), k):
+            for i in batches:
                 for label, program in batch:
                     ticks.time(label, program.run, i, i + 1)
             for label, program in end:
