@@ -24,10 +24,12 @@ class Request(NamedTuple):
 
 
 def train_together(
-    requests: Sequence[Request], device: Device, *, progress: bool = True
-) -> list[Exception | None]:
+    requests: Sequence[Request], device: Device, *, micro_batch: int | None = None,
+    progress: bool = True,
+) -> list[Exception | None]:  # fmt: skip
     """Train networks as `fit` does, at once on a device; goes on with those that were begun.
 
+    micro_batch: that of `training.loop.fit`, of all whose network has no batch norm.
     Returns why each failed, None for those that did not. Their clusters are not made:
     `fit(..., resume=True)` finds the trained network and makes them.
     """
@@ -42,6 +44,8 @@ def train_together(
                 failed[i] = error
             else:
                 arguments[i] = _arguments(prepared) | {"run_dir": out, "resume": resume}
+                if "batch" not in (prepared.architecture.norm, prepared.architecture.hidden_norm):
+                    arguments[i]["micro_batch"] = micro_batch
         ended = fit_together(list(arguments.values()), device, progress=progress)
     for i, found in zip(arguments, ended, strict=True):
         if isinstance(found, Exception):

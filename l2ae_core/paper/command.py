@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -12,9 +11,9 @@ from l2ae_core.devices import DeviceName
 from l2ae_core.files import given_folder
 from l2ae_core.paper.published import DIGITS, TABLES, PaperTable, runs_of
 from l2ae_core.paper.result import Result, read_results
-from l2ae_core.paper.run import ResultsDir, Run, Task
+from l2ae_core.paper.run import ResultsDir, Run, Task, seeds_and_anomalies
 from l2ae_core.paper.systems import SYSTEMS, find_system
-from l2ae_core.tables import counted, ranges
+from l2ae_core.tables import counted
 
 FIGURE = "figure1"
 FIGURE_SYSTEMS, FIGURE_EPOCHS = ("cae-l2", "cae"), 200
@@ -34,6 +33,7 @@ def main(
     jobs: int,
     cluster: str | None,
     device: DeviceName,
+    micro_batch: int | None,
     data_dir: str | None,
     fourth_panel: bool,
     show: bool,
@@ -54,7 +54,7 @@ def main(
         for run in runs_of(table, seeds, epochs, digits=digits, data=data, systems=systems)
     ]
     if runs and not show:
-        _run(runs, folder, jobs, cluster, device, quiet)
+        _run(runs, folder, jobs, cluster, device, micro_batch, quiet)
     made = paper_tables(read_results(out), [table.name for table in tables], data or ())
     for found in made:
         print(f"{found.markdown() if markdown else found.screen()}\n")
@@ -63,7 +63,8 @@ def main(
             print(f"{table.name}: {out} has no result of it yet", file=sys.stderr)
     if FIGURE in names:
         for source in data or ("mnist",):
-            _figure1(folder, source, epochs, jobs, cluster, device, fourth_panel, show, quiet)
+            _figure1(folder, source, epochs, jobs, cluster, device, micro_batch, fourth_panel,
+                     show, quiet)  # fmt: skip
     print(hours(read_results(out)), file=sys.stderr)
     return 0
 
@@ -91,31 +92,29 @@ def describe(runs: Sequence[Run], folder: ResultsDir) -> str:
     alike: dict[tuple[str, frozenset[tuple[int, int | None]]], list[str]] = defaultdict(list)
     for (system, where, _), gap in gaps.items():
         alike[where, frozenset(gap)].append(system)
-    told = [f"{', '.join(s)} on {where}, {_gap(gap)}" for (where, gap), s in alike.items()]
+    told = [
+        f"{', '.join(s)} on {where}, {seeds_and_anomalies(gap)}"
+        for (where, gap), s in alike.items()
+    ]
     which = f": {'; '.join(told)}" if told else ""
     return f"reproduce: {len(missing):,} of {counted(total, 'run')} missing{which}"
 
 
-def _gap(gap: frozenset[tuple[int, int | None]]) -> str:
-    """Seeds and anomalies of some runs; their number, where it is not every pair of the two."""
-    seeds, digits = {seed for seed, _ in gap}, {digit for _, digit in gap}
-    text = f"seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}"
-    if digits != {None}:
-        anomalies = [digit for digit in digits if digit is not None]
-        text += f", anomal{'ies' if len(digits) > 1 else 'y'} {ranges(anomalies)}"
-    return text if gap == set(product(seeds, digits)) else f"{counted(len(gap), 'run')} of {text}"
-
-
 def _run(
     runs: Sequence[Run], folder: ResultsDir, jobs: int, cluster: str | None, device: DeviceName,
-    quiet: bool,
+    micro_batch: int | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Do the runs that are missing, having said which."""
-    from l2ae_core.paper.schedule import run_missing
+    from l2ae_core.paper.on_device import describe_groups, groups_of
+    from l2ae_core.paper.schedule import plan, run_missing
 
     if not quiet:
         print(describe(runs, folder), file=sys.stderr)
-    run_missing(runs, folder, jobs=jobs, cluster=cluster, device=device, progress=not quiet)
+        if device != "cpu":
+            groups = [group for wave in plan(runs, folder) for group in groups_of(wave, folder)]
+            print(describe_groups(groups, device), file=sys.stderr)
+    run_missing(runs, folder, jobs=jobs, cluster=cluster, device=device, micro_batch=micro_batch,
+                progress=not quiet)  # fmt: skip
 
 
 def hours(results: Sequence[Result]) -> str:
@@ -126,7 +125,7 @@ def hours(results: Sequence[Result]) -> str:
 
 def _figure1(
     folder: ResultsDir, source: str, epochs: int | None, jobs: int, cluster: str | None,
-    device: DeviceName, fourth: bool, show: bool, quiet: bool,
+    device: DeviceName, micro_batch: int | None, fourth: bool, show: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Draw the codes of seed 0 of Table II, whose two networks are trained where they are not.
 
@@ -146,7 +145,7 @@ def _figure1(
     if fourth:
         fourth_epochs = FOURTH_EPOCHS if epochs is None else epochs
         runs.append(Run("clustering", SELF_LABELLED, source, 0, fourth_epochs))
-    _run(runs, folder, jobs, cluster, device, quiet)
+    _run(runs, folder, jobs, cluster, device, micro_batch, quiet)
     print(figure1(folder, source, 0, total, fourth_epochs=fourth_epochs, progress=not quiet))
 
 
@@ -173,8 +172,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         "be a folder that its workers see")  # fmt: skip
     parser.add_argument("--device", choices=get_args(DeviceName), default="cpu",
                         help="where networks are trained: cuda is a GPU, and trains several of one "
-                        "system at once; scores, clusters and the other systems' trainings stay on "
-                        "the CPU (default cpu)")  # fmt: skip
+                        "system at once, of any seeds and anomalies; scores, clusters and the "
+                        "other systems' trainings stay on the CPU (default cpu)")  # fmt: skip
+    parser.add_argument("--micro-batch", type=int, metavar="N",
+                        help="on a GPU: sum gradients over pieces of N images, so that those of "
+                        "several networks stay in its cache (default: by a rule of shapes); with "
+                        "batch norm a batch is whole")  # fmt: skip
     parser.add_argument("--data-dir", help="folder with the MNIST or USPS files")
     parser.add_argument("--fourth-panel", action="store_true",
                         help="figure1 with a fourth panel, which the paper has not: the codes of "

@@ -1,12 +1,14 @@
 """The networks of a table, trained on a device: several of one shape at once.
 
-Runs of one system, data set, anomaly and number of epochs differ by their seed alone, so their
-epochs have batches of equal sizes. The run directories are those of a training alone; what follows
-(clusters, scores, the result file) is as for any other run.
+Runs of one system, data set and number of epochs have networks of one shape, whatever their seeds
+and anomalies. An anomaly says how many images there are: those of one digit are trained at once
+where there are enough, since a training with fewer batches waits for the others in every epoch.
+The run directories are those of a training alone; what follows (clusters, scores, the result file)
+is as for any other run.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from l2ae_core.commands import Request, train_together
@@ -14,8 +16,9 @@ from l2ae_core.data import Dataset
 from l2ae_core.files import CHECKPOINT, METRICS
 from l2ae_core.paper import protocols
 from l2ae_core.paper.methods.network import settings_of
-from l2ae_core.paper.run import ResultsDir, Run
+from l2ae_core.paper.run import ResultsDir, Run, seeds_and_anomalies
 from l2ae_core.paper.systems import find_system
+from l2ae_core.tables import counted
 from l2ae_core.training import checkpoint
 from l2ae_core.training.fingerprint import ON
 from l2ae_core.training.together import MODELS
@@ -23,13 +26,14 @@ from l2ae_kernels.cuda.device import Device
 
 
 def train_networks(
-    runs: Sequence[Run], folder: ResultsDir, device: Device, *, progress: bool
-) -> dict[Run, Exception]:
+    runs: Sequence[Run], folder: ResultsDir, device: Device, *, micro_batch: int | None = None,
+    progress: bool,
+) -> dict[Run, Exception]:  # fmt: skip
     """Train the networks of a group of runs at once; return which failed, and why."""
     requests = [
         Request(folder.training(run), settings_of(run), _images(run, folder)) for run in runs
     ]
-    ended = train_together(requests, device, progress=progress)
+    ended = train_together(requests, device, micro_batch=micro_batch, progress=progress)
     return {run: error for run, error in zip(runs, ended, strict=True) if error is not None}
 
 
@@ -44,15 +48,45 @@ def trained_on(run: Run, folder: ResultsDir) -> str | None:
 
 def groups_of(runs: Sequence[Run], folder: ResultsDir) -> list[list[Run]]:
     """Return the runs whose networks are to be trained, in groups that are trained at once."""
-    alike: dict[Hashable, list[Run]] = defaultdict(list)
+    alike: dict[Run, list[Run]] = defaultdict(list)
     for run in runs:
         if is_network(run) and not (folder.training(run) / METRICS).exists():
-            alike[replace(run, seed=0)].append(run)
+            alike[_kind(run)].append(run)
     return [
         same[first : first + MODELS]
-        for same in alike.values()
+        for same in (sorted(runs, key=_digit) for runs in alike.values())
         for first in range(0, len(same), MODELS)
     ]
+
+
+def describe_groups(groups: Sequence[Sequence[Run]], device: str) -> str:
+    """Return in one line how many networks a device trains, and how many at once."""
+    kinds: dict[Run, list[int]] = defaultdict(list)
+    for group in groups:
+        kinds[_kind(group[0])].append(len(group))
+    told = [
+        f"{kind.system} on {kind.where}, {sum(sizes):,} in {counted(len(sizes), 'group')}"
+        for kind, sizes in kinds.items()
+    ]
+    networks = counted(sum(map(len, groups)), "network")
+    which = f", up to {MODELS} of one system at once: {'; '.join(told)}" if told else ""
+    return f"reproduce: {device} trains {networks}{which}"
+
+
+def describe_group(group: Sequence[Run]) -> str:
+    """Return in one line which networks are trained at once."""
+    kind, pairs = group[0], {(run.seed, run.digit) for run in group}
+    networks = counted(len(group), "network")
+    return f"{networks} at once: {kind.system} on {kind.where}, {seeds_and_anomalies(pairs)}"
+
+
+def _kind(run: Run) -> Run:
+    """What runs have in common whose networks are of one shape."""
+    return replace(run, seed=0, digit=None if run.digit is None else 0)
+
+
+def _digit(run: Run) -> int:
+    return -1 if run.digit is None else run.digit
 
 
 def is_network(run: Run) -> bool:

@@ -9,14 +9,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
 from l2ae_core.data import DATASETS
 from l2ae_core.files import METRICS
 from l2ae_core.paper.systems import System, find_system
+from l2ae_core.tables import counted, ranges
 from l2ae_core.typed_json import from_json
 
 Task: TypeAlias = Literal["clustering", "detection"]
@@ -155,6 +157,18 @@ class ResultsDir:
     def arrays(self, run_id: str) -> Path:
         """Images of a run for the report."""
         return self.path / "arrays" / f"{run_id}.npz"
+
+
+def seeds_and_anomalies(pairs: Set[tuple[int, int | None]]) -> str:
+    """Seeds and anomalies of some runs; their number, where it is not every pair of the two."""
+    seeds, digits = {seed for seed, _ in pairs}, {digit for _, digit in pairs}
+    text = f"seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}"
+    if digits != {None}:
+        anomalies = [digit for digit in digits if digit is not None]
+        text += f", anomal{'ies' if len(digits) > 1 else 'y'} {ranges(anomalies)}"
+    return (
+        text if pairs == set(product(seeds, digits)) else f"{counted(len(pairs), 'run')} of {text}"
+    )
 
 
 def id_of(config: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ from l2ae_core.files import atomic_file, remove_temporary_files
 from l2ae_core.locks import locked
 from l2ae_core.paper import protocols
 from l2ae_core.paper.methods import CLUSTER, SCORE
-from l2ae_core.paper.on_device import groups_of, train_networks, trained_on
+from l2ae_core.paper.on_device import describe_group, groups_of, train_networks, trained_on
 from l2ae_core.paper.result import Environment, Machine, Result
 from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import find_system
@@ -41,6 +41,7 @@ from l2ae_core.training.history import TrainingError
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.threads import MOST, get_threads, threads
 from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.ops.checks import count
 
 Attempt: TypeAlias = tuple[Run, Exception | None]  # and why it failed
 Attempts: TypeAlias = Callable[[list[Run], ResultsDir], Iterator[Attempt]]  # as they end
@@ -50,13 +51,15 @@ LOOK = 1.0  # seconds between two looks at the parent
 
 def run_missing(
     runs: Iterable[Run], folder: ResultsDir, *, jobs: int = 1, cluster: str | None = None,
-    device: Device | DeviceName | None = None, progress: bool = True,
+    device: Device | DeviceName | None = None, micro_batch: int | None = None,
+    progress: bool = True,
 ) -> list[Result]:  # fmt: skip
     """Do the runs whose result is not there yet, and return the results of all, in order.
 
     `jobs` runs go side by side; `cluster` is the address of a Dask scheduler that takes them
     instead. A `device` trains the networks of systems whose method is "network", several at once
-    (on_device.py); all else, and every other system, is done on the processor.
+    (on_device.py), with the `micro_batch` of `train_together`; all else, and every other system, is
+    done on the processor.
     Ctrl-C (KeyboardInterrupt) is raised on; what had finished is kept, and the next call goes on
     with what had not.
     Raises ValueError at once for jobs < 1, or other than 1 on a device, a system without an answer
@@ -73,6 +76,10 @@ def run_missing(
     chosen = training_device(device)
     if chosen is not None and (jobs != 1 or cluster is not None):
         raise ValueError(f"reproduce: device is {chosen}: expected jobs 1 and no cluster")
+    if micro_batch is not None:
+        count("reproduce", "micro_batch", micro_batch)
+        if chosen is None:
+            raise ValueError(f"reproduce: micro_batch is {micro_batch} but device is the processor")
     for run in asked:
         require_method(run)
     if any(folder.path.glob("*.jsonl")):
@@ -85,7 +92,8 @@ def run_missing(
     missing = counted(total, "missing run")
     with Bar(total=total, desc="runs", disable=not progress) as bar:
         try:
-            for run, error in _attempts(waves, folder, jobs, cluster, chosen, progress):
+            attempts = _attempts(waves, folder, jobs, cluster, chosen, micro_batch, progress)
+            for run, error in attempts:
                 done += error is None
                 failed += [f"{run}: {error}"] if error else []
                 ended = f"{'failed' if error else 'done'}: {run}"
@@ -171,12 +179,12 @@ def environment(digest: str, device: str | None = None) -> Environment:
 
 def _attempts(
     waves: list[list[Run]], folder: ResultsDir, jobs: int, cluster: str | None,
-    device: Device | None, progress: bool,
+    device: Device | None, micro_batch: int | None, progress: bool,
 ) -> Iterator[Attempt]:  # fmt: skip
     """Yield the runs as they end."""
     if device is not None:
         for wave in waves:
-            yield from _after_device(wave, folder, device, progress)
+            yield from _after_device(wave, folder, device, micro_batch, progress)
         return
     if jobs == 1 and cluster is None:
         yield from (_attempt(run, folder, progress) for wave in waves for run in wave)
@@ -189,7 +197,7 @@ def _attempts(
 
 
 def _after_device(
-    wave: list[Run], folder: ResultsDir, device: Device, progress: bool
+    wave: list[Run], folder: ResultsDir, device: Device, micro_batch: int | None, progress: bool
 ) -> Iterator[Attempt]:
     """Train the networks of a wave on a device; do each run when its own is there.
 
@@ -198,8 +206,9 @@ def _after_device(
     groups = groups_of(wave, folder)
     waiting = {run for group in groups for run in group}
     yield from (_attempt(run, folder, progress) for run in wave if run not in waiting)
-    for group in groups:
-        failed = train_networks(group, folder, device, progress=progress)
+    for i, group in enumerate(groups, start=1):
+        say(f"group {i} of {len(groups)}, {describe_group(group)}", _log, shown=progress)
+        failed = train_networks(group, folder, device, micro_batch=micro_batch, progress=progress)
         for run in group:
             yield (run, failed[run]) if run in failed else _attempt(run, folder, progress)
 

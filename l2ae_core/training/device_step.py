@@ -11,6 +11,7 @@ Images go up once. Large batches are cut by a rule of shapes alone (`DeviceTrain
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +27,12 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.training import DeviceTraining
+from l2ae_kernels.ops.checks import count
 from l2ae_kernels.stages import Stage
 
 CHUNK = 4096  # images that are looked at at a time
 AT_ONCE = 32  # steps that are queued before their losses are waited for
+NO_IMAGES = np.empty(0, np.int64)  # the batch of a pause
 
 
 @dataclass(eq=False)
@@ -41,6 +44,7 @@ class DeviceStep(ReconstructionStep):
     """
 
     device: Device = field(kw_only=True)
+    micro_batch: int | None = field(default=None, kw_only=True)  # that of `DeviceTraining`
     stages: list[Stage] = field(init=False, repr=False)
     networks: "Networks | None" = field(default=None, init=False, repr=False)
 
@@ -52,6 +56,9 @@ class DeviceStep(ReconstructionStep):
             )
         if self.latent_grad is not None:
             raise ValueError(f"fit: {self.device} has no second loss but latent_grad is given")
+        if self.micro_batch is not None:
+            count("fit", "micro_batch", self.micro_batch)
+            require_no_batch_norm(self.stages, self.micro_batch)
 
     def loss_and_grads(self, x: Array) -> tuple[float, Params]:
         params, state = (
@@ -76,7 +83,8 @@ class DeviceStep(ReconstructionStep):
     @property
     def made(self) -> int:
         """Steps that were made up to the last whole epoch; those of the optimizer may be older."""
-        return _adam(self).steps if self.networks is None else self.networks.made
+        networks = self.networks
+        return _adam(self).steps if networks is None else networks.made[networks.steps.index(self)]
 
     def losses(self, images: Images, batches: list[Array], hooks: Hooks) -> Iterator[float]:
         largest = max(map(len, batches))
@@ -114,8 +122,9 @@ class Known(NamedTuple):
 class Networks:
     """M networks of one shape on a device, each with its own images and its own memory of Adam.
 
-    They have the same stages, and Adam's settings and number of steps. ValueError where the images
-    do not fit the memory of the device.
+    They have the same stages, `micro_batch` and settings of Adam. `batch_size` is that of a whole
+    batch, by which the launches go: a training has the same bits for the same one alone. ValueError
+    where the images do not fit the memory of the device.
     """
 
     def __init__(
@@ -132,66 +141,74 @@ class Networks:
             )
         self.offsets = np.cumsum([0, *map(len, images[:-1])])
         self.known: list[Known] = []
-        self.made = _adam(steps[0]).steps  # up to the last whole epoch
+        self.made = [_adam(step).steps for step in steps]  # up to the last whole epoch
         self.training = self._upload()
 
     def fits(self, images: Sequence[Images], batch_size: int) -> bool:
-        """Whether these are the images that are there, and batches of this size have room."""
+        """Whether these are the images that are there, and this is a whole batch."""
         same = all(a is b for a, b in zip(images, self.images, strict=True))
-        return same and batch_size <= self.batch_size
+        return same and batch_size == self.batch_size
 
     def losses(self, batches: Sequence[list[Array]], hooks: Sequence[Hooks]) -> Iterator[Array]:
         """Make the steps of an epoch, on batches[m][i] of model m in step i.
 
-        Yield the losses (steps, M) float64 of some steps at a time. Afterwards the arrays of all
-        models are those after the last step. In step i all batches have one size.
+        Yield the losses (steps, M) float64 of some steps at a time. A model with fewer batches than
+        another pauses in the end: its losses are NaN then. Afterwards the arrays of all models are
+        those after their last step.
         """
-        whole = self.training.step == self.made  # no epoch was left half-way
-        if not whole or not all(map(Known.holds, self.known, self.steps)):
+        if not self._is_whole or not all(map(Known.holds, self.known, self.steps)):
             self.bring_memory()
             self._require_memory()
             self.training = self._upload()
         plain = all(map(is_plain, hooks))
-        steps = list(zip(*batches, strict=True))
+        steps = list(zip_longest(*batches, fillvalue=NO_IMAGES))
         for first in range(0, len(steps), AT_ONCE):
             some = steps[first : first + AT_ONCE]
             if plain:
-                each = [np.stack([b + at for b, at in zip(s, self.offsets, strict=True)])
-                        for s in some]  # fmt: skip
-                yield self.training.run(each)
+                yield self.training.run([self._indices(batch) for batch in some])
             else:
                 yield self.training.run_images([self._changed(s, hooks) for s in some])
         self._bring_back()
 
     def bring_memory(self) -> None:
         """Let all optimizers have their memory, unless they have, or have got another."""
-        if self.training.step != self.made:
+        if not self._is_whole:
             return  # half-way: theirs is that of an epoch before
-        stale = [known.is_stale(step, self.made)
-                 for step, known in zip(self.steps, self.known, strict=True)]  # fmt: skip
+        stale = [known.is_stale(step, made) for step, known, made
+                 in zip(self.steps, self.known, self.made, strict=True)]  # fmt: skip
         if not any(stale):
             return
         for i, (step, m, v) in enumerate(zip(self.steps, *self.training.moments, strict=True)):
             if stale[i]:
                 adam = _adam(step)
-                adam.m, adam.v, adam.steps = m, v, self.made
-                self.known[i] = Known(self.known[i].arrays, m, v, self.made)
+                adam.m, adam.v, adam.steps = m, v, self.made[i]
+                self.known[i] = Known(self.known[i].arrays, m, v, self.made[i])
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether no epoch was left half-way."""
+        return bool((self.training.steps == self.made).all())
 
     def _require_memory(self) -> None:
         """RuntimeError where an optimizer has the memory of an earlier epoch than its model."""
-        for step, known in zip(self.steps, self.known, strict=True):
-            if known.is_stale(step, self.made):
+        for step, known, made in zip(self.steps, self.known, self.made, strict=True):
+            if known.is_stale(step, made):
                 raise RuntimeError(
-                    f"losses: an epoch was left half-way; the model is that of step {self.made} "
+                    f"losses: an epoch was left half-way; the model is that of step {made} "
                     f"but the optimizer that of step {known.steps}: go on from a checkpoint"
                 )
 
-    def _changed(self, batch: Sequence[Array], hooks: Sequence[Hooks]) -> Array:
-        """The images (M, n, H, W, C) of a step, as the hooks of each training want them."""
-        return np.stack([
-            h.before_step(b, images[b])
+    def _indices(self, batch: Sequence[Array]) -> Array | list[Array]:
+        """The indices of a step among the images of all: one array where all have equally many."""
+        each = [b + at for b, at in zip(batch, self.offsets, strict=True)]
+        return np.stack(each) if len({*map(len, each)}) == 1 else each
+
+    def _changed(self, batch: Sequence[Array], hooks: Sequence[Hooks]) -> list[Array]:
+        """The images (n, H, W, C) of each model in a step, as the hooks of each want them."""
+        return [
+            h.before_step(b, images[b]) if len(b) else np.asarray(images[:0])
             for b, h, images in zip(batch, hooks, self.images, strict=True)
-        ])  # fmt: skip
+        ]
 
     def _upload(self) -> DeviceTraining:
         """The training on the device with the arrays of the host."""
@@ -200,11 +217,13 @@ class Networks:
         training = DeviceTraining(
             self.device, first.stages, [s.model.params for s in self.steps], self.uploaded,
             batch_size=self.batch_size, settings=adams[0].settings, reduction=first.reduction,
-            state=[s.model.state for s in self.steps],
+            state=[s.model.state for s in self.steps], micro_batch=first.micro_batch,
         )  # fmt: skip
-        self.made = adams[0].steps
-        if self.made:
-            training.load([a.m for a in adams], [a.v for a in adams], adams[0].steps)
+        self.made = [adam.steps for adam in adams]
+        if any(self.made):
+            of = [(adam, _zeros(s.model.params)) for adam, s in zip(adams, self.steps, strict=True)]
+            m, v = ([getattr(adam, key) or zeros for adam, zeros in of] for key in "mv")
+            training.load(m, v, self.made)
         self.known = [
             Known({n: a.copy() for n, a in _arrays(s).items()}, adam.m, adam.v, adam.steps)
             for s, adam in zip(self.steps, adams, strict=True)
@@ -219,7 +238,7 @@ class Networks:
             for name, a in _arrays(step).items():
                 a[...] = arrays[name]
             self.known[i] = self.known[i]._replace(arrays=arrays)
-        self.made = self.training.step
+        self.made = self.training.steps.tolist()
 
 
 def is_plain(hooks: Hooks) -> bool:
@@ -241,6 +260,21 @@ def as_bytes(images: Images) -> Array:
         if not np.array_equal(again.astype(images.dtype), part):
             return np.asarray(images)
     return whole
+
+
+def require_no_batch_norm(stages: Sequence[Stage], micro_batch: int) -> None:
+    """Raise ValueError for batch norm, whose μ and v are those of the whole batch."""
+    norm = next((s.name for s in stages if s.kind == "batch_norm"), None)
+    if norm is not None:
+        raise ValueError(
+            f"fit: micro_batch is {micro_batch} but batch_norm {norm!r} needs the whole batch: "
+            "expected None"
+        )
+
+
+def _zeros(params: Params) -> Params:
+    """The memory of Adam before its first step."""
+    return {name: np.zeros_like(p) for name, p in params.items()}
 
 
 def _arrays(step: DeviceStep) -> Params:

@@ -66,6 +66,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     device: Device | DeviceName | None = None,
+    micro_batch: int | None = None,
 ) -> History:
     """Train `model` in place on `images` (N, H, W, C), up to `epochs` epochs in all.
 
@@ -105,6 +106,8 @@ def fit(
     that losses differ by rounding alone, and two runs on one device have equal bits. It trains an
     AutoEncoder of the layers of `training.lower` by Adam, without a `step`. A training may go on on
     another device, which a warning says: its bits are then not those of an uninterrupted one.
+    `micro_batch` is for a device: gradients are summed over pieces of so many images, so that their
+    arrays stay in a cache; by default by a rule of the network's shapes. Each has its own bits.
 
     Ctrl-C (KeyboardInterrupt) is raised on, with a note that says how to resume; the history on
     disk ends with the last whole epoch. On a device, the model then has the parameters of that
@@ -119,7 +122,7 @@ def fit(
         model, images, epochs=epochs, batch_size=batch_size, optimizer=optimizer, rng=rng,
         reduction=reduction, step=step, hooks=hooks, validation=validation, patience=patience,
         callbacks=callbacks, run_dir=run_dir, checkpoint_every=checkpoint_every, resume=resume,
-        progress=progress, device=device,
+        progress=progress, device=device, micro_batch=micro_batch,
     )  # fmt: skip
     while True:
         try:
@@ -148,6 +151,7 @@ def epochs_of(
     resume: bool = False,
     progress: bool = True,
     device: Device | DeviceName | None = None,
+    micro_batch: int | None = None,
 ) -> Epochs:
     """Return `fit` as a generator: yield each epoch before its steps, and return the history."""
     chosen = training_device(device)
@@ -160,6 +164,10 @@ def epochs_of(
     for i, ask in enumerate(callbacks):
         if not callable(ask):
             raise ValueError(f"fit: callbacks[{i}] is {ask!r} but expected a function")
+    if micro_batch is not None and (chosen is None or step is not None):
+        raise ValueError(
+            f"fit: micro_batch is {micro_batch} but it is for a device that makes the steps itself"
+        )
     settings = fingerprint(
         model, images, batch_size, optimizer, rng, reduction, step, hooks, validation, progress
     )
@@ -173,7 +181,9 @@ def epochs_of(
             )
         settings[ON] = chosen.properties.name
         if step is None:
-            step = DeviceStep(autoencoder(model), optimizer, reduction, device=chosen)
+            step = DeviceStep(
+                autoencoder(model), optimizer, reduction, device=chosen, micro_batch=micro_batch
+            )
     run_dir = None if run_dir is None else Path(run_dir)
     session = Session(
         model, optimizer, rng, hooks, run_dir, settings, patience, callbacks, 60.0 * minutes

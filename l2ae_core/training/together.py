@@ -4,7 +4,8 @@
 
 Each is a training as `fit` has it, with its own weights, images, generator, run directory and
 checkpoints, and ends with the bits that it has alone. An epoch of several is made together where
-their networks have the same stages, and their epochs batches of the same sizes.
+their networks have the same stages, and whole batches of theirs have the same size: the last one of
+an epoch is ragged for each in its own way, and a training with fewer batches pauses in the end.
 """
 
 from collections import defaultdict
@@ -15,6 +16,7 @@ from typing import Any
 
 from l2ae_core.images import Images
 from l2ae_core.progress import Bar
+from l2ae_core.tables import counted
 from l2ae_core.training.device_step import DeviceStep, Networks, is_plain
 from l2ae_core.training.history import History, TrainingError
 from l2ae_core.training.hooks import Hooks
@@ -44,7 +46,8 @@ def fit_together(
     running: dict[int, Epoch] = {}
     networks: dict[tuple[int, ...], Networks] = {}
     total = sum(training["epochs"] for training in trainings)
-    with Bar(total=total, desc="training", unit=" epochs", disable=not progress) as bar:
+    name = f"training {counted(len(trainings), 'network')}"
+    with Bar(total=total, desc=name, unit=" epochs", disable=not progress) as bar:
         try:
             for i, member in enumerate(members):
                 _advance(i, member, running, ended)
@@ -90,16 +93,17 @@ class _Member:
         given = {"hooks": Hooks(), **training, "progress": False, "device": device}
         given["hooks"] = given["hooks"] or Hooks()
         reduction = given.pop("reduction", "mean")
-        step = _Shared(given["model"], given["optimizer"], reduction, device=device)
+        step = _Shared(given["model"], given["optimizer"], reduction, device=device,
+                       micro_batch=given.pop("micro_batch", None))  # fmt: skip
         return cls(epochs_of(**given, step=step), step, given["images"], given["hooks"])
 
     def alike(self, epoch: Epoch) -> Hashable:
         """What must be equal for an epoch to be made together with another one."""
         optimizer = self.step.optimizer
         assert isinstance(optimizer, Adam)
-        sizes, dtype = tuple(map(len, epoch.batches)), self.images.dtype.str
-        how = optimizer.settings, self.step.made, self.step.reduction, is_plain(self.hooks)
-        return tuple(self.step.stages), sizes, dtype, how
+        largest, dtype = max(map(len, epoch.batches)), self.images.dtype.str
+        how = optimizer.settings, self.step.reduction, self.step.micro_batch, is_plain(self.hooks)
+        return tuple(self.step.stages), largest, dtype, how
 
 
 def _advance(
@@ -152,6 +156,6 @@ def _make_steps(members: Sequence[_Member], networks: Networks, epochs: Sequence
     started = perf_counter()
     some = networks.losses([epoch.batches for epoch in epochs], [m.hooks for m in members])
     losses = [row for part in some for row in part.tolist()]
-    for m, member in enumerate(members):
-        member.step.ready = [row[m] for row in losses]
+    for m, (member, epoch) in enumerate(zip(members, epochs, strict=True)):
+        member.step.ready = [row[m] for row in losses[: len(epoch.batches)]]
         member.step.seconds_before = (perf_counter() - started) / len(members)

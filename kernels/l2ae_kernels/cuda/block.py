@@ -11,9 +11,10 @@ axis: x, y and their gradients (M, N, *shape), parameters (M, *shape), the parts
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Branch, Device
@@ -22,15 +23,31 @@ from l2ae_kernels.stages import Params, Shape, Stage
 Impl: TypeAlias = Literal["naive", "tensor", "tf32"]
 
 
+class Present(NamedTuple):
+    """What is there of a batch of M models, and the factors of their losses (network.cuh)."""
+
+    counts: Array  # (M,) int32
+    twice_factors: Array  # (M,)
+
+    @classmethod
+    def of(cls, device: Device, models: int, dtype: npt.DTypeLike) -> Self:
+        """Return the arrays, not set."""
+        return cls(device.empty(models, np.int32), device.empty(models, dtype))
+
+
 @dataclass(frozen=True)
 class Batch:
-    """N samples of each of M models, and how their products are computed."""
+    """N samples of each of M models, and how their products are computed.
+
+    present: how many of the N each model has; None is all, with one factor of the loss.
+    """
 
     device: Device
     models: int
     samples: int
     dtype: np.dtype[Any]
     impl: Impl
+    present: Present | None = None
 
     def empty(self, shape: Shape) -> Array:
         """Return (M, N, *shape), not set."""
@@ -82,7 +99,10 @@ class Block(ABC):
     def reconstruct(
         self, x: Array, params: Params, images: Array, factor: float, d: Array, errors: Array
     ) -> None:
-        """Write the parts of the error of x̂, and the gradient of factor times it to d."""
+        """Write the parts of the error of x̂, and the gradient of factor times it to d.
+
+        With `batch.present`, its factors are those.
+        """
         raise NotImplementedError
 
     @abstractmethod

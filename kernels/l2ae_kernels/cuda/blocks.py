@@ -1,6 +1,7 @@
 """The blocks of a network on a device: one stage each, or the three around a short code."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ class TransposedConvolution(_Correlation):
         self, x: Array, params: Params, images: Array, factor: float, d: Array, errors: Array
     ) -> None:
         s, W, b = self.stage, params[self.W], params[self.b]
-        target = Target(images, factor, errors)
+        target = Target(images, factor, errors, self.batch.present)
         conv.correlate_adjoint_x(x, W, b, d, s.stride, s.padding, target=target, **self.end())
 
 
@@ -181,6 +182,8 @@ class BatchNorm(_Standardize):
         self.mean, self.variance, self.sigma, *self.sums = (
             self.batch.device.empty(columns, self.batch.dtype) for _ in range(5)
         )
+        present, pixels = self.batch.present, prod(self.input_shape[:-1])
+        self.there = None if present is None else normalize.There(present.counts, pixels)
 
     def forward(self, x: Array, params: Params) -> Array:
         s, rows = self.stage, self.batch.rows
@@ -188,7 +191,7 @@ class BatchNorm(_Standardize):
         mean, variance = (params[f"{s.name}.{name}"] for name in s.state)
         normalize.batch_norm_train(
             rows(x), gamma, beta, s.eps, rows(self.y), self.mean, self.variance, self.sigma,
-            slope=self.slope, running=(mean, variance), momentum=s.momentum,
+            slope=self.slope, running=(mean, variance), momentum=s.momentum, there=self.there,
         )  # fmt: skip
         return self.y
 
@@ -201,7 +204,7 @@ class BatchNorm(_Standardize):
         )
         normalize.batch_norm_adjoint(
             rows(dy), rows(x), self.mean, self.sigma, gamma, True, rows(self.dx), dgamma, dbeta,
-            slope_below=self.slope_below,
+            slope_below=self.slope_below, there=self.there,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.block import Present
 from l2ae_kernels.cuda.conv_tiles import Call, aligned, defines
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.launch import ceil_div, distance
@@ -53,6 +54,7 @@ class Target(NamedTuple):
     images: Array  # (N, H, W, 1) or (M, N, H, W, 1)
     factor: float
     errors: Array  # (loss_parts, M) float64: of Σ (x̂ − image)²
+    present: Present | None = None  # whose factors are in the place of `factor`
 
 
 def loss_parts(g: Geometry, samples: int) -> int:
@@ -80,13 +82,13 @@ def launch_thin(call: Call, target: Target | None = None) -> bool:
 
 def _of_target(call: Call, target: Target | None) -> tuple[Any, ...]:
     if target is None:
-        return None, np.int64(0), None, np.float32(0)
-    images, factor, errors = target
+        return None, np.int64(0), None, np.float32(0), None, None
+    images, factor, errors, present = target
     shape = call.out.shape[-4:]
     models = distance(call.operation, "images", images, shape, call.models)
     parts = loss_parts(call.geometry, call.samples), call.models
     require_shape(call.operation, "errors", errors.shape, parts)
-    return images, models, errors, np.float32(2 * factor)
+    return images, models, errors, np.float32(2 * factor), *(present or (None, None))
 
 
 def launch_thin_adjoint_W(call: Call, parts: Array, db: Array | None) -> None:

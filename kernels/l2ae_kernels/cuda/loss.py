@@ -8,6 +8,7 @@ y (M, ...), or of one model; x of the same shape, or of one model: then all mode
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.block import Present
 from l2ae_kernels.cuda.device import device_of
 from l2ae_kernels.cuda.launch import THREADS, ceil_div, real
 from l2ae_kernels.geometry import require_shape
@@ -55,9 +56,19 @@ def parts_of(elements: int) -> int:
 
 
 def squared_error_parts(
-    y: Array, x: Array, factor: float, dy: Array | None, parts: Array | None, *, slope: float = 1.0
+    y: Array,
+    x: Array,
+    factor: float,
+    dy: Array | None,
+    parts: Array | None,
+    *,
+    slope: float = 1.0,
+    present: Present | None = None,
 ) -> None:
-    """Write dy as `squared_error` does, and the parts of Σ (y − x)², (`parts_of`, M) float64."""
+    """Write dy as `squared_error` does, and the parts of Σ (y − x)², (`parts_of`, M) float64.
+
+    With `present` y is (M, N, ...), and its factors are in the place of `factor`.
+    """
     device, number = device_of(y), y.dtype.type
     shared = x.shape != y.shape
     models = len(y) if shared else 1 if parts is None else parts.shape[1]
@@ -74,7 +85,8 @@ def squared_error_parts(
         (THREADS,),
         (
             y, x, dy, parts, np.int64(elements), np.int64(_part(elements)), x_models,
-            number(2 * factor), number(slope),
+            number(2 * factor), number(slope), *(present or (None, None)),
+            np.int64(elements // y.shape[1] if present else 0),
         ),
     )  # fmt: skip
 

@@ -47,12 +47,15 @@ class Network:
         self._inputs: list[Array] = []
         self.beside = batch.device.branch()  # joined at the end of `backward`
 
-    def forward(self, x: Array, params: Params, factor: float, errors: Array) -> None:
+    def forward(self, x: Array, params: Params, factor: float | None, errors: Array) -> None:
         """Write the parts of E (loss_parts, M) to `errors`, and begin the gradient: d_L.
 
-        x (M, N, *image), params (M, *shape) each; factor: of E in what gradients are of. Among
-        params are the running statistics of batch norm, which move.
+        x (M, N, *image), params (M, *shape) each; factor: of E in what gradients are of; None where
+        `batch.present` has it. Among params are the running statistics of batch norm, which move.
         """
+        if (factor is None) != (self.batch.present is not None):
+            raise ValueError("Network.forward: expected a factor, or samples that are present")
+        factor = factor or 0.0
         self._inputs, v, last = [], x, self.blocks[-1]
         for block in self.blocks[:-1]:
             self._inputs.append(self.batch.per_sample(v, block.input_shape))
@@ -64,7 +67,7 @@ class Network:
             return
         v = last.forward(self._inputs[-1], params)
         slope = 1.0 if last.gates_dy else last.slope
-        squared_error_parts(v, x, factor, d, errors, slope=slope)
+        squared_error_parts(v, x, factor, d, errors, slope=slope, present=self.batch.present)
 
     def backward(self, params: Params, parts: "GradientParts") -> None:
         """Write the parts of the gradients, after `forward`."""

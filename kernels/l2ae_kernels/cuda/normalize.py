@@ -11,6 +11,8 @@ output is x (for Eq. 4: z); 1 is none, else the gradient has passed its adjoint.
 Sums over rows are made in parts, which the shape of one model alone determines, and added in order.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from l2ae_kernels.arrays import Array
@@ -21,6 +23,13 @@ from l2ae_kernels.geometry import require_shape
 WARPS = THREADS // 32
 MOST_PARTS = 256  # of the rows
 WORTH_A_PART = 1 << 12  # numbers
+
+
+class There(NamedTuple):
+    """The first rows of each model, beyond which none counts."""
+
+    counts: Array  # (M,) int32: samples
+    of_sample: int  # rows
 
 
 def l2_normalize(z: Array, eps: float, u: Array, n: Array) -> None:
@@ -155,13 +164,14 @@ def batch_norm_train(
     slope: float = 1.0,
     running: tuple[Array, Array] | None = None,
     momentum: float = 0.99,
+    there: There | None = None,
 ) -> None:
     """Write μ, v and σ = √(v + ε) of each channel of x, (M, C) each, and `batch_norm` with them.
 
     running: mean and variance (M, C), which move: running ← momentum · running + (1 − momentum) ·
-    batch.
+    batch. there: the rows that μ and v are of; of a model without any, nothing moves.
     """
-    _moments(x, mean, variance, sigma, eps, running, momentum)
+    _moments(x, mean, variance, sigma, eps, running, momentum, there)
     batch_norm(x, mean, sigma, gamma, beta, out, slope=slope)
 
 
@@ -177,8 +187,12 @@ def batch_norm_adjoint(
     dbeta: Array,
     *,
     slope_below: float = 1.0,
+    there: There | None = None,
 ) -> None:
-    """Write dx (M, R, C), dγ and dβ (M, C); `of_batch`: whether μ and σ are those of x."""
+    """Write dx (M, R, C), dγ and dβ (M, C); `of_batch`: whether μ and σ are those of x.
+
+    there: the rows that they are of; dx of the others, whose dy is 0, is 0.
+    """
     device, (models, rows, channels) = device_of(dy), _sizes(dx)
     require_shape("batch_norm_adjoint", "dy", dy.shape, dx.shape)
     x_models = distance("batch_norm_adjoint", "x", x, (rows, channels), models)
@@ -202,7 +216,7 @@ def batch_norm_adjoint(
         (THREADS,),
         (
             dy, x, mean, sigma, gamma, *sums, dx, *sizes, gamma_models,
-            dx.dtype.type(slope_below),
+            dx.dtype.type(slope_below), *_rows_there(there),
         ),
     )  # fmt: skip
 
@@ -215,6 +229,7 @@ def _moments(
     eps: float = 0.0,
     running: tuple[Array, Array] | None = None,
     momentum: float = 0.99,
+    there: There | None = None,
 ) -> None:
     device, number = device_of(x), mean.dtype.type
     models, (rows, channels) = model_count(mean, 1), x.shape[-2:]
@@ -226,7 +241,7 @@ def _moments(
         device.kernel("norms.cu", "moments_parts", real(x.dtype)),
         (count, ceil_div(channels, THREADS), models),
         (THREADS,),
-        (x, parts, *sizes, x_models),
+        (x, parts, *sizes, x_models, *_rows_there(there)),
     )
     device.launch(
         device.kernel("norms.cu", "moments_finish", real(x.dtype)),
@@ -234,7 +249,7 @@ def _moments(
         (THREADS,),
         (
             parts, mean, variance, sigma, *(running or (None, None)), *sizes, np.int64(count),
-            number(eps), number(1 - momentum),
+            number(eps), number(1 - momentum), *_rows_there(there),
         ),
     )  # fmt: skip
 
@@ -247,6 +262,10 @@ def _add_gradients(parts: Array, dgamma: Array | None, dbeta: Array | None) -> N
         (THREADS,),
         (parts, dgamma, dbeta, np.int64(channels), np.int64(count)),
     )
+
+
+def _rows_there(there: There | None) -> tuple[Array | None, np.int64]:
+    return (None, np.int64(0)) if there is None else (there.counts, np.int64(there.of_sample))
 
 
 def _affine(

@@ -5,10 +5,11 @@
     (params,) = training.params
 
 Each step, for every model:  x = images[batch],  loss and gradients (Eq. 3),  one step of Adam.
-Its launches are queued one by one when a size of batch is met for the first time; from the second
-time on they are a captured graph, which is replayed. The host draws the batches and the weights at
-the start, and every sum has an order that the shape of one model fixes: a training has the same
-bits in every run, and beside any number of other models.
+Its launches are queued one by one the first time; from the second time on they are a captured
+graph, which is replayed. A batch may have fewer images of one model than of another, or none: that
+model pauses. All have the launches of a whole batch, in which absent images add zeros. The host
+draws the batches and the weights at the start, and every sum has an order that `batch_size` and the
+shape of one model fix: a training has the same bits in every run, and beside any number of others.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,18 +21,20 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.batches import MOST_STEPS, Batches
-from l2ae_kernels.cuda.block import Batch, Impl
+from l2ae_kernels.cuda.batches import MOST_STEPS, Batches, Filled
+from l2ae_kernels.cuda.block import Batch, Impl, Present
 from l2ae_kernels.cuda.device import Device, Graph
 from l2ae_kernels.cuda.gradients import Gradients
 from l2ae_kernels.cuda.launch import ceil_div
 from l2ae_kernels.cuda.network import GradientParts, Network
 from l2ae_kernels.cuda.training_checks import (
     Limits,
+    OfModels,
     require_impl,
     require_models,
     require_moments,
     require_states,
+    require_steps,
     require_whole,
 )
 from l2ae_kernels.cuda.weights import FlatLayout, Weights
@@ -64,12 +67,13 @@ class _Piece(NamedTuple):
     first: int
     x: Array  # (M, N, *image)
     network: Network
+    present: Present
     errors: Array  # parts (count, M) of Σ |x̂ − x|²
     parts: GradientParts
 
 
 class _Batch(NamedTuple):
-    """What there is for one size of batch."""
+    """What there is for a batch."""
 
     pieces: list[_Piece]
     errors: Array  # those of all pieces, one after the other
@@ -134,15 +138,17 @@ class DeviceTraining:
             raise ValueError(f"DeviceTraining: reduction is {reduction!r} but expected {known}")
         self.device, self.stages = device, stages
         self.models, self.image, self.dtype = len(params), images.shape[1:], dtype
-        self.step = 0  # of Adam
-        self._numbers_of_image = prod(self.image) if reduction == "mean" else 1
+        self.steps = np.zeros(self.models, np.int64)  # of Adam, that each model has made
         self._weights = Weights(device, shapes, params, settings, dtype)
         self._statistics = FlatLayout(state_shapes, self.models)
         self._state = device.to_device(self._statistics.join(states, dtype))
-        self._batches = Batches(device, images, self.models, batch_size, dtype)
-        self._networks: dict[int, Network] = {}  # by micro-batch
-        self._of_sizes: dict[int, _Batch] = {}
-        self._steps: dict[tuple[int, bool], _Replayed] = {}  # by batch, and whether it is gathered
+        numbers = prod(self.image) if reduction == "mean" else 1
+        self._batches = Batches(device, images, self.models, batch_size, dtype, numbers)
+        self._batch: _Batch | None = None
+        self._replayed = {  # by whether the images are gathered
+            gathers: _Replayed(device, partial(self._launch, gathers=gathers))
+            for gathers in (True, False)
+        }
 
     # --- what a checkpoint holds
 
@@ -161,81 +167,73 @@ class DeviceTraining:
         """The running statistics of each model, copies on the host; waits for all steps."""
         return self._statistics.split(self.device.to_host(self._state))
 
-    def load(self, m: Sequence[Params], v: Sequence[Params], step: int) -> None:
-        """Go on after step `step` of a training that had these moments of each model."""
-        step = count("DeviceTraining.load", "step", step, least=0)
+    def load(self, m: Sequence[Params], v: Sequence[Params], steps: Sequence[int]) -> None:
+        """Go on after so many steps of each model, which had these moments then."""
         for name, moments in (("m", m), ("v", v)):
             require_moments(name, moments, self._weights.layout, self.dtype)
-        self._weights.load(m, v, step)
-        self.step = step
+        require_steps(steps, self.models)
+        self._weights.load(m, v, [int(t) for t in steps])
+        self.steps = np.array(steps, np.int64)
 
     # --- steps
 
-    def run(self, batches: Sequence[Array]) -> Array:
+    def run(self, batches: Sequence[OfModels]) -> Array:
         """Make a step on each batch of indices, and return the losses before it (steps, M).
 
-        A batch is (n,), the same images for every model, or (M, n), for 1 ≤ n ≤ batch_size. Where
-        the loss of a model is NaN or infinite, its parameters stay as they are; its running
-        statistics are those of a forward pass, as in any step.
+        A batch is an array (n,), the same images for every model, or (M, n), for 1 ≤ n ≤
+        batch_size; or a sequence of M arrays (n,), a length each: one of length 0 lets its model
+        pause, whose loss is NaN then. Where the loss of a model is NaN or infinite, its parameters
+        stay as they are; its running statistics are those of a forward pass, as in any step.
         """
-        limits = Limits(self.models, self.batch_size, self.image, self.dtype)
-        indices = limits.indices(batches, len(self._batches.images))
-        losses = [np.empty((0, self.models))]
-        for at in range(0, len(indices), MOST_STEPS):
-            some = indices[at : at + MOST_STEPS]
-            self._batches.start(some)
-            for batch in some:
-                self._queue(batch.shape[-1], gathers=True)
-            losses.append(self._batches.read(len(some)))
-        return np.concatenate(losses)
+        filled = self._limits.indices(batches, len(self._batches.images))
+        return self._run(filled, gathers=True)
 
-    def run_images(self, batches: Sequence[Array]) -> Array:
+    def run_images(self, batches: Sequence[OfModels]) -> Array:
         """The same for batches of images that the host made, (n, *image) or (M, n, *image)."""
-        limits = Limits(self.models, self.batch_size, self.image, self.dtype)
-        each = limits.images(batches)
+        return self._run(self._limits.images(batches), gathers=False)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self.models, self.batch_size, self.image, self.dtype)
+
+    def _run(self, batches: Sequence[Filled], *, gathers: bool) -> Array:
+        """Queue the steps of a list of batches at a time, and wait for their losses."""
         losses = [np.empty((0, self.models))]
-        for at in range(0, len(each), MOST_STEPS):
-            some = each[at : at + MOST_STEPS]
-            self._batches.start([])
+        for at in range(0, len(batches), MOST_STEPS):
+            some = batches[at : at + MOST_STEPS]
+            self._batches.start(some, gathers=gathers)
             for batch in some:
-                for piece in self._of_size(batch.shape[1]).pieces:
+                for piece in () if gathers else self._arrays().pieces:
                     end = piece.first + piece.x.shape[1]
-                    self.device.write(piece.x, batch[:, piece.first : end])
-                self._queue(batch.shape[1], gathers=False)
+                    self.device.write(piece.x, batch.items[:, piece.first : end])
+                self._replayed[gathers]()
+                self.steps += batch.counts > 0
             losses.append(self._batches.read(len(some)))
         return np.concatenate(losses)
 
-    def _queue(self, images: int, *, gathers: bool) -> None:
-        """Queue a step on a batch of so many images of each model."""
-        key = images, gathers
-        if key not in self._steps:
-            self._steps[key] = _Replayed(self.device, partial(self._launch, images, gathers))
-        self._steps[key]()
-        self.step += 1
-
-    def _launch(self, images: int, gathers: bool) -> None:
+    def _launch(self, *, gathers: bool) -> None:
         """Queue the launches of a step one by one."""
-        weights, divisor = self._weights, images * self._numbers_of_image
+        weights, batch = self._weights, self._arrays()
         arrays = weights.params | self._statistics.views(self._state)
-        batch = self._of_size(images)
-        losses = self._batches.losses_of(batch.errors, images, divisor)
+        losses = self._batches.losses_of(batch.errors)
+        begin = self._batches.gather if gathers else self._batches.begin
         for piece in batch.pieces:
-            if gathers:
-                self._batches.gather(piece.x, images, piece.first)
-            piece.network.forward(piece.x, arrays, 1 / divisor, piece.errors)
+            begin(piece.x, piece.present, piece.first)
+            piece.network.forward(piece.x, arrays, None, piece.errors)
             if piece is batch.pieces[-1]:
                 with piece.network.beside:
                     weights.begin_step(losses)
             piece.network.backward(arrays, piece.parts)
-        weights.adam(batch.gradients.flat, batch.gradients.segments, losses.errors)
+        weights.adam(batch.gradients.flat, batch.gradients.segments, losses.now)
 
-    def _of_size(self, images: int) -> _Batch:
-        """Return the micro-batches of a batch, made when its size is met first."""
-        if images not in self._of_sizes:
-            most = self.micro_batch or images_of_piece(self.stages, images, self.dtype)
-            firsts = range(0, images, most)
-            sizes = [min(most, images - first) for first in firsts]
-            networks = [self._network(samples) for samples in sizes]
+    def _arrays(self) -> _Batch:
+        """Return the micro-batches of a batch, made for the first one."""
+        if self._batch is None:
+            most = self.micro_batch or images_of_piece(self.stages, self.batch_size, self.dtype)
+            firsts = range(0, self.batch_size, most)
+            sizes = [min(most, self.batch_size - first) for first in firsts]
+            of_size = {samples: self._network(samples) for samples in dict.fromkeys(sizes)}
+            networks, present = zip(*(of_size[samples] for samples in sizes), strict=True)
             counts = [network.counts for network in networks]
             gradients = Gradients(self.device, self._weights.layout, counts, self.dtype)
             each = [network.loss_parts for network in networks]
@@ -246,6 +244,7 @@ class DeviceTraining:
                     first,
                     self.device.empty((self.models, samples, *self.image), self.dtype),
                     network,
+                    present[i],
                     errors[end - parts : end],
                     GradientParts(network, gradients, i),
                 )
@@ -253,12 +252,11 @@ class DeviceTraining:
                     zip(firsts, sizes, networks, each, ends, strict=True)
                 )
             ]
-            self._of_sizes[images] = _Batch(pieces, errors, gradients)
-        return self._of_sizes[images]
+            self._batch = _Batch(pieces, errors, gradients)
+        return self._batch
 
-    def _network(self, samples: int) -> Network:
-        """Return the network for a size of micro-batch, made when that is met first."""
-        if samples not in self._networks:
-            batch = Batch(self.device, self.models, samples, self.dtype, self.impl)
-            self._networks[samples] = Network(self.stages, batch)
-        return self._networks[samples]
+    def _network(self, samples: int) -> tuple[Network, Present]:
+        """Return the network for a size of micro-batch, and what says how many samples count."""
+        present = Present.of(self.device, self.models, self.dtype)
+        batch = Batch(self.device, self.models, samples, self.dtype, self.impl, present)
+        return Network(self.stages, batch), present

@@ -1,19 +1,22 @@
 """What DeviceTraining asks of its arguments: ValueError names the one that does not fit."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.batches import Filled
 from l2ae_kernels.cuda.block import Impl
 from l2ae_kernels.cuda.step import takes
 from l2ae_kernels.cuda.weights import FlatLayout
+from l2ae_kernels.ops.checks import count
 from l2ae_kernels.ops.step import require_network, require_state
 from l2ae_kernels.stages import Params, Shape, Stage
 
 DTypeOf = np.dtype[Any]
 REAL = (np.float32, np.float64)
+OfModels: TypeAlias = Array | Sequence[Array]  # a batch: an array for all models, or one for each
 
 
 def require_models(
@@ -84,6 +87,14 @@ def require_moments(
         _require_arrays(f"{name}[{i}]", arrays, layout.shapes, dtype)
 
 
+def require_steps(steps: Sequence[int], models: int) -> None:
+    """Check how many steps every model has made."""
+    for step in steps:
+        count("DeviceTraining.load", "steps", step, least=0)
+    if len(steps) != models:
+        raise ValueError(f"DeviceTraining: steps is of {len(steps)} models but expected {models}")
+
+
 class Limits(NamedTuple):
     """What a batch may be."""
 
@@ -92,39 +103,52 @@ class Limits(NamedTuple):
     image: Shape
     dtype: DTypeOf
 
-    def indices(self, batches: Sequence[Array], count: int) -> list[Array]:
-        """Return batches of indices of `count` images, (n,) or (M, n) each."""
-        arrays = [np.asarray(batch) for batch in batches]
-        for i, batch in enumerate(arrays):
-            if batch.dtype.kind not in "iu" or not self._fits(batch.shape):
-                raise self._error("run", i, batch, "integers", "")
-            if not 0 <= batch.min() <= batch.max() < count:
-                raise ValueError(
-                    f"DeviceTraining.run: batches[{i}] has the indices {batch.min()} to "
-                    f"{batch.max()} but expected 0 to {count - 1}"
-                )
-        return arrays
+    def indices(self, batches: Sequence[OfModels], count: int) -> list[Filled]:
+        """Return batches of indices of `count` images, each (n,), (M, n) or M times (n,)."""
+        filled = []
+        for i, batch in enumerate(batches):
+            each = self._of_models("run", i, batch, ())
+            for a in (each,) if isinstance(each, np.ndarray) else each:
+                if a.dtype.kind not in "iu":
+                    raise self._error("run", i, batch, ())
+                if a.size and not 0 <= a.min() <= a.max() < count:
+                    raise ValueError(
+                        f"DeviceTraining.run: batches[{i}] has the indices {a.min()} to {a.max()} "
+                        f"but expected 0 to {count - 1}"
+                    )
+            filled.append(Filled.of(each, self.batch_size))
+        return filled
 
-    def images(self, batches: Sequence[Array]) -> list[Array]:
-        """Return batches of images, (n, *image) or (M, n, *image), as (M, n, *image) each."""
-        arrays, axes = [np.asarray(batch) for batch in batches], len(self.image)
-        for i, batch in enumerate(arrays):
-            lead, image = batch.shape[: batch.ndim - axes], batch.shape[batch.ndim - axes :]
-            if image != self.image or batch.dtype != self.dtype or not self._fits(lead):
-                rest = "".join(f", {n}" for n in self.image)
-                raise self._error("run_images", i, batch, str(self.dtype), rest)
-        return [np.broadcast_to(a, (self.models, a.shape[-axes - 1], *self.image)) for a in arrays]
+    def images(self, batches: Sequence[OfModels]) -> list[Filled]:
+        """Return batches of images, each (n, *image), (M, n, *image) or M times (n, *image)."""
+        filled = []
+        for i, batch in enumerate(batches):
+            each = self._of_models("run_images", i, batch, self.image)
+            if any(a.dtype != self.dtype for a in each):
+                raise self._error("run_images", i, batch, self.image)
+            filled.append(Filled.of(each, self.batch_size))
+        return filled
 
-    def _fits(self, lead: Shape) -> bool:
-        """Whether the axes before those of an image are (n,) or (M, n)."""
-        fits = len(lead) == 1 or (len(lead) == 2 and lead[0] == self.models)
-        return fits and 0 < lead[-1] <= self.batch_size
+    def _of_models(self, function: str, i: int, batch: OfModels, image: Shape) -> OfModels:
+        """Return what each model has of a batch: (M, n, *image) where it was one array."""
+        each: OfModels = [*map(np.asarray, batch)] if isinstance(batch, Sequence) else batch
+        if isinstance(each, np.ndarray) and each.ndim == 1 + len(image):
+            each = np.broadcast_to(each, (self.models, *each.shape))
+        of_one = (each.shape[1:],) if isinstance(each, np.ndarray) else [a.shape for a in each]
+        alike = all(len(s) == 1 + len(image) and s[1:] == image for s in of_one)
+        if not alike or len(each) != self.models or not 0 < max(map(len, each)) <= self.batch_size:
+            raise self._error(function, i, batch, image)
+        return each
 
-    def _error(self, function: str, i: int, batch: Array, of: str, rest: str) -> ValueError:
-        n = "n," if not rest else f"n{rest}"
+    def _error(self, function: str, i: int, batch: OfModels, image: Shape) -> ValueError:
+        of = str(self.dtype) if image else "integers"
+        n = "".join(["n", "," * (not image), *(f", {k}" for k in image)])
+        arrays = batch if isinstance(batch, Sequence) else [batch]
+        found = " and ".join(f"{np.shape(a)} {np.asarray(a).dtype}" for a in arrays)
         return ValueError(
-            f"DeviceTraining.{function}: batches[{i}] is {batch.shape} {batch.dtype} but expected "
-            f"{of} ({n}) or ({self.models}, n{rest}) for 1 ≤ n ≤ {self.batch_size}"
+            f"DeviceTraining.{function}: batches[{i}] is {found} but expected {of} ({n}), "
+            f"({self.models}, {n.rstrip(',')}) or {self.models} arrays ({n}), for n up to "
+            f"{self.batch_size} and not 0 for all models"
         )
 
 

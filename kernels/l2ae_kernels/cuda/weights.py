@@ -67,7 +67,8 @@ class FlatLayout:
 class Weights:
     """Parameters and moments, and Adam over them.
 
-    step: of Adam, counted on the device, so that a captured graph advances it.
+    The steps of Adam are counted on the device, for each model, so that a captured graph advances
+    them.
     """
 
     def __init__(
@@ -79,14 +80,14 @@ class Weights:
         self.p = device.to_device(self.layout.join(params, dtype))
         self.m, self.v = (device.zeros(self.layout.size, dtype) for _ in range(2))
         self.params = self.layout.views(self.p)
-        self._state = optim.new_state(device, settings)
-        self._numbers = device.empty(2, dtype)
+        self._state = optim.new_state(device, settings, [0] * len(params))
+        self._numbers = device.empty((len(params), 2), dtype)
 
-    def load(self, m: Sequence[Params], v: Sequence[Params], step: int) -> None:
-        """Take the moments of each model after step `step`."""
+    def load(self, m: Sequence[Params], v: Sequence[Params], steps: Sequence[int]) -> None:
+        """Take the moments of each model after so many steps of it."""
         self.device.write(self.m, self.layout.join(m, self.dtype))
         self.device.write(self.v, self.layout.join(v, self.dtype))
-        state = optim.new_state(self.device, self.settings, step)
+        state = optim.new_state(self.device, self.settings, steps)
         self.device.write(self._state, self.device.to_host(state))
 
     def read(self, flat: Array) -> list[Params]:
@@ -97,9 +98,9 @@ class Weights:
         """Queue the begin of a step, whose losses are known."""
         optim.begin_step(self._state, self._numbers, self.settings, losses)
 
-    def adam(self, parts: Array, segments: optim.Segments, errors: Array) -> None:
-        """Queue the step; a model whose error (M,) is not finite keeps its parameters.
+    def adam(self, parts: Array, segments: optim.Segments, losses: Array) -> None:
+        """Queue the step; a model whose loss (M,) is not finite keeps its parameters.
 
         parts: of the gradients, where `segments` says.
         """
-        optim.launch(self.p, self.m, self.v, parts, self._numbers, self.settings, errors, segments)
+        optim.launch(self.p, self.m, self.v, parts, self._numbers, self.settings, losses, segments)

@@ -10,12 +10,13 @@ from l2ae_core import data
 from l2ae_core.cli import main
 from l2ae_core.data import Dataset
 from l2ae_core.paper import Run, on_device, systems
-from l2ae_core.paper.on_device import groups_of
+from l2ae_core.paper.on_device import describe_groups, groups_of
 from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
 from l2ae_core.training import checkpoint
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.cuda.device import Device, NoDevice, emulate
+from l2ae_kernels.cuda.training import DeviceTraining
 
 from .small_runs import found
 
@@ -24,33 +25,107 @@ SMALL = {"hidden": [6], "slope": 0.01, "latent_dim": 3}
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch, cxx: None) -> Device:
-    """A device; all systems named "small-…" and the 40 images of the data set are of its size."""
+    """A device; all systems named "small-…" and the 40 images of the data set are of its size.
+
+    Ten of the images show a 2, less of every other digit: as anomalies they leave fewer batches.
+    """
     for norm in ("l2", "none"):
         small = systems._network(f"small {norm}", "dense", norm, **SMALL)
         monkeypatch.setitem(systems.SYSTEMS, f"small-{norm}", small)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (40, 8, 8, 1)).astype("float32") / np.float32(255)
 
+    labels = np.repeat(np.arange(10), [2, 3, 10, 4, 3, 4, 4, 3, 4, 3])
+
     def load(name: str, **_: Any) -> Dataset:
-        return Dataset(images, np.repeat(np.arange(10), 4), name)
+        return Dataset(images, labels, name)
 
     monkeypatch.setattr(data, "load", load)
     return emulate()
 
 
-def detection(system: str, seed: int = 0, digit: int = 3) -> Run:
-    epochs = 2 if system.startswith("small") else 0
+def detection(system: str, seed: int = 0, digit: int = 3, epochs: int = 2) -> Run:
+    epochs = epochs if system.startswith("small") else 0
     return Run("detection", system, "digits", seed, epochs, digit, batch_size=16, n_init=2)
 
 
-def test_groups_are_of_runs_that_differ_by_the_seed(cuda: Device, tmp_path: Path) -> None:
-    one = [detection("small-l2", seed) for seed in range(10)]
-    runs = [detection("pixels"), *one, detection("small-none"), detection("small-l2", digit=4)]
-    assert groups_of(runs, ResultsDir(tmp_path)) == [one[:8], one[8:], [runs[-2]], [runs[-1]]]
-    trained = ResultsDir(tmp_path).training(one[0])
+def test_groups_are_of_one_system_with_equal_digits_side_by_side(
+    cuda: Device, tmp_path: Path
+) -> None:
+    pairs = [(seed, digit) for seed in range(2) for digit in (4, 3, 7, 5, 6)]
+    runs = [detection("small-l2", *pair) for pair in pairs]
+    other, pixels = detection("small-none"), detection("pixels")
+    by_digit = [detection("small-l2", seed, digit) for digit in range(3, 8) for seed in (0, 1)]
+    folder = ResultsDir(tmp_path)
+    groups = groups_of([pixels, *runs[:6], other, *runs[6:]], folder)
+    assert groups == [by_digit[:8], by_digit[8:], [other]]
+    assert describe_groups(groups, "cuda") == (
+        "reproduce: cuda trains 11 networks, up to 8 of one system at once: small-l2 on digits, 2 "
+        "epochs, 10 in 2 groups; small-none on digits, 2 epochs, 1 in 1 group"
+    )
+    assert describe_groups([], "cuda") == "reproduce: cuda trains 0 networks"
+    trained = folder.training(by_digit[0])
     trained.mkdir(parents=True)
     (trained / "metrics.json").touch()
-    assert groups_of(one, ResultsDir(tmp_path)) == [one[1:9], [one[9]]]
+    assert groups_of(runs, folder) == [by_digit[1:9], [by_digit[9]]]
+
+
+def test_digits_that_leave_other_numbers_of_images_are_trained_at_once(
+    cuda: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three of 31 to 38 images, 2 to 3 batches: killed, gone on with, and equal to each alone."""
+    runs = [detection("small-l2", 0, digit, epochs=12) for digit in (0, 2, 3)]
+    together, alone = (ResultsDir(tmp_path / name) for name in ("together", "alone"))
+    plain, models = DeviceTraining.run, []
+
+    def run(self: DeviceTraining, batches: Any) -> Any:
+        models.append(self.models)
+        if len(models) == 12:
+            raise KeyboardInterrupt
+        return plain(self, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeviceTraining, "run", run)
+        with pytest.raises(KeyboardInterrupt):
+            run_missing(runs, together, device=cuda, progress=False)
+    assert models == [3] * 12
+    counts = [checkpoint.load(together.training(r) / "checkpoint.npz").epoch for r in runs]
+    assert counts == [10] * 3
+    with caplog.at_level("INFO"):
+        results = run_missing(runs, together, device=cuda, progress=False)
+    assert "3 networks at once: small-l2 on digits, 12 epochs, seed 0, anomalies 0, 2–3" in (
+        caplog.text
+    )
+    images = [result.details.images.train for result in results]
+    assert images == [38, 31, 36]
+    for run_, result in zip(runs, results, strict=True):
+        (other,) = run_missing([run_], alone, device=cuda, progress=False)
+        assert found(result) == found(other)
+        files = [f.training(run_) / "checkpoint.npz" for f in (together, alone)]
+        one, two = map(checkpoint.load, files)
+        for name, p in one.params.items():
+            np.testing.assert_array_equal(p, two.params[name])
+        for name, m in one.optimizer.items():
+            np.testing.assert_array_equal(m, two.optimizer[name])
+
+
+def test_micro_batches_are_those_of_every_network_but_with_batch_norm(
+    cuda: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = systems._network("small batch", "dense", "batch", **SMALL)
+    monkeypatch.setitem(systems.SYSTEMS, "small-batch", batch)
+    asked, plain = {}, DeviceTraining.__init__
+
+    def start(self: DeviceTraining, *arguments: Any, **named: Any) -> None:
+        plain(self, *arguments, **named)
+        asked["batch" in str(self.stages)] = self.micro_batch
+
+    monkeypatch.setattr(DeviceTraining, "__init__", start)
+    runs = [detection("small-l2"), detection("small-batch")]
+    run_missing(runs, ResultsDir(tmp_path), device=cuda, micro_batch=8, progress=False)
+    assert asked == {False: 8, True: None}
+    with pytest.raises(ValueError, match="micro_batch is 8 but device is the processor"):
+        run_missing(runs, ResultsDir(tmp_path), micro_batch=8, progress=False)
 
 
 def test_results_are_those_of_each_run_alone(cuda: Device, tmp_path: Path) -> None:

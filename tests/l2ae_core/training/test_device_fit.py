@@ -32,7 +32,11 @@ CLOSE = {"rtol": 0, "atol": 1e-12}
 class Training:
     """A training of a small network: its parts and, once it was trained, its history."""
 
-    def __init__(self, seed=0, model="dense", dtype="float64", norm="l2", images=IMAGES, **adam):
+    def __init__(
+        self, seed=0, model="dense", dtype="float64", norm="l2", images=IMAGES, reduction="mean",
+        **adam,
+    ):  # fmt: skip
+        self.reduction = reduction
         self.random = rngs(seed)
         architecture = Architecture(
             model, (8, 8, 1), latent_dim=3, norm=norm, hidden=(6,), filters=(2, 3, 4),
@@ -47,7 +51,8 @@ class Training:
     def arguments(self, **how):
         return {
             "model": self.model, "images": self.images, "optimizer": self.optimizer,
-            "rng": self.random.shuffle, "batch_size": BATCH, "epochs": 2, "progress": False, **how,
+            "rng": self.random.shuffle, "batch_size": BATCH, "epochs": 2, "progress": False,
+            "reduction": self.reduction, **how,
         }  # fmt: skip
 
     def fit(self, **how):
@@ -330,9 +335,13 @@ def test_images_that_are_bytes_go_up_as_bytes():
 
 
 def test_networks_trained_together_have_the_bits_of_each_alone(device, tmp_path):
-    """Two side by side, a third waits; other batches, a second stage; one was trained before."""
+    """Two side by side, of other numbers of images; other stages; one was trained before.
+
+    13 images are batches of 5, 5 and 3; 14 of 5, 5 and 4; 17 of 5, 5, 5 and 2.
+    """
     ways = [
-        {"seed": 0}, {"seed": 1}, {"seed": 2}, {"seed": 3, "images": IMAGES + 1},
+        {"seed": 0}, {"seed": 1, "images": IMAGES + 1}, {"seed": 2, "images": IMAGES + 4},
+        {"seed": 3, "reduction": "sum"},
         {"seed": 4, "norm": "none"}, {"seed": 5, "norm": "batch"}, {"seed": 6, "norm": "batch"},
     ]  # fmt: skip
     Training(**ways[1]).fit(epochs=1, device=device, run_dir=tmp_path / "1")
@@ -363,12 +372,15 @@ def test_a_training_that_fails_ends_no_other(device):
         assert_equal(t, Training().fit(hooks=hooks, device=device))
 
 
-def test_together_ctrl_c_leaves_runs_that_can_be_resumed(device, tmp_path, monkeypatch):
+def test_together_ctrl_c_leaves_runs_that_can_be_resumed(device, tmp_path):
+    """One is killed after an epoch more than the other, and has more batches in each."""
+
     def stop(record, model):
         if record.epoch == 2:
             raise KeyboardInterrupt
 
-    trainings = [Training(seed) for seed in (0, 1)]
+    ways = [{"seed": 0}, {"seed": 1, "images": IMAGES + 4}]
+    trainings = [Training(**way) for way in ways]
     arguments = [
         t.arguments(run_dir=tmp_path / str(i), epochs=3, checkpoint_every=1)
         for i, t in enumerate(trainings)
@@ -376,7 +388,9 @@ def test_together_ctrl_c_leaves_runs_that_can_be_resumed(device, tmp_path, monke
     arguments[1]["callbacks"] = [stop]
     with pytest.raises(KeyboardInterrupt):
         fit_together(arguments, device, progress=False)
-    again = [Training(seed) for seed in (0, 1)]
+    saved = [checkpoints.load(tmp_path / str(i) / "checkpoint.npz").epoch for i in (0, 1)]
+    assert saved == [2, 1]
+    again = [Training(**way) for way in ways]
     resumed = fit_together(
         [
             t.arguments(run_dir=tmp_path / str(i), epochs=3, resume=True)
@@ -387,5 +401,30 @@ def test_together_ctrl_c_leaves_runs_that_can_be_resumed(device, tmp_path, monke
     )
     for t, history in zip(again, resumed, strict=True):
         t.history = history
-    for seed, t in enumerate(again):
-        assert_equal(t, Training(seed).fit(epochs=3, device=device))
+    for way, t in zip(ways, again, strict=True):
+        assert_equal(t, Training(**way).fit(epochs=3, device=device))
+
+
+def test_micro_batches_that_are_asked_for(device):
+    """Alone and together, they have bits of their own: the whole batch's to rounding."""
+    whole, alone = Training().fit(device=device), Training().fit(device=device, micro_batch=2)
+    assert_close(whole, alone)
+    assert any((a != b).any() for a, b in zip(whole.numbers, alone.numbers, strict=True))
+    trainings = [Training(), Training(), Training(1, images=IMAGES + 4)]
+    arguments = [t.arguments(micro_batch=2) for t in trainings]
+    del arguments[0]["micro_batch"]
+    histories = fit_together(arguments, device, progress=False)
+    for t, history, expected in zip(trainings, histories, (whole, alone), strict=False):
+        t.history = history
+        assert_equal(t, expected)
+
+
+def test_micro_batches_that_cannot_be(device):
+    for how, match in [
+        ({"device": device, "micro_batch": 0}, "micro_batch is 0"),
+        ({"micro_batch": 2}, "micro_batch is 2 but it is for a device"),
+    ]:
+        with pytest.raises(ValueError, match=f"^fit: {match}"):
+            Training().fit(**how)
+    with pytest.raises(ValueError, match="^fit: micro_batch is 2 but batch_norm '.*' needs the"):
+        Training(norm="batch").fit(device=device, micro_batch=2)

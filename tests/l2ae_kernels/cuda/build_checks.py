@@ -107,9 +107,10 @@ NORMS = {
     **dict.fromkeys(("moments_parts", "batch_norm", "batch_norm_sums"), MEMORY_BOUND),
     "batch_norm_adjoint": MEMORY_BOUND,
 }
+NORMS_OF_DOUBLE = {"batch_norm_adjoint": 48}
 LOSS = {"squared_error": MEMORY_BOUND, "add_errors": 48}
 BIASES = {"bias_parts": MEMORY_BOUND}
-STEP = {"gather_images": MEMORY_BOUND, "begin_step": 48}
+STEP = {"gather_images": MEMORY_BOUND, "begin_images": MEMORY_BOUND, "begin_step": 48}
 CONV = ("correlate", "correlate_adjoint_x", "correlate_adjoint_W")
 CONV_NAIVE = {f"{operation}_naive": 56 for operation in CONV}
 BOTTLENECK = ("bottleneck", "bottleneck_adjoint", "bottleneck_gradients")
@@ -138,7 +139,7 @@ def _network(real: str, latent: tuple[int, ...], product: int, bottleneck: int) 
         ),
         *_product("product_tiled", {"REAL": real}, product),
         Variant("conv_naive.cu", {"REAL": real}, CONV_NAIVE),
-        Variant("norms.cu", {"REAL": real}, NORMS),
+        Variant("norms.cu", {"REAL": real}, NORMS | (NORMS_OF_DOUBLE if real == "double" else {})),
         Variant("loss.cu", {"REAL": real}, LOSS),
         Variant("biases.cu", {"REAL": real}, BIASES),
         Variant("step.cu", {"REAL": real}, STEP),

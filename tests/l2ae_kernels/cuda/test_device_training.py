@@ -75,7 +75,7 @@ def test_a_training_is_that_of_the_cpu(name, reduction, device):
         for key, a in wanted.items():
             scale = max(np.abs(a).max(), 1e-3 * largest)
             np.testing.assert_allclose(arrays[key], a, rtol=0, atol=1e-12 * scale)
-    assert found.step == len(batches)
+    assert found.steps == [len(batches)]
 
 
 def test_float32_on_tensor_cores(device):
@@ -128,6 +128,67 @@ def test_the_rung_of_float32_beside_other_models(name, device):
     assert bits(alone) == bits(together)[1:]
 
 
+# Images of each of three models in the steps of two epochs; a model whose epoch is over pauses.
+OF_MODELS = ((4, 4, 3), (4, 1, 4), (4, 2, 0), (0, 4, 0), (4, 4, 3), (1, 4, 4), (0, 0, 2))
+
+
+def draw_ragged(seed=0):
+    """Batches of OF_MODELS, each a list of indices (n,)."""
+    rng = np.random.default_rng(seed)
+    return [[rng.integers(0, len(IMAGES), n) for n in each] for each in OF_MODELS]
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("dense", {}),
+        ("gates", {"micro_batch": 3}),
+        ("maps", {}),
+        ("maps", {"dtype": "float32", "impl": "naive", "reduction": "sum"}),
+        pytest.param("layer norms", {}, marks=pytest.mark.slow),
+        pytest.param("convolutional", {"dtype": "float32"}, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("from_host", [False, True])
+def test_each_model_has_as_many_images_as_it_has(name, more, from_host, device, other_order):
+    """Fewer than others, or none: bit by bit what it is alone, its pauses left out."""
+    seeds, batches = (3, 4, 5), draw_ragged()
+
+    def run(training, batches):
+        if not from_host:
+            return training.run(batches)
+        grey = GREY.astype(training.dtype)
+        each = [grey[b] if isinstance(b, np.ndarray) else [grey[a] for a in b] for b in batches]
+        return training.run_images(each)
+
+    together = start(device, name, seeds=seeds, **more)
+    losses = run(together, batches)
+    counts = np.array(OF_MODELS)
+    np.testing.assert_array_equal(np.isnan(losses), counts == 0)
+    np.testing.assert_array_equal(together.steps, (counts > 0).sum(axis=0))
+    for i, seed in enumerate(seeds):
+        alone = start(other_order, name, seeds=(seed,), **more)
+        own = run(alone, [b[i] for b in batches if len(b[i])])
+        np.testing.assert_array_equal(own[:, 0], losses[counts[:, i] > 0, i])
+        assert bits(alone) == [bits(together)[i]]
+
+
+def test_models_go_on_after_different_numbers_of_steps(device):
+    """From the arrays of each, and its own count of steps: the bits of a training in one go."""
+    batches, how = draw_ragged(), {"name": "maps", "seeds": (3, 4, 5)}
+    whole, first = start(device, **how), start(device, **how)
+    losses = whole.run(batches)
+    first.run(batches[:4])
+    assert len({*first.steps}) == 3
+    stages, _ = network("maps", "float64")
+    second = DeviceTraining(
+        device, stages, first.params, IMAGES, batch_size=4, settings=SETTINGS, state=first.state
+    )
+    second.load(*first.moments, first.steps)
+    np.testing.assert_array_equal(second.run(batches[4:]), losses[4:])
+    assert bits(second) == bits(whole)
+
+
 def test_micro_batches_have_the_gradient_of_the_batch(device):
     """4 = 3 + 1 images, 3 = 3: another order of the same sums."""
     batches = draw()
@@ -148,10 +209,9 @@ def test_a_batch_is_cut_where_its_arrays_leave_the_cache(device, monkeypatch):
     losses = cut.run(batches)
     named = start(device, "convolutional", seeds=(3, 4), micro_batch=2, **how)
     alone = start(device, "convolutional", seeds=(4,), **how)
-    of_named = named.run(batches[:3])  # 3 images are one piece, where 2 + 1 were named
-    np.testing.assert_array_equal(losses[:3], of_named)
+    np.testing.assert_array_equal(losses, named.run(batches))
     np.testing.assert_array_equal(alone.run([b[1] for b in batches])[:, 0], losses[:, 1])
-    assert bits(alone) == bits(cut)[1:]
+    assert bits(alone) == bits(cut)[1:] == bits(named)[1:]
 
 
 def test_the_images_of_a_piece():
@@ -203,7 +263,7 @@ def test_a_training_goes_on_where_it_was(name, variant, device):
         device, stages, first.params, IMAGES, batch_size=4, settings=settings, impl="naive",
         state=first.state,
     )  # fmt: skip
-    second.load(*first.moments, first.step)
+    second.load(*first.moments, first.steps)
     np.testing.assert_array_equal(second.run(batches[3:]), losses[3:])
     assert bits(second) == bits(whole)
 
@@ -242,7 +302,7 @@ def test_the_launches_of_a_step_of_the_papers_network(monkeypatch):
     )
     monkeypatch.setattr(device, "kernel", lambda file, name, *_, **__: name)
     monkeypatch.setattr(device, "launch", lambda kernel, *_, **__: launched.append(kernel))
-    found._launch(256, gathers=True)
+    found._launch(gathers=True)
     assert len(launched) == 24
     assert "finish_sums" not in launched
 
@@ -251,7 +311,7 @@ def test_the_launches_of_a_step_of_the_papers_network(monkeypatch):
 def test_no_batches_are_no_steps():
     found = start(emulate())
     assert found.run([]).shape == found.run_images([]).shape == (0, 1)
-    assert found.step == 0
+    assert found.steps == [0]
 
 
 @pytest.mark.usefixtures("cxx")
@@ -296,16 +356,21 @@ def test_errors_name_what_does_not_fit():
     for batch in ([0.5], [], [0] * 5, [11], [-1], [[0, 1]] * 3, 0):
         with pytest.raises(ValueError, match=r"batches\[1\] .* but expected"):
             two.run([np.array([0]), np.array(batch)])
+    one, none = np.array([1]), np.array([], np.int64)
+    for batch in ([one], [one, one, one], [none, none], [one, [0] * 5], [one, [11]], [one, [0.5]]):
+        with pytest.raises(ValueError, match=r"batches\[1\] .* but expected"):
+            two.run([np.array([0]), batch])
     x = GREY.astype(np.float32)
     for batch in (x[:5], x[:0], x[:2, :4], x[None, :2], x[:2].astype(np.float64), x[0]):
         with pytest.raises(ValueError, match=r"run_images: batches\[0\] .* but expected"):
             two.run_images([batch])
-    assert two.step == 0
+    assert not two.steps.any()
     m, v = two.moments
-    for bad, step, match in [
-        (v[:1], 1, "v is of 1 models but expected 2"),
-        ([v[0], {}], 1, r"v\[1\] has no array"),
-        (v, -1, "step is -1"),
+    for bad, steps, match in [
+        (v[:1], [1, 1], "v is of 1 models but expected 2"),
+        ([v[0], {}], [1, 1], r"v\[1\] has no array"),
+        (v, [3, -1], "steps is -1"),
+        (v, [3], "steps is of 1 models but expected 2"),
     ]:
         with pytest.raises(ValueError, match=match):
-            two.load(m, bad, step)
+            two.load(m, bad, steps)

@@ -71,13 +71,12 @@ def test_adam_adds_the_parts_of_every_micro_batch(dtype, device, other_order):
             for name, a in each.items():
                 on.write(views[name], a[:, chosen])
         made = models(2)[chosen]
-        losses = StepLosses(
-            *(on.zeros(shape, np.float64) for shape in ((1, len(made)), len(made), (1, len(made)))),
-            on.zeros(2, np.int64), 1, 1,
-        )  # fmt: skip
+        parts, now, losses = (on.zeros(s, np.float64) for s in ((1, len(made)), len(made), (1, 2)))
+        present = on.to_device(np.ones((1, len(made)), np.int32))
+        losses = StepLosses(parts, present, now, losses, on.zeros(2, np.int64), 1, 1)
         weights = Weights(on, SHAPES, made, AdamSettings(beta1=0.5), dtype)
         weights.begin_step(losses)
-        weights.adam(gradients.flat, gradients.segments, losses.errors)
+        weights.adam(gradients.flat, gradients.segments, losses.now)
         found.append(weights.read(weights.m))
         added = gradients.added()
         for name, g in added.items():

@@ -164,7 +164,10 @@ def errors(device: Device) -> None:
 
 
 def training(device: Device) -> None:
-    """Two steps of two models with batch norm, launched and replayed, on images of bytes."""
+    """Three steps of two models with batch norm, launched and replayed, on images of bytes.
+
+    In one of them a model has fewer images; the images of one come from the host.
+    """
     x, b = (2, 3, 1), np.zeros(6, np.float32)
     stages = [
         Stage("dense", "a", (6,), (6,)),
@@ -179,7 +182,8 @@ def training(device: Device) -> None:
         device, stages, [params, params], images, batch_size=3, settings=settings, impl="naive",
         state=[running, running],
     )  # fmt: skip
-    both.run([np.array([0, 2, 4]), np.array([1, 3, 0])])
+    both.run([np.array([0, 2, 4]), [np.array([1, 3, 0]), np.array([2])]])
+    both.run_images([samples(3, 6).reshape(3, *x)])
 
 
 WORKLOADS: list[Callable[[Device], None]] = [

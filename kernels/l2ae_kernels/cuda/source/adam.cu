@@ -6,8 +6,7 @@
 //
 //   m ← β₁ m + (1 − β₁) g      v ← β₂ v + (1 − β₂) g²      p ← p − rate · m / (√v / root + ε)
 //
-// numbers = {rate, root} change with the step, so they come from device memory, and are the same
-// for all models.
+// numbers = {rate, root} change with the step, so they come from device memory.
 //
 // The parameters of all layers, and of all models, lie in one array: one launch a step instead of
 // one for each of 16 arrays, most of which are too small to fill the machine. The same launch adds
@@ -19,10 +18,11 @@
 // nothing is read twice.
 extern "C" __global__ void __launch_bounds__(PART_THREADS) adam_step(
     real* p, real* m, real* v, const real* parts, const int64* segments, const int* tiles,
-    int64 elements, const real* numbers, real beta1, real rest1, real beta2, real rest2, real eps,
-    const double* losses) {
+    int64 elements, const real* numbers, int64 numbers_models, real beta1, real rest1, real beta2,
+    real rest2, real eps, const double* losses) {
   const int64 model = blockIdx.z;
   if (losses && !isfinite(losses[model])) return;
+  numbers += model * numbers_models;
   const real rate = numbers[0], root = numbers[1];
   Segment segment = {0, 0, elements, 1};
   int64 first = (int64)blockIdx.x * PART_THREADS;

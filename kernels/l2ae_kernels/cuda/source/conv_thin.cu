@@ -108,11 +108,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_thin(
 //
 // With images, x is their reconstruction x̂, and what is written is the gradient that begins the way
 // back, 2 (x̂ − image) factor through the activation's adjoint, and Σ (x̂ − image)² of each block, to
-// errors (grid.y · N, models), float64: see loss.cu. x̂ itself is never written.
+// errors (grid.y · N, models), float64: see loss.cu. x̂ itself is never written. Of an image that is
+// absent both are 0.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_adjoint_x_thin(
     const float* y, const float* weights, float* out, int64 y_models, int64 W_models,
     const float* bias, int64 bias_models, const float* y_below, float slope, const float* images,
-    int64 images_models, double* errors, float twice_factor) {
+    int64 images_models, double* errors, float twice_factor, const int* counts,
+    const float* twice_factors) {
   constexpr int WIDEST = (ROWS + KH - 2) / SH + 1;  // rows of y that ROWS rows of x meet
   constexpr int Y_ROWS = WIDEST < OH ? WIDEST : OH;
   __shared__ float products[Y_ROWS * OW][TAPS | 1];  // an odd pitch: threads meet all banks
@@ -121,6 +123,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_adjoint_x_thi
   const int first_i = max(first_h + TOP - KH + SH, 0) / SH;  // ⌈(first_h + TOP − (KH − 1)) / SH⌉
   const int end_i = min((first_h + rows - 1 + TOP) / SH + 1, OH);
   const int64 n = blockIdx.z * (int64)gridDim.x + blockIdx.x;
+  const int64 block = (blockIdx.y * (int64)gridDim.x + blockIdx.x) * gridDim.z + blockIdx.z;
+  if (counts && blockIdx.x >= counts[blockIdx.z]) {
+    for (int pixel = threadIdx.x; pixel < rows * W; pixel += THREADS)
+      out[(n * H + first_h) * W + pixel] = 0;
+    if (threadIdx.x == 0) errors[block] = 0;
+    return;
+  }
+  if (twice_factors) twice_factor = twice_factors[blockIdx.z];
   load_weights(taps, weights + blockIdx.z * W_models);
   __syncthreads();
   const float* first = y + blockIdx.z * y_models + (blockIdx.x * OH + first_i) * (int64)(OW * K);
@@ -168,8 +178,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_adjoint_x_thi
   }
   if (!images) return;
   error = sum_of_block<THREADS / 32>(error);
-  if (threadIdx.x == 0)
-    errors[(blockIdx.y * (int64)gridDim.x + blockIdx.x) * gridDim.z + blockIdx.z] = error;
+  if (threadIdx.x == 0) errors[block] = error;
 }
 
 // A thread has one row of taps, 4 channels, and every LANES-th pixel of its block's images; at the

@@ -3,6 +3,11 @@
 // Arrays have a leading model axis: many networks of one shape are trained at once, and the last
 // axis of the grid is the model. `..._models` is the distance between two models, in elements; 0
 // where all models read the same array.
+//
+// A batch has room for equally many samples of each model; `counts` (models) says how many there are.
+// What lies behind them is absent: it adds nothing to the loss, and the gradient that begins its way
+// back is 0, so it adds nothing to any other. `twice_factors` (models) are those of the losses, times
+// 2. Both are null where all samples are there.
 
 #pragma once
 

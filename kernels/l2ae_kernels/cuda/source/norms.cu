@@ -180,21 +180,29 @@ extern "C" __global__ void __launch_bounds__(THREADS) layer_norm_adjoint(
   parts[part_index(1, blockIdx.x, gridDim.x, channels) + own.channel] = dbeta;
 }
 
+// The rows that are there of a model, each sample `of_sample` of them.
+__device__ __forceinline__ int64 rows_there(int64 rows, const int* counts, int64 of_sample) {
+  return counts ? counts[blockIdx.z] * of_sample : rows;
+}
+
 // The mean of x and the sum of (x − mean)² of each channel over the rows of a part, in two passes:
 // the second finds the part in a cache. The first value of a part is taken off before it is added
-// up, so that numbers far from zero keep their digits. grid (parts, ⌈channels/256⌉, models).
+// up, so that numbers far from zero keep their digits. A part without rows has the mean of its first
+// number, and no squares. grid (parts, ⌈channels/256⌉, models).
 extern "C" __global__ void __launch_bounds__(THREADS) moments_parts(
-    const real* x, real* parts, int64 rows, int64 channels, int64 rows_of_part, int64 x_models) {
+    const real* x, real* parts, int64 rows, int64 channels, int64 rows_of_part, int64 x_models,
+    const int* counts, int64 of_sample) {
   __shared__ real lane_sums[THREADS];
   const Columns own(channels);
-  const int64 begin = blockIdx.x * rows_of_part, end = min(rows, begin + rows_of_part);
+  const int64 there = rows_there(rows, counts, of_sample);
+  const int64 begin = blockIdx.x * rows_of_part, end = min(there, begin + rows_of_part);
   x += blockIdx.z * x_models + own.channel;
   const real origin = x[begin * channels];
   real sum = 0, square = 0;
   if (own.mine)
     for (int64 row = begin + own.lane; row < end; row += own.lanes)
       sum += x[row * channels] - origin;
-  const real mean = origin + own.sum(sum, lane_sums) / (end - begin);
+  const real mean = origin + own.sum(sum, lane_sums) / max(end - begin, (int64)1);
   if (own.mine)
     for (int64 row = begin + own.lane; row < end; row += own.lanes)
       square += (x[row * channels] - mean) * (x[row * channels] - mean);
@@ -219,33 +227,36 @@ __device__ __forceinline__ real sum_of_warps(real value, real (*warp_sums)[32]) 
 //   μ = m₀ + Σ nₚ (mₚ − m₀) / rows      v = Σ (sₚ + nₚ (mₚ − μ)²) / rows      σ = √(v + ε)
 //   running ← running + rest (batch − running)
 //
+// rows are those that are there; without any, μ is some number and v = 0, and nothing runs.
 // sigma and the running statistics may be null. A block has 32 channels, its warps every eighth
 // part each. grid (⌈channels/32⌉, 1, models).
 extern "C" __global__ void __launch_bounds__(THREADS) moments_finish(
     const real* parts, real* mean, real* variance, real* sigma, real* running_mean,
     real* running_variance, int64 rows, int64 channels, int64 rows_of_part, int64 count, real eps,
-    real rest) {
+    real rest, const int* counts, int64 of_sample) {
   __shared__ real warp_sums[WARPS][32];
   const int64 channel = (int64)blockIdx.x * 32 + threadIdx.x % 32;
   const int64 inside = min(channel, channels - 1), warp = threadIdx.x / 32;
+  const int64 there = rows_there(rows, counts, of_sample), divisor = max(there, (int64)1);
   const real origin = parts[part_index(0, 0, count, channels) + inside];
   real sum = 0, square = 0;
   for (int64 p = warp; p < count; p += WARPS) {
-    const int64 n = min(rows_of_part, rows - p * rows_of_part);
+    const int64 n = max((int64)0, min(rows_of_part, there - p * rows_of_part));
     sum += n * (parts[part_index(0, p, count, channels) + inside] - origin);
   }
-  const real mu = origin + sum_of_warps(sum, warp_sums) / rows;
+  const real mu = origin + sum_of_warps(sum, warp_sums) / divisor;
   for (int64 p = warp; p < count; p += WARPS) {
-    const int64 n = min(rows_of_part, rows - p * rows_of_part);
+    const int64 n = max((int64)0, min(rows_of_part, there - p * rows_of_part));
     const real away = parts[part_index(0, p, count, channels) + inside] - mu;
     square += parts[part_index(1, p, count, channels) + inside] + n * (away * away);
   }
-  const real v = sum_of_warps(square, warp_sums) / rows;
+  const real v = sum_of_warps(square, warp_sums) / divisor;
   if (warp > 0 || channel >= channels) return;
   const int64 at = blockIdx.z * channels + channel;
   mean[at] = mu;
   variance[at] = v;
   if (sigma) sigma[at] = sqrt(v + eps);
+  if (there == 0) return;
   if (running_mean) running_mean[at] += rest * (mu - running_mean[at]);
   if (running_variance) running_variance[at] += rest * (v - running_variance[at]);
 }
@@ -311,12 +322,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   (blockIdx.y == 0 ? dgamma : dbeta)[blockIdx.z * channels + channel] = sum;
 }
 
-// dy → dx of batch norm, from dγ and dβ where μ and σ are those of x (null: they are constants).
+// dy → dx of batch norm, from dγ and dβ where μ and σ are those of x (null: they are constants). What
+// is absent has dx = 0: it is not among the rows that μ and σ are of.
 // Threads and grid as in batch_norm.
 extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_adjoint(
     const real* dy, const real* x, const real* mean, const real* sigma, const real* gamma,
     const real* dgamma, const real* dbeta, real* dx, int64 rows, int64 channels, int64 rows_of_part,
-    int64 x_models, int64 moment_models, int64 gamma_models, real slope_below) {
+    int64 x_models, int64 moment_models, int64 gamma_models, real slope_below, const int* counts,
+    int64 of_sample) {
   const Columns own(channels);
   if (!own.mine) return;
   const int64 model = blockIdx.z;
@@ -324,13 +337,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_adjoint(
   const real mu = mean[model * moment_models + own.channel];
   const real inverse = 1 / sigma[model * moment_models + own.channel];
   const real scale = gamma ? gamma[model * gamma_models + own.channel] : 1;
-  const real along_x = dgamma ? dgamma[model * channels + own.channel] / rows : 0;
-  const real along_ones = dbeta ? dbeta[model * channels + own.channel] / rows : 0;
+  const int64 there = rows_there(rows, counts, of_sample);
+  const real along_x = dgamma ? dgamma[model * channels + own.channel] / there : 0;
+  const real along_ones = dbeta ? dbeta[model * channels + own.channel] / there : 0;
   x += model * x_models;
   for (int64 row = begin + own.lane; row < end; row += own.lanes) {
     const int64 at = row * channels + own.channel, to = model * rows * channels + at;
     const real x_hat = (x[at] - mu) * inverse;
     const real value = scale * (dy[to] - along_ones - x_hat * along_x) * inverse;
-    dx[to] = gated(value, x, at, slope_below);
+    dx[to] = row < there ? gated(value, x, at, slope_below) : 0;
   }
 }
