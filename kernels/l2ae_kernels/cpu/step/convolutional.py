@@ -47,15 +47,16 @@ from l2ae_kernels.stages import (
 
 SHARDS = 8  # ranges of samples with a gradient of their own, and so the most threads
 REDUCE_CHUNK = 1 << 14  # floats that a thread adds up at a time
-# A micro-batch has as many samples as leave 600,000 floats: with all that is made of them they fill
-# a second-level cache of 1 or 2 MB some times over, and packed weights serve as many as they can.
+# A micro-batch has as many samples as leave 600,000 floats behind linear stages: with all that is
+# made of them they fill a second-level cache of 1 or 2 MB some times over, and packed weights serve
+# as many as they can.
 SAMPLES = (32, 16, 8, 4)
 FLOATS = 600_000
 
 
 def micro_batch_samples(stages: Sequence[Stage], input_shape: Shape) -> int:
     """Return how many samples go through a network together."""
-    floats = prod(input_shape) + sum(prod(s.output_shape) for s in stages)
+    floats = prod(input_shape) + sum(prod(s.output_shape) for s in stages if s.linear)
     return next((n for n in SAMPLES if n * floats <= FLOATS), SAMPLES[-1])
 
 
