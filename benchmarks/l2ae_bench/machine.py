@@ -12,6 +12,8 @@ from llvmlite.binding import get_host_cpu_name
 
 from l2ae_bench.comparison import Measurement
 from l2ae_core.environment import machine, versions
+from l2ae_kernels.cpu.codegen.vectors import get_vectors
+from l2ae_kernels.cpu.microkernels import dense_tile, dense_tile_times
 
 OTHER_KERNELS = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "faiss-cpu")
@@ -36,6 +38,7 @@ def describe() -> dict[str, Any]:
     return {
         **machine(),
         "cpu": get_host_cpu_name(),  # LLVM's name of the microarchitecture
+        "dense_tile": tile(),
         **processor(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": found.pop("python"),
@@ -43,6 +46,12 @@ def describe() -> dict[str, Any]:
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def tile() -> str | None:
+    """Return the tile of the dense products here, "6x4"; None where no kernels are emitted."""
+    vectors = get_vectors()
+    return None if vectors is None else dense_tile.name_of(dense_tile_times.chosen(vectors))
 
 
 def processor() -> dict[str, Any]:

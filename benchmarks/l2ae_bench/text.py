@@ -75,8 +75,10 @@ def sources(machines: list[tuple[str, dict[str, Any]]]) -> str:
 def _machine(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
     blas = "".join(f"BLAS {name}, " for name in machine.get("blas", ()))  # not in every file
+    tile = f"dense tile {shape}, " if (shape := machine.get("dense_tile")) else ""
     return (
-        f"{machine['processor']}, {machine['cores']} cores, vectors {machine['vectors']}, {blas}"
+        f"{machine['processor']}, {machine['cores']} cores, vectors {machine['vectors']}, {tile}"
+        f"{blas}"
         f"{machine['system']}, Python {machine['python']}, {versions}; commit "
         f"{machine['commit']}, {machine['date']}."
     )

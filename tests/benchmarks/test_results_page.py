@@ -70,6 +70,9 @@ def test_the_speed_stands_beside_its_machine():
     ]  # fmt: skip
     assert "A Processor, 2 cores, vectors avx2" in table.note
     assert kernel_tables.speed([]) == []
+    told = MACHINE | {"dense_tile": "12x2"}
+    (table,) = kernel_tables.speed([{"step": Measurements(told, [STEP])}])
+    assert "vectors avx2, dense tile 12x2, " in table.note
 
 
 def test_a_processor_is_a_column():
