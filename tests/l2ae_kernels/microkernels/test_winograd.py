@@ -11,7 +11,7 @@ from l2ae_kernels.cpu.microkernels.ops import ONE_AT, run
 from l2ae_kernels.cpu.microkernels.program import address
 from l2ae_kernels.cpu.microkernels.winograd import A_T, B_T, OUTPUTS, G, points
 from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
-from l2ae_kernels.cpu.microkernels.winograd_layouts import groups_of, tiles_of
+from l2ae_kernels.cpu.microkernels.winograd_layouts import groups_of, panel_vectors, tiles_of
 from l2ae_kernels.geometry import Geometry
 
 # Its points 0, ±1, ±2 make sums of numbers up to eight times larger than what is left of them in
@@ -26,7 +26,7 @@ SLOPE = np.array([0.25], np.float32)
 
 def geometries(vectors, rng):
     """Every combination of kernel, size and padding that `fits`, with random channels."""
-    lanes, panel = vectors.lanes, vectors.lanes * vectors.columns
+    lanes, panel = vectors.lanes, vectors.lanes * panel_vectors(vectors).columns
     for kh, kw in KERNELS:
         for H, W in SIZES:
             for before, after in PADDINGS:

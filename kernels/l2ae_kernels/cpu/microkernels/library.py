@@ -25,6 +25,7 @@ from l2ae_kernels.cpu.microkernels.gradients import add_gradient, add_sum
 from l2ae_kernels.cpu.microkernels.pack import add_copy, add_pack, add_panels
 from l2ae_kernels.cpu.microkernels.program import add_run
 from l2ae_kernels.cpu.microkernels.standardize import add_standardize, add_standardize_adjoint
+from l2ae_kernels.cpu.microkernels.winograd_layouts import panel_vectors
 from l2ae_kernels.cpu.microkernels.winograd_products import add_winograd_products
 from l2ae_kernels.cpu.microkernels.winograd_transforms import add_filters, add_images
 from l2ae_kernels.cpu.threads import available, get_threads
@@ -65,10 +66,14 @@ class Kernels:
         self._families |= {kernel: libraries[build] for kernel, build in families.items()}
 
     def vectors_of(self, build: Build) -> Vectors:
-        """Return what a family is emitted for; the tile of the dense products is chosen once.
+        """Return what a family is emitted for: Winograd's have a tile of their own.
+
+        That of the dense products is chosen once.
 
         Raises ValueError where the environment names no tile.
         """
+        if build in WINOGRAD:
+            return panel_vectors(self.vectors)
         if build is not DENSE:
             return self.vectors
         with global_compiler_lock:
@@ -160,6 +165,7 @@ FAMILIES: dict[Build, tuple[str, ...]] = {
     _batch_norm: ("batch",),
     _small: ("",),
 }
+WINOGRAD: tuple[Build, ...] = (_winograd, _winograd_4x4, _winograd_border)
 DENSE: Build = _dense  # it packs for itself, so that its tile is its own affair
 
 

@@ -17,6 +17,7 @@ from l2ae_kernels.cpu.microkernels.winograd_layouts import (
     Phase,
     TransformLayout,
     groups_of,
+    panel_vectors,
     phases_of,
     tiles_of,
 )
@@ -51,7 +52,7 @@ class Winograd:
             return False
         if len({p.before for p in rows}) > 1 or len({p.before for p in columns}) > 1:
             return False  # the classes of pixels would not use the same tiles of y
-        if g.C % vectors.lanes or g.K % (vectors.lanes * vectors.columns):
+        if g.C % vectors.lanes or g.K % (vectors.lanes * panel_vectors(vectors).columns):
             return False
         along_h, along_w = (
             sum(len(points(p.taps, t.outputs)) * t.number for p in phases for t in tiles_of(size))
@@ -199,7 +200,7 @@ class Winograd:
 
     @property
     def _panel_width(self) -> int:
-        return self.vectors.lanes * self.vectors.columns
+        return self.vectors.lanes * panel_vectors(self.vectors).columns
 
     def _slot(self, phase: tuple[Phase, Phase] | None, point: int) -> int:
         """Channels of the phases before this one, of all for None, that have a point."""

@@ -1,11 +1,15 @@
 """The phases and the tiles of an axis, and how Winograd's matrices lie in memory."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
+from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels import calls
 from l2ae_kernels.cpu.microkernels.program import FLOAT
 from l2ae_kernels.cpu.microkernels.tiles import LINE
 from l2ae_kernels.cpu.microkernels.winograd import OUTPUTS, POINTS, points
+
+COLUMNS = 32  # of a panel of filters
 
 
 class Phase(NamedTuple):
@@ -98,6 +102,16 @@ class TransformLayout(NamedTuple):
     def floats(self) -> int:
         """Floats of all of them."""
         return self.point * POINTS**2
+
+
+def panel_vectors(vectors: Vectors) -> Vectors:
+    """Return the vectors with a tile of at most COLUMNS, of as many sums.
+
+    A panel of 128 inputs then takes 16 KB: it stays in a first-level cache of 32 KB, beside the
+    rows that it is multiplied with and the panel that comes next.
+    """
+    columns = min(vectors.columns, COLUMNS // vectors.lanes)
+    return replace(vectors, rows=vectors.rows * vectors.columns // columns, columns=columns)
 
 
 class FilterLayout(NamedTuple):
