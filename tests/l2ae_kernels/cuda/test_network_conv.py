@@ -227,6 +227,21 @@ def test_a_workspace_serves_many_launches(device, other_order):
     np.testing.assert_array_equal(*found)
 
 
+def test_a_tile_in_parts_has_one_end(device):
+    """The last block to arrive ends it, no other: a second end would see what the first one wrote.
+
+    y is its own gate, open before the launch. Results alone do not tell: blocks run one after the
+    other, so that the end of the last one to arrive replaces those before it.
+    """
+    image, kernel, outputs = shapes_of(PARTS)
+    x, W = (device.to_device(a) for a in draw(11, "float32", (2, *image), (2, *kernel)))
+    y, plain = (device.full((2, *outputs), fill, "float32") for fill in (1, np.nan))
+    conv.correlate(x, W, None, plain, *PARTS[-2:])
+    conv.correlate(x, W, None, y, *PARTS[-2:], y_below=y, slope=0.5)
+    assert (device.to_host(plain) < 0).any()
+    np.testing.assert_array_equal(device.to_host(y), device.to_host(plain))
+
+
 @pytest.mark.parametrize("shape", [RAGGED, THIN], ids=str)
 def test_what_is_not_finite_stays_in_its_windows(shape, device):
     """A pixel that is not a number is in the sums of the windows that see it, and in no other."""

@@ -137,6 +137,7 @@ FAULTS = (
     Fault("plain_add_in_shared", "+= in shared memory", "thread", _residues),
     Fault("plain_add_across_blocks", "+= across blocks", "thread", lambda x: x.sum(keepdims=True)),
     Fault("missing_fence", "no fence around a ticket", "thread", _last_block),
+    Fault("early_last_block", "every block takes itself for the last one", "thread", _last_block),
     Fault("missing_syncwarp", "no __syncwarp", "orders ptx thread", _turned_warps),
     Fault("shared_out_of_bounds", "write behind static shared memory", "orders ptx address",
          _shifted),
