@@ -9,7 +9,7 @@ import pytest
 from l2ae_core import data
 from l2ae_core.cli import main
 from l2ae_core.data import Dataset
-from l2ae_core.paper import Run, on_device, systems
+from l2ae_core.paper import Run, on_device, schedule, systems
 from l2ae_core.paper.on_device import describe_groups, groups_of
 from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
@@ -107,6 +107,26 @@ def test_digits_that_leave_other_numbers_of_images_are_trained_at_once(
             np.testing.assert_array_equal(p, two.params[name])
         for name, m in one.optimizer.items():
             np.testing.assert_array_equal(m, two.optimizer[name])
+
+
+def test_the_command_says_what_is_trained_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(schedule, "run_missing", lambda *_, **how: asked.append(how))
+    call = ["reproduce", "table4", "--systems", "cae-l2", "cae", "--seeds", "2"]
+    where = ["--device", "cuda", "--out", str(tmp_path)]
+    assert main([*call, *where, "--micro-batch", "64"]) == 0
+    assert (
+        "reproduce: cuda trains 40 networks, up to 8 of one system at once: cae-l2 on mnist, 200 "
+        "epochs, 20 in 3 groups; cae on mnist, 200 epochs, 20 in 3 groups\n"
+    ) in capsys.readouterr().err
+    assert main([*call, *where, "--quiet"]) == 0
+    assert main([*call, "--out", str(tmp_path)]) == 0
+    assert "at once" not in capsys.readouterr().err
+    assert [(how["device"], how["micro_batch"]) for how in asked] == [
+        ("cuda", 64), ("cuda", None), ("cpu", None)
+    ]  # fmt: skip
 
 
 def test_micro_batches_are_those_of_every_network_but_with_batch_norm(
