@@ -7,11 +7,15 @@ those of an H100. Sectors and passes are counted in the PTX of small workloads o
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from l2ae_core.networks import Architecture, build
+from l2ae_core.paper.on_device import groups_of
+from l2ae_core.paper.protocols import KEEP
+from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.training.lower import lower
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
@@ -19,6 +23,7 @@ from l2ae_kernels.cuda.block import Impl
 from l2ae_kernels.cuda.device import Device, emulate
 from l2ae_kernels.cuda.kmeans.resident import Resident
 from l2ae_kernels.cuda.kmeans.restarts import Restarts
+from l2ae_kernels.cuda.launch import ceil_div
 from l2ae_kernels.cuda.training import DeviceTraining
 from l2ae_kernels.emulator.ptx import Traffic
 from l2ae_kernels.stages import AdamSettings
@@ -29,9 +34,13 @@ from .predictions import Launch, Plan, Prediction, elapsed, predict
 BEGIN, END = "<!-- predictions -->", "<!-- /predictions -->"
 PAPER = Architecture("cae", (28, 28, 1))
 SMALL = Architecture("cae", (8, 8, 1), filters=(32, 64), kernels=(5, 3))
-BATCH, MODELS = 256, 8
+BATCH = 256
 PRECISIONS: dict[Impl, str] = {"tensor": "3×TF32", "tf32": "TF32"}
-STEPS = 8.5e6  # of Table IV's 200 trainings
+# Table IV: 20 partitions of each digit. MNIST's training images of the digits 0 … 9.
+TABLE4 = [
+    Run("detection", "cae-l2", "mnist", seed, 200, d) for seed in range(20) for d in range(10)
+]
+MNIST = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
 HEADS = ("kernel", "shape", "launches", "inner loop", "useful", "sectors", "passes",
          "predicted µs", "limit µs", "measured µs")  # fmt: skip
 
@@ -182,6 +191,20 @@ def kernels_table() -> str:
     return _markdown(HEADS, rows(found))
 
 
+def table4_steps() -> dict[int, int]:
+    """Return the steps of Table IV by how many networks make one at once.
+
+    Groups are those of `reproduce`; one has the steps of its network with most batches.
+    """
+    steps: dict[int, int] = {}
+    for group in groups_of(TABLE4, ResultsDir(Path("none"))):
+        of_digits = [MNIST[run.digit] for run in group if run.digit is not None]
+        images = max(sum(MNIST) - n + round(KEEP * n) for n in of_digits)
+        epochs = group[0].epochs
+        steps[len(group)] = steps.get(len(group), 0) + epochs * ceil_div(images, BATCH)
+    return steps
+
+
 def goals_table() -> str:
     """Return what follows for the goals: G1 to G4."""
     lines: list[tuple[str, ...]] = []
@@ -193,10 +216,15 @@ def goals_table() -> str:
         limit = f"{_microseconds(sum(p.limit for p in each))} µs"
         lines.append(("G1", what, f"{_microseconds(elapsed(each))} µs", limit, asked, ""))
     for impl, name in PRECISIONS.items():
-        each = [predict(launch) for launch in cae_step(impl, MODELS)]
-        times = elapsed(each), sum(p.limit for p in each)
-        what = f"Table IV: 200 trainings, {STEPS:,.0f} steps, {MODELS} models at once, {name}"
-        lines.append(("G2", what, *(f"{t * STEPS / MODELS:.0f} s" for t in times), "≤ 600 s", ""))
+        steps = table4_steps()
+        of_step = {m: [predict(launch) for launch in cae_step(impl, m)] for m in steps}
+        times = (
+            sum(n * elapsed(of_step[m]) for m, n in steps.items()),
+            sum(n * p.limit for m, n in steps.items() for p in of_step[m]),
+        )
+        which = " + ".join(f"{n:,} steps of {m} at once" for m, n in steps.items())
+        what = f"Table IV: {len(TABLE4)} trainings, all digits together, {which}, {name}"
+        lines.append(("G2", what, *(f"{t:.0f} s" for t in times), "≤ 600 s", ""))
     goals = {
         "70k×10, k=10": ("G3", "≤ 5 µs"),
         "100M×10, k=10": ("G4", "≥ 80 % of copying: ≤ 1,642 µs"),
