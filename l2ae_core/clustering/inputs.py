@@ -17,13 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from l2ae_core.clustering import parted
-from l2ae_kernels.arrays import Array, array_module, is_dask, to_host
-from l2ae_kernels.cuda.device import to_device_of
-from l2ae_kernels.ops.checks import count, number, readable, require_array
+from l2ae_core.clustering import parted, rows
+from l2ae_core.clustering.rows import ROWS
+from l2ae_kernels.arrays import Array, is_dask, to_host
+from l2ae_kernels.ops.checks import count, number, require_array
 from l2ae_kernels.samples import PartedSamples
-
-ROWS = 4096  # that are compared with each other at a time, or tell where the samples lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,28 +32,18 @@ class Recentered:
     centers: Array  # (K, D), what is added to it
 
 
-def steps_of(x: Array) -> ModuleType | None:
-    """Return the module with the steps of this one for samples that are no array in one piece."""
+def steps_of(x: Array) -> ModuleType:
+    """Return the module with the steps for samples like x: rows.py, parted.py or on_dask.py."""
     if is_dask(x):
         from l2ae_core.clustering import on_dask  # which imports Dask
 
         return on_dask
-    return parted if isinstance(x, PartedSamples) else None
+    return parted if isinstance(x, PartedSamples) else rows
 
 
-def unit_rows(function: str, x: Array, first: int = 0) -> Array:
-    """Return the rows of x, each of unit length; ValueError for a row of zeros.
-
-    first: the number of row 0 among all, for the error.
-    """
-    if steps := steps_of(x):
-        elsewhere: Array = steps.unit_rows(function, x)
-        return elsewhere
-    lengths = array_module(x).sqrt((x * x).sum(axis=1, keepdims=True))
-    if not lengths.all():
-        row = first + int(lengths[:, 0].argmin())
-        raise ValueError(f"{function}: row {row} of x is zero but a direction was expected")
-    unit: Array = x / lengths
+def unit_rows(function: str, x: Array) -> Array:
+    """Return the rows of x, each of unit length; ValueError for a row of zeros."""
+    unit: Array = steps_of(x).unit_rows(function, x)
     return unit
 
 
@@ -66,20 +54,12 @@ def as_samples(function: str, x: Array) -> Array:
     """
     if isinstance(x, PartedSamples):
         return x
-    if not is_dask(x):
-        require_array(function, "x", x)
-    dtype = x.dtype.newbyteorder("=")
-    if dtype.kind in "iub" or dtype == np.float16:
-        dtype = np.dtype(np.float64)
-    if x.ndim != 2 or dtype not in (np.float32, np.float64):
-        raise ValueError(f"{function}: x is {x.shape} {x.dtype} but expected real (N, D)")
     if is_dask(x):
         from l2ae_core.clustering import on_dask
 
-        return on_dask.whole_rows(function, x, dtype)
-    if parted.is_parted(x, dtype):
-        return parted.parted(x, dtype)
-    return readable(x).astype(dtype, copy=False)
+        return on_dask.whole_rows(function, x)
+    require_array(function, "x", x)
+    return parted.as_samples(function, x)
 
 
 def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Array:
@@ -105,33 +85,18 @@ def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Arr
 
 def require_finite(function: str, x: Array, first: int = 0) -> None:
     """Raise ValueError for NaN and infinity, with the first row that holds one, of `first` on."""
-    row = first_not_finite(x)
+    row = steps_of(x).first_not_finite(x)
     if row is not None:
         raise ValueError(
             f"{function}: row {first + row} of x holds NaN or infinity but expected numbers"
         )
 
 
-def first_not_finite(x: Array) -> int | None:
-    """Return the first row of x (N, D) with NaN or infinity.
-
-    A sum needs no memory, and is finite only if all terms are; one that is not may overflow.
-    """
-    if steps := steps_of(x):
-        row: int | None = steps.first_not_finite(x)
-        return row
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = array_module(x).isfinite
-        if finite(x.sum()) or finite(x).all():
-            return None
-    return int((~finite(x).all(axis=1)).argmax())
-
-
 def check_arguments(
     x: Any, init: Any, rng: Any, *, tol: Any, spherical: Any, **counts: Any
 ) -> None:
     """Raise ValueError for an argument of the wrong kind, and for a number out of range."""
-    if steps_of(x) is None:
+    if steps_of(x) is rows:
         require_array("kmeans", "x", x)
     for name, value in counts.items():
         count("kmeans", name, value)
@@ -189,24 +154,12 @@ def _has_distinct_rows(x: Array, count: int) -> bool:
         from l2ae_core.clustering import on_dask
 
         return on_dask.has_distinct_rows(x, count)
-    return len(distinct_rows(x, count)) == count
-
-
-def distinct_rows(x: Array, count: int) -> Array:
-    """Return distinct rows of x (N, D), `count` at most, from as many pieces as that takes."""
-    seen = to_host(x[:0])
-    for first in range(0, len(x), ROWS):
-        seen = np.unique(np.concatenate([seen, to_host(x[first : first + ROWS])]), axis=0)
-        if len(seen) >= count:
-            break
-    return seen[:count]
+    return len(rows.distinct_rows(x, count)) == count
 
 
 def mean_variance(x: Array) -> float:
     """Return the mean variance of the features of x (N, D)."""
-    if steps := steps_of(x):
-        return float(steps.mean_variance(x))
-    return float(x.var(axis=0, dtype=np.float64).mean())
+    return float(steps_of(x).mean_variance(x))
 
 
 def origin_of(x: Array) -> Array | None:
@@ -215,12 +168,12 @@ def origin_of(x: Array) -> Array | None:
     None, too, for NaN and infinity, which another check names.
     """
     some = to_host(x[:: -(-len(x) // ROWS) or 1]).view(np.ndarray)
-    rows = np.array(some, np.float64, order="C")  # sums depend on it
+    wide = np.array(some, np.float64, order="C")  # sums depend on it
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = rows.mean(axis=0) if len(rows) else np.zeros(x.shape[1])
-        spread = np.square(rows - mean).sum() / max(len(rows), 1)
+        mean = wide.mean(axis=0) if len(wide) else np.zeros(x.shape[1])
+        spread = np.square(wide - mean).sum() / max(len(wide), 1)
         far = spread < np.finfo(x.dtype).eps * np.square(mean).sum() < np.inf
-    if not far or (rows == rows[0]).all():  # equal rows: there is nothing to tell apart
+    if not far or (wide == wide[0]).all():  # equal rows: there is nothing to tell apart
         return None
     origin: Array = mean.astype(x.dtype)
     return origin
@@ -228,8 +181,5 @@ def origin_of(x: Array) -> Array | None:
 
 def recenter(x: Array, origin: Array) -> Array:
     """Return x − origin (N, D) in the dtype and the memory of x: a copy where x is an array."""
-    if steps := steps_of(x):
-        elsewhere: Array = steps.recenter(x, origin)
-        return elsewhere
-    recentered: Array = x - to_device_of(x, origin)
+    recentered: Array = steps_of(x).recenter(x, origin)
     return recentered

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from l2ae_core.clustering import rows
 from l2ae_core.clustering.init import init_centers
 from l2ae_core.clustering.inputs import (
     Recentered,
@@ -28,7 +29,6 @@ from l2ae_core.clustering.inputs import (
     origin_of,
     recenter,
     require_finite,
-    unit_rows,
     warn_if_empty,
 )
 from l2ae_core.progress import Bar
@@ -73,7 +73,8 @@ class Clustering:
         if is_dask(x):
             from l2ae_core.clustering import on_dask
 
-            return on_dask.predict(self, samples)
+            only_centers = replace(self, labels=np.zeros(0, np.int32), restarts=[])
+            return on_dask.predict(only_centers.labels_of, samples)
         return self.labels_of("predict", samples)
 
     def labels_of(self, function: str, samples: Array, first: int = 0) -> Array:
@@ -90,7 +91,7 @@ class Clustering:
         require_finite(function, x, first)
         samples = to_device_of(self.centers, x).astype(self.centers.dtype, copy=False)
         if self.spherical:
-            samples = unit_rows(function, samples, first)
+            samples = rows.unit_rows(function, samples, first)
         centers = self.centers
         if self.recentered is not None:
             samples, centers = recenter(samples, self.recentered.origin), self.recentered.centers

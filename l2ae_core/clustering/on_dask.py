@@ -1,16 +1,17 @@
-"""What k-means does to the samples of a Dask array: the steps of inputs.py, on each chunk.
+"""What k-means does to the samples of a Dask array: the steps of rows.py, on each chunk.
 
 All of it is lazy: nothing is read before the first pass, and then chunk by chunk.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
 from math import isnan
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeAlias, cast
 
 import dask.array as da
 import numpy as np
 
-from l2ae_core.clustering import inputs
+from l2ae_core.clustering import parted
+from l2ae_core.clustering import rows as row_steps
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.vectors import get_vectors, vectors
 from l2ae_kernels.cpu.threads import threads
@@ -18,14 +19,13 @@ from l2ae_kernels.dask.chunks import Chunks, aligned, in_memory, readable_chunk
 from l2ae_kernels.dask.ordered import variances
 from l2ae_kernels.dask.tasks import Task, compute
 
-if TYPE_CHECKING:
-    from l2ae_core.clustering.kmeans import Clustering
-
+LabelsOf: TypeAlias = Callable[[str, Array, int], Array]
 TOGETHER = 8  # chunks whose distinct rows are brought together
 
 
-def whole_rows(function: str, x: da.Array, dtype: np.dtype[Any]) -> Array:
-    """Return x (N, D) in `dtype`, in chunks of whole rows."""
+def whole_rows(function: str, x: da.Array) -> Array:
+    """Return x (N, D) as samples, in chunks of whole rows; ValueError unless it is real (N, D)."""
+    dtype = row_steps.sample_dtype(function, x)
     kind = x._meta
     if not isinstance(kind, np.ndarray) or isinstance(kind, np.ma.MaskedArray):
         found = type(kind).__name__
@@ -59,12 +59,12 @@ def unit_rows(function: str, x: da.Array) -> da.Array:
 def _unit_rows(rows: Array, function: str, block_info: Any) -> Array:
     first = block_info[0]["array-location"][0][0]
     with np.errstate(all="ignore"):  # NaN and infinity: the first pass finds them
-        return inputs.unit_rows(function, readable_chunk(function, rows), first)
+        return row_steps.unit_rows(function, readable_chunk(function, rows), first)
 
 
 def recenter(x: da.Array, origin: Array) -> da.Array:
     """Return x − origin (N, D)."""
-    return x.map_blocks(inputs.recenter, origin=origin, dtype=x.dtype, meta=x._meta)
+    return x.map_blocks(row_steps.recenter, origin=origin, dtype=x.dtype, meta=x._meta)
 
 
 def mean_variance(x: da.Array) -> float:
@@ -79,7 +79,7 @@ def first_not_finite(x: da.Array) -> int | None:
 
 
 def _first_not_finite(x: Array, first: int) -> int | None:
-    row = inputs.first_not_finite(x)
+    row = row_steps.first_not_finite(x)
     return None if row is None else first + row
 
 
@@ -95,24 +95,26 @@ def has_distinct_rows(x: da.Array, count: int) -> bool:
 
 
 def _distinct_rows(x: Array, first: int, *, count: int) -> Array:
-    return inputs.distinct_rows(x, count)
+    return row_steps.distinct_rows(x, count)
 
 
 def _distinct_rows_of(*found: Array, count: int) -> Array:
-    return inputs.distinct_rows(np.concatenate(found), count)
+    return row_steps.distinct_rows(np.concatenate(found), count)
 
 
-def predict(clustering: "Clustering", samples: Any) -> Array:
-    """Return the labels int32 (N,) of samples (N, D), lazily and chunk by chunk."""
-    only_centers = replace(clustering, labels=np.zeros(0, np.int32), restarts=[])
+def predict(labels_of: LabelsOf, samples: Any) -> Array:
+    """Return the labels int32 (N,) of samples (N, D), lazily and chunk by chunk.
+
+    labels_of(function, samples, first): those of samples in memory, of which row 0 is row `first`.
+    """
     lazy = samples.map_blocks(
-        _labels_of, clustering=only_centers, emitted=getattr(get_vectors(), "name", "none"),
+        _labels, labels_of=labels_of, emitted=getattr(get_vectors(), "name", "none"),
         dtype=np.int32, drop_axis=1, meta=np.empty(0, np.int32),
     )  # fmt: skip
     return cast(Array, lazy)
 
 
-def _labels_of(rows: Array, clustering: "Clustering", emitted: str, block_info: Any) -> Array:
+def _labels(rows: Array, labels_of: LabelsOf, emitted: str, block_info: Any) -> Array:
     """Return the labels of a chunk, on one thread: Dask runs as many as there are cores.
 
     `emitted` names the set of vectors that kernels are for, on whatever machine.
@@ -121,5 +123,5 @@ def _labels_of(rows: Array, clustering: "Clustering", emitted: str, block_info: 
     if isnan(first):  # the chunks before it have unknown sizes
         function, first = f"predict: chunk {block_info[0]['chunk-location'][0]}", 0
     with threads(1), vectors(emitted):
-        samples = inputs.as_samples(function, readable_chunk(function, rows))
-        return clustering.labels_of(function, samples, int(first))
+        samples = parted.as_samples(function, readable_chunk(function, rows))
+        return labels_of(function, samples, int(first))

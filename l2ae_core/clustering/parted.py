@@ -1,4 +1,4 @@
-"""What k-means does to samples that are read a part at a time: the steps of inputs.py.
+"""What k-means does to samples that are read a part at a time: the steps of rows.py.
 
 `PartedSamples` go where arrays go, so they are said to be arrays.
 """
@@ -8,12 +8,19 @@ from typing import cast
 
 import numpy as np
 
-from l2ae_core.clustering import inputs
+from l2ae_core.clustering import rows as row_steps
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, device_name
+from l2ae_kernels.ops.checks import readable
 from l2ae_kernels.samples import PartedSamples, is_memory_map
 
 LARGE = 1 << 25  # bytes; fewer are packed, copied and recentered as they are
+
+
+def as_samples(function: str, x: Array) -> Array:
+    """Return x (N, D) as samples, part by part if need be; ValueError unless it is real (N, D)."""
+    dtype = row_steps.sample_dtype(function, x)
+    return parted(x, dtype) if is_parted(x, dtype) else readable(x).astype(dtype, copy=False)
 
 
 def is_parted(x: Array, dtype: np.dtype[np.generic]) -> bool:
@@ -43,19 +50,19 @@ def _cast(rows: Array, dtype: np.dtype[np.generic]) -> Array:
 def unit_rows(function: str, x: PartedSamples) -> Array:
     """Return the rows of x, each of unit length; ValueError for a row of zeros."""
     for first, rows in x.parts():
-        inputs.unit_rows(function, rows, first)
-    return cast(Array, x.then(partial(inputs.unit_rows, function)))
+        row_steps.unit_rows(function, rows, first)
+    return cast(Array, x.then(partial(row_steps.unit_rows, function)))
 
 
 def recenter(x: PartedSamples, origin: Array) -> Array:
     """Return x − origin (N, D)."""
-    return cast(Array, x.then(partial(inputs.recenter, origin=origin)))
+    return cast(Array, x.then(partial(row_steps.recenter, origin=origin)))
 
 
 def first_not_finite(x: PartedSamples) -> int | None:
     """Return the first row of x with NaN or infinity."""
     for first, rows in x.parts():
-        row = inputs.first_not_finite(rows)
+        row = row_steps.first_not_finite(rows)
         if row is not None:
             return first + row
     return None
@@ -65,8 +72,8 @@ def _sum_of_rows(x: PartedSamples, mean: Array | None) -> Array:
     """Return Σ x_i (d,), or with a mean Σ (x_i − mean)²; one row after the other, float64."""
     total = np.zeros((1, x.shape[1]))
     for _, rows in x.parts():
-        for start in range(0, len(rows), inputs.ROWS):
-            terms = rows[start : start + inputs.ROWS]
+        for start in range(0, len(rows), row_steps.ROWS):
+            terms = rows[start : start + row_steps.ROWS]
             if mean is not None:
                 terms = np.square(terms - mean)
             total = np.add.reduce(np.vstack([total, terms]), axis=0, keepdims=True)

@@ -18,7 +18,7 @@ da = pytest.importorskip("dask.array")
 
 import dask  # noqa: E402  # only where it is installed
 
-from l2ae_core.clustering import inputs  # noqa: E402
+from l2ae_core.clustering import rows  # noqa: E402
 from l2ae_core.clustering.kmeans import Clustering, kmeans  # noqa: E402
 from l2ae_core.data import dask_npy  # noqa: E402
 from l2ae_kernels.arrays import Array  # noqa: E402
@@ -186,8 +186,8 @@ def test_what_is_made_of_chunks_is_kept_where_they_are(
         calls.append(type(x))
         return original(function, x, first)
 
-    original = inputs.unit_rows
-    monkeypatch.setattr(inputs, "unit_rows", unit_rows)
+    original = rows.unit_rows
+    monkeypatch.setattr(rows, "unit_rows", unit_rows)
     x = da.from_array(blobs(2048, 5, 4), chunks=(1024, 5)) + 1
     kmeans(x.persist() if persist else x, 4, n_init=1, rng=rng(), spherical=True)
     made = calls.count(np.ndarray)
