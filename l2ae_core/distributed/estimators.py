@@ -1,11 +1,12 @@
 """Estimators on Dask arrays: their methods on the images of each chunk, and what `fit` keeps."""
 
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from l2ae_core import method
 from l2ae_core.distributed.images import DaskImages
@@ -14,15 +15,12 @@ from l2ae_core.networks import AutoEncoder
 from l2ae_core.training.history import TrainingError
 from l2ae_kernels.arrays import Array
 
-if TYPE_CHECKING:
-    from l2ae_core.estimators.fitted import FittedNetwork
-
 # What belongs to the X of fit, or to its call: the methods on other images need none of it.
 OF_FIT = ("embedding_", "labels_", "reconstruction_errors_", "history_", "self_labelling_history_")
 
 
 def apply(
-    estimator: "FittedNetwork", function: str, images: DaskImages, dtype: Any,
+    estimator: BaseEstimator, function: str, images: DaskImages, dtype: Any,
     shape: tuple[int, ...],
 ) -> da.Array:  # fmt: skip
     """Return what the method `function` of a fitted estimator makes of images, lazily (N, *shape).
@@ -50,7 +48,7 @@ def encode(network: AutoEncoder, images: DaskImages) -> tuple[da.Array, da.Array
     return u, errors
 
 
-def of_rows(estimator: "FittedNetwork", function: str, rows: da.Array, dtype: Any) -> da.Array:
+def of_rows(estimator: BaseEstimator, function: str, rows: da.Array, dtype: Any) -> da.Array:
     """Return what the method `function` makes of rows (N, D), such as codes, lazily (N,)."""
     light = dask.delayed(_without_fit(estimator), pure=False, traverse=False)
     return rows.map_blocks(
@@ -58,7 +56,7 @@ def of_rows(estimator: "FittedNetwork", function: str, rows: da.Array, dtype: An
     )
 
 
-def _without_fit(estimator: "FittedNetwork") -> "FittedNetwork":
+def _without_fit(estimator: BaseEstimator) -> BaseEstimator:
     light = copy(estimator)
     light.callbacks, light.validation, light.run_dir = (), 0.0, None
     for name in OF_FIT:
@@ -67,7 +65,7 @@ def _without_fit(estimator: "FittedNetwork") -> "FittedNetwork":
     return light
 
 
-def _method(images: Images, estimator: "FittedNetwork", called: str) -> Array:
+def _method(images: Images, estimator: BaseEstimator, called: str) -> Array:
     found: Array = getattr(estimator, called)(images)
     return found
 

@@ -10,7 +10,7 @@ microseconds each and hold the GIL in between; in a program a thread makes them 
 
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from llvmlite import ir
@@ -18,9 +18,6 @@ from llvmlite import ir
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import I64, Integer, Value
-
-if TYPE_CHECKING:
-    from l2ae_kernels.cpu.microkernels.library import Kernels
 
 FLOAT = 4  # bytes
 
@@ -73,10 +70,23 @@ def add_run(module: Module) -> None:
             e.b.call(e.b.inttoptr(function, kernel), [arguments, m.value])
 
 
+class Compiler(Protocol):
+    """What has kernels by name, and compiles them when they are needed: see library.py."""
+
+    def load(self, kernels: Iterable[str]) -> None:
+        """Compile these kernels."""
+
+    def address(self, kernel: str) -> int:
+        """Return where a kernel begins."""
+
+    def function(self, name: str, arguments: int) -> Any:
+        """Return the function `name`, to be called from Python."""
+
+
 class Program:
     """Calls in their order; their rows may be changed between two runs."""
 
-    def __init__(self, library: "Kernels", calls: Iterable[Call]) -> None:
+    def __init__(self, library: Compiler, calls: Iterable[Call]) -> None:
         self.calls = list(calls)
         library.load(["run", *(call.kernel for call in self.calls)])
         pairs = [(library.address(c.kernel), c.row.ctypes.data) for c in self.calls]
