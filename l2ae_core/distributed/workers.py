@@ -143,8 +143,8 @@ class Workers:
             try:
                 return future.result(timeout=PATIENCE)
             except TimeoutError:
-                if future.done():  # an error of the task
-                    raise
+                if future.done():  # since then, or by an error of the task, which comes again
+                    return future.result()
                 require_worker("cluster", self._client, RETURN)
 
     def _require_file(self, images: Images) -> None:

@@ -203,9 +203,17 @@ def test_a_worker_that_sees_another_file_is_named(run: Path, here: str, tmp_path
 
 @pytest.fixture
 def processes() -> Iterator[str]:
+    """A cluster that gives a worker that was killed the time that a busy machine needs to start it.
+
+    After lost-worker-timeout, 15 s by default, LocalCluster takes it away for good.
+    """
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+    ):
         yield cluster.scheduler_address
 
 
