@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import struct
 import threading
 import time
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 from l2ae_core.data import fetch, mnist, usps
+
+from .packed import Reads
 
 SIZES = {"train": 6, "test": 3}
 
@@ -152,3 +155,14 @@ def mirrors() -> Iterator[Mirrors]:
 def packed(published: SimpleNamespace) -> dict[str, bytes]:
     """The published files as gzip."""
     return {path: gzip.compress(data) for path, data in published.payload.items()}
+
+
+@pytest.fixture
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting for it: what a power cut leaves is not tested, and a kill leaves all writes."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
