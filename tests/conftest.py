@@ -11,6 +11,7 @@ A shell lets what it runs in the background ignore SIGINT, nohup SIGHUP, and chi
 Several tests send signals to processes of their own: these handle them wherever pytest was started.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -39,6 +40,17 @@ def pytest_configure(config: pytest.Config) -> None:
         from .stand_in.plugin import StandInPlugin
 
         config.pluginmanager.register(StandInPlugin(), StandInPlugin.NAME)
+
+
+def pytest_sessionstart() -> None:
+    """Collect no garbage while tests are collected: they stay, and each pass visits all of them."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but for what is there to stay."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
