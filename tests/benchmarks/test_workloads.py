@@ -49,7 +49,17 @@ def test_without_torch_ours_stands_alone(small, no_torch):
     assert peers.missing_peer("operations") is None
 
 
-@pytest.mark.parametrize("network", [*steps.NETWORKS, *steps.NORMALIZED])
+# Torch compiles each network for seconds: every day one with and one without convolutions.
+EVERY_DAY = {"step-dense", "step-cae-28-batch-norm"}
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        name if name in EVERY_DAY else pytest.param(name, marks=pytest.mark.slow)
+        for name in (*steps.NETWORKS, *steps.NORMALIZED)
+    ],
+)
 def test_torch_agrees_and_its_steps_too(network, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(steps, "BATCH", 16)

@@ -34,7 +34,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(photos: Path) -> Path:
     out = photos.parent / "run"
-    settings = {"data": str(photos), "model": "dense", "epochs": 1, "clusters": 3, "n_init": 1}
+    settings = {"data": str(photos), "model": "dense", "hidden": (9, 8, 10), "epochs": 1,
+                "clusters": 3, "n_init": 1}  # fmt: skip
     commands.fit(out, settings, progress=False)
     return out
 

@@ -40,7 +40,7 @@ def run(tmp_path_factory):
     rng = np.random.default_rng(0)
     np.savez(images, x=rng.random((12, 8, 8)), y=np.arange(12) % 2)
     options = ["--quiet", "--epochs", "1", "--clusters", "2", "--anomaly-class", "1", "--keep", "1"]
-    options += ["--n-init", "1", "--batch-size", "8"]
+    options += ["--n-init", "1", "--batch-size", "8", "--filters", "3,4,5"]
     assert main(["fit", "--data", str(images), "--out", str(folder / "run"), *options]) == 0
     return folder / "run", images
 

@@ -153,7 +153,7 @@ def start(images: str, tmp_path: Path) -> Callable[..., dict[str, np.ndarray]]:
 def test_a_resume_keeps_a_slope_that_is_not_the_default(
     start: Callable[..., dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
-    dense = {"model": "dense", "slope": 0.3}
+    dense = {"model": "dense", "slope": 0.3, "hidden": (9, 8, 10)}
     start("resumed", **dense)
     after, fresh = start("resumed", resume=True, epochs=4), start("fresh", **dense, epochs=4)
     assert all(np.array_equal(after[name], fresh[name]) for name in fresh)

@@ -15,13 +15,14 @@ from l2ae_core.anomaly import ROUNDING
 from l2ae_core.cli import main
 from l2ae_core.commands import load_fitted
 
+DENSE = ["--model", "dense", "--hidden", "50,40,60"]
 NETWORKS = {
     "cae": ["--model", "cae"],
     "cae-affine": ["--model", "cae", "--norm", "layer", "--hidden-norm", "batch", "--affine"],
     "cae-layer": ["--model", "cae", "--norm", "batch", "--hidden-norm", "layer"],
-    "dense": ["--model", "dense", "--norm", "none", "--slope", "0.3", "--grey"],
-    "self-labelled": ["--model", "dense", "--self-label", "--rounds", "2"],
-    "seeds": ["--model", "dense", "--norm", "layer", "--affine", "--seeds", "2"],
+    "dense": [*DENSE, "--norm", "none", "--slope", "0.3", "--grey"],
+    "self-labelled": [*DENSE, "--self-label", "--rounds", "2"],
+    "seeds": [*DENSE, "--norm", "layer", "--affine", "--seeds", "2"],
 }
 # Every import but those of NumPy, of the standard library and of this project fails.
 ALONE = """

@@ -14,7 +14,8 @@ from l2ae_core.cli import main
 from l2ae_core.progress import Bar
 
 EPOCHS = 2
-SETTINGS = ["--epochs", str(EPOCHS), "--clusters", "2", "--n-init", "1", "--model", "dense"]
+SETTINGS = ["--epochs", str(EPOCHS), "--clusters", "2", "--n-init", "1", "--model", "dense",
+            "--hidden", "9,8,10"]  # fmt: skip
 
 
 @pytest.fixture

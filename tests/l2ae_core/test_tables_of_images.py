@@ -132,23 +132,27 @@ def test_a_reader_of_a_pipe_that_goes_away_ends_the_command_quietly(
 
 
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="files by their descriptor")
-@pytest.mark.parametrize("through", ["a file", "a pipe", "an appended file"])
-def test_stdout_by_its_name_is_stdout(through: str, run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("through", "name"),
+    [("a file", "/dev/stdout"), ("a pipe", "/dev/fd/1"), ("an appended file", "/dev/fd/1")],
+)
+def test_stdout_by_its_name_is_stdout(
+    through: str, name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`> a.csv`, `| cat` and `>> a.csv`, which keeps what is there."""
-    call = [sys.executable, "-m", "l2ae_core", "cluster", str(run), "--quiet"]
-    plain = subprocess.run(call, stdout=subprocess.PIPE, check=True).stdout
-    for name in ("/dev/stdout", "/dev/fd/1"):
-        out = tmp_path / "a.csv"
-        if through == "a pipe":
-            done = subprocess.run([*call, "--out", name], stdout=subprocess.PIPE, check=True)
-            assert done.stdout == plain
-            continue
-        out.write_bytes(b"before\n")
-        with out.open("ab" if through == "an appended file" else "wb") as file:
-            subprocess.run([*call, "--out", name], stdout=file, check=True)
-        expected = b"before\n" * (through == "an appended file") + plain
-        assert out.read_bytes() == expected
-        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    call = ["cluster", str(run), "--quiet"]
+    assert main(call) == 0
+    plain = capsys.readouterr().out.encode()
+    process = [sys.executable, "-m", "l2ae_core", *call, "--out", name]
+    if through == "a pipe":
+        assert subprocess.run(process, stdout=subprocess.PIPE, check=True).stdout == plain
+        return
+    out = tmp_path / "a.csv"
+    out.write_bytes(b"before\n")
+    with out.open("ab" if through == "an appended file" else "wb") as file:
+        subprocess.run(process, stdout=file, check=True)
+    assert out.read_bytes() == b"before\n" * (through == "an appended file") + plain
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_a_table_does_not_take_the_place_of_names(

@@ -143,9 +143,23 @@ def assert_within(values, exact, bounds):
         assert off <= bounds[name], f"{name} is off by {off:.1e}, rounding by {bounds[name]:.1e}"
 
 
-@pytest.mark.parametrize("lanes", SETS)
-@pytest.mark.parametrize("latent_grad", [None, second_loss], ids=["Eq. 3", "a second loss"])
-@pytest.mark.parametrize("name", STACKS)
+def is_every_day(name, latent_grad, lanes):
+    """Each combination is compiled: two of its three parts are the plain or the richest choice."""
+    return (name in ("everywhere", "dense")) + (latent_grad is None) + (lanes == "avx2") >= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "latent_grad", "lanes"),
+    [
+        pytest.param(
+            name, latent_grad, lanes, id=f"{name}-{loss}-{lanes}",
+            marks=[] if is_every_day(name, latent_grad, lanes) else pytest.mark.slow,
+        )
+        for name in STACKS
+        for loss, latent_grad in (("Eq. 3", None), ("a second loss", second_loss))
+        for lanes in SETS
+    ],
+)  # fmt: skip
 def test_a_step_is_that_in_float64_but_for_rounding(name, latent_grad, lanes):
     """Loss, every gradient, and where the running statistics move to."""
     stages = STACKS[name]

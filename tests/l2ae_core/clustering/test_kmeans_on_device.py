@@ -63,13 +63,9 @@ def test_a_device_finds_what_the_cpu_finds(
 def test_a_seed_gives_the_same_bits_in_every_order_and_in_pieces(
     monkeypatch: pytest.MonkeyPatch, d: int, k: int
 ) -> None:
-    x = blobs(1700, d, k)
+    x = blobs(1100, d, k)  # three pieces
     monkeypatch.setattr(stream.Restarts, "piece", 512 * 4 * d)
-    devices = [
-        emulate("ascending"),
-        emulate("descending"),
-        *(emulate("shuffled", s) for s in (1, 2)),
-    ]
+    devices = [emulate("ascending"), emulate("descending"), emulate("shuffled", 1)]
     placed = [*(device.to_device(x) for device in devices), devices[2].stream(x)]
     found = [kmeans(p, k, n_init=2, rng=rng(3)) for p in placed]
     assert type(found[-1].labels) is np.ndarray

@@ -63,11 +63,21 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+TYPED = [*((np.float32, *s) for s in SHAPES), (np.float64, N, 10, 10), (np.float64, 40, 5, 7)]
+
+
 @pytest.mark.parametrize(
-    ("dtype", "n", "d", "k"),
-    [*((np.float32, *shape) for shape in SHAPES), (np.float64, N, 10, 10), (np.float64, 40, 5, 7)],
-)
+    ("dtype", "n", "d", "k", "case"),
+    [
+        pytest.param(
+            *shape, case,
+            # all cases in one shape of a type, and two in all shapes
+            marks=[] if shape[1:3] == (N, 10) or case in ("plain", "fill") else pytest.mark.slow,
+        )
+        for shape in TYPED
+        for case in CASES
+    ],
+)  # fmt: skip
 def test_a_memory_map_has_the_bits_of_memory(
     dtype: type, n: int, d: int, k: int, case: str, mapped: Mapped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,7 +310,7 @@ def test_ctrl_c_is_heard_between_parts(mapped: Mapped, monkeypatch: pytest.Monke
     [{}, {"spherical": True, "tol": 1e-9}, {"offset": 1e6}, {"init": far_starts}],
     ids=["plain", "spherical", "recentered", "fill"],
 )
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_memory_beside_x_stays_below_half_of_x(
     dtype: type, options: dict[str, Any], mapped: Mapped, monkeypatch: pytest.MonkeyPatch
 ) -> None:

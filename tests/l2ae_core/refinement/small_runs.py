@@ -11,6 +11,7 @@ from .small import TIMES
 INNER = "self-labelling"
 SMALL: dict[str, Any] = {
     "model": "dense", "epochs": 2, "clusters": 3, "n_init": 2, "batch_size": 16, "latent_dim": 4,
+    "hidden": (20, 16, 24),
     "augment": True, "self_label": True, "rounds": 3, "tol": 0.0,
 }  # fmt: skip
 PLAIN = {k: v for k, v in SMALL.items() if k not in ("self_label", "rounds", "tol")}

@@ -25,7 +25,8 @@ from .small_runs import INNER, PIPELINE_FILES, PLAIN, SMALL, STEPS, bits, conten
 
 def test_the_command_line_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    call = ["fit", "--data", "digits", "--model", "dense", "--epochs", "2", "--n-init", "2"]
+    call = ["fit", "--data", "digits", "--model", "dense", "--epochs", "2", "--n-init", "2",
+            "--hidden", "100,100,200"]  # fmt: skip
     call += ["--augment", "--self-label", "--rounds", "2", "--out", str(run), "--quiet"]
     assert main(call) == 0
     printed = capsys.readouterr().out.splitlines()

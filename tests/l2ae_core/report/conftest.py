@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from l2ae_core.report import code_map
 from l2ae_core.report.results_page import results_page
 
 from .made_up import write_all
@@ -29,6 +30,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def html(whole: Path) -> str:
     """Its page."""
     return results_page(whole)
+
+
+@pytest.fixture
+def no_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of runs without the map of their codes, which takes most of the time of a page."""
+    monkeypatch.setattr(code_map, "FEWEST", 1000)
 
 
 @pytest.fixture

@@ -45,14 +45,20 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return out
 
 
+@pytest.fixture(scope="module")
+def page(run: Path) -> Page:
+    """Its page, which tests read."""
+    return Page(run_page(run))
+
+
 def pixels(given: dict[str, str | None]) -> np.ndarray:
     source = given["src"]
     assert source is not None
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))))
 
 
-def test_each_cluster_shows_its_images_by_name(run: Path) -> None:
-    page, gallery = Page(run_page(run)), Gallery.load(run)
+def test_each_cluster_shows_its_images_by_name(run: Path, page: Page) -> None:
+    gallery = Gallery.load(run)
     images = [given for name, given in page.elements if name == "img"]
     for k in range(3):
         assert f"cluster-{k}" in page.ids
@@ -65,8 +71,8 @@ def test_each_cluster_shows_its_images_by_name(run: Path) -> None:
         assert gallery.image_name(first) in page.text
 
 
-def test_the_least_normal_stand_beside_their_reconstructions(run: Path) -> None:
-    page, gallery = Page(run_page(run)), Gallery.load(run)
+def test_the_least_normal_stand_beside_their_reconstructions(run: Path, page: Page) -> None:
+    gallery = Gallery.load(run)
     images = {str(given["alt"]): given for name, given in page.elements if name == "img"}
     for i in gallery.picks.least_normal.tolist():
         name = gallery.image_name(i)
@@ -84,15 +90,15 @@ def test_the_least_normal_stand_beside_their_reconstructions(run: Path) -> None:
         np.testing.assert_array_equal(blue[strong], signed[strong] > 0)
 
 
-def test_faulty_images_are_named(run: Path) -> None:
-    text = Page(run_page(run)).text
+def test_faulty_images_are_named(page: Page) -> None:
+    text = page.text
     assert "1 of one value in all pixels" in text
     assert "1 equal to an earlier image, in 1 group" in text
     assert "copy.png" in text
 
 
-def test_labels_are_told_only_where_there_are_any(run: Path) -> None:
-    page, gallery = Page(run_page(run)), Gallery.load(run)
+def test_labels_are_told_only_where_there_are_any(run: Path, page: Page) -> None:
+    gallery = Gallery.load(run)
     words = ("ACC", "NMI", "Accuracy", "Classes")
     if gallery.classes is None:
         assert not [word for word in words if word in page.text]
@@ -134,11 +140,11 @@ def test_other_images_are_shown_by_the_network_of_the_run(run: Path, tmp_path: P
     assert {p.name: p.read_bytes() for p in run.iterdir()} == before
 
 
-def test_every_link_leads_somewhere(run: Path) -> None:
-    page = Page(run_page(run))
+def test_every_link_leads_somewhere(page: Page) -> None:
     links = [str(given["href"]) for name, given in page.elements if name == "a"]
     assert {link[1:] for link in links if link.startswith("#")} <= {*page.ids}
     assert "#cluster-2" in links
+    assert "map" in page.ids  # of the codes
 
 
 def test_a_page_of_results_takes_no_images(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -15,6 +15,8 @@ from l2ae_core.training.checkpoint import CheckpointError
 
 from .made_up import Page
 
+pytestmark = pytest.mark.usefixtures("no_maps")  # test_run_images.py has pages with them
+
 
 def fitted(folder: Path, *options: str) -> Path:
     """A small finished run on 48 images of three kinds."""

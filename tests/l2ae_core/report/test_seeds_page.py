@@ -14,7 +14,6 @@ from l2ae_core.cli import main
 from l2ae_core.clustering.metrics import ari
 from l2ae_core.data import Dataset
 from l2ae_core.gallery.seeds import SeedsGallery, changes, matched
-from l2ae_core.report import code_map
 from l2ae_core.report.seeds_page import pair_aris, seeds_page, verdict
 from l2ae_core.seeds.fit import fit_seeds
 from l2ae_core.seeds.runs import SeedRuns
@@ -151,10 +150,8 @@ def test_a_cluster_is_as_stable_as_its_images(trained: Path) -> None:
         assert least == f"{by_run.min():.1f}\u00a0%"
 
 
-def test_the_report_of_seeds_writes_the_pages_it_links_to(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(code_map, "FEWEST", 1000)  # maps take time
+@pytest.mark.usefixtures("no_maps")
+def test_the_report_of_seeds_writes_the_pages_it_links_to(runs: Path, tmp_path: Path) -> None:
     assert main(["report", str(runs), "--quiet"]) == 0
     out = tmp_path / "pages" / "new.html"
     data = write_folder(tmp_path / "others", labels=False, count=24, seed=1)

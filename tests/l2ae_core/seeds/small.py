@@ -8,8 +8,9 @@ import numpy as np
 
 from l2ae_core import commands
 
-SMALL: dict[str, Any] = {"epochs": 1, "n_init": 1, "seed": 7}
-OPTIONS = ["--quiet", "--epochs", "1", "--n-init", "1", "--seed", "7"]
+SMALL: dict[str, Any] = {"epochs": 1, "n_init": 1, "seed": 7, "filters": (4, 6, 8)}
+OPTIONS = ["--quiet", "--epochs", "1", "--n-init", "1", "--seed", "7",
+           "--filters", "4,6,8"]  # fmt: skip
 
 
 def labels_of(run: Path, data: str = "digits") -> np.ndarray:

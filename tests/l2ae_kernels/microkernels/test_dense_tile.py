@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,16 @@ def timed(monkeypatch):
     return names
 
 
+@cache
+def kernels_of(lanes, shape):
+    """Kernels with a tile of this shape, compiled when they are first asked for."""
+    return Kernels(SETS[lanes])
+
+
 def trained(count, monkeypatch, lanes, shape):
     """All bits of what the kernels make: losses, gradients, and parameters after steps of Adam."""
     monkeypatch.setenv(dense_tile.ENVIRONMENT, shape)
-    monkeypatch.setattr("l2ae_kernels.cpu.step.dense.library", Kernels)
+    monkeypatch.setattr("l2ae_kernels.cpu.step.dense.library", lambda _: kernels_of(lanes, shape))
     rng = np.random.default_rng(0)
     params = {
         f"{s.name}.{name}": (0.1 * rng.standard_normal(size)).astype("f4")
