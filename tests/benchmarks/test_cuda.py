@@ -241,7 +241,7 @@ def test_rows_are_kept_as_they_come(device, alone, monkeypatch, tmp_path, capsys
     assert "tf32: ours one product; torch 'high'; jax 'tensorfloat32'" in said
 
 
-def test_samples_that_are_too_large_are_left_out(device, alone, monkeypatch, capsys):
+def test_samples_that_are_too_large_are_left_out(device, alone, fixed_times, monkeypatch, capsys):
     huge = replace(FEW, n=10**12)
     monkeypatch.setattr(kmeans, "WORKLOADS", {"kmeans-huge": huge, "kmeans-few": FEW})
     rows = list(run.rows("kmeans", device, progress=False))
