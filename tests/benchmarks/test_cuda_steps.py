@@ -76,6 +76,7 @@ def test_many_models_and_what_table_4_takes(device, only):
     assert (str(TARGETS["table4-cuda"]), verdict(whole)) == ("≤ 600 s", "missed")
 
 
+@pytest.mark.slow
 def test_many_models_that_train_otherwise_are_not_timed(device, only, monkeypatch):
     right = DeviceTraining.run
 

@@ -55,7 +55,9 @@ def test_findings_are_kept_one_by_one(findings):
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("part", ["facts", "check", "time", "warm"])
+@pytest.mark.parametrize(
+    "part", ["facts", "check", pytest.param("time", marks=pytest.mark.slow), "warm"]
+)
 def test_a_part_runs_in_the_emulator(part, tmp_path, capsys):
     assert gpu_first.main([part, "--emulate", "--out", str(tmp_path)]) == 0
     rows = Findings(tmp_path / "found.jsonl").read()
