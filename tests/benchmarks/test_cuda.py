@@ -91,6 +91,7 @@ def test_an_iteration_of_many_bytes_stands_beside_a_copy(device, alone, fixed_ti
     assert "copy" not in whole.peers
 
 
+@pytest.mark.slow  # imports a peer, which takes seconds
 @pytest.mark.parametrize("module", ["torch", "jax"])
 def test_the_peers_of_kmeans_agree(device, driver, module, monkeypatch):
     pytest.importorskip(module)
@@ -131,6 +132,7 @@ def test_a_piece_of_the_network(workload, device, alone):
         assert row.to_dict()["gflop_per_s"] > 0
 
 
+@pytest.mark.slow  # imports a peer, which takes seconds
 @pytest.mark.parametrize("module", ["torch", "jax"])
 @pytest.mark.parametrize("workload", PIECES)
 def test_the_peers_of_a_piece_agree(workload, module, device, driver, monkeypatch):
@@ -155,6 +157,7 @@ def test_a_wrong_gradient_is_not_timed(device, alone, monkeypatch):
         network.rows("dense-7x5", PIECES["dense-7x5"], device, 1, 0.0)
 
 
+@pytest.mark.slow  # imports a peer, which takes seconds
 def test_a_wrong_peer_is_not_timed(device, driver, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(peers, "installed", lambda name: name == "torch")

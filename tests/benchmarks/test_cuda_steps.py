@@ -55,6 +55,7 @@ def test_ours_stands_alone(precision, device, only):
     assert row.to_dict()["gflop_per_s"] > 0
 
 
+@pytest.mark.slow  # imports a peer, which takes seconds
 @pytest.mark.parametrize("network", [DENSE, SLOW_CAE])
 @pytest.mark.parametrize("module", ["torch", "jax"])
 def test_a_peer_trains_as_ours(module, network, device, only):
@@ -66,6 +67,7 @@ def test_a_peer_trains_as_ours(module, network, device, only):
     assert 0 < row.agreement < 1e-4
 
 
+@pytest.mark.slow
 def test_many_models_and_what_table_4_takes(device, only):
     _, many, whole = rows_of(DENSE, "float32", device, step.OF_TABLE4)
     rows = {"one model": 1000, "micro-batches": pytest.approx(1000 / 3)}

@@ -49,17 +49,8 @@ def test_without_torch_ours_stands_alone(small, no_torch):
     assert peers.missing_peer("operations") is None
 
 
-# Torch compiles each network for seconds: every day one with and one without convolutions.
-EVERY_DAY = {"step-dense", "step-cae-28-batch-norm"}
-
-
-@pytest.mark.parametrize(
-    "network",
-    [
-        name if name in EVERY_DAY else pytest.param(name, marks=pytest.mark.slow)
-        for name in (*steps.NETWORKS, *steps.NORMALIZED)
-    ],
-)
+@pytest.mark.slow  # imports a peer, which compiles each network for seconds
+@pytest.mark.parametrize("network", [*steps.NETWORKS, *steps.NORMALIZED])
 def test_torch_agrees_and_its_steps_too(network, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(steps, "BATCH", 16)
@@ -68,6 +59,7 @@ def test_torch_agrees_and_its_steps_too(network, monkeypatch):
     assert 0 < comparison.agreement < steps.tolerance(network)
 
 
+@pytest.mark.slow  # imports a peer, which takes seconds
 def test_a_wrong_gradient_is_not_timed(small, monkeypatch):
     pytest.importorskip("torch")
 
@@ -120,6 +112,7 @@ def test_kmeans_agrees_with_scikit_learn(no_torch):
     )
 
 
+@pytest.mark.slow  # imports a peer, which takes seconds
 def test_kmeans_agrees_with_faiss():
     pytest.importorskip("faiss")
     comparison = kmeans.comparison("kmeans", 1, FEW)
