@@ -4,14 +4,18 @@
 #pragma once
 #define L2AE_EMULATOR 1
 
+#include <type_traits>
+#include <utility>
+
+// libstdc++ would read Bessel functions and the like with <math.h>, which take as long to compile as
+// all other headers here.
+#undef _GLIBCXX_USE_STD_SPEC_FUNCS
+
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <type_traits>
-#include <utility>
 
 #include "engine.hpp"
 // the rest of the vocabulary
