@@ -47,6 +47,17 @@ def test_every_pass_is_that_of_the_reference(rung: tuple[str, str], n: int, d: i
 @pytest.mark.parametrize("name", SETS)
 def test_bounds_and_steps_do_not_change_a_bit(name: str, n: int, d: int, k: int) -> None:
     """After many passes: the labels of a pass without bounds, and sums that only they decide."""
+    require_the_same_bits(name, n, d, k)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_blocks_of_a_pass_may_be_long(name: str) -> None:
+    """Where a slot has many samples, a pass takes more of them at a time."""
+    with threads(1):
+        require_the_same_bits(name, 20_001, 10, 6)
+
+
+def require_the_same_bits(name: str, n: int, d: int, k: int) -> None:
     x = blobs(n, d, k, spread=1.5)  # close clusters: many samples are nearly as near to another
     with vectors(name):
         restarts = ops.restarts(x, k, 1, impl="register")

@@ -64,13 +64,14 @@ class Restarts(reference.Restarts):
     _readable = staticmethod(read_only)
 
     def _no_labels(self, runs: int, n: int) -> Array:
-        self._labels = np.full((runs, -(-n // COLUMNS) * COLUMNS), -1, np.int32)  # whole panels
+        self._labels = short.in_lines((runs, -(-n // COLUMNS) * COLUMNS), np.int32)  # whole panels
+        self._labels[:] = -1
         return self._labels[:, :n]
 
     def _packed(self) -> Array:
         """Return the samples as panels, or none of them: then every pass packs."""
         n, d = self.x.shape
-        panels = np.empty((-(-n // COLUMNS), d, COLUMNS), self.x.dtype)
+        panels = short.in_lines((-(-n // COLUMNS), d, COLUMNS), self.x.dtype)
         in_ranges(short.pack_panels, len(panels), 4 * n * d, self.emitted.pack, self.x, panels)
         return panels
 

@@ -9,6 +9,7 @@ Reads and writes per sample and restart: d floats from cache, a label twice; and
 that changed its cluster, d floats and 2·d sums.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,21 @@ from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.reference.restarts import BLOCK
 
 PANELS = BLOCK // COLUMNS  # in a block
+PASS_BYTES = 1 << 16  # of a block of a pass: kernels are called seldom, and the samples stay near
+BLOCKS = 8  # of a pass and slot, if they need not be shorter than others: slots are about equal
+LINE = 64  # bytes of a line of the caches
 FIRST = np.int64(0)  # a 0 in a call is a type of its own to Numba, which compiles for it again
+
+
+def in_lines(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an empty array that begins with a line of the caches; so do its vectors.
+
+    A vector of 16 floats that lies in two lines is two loads.
+    """
+    size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
+    memory = np.empty(size + LINE // itemsize, dtype)
+    first = -memory.ctypes.data % LINE // itemsize
+    return memory[first : first + size].reshape(shape)
 
 
 @jit()
@@ -77,17 +92,19 @@ def pass_short(
     each.
     """
     n, d = x.shape
-    blocks, slots = (n + PANELS * COLUMNS - 1) // (PANELS * COLUMNS), len(to.sums)
-    block_panels = np.empty((0 if len(panels) else PANELS, d, COLUMNS), x.dtype)
-    new, moves = np.empty(PANELS * COLUMNS, np.int32), np.empty((3, PANELS * COLUMNS), np.int32)
-    different = np.empty(PANELS, np.int32)
+    slots = len(to.sums)
+    size = _pass_panels(n, d, slots)
+    blocks = (n + size * COLUMNS - 1) // (size * COLUMNS)
+    block_panels = np.empty((0 if len(panels) else size, d, COLUMNS), x.dtype)
+    new, moves = np.empty(size * COLUMNS, np.int32), np.empty((3, size * COLUMNS), np.int32)
+    different = np.empty(size, np.int32)
     for slot in range(first, last):
         for r in active:
             to.sums[slot, r], to.counts[slot, r], to.changed[slot, r] = 0, 0, 0
         for block in range(blocks * slot // slots, blocks * (slot + 1) // slots):
             start, stop = block * len(new), min(n, (block + 1) * len(new))
             count = (stop - start + COLUMNS - 1) // COLUMNS
-            samples = _packed(kernels.pack, x[start:stop], panels, block, block_panels)
+            samples = _packed(kernels.pack, x[start:stop], panels, block * size, block_panels)
             for r in active:
                 center, before = centers[r], labels[r, at + start :]
                 call(
@@ -103,10 +120,17 @@ def pass_short(
 
 
 @jit()
-def _packed(kernel: int, x: Array, panels: Array, block: int, block_panels: Array) -> Any:
-    """Return the address of a block of samples x, packed: in the panels, if there are any."""
+def _pass_panels(n: int, d: int, slots: int) -> int:
+    """Return how many panels of n samples of d features a block of a pass has."""
+    panels = (n + COLUMNS - 1) // COLUMNS
+    return max(PANELS, min(PASS_BYTES // (4 * COLUMNS * d), panels // (BLOCKS * slots)))
+
+
+@jit()
+def _packed(kernel: int, x: Array, panels: Array, first: int, block_panels: Array) -> Any:
+    """Return the address of samples x, packed: in the panels, from `first` on, if there are any."""
     if len(panels):
-        return np.int64(panels.ctypes.data) + panels[0].nbytes * PANELS * block
+        return np.int64(panels.ctypes.data) + panels[0].nbytes * first
     pack_panels(kernel, x, block_panels, FIRST, (len(x) + COLUMNS - 1) // COLUMNS)
     return np.int64(block_panels.ctypes.data)
 
@@ -128,7 +152,7 @@ def min_sq_distances(
     for block in range(first, last):
         start, stop = block * PANELS * COLUMNS, min(n, (block + 1) * PANELS * COLUMNS)
         count = (stop - start + COLUMNS - 1) // COLUMNS
-        here = _packed(kernels.pack, x[start:stop], panels, block, block_panels)
+        here = _packed(kernels.pack, x[start:stop], panels, block * PANELS, block_panels)
         distances = memory.ravel()[: m * count * COLUMNS].reshape(m, count * COLUMNS)
         for r in range(R):
             call(

@@ -78,23 +78,25 @@ def add_short(module: Module) -> None:
         before, labels, different, distances = outputs
         V = COLUMNS // e.lanes
         integers = ir.VectorType(I32, e.lanes)
+        tiles, rows_at = _tiles(e, k), _rows_at(e, d)
 
         def panel(t: Integer, _: list[Value]) -> list[Value]:
             samples = e.at(panels, t * (d * COLUMNS))
 
             def compare(q: Integer, rows: int, state: list[Value]) -> list[Value]:
                 nearest, label, number = state[:V], state[V : 2 * V], state[-1]
-                pointers = [e.at(centers, (q + p) * d) for p in range(rows)]
+                first = e.at(centers, q * d)
+                pointers = [e.at(first, rows_at[p]) for p in range(rows)]
                 tile = _squared_distances(e, pointers, samples, d)
-                numbers = [e.b.add(number, _splat(integers, p)) for p in range(rows)]
                 for v in range(V):
-                    found = [(sums[v], n) for sums, n in zip(tile, numbers, strict=True)]
+                    found = [(sums[v], _splat(integers, p)) for p, sums in enumerate(tile)]
+                    least, p = _first_least(e, found)
                     so_far = nearest[v], label[v]
-                    nearest[v], label[v] = _nearer(e, so_far, _first_least(e, found))
+                    nearest[v], label[v] = _nearer(e, so_far, (least, e.b.add(number, p)))
                 return [*nearest, *label, e.b.add(number, _splat(integers, rows))]
 
             start = [e.constant(INFINITY)] * V + [ir.Constant(integers, None)] * (V + 1)
-            state = _over_rows(e, k, start, compare)
+            state = _over_rows(e, tiles, start, compare)
             at = [t * COLUMNS + v * e.lanes for v in range(V)]
             for v in range(V):
                 e.store(state[V + v], e.pointer(labels), at[v])
@@ -148,42 +150,59 @@ def add_short_all(module: Module) -> None:
     """Emit short_all(panels, count, d, centers, k, out): all distances, out (k, count · 16)."""
     with module.function("short_all", 6) as (e, panels, count, d, centers, k, out):
         panels, centers, out = map(e.pointer, (panels, centers, out))
+        tiles, rows_at = _tiles(e, k), _rows_at(e, d)
 
         def panel(t: Integer, _: list[Value]) -> list[Value]:
             samples = e.at(panels, t * (d * COLUMNS))
 
             def write(q: Integer, rows: int, state: list[Value]) -> list[Value]:
-                pointers = [e.at(centers, (q + p) * d) for p in range(rows)]
+                first = e.at(centers, q * d)
+                pointers = [e.at(first, rows_at[p]) for p in range(rows)]
                 for p, sums in enumerate(_squared_distances(e, pointers, samples, d)):
                     for v, s in enumerate(sums):
                         row = (q + p) * count * COLUMNS
                         e.store(s, out, row + v * e.lanes + t * COLUMNS)
                 return state
 
-            _over_rows(e, k, [], write)
+            _over_rows(e, tiles, [], write)
             return []
 
         e.loop(0, count, [], panel)
 
 
-def _over_rows(e: Emitter, count: Integer, state: list[Value], body: Any) -> list[Value]:
-    """Emit `state = body(first, rows, state)` for tiles that cover rows 0 … count − 1.
+def _rows_at(e: Emitter, d: Integer) -> list[Integer]:
+    """Where the rows (d,) of a tile begin: emitted once, in front of the loops over tiles."""
+    return [d * p for p in range(ROWS[e.module.vectors.name])]
 
-    The tiles are as equal as can be, the larger ones first: 6 rows are 3 and 3, not 5 and 1.
+
+def _tiles(e: Emitter, count: Integer) -> list[tuple[int, Integer, Integer]]:
+    """Cut rows 0 … count − 1 into tiles: of each size, the first row and how many tiles there are.
+
+    They are as equal as can be, the larger ones first: 6 rows are 3 and 3, not 5 and 1. Emitted
+    once, too.
     """
     most = ROWS[e.module.vectors.name]
     tiles = (count + (most - 1)) // most
     least, larger = count // tiles.max(1), count % tiles.max(1)
-    first = e.index(0)
+    found, first = [], e.index(0)
     for rows in range(most, 0, -1):
         here = e.index(0).unless(least.equals(rows), tiles - larger)
         here = here.unless((least + 1).equals(rows), larger)
+        found.append((rows, first, here))
+        first = first + here * rows
+    return found
+
+
+def _over_rows(
+    e: Emitter, tiles: list[tuple[int, Integer, Integer]], state: list[Value], body: Any
+) -> list[Value]:
+    """Emit `state = body(first, rows, state)` for all tiles."""
+    for rows, first, count in tiles:
 
         def tile(t: Integer, state: list[Value], rows: int = rows, first: Any = first) -> Any:
             return body(first + t * rows, rows, state)
 
-        state = e.loop(0, here, state, tile)
-        first = first + here * rows
+        state = e.loop(0, count, state, tile)
     return state
 
 
