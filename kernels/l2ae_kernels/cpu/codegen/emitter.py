@@ -131,9 +131,14 @@ class Emitter:
         first = self.b.insert_element(none, value, I32(0))
         return self.b.shuffle_vector(first, none, ir.Constant(ir.VectorType(I32, self.lanes), None))
 
-    def prefetch(self, pointer: Value, offset: Offset = 0, *, write: bool = False) -> None:
-        """Ask for the cache line of a float, to be read or written soon; any address will do."""
-        near, data = I32(3), I32(1)
+    def prefetch(
+        self, pointer: Value, offset: Offset = 0, *, write: bool = False, level: int = 1
+    ) -> None:
+        """Ask for the cache line of a float, to be read or written soon; any address will do.
+
+        `level`: 1 for all caches, 2 for those from the second on.
+        """
+        near, data = I32(4 - level), I32(1)
         p = self.at(pointer, offset)
         self._intrinsic("prefetch", ir.VoidType(), p, I32(int(write)), near, data)
 

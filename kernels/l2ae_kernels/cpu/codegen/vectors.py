@@ -33,12 +33,13 @@ class Vectors:
     rows: int
     columns: int
     block: int  # products that a sum of a dense layer takes before it is added to y, for any tile
+    outputs: int  # of a dense layer, whose dy waits in the second-level cache to be multiplied
 
 
 # 24 of 32 registers hold sums and 5 what is multiplied; of 28 sums LLVM would spill some
-AVX512 = Vectors("avx512", lanes=16, rows=6, columns=4, block=128)
-NEON = Vectors("neon", lanes=4, rows=6, columns=4, block=256)
-AVX2 = Vectors("avx2", lanes=8, rows=6, columns=2, block=256)  # 12 and 3 of 16
+AVX512 = Vectors("avx512", lanes=16, rows=6, columns=4, block=128, outputs=512)
+NEON = Vectors("neon", lanes=4, rows=6, columns=4, block=256, outputs=256)
+AVX2 = Vectors("avx2", lanes=8, rows=6, columns=2, block=256, outputs=256)  # 12 and 3 of 16
 SETS = {vectors.name: vectors for vectors in (NEON, AVX2, AVX512)}
 
 

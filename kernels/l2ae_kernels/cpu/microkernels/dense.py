@@ -6,18 +6,25 @@ samples use it. It never leaves the caches, so that packing reads W once and wri
 memory; at 128 samples it is a few hundredths of the arithmetic. The transpose is made in registers.
 
 A panel stays in the first-level cache for all samples; a group is read from W in rows as
-long as some cache lines.
+long as some cache lines, and they are fetched while the panel before is multiplied, a line every
+ten products or so: many at once would keep x from the cache until all have come.
+
+With more outputs than inputs all blocks of inputs come before the next group of outputs: this part
+of y waits in the second-level cache for its next block, not all of y in the third, and x is read
+again for each group. Else all groups come before the next block, and it is x of which a part stays.
+A sum takes its products in the same order.
 """
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer
 from l2ae_kernels.cpu.microkernels.pack import panel, transposed_panel
 from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import Panel, column_panels, sample_tiles
-from l2ae_kernels.cpu.microkernels.tiles import product_tile
+from l2ae_kernels.cpu.microkernels.tiles import LINE, product_tile
 
 # x (samples, I), y and gate (samples, O); w is (I, O), or with `transposed` (O, I); b (O,)
 DENSE = Arguments("x x_sample x_batch I w transposed b one slope gate y y_sample y_batch samples O")
@@ -35,7 +42,8 @@ def blocks(e: Emitter, count: Integer, most: int) -> Iterator[tuple[Integer, Int
 def add_dense(module: Module, gated: bool) -> None:
     """Emit dense(arguments, m), or dense_gated: y = finish(x w + b), see tiles.py.
 
-    Reads W once, and x once for every panel, from the second-level cache.
+    Reads W once, x once for every panel and y once for every block of inputs, from the
+    second-level cache.
     """
     with module.function(f"dense{'_gated' * gated}", 2) as (e, address, m):
         a = DENSE.read(e, address)
@@ -43,14 +51,58 @@ def add_dense(module: Module, gated: bool) -> None:
         width = module.vectors.columns * e.lanes
         group = GROUP // width * width
         packed = e.workspace(group * _height(e))
-        for i, inputs in blocks(e, a.I, module.vectors.block):
-            with e.each(0, a.O, group) as column:
-                columns = (a.O - column).min(group)
-                for p in column_panels(e, columns, e.index(0)):
-                    _pack(module, e, a, p, column + p.column, i, inputs, packed)
-                for p in column_panels(e, columns, e.index(0)):
-                    for P, s in sample_tiles(e, a.samples):
-                        _product(module, e, a, p, column + p.column, i, inputs, packed, P, s, gated)
+        wide = a.O.unless(a.O > a.I, group)  # outputs that all inputs pass before the next ones
+        with e.each(0, a.O, wide) as begin:
+            end = (begin + wide).min(a.O)
+            for i, inputs in blocks(e, a.I, module.vectors.block):
+                with e.each(begin, end, group) as column:
+                    b = Block(i, inputs, column, (a.O - column).min(group), packed)
+                    following = _following(a, b, begin, end, group)
+                    for p in column_panels(e, b.columns, e.index(0)):
+                        _pack(module, e, a, p, b)
+                    for p in column_panels(e, b.columns, e.index(0)):
+                        for P, s in sample_tiles(e, a.samples):
+                            coming = _coming(e, a, p, following, P, s)
+                            _product(module, e, a, p, b, P, s, gated, coming)
+
+
+class Block(NamedTuple):
+    """A piece of w: rows i … i + inputs − 1, and some columns; where it lies packed."""
+
+    i: Integer
+    inputs: Integer
+    column: Integer
+    columns: Integer
+    packed: Integer
+
+
+def _following(
+    a: SimpleNamespace, b: Block, begin: Integer, end: Integer, group: int
+) -> tuple[Integer, Integer]:
+    """Return the first row and column of the next block of w; no matter what after the last."""
+    column, i = b.column + group, b.i + b.inputs
+    over = i.equals(a.I)
+    next_i, next_column = i.unless(over, 0), begin.unless(over, end)
+    more = end > column
+    return next_i.unless(more, b.i), next_column.unless(more, column)
+
+
+def _coming(
+    e: Emitter, a: SimpleNamespace, p: Panel, at: tuple[Integer, Integer], P: int, s: Integer
+) -> tuple[Integer, ...]:
+    """Return what a tile of samples s … s + P − 1 fetches of the panel that comes next.
+
+    A matrix in w, its stride, and the length of a row, in floats and in cache lines; and which
+    lines, first and last, counted row by row.
+    """
+    i, column = at
+    plain, inputs = a.transposed.equals(0), a.I.min(e.module.vectors.block)
+    width = e.index(p.vectors * e.lanes)
+    rows, length = width.unless(plain, inputs), inputs.unless(plain, width)
+    source = a.w + 4 * (column * a.I + i).unless(plain, i * a.O + column)
+    lines = (length + (LINE - 1)) // LINE + 1  # it may begin in the middle of one
+    first, last = (n * (rows * lines) // a.samples for n in (s, s + P))
+    return source, a.I.unless(plain, a.O), length, lines, first, last
 
 
 def _height(e: Emitter) -> int:
@@ -58,35 +110,33 @@ def _height(e: Emitter) -> int:
     return e.module.vectors.block + e.lanes
 
 
-def _pack(
-    module: Module, e: Emitter, a: SimpleNamespace, p: Panel, column: Integer, i: Integer,
-    inputs: Integer, packed: Integer,
-) -> None:  # fmt: skip
-    """Pack rows i … i + inputs − 1 of a panel of w, or of its transpose."""
-    target = packed + 4 * p.column * _height(e)
+def _pack(module: Module, e: Emitter, a: SimpleNamespace, p: Panel, b: Block) -> None:
+    """Pack the rows of a block in a panel of w, or of its transpose."""
+    column, target = b.column + p.column, b.packed + 4 * p.column * _height(e)
     with e.when(a.transposed.equals(0)):
-        source = a.w + 4 * (i * a.O + column)
-        e.call(panel(module, p.vectors, p.masked), source, a.O, inputs, p.lanes, target)
+        source = a.w + 4 * (b.i * a.O + column)
+        e.call(panel(module, p.vectors, p.masked), source, a.O, b.inputs, p.lanes, target)
     with e.when(a.transposed.equals(1)):
-        source = a.w + 4 * (column * a.I + i)
-        e.call(transposed_panel(module, p.vectors), source, a.I, inputs, p.lanes, target)
+        source = a.w + 4 * (column * a.I + b.i)
+        e.call(transposed_panel(module, p.vectors), source, a.I, b.inputs, p.lanes, target)
 
 
 def _product(
-    module: Module, e: Emitter, a: SimpleNamespace, p: Panel, column: Integer, i: Integer,
-    inputs: Integer, packed: Integer, P: int, s: Integer, gated: bool,
+    module: Module, e: Emitter, a: SimpleNamespace, p: Panel, b: Block, P: int, s: Integer,
+    gated: bool, coming: tuple[Integer, ...],
 ) -> None:  # fmt: skip
-    """Add a block of inputs to a tile of y; the first starts at b, the last finishes."""
+    """Add a block of inputs to a tile of y; the first starts at the bias, the last finishes."""
+    column = b.column + p.column
     at = 4 * (s * a.y_sample + column)
-    x, w = a.x + 4 * (s * a.x_sample + i), packed + 4 * p.column * _height(e)
-    begin = (x, a.x_sample, 1, 0, inputs, w, 0)
+    x, w = a.x + 4 * (s * a.x_sample + b.i), b.packed + 4 * p.column * _height(e)
+    begin = (x, a.x_sample, 1, 0, b.inputs, w, 0)
     end = (a.y + at, a.y_sample, a.gate + at)
     partial = product_tile(module, P, p.vectors, p.masked, False, far=True)
     final = product_tile(module, P, p.vectors, p.masked, gated, far=True)
     for first in (True, False):
         start = (a.b + 4 * column, 0) if first else (a.y + at, a.y_sample)
-        with e.when(i.equals(0) if first else i > 0):
-            with e.when(a.I - i > inputs):
-                e.call(partial, *begin, *start, *end, a.one, p.lanes)
-            with e.when((i + inputs).equals(a.I)):
-                e.call(final, *begin, *start, *end, a.slope, p.lanes)
+        with e.when(b.i.equals(0) if first else b.i > 0):
+            with e.when(a.I - b.i > b.inputs):
+                e.call(partial, *begin, *start, *end, a.one, p.lanes, *coming)
+            with e.when((b.i + b.inputs).equals(a.I)):
+                e.call(final, *begin, *start, *end, a.slope, p.lanes, *coming)

@@ -29,7 +29,6 @@ DENSE_ADAM = Arguments(f"{' '.join(DENSE_GRADIENT.names)} W b W_m b_m W_v b_v nu
 # source (rows, columns), with `stride`, into its place in `tiles` for `height` rows, from `first`
 # on
 TILES = Arguments("source rows columns stride tiles height first")
-GROUP = 256  # columns that are packed together, a quarter of a megabyte on the stack
 BLOCK = 256  # samples that are packed together; of more, sums wait in memory for the next block
 
 
@@ -50,15 +49,15 @@ def add_tiles(module: Module) -> None:
 
 
 def add_dense_gradient(module: Module, adam: bool) -> None:
-    """Emit dense_gradient(arguments, m), or dense_adam, for at most GROUP outputs.
+    """Emit dense_gradient(arguments, m), or dense_adam, for at most `Vectors.outputs` outputs.
 
     A bias is a weight whose input is always 1. With more samples than BLOCK, dW holds the sums of
     those that came before, also for Adam.
     """
     with module.function("dense_adam" if adam else "dense_gradient", 2) as (e, address, _):
         a = (DENSE_ADAM if adam else DENSE_GRADIENT).read(e, address)
-        a.packed = e.workspace(GROUP * BLOCK)
-        a.sums = e.workspace(e.module.vectors.rows * GROUP)
+        a.packed = e.workspace(module.vectors.outputs * BLOCK)  # half a megabyte of the stack
+        a.sums = e.workspace(module.vectors.rows * module.vectors.outputs)
         for n, samples in blocks(e, a.samples, BLOCK):
             for p in column_panels(e, a.columns, e.index(0)):
                 source = a.dy + 4 * (n * a.O + p.column)
@@ -94,8 +93,8 @@ def _row_of_tiles(
             e.call(plain, *begin, known + here, a.O, p.lanes)
         with e.when(last):
             e.call(
-                with_adam, *begin, a.sums + here, GROUP, p.lanes, p.column.min(1),
-                *(moment + here for moment in moments), a.numbers,
+                with_adam, *begin, a.sums + here, module.vectors.outputs, p.lanes,
+                p.column.min(1), *(moment + here for moment in moments), a.numbers,
             )  # fmt: skip
     if adam:
         width = e.module.vectors.columns * e.lanes
@@ -116,7 +115,8 @@ def _adam_rows(module: Module, R: int) -> str:
         sums, to = e.pointer(sums), Moments(*map(e.pointer, (p, m, v)))
         adam = Adam(e, e.pointer(numbers))
         for r in range(R):
-            g, here = e.at(sums, r * GROUP), Moments(*(e.at(q, r * row) for q in to))
+            g = e.at(sums, r * module.vectors.outputs)
+            here = Moments(*(e.at(q, r * row) for q in to))
 
             def vector(i: Integer, _: list[Value], mask: Value | None = None) -> list[Value]:
                 adam.apply(e.load(g, i, mask), here, i, mask)  # noqa: B023

@@ -20,6 +20,7 @@ COPY = Arguments(
     "source source_sample source_row source_column source_batch "
     "target target_sample target_row target_column samples rows columns total"
 )
+AHEAD = 16  # rows that are fetched before their turn: they are far apart
 
 
 def add_pack(module: Module) -> None:
@@ -83,6 +84,8 @@ def panel(module: Module, vectors: int, masked: bool) -> str:
         source, packed = e.pointer(source), e.pointer(packed)
         masks = e.masks(vectors, lanes, masked)
         with e.each(0, rows) as r:
+            for v in range(vectors):
+                e.prefetch(source, (r + AHEAD) * stride + v * e.lanes)
             for v, mask in enumerate(masks):
                 row = e.load(source, r * stride + v * e.lanes, mask)
                 e.store(row, packed, (r * vectors + v) * e.lanes)

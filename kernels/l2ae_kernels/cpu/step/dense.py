@@ -16,8 +16,7 @@ A batch norm cuts forward and backward in two: it needs sums over all samples (d
 Every number is one sum in a fixed order, so no result depends on the number of threads.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -27,9 +26,8 @@ from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.program import Call, Program, address
 from l2ae_kernels.cpu.step.dense_batch import Batch
-from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient
+from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient, in_ranges_of_work
 from l2ae_kernels.cpu.step.memory import Constants
-from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.stages import (
     AdamSettings,
     Params,
@@ -39,8 +37,6 @@ from l2ae_kernels.stages import (
     code_stage,
 )
 
-GROUPS = 16  # of panels, filled round-robin, so that threads with equally many have equal work
-T = TypeVar("T")
 BATCHES = 4  # sizes of batches whose buffers are kept
 
 
@@ -76,7 +72,7 @@ class DenseStep(TrainingStep):
         batch = self._backward()
         if batch.write is None:
             weights = self.weights_of(batch)
-            todo = round_robin(w.calls(_like(s, self.sums)) for s, w in weights)
+            todo = (call for s, w in weights for call in w.calls(_like(s, self.sums)))
             batch.write = Program(self.library, todo)
         self._run(batch, batch.write)
         return self.sums
@@ -96,8 +92,9 @@ class DenseStep(TrainingStep):
             if len(self.batches) == BATCHES:
                 self.batches.clear()
             self.batches[N] = Batch(
-                self.stages, self.input_shape, N, self.constants, self.code, self.state, self.sums
-            )
+                self.stages, self.input_shape, N, self.constants, self.code, self.state, self.sums,
+                self.library.vectors.outputs,
+            )  # fmt: skip
         return self.batches[N]
 
     def _backward(self) -> Batch:
@@ -107,7 +104,7 @@ class DenseStep(TrainingStep):
         return self.batch
 
     def _run(self, batch: Batch, panels: Program) -> None:
-        in_ranges(panels.run_calls, len(panels.calls), batch.multiply_adds)
+        in_ranges_of_work(panels.run_calls, panels.calls, batch.multiply_adds)
 
     def weights_of(self, batch: Batch) -> Iterator[tuple[Stage, WeightGradient]]:
         """dW of every dense layer."""
@@ -125,21 +122,16 @@ class DenseStep(TrainingStep):
             ))
             for name in names
         ]  # fmt: skip
-        return norms + round_robin(
-            w.adam_calls(
+        return norms + [
+            call
+            for s, w in self.weights_of(self.batch)
+            for call in w.adam_calls(
                 _like(s, self.sums), to=_like(s, self.params), m=_like(s, m), v=_like(s, v),
                 numbers=numbers,
             )
-            for s, w in self.weights_of(self.batch)
-        )  # fmt: skip
+        ]  # fmt: skip
 
 
 def _like(s: Stage, arrays: Params) -> Addresses:
     """Where what belongs to W and b of a stage lies."""
     return Addresses(address(arrays[f"{s.name}.W"]), address(arrays[f"{s.name}.b"]))
-
-
-def round_robin(layers: Iterable[Iterable[T]]) -> list[T]:
-    """The calls of all layers, in GROUPS groups: neighbours go to different ones."""
-    todo = [call for layer in layers for call in layer]
-    return [call for group in range(GROUPS) for call in todo[group::GROUPS]]

@@ -80,9 +80,10 @@ class Batch:
         code: int | None,
         state: Params,
         sums: Params,
+        outputs: int,
     ) -> None:
         self.stages, self.input_shape, self.N, self.constants = stages, input_shape, N, constants
-        self.code, arena = code, Arena()
+        self.code, self.outputs, arena = code, outputs, Arena()
         cuts = [i for i, s in enumerate(stages) if s.kind == "batch_norm"]
         self.block = BLOCK if cuts else 1
         self.blocks = -(-N // self.block)
@@ -213,4 +214,5 @@ class Batch:
         return WeightGradient(
             self.tiles[i], self.base + self.layout.gradients[i + 1] * FLOAT,
             address(self.constants.ones), self.N, self.sizes[i], self.sizes[i + 1],
+            self.outputs,
         )  # fmt: skip

@@ -3,11 +3,14 @@
 dW = xᵀ dy takes all samples at once, a few outputs a call: see microkernels/dense_gradients.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from l2ae_kernels.cpu.microkernels.dense_gradients import DENSE_ADAM, DENSE_GRADIENT, GROUP, TILES
+import numpy as np
+
+from l2ae_kernels.cpu.microkernels.dense_gradients import DENSE_ADAM, DENSE_GRADIENT, TILES
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call
+from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.geometry import Pair
 
 MAX_INPUTS = 512  # of one call for a gradient: enough calls to keep all threads busy to the end
@@ -29,6 +32,7 @@ class WeightGradient(NamedTuple):
     samples: int
     I: int
     O: int
+    together: int  # outputs of a call
 
     def tiles(self, source: int, rows: int, first: int) -> Iterator[Call]:
         """Put rows `first` … of x, which begin at `source`, into their place in tiles."""
@@ -39,7 +43,7 @@ class WeightGradient(NamedTuple):
             ))  # fmt: skip
 
     def calls(self, d: Addresses) -> Iterator[Call]:
-        """Write dW and db, GROUP outputs a call."""
+        """Write dW and db, some outputs a call."""
         for numbers, _ in self._outputs(d):
             yield Call("dense_gradient", DENSE_GRADIENT.row(**numbers))
 
@@ -56,7 +60,7 @@ class WeightGradient(NamedTuple):
     def _outputs(self, d: Addresses) -> Iterator[tuple[dict[str, int], Pair]]:
         """Arguments for some inputs and some outputs; where they begin in W and b, in bytes."""
         for i, inputs in self._ranges_of_inputs():
-            for o in range(0, self.O, GROUP):
+            for o in range(0, self.O, self.together):
                 W, b = (i * self.O + o) * FLOAT, o * FLOAT
                 part = {
                     "tiles": self._tiles(i),
@@ -64,7 +68,7 @@ class WeightGradient(NamedTuple):
                     "dy": self.dy + b,
                     "O": self.O,
                     "samples": self.samples,
-                    "columns": min(GROUP, self.O - o),
+                    "columns": min(self.together, self.O - o),
                     "one": self.one,
                     "bias": int(i == 0),
                     "dW": d.W + W,
@@ -82,3 +86,28 @@ class WeightGradient(NamedTuple):
     def _tiles(self, first: int) -> int:
         """Where the tiles of the inputs from `first` on begin."""
         return self.x + first * self.samples * FLOAT
+
+
+def in_ranges_of_work(
+    run: Callable[[int, int], None], calls: Sequence[Call], multiply_adds: int
+) -> None:
+    """Make run(first, last) for ranges of calls that have about equal work, over threads.
+
+    A call belongs to the range in which the middle of its work lies.
+    """
+    work = np.array([_weights(call) for call in calls], np.int64)
+    end = 2 * np.cumsum(work)
+    middles = end - work
+
+    def shares(first: int, last: int) -> None:
+        run(*np.searchsorted(middles, (first, last)).tolist())
+
+    in_ranges(shares, int(end[-1]), multiply_adds)
+
+
+def _weights(call: Call) -> int:
+    """Return how many weights a call makes the gradients of; of others 1: they are short."""
+    if not call.kernel.startswith("dense"):
+        return 1
+    numbers = dict(zip(DENSE_GRADIENT.names, call.row.tolist(), strict=False))
+    return int(numbers["rows"] * numbers["columns"])

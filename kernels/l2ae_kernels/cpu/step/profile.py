@@ -14,9 +14,9 @@ from l2ae_kernels.cpu.microkernels.library import Kernels
 from l2ae_kernels.cpu.microkernels.program import Program
 from l2ae_kernels.cpu.numba.optim import ADAM_WORK
 from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep
-from l2ae_kernels.cpu.step.dense import DenseStep, round_robin
+from l2ae_kernels.cpu.step.dense import DenseStep
 from l2ae_kernels.cpu.step.dense_batch import Region
-from l2ae_kernels.cpu.step.dense_weights import Addresses
+from l2ae_kernels.cpu.step.dense_weights import Addresses, in_ranges_of_work
 from l2ae_kernels.cpu.step.passes import Part
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.stages import AdamSettings, Params, TrainingStep
@@ -161,10 +161,11 @@ def _dense(
         if not s.linear
         for _ in s.parameters
     ]
-    labels += round_robin(
-        [Label(i, "adjoint in W, Adam", "dense_adam")] * len([*w.calls(Addresses(0, 0))])
+    labels += [
+        Label(i, "adjoint in W, Adam", "dense_adam")
         for i, (_, w) in zip(linear, step.weights_of(batch), strict=True)
-    )
+        for _ in w.calls(Addresses(0, 0))
+    ]
     _run_calls(clock, program, labels, batch.multiply_adds)
     return float(batch.losses.sum()) / divisor, clock.seconds()
 
@@ -186,4 +187,4 @@ def _run_calls(clock: Clock, program: Program, labels: list[Label], work: int) -
         for i in range(first, last):
             ticks.time(labels[i], program.run_calls, i, i + 1)
 
-    in_ranges(calls, len(program.calls), work)
+    in_ranges_of_work(calls, program.calls, work)
