@@ -21,6 +21,7 @@ def compiler() -> str:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow  # NVRTC
 def test_a_warning_and_a_spill_are_seen(compiler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     unused = 'extern "C" __global__ void f(int* to) { int unused; *to = 1; }'
     values = ", ".join(f"v{i} = from[{i}]" for i in range(64))
@@ -50,6 +51,7 @@ ptxas info    : Used 40 registers
     assert read_usage(log) == {"one": Usage(64, 5120, 12), "two": Usage(40, 0, 0)}
 
 
+@pytest.mark.slow  # NVRTC
 @pytest.mark.parametrize("defines", [{}, {"REAL": "double"}])
 def test_a_tile_is_as_large_as_the_launchers_think(
     compiler: str, defines: dict[str, int | str]

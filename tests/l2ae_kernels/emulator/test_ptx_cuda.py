@@ -12,7 +12,7 @@ from l2ae_kernels.emulator import CompileError, EmulatorError, RawModule
 
 SOURCE = Path(l2ae_kernels.__file__).parent / "cuda" / "source"
 
-pytestmark = pytest.mark.usefixtures("nvrtc")
+pytestmark = [pytest.mark.usefixtures("nvrtc"), pytest.mark.slow]  # PTX is for tests marked orders
 
 PRODUCT = r"""
 #include "async_copy.cuh"

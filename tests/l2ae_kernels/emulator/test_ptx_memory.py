@@ -9,7 +9,7 @@ from l2ae_kernels.emulator import EmulatorError, sanitized
 from l2ae_kernels.emulator.ptx import PtxModule
 from tests.l2ae_kernels.emulator.ptx_text import HEAD, kernel
 
-pytestmark = [pytest.mark.usefixtures("cxx"), pytest.mark.slow]  # as all that runs kernels as PTX
+pytestmark = [pytest.mark.usefixtures("cxx"), pytest.mark.slow]  # PTX is for tests marked orders
 
 
 def launch(
