@@ -6,8 +6,7 @@ samples use it. It never leaves the caches, so that packing reads W once and wri
 memory; at 128 samples it is a few hundredths of the arithmetic. The transpose is made in registers.
 
 A panel stays in the first-level cache for all samples; a group is read from W in rows as
-long as some cache lines, and they are fetched while the panel before is multiplied, a line every
-ten products or so: many at once would keep x from the cache until all have come.
+long as some cache lines.
 
 With more outputs than inputs all blocks of inputs come before the next group of outputs: this part
 of y waits in the second-level cache for its next block, not all of y in the third, and x is read
@@ -24,7 +23,7 @@ from l2ae_kernels.cpu.codegen.integer import Integer
 from l2ae_kernels.cpu.microkernels.pack import panel, transposed_panel
 from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import Panel, column_panels, sample_tiles
-from l2ae_kernels.cpu.microkernels.tiles import LINE, product_tile
+from l2ae_kernels.cpu.microkernels.tiles import product_tile
 
 # x (samples, I), y and gate (samples, O); w is (I, O), or with `transposed` (O, I); b (O,)
 DENSE = Arguments("x x_sample x_batch I w transposed b one slope gate y y_sample y_batch samples O")
@@ -57,13 +56,11 @@ def add_dense(module: Module, gated: bool) -> None:
             for i, inputs in blocks(e, a.I, module.vectors.block):
                 with e.each(begin, end, group) as column:
                     b = Block(i, inputs, column, (a.O - column).min(group), packed)
-                    following = _following(a, b, begin, end, group)
                     for p in column_panels(e, b.columns, e.index(0)):
                         _pack(module, e, a, p, b)
                     for p in column_panels(e, b.columns, e.index(0)):
                         for P, s in sample_tiles(e, a.samples):
-                            coming = _coming(e, a, p, following, P, s)
-                            _product(module, e, a, p, b, P, s, gated, coming)
+                            _product(module, e, a, p, b, P, s, gated)
 
 
 class Block(NamedTuple):
@@ -74,35 +71,6 @@ class Block(NamedTuple):
     column: Integer
     columns: Integer
     packed: Integer
-
-
-def _following(
-    a: SimpleNamespace, b: Block, begin: Integer, end: Integer, group: int
-) -> tuple[Integer, Integer]:
-    """Return the first row and column of the next block of w; no matter what after the last."""
-    column, i = b.column + group, b.i + b.inputs
-    over = i.equals(a.I)
-    next_i, next_column = i.unless(over, 0), begin.unless(over, end)
-    more = end > column
-    return next_i.unless(more, b.i), next_column.unless(more, column)
-
-
-def _coming(
-    e: Emitter, a: SimpleNamespace, p: Panel, at: tuple[Integer, Integer], P: int, s: Integer
-) -> tuple[Integer, ...]:
-    """Return what a tile of samples s … s + P − 1 fetches of the panel that comes next.
-
-    A matrix in w, its stride, and the length of a row, in floats and in cache lines; and which
-    lines, first and last, counted row by row.
-    """
-    i, column = at
-    plain, inputs = a.transposed.equals(0), a.I.min(e.module.vectors.block)
-    width = e.index(p.vectors * e.lanes)
-    rows, length = width.unless(plain, inputs), inputs.unless(plain, width)
-    source = a.w + 4 * (column * a.I + i).unless(plain, i * a.O + column)
-    lines = (length + (LINE - 1)) // LINE + 1  # it may begin in the middle of one
-    first, last = (n * (rows * lines) // a.samples for n in (s, s + P))
-    return source, a.I.unless(plain, a.O), length, lines, first, last
 
 
 def _height(e: Emitter) -> int:
@@ -123,7 +91,7 @@ def _pack(module: Module, e: Emitter, a: SimpleNamespace, p: Panel, b: Block) ->
 
 def _product(
     module: Module, e: Emitter, a: SimpleNamespace, p: Panel, b: Block, P: int, s: Integer,
-    gated: bool, coming: tuple[Integer, ...],
+    gated: bool,
 ) -> None:  # fmt: skip
     """Add a block of inputs to a tile of y; the first starts at the bias, the last finishes."""
     column = b.column + p.column
@@ -137,6 +105,6 @@ def _product(
         start = (a.b + 4 * column, 0) if first else (a.y + at, a.y_sample)
         with e.when(b.i.equals(0) if first else b.i > 0):
             with e.when(a.I - b.i > b.inputs):
-                e.call(partial, *begin, *start, *end, a.one, p.lanes, *coming)
+                e.call(partial, *begin, *start, *end, a.one, p.lanes)
             with e.when((b.i + b.inputs).equals(a.I)):
-                e.call(final, *begin, *start, *end, a.slope, p.lanes, *coming)
+                e.call(final, *begin, *start, *end, a.slope, p.lanes)

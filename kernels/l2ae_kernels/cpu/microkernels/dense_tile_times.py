@@ -71,9 +71,8 @@ def _add_probe(module: Module, shape: Vectors) -> None:
         e.each(0, width, V * e.lanes) as column,
         e.each(0, ROWS, P) as row,
     ):
-        nothing = (w, 0, 1, 1, 0, 0)  # to be fetched for the next panel
         at = y + 4 * (row * STRIDE + column)
         e.call(
             tile, x + 4 * row * STRIDE, STRIDE, 1, 0, K, w + 4 * column * K, 0, at, STRIDE, at,
-            STRIDE, at, one, e.lanes, *nothing,
+            STRIDE, at, one, e.lanes,
         )  # fmt: skip

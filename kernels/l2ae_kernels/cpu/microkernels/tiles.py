@@ -37,18 +37,16 @@ def product_tile(
 
     `masked`: only the first `lanes` lanes of the last vector exist in start, gate and y.
     `far`: y and gate are not in the first-level cache; they are fetched while the products are
-    summed, and `start` is added last. Lines first … last − 1 of another matrix, `coming`, are
-    fetched into the second-level cache, one after as many products: its rows are `length` floats in
-    so many `lines`.
+    summed, and `start` is added last.
     """
     P, V = rows, vectors
     name = f"product_{P}_{V}{'_masked' * masked}{'_gated' * gated}{'_far' * far}"
     if module.has(name):
         return name
     e: Emitter
-    with module.function(name, 20 if far else 14, exported=False) as (e, *numbers):
+    with module.function(name, 14, exported=False) as (e, *numbers):
         x, x_sample, runs, x_run, run, w, w_run = numbers[:7]
-        start, start_sample, y, y_sample, gate, slope, lanes, *coming = numbers[7:]
+        start, start_sample, y, y_sample, gate, slope, lanes = numbers[7:]
         x, w, start, y, gate, slope = map(e.pointer, (x, w, start, y, gate, slope))
         masks = e.masks(V, lanes, masked)
         at = [p * x_sample for p in range(P)]  # first value of every sample
@@ -63,20 +61,7 @@ def product_tile(
                 products = ((a, w) for a in broadcast for w in w_k)
                 return [e.fma(a, w, s) for (a, w), s in zip(products, sums, strict=True)]
 
-            whole = module.vectors.columns
-            if not (far and whole == V):
-                return e.loop(0, run, sums, step)
-            matrix, row, length, lines, first, last = coming
-            steps = run // (last - first + 1)
-
-            def piece(n: Integer, sums: list[Value]) -> list[Value]:
-                line = (n % lines * LINE).min(length - 1)
-                e.prefetch(e.pointer(matrix), n // lines * row + line, level=2)
-                at = (n - first) * steps
-                return e.loop(at, at + steps, sums, step)
-
-            sums = e.loop(first, last, sums, piece)
-            return e.loop((last - first) * steps, run, sums, step)
+            return e.loop(0, run, sums, step)
 
         offsets = [(p, v * e.lanes, masks[v]) for p in range(P) for v in range(V)]
 
@@ -187,7 +172,7 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
 
             def piece(i: Integer, sums: list[Value]) -> list[Value]:
                 r, column = i // columns, i % columns * e.lanes  # a place in either tile
-                for pointer in to:  # the first-level cache has no room for them beside dy
+                for pointer in to:  # dy fills the first-level cache where vectors are wide
                     e.prefetch(pointer, r * row + column, level=2)
                 with e.when(left > 0):
                     at = column - columns * e.lanes
