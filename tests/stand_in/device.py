@@ -5,10 +5,12 @@ it, and every call that launches, copies or waits returns an error until `mend`.
 """
 
 import ctypes
+import gc
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from l2ae_kernels.emulator.errors import CompileError, EmulatorError
@@ -33,7 +35,7 @@ class StandIn:
     """
 
     def __init__(self, eager: bool = False, order: str = "shuffled") -> None:
-        self.lock = threading.RLock()  # one call of CUDA at a time
+        self._lock = threading.RLock()
         self.schedule = Schedule(eager)
         self.memory, self.pinned = Memory(), Memory()
         self.order = order
@@ -47,6 +49,21 @@ class StandIn:
         self.unknown: Counter[str] = Counter()
         self.faults: list[Exception] = []
         self.libraries: tuple[object, ...] = ()  # whose functions CuPy calls
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Allow one call of CUDA at a time, and none in the middle of it.
+
+        A garbage collection would make those of what it frees: streams, events, memory.
+        """
+        with self._lock:
+            collects = gc.isenabled()
+            gc.disable()
+            try:
+                yield
+            finally:
+                if collects:
+                    gc.enable()
 
     def keep(self, table: dict[int, Entry], entry: Entry) -> int:
         """Put an object into a table, and return the number that CuPy knows it by."""
@@ -114,10 +131,12 @@ class StandIn:
 
     def overruns(self) -> int:
         """Return how many blocks of memory something was written beside."""
-        return sum(b.overrun() for memory in (self.memory, self.pinned) for b in memory)
+        with self.call():
+            return sum(b.overrun() for memory in (self.memory, self.pinned) for b in memory)
 
     def mend(self) -> list[Exception]:
         """Do all that is queued, return the faults, and forget them."""
-        self.schedule.synchronize_all()
-        faults, self.faults = self.faults, []
+        with self.call():
+            self.schedule.synchronize_all()
+            faults, self.faults = self.faults, []
         return faults

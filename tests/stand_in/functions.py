@@ -56,7 +56,7 @@ class Library:
     def _guarded(self, method: Callable[..., Any]) -> Callable[..., int]:
         def call(*arguments: Any) -> int:
             try:
-                with self.device.lock:
+                with self.device.call():
                     method(*arguments)
             except Refused as refused:
                 return int(refused.code)

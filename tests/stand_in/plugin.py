@@ -79,7 +79,7 @@ def poisoning(device: StandIn) -> Any:
 
         def malloc_postprocess(self, **block: int) -> None:
             stream = device.stream(cupy.cuda.get_current_stream().ptr)
-            with device.lock:
+            with device.call():
                 device.poison(block["mem_ptr"], block["mem_size"], stream)
 
     return Poisoning()
