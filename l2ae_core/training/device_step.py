@@ -131,9 +131,7 @@ class Networks:
         self, device: Device, steps: Sequence[DeviceStep], images: Sequence[Images], batch_size: int
     ) -> None:
         self.device, self.steps, self.images, self.batch_size = device, steps, images, batch_size
-        self.uploaded = as_bytes(
-            images[0] if len(images) == 1 else np.concatenate([*map(np.asarray, images)])
-        )
+        self.uploaded = joined(images)
         if self.uploaded.nbytes >= (free := device.free_memory()):
             raise ValueError(
                 f"fit: images take {self.uploaded.nbytes:,} bytes but {device} has {int(free):,} "
@@ -246,20 +244,38 @@ def is_plain(hooks: Hooks) -> bool:
     return getattr(hooks.before_step, "__func__", None) is Hooks.before_step
 
 
-def as_bytes(images: Images) -> Array:
-    """Return images as the bytes that they are 1/255 of, where all are; else as they are.
+def joined(images: Sequence[Images]) -> Array:
+    """Return the images of each, one after the other; as the bytes that all are 1/255 of, if so.
 
     The device divides a byte in float32: the same numbers again, for a quarter of the memory.
     """
-    whole = np.empty(images.shape, np.uint8)
-    for start in range(0, len(images), CHUNK):
-        part = images[start : start + CHUNK]
+    shape = (sum(map(len, images)), *images[0].shape[1:])
+    whole = np.empty(shape, np.uint8)
+    for piece, part in _pieces(images):
         with np.errstate(invalid="ignore"):  # of what is far from a byte
-            whole[start : start + CHUNK] = np.rint(part * 255)
-        again = whole[start : start + CHUNK].astype(np.float32) / np.float32(255)
-        if not np.array_equal(again.astype(images.dtype), part):
-            return np.asarray(images)
+            whole[piece] = np.rint(part * 255)
+        again = whole[piece].astype(np.float32) / np.float32(255)
+        if not np.array_equal(again.astype(part.dtype), part):
+            break
+    else:
+        return whole
+    del whole
+    if len(images) == 1:
+        return np.asarray(images[0])
+    whole = np.empty(shape, images[0].dtype)
+    for piece, part in _pieces(images):
+        whole[piece] = part
     return whole
+
+
+def _pieces(images: Sequence[Images]) -> Iterator[tuple[slice, Array]]:
+    """Yield CHUNK images at a time, and where they are among the images of all."""
+    first = 0
+    for some in images:
+        for start in range(0, len(some), CHUNK):
+            part = some[start : start + CHUNK]
+            yield slice(first, first + len(part)), part
+            first += len(part)
 
 
 def require_no_batch_norm(stages: Sequence[Stage], micro_batch: int) -> None:

@@ -1,12 +1,15 @@
 """Trainings on a device: those of the processor to rounding, and equal to themselves bit by bit."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from l2ae_core.data.stored import StoredImages
 from l2ae_core.training import checkpoint as checkpoints
 from l2ae_core.training import device_step
 from l2ae_core.training.augment import Augmentation, Warp
-from l2ae_core.training.device_step import DeviceStep, as_bytes
+from l2ae_core.training.device_step import CHUNK, DeviceStep, joined
 from l2ae_core.training.hooks import Hooks
 from l2ae_core.training.step import LayerwiseStep
 from l2ae_core.training.validation import Validation
@@ -183,8 +186,25 @@ def test_validation_and_patience(device):
 def test_images_that_are_bytes_go_up_as_bytes():
     for dtype in ("float32", "float64"):
         images = Training(dtype=dtype).images
-        assert as_bytes(images).dtype == np.uint8
+        assert joined([images]).dtype == np.uint8
         nearly = images.copy()
         nearly[-1, 0, 0, 0] += np.finfo(dtype).eps
-        assert as_bytes(nearly) is nearly
-        assert as_bytes(images - 1).dtype == dtype
+        assert joined([nearly]) is nearly
+        assert joined([images - 1]).dtype == dtype
+        both = joined([images, images[:5]])
+        assert both.dtype == np.uint8
+        np.testing.assert_array_equal(both, np.rint(255 * np.concatenate([images, images[:5]])))
+        np.testing.assert_array_equal(
+            joined([images, nearly]), np.concatenate([images, nearly]), strict=True
+        )
+
+
+def test_images_of_several_networks_are_joined_as_bytes():
+    """No copy of all is made in float32, which would take four times as much."""
+    images = [StoredImages(np.full((16 * CHUNK, 8, 8, 1), byte, np.uint8)) for byte in (3, 250)]
+    tracemalloc.start()
+    whole = joined(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (whole == np.concatenate([x.stored for x in images])).all()
+    assert peak < 2 * whole.nbytes
