@@ -9,6 +9,7 @@ needs nothing that an earlier one left: those of a worker that is lost run again
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Self
@@ -50,9 +51,11 @@ def connect(argument: str, address: str) -> Any:
             "expected an address such as tcp://10.0.0.1:8786"
         ) from error
     try:
-        require_worker(argument, client, PATIENCE)
+        with ExitStack() as opened:
+            opened.callback(client.close)
+            require_worker(argument, client, PATIENCE)
+            opened.pop_all()  # the caller closes it
     except ConnectionError as error:
-        client.close()
         raise ValueError(str(error)) from error
     return client
 
@@ -69,18 +72,19 @@ def require_worker(argument: str, client: Any, seconds: float) -> None:
 
 
 class Workers:
-    """The workers of a scheduler, connected until the end of a `with` block.
+    """The workers of a scheduler, connected from the beginning to the end of a `with` block.
 
-    They see the file at the same path, and have this version of the package. Raises what `connect`
-    raises; ChildProcessError where workers are killed time and again, ConnectionError where the
-    scheduler is lost, or all workers are.
+    They see the file at the same path, and have this version of the package. The block raises what
+    `connect` raises; ChildProcessError where workers are killed time and again, ConnectionError
+    where the scheduler is lost, or all workers are.
     """
 
     def __init__(self, address: str) -> None:
-        self.address, self._client = address, connect("cluster", address)
+        self.address = address
 
     def __enter__(self) -> Self:
-        """Return the workers themselves."""
+        """Connect, and return the workers themselves."""
+        self._client = connect("cluster", self.address)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -161,8 +161,39 @@ def test_a_scheduler_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         pytest.raises(ValueError, match="has no worker, after 0.3 seconds"),
+        Workers(cluster.scheduler_address),
     ):
-        Workers(cluster.scheduler_address)
+        pass
+
+
+def test_whoever_connects_leaves_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the block there is no client; one that waits for workers is closed by Ctrl-C."""
+    from distributed import LocalCluster
+
+    def interrupt(*arguments: Any) -> None:
+        assert clients()
+        raise KeyboardInterrupt
+
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
+
+        def clients() -> list[str]:
+            return [name for name in cluster.scheduler.clients if name.startswith("Client-")]
+
+        def none_left() -> bool:
+            end = time.monotonic() + 10
+            while clients() and time.monotonic() < end:
+                time.sleep(0.01)  # the scheduler learns of it from its event loop
+            return not clients()
+
+        workers = Workers(cluster.scheduler_address)
+        assert not clients()
+        with workers:
+            assert len(clients()) == 1
+        assert none_left()
+        monkeypatch.setattr(module, "require_worker", interrupt)
+        with pytest.raises(KeyboardInterrupt), workers:
+            pass
+        assert none_left()
 
 
 def test_a_cluster_that_loses_all_workers_is_named(
