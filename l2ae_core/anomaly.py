@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core.directions import unit_rows
 from l2ae_core.images import parts
 from l2ae_kernels.arrays import Array
 
@@ -56,11 +57,10 @@ def cosine_normality(z: Array, centers: Array, *, first: int = 0) -> Array:
     """
 
     def directions(z: Array, start: int) -> Array:
-        lengths = np.linalg.norm(z, axis=-1, keepdims=True)
-        if not lengths.all():
-            row = first + start + int(lengths.argmin())
+        units, zero = unit_rows(z)
+        if zero is not None:
+            row = first + start + zero
             raise ValueError(f"cosine_normality: row {row} of z is zero but expected a direction")
-        units: Array = z / lengths
         return units
 
     return _over_centers("cosine_normality", z, centers, np.max, directions)
@@ -213,12 +213,10 @@ def _over_centers(
             "but expected (N, D) and (K, D) with equal D and K >= 1"
         )
     _require_finite(function, "centers", centers)
-    lengths = np.linalg.norm(centers, axis=1, keepdims=True)
-    if not lengths.all():
-        raise ValueError(
-            f"{function}: center {int(lengths.argmin())} is zero but expected a direction"
-        )
-    directions = (centers / lengths).T  # (D, K)
+    units, zero = unit_rows(centers)
+    if zero is not None:
+        raise ValueError(f"{function}: center {zero} is zero but expected a direction")
+    directions = units.T  # (D, K)
 
     def reduced(part: slice) -> Array:
         some = _real(u[part])

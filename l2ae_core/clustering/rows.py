@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from l2ae_core import directions
 from l2ae_kernels.arrays import Array, array_module, to_host
 from l2ae_kernels.cuda.device import to_device_of
 
@@ -25,11 +26,9 @@ def unit_rows(function: str, x: Array, first: int = 0) -> Array:
 
     first: the number of row 0 among all, for the error.
     """
-    lengths = array_module(x).sqrt((x * x).sum(axis=1, keepdims=True))
-    if not lengths.all():
-        row = first + int(lengths[:, 0].argmin())
-        raise ValueError(f"{function}: row {row} of x is zero but a direction was expected")
-    unit: Array = x / lengths
+    unit, zero = directions.unit_rows(x)
+    if zero is not None:
+        raise ValueError(f"{function}: row {first + zero} of x is zero but expected a direction")
     return unit
 
 

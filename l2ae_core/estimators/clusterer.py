@@ -7,6 +7,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transfor
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from l2ae_core.clustering.kmeans import Clustering, kmeans
+from l2ae_core.directions import unit_rows
 from l2ae_core.estimators.base import AutoEncoderBase
 from l2ae_core.estimators.fitted import DTYPES
 from l2ae_core.images import Images
@@ -216,7 +217,7 @@ class AutoEncoderClusterer(
         """Return (u − c)² (N, D) of the codes u and their centers c."""
         u = self._encode(images)
         labels = self._clustering().predict(u)
-        residual = (_unit(u) if self.spherical else u) - self.cluster_centers_[labels]
+        residual = (unit_rows(u)[0] if self.spherical else u) - self.cluster_centers_[labels]
         squares: Array = residual * residual
         return squares
 
@@ -233,8 +234,3 @@ class AutoEncoderClusterer(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _unit(u: Array) -> Array:
-    unit: Array = u / np.sqrt((u * u).sum(axis=1, keepdims=True))
-    return unit

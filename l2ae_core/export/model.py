@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
+from l2ae_core.directions import unit_rows
 from l2ae_core.environment import versions
 from l2ae_core.export.graph import Graph, sum_of_squares
 from l2ae_core.inference import Inference
@@ -109,7 +110,7 @@ def _add_cluster(g: Graph, code: str, centers: Array) -> None:
 
 
 def _add_normality(g: Graph, code: str, centers: Array) -> str:
-    directions = centers / np.linalg.norm(centers, axis=1, keepdims=True)  # (K, D)
+    directions = unit_rows(centers)[0]  # (K, D)
     length = g.node("Sqrt", sum_of_squares(g, code, keepdims=1))  # (N, 1)
     unit = g.node("Div", code, length)
     cosines = g.node("MatMul", unit, g.constant("directions", directions.T))  # (N, K)

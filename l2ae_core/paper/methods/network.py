@@ -14,6 +14,7 @@ from l2ae_core.anomaly import cosine_normality, reconstruction_error
 from l2ae_core.clustering.kmeans import Clustering, kmeans
 from l2ae_core.commands import TrainedRun
 from l2ae_core.data import Dataset
+from l2ae_core.directions import unit_rows
 from l2ae_core.files import CONFIG
 from l2ae_core.images import Images
 from l2ae_core.layers import L2Normalize
@@ -109,7 +110,7 @@ def anomaly_scores(
 
 def cluster_scores(u: Array, centers: Array) -> dict[str, Array]:
     """Return the three anomaly scores (N,) of codes u (N, D) and centers (K, D)."""
-    directions = centers / np.linalg.norm(centers, axis=1, keepdims=True)
+    directions = unit_rows(centers)[0]
     squared = ((u[:, None, :] - centers) ** 2).sum(axis=2)  # (N, K)
     return {
         "cosine": 1 - cosine_normality(u, centers),
