@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "processor": processor(),
         "system": platform.system(),
         "cores": cores(),
-        "vectors": "none" if vectors is None else vectors.name,
+        "vectors": "none" if vectors is None else vectors.label,
         "blas": blas(),
     }
 

@@ -15,7 +15,7 @@ from l2ae_bench.scale import PART as SCALE
 from l2ae_bench.shapes import Rule
 from l2ae_core.devices import DeviceName
 from l2ae_core.files import check_out
-from l2ae_kernels.cpu.codegen.vectors import SETS
+from l2ae_kernels.cpu.codegen.vectors import AMX, SETS
 from l2ae_kernels.cpu.threads import MOST
 from l2ae_kernels.geometry import Pair
 
@@ -65,7 +65,7 @@ def make_parser() -> ArgumentParser:
                         "slower than before beyond the noise, by more than this")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
                         help="few repeats, one shape an operation: an impression")  # fmt: skip
-    parser.add_argument("--vectors", choices=[*SETS, "none"],
+    parser.add_argument("--vectors", choices=[*SETS, *AMX, "none"],
                         help="of the emitted kernels (default: the widest here)")  # fmt: skip
     parser.add_argument("--tables", action="store_true", help="write benchmarks/results, "
                         "RESULTS.md and the READMEs; not with --quick")  # fmt: skip

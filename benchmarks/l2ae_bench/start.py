@@ -43,7 +43,7 @@ def _first_step(threads: int, folder: Path) -> dict[str, float]:
     environment = os.environ | {
         KERNELS: str(folder / "kernels"),
         "NUMBA_CACHE_DIR": str(folder / "numba"),
-        vectors.ENVIRONMENT: "none" if emitted is None else emitted.name,
+        vectors.ENVIRONMENT: "none" if emitted is None else emitted.label,
     }
     started = time.time()
     process = subprocess.run(

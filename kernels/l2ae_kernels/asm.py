@@ -5,12 +5,14 @@ import difflib
 import sys
 from collections.abc import Sequence
 
+from l2ae_kernels.cpu.codegen import amx_permission
 from l2ae_kernels.cpu.codegen.assembly import Loop, Processor, compile_function
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.machine_code import Build
-from l2ae_kernels.cpu.codegen.vectors import SETS, Vectors, best, get_vectors
+from l2ae_kernels.cpu.codegen.vectors import AMX, SETS, Vectors, best, get_vectors
 from l2ae_kernels.cpu.kmeans.library import build as build_kmeans
 from l2ae_kernels.cpu.microkernels import dense_tile
+from l2ae_kernels.cpu.microkernels.library import AMX as AMX_FAMILY
 from l2ae_kernels.cpu.microkernels.library import DENSE, FAMILIES
 
 EXAMPLES = """examples:
@@ -20,8 +22,10 @@ EXAMPLES = """examples:
   python -m l2ae_kernels.asm short --ir
 
 Assembly is for this processor where --vectors is its widest set, else for the plainest processor
-that has the set: x86-64-v3 (avx2), x86-64-v4 (avx512), generic AArch64 (neon). The names of kernels
-have their tile in them and differ from one set of vectors to the other."""
+that has the set: x86-64-v3 (avx2), x86-64-v4 (avx512), sapphirerapids (amx3, amx6), generic AArch64
+(neon). The names of kernels have their tile in them and differ from one set of vectors to the
+other."""
+AMX_CPU = "sapphirerapids"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,16 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.kernel is None and not arguments.list:
         parser.error("argument KERNEL: is needed, or --list")
-    vectors = get_vectors() if arguments.vectors is None else SETS[arguments.vectors]
+    vectors = get_vectors() if arguments.vectors is None else (SETS | AMX)[arguments.vectors]
     if vectors is None:
         parser.error("argument --vectors: is needed, since this machine has none to emit for")
     try:
         processor = _processor(arguments.cpu, vectors)
     except ValueError as error:
         parser.error(f"argument --{error}")
-    print(f"emitting kernels for {vectors.name} ...", file=sys.stderr)
+    print(f"emitting kernels for {vectors.label} ...", file=sys.stderr)
     found: dict[str, Module] = {}
     for build in (build_kmeans, *FAMILIES):
+        if build is AMX_FAMILY and not vectors.parts:
+            continue
         if arguments.list or arguments.kernel not in found:  # some take a second to emit
             module = build(_with_tile(build, vectors))
             functions = [f.name for f in module.ir.functions if not f.is_declaration]
@@ -63,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("kernel", nargs="?", metavar="KERNEL", help="its name; see --list")
     parser.add_argument("--list", action="store_true", help="print the names of all kernels")
-    parser.add_argument("--vectors", choices=[*SETS], help="default: the widest of this machine")
+    parser.add_argument(
+        "--vectors", choices=[*SETS, *AMX], help="default: the widest of this machine"
+    )
     parser.add_argument("--cpu", help="LLVM's name of a processor, such as znver4 or haswell")
     parser.add_argument("--ir", nargs="?", choices=["written", "optimized"], const="written",
                         help="print LLVM IR: as the emitter writes it, or after LLVM's passes "
@@ -80,13 +88,17 @@ def _with_tile(build: Build, vectors: Vectors) -> Vectors:
 def _unknown(name: str, names: list[str], vectors: Vectors) -> str:
     near = difflib.get_close_matches(name, names, n=4)
     hint = f"near it: {', '.join(near)}" if near else "--list prints all names"
-    return f"KERNEL: no kernel {name!r} for {vectors.name}; {hint}"
+    return f"KERNEL: no kernel {name!r} for {vectors.label}; {hint}"
 
 
 def _processor(cpu: str | None, vectors: Vectors) -> Processor:
-    if cpu is None and vectors.name == best():
-        return Processor.native()
-    return Processor.of(vectors.name, cpu)
+    if vectors.parts:
+        here, plainest = not amx_permission.missing(), AMX_CPU
+    else:
+        here, plainest = vectors.name == best(), None
+    return (
+        Processor.native() if cpu is None and here else Processor.of(vectors.name, cpu or plainest)
+    )
 
 
 def _text(module: Module, name: str, ir: str | None, processor: Processor) -> str:
@@ -95,7 +107,7 @@ def _text(module: Module, name: str, ir: str | None, processor: Processor) -> st
     compiled = compile_function(module, name, processor)
     if ir == "optimized":
         return compiled.ir
-    title = f"# {name}, vectors {module.vectors.name}, {processor.triple}, {processor.cpu}\n"
+    title = f"# {name}, vectors {module.vectors.label}, {processor.triple}, {processor.cpu}\n"
     return title + _table(compiled.loops) + compiled.assembly
 
 

@@ -107,6 +107,17 @@ def test_one_kernel_by_name(capsys):
     assert "<4 x float>" in shown
 
 
+@pytest.mark.parametrize(("name", "products"), [("amx3", 12), ("amx6", 24)])
+def test_tiles_of_amx_stay_in_registers(name, products, capsys):
+    """Four sums; each tile that is loaded is used twice before another takes its place."""
+    assert asm.main(["amx_product_2_2_32", "--vectors", name, "--cpu", "sapphirerapids"]) == 0
+    text = capsys.readouterr().out
+    loop = text[text.index("Inner Loop Header") : text.index("tilestored")]
+    assert loop.count("tdpbf16ps") == products
+    assert loop.count("tileloadd") <= 7 * products / 12 + 1
+    assert asm.main(["amx_product_2_2_32", "--vectors", "avx2"]) == 1
+
+
 def test_names_of_kernels(capsys):
     assert asm.main(["--list", "--vectors", "avx2"]) == 0
     names = capsys.readouterr().out.split()

@@ -2,6 +2,7 @@
 
     vectors.py   what the machine's vector unit is like, and how to force another
     emitter.py   the language: vectors, loops, calls
+    amx.py       the same for tile registers, where amx_permission.py says they can be used
     machine_code.py   IR to machine code, kept on disk, called without the GIL
     cache.py     where that is
 

@@ -155,7 +155,7 @@ def adjoint_W(
 
 def dense(
     samples: int, inputs: int, outputs: int, x: int, w: int, b: int, y: int,
-    *, transposed: bool, one: int, slope: int, gate: int = 0,
+    *, transposed: bool, one: int, slope: int, gate: int = 0, workspace: int = 0,
 ) -> Call:  # fmt: skip
     """y = finish(x w + b) for x (samples, inputs); a `gate` lies like y.
 
@@ -164,6 +164,7 @@ def dense(
     return Call("dense_gated" if gate else "dense", DENSE.row(
         x=x, x_sample=inputs, x_batch=0, I=inputs, w=w, transposed=int(transposed), b=b, one=one,
         slope=slope, gate=gate, y=y, y_sample=outputs, y_batch=0, samples=samples, O=outputs,
+        workspace=workspace,
     ))  # fmt: skip
 
 

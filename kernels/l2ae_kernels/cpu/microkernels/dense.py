@@ -25,8 +25,11 @@ from l2ae_kernels.cpu.microkernels.program import Arguments
 from l2ae_kernels.cpu.microkernels.split import Panel, column_panels, sample_tiles
 from l2ae_kernels.cpu.microkernels.tiles import product_tile
 
-# x (samples, I), y and gate (samples, O); w is (I, O), or with `transposed` (O, I); b (O,)
-DENSE = Arguments("x x_sample x_batch I w transposed b one slope gate y y_sample y_batch samples O")
+# x (samples, I), y and gate (samples, O); w is (I, O), or with `transposed` (O, I); b (O,). The
+# workspace is for AMX: see amx_dense.py.
+DENSE = Arguments(
+    "x x_sample x_batch I w transposed b one slope gate y y_sample y_batch samples O workspace"
+)
 GROUP = 64  # columns that are packed together, at most: whole panels
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
+from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.adam import Adam, Moments
 from l2ae_kernels.cpu.microkernels.dense import blocks
 from l2ae_kernels.cpu.microkernels.pack import panel
@@ -30,6 +31,11 @@ DENSE_ADAM = Arguments(f"{' '.join(DENSE_GRADIENT.names)} W b W_m b_m W_v b_v nu
 # on
 TILES = Arguments("source rows columns stride tiles height first")
 BLOCK = 256  # samples that are packed together; of more, sums wait in memory for the next block
+
+
+def workspace_floats(vectors: Vectors) -> int:
+    """Return the floats of the workspace of a thread."""
+    return vectors.outputs * (BLOCK + vectors.rows)
 
 
 def add_tiles(module: Module) -> None:
@@ -49,15 +55,16 @@ def add_tiles(module: Module) -> None:
 
 
 def add_dense_gradient(module: Module, adam: bool) -> None:
-    """Emit dense_gradient(arguments, m), or dense_adam, for at most `Vectors.outputs` outputs.
+    """Emit dense_gradient(arguments, workspace), or dense_adam, for some outputs, `Vectors.outputs`
+    at most.
 
     A bias is a weight whose input is always 1. With more samples than BLOCK, dW holds the sums of
     those that came before, also for Adam.
     """
-    with module.function("dense_adam" if adam else "dense_gradient", 2) as (e, address, _):
+    name = "dense_adam" if adam else "dense_gradient"
+    with module.function(name, 2) as (e, address, workspace):
         a = (DENSE_ADAM if adam else DENSE_GRADIENT).read(e, address)
-        a.packed = e.workspace(module.vectors.outputs * BLOCK)  # half a megabyte of the stack
-        a.sums = e.workspace(module.vectors.rows * module.vectors.outputs)
+        a.packed, a.sums = workspace, workspace + 4 * module.vectors.outputs * BLOCK
         for n, samples in blocks(e, a.samples, BLOCK):
             for p in column_panels(e, a.columns, e.index(0)):
                 source = a.dy + 4 * (n * a.O + p.column)

@@ -10,6 +10,9 @@ from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.machine_code import Build, Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.adam import add_reduce_adam
+from l2ae_kernels.cpu.microkernels.amx_dense import add_amx_dense
+from l2ae_kernels.cpu.microkernels.amx_gradients import add_amx_gradient
+from l2ae_kernels.cpu.microkernels.amx_operands import add_amx_tiles
 from l2ae_kernels.cpu.microkernels.batch_norm import add_batch_norms
 from l2ae_kernels.cpu.microkernels.correlate import add_correlate, add_correlate_dot
 from l2ae_kernels.cpu.microkernels.dense import add_dense
@@ -140,6 +143,15 @@ def _winograd_border(vectors: Vectors) -> Module:
     return module
 
 
+def _amx(vectors: Vectors) -> Module:
+    module = Module(vectors)
+    add_amx_tiles(module)
+    for either in (False, True):
+        add_amx_dense(module, gated=either)
+        add_amx_gradient(module, adam=either)
+    return module
+
+
 def _small(vectors: Vectors) -> Module:
     module = Module(vectors)
     for add in (
@@ -163,9 +175,11 @@ FAMILIES: dict[Build, tuple[str, ...]] = {
     _winograd: ("winograd", "multiply", "fill"),
     _gradient: ("gradient",),
     _batch_norm: ("batch",),
+    _amx: ("amx",),
     _small: ("",),
 }
 WINOGRAD: tuple[Build, ...] = (_winograd, _winograd_4x4, _winograd_border)
+AMX: Build = _amx  # for vectors with parts alone
 DENSE: Build = _dense  # it packs for itself, so that its tile is its own affair
 
 

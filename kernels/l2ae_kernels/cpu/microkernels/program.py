@@ -97,9 +97,9 @@ class Program:
         """Make all calls for the micro-batches first … last − 1."""
         self._run(self._table.ctypes.data, len(self._table), first, last)
 
-    def run_calls(self, first: int, last: int) -> None:
-        """Make the calls first … last − 1 alone, once."""
-        self._run(self._table[first:].ctypes.data, last - first, 0, 1)
+    def run_calls(self, first: int, last: int, m: int = 0) -> None:
+        """Make the calls first … last − 1 alone, for one m: a micro-batch, or what kernels take."""
+        self._run(self._table[first:].ctypes.data, last - first, m, m + 1)
 
     def rows(self, kernel: str) -> list[Any]:
         """Return the rows of all calls of a kernel, to change them."""

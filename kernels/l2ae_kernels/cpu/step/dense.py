@@ -26,8 +26,13 @@ from l2ae_kernels.cpu.microkernels.library import library
 from l2ae_kernels.cpu.microkernels.ops import vectors_here
 from l2ae_kernels.cpu.microkernels.program import Call, Program, address
 from l2ae_kernels.cpu.step.dense_batch import Batch
-from l2ae_kernels.cpu.step.dense_weights import Addresses, WeightGradient, in_ranges_of_work
-from l2ae_kernels.cpu.step.memory import Constants
+from l2ae_kernels.cpu.step.dense_weights import (
+    Addresses,
+    WeightGradient,
+    gradient_workspace,
+    in_ranges_of_work,
+)
+from l2ae_kernels.cpu.step.memory import Constants, Workspace
 from l2ae_kernels.stages import (
     AdamSettings,
     Params,
@@ -48,6 +53,7 @@ class DenseStep(TrainingStep):
         self.library = library(vectors_here())
         self.constants = Constants(self.stages, self.params)
         self.sums = {name: np.zeros_like(p) for name, p in self.params.items()}
+        self.workspace = Workspace(gradient_workspace(self.library.vectors))
         self.batches: dict[int, Batch] = {}
         self.batch: Batch | None = None  # the last one
 
@@ -93,7 +99,7 @@ class DenseStep(TrainingStep):
                 self.batches.clear()
             self.batches[N] = Batch(
                 self.stages, self.input_shape, N, self.constants, self.code, self.state, self.sums,
-                self.library.vectors.outputs,
+                self.library.vectors,
             )  # fmt: skip
         return self.batches[N]
 
@@ -104,7 +110,10 @@ class DenseStep(TrainingStep):
         return self.batch
 
     def _run(self, batch: Batch, panels: Program) -> None:
-        in_ranges_of_work(panels.run_calls, panels.calls, batch.multiply_adds)
+        def calls(first: int, last: int) -> None:
+            panels.run_calls(first, last, self.workspace.address)
+
+        in_ranges_of_work(calls, panels.calls, batch.multiply_adds)
 
     def weights_of(self, batch: Batch) -> Iterator[tuple[Stage, WeightGradient]]:
         """dW of every dense layer."""

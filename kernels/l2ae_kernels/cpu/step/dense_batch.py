@@ -15,10 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l2ae_kernels.arrays import Array
+from l2ae_kernels.cpu.codegen.vectors import Vectors
+from l2ae_kernels.cpu.microkernels.amx_dense import workspace_floats
 from l2ae_kernels.cpu.microkernels.library import Kernels
 from l2ae_kernels.cpu.microkernels.program import FLOAT, Call, Program, address
 from l2ae_kernels.cpu.step.batch_norm import BatchNorm
-from l2ae_kernels.cpu.step.dense_weights import WeightGradient
+from l2ae_kernels.cpu.step.dense_weights import WeightGradient, kernel, tile_floats
 from l2ae_kernels.cpu.step.memory import AdamProgram, Arena, Constants, aligned
 from l2ae_kernels.cpu.step.passes import (
     LOSS,
@@ -36,7 +39,9 @@ from l2ae_kernels.geometry import Images
 from l2ae_kernels.stages import Params, Shape, Stage
 
 SAMPLES = 256  # that go through a layer together: a block of x for them fits the second-level cache
-BLOCK = 32  # samples whose moments a batch norm has; threads take whole blocks where there is one
+# Samples whose moments a batch norm has, or that a tile of AMX has of xᵀ; threads take whole blocks
+# where there is either.
+BLOCK = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,15 @@ class TiledDense(DenseProduct):
     def forward(self, x: int, y: int, b: int, slope: int) -> Iterator[Call]:
         yield from self.weights.tiles(x, self.samples, self.first)
         yield from super().forward(x, y, b, slope)
+
+    def correlate(self, x: int, y: int, b: int, slope: int, gate: int) -> Iterator[Call]:
+        return self._renamed(super().correlate(x, y, b, slope, gate))
+
+    def adjoint_x(self, y: int, x: int, b: int, slope: int, gate: int) -> Iterator[Call]:
+        return self._renamed(super().adjoint_x(y, x, b, slope, gate))
+
+    def _renamed(self, calls: Iterator[Call]) -> Iterator[Call]:
+        return (c._replace(kernel=kernel(c.kernel, self.weights.parts)) for c in calls)
 
     def gradient(self, x: int, dy: int) -> Iterator[Call]:
         return iter(())
@@ -80,16 +94,16 @@ class Batch:
         code: int | None,
         state: Params,
         sums: Params,
-        outputs: int,
+        vectors: Vectors,
     ) -> None:
         self.stages, self.input_shape, self.N, self.constants = stages, input_shape, N, constants
-        self.code, self.outputs, arena = code, outputs, Arena()
+        self.code, self.vectors, arena = code, vectors, Arena()
         cuts = [i for i, s in enumerate(stages) if s.kind == "batch_norm"]
-        self.block = BLOCK if cuts else 1
+        self.block = BLOCK if cuts or vectors.parts else 1
         self.blocks = -(-N // self.block)
         self.layout = Layout(stages, input_shape, self.blocks * self.block, code, arena)
         self.sizes = self.layout.sizes
-        tiles = [arena.take(N * size) for size in self.sizes[:-1]]
+        tiles = [arena.take(tile_floats(n, N, vectors.parts)) for n in self.sizes[:-1]]
         self.memory = aligned(arena.size)
         self.base = address(self.memory)
         self.tiles = [self.base + offset * FLOAT for offset in tiles]
@@ -101,6 +115,7 @@ class Batch:
         self.forward = [self._forward(first, last) for first, last in ranges]
         self.backward = [self._backward(first, last) for first, last in reversed(ranges)]
         self.programs: dict[tuple[str, int, int], Program] = {}
+        self.workspaces: dict[tuple[int, int], Array] = {}  # of ranges of samples
         self.write: Program | None = None  # all gradients
         self.apply = AdamProgram()
         self.multiply_adds = N * sum(geometry(s).multiply_adds for s in stages if s.linear)
@@ -194,19 +209,41 @@ class Batch:
 
     def _blocks(self, first: int, last: int) -> Iterator[tuple[int, Passes]]:
         """SAMPLES at a time: the first of them, and their passes."""
+        workspace = self._workspace(first, last)
         for n in range(first, last, SAMPLES):
             count = min(SAMPLES, last - n)
             products = {
-                i: self._product(i, s, n, count) for i, s in enumerate(self.stages) if s.linear
+                i: self._product(i, s, n, count, workspace)
+                for i, s in enumerate(self.stages)
+                if s.linear
             }
             at = self.layout.at(self.base, count, n)
             yield n, Passes(self.stages, products, {}, at, self.constants)
 
-    def _product(self, i: int, s: Stage, n: int, count: int) -> TiledDense:
+    def _workspace(self, first: int, last: int) -> int:
+        """The address of what the products of a range need."""
+        if not self.vectors.parts:
+            return 0
+        if (first, last) not in self.workspaces:
+            self.workspaces[first, last] = aligned(workspace_floats(self.vectors.parts))
+        return address(self.workspaces[first, last])
+
+    def _product(self, i: int, s: Stage, n: int, count: int, workspace: int) -> TiledDense:
         W = self.constants.parameter(s, "W")
         zeros, one = address(self.constants.zeros), address(self.constants.ones)
         return TiledDense(
-            geometry(s), False, count, W, W, zeros, one, 0, 0, weights=self.weights(i), first=n
+            geometry(s),
+            False,
+            count,
+            W,
+            W,
+            zeros,
+            one,
+            0,
+            0,
+            weights=self.weights(i),
+            first=n,
+            workspace=workspace,
         )
 
     def weights(self, i: int) -> WeightGradient:
@@ -214,5 +251,5 @@ class Batch:
         return WeightGradient(
             self.tiles[i], self.base + self.layout.gradients[i + 1] * FLOAT,
             address(self.constants.ones), self.N, self.sizes[i], self.sizes[i + 1],
-            self.outputs,
+            self.vectors.outputs, self.vectors.parts,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from operator import is_
+from threading import local
 
 import numpy as np
 
@@ -39,6 +40,14 @@ def aligned(floats: int) -> Array:
     memory = np.zeros(floats + unit + more, np.float32)
     first = -address(memory) // FLOAT % unit
     return memory[first : first + floats]
+
+
+class Workspace(local):
+    """Memory of each thread that asks for its address."""
+
+    def __init__(self, floats: int) -> None:
+        self._memory = aligned(floats)
+        self.address = address(self._memory)
 
 
 class Constants:

@@ -103,6 +103,7 @@ class DenseProduct(Product):
     """x ↦ x W, a correlation of 1×1 images: C inputs, K outputs. W is not packed."""
 
     panels: int = 0  # workspace: dy, packed
+    workspace: int = 0  # of AMX
 
     def correlate(self, x: int, y: int, b: int, slope: int, gate: int) -> Iterator[Call]:
         yield self._dense(self.g.C, self.g.K, x, y, b, slope, gate, transposed=False)
@@ -120,7 +121,7 @@ class DenseProduct(Product):
     ) -> Call:  # fmt: skip
         return calls.dense(
             self.samples, inputs, outputs, x, self.W, b, y, transposed=transposed, one=self.one,
-            slope=slope, gate=gate,
+            slope=slope, gate=gate, workspace=self.workspace,
         )  # fmt: skip
 
 

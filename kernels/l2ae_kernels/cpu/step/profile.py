@@ -16,7 +16,8 @@ from l2ae_kernels.cpu.numba.optim import ADAM_WORK
 from l2ae_kernels.cpu.step.convolutional import SHARDS, ConvolutionalStep
 from l2ae_kernels.cpu.step.dense import DenseStep
 from l2ae_kernels.cpu.step.dense_batch import Region
-from l2ae_kernels.cpu.step.dense_weights import Addresses, in_ranges_of_work
+from l2ae_kernels.cpu.step.dense_weights import Addresses, in_ranges_of_work, kernel
+from l2ae_kernels.cpu.step.memory import Workspace
 from l2ae_kernels.cpu.step.passes import Part
 from l2ae_kernels.cpu.threads import in_ranges
 from l2ae_kernels.stages import AdamSettings, Params, TrainingStep
@@ -162,11 +163,11 @@ def _dense(
         for _ in s.parameters
     ]
     labels += [
-        Label(i, "adjoint in W, Adam", "dense_adam")
+        Label(i, "adjoint in W, Adam", kernel("dense_adam", w.parts))
         for i, (_, w) in zip(linear, step.weights_of(batch), strict=True)
         for _ in w.calls(Addresses(0, 0))
     ]
-    _run_calls(clock, program, labels, batch.multiply_adds)
+    _run_calls(clock, program, labels, batch.multiply_adds, step.workspace)
     return float(batch.losses.sum()) / divisor, clock.seconds()
 
 
@@ -179,12 +180,17 @@ def _each(library: Kernels, parts: Iterable[Part]) -> list[tuple[Label, Program]
     ]
 
 
-def _run_calls(clock: Clock, program: Program, labels: list[Label], work: int) -> None:
+def _run_calls(
+    clock: Clock, program: Program, labels: list[Label], work: int,
+    workspace: Workspace | None = None,
+) -> None:  # fmt: skip
     """Make the calls of a program once, over threads."""
 
     def calls(first: int, last: int) -> None:
         ticks = clock.start()
         for i in range(first, last):
-            ticks.time(labels[i], program.run_calls, i, i + 1)
+            ticks.time(
+                labels[i], program.run_calls, i, i + 1, workspace.address if workspace else 0
+            )
 
     in_ranges_of_work(calls, program.calls, work)
