@@ -15,13 +15,19 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from l2ae_kernels.cpu.codegen.vectors import get_vectors
+from l2ae_kernels.cpu.threads import MOST, threads, use_threads
 from l2ae_kernels.cuda.device import Device, NoDevice, emulate, find_device
 from l2ae_kernels.emulator import toolchain
 from l2ae_kernels.emulator.errors import CompileError
+
+OF_KERNELS = tuple(Path(__file__).parent / "l2ae_kernels" / name for name in ("cuda", "emulator"))
+THRESHOLDS = gc.get_threshold()
+RUN_KERNELS = {"cxx", "nvrtc", "device"}  # fixtures without which nothing finds a compiler
 
 DEFAULTS = {
     "SIGINT": signal.default_int_handler,
@@ -35,22 +41,50 @@ for name, handler in DEFAULTS.items():
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let CuPy find a device where there is none, if L2AE_STAND_IN=1 (stand_in/README.md)."""
+    """Let CuPy find a device where there is none, if L2AE_STAND_IN=1 (stand_in/README.md).
+
+    Processes of pytest-xdist share the cores: more threads than cores wait for each other. With
+    TEST_THREADS=all, each uses all cores.
+    """
+    if os.environ.get("TEST_THREADS") != "all":
+        use_threads(max(1, MOST // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
     if os.environ.get("L2AE_STAND_IN") == "1":
         from .stand_in.plugin import StandInPlugin
 
         config.pluginmanager.register(StandInPlugin(), StandInPlugin.NAME)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what compiles or runs CUDA in the emulator `cuda`, but for what is marked `everyday`."""
+    stale: dict[str, bool] = {}  # a fragment of ids that is in none
+    for item in items:
+        runs_kernels = not RUN_KERNELS.isdisjoint(getattr(item, "fixturenames", ()))
+        if not runs_kernels and not any(folder in item.path.parents for folder in OF_KERNELS):
+            continue
+        fragments = [f for mark in item.iter_markers("everyday") for f in mark.args or ("",)]
+        found = [fragment in item.name for fragment in fragments]
+        if not any(found):
+            item.add_marker("cuda")
+        for fragment, here in zip(fragments, found, strict=True):
+            name = f"{item.nodeid.partition('[')[0]}: {fragment!r}"
+            stale[name] = stale.get(name, True) and not here
+    if any(stale.values()) and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(f"everyday: no case has it: {[n for n, s in stale.items() if s]}")
+
+
 def pytest_sessionstart() -> None:
-    """Collect no garbage while tests are collected: they stay, and each pass visits all of them."""
-    gc.disable()
+    """Collect no garbage while tests are collected: they stay, and each pass visits all of them.
+
+    Not by gc.disable(): what Dask decorates at its import would leave it disabled after each call.
+    """
+    gc.set_threshold(0)
 
 
 def pytest_collection_finish() -> None:
     """Collect garbage again, but for what is there to stay."""
     gc.freeze()
-    gc.enable()
+    gc.set_threshold(*THRESHOLDS)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -130,6 +164,13 @@ def other_order(device: Device) -> Device:
         return device
     as_ptx = device.properties.name == "emulator, ptx"
     return emulate("ptx", seed=2) if as_ptx else emulate()
+
+
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """Use as many threads as there are cores, under pytest-xdist, too."""
+    with threads(MOST):
+        yield
 
 
 @pytest.fixture

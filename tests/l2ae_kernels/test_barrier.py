@@ -11,6 +11,8 @@ from l2ae_kernels.cpu.barrier import run_team, wait
 from l2ae_kernels.cpu.codegen.vectors import SETS, get_vectors, vectors
 from l2ae_kernels.cpu.threads import MOST, threads
 
+pytestmark = pytest.mark.usefixtures("all_cores")
+
 ROUNDS = 300
 
 

@@ -24,6 +24,7 @@ from l2ae_kernels.cpu.threads import MOST, get_threads, in_ranges
 WORK = 1 << 40  # multiply-adds: worth every thread
 SOURCES = {module.__file__ for module in (barrier_module, team_module, threads_module)}
 several = pytest.mark.skipif(MOST < 2, reason="one core")
+pytestmark = pytest.mark.usefixtures("all_cores")
 
 
 class Kernel:

@@ -12,6 +12,7 @@ from l2ae_kernels.cpu.threads import MOST, get_threads, in_ranges, threads, use_
 
 WORK = 1 << 40  # multiply-adds: worth every thread
 several = pytest.mark.skipif(MOST < 2, reason="one core")
+pytestmark = pytest.mark.usefixtures("all_cores")
 
 
 @several

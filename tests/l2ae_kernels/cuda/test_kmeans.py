@@ -12,6 +12,7 @@ from l2ae_kernels.reference import kmeans as reference
 from .samples import ASSIGN, SHAPES, assert_nearest, blobs, move_to_means, starts, typed
 
 
+@pytest.mark.everyday("33-10-10-float32")
 @typed(SHAPES)
 def test_assign(device: Device, n: int, d: int, k: int, dtype: type) -> None:
     x, centers = blobs(n, d, k, dtype), blobs(k, d, 3, dtype)
@@ -21,6 +22,7 @@ def test_assign(device: Device, n: int, d: int, k: int, dtype: type) -> None:
     assert_nearest(x, centers, device.to_host(labels), device.to_host(distances))
 
 
+@pytest.mark.everyday("40")
 @pytest.mark.parametrize(("rung", "d"), ASSIGN)
 def test_ties_go_to_the_lowest_index(device: Device, rung: str, d: int) -> None:
     x = np.zeros((70, d), np.float32)
@@ -59,6 +61,7 @@ def test_a_rung_that_is_named_refuses_what_another_would_have_to_do(device: Devi
     assert type(ops.restarts(long, 3, 1)) is Restarts
 
 
+@pytest.mark.everyday("33-10-10-float32")
 @typed([*SHAPES, (65, 300, 60)])  # sums too many for a block
 def test_update(device: Device, n: int, d: int, k: int, dtype: type) -> None:
     x, labels = blobs(n, d, k, dtype), np.random.default_rng(0).integers(0, k, n)
@@ -78,6 +81,7 @@ def test_update_of_numbers_of_many_sizes_is_exact_and_has_one_carry(device: Devi
     np.testing.assert_allclose(device.to_host(sums), expected, rtol=1e-10)
 
 
+@pytest.mark.everyday("33-10-10-float32")
 @typed(SHAPES)
 def test_every_pass_is_that_of_the_reference(
     device: Device, n: int, d: int, k: int, dtype: type

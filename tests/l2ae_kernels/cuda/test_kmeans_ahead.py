@@ -11,6 +11,7 @@ from l2ae_kernels.cuda.kmeans.resident import Resident
 from .samples import DTYPES, RTOL, blobs, starts, typed
 
 
+@pytest.mark.everyday("4-513-10-float32")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("m", "n", "d"), [(1, 1, 1), (4, 513, 10), (11, 1100, 40)])
 def test_potentials_of_candidates(device: Device, m: int, n: int, d: int, dtype: type) -> None:
@@ -72,6 +73,7 @@ CASES = [
 ]
 
 
+@pytest.mark.everyday("33-10-10-float32-False")
 @pytest.mark.parametrize(("n", "d", "k", "dtype", "spherical"), CASES)
 def test_resident_runs_end_where_those_of_single_iterations_end(
     device: Device, n: int, d: int, k: int, dtype: type, spherical: bool

@@ -43,6 +43,7 @@ def assert_near(found, expected) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.everyday("1.0-(3, 7, 32, 40, 'float32')")
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("slope", [1.0, 0.3])
 def test_against_the_layers(case, slope, device):

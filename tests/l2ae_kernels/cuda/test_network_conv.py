@@ -91,6 +91,7 @@ def assert_sums(operation, found, A, B, case, rung, *, bias=None, slope=1.0, y=N
     assert np.all(error <= bound), (operation, error.max())
 
 
+@pytest.mark.everyday("(29, (5, 5), 32", "(70, (6, 7), 1")
 @pytest.mark.parametrize(("shape", "case"), EVERY_DAY)
 def test_one_model_through_ops(shape, case, device):
     (name, dtype), (stride, padding) = case, shape[-2:]

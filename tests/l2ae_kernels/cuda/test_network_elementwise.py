@@ -17,6 +17,7 @@ def draw(dtype: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
+@pytest.mark.everyday("(7, 5)-0.3-float32")
 @pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("shape", [(1,), (7, 5), (2, 3, 4, 5), (40, 999), (0, 3)], ids=str)
 def test_leaky_relu_and_its_adjoint_are_exact(shape, slope, dtype, device):
@@ -29,6 +30,7 @@ def test_leaky_relu_and_its_adjoint_are_exact(shape, slope, dtype, device):
     np.testing.assert_array_equal(dx, ops.leaky_relu_adjoint(dy, y, slope, impl="reference"))
 
 
+@pytest.mark.everyday("(5, 300)-float32")
 @pytest.mark.parametrize(
     "shape", [(1, 1), (257, 3), (5, 300), (70_001, 1), (3000, 32), (0, 4)], ids=str
 )
@@ -54,6 +56,7 @@ def test_bits_of_a_bias_gradient_depend_on_nothing_but_one_model(dtype, device, 
         np.testing.assert_array_equal(results[0], other)
 
 
+@pytest.mark.everyday("keras-float32")
 @pytest.mark.parametrize("variant", ["keras", "torch"])
 def test_adam(variant, dtype, device):
     """ε = 0.1 makes its place visible."""

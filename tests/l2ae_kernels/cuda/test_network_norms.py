@@ -51,6 +51,7 @@ def wide(*arrays: np.ndarray) -> list[np.ndarray]:
     return [a.astype("float64") for a in arrays]
 
 
+@pytest.mark.everyday("(9, 10)-float32")
 @TYPED
 def test_unit_norm(shape, dtype, device):
     z, du = draw(dtype, shape, shape)
@@ -65,6 +66,7 @@ def test_unit_norm(shape, dtype, device):
     assert_within(device.to_host(dz), exact, (1 + np.linalg.norm(du, axis=-1)[:, None]) / exact_n)
 
 
+@pytest.mark.everyday("(9, 10)-float32")
 @TYPED
 @pytest.mark.parametrize("affine", [True, False])
 def test_layer_norm(shape, affine, dtype, device):
@@ -88,6 +90,7 @@ def test_layer_norm(shape, affine, dtype, device):
     assert_within(dbeta, exact_grads[1], columns)
 
 
+@pytest.mark.everyday("(9, 10)-float32")
 @TYPED
 @pytest.mark.parametrize("of_batch", [True, False])
 def test_batch_norm(shape, of_batch, dtype, device):
@@ -165,6 +168,7 @@ def test_an_adjoint_with_that_of_the_activation_below(operation, device):
     np.testing.assert_array_equal(gated, np.where(x > 0, plain, np.float32(0.3) * plain))
 
 
+@pytest.mark.everyday("1000-float32")
 @TYPES
 @pytest.mark.parametrize("elements", [1, 1000, 40_001])
 def test_squared_error_and_its_adjoint(elements, dtype, device):

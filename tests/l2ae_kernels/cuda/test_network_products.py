@@ -63,6 +63,7 @@ def assert_product(found, A, B, rung, *, bias=0.0, slope=1.0, y=None) -> None:
     assert np.all(np.abs(found - expected) <= bound), np.abs(found - expected).max()
 
 
+@pytest.mark.everyday("(33, 10, 10)")
 @pytest.mark.parametrize(
     ("shape", "case"),
     [

@@ -60,6 +60,7 @@ def assert_same_grads(device, step, reference, tolerance):
     assert_close(device, found, rest, tolerance)
 
 
+@pytest.mark.everyday("convolutional-mean")
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_and_gradients_are_those_of_the_reference(name, reduction, device):

@@ -11,7 +11,7 @@ import pytest
 from l2ae_kernels.emulator import RawModule
 
 ORDERS = ["ascending", "descending", "shuffled"]
-pytestmark = pytest.mark.parametrize("order", ORDERS)
+pytestmark = [pytest.mark.everyday, pytest.mark.parametrize("order", ORDERS)]
 N = 96  # three warps
 
 CODE = r"""
