@@ -207,6 +207,7 @@ def test_rows_have_shares(capsys):
     assert "nothing is chosen by -k ^leaky_relu- --rung fused" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("instant")
 def test_a_rung_of_ones_own_is_timed_if_it_is_right(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(IMPLEMENTATIONS, "leaky_relu", dict(IMPLEMENTATIONS["leaky_relu"]))

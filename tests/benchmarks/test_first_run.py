@@ -189,6 +189,7 @@ def test_a_process_compiles_what_it_is_given(monkeypatch, few):
     assert warm.rungs_of(0, tiny=True, emulated=True) >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the script is bash's, with GNU's timeout")
 def test_the_script_ends_where_there_is_no_device(tmp_path):
     (tmp_path / "cupy.py").write_text("raise ImportError('planted')\n")

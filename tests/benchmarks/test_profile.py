@@ -52,6 +52,7 @@ def test_networks_without_a_compiled_step_are_left_out():
     assert "step-cae-28" in networks()
 
 
+@pytest.mark.slow
 def test_rows_and_figure_are_written(tmp_path, monkeypatch, capsys):
     ceilings = [Measurement(FMA, 1, 10.0, {}, work=Work(GIGA, 0.0)),
                 Measurement("triad-1MiB", 1, 50.0, {}, work=Work(0.0, GIGA, "bytes"))]  # fmt: skip

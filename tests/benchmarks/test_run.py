@@ -107,6 +107,7 @@ def test_tables_are_not_made_where_a_peer_is_slowed_down(monkeypatch, capsys):
     assert "--tables: unset OPENBLAS_CORETYPE=Haswell" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tables_are_written(monkeypatch, tmp_path):
     for name in OTHER_KERNELS:
         monkeypatch.delenv(name, raising=False)

@@ -103,6 +103,7 @@ def test_images_are_clear_of_every_kink():
     assert all(np.array_equal(a, b) for a, b in zip(*gates, strict=True))
 
 
+@pytest.mark.slow
 def test_kmeans_agrees_with_scikit_learn(no_torch):
     comparison = kmeans.comparison("kmeans", 1, FEW)
     assert list(comparison.contenders) == [OURS, "sklearn-lloyd", "sklearn-elkan"]
@@ -147,6 +148,7 @@ def test_every_operation_of_the_table_has_a_case():
     assert {case.operation for case in operations.cases(quick=True)} == set(IMPLEMENTATIONS)
 
 
+@pytest.mark.slow
 def test_every_rung_of_every_case_is_verified(monkeypatch):
     monkeypatch.setattr(operations, "BATCH", 3)
     monkeypatch.setattr(operations, "SAMPLES", {"70x10-k10": (70, 10, 10)})

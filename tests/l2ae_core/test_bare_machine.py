@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from l2ae_core.data.fetch import ENVIRONMENT as DATA
 from l2ae_kernels.checked_files import ENVIRONMENT as CACHE
 
@@ -29,6 +31,7 @@ def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=named, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_kernels_and_the_method_need_neither(tmp_path: Path) -> None:
     ended = run(EVERYTHING, **{CACHE: str(tmp_path)})
     assert ended.returncode == 0, ended.stderr

@@ -96,7 +96,9 @@ def test_one_number_has_a_row_and_no_marks(run, images, capsys):
     assert "choice" not in said.err
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize(
+    "suffix", ["svg", *(pytest.param(s, marks=pytest.mark.slow) for s in ("png", "pdf"))]
+)
 def test_the_criteria_are_drawn(suffix, run, images, tmp_path):
     path = tmp_path / "new" / f"k.{suffix}"
     call = ["cluster", str(run), "--data", str(images), "--clusters", "2-5", "--quiet"]

@@ -50,7 +50,13 @@ MORE_FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-@pytest.mark.parametrize("name", MORE_FIGURES)
+EVERY_DAY = ("loss", "embedding", "maps", "paired")  # a curve, dots in colours, panels, bars
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in EVERY_DAY else pytest.param(n, marks=pytest.mark.slow) for n in MORE_FIGURES],
+)
 def test_the_settings_of_the_user_have_no_say(name: str, tmp_path: Path) -> None:
     """Neither where a figure is made nor where it is written."""
     draw, pixels = MORE_FIGURES[name], []

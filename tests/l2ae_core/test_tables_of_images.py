@@ -131,6 +131,7 @@ def test_a_reader_of_a_pipe_that_goes_away_ends_the_command_quietly(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="files by their descriptor")
 @pytest.mark.parametrize(
     ("through", "name"),

@@ -56,7 +56,8 @@ class Screen:
         return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
-in_any_encoding = pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+ENCODINGS = ["ascii", "cp1252", "utf-8"]
+in_any_encoding = pytest.mark.parametrize("encoding", ENCODINGS)
 
 
 @in_any_encoding

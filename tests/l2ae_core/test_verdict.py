@@ -173,6 +173,7 @@ def scored(run: Path, images: Array, tmp_path: Path, **how) -> tuple[dict[str, A
     return commands.score(run, str(tmp_path / "x.npy"), progress=False, **how)
 
 
+@pytest.mark.slow
 def test_noise_inverted_and_black_images_are_anomalous(run, tmp_path):
     """Over eight seeds, with 30 epochs: error at least 1.8 times ε for noise, 5.5 for inverted
     images; v of black at least 0.47 (1 − τ) below τ, and error mostly below ε."""

@@ -82,6 +82,7 @@ def test_a_folder_that_is_lost_only_costs_time(folder):
     assert kernel(3) == 6
 
 
+@pytest.mark.slow
 def test_a_change_in_another_file_changes_the_key(tmp_path):
     """Of a copy of the package, one file of which gets a comment more."""
     root = Path(l2ae_kernels.__file__).parent

@@ -182,7 +182,10 @@ SMALL = {"cae": {}, "dense": {"hidden": (37, 50, 67)}}
 
 @pytest.mark.needs_vectors
 @pytest.mark.parametrize("kind", SMALL)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    ["everywhere", *(pytest.param(n, marks=pytest.mark.slow) for n in ("on the code", "hidden"))],
+)
 def test_the_paper_network_is_that_of_layer_by_layer(name, kind):
     """Layer by layer in float64, which is the reference in float64 to the last digits."""
     architecture = Architecture(kind, (12, 9, 1), **NETWORKS[name], **SMALL[kind])

@@ -218,6 +218,7 @@ def _narrow(prior):
 MIN_ACCURACY = 0.5
 
 
+@pytest.mark.slow
 def test_clusters_pass_and_worthless_ones_do_not():
     digits, rng = load("digits"), np.random.default_rng(1)
     architecture = GMVAEArchitecture((8, 8, 1), 10, 10, 5, (64,), 64, likelihood="gaussian")

@@ -157,6 +157,7 @@ def test_bad_input_is_named():
 MIN_AUC = 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_scores_find_an_unseen_digit_and_worthless_ones_do_not(likelihood):
     train, test = load("digits", split="train"), load("digits", split="test")

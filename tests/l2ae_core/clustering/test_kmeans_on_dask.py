@@ -249,6 +249,7 @@ def test_predict_names_the_row_of_all() -> None:
             found.predict(unknown).compute()
 
 
+@pytest.mark.slow
 def test_dask_is_not_imported_for_other_arrays() -> None:
     script = """if True:
         import sys

@@ -74,6 +74,7 @@ def test_fortran_order(shape: tuple[int, ...], tmp_path: Path) -> None:
         np.testing.assert_array_equal(x[8, 1:3].compute(), expected[8, 1:3])
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_off_while_it_is_read_ends_no_process(path: Path) -> None:
     """A memory map does: by SIGBUS."""
     script = f"""if True:

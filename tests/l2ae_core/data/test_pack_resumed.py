@@ -193,6 +193,7 @@ def test_nothing_is_lost_at_any_write(
     assert struck > (60 if strike is kill else 15)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked")
 @pytest.mark.parametrize("strike", [kill, full_disk])
 def test_an_array_never_stands_beside_names_of_another(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -14,14 +15,19 @@ from l2ae_core.estimators.base import AutoEncoderBase
 from .small import TINY, table
 
 
+@parametrize_with_checks([AutoEncoderClusterer(**TINY)])
+def test_scikit_learn_contract(estimator: AutoEncoderBase, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow  # another criterion and other labels over the base of the one above
 @parametrize_with_checks(
     [
-        AutoEncoderClusterer(**TINY),
         AutoEncoderDetector(**TINY),
         AutoEncoderClusterer(self_label=True, **{**TINY, "epochs": 2}),
     ]
 )
-def test_scikit_learn_contract(estimator: AutoEncoderBase, check: Any) -> None:
+def test_scikit_learn_contract_of_the_others(estimator: AutoEncoderBase, check: Any) -> None:
     check(estimator)
 
 

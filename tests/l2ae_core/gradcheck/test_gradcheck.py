@@ -14,8 +14,18 @@ from l2ae_kernels.arrays import Array
 
 from .mutants import row_of
 
+# Of the networks, whose layers are rows of their own, one of each kind every day.
+EVERY_DAY = ("ae/l2", "cae/l2", "vae/gaussian", "gmvae/gaussian", "drae/dense")
+SLOW = [n for n in CASES if n.startswith(("ae/", "cae/", "vae/", "gmvae/", "drae/"))]
 
-@pytest.mark.parametrize("name", CASES)
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n in SLOW and n not in EVERY_DAY else n
+        for n in CASES
+    ],
+)
 def test_every_backward_of_the_project_is_right(name: str) -> None:
     (outcome,) = run_suite([name])
     outcome.report.raise_if_bad()

@@ -31,6 +31,7 @@ def test_an_empty_report_and_a_block_nobody_compared_are_not_ok() -> None:
     assert not Report("skipped", (Row("x", "complex", "skipped"),)).ok
 
 
+@pytest.mark.slow
 def test_tables_of_the_suite_fit_100_columns(capsys) -> None:
     assert main(["cae/l2-hidden-batch", "conv2d/5x5-s2-same"]) == 0
     printed = capsys.readouterr().out

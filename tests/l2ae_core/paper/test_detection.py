@@ -116,6 +116,7 @@ BAR = 0.9
 WORTHLESS = 0.8
 
 
+@pytest.mark.slow
 def test_trained_scores_are_good(result: Result) -> None:
     for name in ("cosine", "dot", "euclidean"):
         assert result.scores[f"{name}.auc"] > BAR, name

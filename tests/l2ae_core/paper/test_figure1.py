@@ -95,6 +95,7 @@ def test_all_maps_start_from_the_same_tiny_positions(
     assert {call["seed"] for call in drawn} == {0}
 
 
+@pytest.mark.slow
 def test_a_killed_figure_goes_on_with_the_panel_it_was_at(
     folder: ResultsDir, drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_killed_figure_goes_on_with_the_panel_it_was_at(
     assert len(drawn) == 6
 
 
+@pytest.mark.slow
 def test_other_settings_draw_all_again(folder: ResultsDir, drawn: list[dict[str, Any]]) -> None:
     make(folder)
     made = make(folder, IMAGES - 5)
@@ -147,6 +149,7 @@ def test_the_numbers_are_those_of_the_codes(
     assert f"chance {made.measures['chance']['purity']:.3f}" in made.note("a")
 
 
+@pytest.mark.slow
 def test_the_fourth_panel_is_the_self_labelled_network(
     folder: ResultsDir, drawn: list[dict[str, Any]]
 ) -> None:
@@ -168,6 +171,7 @@ def test_the_fourth_panel_is_the_self_labelled_network(
     assert four.measures["d"] == measure(drawn[3]["codes"], four.labels)
 
 
+@pytest.mark.slow
 def test_the_papers_figure_stays_beside_the_fourth_panel(
     folder: ResultsDir, drawn: list[dict[str, Any]]
 ) -> None:

@@ -22,6 +22,7 @@ from .small_runs import DETECTION, PIXELS, SHORT, do_all, found
 PATIENCE = 90.0  # seconds until a started process must have written; it takes about three
 
 
+@pytest.mark.slow
 def test_two_jobs_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also: no more threads than cores, and an error in a process is named."""
     runs = [SHORT, replace(SHORT, system="cae"), PIXELS, DETECTION]
@@ -88,6 +89,7 @@ def stop(process: "subprocess.Popen[str]", by: int) -> str:
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 
 
+@pytest.mark.slow
 @posix
 def test_a_killed_process_is_gone_on_with_to_the_same_result(tmp_path: Path) -> None:
     folder = ResultsDir(tmp_path / "killed")

@@ -75,6 +75,7 @@ def test_a_start_without_its_network_is_trained_again(done: Done, tmp_path: Path
     assert plan([dec], folder) == [[ae], [dec]]
 
 
+@pytest.mark.slow
 def test_nothing_goes_on_from_a_half_trained_network_beside_an_old_result(tmp_path: Path) -> None:
     """A result copied without its network: the network is trained anew, and stopped half-way."""
     dec, ae = clustering("dec"), clustering("ae")

@@ -101,7 +101,13 @@ def test_a_plain_run_goes_on_with_its_own_labels_to_equal_bits(
     assert content(tmp_path / "run" / INNER) == before
 
 
-@pytest.mark.parametrize("where", ["pretraining", "between", *range(0, 3 * STEPS, 4)])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "pretraining", "between", 4,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in range(0, 3 * STEPS, 4) if n != 4),
+    ],
+)  # fmt: skip
 def test_it_goes_on_to_equal_bits_wherever_it_was_stopped(
     where: str | int, start: Callable[..., TrainedRun], whole: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

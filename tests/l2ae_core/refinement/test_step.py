@@ -54,9 +54,9 @@ def batch(model, N=9, K=4):
         ("dense", "l2", None, StudentAssignment),
         ("dense", "none", 0.7, StudentAssignment),
         ("dense", "l2", 0.7, StudentAssignment),
-        ("cae", "l2", 0.7, StudentAssignment),
+        pytest.param("cae", "l2", 0.7, StudentAssignment, marks=pytest.mark.slow),
         ("dense", "l2", None, SphericalAssignment),
-        ("cae", "l2", 0.7, SphericalAssignment),
+        pytest.param("cae", "l2", 0.7, SphericalAssignment, marks=pytest.mark.slow),
     ],
 )
 def test_gradients_of_the_whole_loss(kind, norm, gamma, assignment):

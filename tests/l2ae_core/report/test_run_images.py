@@ -152,6 +152,7 @@ def test_a_page_of_results_takes_no_images(tmp_path: Path, capsys: pytest.Captur
     assert f"data is digits but {tmp_path} is no run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [False], ids=["plain"], indirect=True)  # another gallery's page
 def test_many_images_of_many_clusters_are_no_large_page(run: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).random((500, 80, 80, 3), np.float32)

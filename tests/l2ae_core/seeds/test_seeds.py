@@ -74,6 +74,7 @@ def test_the_table_has_the_scores_of_the_clusters_that_are_compared(tmp_path: Pa
         assert ("depend on the seed" in shown) == warned
 
 
+@pytest.mark.slow
 def test_self_labelled_clusters_are_compared(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

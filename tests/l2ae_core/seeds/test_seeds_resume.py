@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "after", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 5]
+    "after", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 5))]
 )
 def test_a_resume_goes_on_with_what_is_missing(
     after: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -68,6 +68,7 @@ def test_finished_runs_are_left_as_they_are(runs: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in runs.glob("seed-*/*")} == before
 
 
+@pytest.mark.slow
 def test_a_resume_may_have_more_epochs_and_other_clusters(runs: Path, tmp_path: Path) -> None:
     changed = {"epochs": 2, "clusters": 5}
     fit_seeds(tmp_path / "fresh", SMALL | changed, 3, progress=False)
@@ -75,6 +76,7 @@ def test_a_resume_may_have_more_epochs_and_other_clusters(runs: Path, tmp_path: 
     assert_equal_runs(runs, tmp_path / "fresh", range(7, 10))
 
 
+@pytest.mark.slow
 def test_more_epochs_for_some_of_the_runs_have_to_be_named(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

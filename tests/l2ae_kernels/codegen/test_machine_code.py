@@ -73,6 +73,7 @@ def test_other_processors_have_other_entries(cache, compiled, monkeypatch):
     assert len(compiled) == 2
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_the_cache(cache):
     script = "import test_machine_code as t; print(sum(t.answer(n) for n in range(20)))"
     processes = [

@@ -183,6 +183,7 @@ def test_the_environment_chooses(folder, timed, monkeypatch):
     assert timed == ["avx512"]
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_leave_one_choice(folder):
     script = (
         "from l2ae_kernels.cpu.codegen.vectors import AVX512\n"
