@@ -31,6 +31,7 @@ class Runs(NamedTuple):
     sums: Array  # (R, k, d) float64
     counts: Array  # (R, k) int64
     changed: Array  # (R,) int64
+    largest: float  # max |x|
     middle: Array  # (d,) float64, amid the samples
     scatter: float  # Σ |x_i − middle|²
     cancelled: float  # an inertia below this has lost too many digits
@@ -63,7 +64,10 @@ def iterate_short(
                 found.moved[i] = _move_to_means(runs.centers[r], runs.sums[r], runs.counts[r])
         if not wait(barrier):
             return
-        pass_short(kernels, x, panels, FIRST, active, runs.centers, runs.labels, to, first, last)
+        pass_short(
+            kernels, x, panels, FIRST, active, runs.centers, runs.labels, runs.largest, to, first,
+            last,
+        )  # fmt: skip
         if not wait(barrier):
             return
         if leads:

@@ -71,7 +71,8 @@ def assign_part(x: Array, centers: Array, constant: Array, before: Array | None 
     to, work = sums.differences(constant, d, k, R, slots), 2 * x.size * k * R
     if is_short(d, k):
         panels = np.empty((0, d, COLUMNS), x.dtype)
-        arguments = kernels(), x, panels, 0, runs, np.ascontiguousarray(centers), labels, to
+        largest, centers = float(np.abs(x).max(initial=0)), np.ascontiguousarray(centers)
+        arguments = kernels(), x, panels, 0, runs, centers, labels, largest, to
         in_ranges(short.pass_short, slots, work, *arguments)
     else:
         G, emitted = bounds.group_count(k), kernels()

@@ -110,7 +110,7 @@ class Restarts(reference.Restarts):
             work = 2 * x.size * self.centers.shape[1] * len(runs)
             if self.short:
                 samples = self.emitted, x, self.panels, at, runs, self.centers, self._labels
-                in_ranges(short.pass_short, self.slots, work, *samples, to)
+                in_ranges(short.pass_short, self.slots, work, *samples, self.max_abs, to)
             else:
                 arguments = self.emitted, self.chunk, x, at, runs, moved, self.bounds
                 in_ranges(bounds.pass_long, self.slots, work, *arguments, to)
@@ -134,8 +134,8 @@ class Restarts(reference.Restarts):
         work = 2 * self.x.size * self.centers.shape[1] * len(active)
         most = max(1, min(*remaining, AT_A_TIME // work)) if work else 1
         found = Iterations.of(most, len(active))
-        runs = Runs(self.centers, self._labels, self.sums, self.counts, self.changed, self.middle,
-                    self.scatter, CANCELLED * self.scatter)  # fmt: skip
+        runs = Runs(self.centers, self._labels, self.sums, self.counts, self.changed, self.max_abs,
+                    self.middle, self.scatter, CANCELLED * self.scatter)  # fmt: skip
         samples = self.emitted, self.x, self.panels, np.array(active, np.int64)
         run_team(iterate_short, self.slots, *samples, runs, self.differences, found)
         for i, r in enumerate(active):

@@ -18,6 +18,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.jit import jit
 from l2ae_kernels.cpu.kmeans.call import call
 from l2ae_kernels.cpu.kmeans.library import Kernels
+from l2ae_kernels.cpu.kmeans.screened import lift
 from l2ae_kernels.cpu.kmeans.sums import Differences, apply_assignment_panels
 from l2ae_kernels.cpu.kmeans.tiles import COLUMNS
 from l2ae_kernels.reference.restarts import BLOCK
@@ -25,6 +26,7 @@ from l2ae_kernels.reference.restarts import BLOCK
 PANELS = BLOCK // COLUMNS  # in a block
 PASS_BYTES = 1 << 16  # of a block of a pass: kernels are called seldom, and the samples stay near
 BLOCKS = 8  # of a pass and slot, if they need not be shorter than others: slots are about equal
+LEFT = 8  # screening stops where one panel in so many is assigned twice
 LINE = 64  # bytes of a line of the caches
 FIRST = np.int64(0)  # a 0 in a call is a type of its own to Numba, which compiles for it again
 
@@ -83,13 +85,14 @@ def assign_short(
 @jit()
 def pass_short(
     kernels: Kernels, x: Array, panels: Array, at: int, active: Array, centers: Array,
-    labels: Array, to: Differences, first: int, last: int,
+    labels: Array, largest: float, to: Differences, first: int, last: int,
 ) -> None:  # fmt: skip
     """Assign the samples of slots first … last − 1 to the centers (R, k, d) of restarts `active`.
 
     Without panels a block is packed for all restarts. labels (R, whole panels) change, from number
     `at` on. The slots cut the samples into equal parts, and the differences `to` have a place for
-    each.
+    each. `largest` is max |x_ij|, or more. The blocks of a slot are screened (screened.py) as long
+    as few panels need a second look.
     """
     n, d = x.shape
     slots = len(to.sums)
@@ -98,22 +101,41 @@ def pass_short(
     block_panels = np.empty((0 if len(panels) else size, d, COLUMNS), x.dtype)
     new, moves = np.empty(size * COLUMNS, np.int32), np.empty((3, size * COLUMNS), np.int32)
     different = np.empty(size, np.int32)
+    lifted = np.empty((len(centers), d + 1, centers.shape[1]), x.dtype)
+    guards, screens = np.empty(len(centers), x.dtype), np.zeros(len(centers), np.bool_)
+    left = np.zeros(1, np.int64)
+    for r in active:
+        if kernels.screens:
+            guards[r] = lift(centers[r], largest, lifted[r])
     for slot in range(first, last):
         for r in active:
             to.sums[slot, r], to.counts[slot, r], to.changed[slot, r] = 0, 0, 0
+            screens[r] = kernels.screens and np.isfinite(guards[r])
         for block in range(blocks * slot // slots, blocks * (slot + 1) // slots):
             start, stop = block * len(new), min(n, (block + 1) * len(new))
             count = (stop - start + COLUMNS - 1) // COLUMNS
             samples = _packed(kernels.pack, x[start:stop], panels, block * size, block_panels)
             for r in active:
                 center, before = centers[r], labels[r, at + start :]
-                call(
-                    kernels.short,
-                    (
-                        samples, count, d, center.ctypes.data, len(center),
-                        before.ctypes.data, new.ctypes.data, different.ctypes.data, 0,
-                    ),
-                )  # fmt: skip
+                if screens[r]:
+                    left[0] = 0
+                    call(
+                        kernels.screened,
+                        (
+                            samples, count, d, center.ctypes.data, len(center),
+                            lifted[r].ctypes.data, guards[r:].ctypes.data, before.ctypes.data,
+                            new.ctypes.data, different.ctypes.data, left.ctypes.data,
+                        ),
+                    )  # fmt: skip
+                    screens[r] = LEFT * left[0] <= count
+                else:
+                    call(
+                        kernels.short,
+                        (
+                            samples, count, d, center.ctypes.data, len(center),
+                            before.ctypes.data, new.ctypes.data, different.ctypes.data, 0,
+                        ),
+                    )  # fmt: skip
                 apply_assignment_panels(
                     kernels.move, x[start:stop], new, different, before, moves, to, slot, r
                 )

@@ -15,8 +15,8 @@ beside its d steps.
 Differences, not |c|² − 2 x·c: nothing cancels, the label needs no second look and the distance
 is the one that the label was chosen by. That costs little where a core adds beside its
 multiply-adds: 0.85 of the speed of products alone, measured on Zen 3, and half where both share
-their units. Products that keep the second lowest as well, to see which labels rounding could have
-decided, were no faster than differences.
+their units. There labels are found by products that keep the second lowest as well, and differences
+look again where rounding could have decided: screened.py.
 
 The sum over features runs in the order of the features, in one lane, whatever the vectors: a
 distance has the same bits in every kernel of this file.
@@ -78,7 +78,7 @@ def add_short(module: Module) -> None:
         before, labels, different, distances = outputs
         V = COLUMNS // e.lanes
         integers = ir.VectorType(I32, e.lanes)
-        tiles, rows_at = _tiles(e, k), _rows_at(e, d)
+        tiles, rows_at = tiles_of(e, k), _rows_at(e, d)
 
         def panel(t: Integer, _: list[Value]) -> list[Value]:
             samples = e.at(panels, t * (d * COLUMNS))
@@ -89,14 +89,14 @@ def add_short(module: Module) -> None:
                 pointers = [e.at(first, rows_at[p]) for p in range(rows)]
                 tile = _squared_distances(e, pointers, samples, d)
                 for v in range(V):
-                    found = [(sums[v], _splat(integers, p)) for p, sums in enumerate(tile)]
+                    found = [(sums[v], splat(integers, p)) for p, sums in enumerate(tile)]
                     least, p = _first_least(e, found)
                     so_far = nearest[v], label[v]
                     nearest[v], label[v] = _nearer(e, so_far, (least, e.b.add(number, p)))
-                return [*nearest, *label, e.b.add(number, _splat(integers, rows))]
+                return [*nearest, *label, e.b.add(number, splat(integers, rows))]
 
             start = [e.constant(INFINITY)] * V + [ir.Constant(integers, None)] * (V + 1)
-            state = _over_rows(e, tiles, start, compare)
+            state = over_rows(e, tiles, start, compare)
             at = [t * COLUMNS + v * e.lanes for v in range(V)]
             for v in range(V):
                 e.store(state[V + v], e.pointer(labels), at[v])
@@ -104,7 +104,7 @@ def add_short(module: Module) -> None:
                 for v in range(V):
                     e.store(state[v], e.pointer(distances), at[v])
             with e.when(before > 0):
-                new = _unequal(e, state[V : 2 * V], [e.at(e.pointer(before), i) for i in at])
+                new = unequal(e, state[V : 2 * V], [e.at(e.pointer(before), i) for i in at])
                 e.store_one(new, e.pointer(different), t)
             return []
 
@@ -132,11 +132,11 @@ def _nearer(e: Emitter, first: Numbered, second: Numbered) -> Numbered:
     return e.b.select(nearer, second[0], first[0]), e.b.select(nearer, second[1], first[1])
 
 
-def _splat(integers: ir.VectorType, value: int) -> Value:
+def splat(integers: ir.VectorType, value: int) -> Value:
     return ir.Constant(integers, [value] * integers.count)
 
 
-def _unequal(e: Emitter, labels: list[Value], before: list[Value]) -> Value:
+def unequal(e: Emitter, labels: list[Value], before: list[Value]) -> Value:
     """Return an i32 whose bits say which lanes of `labels` are not those at `before`."""
     bits: Value = I32(0)
     for v, (label, pointer) in enumerate(zip(labels, before, strict=True)):
@@ -150,7 +150,7 @@ def add_short_all(module: Module) -> None:
     """Emit short_all(panels, count, d, centers, k, out): all distances, out (k, count · 16)."""
     with module.function("short_all", 6) as (e, panels, count, d, centers, k, out):
         panels, centers, out = map(e.pointer, (panels, centers, out))
-        tiles, rows_at = _tiles(e, k), _rows_at(e, d)
+        tiles, rows_at = tiles_of(e, k), _rows_at(e, d)
 
         def panel(t: Integer, _: list[Value]) -> list[Value]:
             samples = e.at(panels, t * (d * COLUMNS))
@@ -164,7 +164,7 @@ def add_short_all(module: Module) -> None:
                         e.store(s, out, row + v * e.lanes + t * COLUMNS)
                 return state
 
-            _over_rows(e, tiles, [], write)
+            over_rows(e, tiles, [], write)
             return []
 
         e.loop(0, count, [], panel)
@@ -175,7 +175,7 @@ def _rows_at(e: Emitter, d: Integer) -> list[Integer]:
     return [d * p for p in range(ROWS[e.module.vectors.name])]
 
 
-def _tiles(e: Emitter, count: Integer) -> list[tuple[int, Integer, Integer]]:
+def tiles_of(e: Emitter, count: Integer) -> list[tuple[int, Integer, Integer]]:
     """Cut rows 0 … count − 1 into tiles: of each size, the first row and how many tiles there are.
 
     They are as equal as can be, the larger ones first: 6 rows are 3 and 3, not 5 and 1. Emitted
@@ -193,7 +193,7 @@ def _tiles(e: Emitter, count: Integer) -> list[tuple[int, Integer, Integer]]:
     return found
 
 
-def _over_rows(
+def over_rows(
     e: Emitter, tiles: list[tuple[int, Integer, Integer]], state: list[Value], body: Any
 ) -> list[Value]:
     """Emit `state = body(first, rows, state)` for all tiles."""
