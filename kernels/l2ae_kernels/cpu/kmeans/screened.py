@@ -13,6 +13,7 @@ half a distance by (d + 2) u (X + C)²/2; the guard is 4 (d + 2) u (X + C)². Fa
 is larger than the distances, and all is left.
 """
 
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -22,7 +23,15 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cpu.codegen.emitter import I32, Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import I64, Integer, Value
 from l2ae_kernels.cpu.jit import jit
-from l2ae_kernels.cpu.kmeans.tiles import COLUMNS, INFINITY, over_rows, splat, tiles_of, unequal
+from l2ae_kernels.cpu.kmeans.tiles import (
+    COLUMNS,
+    INFINITY,
+    over_rows,
+    splat,
+    tiles_of,
+    tournament,
+    unequal,
+)
 
 UNIT = 2.0**-24  # of float32, relative
 LEAST, MOST = 1e-30, 1e37  # of a guard, and of (X + C)²: nothing underflows, nothing overflows
@@ -82,7 +91,7 @@ def add_screened(module: Module) -> None:
                 found: list[Value] = []
                 for v, so_far in enumerate(_threes(state[:-1])):
                     here = [(s, None, splat(integers, p)) for p, s in enumerate(sums[v::size])]
-                    low, second, p = _two_lowest(e, here)
+                    low, second, p = tournament(here, partial(_merged, e))
                     found += _merged(e, so_far, (low, second, e.b.add(number, p)))
                 return [*found, e.b.add(number, splat(integers, height))]
 
@@ -135,14 +144,6 @@ Two: TypeAlias = tuple[Value, Value | None, Value]
 def _threes(values: list[Value]) -> list[Two]:
     """Return what a loop carries as triples."""
     return [(a, b, c) for a, b, c in zip(values[::3], values[1::3], values[2::3], strict=True)]
-
-
-def _two_lowest(e: Emitter, found: list[Two]) -> Two:
-    """Return the two lowest in each lane, of equals the first; neighbours are compared first."""
-    while len(found) > 1:
-        pairs = [_merged(e, *found[i : i + 2]) for i in range(0, len(found) - 1, 2)]
-        found = pairs + found[2 * len(pairs) :]
-    return found[0]
 
 
 def _merged(e: Emitter, first: Two, second: Two) -> Two:

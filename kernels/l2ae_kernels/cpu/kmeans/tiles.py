@@ -22,7 +22,9 @@ The sum over features runs in the order of the features, in one lane, whatever t
 distance has the same bits in every kernel of this file.
 """
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from llvmlite import ir
 
@@ -90,7 +92,7 @@ def add_short(module: Module) -> None:
                 tile = _squared_distances(e, pointers, samples, d)
                 for v in range(V):
                     found = [(sums[v], splat(integers, p)) for p, sums in enumerate(tile)]
-                    least, p = _first_least(e, found)
+                    least, p = tournament(found, partial(_nearer, e))
                     so_far = nearest[v], label[v]
                     nearest[v], label[v] = _nearer(e, so_far, (least, e.b.add(number, p)))
                 return [*nearest, *label, e.b.add(number, splat(integers, rows))]
@@ -114,14 +116,17 @@ def add_short(module: Module) -> None:
 Numbered: TypeAlias = tuple[Value, Value]  # distances in lanes, and the numbers of their centers
 
 
-def _first_least(e: Emitter, found: list[Numbered]) -> Numbered:
-    """Return the lowest in each lane, of equals the first.
+Entry = TypeVar("Entry")
+
+
+def tournament(found: list[Entry], better: Callable[[Entry, Entry], Entry]) -> Entry:
+    """Return what is better than all others; of equals the first.
 
     Neighbours are compared, then the winners: a chain of comparisons, each waiting for the one
     before, would take longer than the distances.
     """
     while len(found) > 1:
-        pairs = [_nearer(e, *found[i : i + 2]) for i in range(0, len(found) - 1, 2)]
+        pairs = [better(*found[i : i + 2]) for i in range(0, len(found) - 1, 2)]
         found = pairs + found[2 * len(pairs) :]
     return found[0]
 
