@@ -14,14 +14,12 @@ from l2ae_core.networks import Architecture, build
 from l2ae_core.seeding import rngs
 from l2ae_core.settings import (
     ARCHITECTURE,
-    LABEL_WARP,
     NOT_TRAINING,
     PREPARATION,
     SELECTION,
     check_settings,
     make_preparation,
 )
-from l2ae_core.settings import SELF_LABELLING as SELF_LABELLING_SETTINGS
 from l2ae_core.tables import counted
 from l2ae_core.training.lower import require_stages
 from l2ae_core.training.run import make_config, read_config
@@ -79,9 +77,8 @@ def require_resumable(out: Path, before: dict[str, Any], settings: dict[str, Any
             )
     if not (out / SELF_LABELLING / CHECKPOINT).exists():
         return
-    started = ("epochs", "patience", "weights", "clusters", "n_init", "self_label")
-    for name in (*started, *SELF_LABELLING_SETTINGS, *LABEL_WARP):
-        if settings[name] != before[name]:
+    for name in settings:
+        if name != "data" and settings[name] != before[name]:  # images may have moved
             raise ValueError(
                 f"fit: {name} is {settings[name]!r} but {out} has a self-labelled network of "
                 f"{name} {before[name]!r}: choose another folder"

@@ -1,9 +1,12 @@
 """A refinement that was stopped, and files that do not fit."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from l2ae_core.array_readers import read_npz
+from l2ae_core.baselines.dec import DecSettings
 from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_core.training.history import TrainingError
@@ -55,12 +58,26 @@ def test_a_finished_refinement_comes_back_at_once(tmp_path, monkeypatch):
     assert again[1].stopped == "max_iter"
 
 
+OTHERS = {
+    "n_clusters": 9, "n_init": 4, "alpha": 2.0, "gamma": 0.2, "update_interval": 5, "tol": 0.5,
+    "max_iter": 5, "batch_size": 16,
+}  # fmt: skip
+OPTIMIZERS = {"optimizer": ("sgd", "SGD"), "learning_rate": (0.1, r"Adam\(learning_rate=0.1")}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gamma": 0.2}, "gamma is 0.2 but .*checkpoint.npz was trained with 0.1"),
-        ({"update_interval": 5}, "update_interval is 5 but"),
-        ({"learning_rate": 0.1}, r"optimizer is Adam\(learning_rate=0.1"),
+        *[
+            ({f.name: OTHERS[f.name]}, f"{f.name} is {OTHERS[f.name]} but .* was trained with")
+            for f in fields(DecSettings)
+            if f.name not in ("method", "momentum", *OPTIMIZERS)
+        ],
+        *[
+            ({name: value}, rf"optimizer is {message}")
+            for name, (value, message) in OPTIMIZERS.items()
+        ],
+        ({"method": "dec", "optimizer": "adam", "learning_rate": 1e-3}, "loss is KL but"),
         ({"start": np.ones((10, 4), np.float32)}, "start is [0-9]+ but .* with k-means"),
         ({"model": network("idec", "l2")}, "layers is .*L2Normalize"),
     ],
@@ -69,6 +86,12 @@ def test_other_settings_are_refused(tmp_path, change, message):
     run(run_dir=tmp_path, max_iter=4)
     with pytest.raises(ValueError, match=message):
         run(**({"run_dir": tmp_path, "resume": True, "max_iter": 4} | change))
+
+
+def test_another_momentum_is_refused(tmp_path):
+    run("dec", run_dir=tmp_path, max_iter=4)
+    with pytest.raises(ValueError, match=r"optimizer is SGD\(.*momentum=0.5"):
+        run("dec", run_dir=tmp_path, resume=True, max_iter=4, momentum=0.5)
 
 
 def test_files_that_cannot_be_used(tmp_path):

@@ -1,5 +1,6 @@
 """A self-labelling that was stopped, or that cannot go on."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from l2ae_core.array_readers import read_npz
+from l2ae_core.refinement import SelfLabelling
 from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.history import TrainingError
@@ -41,22 +43,19 @@ def test_what_is_finished_comes_back_at_once(
     assert again[1].seconds == first[1].seconds
 
 
+OTHERS = {
+    "n_clusters": 9, "concentration": 4.0, "gamma": 0.2, "rounds": ROUNDS + 1, "tol": 0.5,
+    "learning_rate": 2e-3, "batch_size": 16, "n_init": 4, "warp": Warp(20.0, 0.2, 0.2),
+    "assignment": "student", "scale": 2.0,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"n_clusters": 9},
-        {"concentration": 4.0},
-        {"gamma": 0.2},
+        *[{f.name: OTHERS[f.name]} for f in fields(SelfLabelling)],
         {"gamma": None},
-        {"rounds": ROUNDS + 1},
-        {"tol": 0.5},
-        {"learning_rate": 2e-3},
-        {"batch_size": 16},
-        {"n_init": 4},
-        {"warp": Warp(20.0, 0.2, 0.2)},
         {"warp": None},
-        {"assignment": "student"},
-        {"scale": 2.0},
         {"start": np.ones((10, 4), np.float32)},
         {"model": network(norm="none")},
         {"model": network("cae")},
