@@ -125,7 +125,7 @@ def threshold_at_fpr(normality_of_normals: Array, fpr: float) -> float:
     asked for, never larger.
     ValueError when out of range or not finite.
     """
-    allowed = allowed_outside("threshold_at_fpr", "fpr", fpr, np.size(normality_of_normals))
+    allowed = allowed_outside("threshold_at_fpr: fpr", fpr, np.size(normality_of_normals))
     return threshold_below("threshold_at_fpr", normality_of_normals, allowed)
 
 
@@ -136,14 +136,14 @@ def threshold_at_contamination(normality: Array, contamination: float) -> float:
     contamination in [0, 1). Everything else is as in `threshold_at_fpr`.
     """
     function = "threshold_at_contamination"
-    allowed = allowed_outside(function, "contamination", contamination, np.size(normality))
+    allowed = allowed_outside(f"{function}: contamination", contamination, np.size(normality))
     return threshold_below(function, normality, allowed)
 
 
-def allowed_outside(function: str, name: str, share: float, n: int) -> int:
+def allowed_outside(name: str, share: float, n: int) -> int:
     """Return how many of n samples are at most the share; ValueError unless it is in [0, 1)."""
     if not 0 <= share < 1:
-        raise ValueError(f"{function}: {name} is {share} but expected a share in [0, 1)")
+        raise ValueError(f"{name} is {share} but expected a share in [0, 1)")
     # The product is raised by a few ulps: 0.29 · 100 is 28.999… in floating point.
     return min(int(share * n * (1 + 4 * np.finfo(np.float64).eps)), max(n - 1, 0))
 

@@ -69,9 +69,9 @@ def markdown(
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
-def counted(count: int, noun: str) -> str:
-    """Return "1 image", "2 images", "1,000 images"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return "1 image", "2 images", "1,000 images"; the plural is the noun with an s, or given."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float) -> str:

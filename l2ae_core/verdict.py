@@ -58,19 +58,19 @@ class Thresholds:
                 f"criterion is {criterion!r} but expected one of {get_args(Criterion)}"
             )
         v, N = np.asarray(normality), len(normality)
-        allowed = allowed_outside("thresholds", "fpr", fpr, N)
+        allowed = allowed_outside("fpr", fpr, N)
         if criterion == "cosine":
-            return cls(threshold_below("thresholds", v, allowed), None)
+            return cls(threshold_below("score", v, allowed), None)
         if errors is None:
-            raise ValueError(f"thresholds: criterion is {criterion!r} but there are no errors")
+            raise ValueError(f"criterion is {criterion!r} but there are no errors")
         e = np.asarray(errors, np.float64)
         if e.shape != v.shape:
-            raise ValueError(f"thresholds: normality is {v.shape} but errors are {e.shape}")
+            raise ValueError(f"normality is {v.shape} but errors are {e.shape}")
         if criterion == "error":
-            return cls(None, -threshold_below("thresholds", -e, allowed))
-        scores = require_scores("thresholds", v), require_scores("thresholds", -e)
+            return cls(None, -threshold_below("score", -e, allowed))
+        scores = require_scores("score", v), require_scores("score", -e)
         sides = zip(scores, _shared(*scores, allowed), strict=True)
-        tau, minus_error = (threshold_below("thresholds", x, outside) for x, outside in sides)
+        tau, minus_error = (threshold_below("score", x, outside) for x, outside in sides)
         return cls(tau, -minus_error)
 
     def anomalous(self, normality: Array, error: Array | None) -> Array:

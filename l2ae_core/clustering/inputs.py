@@ -19,6 +19,7 @@ import numpy as np
 
 from l2ae_core.clustering import parted, rows
 from l2ae_core.clustering.rows import ROWS
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array, is_dask, to_host
 from l2ae_kernels.ops.checks import count, number, require_array
 from l2ae_kernels.samples import PartedSamples
@@ -78,7 +79,8 @@ def check_samples(x: Array, n_clusters: int, tol: float, spherical: bool) -> Arr
         require_finite("kmeans", samples)
     if len(samples) < n_clusters:
         raise ValueError(
-            f"kmeans: x has {len(samples)} rows but expected at least {n_clusters}, one a cluster"
+            f"kmeans: x has {counted(len(samples), 'row')} but expected at least "
+            f"{n_clusters}, one a cluster"
         )
     return unit_rows("kmeans", samples) if spherical else samples
 
@@ -140,7 +142,7 @@ def warn_if_empty(used: int, n_clusters: int, x: Array) -> None:
         warnings.warn(
             f"kmeans: {n_clusters - used} of {n_clusters} clusters stay empty, because "
             + (
-                f"all rows of x lie within the rounding of {x.dtype} of {used} centers"
+                f"all rows of x lie within the rounding of {x.dtype} of {counted(used, 'center')}"
                 if distinct
                 else "x has fewer distinct rows than that"
             ),

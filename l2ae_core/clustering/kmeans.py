@@ -32,6 +32,7 @@ from l2ae_core.clustering.inputs import (
     warn_if_empty,
 )
 from l2ae_core.progress import Bar
+from l2ae_core.tables import counted
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array, is_dask, to_host
 from l2ae_kernels.cuda.device import to_device_of
@@ -68,7 +69,7 @@ class Clustering:
         samples = as_samples("predict", x)
         if samples.shape[1] != self.centers.shape[1]:
             raise ValueError(
-                f"predict: x is {x.shape} but expected {self.centers.shape[1]} features"
+                f"predict: x is {x.shape} but expected {counted(self.centers.shape[1], 'feature')}"
             )
         if is_dask(x):
             from l2ae_core.clustering import on_dask

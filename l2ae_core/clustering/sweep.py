@@ -23,6 +23,7 @@ from l2ae_core.clustering.inputs import as_samples, require_finite
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.progress import Bar
 from l2ae_core.seeding import rngs
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array, to_host
 from l2ae_kernels.cpu.blas import single_threaded_blas
 from l2ae_kernels.ops.checks import count
@@ -65,7 +66,9 @@ def check_sweep(clusters: Sequence[int], sample_size: int, n: int | None = None)
     for k in clusters:
         count("sweep", "clusters", k, least=LEAST)
         if n is not None and k >= n:
-            raise ValueError(f"sweep: clusters is {k} but expected fewer than the {n} images")
+            raise ValueError(
+                f"sweep: clusters is {k} but expected fewer than the {counted(n, 'image')}"
+            )
         if k >= sample_size:
             raise ValueError(
                 f"sweep: clusters is {k} but expected fewer than sample_size, {sample_size}"

@@ -65,7 +65,7 @@ def load(
     Raises DataError (a ValueError) that names the file and what is wrong with it.
     """
     if split not in get_args(Split):
-        raise ValueError(f"load: split is {split!r} but expected one of {get_args(Split)}")
+        raise ValueError(f"split is {split!r} but expected one of {get_args(Split)}")
     source = _listed("load", source)
     if isinstance(source, str) and source in DATASETS:
         found = _load_named(source, None if data_dir is None else Path(data_dir), split, progress)
@@ -74,7 +74,7 @@ def load(
     elif split != "all":
         what = f"{source} is a path" if isinstance(source, str | Path) else "these are own images"
         raise ValueError(
-            f"load: split is {split!r} but {what} without a split; "
+            f"split is {split!r} but {what} without a split; "
             "keep train and test in two files or folders"
         )
     elif isinstance(source, np.ndarray):
@@ -150,7 +150,7 @@ def _load_own(
         paths = [expand_user(path) for path in source]
         return load_files(paths, preparation, skip_unreadable=skip_unreadable, progress=progress)
     if not str(source):
-        raise DataError("load: the path is empty")
+        raise DataError("data: the path is empty")
     path = expand_user(source)
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -159,7 +159,7 @@ def _load_own(
         )
     if not path.exists():
         raise DataError(
-            f"load: {path} is neither the name of a data set ({', '.join(DATASETS)}) "
+            f"{path} is neither the name of a data set ({', '.join(DATASETS)}) "
             "nor a file or folder that exists"
         )
     if suffix == ".npy":
@@ -169,5 +169,5 @@ def _load_own(
     if suffix in SUFFIXES:
         return load_image(path, preparation)
     raise DataError(
-        f"load: {path} ends in {suffix!r} but expected .npy, .npz, an image or a folder of images"
+        f"{path} ends in {suffix!r} but expected .npy, .npz, an image or a folder of images"
     )

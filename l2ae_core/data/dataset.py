@@ -13,6 +13,7 @@ from l2ae_core.data.remembered import remembered
 from l2ae_core.data.stored import StoredImages, chosen, joined
 from l2ae_core.data.values import pieces
 from l2ae_core.images import Images
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 if TYPE_CHECKING:  # importing it takes more than NumPy
@@ -67,8 +68,8 @@ class Dataset:
             )
         if self.sample_names is not None and len(self.sample_names) != N:
             raise ValueError(
-                f"Dataset: sample_names of {self.name} has {len(self.sample_names)} entries "
-                f"but expected {N}"
+                f"Dataset: sample_names of {self.name} has "
+                f"{counted(len(self.sample_names), 'name')} but expected {N}"
             )
 
     def __len__(self) -> int:

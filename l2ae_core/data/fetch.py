@@ -22,6 +22,7 @@ from types import ModuleType
 from l2ae_core.data.errors import DataError
 from l2ae_core.progress import Bar
 from l2ae_core.readers import one_line, read_bytes
+from l2ae_core.tables import counted
 
 ENVIRONMENT = "L2AE_DATA"
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces of the answer
@@ -136,7 +137,7 @@ def _from_cache(cached: Path, file: RemoteFile) -> bytes | None:
 def check(file: RemoteFile, data: bytes, where: str, *, samples: int) -> None:
     """Raise DataError unless `data`, parsed to `samples` samples, is the published file."""
     if samples != file.samples:
-        raise DataError(f"{where}: {samples} samples but {file.name} has {file.samples}")
+        raise DataError(f"{where}: {counted(samples, 'sample')} but {file.name} has {file.samples}")
     if (found := _sha256(data)) != file.sha256:
         raise DataError(
             f"{where}: corrupt, or not the published {file.name}: the SHA-256 of the uncompressed "

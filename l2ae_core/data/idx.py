@@ -15,6 +15,7 @@ import struct
 import numpy as np
 
 from l2ae_core.data.errors import DataError
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 IMAGES, LABELS = 3, 1  # number of axes
@@ -27,9 +28,9 @@ def parse_idx(data: bytes, axes: int, where: str) -> Array:
     `where` names the file in errors. Raises DataError for a wrong magic number, an images file
     where labels belong or the reverse, and for fewer or more bytes than the header says.
     """
-    kind = _KINDS[axes]
+    kind, there = _KINDS[axes], counted(len(data), "byte")
     if len(data) < 4:
-        raise DataError(f"{where}: truncated: {len(data)} bytes, too short for an IDX header")
+        raise DataError(f"{where}: truncated: {there}, too short for an IDX header")
     zero, value_type, found = struct.unpack(">HBB", data[:4])
     if (zero, value_type) != (0, 8) or found not in _KINDS:
         raise DataError(
@@ -43,14 +44,12 @@ def parse_idx(data: bytes, axes: int, where: str) -> Array:
         )
     header = 4 + 4 * axes
     if len(data) < header:
-        raise DataError(f"{where}: truncated: {len(data)} bytes but the header has {header}")
+        raise DataError(f"{where}: truncated: {there} but the header has {header}")
     shape = struct.unpack(f">{axes}I", data[4:header])
     expected = header + math.prod(shape)
     if len(data) != expected:
         what = "truncated" if len(data) < expected else "too long"
-        raise DataError(
-            f"{where}: {what}: {len(data)} bytes but {kind} of shape {shape} take {expected}"
-        )
+        raise DataError(f"{where}: {what}: {there} but {kind} of shape {shape} take {expected:,}")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 

@@ -98,7 +98,7 @@ def load_files(
 ) -> Dataset:
     """Return the images of the files `paths`, in this order, without labels; as `load_folder`."""
     if not paths:
-        raise DataError("load: the list of image files is empty")
+        raise DataError("data: the list of image files is empty")
     require_images(paths)
     found = read_files(paths, preparation, progress=progress)
     what = counted(len(paths), "file")

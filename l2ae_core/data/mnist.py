@@ -7,6 +7,7 @@ from l2ae_core.data.errors import DataError
 from l2ae_core.data.fetch import RemoteFile, check, obtain
 from l2ae_core.data.idx import IMAGES, parse_digit_labels, parse_idx
 from l2ae_core.data.stored import StoredImages
+from l2ae_core.tables import counted
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/{}.gz",
@@ -57,7 +58,8 @@ def load_part(part: str, data_dir: Path | None, progress: bool = True) -> Datase
     labels = parse_digit_labels(label_data, label_where)
     if len(pixels) != len(labels):
         raise DataError(
-            f"{where} has {len(pixels)} images but {label_where} has {len(labels)} labels"
+            f"{where} has {counted(len(pixels), 'image')} but {label_where} has "
+            f"{counted(len(labels), 'label')}"
         )
     check(images_file, data, where, samples=len(pixels))
     check(labels_file, label_data, label_where, samples=len(labels))

@@ -11,6 +11,7 @@ import numpy as np
 from l2ae_core.data.dataset import Dataset, Split, join
 from l2ae_core.data.errors import DataError
 from l2ae_core.data.fetch import RemoteFile, check, obtain
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 MIRRORS = (
@@ -48,7 +49,7 @@ def parse_usps(data: bytes, where: str) -> tuple[Array, Array]:
         row = line.split()
         if len(row) != COLUMNS:
             raise DataError(
-                f"{where}: line {number} has {len(row)} values but expected {COLUMNS} "
+                f"{where}: line {number} has {counted(len(row), 'value')} but expected {COLUMNS} "
                 "(the digit, then 256 grey values)"
             )
         rows.append(_numbers(row, f"{where}: line {number}"))

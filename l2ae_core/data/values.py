@@ -187,8 +187,8 @@ def with_channels(array: Stored, where: str, image_shape: tuple[int, ...] | None
     if array.ndim == 2 and array.size and image_shape is not None:
         if math.prod(image_shape) != shape[1]:
             raise DataError(
-                f"{where}: rows have {shape[1]} values but images of image_shape {image_shape} "
-                f"have {math.prod(image_shape)}"
+                f"{where}: rows have {counted(shape[1], 'value')} but images of "
+                f"image_shape {image_shape} have {math.prod(image_shape)}"
             )
         return array.reshape(shape[0], *image_shape, *(1,) * (3 - len(image_shape)))
     if array.ndim not in (3, 4) or array.size == 0:

@@ -21,6 +21,7 @@ from l2ae_core.estimators.parameters import make_architecture
 from l2ae_core.images import Images
 from l2ae_core.networks.autoencoder import AutoEncoder
 from l2ae_core.settings import DEFAULTS
+from l2ae_core.tables import counted
 from l2ae_core.training.augment import Warp
 from l2ae_core.training.session import OnEpoch
 from l2ae_kernels.arrays import Array, is_dask
@@ -97,8 +98,8 @@ class FittedNetwork(AutoEncoderParameters, BaseEstimator):  # type: ignore[misc]
         features = prod(x.shape[1:])
         if self.image_shape_ is not None and prod(self.image_shape_) != features:
             raise ValueError(
-                f"fit: image_shape is {self.image_shape_}, {prod(self.image_shape_)} values an "
-                f"image, but X is {x.shape}"
+                f"fit: image_shape is {self.image_shape_}, "
+                f"{counted(prod(self.image_shape_), 'value')} an image, but X is {x.shape}"
             )
         if len(x) < self.n_clusters:
             raise ValueError(

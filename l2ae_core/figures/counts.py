@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from l2ae_core.figures.style import ANOMALY, INK, LABEL, NORMAL, default_style, dress, new_figure
+from l2ae_core.tables import counted
 
 WIDTH, HEAD, PANEL_HEIGHT = 6.4, 1.3, 1.9  # inches
 
@@ -31,7 +32,8 @@ def cluster_counts(
     for name, values in criteria.items():
         if len(values) != len(k):
             raise ValueError(
-                f"cluster_counts: {name!r} has {len(values)} values but expected {len(k)}"
+                f"cluster_counts: {name!r} has {counted(len(values), 'value')} but expected "
+                f"{len(k)}"
             )
     for name, mark in marks.items():
         if name not in criteria or mark not in k:

@@ -162,6 +162,7 @@ def _check_panels(
     for name, u in codes.items():
         if not len(u) == len(classes) == len(clusters[name]):
             raise ValueError(
-                f"embedding_scatter: {name!r} has {len(u)} codes and {len(clusters[name])} "
-                f"clusters but expected {len(classes)}, one for each class label"
+                f"embedding_scatter: {name!r} has {counted(len(u), 'code')} and "
+                f"{counted(len(clusters[name]), 'cluster')} but expected "
+                f"{len(classes)}, one for each class label"
             )

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from l2ae_core.files import atomic_file
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 CLASS_COLOURS = (
@@ -101,8 +102,8 @@ def class_labels(function: str, values: Array, names: Sequence[str] | None) -> l
         return [str(value) for value in values.tolist()]
     if len(names) != len(values):
         raise ValueError(
-            f"{function}: class_names has {len(names)} entries but expected {len(values)}, one for "
-            "each class"
+            f"{function}: class_names has {counted(len(names), 'name')} but expected "
+            f"{len(values)}, one for each class"
         )
     return list(names)
 

@@ -12,6 +12,7 @@ from l2ae_core.data.look import Look
 from l2ae_core.files import GALLERY
 from l2ae_core.gallery.choose import NOTHING, Picks
 from l2ae_core.npz import Kind
+from l2ae_core.tables import counted
 from l2ae_core.training.checkpoint import CheckpointError
 from l2ae_kernels.arrays import Array
 
@@ -119,7 +120,7 @@ def _read(path: Path) -> Gallery:
     ):
         raise ValueError(f"{where}: name and image_shape are not those of a data set")
     if names is not None and len(names) != len(a["shown"]):
-        raise ValueError(f"{where}: {len(names)} names but expected {len(a['shown'])}")
+        raise ValueError(f"{where}: {counted(len(names), 'name')} but expected {len(a['shown'])}")
     if class_names is not None and (classes is None or not _within(classes, 0, len(class_names))):
         raise ValueError(f"{where}: class_names are not those of the classes")
     groups = tuple(

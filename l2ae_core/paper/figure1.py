@@ -105,7 +105,9 @@ class Figure1:
         labels = array_entry(entries, "labels", 1, "iu", where)
         for name, found in maps.items():
             if found.shape != (len(labels), 2):
-                raise ValueError(f"{where}: {len(labels)} labels but map {name} is {found.shape}")
+                raise ValueError(
+                    f"{where}: {counted(len(labels), 'label')} but map {name} is {found.shape}"
+                )
             if not len(found) or (np.ptp(found, axis=0) == 0).any():
                 raise ValueError(f"{where}: map {name} has no extent")
         settings, measures = (json_entry(entries, n, where) for n in ("settings", "measures"))

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from l2ae_core.files import write_json, write_json_lines
 from l2ae_core.paper.run import ID_LENGTH, Run, Task
 from l2ae_core.readers import one_line, read_json, read_json_lines
+from l2ae_core.tables import counted
 from l2ae_core.typed_json import from_json, to_json
 
 FORMAT: Literal["l2ae-result"] = "l2ae-result"
@@ -101,7 +102,9 @@ class Roc:
     def __post_init__(self) -> None:
         for name, curve in self.tpr.items():
             if not len(curve) == len(self.fpr) > 0:
-                raise ValueError(f"{name} has {len(curve)} points but fpr {len(self.fpr)}")
+                raise ValueError(
+                    f"{name} has {counted(len(curve), 'point')} but fpr {len(self.fpr)}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from l2ae_core.tables import counted
 from l2ae_kernels.arrays import Array
 
 CONFIDENCE = 0.95
@@ -62,7 +63,9 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
     ValueError when they are not of one length.
     """
     if len(x) != len(y):
-        raise ValueError(f"correlation: x has {len(x)} values but y has {len(y)}: expected pairs")
+        raise ValueError(
+            f"correlation: x has {counted(len(x), 'value')} but y has {len(y)}: expected pairs"
+        )
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])

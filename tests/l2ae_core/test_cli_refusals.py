@@ -29,12 +29,14 @@ def run(images, tmp_path_factory) -> Path:
     [
         (["fit", "--out", "{run}"], "already exists"),
         (["fit", "--resume", "--norm", "none", "--out", "{run}"], "architecture.norm is 'none'"),
-        (["fit", "--data", "nowhere", "--out", "{tmp}/x"], "nowhere"),
+        (["fit", "--data", "nowhere", "--out", "{tmp}/x"], "nowhere is neither"),
+        (["fit", "--data", "{tmp}/x.txt", "--out", "{tmp}/x"], "x.txt is neither"),
+        (["fit", "--data", "", "--out", "{tmp}/x"], "error: data: the path is empty"),
         (["fit", "--data", "{images}", "--epochs", "0", "--out", "{tmp}/x"], "epochs"),
         (["fit", "--data", "{images}", "--learning-rate", "-1", "--out", "{tmp}/x"], "learning"),
         (["cluster", "{tmp}", "--data", "{images}"], "not a run directory"),
         (["cluster", "{run}", "--data", "{images}", "--out", "{tmp}/x.txt"], "expected .csv or"),
-        (["score", "{run}", "--data", "{images}", "--fpr", "2"], "fpr is 2"),
+        (["score", "{run}", "--data", "{images}", "--fpr", "2"], "error: fpr is 2"),
         (["cluster", "{run}", "--data", "{images}", "--threads", "1000"], "threads: 1000"),
     ],
 )

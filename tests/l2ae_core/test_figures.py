@@ -184,7 +184,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "lengths": (lambda: figures.embedding_scatter(U, CLASSES[1:], {"u": CLASSES}), "expected 89"),
     "class names": (
         lambda: figures.matched_confusion(CLASSES, clusters(), class_names=["a"]),
-        "class_names has 1 entries but expected 3",
+        "class_names has 1 name but expected 3",
     ),
     "no runs": (lambda: figures.agreement_scatter({}), "groups is empty"),
     "seeds": (
@@ -204,7 +204,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "tau": (lambda: figures.histogram(kinds(), np.nan, x="v"), "tau is nan"),
     "NaN": (lambda: figures.histogram({"v": np.array([np.nan])}, 0.5, x="v"), "'v' expected"),
     "nothing": (lambda: figures.cluster_counts([], {}), "cluster_counts: nothing to draw"),
-    "values": (lambda: figures.cluster_counts([2, 3], {"a": [1.0]}), "'a' has 1 values but"),
+    "values": (lambda: figures.cluster_counts([2, 3], {"a": [1.0]}), "'a' has 1 value but"),
     "mark": (
         lambda: figures.cluster_counts([2], {"a": [1.0]}, preferred={"a": 3}),
         "preferred has 'a': 3",

@@ -162,7 +162,7 @@ def changed(name: str, value: Callable[[Any], Any]) -> Callable[[dict[str, Any]]
         (changed("sample", lambda a: a[1:]), "'codes' is"),
         (changed("class_names", lambda a: np.array('["A"]')), "class_names are not"),
         (changed("names", lambda a: np.array("[1]")), "'names' is no list of texts"),
-        (changed("names", lambda a: np.array('["x"]')), "1 names but expected"),
+        (changed("names", lambda a: np.array('["x"]')), "1 name but expected"),
         (changed("image_shape", lambda a: np.array("[1, 2]")), "image_shape"),
     ],
 )

@@ -1,13 +1,18 @@
-"""How much memory `l2ae fit`, `cluster` and `score` take for each image of a file."""
+"""How much memory `l2ae fit`, `cluster` and `score` take for each image of a file, and foretell."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from l2ae_core.commands import Outlook
+from l2ae_core.networks import Architecture
+from l2ae_core.settings import DEFAULTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,6 +62,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+DENSE = {"model": "dense", "latent_dim": 64}
+NARROW = {**DENSE, "hidden": (16,)}
+Fitted = tuple[int, tuple[int, int, int], dict[str, Any]]  # images, their shape, the network
+
 OPTIONS = ("--model", "dense", "--hidden", "16", "--latent-dim", str(D), "--epochs", "1",
            "--n-init", "2", "--threads", "2")  # fmt: skip
 
@@ -98,3 +107,29 @@ def test_a_training_holds_codes_and_scores_and_no_images(folder: Path) -> None:
     grown = growth(folder, lambda n: ("fit", "--data", f"{n}.npy", *OPTIONS, "--out", f"{n}"))
     assert grown < MANY * (4 * D + SCORES) + SLACK
     assert grown > MANY * 4 * D, "codes are in memory"
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ((FEW, (8, 8, 1), NARROW), (MANY, (8, 8, 1), NARROW)),
+        ((100, (8, 8, 1), DENSE), (1500, (64, 64, 3), DENSE)),
+        ((100, (8, 8, 1), {"model": "cae"}), (1500, (64, 64, 3), {"model": "cae"})),
+    ],
+    ids=["images", "parameters", "pixels"],
+)
+def test_a_training_takes_what_was_foretold(small: Fitted, large: Fitted, tmp_path: Path) -> None:
+    """What grows is compared: the libraries of a process take more on one machine than another."""
+    foretold, taken = [], []
+    for i, (count, shape, network) in enumerate((small, small, large)):
+        x = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+        np.save(tmp_path / "images.npy", x)
+        chosen = {name: v[0] if isinstance(v, tuple) else v for name, v in network.items()}
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
+        call = "fit", "--data", "images.npy", *given, "--epochs=1", "--n-init=2", "--threads=2"
+        taken.append(peak(*call, "--out", f"{i}", folder=tmp_path))
+        architecture = Architecture(input_shape=shape, **network)
+        outlook = Outlook.of(count, architecture, DEFAULTS | {"n_init": 2}, held=0)
+        foretold.append(outlook.memory_bytes)
+    grown, expected = taken[2] - taken[1], foretold[2] - foretold[1]  # the first compiles kernels
+    assert grown - SLACK < expected < 1.15 * grown + SLACK

@@ -109,7 +109,7 @@ def test_thresholds_are_those_of_the_definition(kinds: int) -> None:
             a, b = rng.integers(kinds, size=(2, n)) / kinds
             for pair in ((a, b), (a, a), (a, 1 - a), (np.sort(a), np.sort(b))):
                 v, minus = pair[0].astype(np.float32), pair[1]
-                allowed = allowed_outside("test", "fpr", fpr, n)
+                allowed = allowed_outside("fpr", fpr, n)
                 found = Thresholds.at_fpr(v, -minus, fpr)
                 assert found == every_level(v, minus, allowed), (n, fpr, *pair)
 

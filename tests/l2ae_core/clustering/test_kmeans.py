@@ -248,6 +248,7 @@ def test_progress_shows_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
         ({"x": np.array([[0.0, 1.0], [2.0, np.nan], [3.0, 4.0]])}, "row 1 of x holds NaN"),
         ({"x": np.array([[0.0, 1.0], [2.0, 3.0], [-np.inf, 4.0]])}, "row 2 of x holds NaN or inf"),
         ({"n_clusters": 6}, "x has 5 rows but expected at least 6"),
+        ({"x": np.ones((1, 2))}, "x has 1 row but expected at least 2"),
         ({"init": "random"}, "init is 'random'"),
         ({"init": np.zeros((2, 3))}, r"init is \(2, 3\) but expected finite \(2, 2\)"),
         ({"init": np.full((2, 2), np.nan)}, "init is"),

@@ -35,7 +35,7 @@ def test_labels_that_do_not_fit(labels: np.ndarray) -> None:
 
 
 def test_sample_names_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="sample_names of t has 1 entries but expected 4"):
+    with pytest.raises(ValueError, match="sample_names of t has 1 name but expected 4"):
         Dataset(images(), None, "t", sample_names=("a",))
 
 

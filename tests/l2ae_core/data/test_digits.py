@@ -29,5 +29,5 @@ def test_needs_no_files(tmp_path: object) -> None:
 
 
 def test_unknown_split() -> None:
-    with pytest.raises(ValueError, match=r"load: split is 'val' but expected one of .*'train'"):
+    with pytest.raises(ValueError, match=r"split is 'val' but expected one of .*'train'"):
         load("digits", split="val")

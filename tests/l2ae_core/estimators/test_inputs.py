@@ -122,7 +122,7 @@ def test_what_is_no_set_of_images_is_named(
         (bytes8[0], r"predict: X is \(8, 8\), one image; write X\[None\]"),
         (bytes8[0, ..., None], r"predict: X is \(8, 8, 1\), one image"),
         (Image.fromarray(bytes8[0]), r"predict: X is .*, one image; write \[X\]"),
-        (tmp_path / "missing", "predict: load: .*missing is neither"),
+        (tmp_path / "missing", "predict: .*missing is neither"),
         ([tmp_path / "bad.png"], r"predict: .*bad.png: cannot be decoded"),
         (ragged, r"predict: images have 2 sizes, 8×8 \(image 0\), 8×7 \(image 1\)"),
         ([Image.fromarray(bytes8[0]), None], "predict: image 1: is NoneType but expected a file"),
