@@ -13,19 +13,22 @@ Several tests send signals to processes of their own: these handle them wherever
 
 import gc
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from l2ae_kernels.cpu.codegen.vectors import get_vectors
+from l2ae_kernels.cpu.codegen.vectors import SETS, best, get_vectors
 from l2ae_kernels.cpu.threads import MOST, threads, use_threads
 from l2ae_kernels.cuda.device import Device, NoDevice, emulate, find_device
 from l2ae_kernels.emulator import toolchain
 from l2ae_kernels.emulator.errors import CompileError
 
 OF_KERNELS = tuple(Path(__file__).parent / "l2ae_kernels" / name for name in ("cuda", "emulator"))
+WIDEST = SETS[best()].lanes if best() in SETS else 0
+NARROWER = {name for name, vectors in SETS.items() if vectors.lanes < WIDEST}
 THRESHOLDS = gc.get_threshold()
 RUN_KERNELS = {"cxx", "nvrtc", "device"}  # fixtures without which nothing finds a compiler
 
@@ -56,9 +59,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what compiles or runs CUDA in the emulator `cuda`, but for what is marked `everyday`."""
+    """Mark what compiles or runs CUDA in the emulator `cuda`, but for what is marked `everyday`.
+
+    Kernels that a test has emitted for narrower vectors than this processor's are `slow`.
+    """
     stale: dict[str, bool] = {}  # a fragment of ids that is in none
     for item in items:
+        if not NARROWER.isdisjoint(re.split(r"[][-]", item.name)):
+            item.add_marker("slow")
         runs_kernels = not RUN_KERNELS.isdisjoint(getattr(item, "fixturenames", ()))
         if not runs_kernels and not any(folder in item.path.parents for folder in OF_KERNELS):
             continue

@@ -126,6 +126,7 @@ def test_images_may_move(train: Callable[..., Path], photos: Path, tmp_path: Pat
         train(resume=True, epochs=3)
 
 
+@pytest.mark.slow
 def test_several_seeds_may_move(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,6 +159,7 @@ def test_a_self_labelled_run_is_refused_with_the_reason(images, tmp_path, monkey
     assert {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_folder_of_seeds_is_refused_with_what_to_do(images, tmp_path, capsys):
     runs = fit(tmp_path / "runs", images, "--clusters", "3", "--seeds", "2")
     assert main(["cluster", str(runs), "--save", "2", "--quiet"]) == 1

@@ -56,7 +56,7 @@ class Screen:
         return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
-ENCODINGS = ["ascii", "cp1252", "utf-8"]
+ENCODINGS = ["ascii", pytest.param("cp1252", marks=pytest.mark.slow), "utf-8"]
 in_any_encoding = pytest.mark.parametrize("encoding", ENCODINGS)
 
 

@@ -148,6 +148,7 @@ def test_other_content_where_the_names_go_is_refused_before_the_work(
     same(load(tmp_path / "a.npy"), load(folder))
 
 
+@pytest.mark.slow
 def test_names_take_their_bytes_and_few_more(tmp_path: Path) -> None:
     N, folder = 100_000, "photos/of/a/camera"
     np.save(tmp_path / "a.npy", np.zeros((N, 1, 1), np.uint8))

@@ -31,6 +31,7 @@ def images() -> Array:
     return load("digits", split="test").images[:90]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "parameters"),
     [

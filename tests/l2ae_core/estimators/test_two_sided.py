@@ -27,6 +27,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return {"check_outliers_train": ITS_DECISION}
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [AutoEncoderDetector(criterion="both", **TINY)], expected_failed_checks=expected_failures
 )

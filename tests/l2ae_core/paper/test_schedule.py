@@ -92,6 +92,7 @@ def test_nothing_goes_on_from_a_half_trained_network_beside_an_old_result(tmp_pa
     assert not folder.result(dec).exists()
 
 
+@pytest.mark.slow
 def test_a_folder_without_an_end_of_a_training_is_gone_on_with(tmp_path: Path) -> None:
     """The result is what says that a run is done, not its training."""
     (result,) = do_all([SHORT], tmp_path)

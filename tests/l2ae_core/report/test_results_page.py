@@ -193,6 +193,7 @@ def test_surplus_clusters_have_no_digit_and_the_others_keep_theirs(tmp_path: Pat
     assert html.count('class="own"') == 10
 
 
+@pytest.mark.slow
 def test_both_sides_of_every_pair_have_a_panel_of_restarts(tmp_path: Path) -> None:
     write(tmp_path, [clustering(s, 0, 0.7, "mnist") for pair in PAIRS for s in pair])
     html = results_page(tmp_path)
@@ -248,5 +249,6 @@ def test_text_of_a_file_is_escaped(html: str) -> None:
     assert "<a processor" not in html
 
 
+@pytest.mark.slow
 def test_equal_results_give_equal_bytes(html: str, whole: Path) -> None:
     assert results_page(whole) == html

@@ -171,6 +171,7 @@ def test_self_labelling_has_its_curves_and_scores(self_labelled: Path, trained: 
     assert "self-label" not in plain.text.split("Configuration")[0].lower()
 
 
+@pytest.mark.slow
 def test_a_self_labelling_to_come_is_named_and_one_under_way_shown(
     self_labelled_run: Path,
 ) -> None:
