@@ -81,7 +81,7 @@ def test_update_of_numbers_of_many_sizes_is_exact_and_has_one_carry(device: Devi
     np.testing.assert_allclose(device.to_host(sums), expected, rtol=1e-10)
 
 
-@pytest.mark.everyday("33-10-10-float32")
+@pytest.mark.everyday("33-10-10-float32", "513-40-9-float32")
 @typed(SHAPES)
 def test_every_pass_is_that_of_the_reference(
     device: Device, n: int, d: int, k: int, dtype: type
