@@ -1,6 +1,6 @@
 """Run a command with AddressSanitizer or ThreadSanitizer in every emulated kernel.
 
-    python -m l2ae_kernels.emulator.sanitized --tool address -- pytest -m cuda tests/l2ae_kernels/cuda
+    python -m l2ae_kernels.emulator.sanitized --tool address -- pytest -m cuda tests/l2ae_kernels
     python -m l2ae_kernels.emulator.sanitized --tool thread -- python my_kernels.py
 
 The sanitizer's runtime is preloaded into the command, kernels are compiled for it, and a launch
