@@ -214,7 +214,13 @@ def test_patience_and_validation_from_the_command_line(
 
 @pytest.mark.parametrize(
     "changed",
-    [{"clusters": 5}, {"n_init": 7}, {"weights": "last"}, {"clusters": 2, "epochs": 4}],
+    [
+        {"clusters": 2, "epochs": 4},
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ({"clusters": 5}, {"n_init": 7}, {"weights": "last"})
+        ),
+    ],
 )
 def test_a_resume_with_other_clusters_ends_as_a_run_of_its_own(
     changed: dict[str, Any], start: Callable[..., dict[str, np.ndarray]], tmp_path: Path

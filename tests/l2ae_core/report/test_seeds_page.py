@@ -150,6 +150,7 @@ def test_a_cluster_is_as_stable_as_its_images(trained: Path) -> None:
         assert least == f"{by_run.min():.1f}\u00a0%"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_maps")
 def test_the_report_of_seeds_writes_the_pages_it_links_to(runs: Path, tmp_path: Path) -> None:
     assert main(["report", str(runs), "--quiet"]) == 0
