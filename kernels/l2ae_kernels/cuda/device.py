@@ -1,5 +1,7 @@
 """A device that runs the .cu files of `source`: a GPU through CuPy, or the emulator on the CPU.
 
+`Device` is a GPU, and what both have; the emulator is a subclass, in emulated.py.
+
     device = find_device()                        a GPU; NoDevice says in one line why there is none
     device = emulate(order="shuffled", seed=1)    no GPU needed: the same text, the same launchers
 
@@ -33,29 +35,23 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array, device_name, to_host
 from l2ae_kernels.cuda import copies
-from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray, wrap
+from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray
 from l2ae_kernels.cuda.gpu import NoDevice as NoDevice  # also from here, as find_device is
 from l2ae_kernels.cuda.gpu import Properties as Properties
 from l2ae_kernels.cuda.gpu import probe
-from l2ae_kernels.cuda.graphs import (
-    CapturedGraph,
-    EmulatedBranch,
-    EmulatedGraph,
-    StreamBranch,
-    poison,
-)
+from l2ae_kernels.cuda.graphs import CapturedGraph, EmulatedBranch, EmulatedGraph, StreamBranch
 from l2ae_kernels.cuda.modules import Modules
 from l2ae_kernels.cuda.text import Defines
 
 if TYPE_CHECKING:
-    from l2ae_kernels.emulator.ptx.counters import LaunchCounts
+    from l2ae_kernels.cuda.emulated import EmulatedDevice
 
 Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
@@ -79,6 +75,8 @@ class Device:
     index: the number of the GPU, which need not be CuPy's current one.
     """
 
+    emulated: ClassVar[bool] = False  # whether kernels run on the CPU
+
     def __init__(
         self,
         array_module: ModuleType,
@@ -89,19 +87,11 @@ class Device:
         self.array_module = array_module
         self.properties = properties
         self.index = index
-        self.late = False  # whether the emulator does what is in a branch when that is joined
         self._recording = Recording()
-        # Of every launch, where emulate(order="ptx", count=True) made the device.
-        self.counts: list[LaunchCounts] | None = None
         self._modules = Modules(module_factory, properties.shared_per_block)
 
     def __repr__(self) -> str:
         return f"Device({self.properties.name})"
-
-    @property
-    def emulated(self) -> bool:
-        """Whether kernels run on the CPU."""
-        return self.array_module is np
 
     # --- kernels
 
@@ -132,13 +122,13 @@ class Device:
 
         The emulator knows threads and shared memory, a GPU registers as well.
         """
-        if self.emulated:
-            each = kernel.blocks_each(threads, shared)
-        else:
-            with self.current():
-                occupancy = self.array_module.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
-                each = occupancy(kernel.kernel.ptr, threads, shared)
-        return int(each) * self.properties.multiprocessors
+        return self._blocks_each(kernel, threads, shared) * self.properties.multiprocessors
+
+    def _blocks_each(self, kernel: Kernel, threads: int, shared: int) -> int:
+        """Return how many blocks a multiprocessor holds at once."""
+        with self.current():
+            occupancy = self.array_module.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+            return int(occupancy(kernel.kernel.ptr, threads, shared))
 
     def launch(
         self,
@@ -160,20 +150,26 @@ class Device:
         for i, argument in enumerate(arguments):
             if isinstance(argument, int | float) and not isinstance(argument, np.generic):
                 raise TypeError(f"launch: argument {i} is {argument!r} but expected a NumPy scalar")
-        if not self.emulated:  # CuPy 13 passes None as a pointer that is not null
-            arguments = tuple(np.intp(0) if a is None else a for a in arguments)
-        queue = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
-        graph = self._recording.graph
         with self.current():
             self._require_room(kernel, grid, block, shared)
-            if graph is not None:
-                if self.emulated:
-                    kernel.check(grid, block, arguments, shared)
-                queue = functools.partial(graph.add, queue, arguments)
-            if (branch := self._recording.branch) is not None:
-                branch.add(queue)
-            else:
-                queue()
+            self._queue(kernel, grid, block, arguments, shared)
+
+    def _queue(
+        self,
+        kernel: Kernel,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: tuple[Any, ...],
+        shared: int,
+    ) -> None:
+        """Queue a launch that there is room for."""
+        # CuPy 13 passes None as a pointer that is not null
+        arguments = tuple(np.intp(0) if a is None else a for a in arguments)
+        queue = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
+        if (graph := self._recording.graph) is not None:
+            graph.add(queue, arguments)
+        else:
+            queue()
 
     def _require_room(
         self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared: int
@@ -194,8 +190,6 @@ class Device:
 
     def current(self) -> AbstractContextManager[Any]:
         """Return a context in which this GPU is CuPy's current device."""
-        if self.emulated:
-            return _NO_CHANGE
         cuda = self.array_module.cuda
         is_current = cuda.runtime.getDevice() == self.index
         return _NO_CHANGE if is_current else cuda.Device(self.index)
@@ -210,7 +204,7 @@ class Device:
         repeat them. Kernels may be compiled inside.
         """
         self.require_no_capture("capture")
-        graph: Graph = EmulatedGraph() if self.emulated else CapturedGraph(self)
+        graph = self._new_graph()
         with self.current(), graph.recording():
             self._recording.graph = graph
             try:
@@ -218,10 +212,11 @@ class Device:
             finally:
                 self._recording.graph = None
 
+    def _new_graph(self) -> Graph:
+        return CapturedGraph(self)
+
     def branch(self) -> Branch:
         """Return a queue of launches beside the others; see graphs.py."""
-        if self.emulated:
-            return EmulatedBranch(self._recording, late=self.late)
         return StreamBranch(self)
 
     def require_no_capture(self, what: str) -> None:
@@ -235,24 +230,18 @@ class Device:
 
     def empty(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
         """Return an array whose numbers are not set; the emulator sets them to NaN or −1."""
-        if self.emulated:
-            return self._made(np.empty(shape, dtype), None)
         with self.current():
             made: Array = self.array_module.empty(shape, dtype)
         return made
 
     def zeros(self, shape: Shape, dtype: npt.DTypeLike) -> Array:
         """Return an array of zeros."""
-        if self.emulated:
-            return self._made(np.empty(shape, dtype), 0)
         with self.current():
             made: Array = self.array_module.zeros(shape, dtype)
         return made
 
     def full(self, shape: Shape, value: float, dtype: npt.DTypeLike) -> Array:
         """Return an array of one number."""
-        if self.emulated:
-            return self._made(np.empty(shape, dtype), value)
         with self.current():
             made: Array = self.array_module.full(shape, value, dtype)
         return made
@@ -260,8 +249,6 @@ class Device:
     def to_device(self, host: Array) -> Array:
         """Return a C-contiguous copy of an array of the host."""
         self.require_no_capture("to_device")
-        if self.emulated:
-            return wrap(self, np.array(host, order="C", subok=False))
         host = np.ascontiguousarray(host)
         if host.nbytes > copies.PIECE:
             large = self.empty(host.shape, host.dtype)
@@ -275,10 +262,7 @@ class Device:
     def write(self, x: Array, host: Array) -> None:
         """Copy an array of the host to x, of its shape and dtype."""
         self.require_no_capture("write")
-        if self.emulated:
-            np.copyto(x.view(np.ndarray), host, casting="no")
-        else:
-            x.set(np.ascontiguousarray(host))  # type: ignore[attr-defined]
+        x.set(np.ascontiguousarray(host))  # type: ignore[attr-defined]
 
     def to_host(self, x: Array) -> Array:
         """Return a copy in the memory of the host; waits for the work that writes x."""
@@ -294,8 +278,6 @@ class Device:
 
     def free_memory(self) -> float:
         """Return how many bytes can still be allocated; the emulator knows no limit."""
-        if self.emulated:
-            return math.inf
         with self.current():
             free, _ = self.array_module.cuda.runtime.memGetInfo()
         return float(free)
@@ -303,18 +285,7 @@ class Device:
     def synchronize(self) -> None:
         """Wait for all work of the device."""
         self.require_no_capture("synchronize")
-        if not self.emulated:
-            self.array_module.cuda.Device(self.index).synchronize()
-
-    def _made(self, x: Array, value: float | None) -> Array:
-        """Return x, a new array of the emulator, filled: now, or in each replay."""
-        fill = functools.partial(poison, x) if value is None else functools.partial(x.fill, value)
-        graph = self._recording.graph
-        if isinstance(graph, EmulatedGraph):
-            graph.made(x, fill)
-        else:
-            fill()
-        return wrap(self, x)
+        self.array_module.cuda.Device(self.index).synchronize()
 
 
 def device_of(x: Array) -> Device:
@@ -336,7 +307,7 @@ def to_device_of(x: Array, a: Array) -> Array:
 
 def emulate(
     order: str = "ascending", seed: int = 0, sanitize: str | None = None, *, count: bool = False
-) -> Device:
+) -> "EmulatedDevice":
     """Return a device that runs kernels on the CPU, threads and blocks in the given order.
 
     order: "ascending", "descending" or "shuffled" (by seed), or "ptx": shuffled, and the PTX that
@@ -345,12 +316,13 @@ def emulate(
     every launch executed and moved. sanitize: a sanitizer of g++, or none.
     It poses as a small GPU, so that grids have several blocks for data of a test's size.
     """
+    from l2ae_kernels.cuda.emulated import EmulatedDevice
     from l2ae_kernels.emulator import RawModule
     from l2ae_kernels.emulator.module import MULTIPROCESSORS, SHARED
 
     if count and order != "ptx":
         raise ValueError(f"emulate: count needs order 'ptx' but got {order!r}")
-    counts: list[LaunchCounts] | None = [] if count else None
+    counts: list[Any] | None = [] if count else None
     factory = functools.partial(
         RawModule,
         order="shuffled" if order == "ptx" else order,
@@ -360,9 +332,7 @@ def emulate(
         counts=counts,
     )
     properties = Properties(f"emulator, {order}", (9, 0), MULTIPROCESSORS, SHARED)
-    device = Device(np, factory, properties)
-    device.counts, device.late = counts, order != "ascending"
-    return device
+    return EmulatedDevice(factory, properties, late=order != "ascending", counts=counts)
 
 
 def find_device(index: int = 0) -> Device:
