@@ -8,6 +8,7 @@ from l2ae_core.anomaly import cosine_normality, nearest_center
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.directions import unit_rows
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.device import Device
 
 # Exponents that let squares of the integers below overflow, vanish, and lose digits.
 EXPONENTS = {
@@ -69,3 +70,14 @@ def test_spherical_kmeans_and_normality_take_directions_of_any_length() -> None:
     tiny = np.ldexp(plain.centers, -100)
     np.testing.assert_array_equal(cosine_normality(scaled, tiny), v)
     np.testing.assert_array_equal(nearest_center(z, tiny), nearest_center(z, plain.centers))
+
+
+def test_rows_of_a_device(device: Device) -> None:
+    x = integers(60, 7, np.float32)
+    x[::3] = np.ldexp(x[::3], -110)
+    x[1::3] = np.ldexp(x[1::3], 100)
+    unit, zero = unit_rows(device.to_device(x))
+    np.testing.assert_allclose(device.to_host(unit), unit_rows(x)[0], rtol=1e-6)
+    assert zero is None
+    x[[7, 40]] = 0
+    assert unit_rows(device.to_device(x))[1] == 7
