@@ -29,7 +29,8 @@ from l2ae_kernels.emulator.ptx import Traffic
 from l2ae_kernels.stages import AdamSettings
 
 from . import workloads
-from .predictions import Launch, Plan, Prediction, elapsed, predict
+from .planned import Launch, Plan
+from .predictions import Prediction, elapsed, predict
 
 BEGIN, END = "<!-- predictions -->", "<!-- /predictions -->"
 PAPER = Architecture("cae", (28, 28, 1))

@@ -25,123 +25,24 @@ Left out: latencies, caches, atomics, conflicts of banks, waits at barriers.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device
-from l2ae_kernels.cuda.device_arrays import wrap
-from l2ae_kernels.cuda.gpu import Properties
 from l2ae_kernels.cuda.launch import ceil_div
 
 from . import sass
 from .build_checks import Variant
+from .planned import MULTIPROCESSORS, Launch
 
-MULTIPROCESSORS, SCHEDULERS, CLOCK = 132, 4, 1.755e9
+SCHEDULERS, CLOCK = 4, 1.755e9
 BANDWIDTH = 3.35e12
 BOUNDARY = 1.3e-6
 TF32_PEAK, OF_PEAK = 494.7e12, 0.62  # of mma.sync
 HMMA = 2 * 16 * 8 * 8  # FLOP
 HMMA_CYCLES = HMMA * MULTIPROCESSORS * SCHEDULERS * CLOCK / TF32_PEAK
 CYCLES = {"FFMA": 1.0, "HMMA": HMMA_CYCLES}  # of a scheduler, at the peak
-H100 = Properties("H100 SXM", (9, 0), MULTIPROCESSORS, 227 * 1024)
-# Their first array is read where a label changed, or once for many iterations: it does not count.
-WITHOUT_FIRST = {"assign_tiled", "lloyd_apply_assignment", "lloyd_resident"}
-
-
-class PlannedKernel(NamedTuple):
-    """What a kernel is compiled from; `Plan` launches none."""
-
-    file_name: str
-    name: str
-    defines: tuple[tuple[str, int | str], ...]
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A launch that is planned. nbytes: of the arrays among its arguments, each once."""
-
-    kernel: PlannedKernel
-    grid: tuple[int, ...]
-    block: tuple[int, ...]
-    numbers: tuple[float, ...]  # those among its arguments
-    nbytes: int
-    beside: bool = False  # in a branch
-    joins: bool = False  # the first one that waits for the branch
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The defines that are numbers."""
-        return {name: n for name, n in self.kernel.defines if isinstance(n, int)}
-
-
-class PlannedBranch:
-    """A branch of a `Plan`: its launches are noted where they are queued."""
-
-    def __init__(self, plan: "Plan") -> None:
-        self._plan = plan
-
-    def __enter__(self) -> None:
-        self._plan.beside = True
-
-    def __exit__(self, *error: object) -> None:
-        self._plan.beside = False
-
-    def join(self) -> None:
-        self._plan.joins = True
-
-
-class Plan(Device):
-    """A device that notes what launchers queue, with the grids of an H100, and runs nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(np, lambda **_: None, H100)
-        self.launches: list[Launch] = []
-        self.beside = self.joins = False
-
-    def branch(self) -> Any:
-        return PlannedBranch(self)
-
-    def kernel(
-        self,
-        file_name: str,
-        name: str,
-        defines: Mapping[str, int | str] | None = None,
-        *,
-        cooperative: bool = False,
-    ) -> PlannedKernel:
-        return PlannedKernel(file_name, name, tuple(sorted((defines or {}).items())))
-
-    def launch(
-        self,
-        kernel: Any,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-        shared: int = 0,
-    ) -> None:
-        counted = arguments[1:] if kernel.name in WITHOUT_FIRST else arguments
-        arrays: dict[int, int] = {}
-        for a in counted:
-            if isinstance(a, np.ndarray):
-                arrays[a.ctypes.data] = max(a.nbytes, arrays.get(a.ctypes.data, 0))
-        nbytes = sum(arrays.values())
-        if kernel.name == "bias_parts":  # of both flat arrays, what its table names
-            gradients, table, *_ = arguments
-            features, rows, parts = table[:, 3], table[:, 2], table[:, 5]
-            nbytes = int(grid[2] * ((rows + parts) * features).sum()) * gradients.itemsize
-        numbers = tuple(float(a) for a in arguments if isinstance(a, np.generic))
-        self.launches.append(Launch(kernel, grid, block, numbers, nbytes, self.beside, self.joins))
-        self.joins = False
-
-    def _made(self, x: Array, value: float | None) -> Array:
-        if value is not None and x.nbytes < 2**20:  # larger ones are not touched
-            x.fill(value)
-        return wrap(self, x)
 
 
 class Unit(NamedTuple):

@@ -7,13 +7,13 @@ import pytest
 
 from . import sass
 from .build_checks import README
+from .planned import Plan
 from .prediction_table import BEGIN, END, KMEANS, cae_step, kmeans_pass, moved
 from .predictions import (
     BANDWIDTH,
     BOUNDARY,
     UNITS,
     Code,
-    Plan,
     Unit,
     code_of,
     elapsed,
