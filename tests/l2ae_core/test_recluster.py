@@ -79,6 +79,7 @@ def test_without_a_table_of_numbers_the_labels_are_those_of_the_saved_clusters(
     np.testing.assert_array_equal(labels["cluster"], np.load(out)["cluster"])
 
 
+@pytest.mark.slow
 def test_images_are_those_of_the_training_where_none_are_named(run, images, tmp_path):
     for command, how in ((commands.cluster, {}), (commands.score, {"top": 7})):
         plain, _ = command(run, str(images), progress=False, **how)
@@ -171,6 +172,7 @@ def test_a_folder_of_seeds_is_refused_with_what_to_do(images, tmp_path, capsys):
     assert len(commands.load_fitted(runs).clusters.centers) == 2
 
 
+@pytest.mark.slow
 def test_a_resume_with_another_number_says_it(own_run, capsys):
     """And what is printed as the loss is the loss of that epoch."""
     again = ["fit", "--resume", "--clusters", "3", "--out", str(own_run)]

@@ -134,6 +134,7 @@ def test_errors_are_those_of_arrays(
         fitted.predict(bytes8[0])
 
 
+@pytest.mark.slow
 def test_no_copy_of_a_memory_map_is_made(tmp_path: Path) -> None:
     """All that `fit` and the others allocate is less than the images take as float32."""
     rng = np.random.default_rng(0)

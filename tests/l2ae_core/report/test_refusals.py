@@ -36,6 +36,7 @@ def test_damaged_arrays_are_named(full: Path, name: str) -> None:
         results_page(full)
 
 
+@pytest.mark.slow
 def test_images_of_other_shapes_are_refused(full: Path) -> None:
     for r in some_clustering():
         if r.run.system == "cae-l2":

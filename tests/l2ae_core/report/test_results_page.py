@@ -210,6 +210,7 @@ def test_figure_1_stands_beside_its_measures(html: str, tmp_path: Path) -> None:
     assert page.text.count("neighbours 0.614, chance 0.471") == 1
 
 
+@pytest.mark.slow
 def test_a_fourth_panel_stands_beside_the_papers(tmp_path: Path) -> None:
     write(tmp_path, some_clustering())
     write_figure1(tmp_path)
@@ -222,6 +223,7 @@ def test_a_fourth_panel_stands_beside_the_papers(tmp_path: Path) -> None:
     assert "after 77 epochs on warped images and self-labelling" in page.text
 
 
+@pytest.mark.slow
 def test_sections_without_data_are_named_with_their_command(tmp_path: Path) -> None:
     write(tmp_path, some_clustering())
     page = Page(results_page(tmp_path))

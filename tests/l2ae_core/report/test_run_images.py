@@ -36,7 +36,11 @@ def write_folder(folder: Path, labels: bool, count: int = 60, seed: int = 0) -> 
     return folder
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "classes"])
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["plain", "classes"],
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     data = write_folder(folder / "images", request.param)

@@ -155,6 +155,7 @@ def test_a_newer_configuration_is_refused(run: Path) -> None:
         run_page(run)
 
 
+@pytest.mark.slow
 def test_self_labelling_has_its_curves_and_scores(self_labelled: Path, trained: Path) -> None:
     page = Page(run_page(self_labelled))
     metrics = json.loads((self_labelled / "metrics.json").read_text())

@@ -107,6 +107,7 @@ def test_one_kernel_by_name(capsys):
     assert "<4 x float>" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "products"), [("amx3", 12), ("amx6", 24)])
 def test_tiles_of_amx_stay_in_registers(name, products, capsys):
     """Four sums; each tile that is loaded is used twice before another takes its place."""
