@@ -33,8 +33,8 @@ from typing import NamedTuple
 from l2ae_kernels.cuda.launch import ceil_div
 
 from . import sass
-from .build_checks import Variant
 from .planned import MULTIPROCESSORS, Launch
+from .variants import Variant
 
 SCHEDULERS, CLOCK = 4, 1.755e9
 BANDWIDTH = 3.35e12

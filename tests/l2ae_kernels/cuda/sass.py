@@ -23,7 +23,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from .build_checks import NoCompiler, NoTool, Variant, compile_cubin, find_compiler
+from .build_checks import NoCompiler, NoTool, compile_cubin, find_compiler
+from .variants import Variant
 
 DISTRIBUTION = "nvidia-cuda-nvdisasm"
 MAIN = 0.6  # of the useful instructions of any loop that a main loop has at least

@@ -8,7 +8,8 @@ from l2ae_kernels.cuda.kmeans import shapes
 from l2ae_kernels.cuda.text import SOURCE
 
 from . import build_checks, workloads
-from .build_checks import KMEANS, NETWORK, Usage, Variant, read_usage
+from .build_checks import Usage, read_usage
+from .variants import KMEANS, NETWORK, Variant
 
 EVERY = [*KMEANS, *NETWORK]
 

@@ -7,7 +7,7 @@ from l2ae_kernels.cuda import conv
 from l2ae_kernels.cuda.device import emulate
 
 from . import sass
-from .build_checks import CONV, CONVOLUTIONS, Variant
+from .variants import CONV, CONVOLUTIONS, Variant
 
 FLOAT32 = [v for v in CONVOLUTIONS if v.defines.get("TERMS") == 3 and v.defines["C"] in (32, 64)]
 

@@ -7,8 +7,8 @@ from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import emulate
 
 from . import sass
-from .build_checks import Variant
 from .samples import blobs
+from .variants import Variant
 
 
 @pytest.mark.usefixtures("nvrtc")

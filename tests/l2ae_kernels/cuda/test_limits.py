@@ -6,7 +6,7 @@ import pytest
 from l2ae_kernels import ops
 from l2ae_kernels.cuda.device import emulate
 
-from . import build_checks
+from . import build_checks, variants
 
 DECLARING = [
     ("lloyd.cu", "lloyd_tiled", {"REAL": "double"}),
@@ -51,7 +51,7 @@ def test_the_emulator_counts_what_the_compiler_does(cxx, file_name, name, define
         pytest.skip(str(error))
     device = emulate()
     declared = device.static_shared(device.kernel(file_name, name, defines))
-    variant = build_checks.Variant(file_name, defines, {})
+    variant = variants.Variant(file_name, defines, {})
     compiled = build_checks.compile_variant(variant, "sm_90", compiler)[name].shared
     assert declared <= compiled < declared + 3 * 16
 

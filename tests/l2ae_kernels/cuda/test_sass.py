@@ -5,7 +5,7 @@ import os
 import pytest
 
 from . import build_checks, sass
-from .build_checks import ORDERS, Variant
+from .variants import ORDERS, Variant
 
 LISTING = """
 .text.two_loops:
