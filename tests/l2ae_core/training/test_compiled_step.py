@@ -1,5 +1,8 @@
 """The compiled step against layer by layer: loss, every gradient, and what Adam makes of them."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -196,3 +199,20 @@ def test_batches_that_do_not_fit_are_refused():
     for shape, dtype in (((2, 4, 4), "f4"), ((2, 4, 4, 1), "f8"), ((0, 4, 4, 1), "f4")):
         with pytest.raises(ValueError, match="expected float32"):
             step.loss_and_grads(np.zeros(shape, dtype))
+
+
+@pytest.mark.parametrize("norm", ["l2", "batch"])
+@pytest.mark.parametrize("kind", ["dense", "cae"])
+def test_the_memory_of_a_step_goes_with_it(kind, norm):
+    """Nothing in it holds it in a circle, which would stay until garbage is collected."""
+    model = narrow(kind, (8, 8, 1), norm)
+    step = make_step(model, Adam())
+    step(clear_images(model, 20))
+    held = [step.kernels, *([step.kernels.batch] if kind == "dense" else [])]
+    gone = [weakref.ref(each) for each in held]
+    gc.disable()
+    try:
+        del step, held
+        assert [each() for each in gone] == [None] * len(gone)
+    finally:
+        gc.enable()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
+from weakref import proxy
 
 import numpy as np
 
@@ -150,19 +151,20 @@ class Batch:
     def _forward(self, first: int, last: int) -> Region:
         """Stages first … last − 1, loss and its gradient; inputs in tiles, for dW of layers."""
         size, row = self.sizes[0], prod(self.input_shape[1:])
+        batch = proxy(self)  # the batch holds its regions: its memory goes as soon as it does
 
         def parts(begin: int, end: int) -> Iterator[Part]:
-            for n, passes in self._blocks(begin, end):
-                yield from passes.forward(first + (first in self.norms), last)
-                if last in self.norms:
+            for n, passes in batch._blocks(begin, end):
+                yield from passes.forward(first + (first in batch.norms), last)
+                if last in batch.norms:
                     continue
                 x, d = (
                     Images(at, size, row, 0)
                     for at in (passes.at.values[0], passes.at.gradients[-1])
                 )
-                count, loss = passes.at.samples, address(self.losses[n:])
+                count, loss = passes.at.samples, address(batch.losses[n:])
                 call = squared_error(
-                    passes.at.values[-1], x, d, self.input_shape, count, count, self.constants,
+                    passes.at.values[-1], x, d, batch.input_shape, count, count, batch.constants,
                     loss, 1,
                 )  # fmt: skip
                 yield Part(None, LOSS, [call])
@@ -178,10 +180,11 @@ class Batch:
 
     def _backward(self, first: int, last: int) -> Region:
         """dx of stages last − 1 … first but of the first of all, with the mask of what made x."""
+        batch = proxy(self)
 
         def parts(begin: int, end: int) -> Iterator[Part]:
-            for _, passes in self._blocks(begin, end):
-                yield from passes.backward(first + (first in self.norms), last, self.code, {})
+            for _, passes in batch._blocks(begin, end):
+                yield from passes.backward(first + (first in batch.norms), last, batch.code, {})
 
         whole, norm = self._whole, self.norms.get(first)
         return Region(
