@@ -67,8 +67,8 @@ SPEED = """Beside what is installed of PyTorch, scikit-learn and faiss, in one p
 interleaved, results compared first. A processor is a column, the one that was measured last first:
 our time, the time of the best peer, and how many times as fast ours is, with the quartiles. The
 column without a name of LLVM is of a Zen 5, whose core multiplies and adds 294 GFLOP/s. What LLVM
-takes for a `rocketlake` by its number is a Xeon with AMX; its columns `amx3` and `amx6` are dense
-steps with products of bfloat16, three or six for one (`--vectors`). On two more processors older
+takes for a `rocketlake` by its number is a Xeon with AMX; rows with `amx3` and `amx6` are of
+`--vectors`, with products of bfloat16, three or six for one. On two more processors older
 versions were measured: on a Zen 3 without AVX-512 they were 2.0 to 2.4 times as fast as PyTorch
 2.13 with convolutions, and no faster with dense layers; on a Xeon of the Sapphire Rapids kind 2.0
 to 2.5 times with convolutions, and level with dense layers."""

@@ -17,6 +17,7 @@ from l2ae_bench.targets import TARGETS, verdict
 from l2ae_bench.text import fastest_first, milliseconds, sources
 from l2ae_bench.work import FMA, SGEMM, triad_name
 from l2ae_core.paper.tables import Table
+from l2ae_kernels.cpu.codegen.vectors import AMX
 
 NAMES = {
     "step-cae-28": "training step, convolutional, 28×28",
@@ -44,13 +45,15 @@ FAMILIES = {  # operations whose rungs have the same names: a table each
     ),
     "k-means": ("assign", "update", "restarts"),
 }  # fmt: skip
+BY_TILES = ("step-dense",)  # workloads that differ with AMX: rows of their own
 SHOWN = "conv2"  # the layer of the ladder: half of all multiply-adds of the network
 
 
 def speed(results: Sequence[Parts]) -> list[Table]:
     """Return the table of steps, k-means and start beside the peers; none without results.
 
-    A processor is a column: our time, the best peer's, and how many times as fast ours is.
+    A processor is a column: our time, the best peer's, and how many times as fast ours is. Where it
+    was told to use AMX is a row.
     """
     return _by_processor("speed", "workload", results, ("step", "norms", "kmeans", "start"))
 
@@ -68,19 +71,28 @@ def _by_processor(
 ) -> list[Table]:
     there = [[(part, own[part]) for part in parts if part in own] for own in results]
     there = [measured for measured in there if measured]
-    columns = [
-        {(row.workload, row.threads): row for _, found in measured for row in found.rows}
-        for measured in there
-    ]
-    every = dict.fromkeys(key for column in columns for key in column if key[0] in NAMES)
+    columns: dict[str, dict[tuple[str, int | str, str], Measurement]] = {}
+    for measured in there:
+        machine = measured[0][1].machine
+        tiles = machine["vectors"] if machine["vectors"] in AMX else ""
+        base = AMX[tiles].name if tiles else machine["vectors"]
+        column = columns.setdefault(short_name({**machine, "vectors": base}), {})
+        column |= {
+            (row.workload, row.threads, tiles): row
+            for _, found in measured
+            for row in found.rows
+            if not tiles or row.workload in BY_TILES
+        }
+    every = dict.fromkeys(key for column in columns.values() for key in column if key[0] in NAMES)
     rows = [
-        [NAMES[workload], str(threads), str(TARGETS[workload]),
-         *(_cell(column.get((workload, threads))) for column in columns)]
-        for workload, threads in sorted(every, key=lambda key: [*NAMES].index(key[0]))
+        [NAMES[workload] + (f", `{tiles}`" if tiles else ""), str(threads), str(TARGETS[workload]),
+         *(_cell(column.get((workload, threads, tiles))) for column in columns.values())]
+        for workload, threads, tiles in sorted(
+            every, key=lambda key: ([*NAMES].index(key[0]), key[2])
+        )
     ]  # fmt: skip
     machines = [(part, found.machine) for measured in there for part, found in measured]
-    heads = [short_name(measured[0][1].machine) for measured in there]
-    columns_of = [first, "threads", "target", *heads]
+    columns_of = [first, "threads", "target", *columns]
     return [Table(name, "", columns_of, rows, sources(machines), 1)] if rows else []
 
 

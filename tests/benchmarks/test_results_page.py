@@ -89,6 +89,22 @@ def test_a_processor_is_a_column():
     assert [bool(cell) for row in cells for cell in row] == [True, True, False, True]
 
 
+def test_a_processor_that_was_told_to_use_amx_is_a_row():
+    """Of what AMX makes another; all else is that of its other vectors."""
+    dense, plain = replace(STEP, workload="step-dense"), MACHINE | {"vectors": "avx512"}
+    amx = replace(dense, ours_ms=20.0, ratio_best_peer=4.0, ratio_spread=(3.9, 4.1))
+    (table,) = kernel_tables.speed(
+        [{"step": Measurements(MACHINE | {"vectors": "amx6"}, [replace(STEP, ours_ms=1.0), amx])},
+         {"step": Measurements(plain, [STEP, dense])}]
+    )  # fmt: skip
+    assert table.columns[3:] == ["A Processor, avx512, 2 cores"]
+    assert [row[0] for row in table.rows] == [
+        "training step, convolutional, 28×28", "training step, dense, 28×28",
+        "training step, dense, 28×28, `amx6`",
+    ]  # fmt: skip
+    assert [row[3].split(";")[0] for row in table.rows] == ["40 ms", "40 ms", "20 ms"]
+
+
 def test_augmented_steps_are_told_as_times_the_plain_one():
     row = Measurement("step-cae-28-warped", 1, 42.0, {"plain": 40.0}, 0.95, (0.94, 0.96), 1e-6)
     (table,) = kernel_tables.augmented([{"augmented": Measurements(MACHINE, [row])}])
