@@ -1,11 +1,12 @@
 """AMX: products of matrices of bfloat16 in tile registers, summed in float32.
 
-    with Tiles(e) as tiles:                   every tile is 16 rows of 64 bytes
+    tiles = Tiles(e)
+    with tiles.configured():                  every tile is 16 rows of 64 bytes
         tiles.zero(0)
         tiles.load(4, a)                      a: 16 rows of 16 pairs of bfloat16, 1024 bytes
         tiles.load(6, b)                      b: 16 pairs of rows of 16 columns
         tiles.multiply(0, 4, 6)               tile 0, float32 (16, 16), += a b
-        tiles.store(0, c, 64)
+        tiles.store(0, c)
 
 A float32 is the sum of parts, each a bfloat16 of 8 bits of mantissa: x = x₁ + x₂ + …, where each
 part is what is left, rounded. Of two parts of either factor three products are added, x₁w₁ + x₁w₂ +
