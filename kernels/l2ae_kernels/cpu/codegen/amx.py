@@ -53,7 +53,7 @@ class Tiles:
             bytes_[16 + 2 * tile] = 4 * SIDE
             bytes_[48 + tile] = SIDE
         words = [int.from_bytes(bytes_[i : i + 8], "little") for i in range(0, 64, 8)]
-        memory = e.pointer(e.workspace(TILE // 64))
+        memory = e.pointer(e.workspace(SIDE))
         for i, word in enumerate(words):
             e.b.store(I64(word), e.at(memory, 2 * i))
         self._call("ldtilecfg", memory)

@@ -6,13 +6,12 @@ from typing import NamedTuple
 from l2ae_kernels.cpu.codegen.emitter import Module
 from l2ae_kernels.cpu.codegen.machine_code import Library
 from l2ae_kernels.cpu.codegen.vectors import Vectors, get_vectors
+from l2ae_kernels.cpu.kmeans.long_tiles import add_long, add_long_all
 from l2ae_kernels.cpu.kmeans.screened import add_screened
 from l2ae_kernels.cpu.kmeans.screened_times import screening_is_faster
 from l2ae_kernels.cpu.kmeans.sums import add_move
 from l2ae_kernels.cpu.kmeans.tiles import (
     ROWS,
-    add_long,
-    add_long_all,
     add_pack,
     add_short,
     add_short_all,

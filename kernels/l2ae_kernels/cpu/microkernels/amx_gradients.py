@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from l2ae_kernels.cpu.codegen.amx import SIDE, STEP, TILE, Tiles
 from l2ae_kernels.cpu.codegen.emitter import Emitter, Module
 from l2ae_kernels.cpu.codegen.integer import Integer, Value
+from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.adam import Adam, Moments
 from l2ae_kernels.cpu.microkernels.amx_block import BLOCK, Late, multiply_block
 from l2ae_kernels.cpu.microkernels.amx_operands import columns_operand, operand_bytes
@@ -18,28 +19,25 @@ from l2ae_kernels.cpu.microkernels.dense_gradients import DENSE_ADAM, DENSE_GRAD
 from l2ae_kernels.cpu.microkernels.program import FLOAT
 
 SAMPLES = 256  # whose dy is split together
-OUTPUTS = 256  # of a call, at most: those of SAMPLES wait in the second-level cache
 
 
-def workspace_floats(parts: int) -> int:
+def workspace_floats(vectors: Vectors) -> int:
     """Return the floats of the workspace of a thread: for dy and two strips of sums."""
-    return operand_bytes(OUTPUTS, SAMPLES, parts) // FLOAT + 2 * BLOCK * OUTPUTS
+    most = vectors.outputs
+    return operand_bytes(most, SAMPLES, vectors.parts) // FLOAT + 2 * BLOCK * most
 
 
 def add_amx_gradient(module: Module, adam: bool) -> None:
-    """Emit amx_dense_gradient(arguments, workspace), or amx_dense_adam, of OUTPUTS at most.
+    """Emit amx_dense_gradient(arguments, workspace), or amx_dense_adam, for some outputs.
 
     Arguments are those of `dense_gradient`, x in tiles by `amx_tiles`. With more samples than
     SAMPLES, dW and db hold the sums of those that came before.
     """
-    parts, size = module.vectors.parts, BLOCK * OUTPUTS
-    with module.function("amx_dense_adam" if adam else "amx_dense_gradient", 2) as (
-        e,
-        address,
-        workspace,
-    ):
+    parts, most = module.vectors.parts, module.vectors.outputs
+    name = "amx_dense_adam" if adam else "amx_dense_gradient"
+    with module.function(name, 2) as (e, address, workspace):
         a = (DENSE_ADAM if adam else DENSE_GRADIENT).read(e, address)
-        B, strips = workspace, workspace + operand_bytes(OUTPUTS, SAMPLES, parts)
+        B, strips = workspace, workspace + operand_bytes(most, SAMPLES, parts)
         all_steps = (a.samples + (STEP - 1)) // STEP
         with Tiles(e).configured(), e.each(0, a.samples, SAMPLES) as n:
             samples = (a.samples - n).min(SAMPLES)
@@ -49,7 +47,9 @@ def add_amx_gradient(module: Module, adam: bool) -> None:
             e.call(columns_operand(module, transposed=False), dy, a.O, samples, a.columns, B, steps)
             with e.each(0, a.rows, BLOCK) as row:
                 rows = (a.rows - row).min(BLOCK)
-                strip, before = (strips + (row // BLOCK + i) % 2 * (size * FLOAT) for i in (0, 1))
+                strip, before = (
+                    strips + (row // BLOCK + i) % 2 * (BLOCK * most * FLOAT) for i in (0, 1)
+                )
                 x = a.tiles + (row // SIDE * all_steps + n // STEP) * (parts * TILE)
                 late_rows = e.index(0).unless(e.b.and_(last, row > 0), BLOCK)
                 with e.each(0, a.columns, BLOCK) as column:
@@ -58,7 +58,7 @@ def add_amx_gradient(module: Module, adam: bool) -> None:
                     late = _late(e, a, before, row, column, late_rows) if adam else None
                     multiply_block(
                         e, block, (x, all_steps), (dy_tiles, steps), steps,
-                        (strip + FLOAT * column, OUTPUTS), late,
+                        (strip + FLOAT * column, most), late,
                     )  # fmt: skip
                 at, end = FLOAT * row * a.O, e.b.and_(last, (row + rows).equals(a.rows))
                 _keep(module, e, a, "W", strip, rows, at, seen, last, end, adam)
@@ -77,8 +77,9 @@ def _late(
     width = (a.columns + (e.lanes - 1)) // e.lanes
     at = FLOAT * (row - BLOCK + first) * a.O
     return Late(
-        before + FLOAT * first * OUTPUTS, (rows - first).max(0).min(share) * width, width,
-        a.columns, a.W + at, a.W_m + at, a.W_v + at, a.O, a.numbers,
+        before + FLOAT * first * e.module.vectors.outputs,
+        (rows - first).max(0).min(share) * width, width, a.columns, a.W + at, a.W_m + at,
+        a.W_v + at, a.O, a.numbers,
     )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def _add(module: Module) -> str:
     with module.function(name, 5, exported=False) as (e, sums, rows, columns, g, g_row):
         sums, g = e.pointer(sums), e.pointer(g)
         for r, c, mask in _vectors(e, rows, columns):
-            at = r * OUTPUTS + c
+            at = r * module.vectors.outputs + c
             e.store(e.b.fadd(e.load(sums, at), e.load(g, r * g_row + c, mask)), sums, at)
     return name
 
@@ -122,7 +123,7 @@ def _write(module: Module) -> str:
     with module.function(name, 5, exported=False) as (e, sums, rows, columns, g, g_row):
         sums, g = e.pointer(sums), e.pointer(g)
         for r, c, mask in _vectors(e, rows, columns):
-            e.store(e.load(sums, r * OUTPUTS + c), g, r * g_row + c, mask)
+            e.store(e.load(sums, r * module.vectors.outputs + c), g, r * g_row + c, mask)
     return name
 
 
@@ -136,7 +137,7 @@ def _adam(module: Module) -> str:
         sums, to = e.pointer(sums), Moments(*map(e.pointer, (p, m, v)))
         adam = Adam(e, e.pointer(numbers))
         for r, c, mask in _vectors(e, rows, columns):
-            adam.apply(e.load(sums, r * OUTPUTS + c), to, r * row + c, mask)
+            adam.apply(e.load(sums, r * module.vectors.outputs + c), to, r * row + c, mask)
     return name
 
 

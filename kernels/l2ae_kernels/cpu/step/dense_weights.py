@@ -105,7 +105,7 @@ def tile_floats(inputs: int, samples: int, parts: int) -> int:
 def gradient_workspace(vectors: Vectors) -> int:
     """Return the floats of the workspace that a thread needs."""
     if vectors.parts:
-        return amx_gradients.workspace_floats(vectors.parts)
+        return amx_gradients.workspace_floats(vectors)
     return dense_gradients.workspace_floats(vectors)
 
 
