@@ -1,12 +1,8 @@
 """The correlation and its adjoints on every CUDA rung against NumPy, in bounds from rounding."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
-from l2ae_core.gradcheck import check_layer
-from l2ae_core.layers import Cache, Conv2d, ConvTranspose2d, Layer, Params
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import conv, conv_thin, conv_tiles
 from l2ae_kernels.cuda.device import emulate
@@ -14,7 +10,6 @@ from l2ae_kernels.geometry import Geometry, output_size
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.reference import conv as reference
 
-DEVICE = emulate()  # of the gradient checker
 OPERATIONS = ("correlate", "correlate_adjoint_x", "correlate_adjoint_W")
 # What a rung may lose of a product a·b, in shares of |a b|: near_tf32 is off by 1.25 · 2^-11 of a
 # number, and split by 1.25 · 2^-21; small · small, up to 1.57 · 2^-22, is left out.
@@ -319,45 +314,6 @@ def test_splits_cover_the_depth():
     assert conv_tiles.splits(800, 64, 256 * 49)[0] == 20
     assert conv_tiles.cut(256 * 49, 64, 800)[0] == 2
     assert conv_tiles.cut(128 * 66, 64, 800)[0] == 1  # all of one round
-
-
-@dataclass(eq=False)
-class OnDevice(Layer):
-    """A convolution whose arrays are moved to a device for each call, for the gradient checker."""
-
-    layer: Conv2d | ConvTranspose2d
-
-    @property
-    def params(self) -> Params:
-        return self.layer.params
-
-    def astype(self, dtype):
-        return OnDevice(self.layer.astype(dtype))
-
-    def output_shape(self, input_shape):
-        return self.layer.output_shape(input_shape)
-
-    def forward(self, x: np.ndarray, train: bool = False) -> tuple[np.ndarray, Cache]:
-        y, cache = self._moved().forward(DEVICE.to_device(x))
-        return DEVICE.to_host(y), cache
-
-    def backward(self, dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, Params]:
-        dx, grads = self._moved().backward(DEVICE.to_device(dy), cache)
-        return DEVICE.to_host(dx), {name: DEVICE.to_host(g) for name, g in grads.items()}
-
-    def _moved(self) -> Conv2d | ConvTranspose2d:
-        W, b = DEVICE.to_device(self.layer.W), DEVICE.to_device(self.layer.b)
-        return type(self.layer)(W, b, self.layer.stride, self.layer.padding)
-
-
-@pytest.mark.usefixtures("cxx")
-@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
-@pytest.mark.parametrize(("kernel", "stride"), [((5, 5), 2), ((2, 3), (3, 1))])
-def test_gradients_against_differences(kind, kernel, stride):
-    """The project's own checker on the layers, float64 on the emulated device."""
-    layer = kind.glorot(2, 3, kernel, np.random.default_rng(4), stride=stride, dtype="float64")
-    (x,) = draw(5, "float64", (2, 4, 3, 2))
-    check_layer(OnDevice(layer), x, methods=("central",), rng=0).raise_if_bad()
 
 
 def test_every_cuda_rung_is_tested():
