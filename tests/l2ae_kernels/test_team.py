@@ -7,7 +7,6 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 
 import numpy as np
@@ -21,8 +20,10 @@ from l2ae_kernels.cpu import threads as threads_module
 from l2ae_kernels.cpu.barrier import run_team, wait
 from l2ae_kernels.cpu.threads import MOST, get_threads, in_ranges
 
+from ..interrupts import interrupted_at
+
 WORK = 1 << 40  # multiply-adds: worth every thread
-SOURCES = {module.__file__ for module in (barrier_module, team_module, threads_module)}
+SOURCES = (barrier_module, team_module, threads_module)
 several = pytest.mark.skipif(MOST < 2, reason="one core")
 pytestmark = pytest.mark.usefixtures("all_cores")
 
@@ -70,31 +71,6 @@ def by_team(kernel):
     run_team(kernel, len(kernel.out))
 
 
-@contextmanager
-def interrupted_at(n):
-    """Raise KeyboardInterrupt before the n-th instruction of the sources of parallel regions."""
-    left = n
-
-    def instruction(frame, event, _):
-        nonlocal left
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-        return instruction
-
-    def call(frame, _event, _):
-        return instruction(frame, "call", None) if frame.f_code.co_filename in SOURCES else None
-
-    before = sys.gettrace()
-    sys.settrace(call)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
-
-
 @several
 @pytest.mark.parametrize(("run", "kind", "sum_"), [(by_ranges, Kernel, 1), (by_team, Meeting, 50)])
 def test_an_interrupt_at_any_instruction_leaves_no_thread_at_work(run, kind, sum_):
@@ -103,7 +79,7 @@ def test_an_interrupt_at_any_instruction_leaves_no_thread_at_work(run, kind, sum
     for n in count(1):
         kernel, interrupted = kind(), False
         try:
-            with interrupted_at(n):
+            with interrupted_at(n, *SOURCES):
                 run(kernel)
         except KeyboardInterrupt:
             interrupted = True
