@@ -25,7 +25,8 @@ from pathlib import Path
 from l2ae_bench.first_run import checks, end_to_end, facts, times, warm
 from l2ae_bench.first_run.findings import Findings
 from l2ae_bench.first_run.summary import summary
-from l2ae_kernels.cuda.device import Device, NoDevice, emulate, find_device
+from l2ae_kernels.cuda.device import Device, NoDevice, find_device
+from l2ae_kernels.cuda.emulated import emulate
 
 Part = Callable[[Device, Findings, bool], None]
 ROOT = Path(__file__).parents[1]

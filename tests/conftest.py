@@ -22,7 +22,8 @@ import pytest
 
 from l2ae_kernels.cpu.codegen.vectors import SETS, best, get_vectors
 from l2ae_kernels.cpu.threads import MOST, threads, use_threads
-from l2ae_kernels.cuda.device import Device, NoDevice, emulate, find_device
+from l2ae_kernels.cuda.device import Device, NoDevice, find_device
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.emulator import toolchain
 from l2ae_kernels.emulator.errors import CompileError
 

@@ -15,7 +15,8 @@ from l2ae_bench.first_run.findings import Findings
 from l2ae_bench.first_run.summary import PREDICTED, summary
 from l2ae_bench.options import make_parser
 from l2ae_kernels.cuda import products
-from l2ae_kernels.cuda.device import NoDevice, emulate
+from l2ae_kernels.cuda.device import NoDevice
+from l2ae_kernels.cuda.emulated import emulate
 
 FEW = checks.RAGGED[:1]  # products
 

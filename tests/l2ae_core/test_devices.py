@@ -9,7 +9,8 @@ from l2ae_core.commands import cluster, score
 from l2ae_core.devices import DeviceNetwork, choose_device
 from l2ae_core.networks import Architecture, build
 from l2ae_kernels.arrays import device_name
-from l2ae_kernels.cuda.device import NoDevice, emulate
+from l2ae_kernels.cuda.device import NoDevice
+from l2ae_kernels.cuda.emulated import emulate
 
 REASON = "CuPy cannot be imported (for this test)"
 # Codes and pixels are near 1; a network loses a few hundred units in the last place on the way.

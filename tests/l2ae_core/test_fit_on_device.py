@@ -15,7 +15,8 @@ from l2ae_core.report.run_page import run_page
 from l2ae_core.training import checkpoint
 from l2ae_core.training.device_step import DeviceStep
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, NoDevice, emulate
+from l2ae_kernels.cuda.device import Device, NoDevice
+from l2ae_kernels.cuda.emulated import emulate
 
 SMALL = ["--model", "dense", "--hidden", "6", "--latent-dim", "3", "--clusters", "3",
          "--batch-size", "10", "--n-init", "2", "--quiet"]  # fmt: skip

@@ -12,7 +12,8 @@ from l2ae_bench.cuda.precision import Precision
 from l2ae_bench.first_run import checks, times
 from l2ae_bench.first_run.findings import Findings
 from l2ae_bench.steps import NETWORKS
-from l2ae_kernels.cuda.device import Device, emulate, find_device
+from l2ae_kernels.cuda.device import Device, find_device
+from l2ae_kernels.cuda.emulated import emulate
 
 PROCESSES = 12
 Job = Callable[[], float]

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Branch, Device
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.graphs import Branch
 from l2ae_kernels.stages import Params, Shape, Stage
 
 Impl: TypeAlias = Literal["naive", "tensor", "tf32"]

@@ -11,7 +11,7 @@ from l2ae_kernels.cuda import conv, normalize, products
 from l2ae_kernels.cuda.block import Batch, Block, whole
 from l2ae_kernels.cuda.bottleneck import LONGEST_CODE, Bottleneck, Sizes
 from l2ae_kernels.cuda.conv_thin import Target
-from l2ae_kernels.cuda.device import Branch
+from l2ae_kernels.cuda.graphs import Branch
 from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.stages import Params, Stage
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, Kernel
-from l2ae_kernels.cuda.launch import ceil_div, distance, real
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.launch import Kernel, ceil_div, distance, real
 from l2ae_kernels.geometry import require_shape
 
 THREADS = 256

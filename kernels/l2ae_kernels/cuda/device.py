@@ -1,6 +1,6 @@
 """A device that runs the .cu files of `source`: a GPU through CuPy, or the emulator on the CPU.
 
-`Device` is a GPU, and what both have; the emulator is a subclass, in emulated.py.
+`Device` is a GPU, and what both have; the emulator is a subclass, in emulated.py with `emulate`.
 
     device = find_device()                        a GPU; NoDevice says in one line why there is none
     device = emulate(order="shuffled", seed=1)    no GPU needed: the same text, the same launchers
@@ -35,7 +35,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -46,26 +46,13 @@ from l2ae_kernels.cuda.device_arrays import EmulatedArray, StreamedArray
 from l2ae_kernels.cuda.gpu import NoDevice as NoDevice  # also from here, as find_device is
 from l2ae_kernels.cuda.gpu import Properties as Properties
 from l2ae_kernels.cuda.gpu import probe
-from l2ae_kernels.cuda.graphs import CapturedGraph, EmulatedBranch, EmulatedGraph, StreamBranch
+from l2ae_kernels.cuda.graphs import Branch, CapturedGraph, Graph, Recording, StreamBranch
+from l2ae_kernels.cuda.launch import MOST_BLOCKS, Kernel, Launch
 from l2ae_kernels.cuda.modules import Modules
 from l2ae_kernels.cuda.text import Defines
 
-if TYPE_CHECKING:
-    from l2ae_kernels.cuda.emulated import EmulatedDevice
-
-Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
 Shape: TypeAlias = int | tuple[int, ...]
-Graph: TypeAlias = CapturedGraph | EmulatedGraph
-Branch: TypeAlias = StreamBranch | EmulatedBranch
-MOST_BLOCKS = 2**31 - 1, 65_535, 65_535  # along each axis of a grid
 _NO_CHANGE: AbstractContextManager[Any] = nullcontext()
-
-
-class Recording(threading.local):
-    """The graph that this thread captures, if any, and the emulator's branch that it queues in."""
-
-    graph: Graph | None = None
-    branch: EmulatedBranch | None = None
 
 
 class Device:
@@ -145,47 +132,37 @@ class Device:
         than there is, for a grid beyond MOST_BLOCKS, and for a cooperative one that the device
         does not hold at once.
         """
-        if 0 in grid:
-            return
         for i, argument in enumerate(arguments):
             if isinstance(argument, int | float) and not isinstance(argument, np.generic):
                 raise TypeError(f"launch: argument {i} is {argument!r} but expected a NumPy scalar")
-        with self.current():
-            self._require_room(kernel, grid, block, shared)
-            self._queue(kernel, grid, block, arguments, shared)
+        if 0 not in grid:
+            self._queue(Launch(kernel, grid, block, arguments, shared))
 
-    def _queue(
-        self,
-        kernel: Kernel,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-        shared: int,
-    ) -> None:
-        """Queue a launch that there is room for."""
+    def _queue(self, launch: Launch) -> None:
+        """Queue a launch, once there is room for it."""
         # CuPy 13 passes None as a pointer that is not null
-        arguments = tuple(np.intp(0) if a is None else a for a in arguments)
-        queue = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
-        if (graph := self._recording.graph) is not None:
-            graph.add(queue, arguments)
-        else:
-            queue()
+        arguments = tuple(np.intp(0) if a is None else a for a in launch.arguments)
+        launch = launch._replace(arguments=arguments)
+        with self.current():
+            self._require_room(launch)
+            if (graph := self._recording.graph) is not None:
+                graph.add(launch)
+            else:
+                launch.run()
 
-    def _require_room(
-        self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], shared: int
-    ) -> None:
+    def _require_room(self, launch: Launch) -> None:
         """Let the kernel have its shared memory; ValueError for what the device has no room for."""
-        if any(n > most for n, most in zip(grid, MOST_BLOCKS, strict=False)):
-            raise ValueError(f"launch: grid is {grid} but expected at most {MOST_BLOCKS}")
-        self._modules.let_share(kernel, shared)
-        if not self._modules.is_cooperative(kernel):
+        if any(n > most for n, most in zip(launch.grid, MOST_BLOCKS, strict=False)):
+            raise ValueError(f"launch: grid is {launch.grid} but expected at most {MOST_BLOCKS}")
+        self._modules.let_share(launch.kernel, launch.shared)
+        if not self._modules.is_cooperative(launch.kernel):
             return
-        blocks, threads = math.prod(grid), math.prod(block)
-        most = self.resident_blocks(kernel, threads, shared)
+        blocks, threads = math.prod(launch.grid), math.prod(launch.block)
+        most = self.resident_blocks(launch.kernel, threads, launch.shared)
         if blocks > most:  # CuPy would make the grid smaller, with a warning
             raise ValueError(
                 f"launch: a cooperative grid of {blocks} blocks but expected at most {most}, "
-                f"which the device holds at once: {threads} threads, {shared} bytes each"
+                f"which the device holds at once: {threads} threads, {launch.shared} bytes each"
             )
 
     def current(self) -> AbstractContextManager[Any]:
@@ -303,36 +280,6 @@ def to_device_of(x: Array, a: Array) -> Array:
     if device_name(x) != "cuda":
         return to_host(a)
     return a if device_name(a) == "cuda" else device_of(x).to_device(a)
-
-
-def emulate(
-    order: str = "ascending", seed: int = 0, sanitize: str | None = None, *, count: bool = False
-) -> "EmulatedDevice":
-    """Return a device that runs kernels on the CPU, threads and blocks in the given order.
-
-    order: "ascending", "descending" or "shuffled" (by seed), or "ptx": shuffled, and the PTX that
-    NVRTC makes of the text is executed in its place; in all but the first, what is launched in a
-    branch is done when that is joined. count: with "ptx", `device.counts` gets what
-    every launch executed and moved. sanitize: a sanitizer of g++, or none.
-    It poses as a small GPU, so that grids have several blocks for data of a test's size.
-    """
-    from l2ae_kernels.cuda.emulated import EmulatedDevice
-    from l2ae_kernels.emulator import RawModule
-    from l2ae_kernels.emulator.module import MULTIPROCESSORS, SHARED
-
-    if count and order != "ptx":
-        raise ValueError(f"emulate: count needs order 'ptx' but got {order!r}")
-    counts: list[Any] | None = [] if count else None
-    factory = functools.partial(
-        RawModule,
-        order="shuffled" if order == "ptx" else order,
-        seed=seed,
-        sanitize=sanitize,
-        backend="ptx" if order == "ptx" else "cpp",
-        counts=counts,
-    )
-    properties = Properties(f"emulator, {order}", (9, 0), MULTIPROCESSORS, SHARED)
-    return EmulatedDevice(factory, properties, late=order != "ascending", counts=counts)
 
 
 def find_device(index: int = 0) -> Device:

@@ -9,15 +9,9 @@ import numpy as np
 
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device import Device, device_of
-from l2ae_kernels.cuda.launch import (
-    THREADS,
-    ceil_div,
-    distance,
-    model_count,
-    real,
-    strided_grid,
-)
+from l2ae_kernels.cuda.launch import THREADS, ceil_div, distance, model_count, real
 
+BLOCKS_EACH = 16  # of a multiprocessor, where threads stride over the numbers
 MOST_PARTS = 64  # of the rows of a bias's gradient
 WORTH_A_PART = 1 << 14  # numbers
 
@@ -49,10 +43,10 @@ def add_parts(
     """
     elements = out.size // models
     features = out.shape[-1] if out.ndim else 1
-    kernel = device.kernel("elementwise.cu", "finish_sums", real(out.dtype))
+    most = device.properties.multiprocessors * BLOCKS_EACH
     device.launch(
-        kernel,
-        strided_grid(device, elements, models),
+        device.kernel("elementwise.cu", "finish_sums", real(out.dtype)),
+        (min(ceil_div(elements, THREADS), most), 1, models),
         (THREADS,),
         (
             parts, out, np.int64(elements), np.int64(features), np.int32(count),

@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, Kernel, Shape
+from l2ae_kernels.cuda.device import Device, Shape
 from l2ae_kernels.cuda.device_arrays import wrap
 from l2ae_kernels.cuda.gpu import Properties
 from l2ae_kernels.cuda.graphs import EmulatedBranch, EmulatedGraph, poison
+from l2ae_kernels.cuda.launch import Kernel, Launch
+from l2ae_kernels.emulator import RawModule
+from l2ae_kernels.emulator.module import MULTIPROCESSORS, SHARED
 
 if TYPE_CHECKING:
     from l2ae_kernels.emulator.ptx.counters import LaunchCounts
@@ -42,18 +45,12 @@ class EmulatedDevice(Device):
     def _blocks_each(self, kernel: Kernel, threads: int, shared: int) -> int:
         return int(kernel.blocks_each(threads, shared))
 
-    def _queue(
-        self,
-        kernel: Kernel,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-        shared: int,
-    ) -> None:
-        queue = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
+    def _queue(self, launch: Launch) -> None:
+        self._require_room(launch)
+        queue = launch.run
         if (graph := self._recording.graph) is not None:
-            kernel.check(grid, block, arguments, shared)
-            queue = functools.partial(graph.add, queue, arguments)
+            launch.kernel.check(launch.grid, launch.block, launch.arguments, launch.shared)
+            queue = functools.partial(graph.add, launch)
         if (branch := self._recording.branch) is not None:
             branch.add(queue)
         else:
@@ -103,3 +100,29 @@ class EmulatedDevice(Device):
         else:
             fill()
         return wrap(self, x)
+
+
+def emulate(
+    order: str = "ascending", seed: int = 0, sanitize: str | None = None, *, count: bool = False
+) -> EmulatedDevice:
+    """Return a device that runs kernels on the CPU, threads and blocks in the given order.
+
+    order: "ascending", "descending" or "shuffled" (by seed), or "ptx": shuffled, and the PTX that
+    NVRTC makes of the text is executed in its place; in all but the first, what is launched in a
+    branch is done when that is joined. count: with "ptx", `device.counts` gets what
+    every launch executed and moved. sanitize: a sanitizer of g++, or none.
+    It poses as a small GPU, so that grids have several blocks for data of a test's size.
+    """
+    if count and order != "ptx":
+        raise ValueError(f"emulate: count needs order 'ptx' but got {order!r}")
+    counts: list[Any] | None = [] if count else None
+    factory = functools.partial(
+        RawModule,
+        order="shuffled" if order == "ptx" else order,
+        seed=seed,
+        sanitize=sanitize,
+        backend="ptx" if order == "ptx" else "cpp",
+        counts=counts,
+    )
+    properties = Properties(f"emulator, {order}", (9, 0), MULTIPROCESSORS, SHARED)
+    return EmulatedDevice(factory, properties, late=order != "ascending", counts=counts)

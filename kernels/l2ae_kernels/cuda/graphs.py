@@ -26,13 +26,15 @@ Two `with` of one branch are in order. Nothing may be allocated in it: memory th
 belongs to the stream that it was taken for.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from l2ae_kernels.arrays import Array
+from l2ae_kernels.cuda.launch import Launch
 
 NOTHING = "launch: nothing was captured, the capture has not ended or has failed"
 
@@ -81,12 +83,12 @@ class CapturedGraph:
         with suppress(self._cupy.cuda.runtime.CUDARuntimeError):
             self._stream.end_capture()
 
-    def add(self, queue: Callable[[], None], arguments: tuple[Any, ...]) -> None:
-        """Queue a launch with these arguments, and keep its arrays."""
-        for a in arguments:
+    def add(self, launch: Launch) -> None:
+        """Queue a launch, and keep its arrays."""
+        for a in launch.arguments:
             if isinstance(a, self._cupy.ndarray) and a.data.mem.ptr not in self._blocks:
                 self._arrays.append(a)
-        queue()
+        launch.run()
 
     def launch(self) -> None:
         """Queue all that was captured, in the current stream of the device."""
@@ -179,14 +181,14 @@ class EmulatedGraph:
             raise RuntimeError("capture: a branch is not joined")
         self._complete = True
 
-    def add(self, run: Callable[[], None], arguments: tuple[Any, ...] = ()) -> None:
-        """Record a launch, or a fill; `run` holds its arguments."""
-        self._steps.append(run)
+    def add(self, launch: Launch) -> None:
+        """Record a launch."""
+        self._steps.append(launch.run)
 
     def made(self, x: Array, fill: Callable[[], None]) -> None:
         """Record how x, a new array, is filled; until the first replay it is poisoned."""
         poison(x)
-        self.add(fill)
+        self._steps.append(fill)
 
     def launch(self) -> None:
         """Run all that was recorded."""
@@ -194,3 +196,14 @@ class EmulatedGraph:
             raise RuntimeError(NOTHING)
         for run in self._steps:
             run()
+
+
+Graph: TypeAlias = CapturedGraph | EmulatedGraph
+Branch: TypeAlias = StreamBranch | EmulatedBranch
+
+
+class Recording(threading.local):
+    """The graph that this thread captures, if any, and the emulator's branch that it queues in."""
+
+    graph: Graph | None = None
+    branch: EmulatedBranch | None = None

@@ -1,20 +1,36 @@
-"""What the launchers of the network share: the model axis, the number type, the size of grids.
+"""The record of a launch, and what the launchers of the network share: model axis, number type.
 
 Many networks of one shape run side by side: their arrays have a leading model axis, M. An array
 that all models read (the images, say) may lack it: its distance between two models is then 0.
 """
 
+from typing import Any, NamedTuple, TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import MOST_BLOCKS, Device
 from l2ae_kernels.geometry import require_shape
 
+Kernel: TypeAlias = Any  # what RawModule.get_function returns: CuPy's, or the emulator's
+MOST_BLOCKS = 2**31 - 1, 65_535, 65_535  # along each axis of a grid
 THREADS = 256  # of a block, where a thread makes one number
 MOST_ON_Z = MOST_BLOCKS[2]
-BLOCKS_EACH = 16  # blocks of a multiprocessor in a kernel that strides over its numbers
 C_NAMES = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
+
+
+class Launch(NamedTuple):
+    """A kernel, its configuration and its arguments. shared: bytes of dynamic shared memory."""
+
+    kernel: Kernel
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    shared: int = 0
+
+    def run(self) -> None:
+        """Call the kernel, which CuPy queues and the emulator runs."""
+        self.kernel(self.grid, self.block, self.arguments, shared_mem=self.shared)
 
 
 def real(dtype: npt.DTypeLike) -> dict[str, int | str]:
@@ -52,9 +68,3 @@ def whole_vectors(a: Array) -> bool:
     """Whether each row of a C-contiguous array starts and ends at a multiple of 16 bytes."""
     view = getattr(a, "__cuda_array_interface__", None) or a.__array_interface__
     return int(view["data"][0]) % 16 == 0 and a.shape[-1] * a.dtype.itemsize % 16 == 0
-
-
-def strided_grid(device: Device, elements: int, models: int = 1) -> tuple[int, int, int]:
-    """Return a grid whose threads stride over the elements of each model, THREADS a block."""
-    most = device.properties.multiprocessors * BLOCKS_EACH
-    return min(ceil_div(elements, THREADS), most), 1, models

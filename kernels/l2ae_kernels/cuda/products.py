@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, Kernel, device_of
+from l2ae_kernels.cuda.device import Device, device_of
 from l2ae_kernels.cuda.elementwise import add_parts
 from l2ae_kernels.cuda.launch import (
     MOST_ON_Z,
+    Kernel,
     ceil_div,
     distance,
     model_count,

@@ -23,8 +23,9 @@ import numpy.typing as npt
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.batches import MOST_STEPS, Batches, Filled
 from l2ae_kernels.cuda.block import Batch, Impl, Present
-from l2ae_kernels.cuda.device import Device, Graph
+from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.gradients import Gradients
+from l2ae_kernels.cuda.graphs import Graph
 from l2ae_kernels.cuda.launch import ceil_div
 from l2ae_kernels.cuda.network import GradientParts, Network
 from l2ae_kernels.cuda.training_checks import (

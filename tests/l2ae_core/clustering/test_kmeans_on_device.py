@@ -8,7 +8,8 @@ import pytest
 from l2ae_core.clustering.init import kmeans_plus_plus
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_kernels.arrays import Array, device_name
-from l2ae_kernels.cuda.device import Device, emulate
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.kmeans import stream
 
 from .made_up import rng

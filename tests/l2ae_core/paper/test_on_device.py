@@ -15,7 +15,8 @@ from l2ae_core.paper.run import ResultsDir
 from l2ae_core.paper.schedule import run_missing
 from l2ae_core.training import checkpoint
 from l2ae_core.training.history import TrainingError
-from l2ae_kernels.cuda.device import Device, NoDevice, emulate
+from l2ae_kernels.cuda.device import Device, NoDevice
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.training import DeviceTraining
 
 from .small_runs import found

@@ -10,7 +10,8 @@ from l2ae_core.training.device_step import DeviceStep
 from l2ae_core.training.history import TrainingError
 from l2ae_core.training.optim import SGD
 from l2ae_core.training.step import LayerwiseStep
-from l2ae_kernels.cuda.device import NoDevice, emulate
+from l2ae_kernels.cuda.device import NoDevice
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.training import DeviceTraining
 
 from .device_trainings import Training

@@ -13,7 +13,7 @@ from l2ae_core.refinement.step import JointStep
 from l2ae_core.training.loop import fit
 from l2ae_core.training.optim import SGD, Adam
 from l2ae_core.training.step import CompiledStep, LayerwiseStep, make_step
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 
 from .own_classes import LATENT, OWN, Calls, Denoising, Doubled, images, network
 from .stacks import GRADIENTS, LOSS, dense

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.emulator.errors import CompileError
 from l2ae_kernels.emulator.ptx import LaunchCounts, Traffic
 

@@ -10,6 +10,7 @@ from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.device_arrays import wrap
 from l2ae_kernels.cuda.emulated import EmulatedDevice
 from l2ae_kernels.cuda.gpu import Properties
+from l2ae_kernels.cuda.launch import Launch
 
 MULTIPROCESSORS = 132
 H100 = Properties("H100 SXM", (9, 0), MULTIPROCESSORS, 227 * 1024)
@@ -26,7 +27,7 @@ class PlannedKernel(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Launch:
+class PlannedLaunch:
     """A launch that is planned. nbytes: of the arrays among its arguments, each once."""
 
     kernel: PlannedKernel
@@ -64,7 +65,7 @@ class Plan(EmulatedDevice):
 
     def __init__(self) -> None:
         super().__init__(lambda **_: None, H100)
-        self.launches: list[Launch] = []
+        self.launches: list[PlannedLaunch] = []
         self.beside = self.joins = False
 
     def branch(self) -> Any:
@@ -80,14 +81,8 @@ class Plan(EmulatedDevice):
     ) -> PlannedKernel:
         return PlannedKernel(file_name, name, tuple(sorted((defines or {}).items())))
 
-    def launch(
-        self,
-        kernel: Any,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-        shared: int = 0,
-    ) -> None:
+    def _queue(self, launch: Launch) -> None:
+        kernel, grid, block, arguments, _ = launch
         counted = arguments[1:] if kernel.name in WITHOUT_FIRST else arguments
         arrays: dict[int, int] = {}
         for a in counted:
@@ -99,7 +94,9 @@ class Plan(EmulatedDevice):
             features, rows, parts = table[:, 3], table[:, 2], table[:, 5]
             nbytes = int(grid[2] * ((rows + parts) * features).sum()) * gradients.itemsize
         numbers = tuple(float(a) for a in arguments if isinstance(a, np.generic))
-        self.launches.append(Launch(kernel, grid, block, numbers, nbytes, self.beside, self.joins))
+        self.launches.append(
+            PlannedLaunch(kernel, grid, block, numbers, nbytes, self.beside, self.joins)
+        )
         self.joins = False
 
     def _made(self, x: Array, value: float | None) -> Array:

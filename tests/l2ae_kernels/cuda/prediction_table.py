@@ -20,7 +20,8 @@ from l2ae_core.training.lower import lower
 from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda.block import Impl
-from l2ae_kernels.cuda.device import Device, emulate
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.kmeans.resident import Resident
 from l2ae_kernels.cuda.kmeans.restarts import Restarts
 from l2ae_kernels.cuda.launch import ceil_div
@@ -29,7 +30,7 @@ from l2ae_kernels.emulator.ptx import Traffic
 from l2ae_kernels.stages import AdamSettings
 
 from . import workloads
-from .planned import Launch, Plan
+from .planned import Plan, PlannedLaunch
 from .predictions import Prediction, elapsed, predict
 
 BEGIN, END = "<!-- predictions -->", "<!-- /predictions -->"
@@ -58,7 +59,7 @@ def step(device: Device, network: Architecture, images: int, models: int, impl: 
     training.run([np.arange(images)])
 
 
-def cae_step(impl: Impl, models: int = 1) -> list[Launch]:
+def cae_step(impl: Impl, models: int = 1) -> list[PlannedLaunch]:
     """Return the launches of a step of the paper's network."""
     plan = Plan()
     step(plan, PAPER, BATCH, models, impl)
@@ -87,7 +88,7 @@ KMEANS = {  # its kernels, without those that are launched once for many iterati
 }  # fmt: skip
 
 
-def kmeans_pass(name: str) -> list[Launch]:
+def kmeans_pass(name: str) -> list[PlannedLaunch]:
     """Return the launches of an iteration of a workload of KMEANS."""
     queue, shape, kernels = KMEANS[name]
     plan = Plan()
@@ -140,7 +141,7 @@ def ratio(traffic: Traffic) -> str:
 # --- tables
 
 
-def _shape(launch: Launch) -> str:
+def _shape(launch: PlannedLaunch) -> str:
     """Return the geometry of a convolution, and how it is computed; else the blocks."""
     s = launch.sizes
     if "OH" not in s:

@@ -33,7 +33,7 @@ from typing import NamedTuple
 from l2ae_kernels.cuda.launch import ceil_div
 
 from . import sass
-from .planned import MULTIPROCESSORS, Launch
+from .planned import MULTIPROCESSORS, PlannedLaunch
 from .variants import Variant
 
 SCHEDULERS, CLOCK = 4, 1.755e9
@@ -52,61 +52,61 @@ class Unit(NamedTuple):
     """
 
     useful: str
-    trips: Callable[[Launch], Sequence[float]]
+    trips: Callable[[PlannedLaunch], Sequence[float]]
     rare: str = ""
 
 
-def _steps(launch: Launch, depth: float) -> float:
+def _steps(launch: PlannedLaunch, depth: float) -> float:
     """Return the steps of 32 of a part of the depth, the last number of a launch."""
     return ceil_div(int(min(launch.numbers[-1], depth)), 32)
 
 
-def _correlate(launch: Launch) -> Sequence[float]:
+def _correlate(launch: PlannedLaunch) -> Sequence[float]:
     s = launch.sizes
     return [_steps(launch, s["KH"] * s["KW"] * s["C"])]
 
 
-def _adjoint_x(launch: Launch) -> Sequence[float]:
+def _adjoint_x(launch: PlannedLaunch) -> Sequence[float]:
     """Return the mean over the residues of the stride."""
     s = launch.sizes
     return [s["KH"] * s["KW"] * s["K"] / 32 / (s["SH"] * s["SW"])]
 
 
-def _adjoint_W(launch: Launch) -> Sequence[float]:
+def _adjoint_W(launch: PlannedLaunch) -> Sequence[float]:
     s = launch.sizes
     return [_steps(launch, launch.numbers[0] * s["OH"] * s["OW"])]
 
 
-def _thin(launch: Launch) -> Sequence[float]:
+def _thin(launch: PlannedLaunch) -> Sequence[float]:
     s = launch.sizes
     items = s["ROWS"] * ceil_div(s["OW"], 4) * ceil_div(s["K"], 4)
     return [ceil_div(items, 256), s["KH"]]
 
 
-def _thin_adjoint_x(launch: Launch) -> Sequence[float]:
+def _thin_adjoint_x(launch: PlannedLaunch) -> Sequence[float]:
     s = launch.sizes
     rows = min((s["ROWS"] + s["KH"] - 2) // s["SH"] + 1, s["OH"])
     return [ceil_div(rows * s["OW"], 256), ceil_div(s["K"], 4)]
 
 
-def _thin_adjoint_W(launch: Launch) -> Sequence[float]:
+def _thin_adjoint_W(launch: PlannedLaunch) -> Sequence[float]:
     s = launch.sizes
     lanes = 256 // (s["KH"] * min(ceil_div(s["K"], 4), 8))
     pixels = s["ROWS"] * s["OW"] / lanes / 2  # two in an iteration
     return [launch.numbers[1] * ceil_div(s["OH"], s["ROWS"]), pixels]
 
 
-def _assign_tensor(launch: Launch) -> Sequence[float]:
+def _assign_tensor(launch: PlannedLaunch) -> Sequence[float]:
     n, d, k = launch.numbers[:3]
     return [ceil_div(int(n), 128 * launch.grid[0]), ceil_div(int(k), 64), ceil_div(int(d), 32)]
 
 
-def _lloyd_short(launch: Launch) -> Sequence[float]:
+def _lloyd_short(launch: PlannedLaunch) -> Sequence[float]:
     """Return the trips for one run and known clusters, four of which are one of the inner loop."""
     return [ceil_div(int(launch.numbers[0]), 128 * launch.grid[0]), launch.sizes["K"] // 4]
 
 
-def _resident(launch: Launch) -> Sequence[float]:
+def _resident(launch: PlannedLaunch) -> Sequence[float]:
     """Return the trips of one iteration of one run: numbers are n, k, samples of a slice, …."""
     samples = ceil_div(int(launch.numbers[2]), launch.block[0])
     return [1, 1, 1, samples, launch.sizes["K"] // 4]
@@ -134,7 +134,7 @@ class Prediction:
     unit: instructions of the main loop; 0 where memory alone counts.
     """
 
-    launch: Launch
+    launch: PlannedLaunch
     unit: int
     share: float  # of useful ones among all instructions of a warp
     issue: float  # seconds, as all below
@@ -201,7 +201,7 @@ def instructions(code: Code, unit: Unit, trips: Sequence[float]) -> tuple[int, f
     return main.total, executed, prod(trips) * main.counts[unit.useful]
 
 
-def predict(launch: Launch) -> Prediction:
+def predict(launch: PlannedLaunch) -> Prediction:
     """Return what follows for a launch."""
     memory = launch.nbytes / BANDWIDTH
     unit = UNITS.get(launch.kernel.name)

@@ -8,7 +8,8 @@ import pytest
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import elementwise, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
-from l2ae_kernels.cuda.device import Device, emulate
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.emulated import emulate
 
 N = 200
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels.cuda import conv
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 
 from . import sass
 from .variants import CONV, CONVOLUTIONS, Variant

@@ -7,7 +7,7 @@ import pytest
 
 from l2ae_core.gradcheck import check_layer
 from l2ae_core.layers import Cache, Conv2d, ConvTranspose2d, Layer, Params
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 
 DEVICE = emulate()
 

@@ -10,7 +10,7 @@ from l2ae_core.training.lower import lower
 from l2ae_core.training.optim import Adam
 from l2ae_core.training.step import LayerwiseStep
 from l2ae_kernels.cuda import training
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.training import DeviceTraining
 from l2ae_kernels.stages import AdamSettings
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 
 from . import sass
 from .samples import blobs

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.cuda.device import Device, emulate
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.kmeans import shapes, tensor
 from l2ae_kernels.operations import IMPLEMENTATIONS
 

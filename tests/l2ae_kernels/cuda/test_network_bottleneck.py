@@ -8,7 +8,7 @@ import pytest
 from l2ae_core.gradcheck import check_layer
 from l2ae_core.layers import Cache, Dense, L2Normalize, Layer, LeakyReLU, Params, Sequential
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 
 DEVICE = emulate()  # of the gradient checker
 EPS = 0.1  # large enough for a forgotten ε to show

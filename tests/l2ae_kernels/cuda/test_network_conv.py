@@ -5,7 +5,7 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import conv, conv_thin, conv_tiles
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.geometry import Geometry, output_size
 from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.reference import conv as reference

@@ -14,7 +14,7 @@ from l2ae_core.gradcheck import check_layer
 from l2ae_core.layers import Cache, Layer, Params
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import loss, normalize
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 
 DEVICE = emulate()  # of the gradient checker
 EPS = 0.1  # large enough for a forgotten ε to show

@@ -5,7 +5,7 @@ import pytest
 
 from l2ae_kernels import ops
 from l2ae_kernels.cuda import products
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.launch import whole_vectors
 from l2ae_kernels.operations import IMPLEMENTATIONS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from l2ae_kernels import ops
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.stages import AdamSettings
 
 from .networks import (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.gradients import Gradients
 from l2ae_kernels.cuda.optim import StepLosses
 from l2ae_kernels.cuda.weights import ALIGNED, FlatLayout, Weights

@@ -16,9 +16,11 @@ from l2ae_kernels import ops
 from l2ae_kernels.arrays import Array
 from l2ae_kernels.cuda import conv, conv_thin, elementwise, loss, normalize, optim, products
 from l2ae_kernels.cuda.bottleneck import Bottleneck, Sizes
-from l2ae_kernels.cuda.device import Device, Kernel, emulate
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.cuda.kmeans import init, tensor
 from l2ae_kernels.cuda.kmeans.resident import Resident
+from l2ae_kernels.cuda.launch import Kernel
 from l2ae_kernels.cuda.training import DeviceTraining
 from l2ae_kernels.emulator.errors import EmulatorError
 from l2ae_kernels.stages import AdamSettings, Stage

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.emulator import EmulatorError, RawModule
 from l2ae_kernels.emulator.ptx import LaunchCounts, PtxModule, Traffic
 from tests.l2ae_kernels.emulator.ptx_text import HEAD, kernel

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import l2ae_kernels
-from l2ae_kernels.cuda.device import emulate
+from l2ae_kernels.cuda.emulated import emulate
 from l2ae_kernels.emulator import CompileError, EmulatorError, RawModule
 
 SOURCE = Path(l2ae_kernels.__file__).parent / "cuda" / "source"

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, Kernel
+from l2ae_kernels.cuda.device import Device
 from l2ae_kernels.cuda.kmeans import shapes
+from l2ae_kernels.cuda.launch import Kernel
 
 
 def assign_tiled(

@@ -3,7 +3,8 @@
 import numpy as np
 
 from l2ae_kernels.arrays import Array
-from l2ae_kernels.cuda.device import Device, Kernel
+from l2ae_kernels.cuda.device import Device
+from l2ae_kernels.cuda.launch import Kernel
 
 SHORT = {4: 32, 8: 16}  # features that fit a thread's registers, by the bytes of a number
 KNOWN_CLUSTERS = 16  # up to here the loop over clusters is unrolled, at a compilation for each k
