@@ -1,6 +1,5 @@
 """Memory maps and large arrays, a part at a time: the bits of samples in memory."""
 
-import mmap
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from l2ae_kernels.cpu.codegen.vectors import vectors
 from l2ae_kernels.cpu.kmeans import parted as kernels
 from l2ae_kernels.cpu.threads import MOST, threads
 from l2ae_kernels.reference import restarts as reference
-from l2ae_kernels.samples import BLOCK, PartedSamples, is_memory_map
+from l2ae_kernels.samples import BLOCK, PartedSamples
 
 from .made_up import blobs, rng
 
@@ -192,39 +191,6 @@ def test_errors_name_the_row_of_all(
             kmeans(mapped(x), 5, rng=rng(), **options)
         with pytest.raises(ValueError, match=f"predict: row {N - 3} of x is zero"):
             found.predict(mapped(x))
-
-
-def test_what_a_memory_map_is(mapped: Mapped, tmp_path: Path) -> None:
-    x = np.arange(12.0).reshape(6, 2)
-    there = mapped(x)
-    for view in (there, there[::2], there.T, np.asarray(there), np.asarray(there)[1:].view()):
-        assert is_memory_map(view)
-    for copy in (x, x[1:], there.copy(), np.array(there), there + 1):
-        assert not is_memory_map(copy)
-    (tmp_path / "raw").write_bytes(x.tobytes())
-    with (tmp_path / "raw").open("rb") as file:
-        raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    assert is_memory_map(np.frombuffer(raw, np.float64).reshape(6, 2))
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_parts_are_whole_blocks_side_by_side(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.asarray(blobs(N, 4, 5), order=order)
-    monkeypatch.setattr(of_samples, "PART", 2 * BLOCK * x[:1].nbytes)
-    monkeypatch.setattr(of_samples, "COPY", BLOCK * x[:1].nbytes)
-    for samples, expected, size in (
-        (PartedSamples(x), x, 2 * BLOCK),
-        (PartedSamples(x).then(np.square).then(np.negative), -(x * x), BLOCK),
-    ):
-        starts = []
-        for first, part in samples.parts():
-            assert part.flags.c_contiguous
-            np.testing.assert_array_equal(part, expected[first : first + size])
-            starts.append(first)
-        assert starts == [*range(0, N, size)]
-        np.testing.assert_array_equal(samples[::7], expected[::7])
-        np.testing.assert_array_equal(samples[np.array([[5, N - 1]])], expected[[[5, N - 1]]])
-        np.testing.assert_array_equal(samples[3], expected[3])
 
 
 @pytest.mark.parametrize(
