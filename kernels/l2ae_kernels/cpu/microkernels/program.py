@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
@@ -58,16 +59,37 @@ class Call(NamedTuple):
 
 
 def add_run(module: Module) -> None:
-    """Emit run(table, count, first, last): for each m in first … last − 1, all calls, in order."""
+    """Emit run(table, count, first, last): for each m in first … last − 1, all calls, in order.
+
+    And run_timed, the same with `ticks`, i64 of each call, to which what it took is added, and
+    now(ticks), which sets it to the time. How long a tick is depends on the processor.
+    """
     kernel = ir.FunctionType(ir.VoidType(), [I64, I64]).as_pointer()
-    with module.function("run", 4) as (e, table, count, first, last):
-        rows = e.pointer(table)
-        with e.each(first, last) as m, e.each(0, count) as i:
-            function, arguments = (
-                e.b.load(e.b.gep(rows, [(i * 2 + k).value], source_etype=I64), typ=I64)
-                for k in (0, 1)
-            )
-            e.b.call(e.b.inttoptr(function, kernel), [arguments, m.value])
+    for timed in (False, True):
+        with module.function(f"run{'_timed' * timed}", 4 + timed) as (e, *numbers):
+            table, count, first, last, *ticks = numbers
+            rows = e.pointer(table)
+            with e.each(first, last) as m, e.each(0, count) as i:
+                function, arguments = (
+                    e.b.load(e.b.gep(rows, [(i * 2 + k).value], source_etype=I64), typ=I64)
+                    for k in (0, 1)
+                )
+                before = _now(e) if timed else None
+                e.b.call(e.b.inttoptr(function, kernel), [arguments, m.value])
+                if timed:
+                    to = e.b.gep(e.pointer(ticks[0]), [i.value], source_etype=I64)
+                    e.b.store(e.b.add(e.b.load(to, typ=I64), e.b.sub(_now(e), before)), to)
+    with module.function("now", 1) as (e, ticks):
+        e.b.store(_now(e), e.pointer(ticks))
+
+
+def _now(e: Emitter) -> Value:
+    """The time in ticks: those of rdtsc, or of the virtual counter of AArch64."""
+    steady = llvm.get_default_triple().startswith(("aarch64", "arm64"))
+    name = f"llvm.read{'steady' if steady else 'cycle'}counter"
+    module = e.module.ir
+    known = module.globals.get(name) or ir.Function(module, ir.FunctionType(I64, []), name)
+    return e.b.call(known, [])
 
 
 class Compiler(Protocol):
@@ -92,6 +114,7 @@ class Program:
         pairs = [(library.address(c.kernel), c.row.ctypes.data) for c in self.calls]
         self._table = np.array(pairs, np.int64).reshape(-1, 2)
         self._run: Any = library.function("run", 4)
+        self._run_timed: Any = library.function("run_timed", 5)
 
     def run(self, first: int, last: int) -> None:
         """Make all calls for the micro-batches first … last − 1."""
@@ -100,6 +123,15 @@ class Program:
     def run_calls(self, first: int, last: int, m: int = 0) -> None:
         """Make the calls first … last − 1 alone, for one m: a micro-batch, or what kernels take."""
         self._run(self._table[first:].ctypes.data, last - first, m, m + 1)
+
+    def run_timed(self, ticks: Array, first: int, last: int) -> None:
+        """Do as `run`, and add the ticks of each call to `ticks` int64."""
+        self._run_timed(self._table.ctypes.data, len(self._table), first, last, address(ticks))
+
+    def run_calls_timed(self, ticks: Array, first: int, last: int, m: int = 0) -> None:
+        """Do as `run_calls`, and add the ticks of these calls to theirs."""
+        table = self._table[first:].ctypes.data
+        self._run_timed(table, last - first, m, m + 1, address(ticks[first:]))
 
     def rows(self, kernel: str) -> list[Any]:
         """Return the rows of all calls of a kernel, to change them."""
