@@ -6,6 +6,7 @@ The twin of calls.py: the same three products, on addresses, for geometries wher
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels.pack import COPY
@@ -31,6 +32,7 @@ from l2ae_kernels.cpu.microkernels.winograd_transforms import (
 )
 from l2ae_kernels.geometry import Geometry, Images
 
+ENOUGH = 32  # tiles whose matrices stay in the second-level cache; filters are read for them all
 PAYS = 0.7  # products over those of the direct way, below which the transforms are worth it
 
 
@@ -60,6 +62,14 @@ class Winograd:
         )
         direct = _reached(g.H, g.OH, g.kh, g.sh, g.top) * _reached(g.W, g.OW, g.kw, g.sw, g.left)
         return along_h * along_w < PAYS * direct
+
+    @staticmethod
+    def piece(g: Geometry, samples: int) -> int:
+        """Return how many of `samples` samples to take at once: those that make enough tiles."""
+        tiles = prod(sum(t.number for t in tiles_of(size)) for size in _outputs(g))
+        while samples % 2 == 0 and samples // 2 * tiles >= ENOUGH:
+            samples //= 2
+        return samples
 
     # where things lie
 

@@ -83,8 +83,8 @@ class PackedWeights(Constants):
         """Winograd's way of doing a stage, where it has one and it pays."""
         if not s.linear or s.kind == "dense" or not Winograd.fits(geometry(s), self.vectors):
             return None
-        zeros, one = address(self.zeros), address(self.ones)
-        return Winograd(geometry(s), samples, self.vectors, zeros, one)
+        g, zeros, one = geometry(s), address(self.zeros), address(self.ones)
+        return Winograd(g, Winograd.piece(g, samples), self.vectors, zeros, one)
 
     def _pack(self, s: Stage, f: Winograd | None, forward: int, adjoint: int) -> Iterator[Call]:
         W = self.parameter(s, "W")
@@ -114,7 +114,7 @@ TOTAL = {
         "copy": COPY, "squared_error": SQUARED_ERROR, **batch_norm.KERNELS,
     }.items()
 }  # fmt: skip
-FIRST = MULTIPLY_ADJOINT.names.index("first")
+DU, FIRST = map(MULTIPLY_ADJOINT.names.index, ("dw", "first"))
 
 
 def set_total(calls: Iterable[Call], count: int) -> None:
@@ -144,7 +144,10 @@ class Programs:
         self.micro_batch = [Program(code, calls_of(some)) for some in phase.micro_batch]
         calls = [*calls_of(phase.parts)]
         self.sized = [call for call in calls if call.kernel in TOTAL]
-        self.adjoints = [call for call in calls if call.kernel == "multiply_adjoint"]
+        self.adjoints: dict[int, Call] = {}  # the first that writes to each dU; others add to it
+        for call in calls:
+            if call.kernel == "multiply_adjoint":
+                self.adjoints.setdefault(int(call.row[DU]), call)
 
     def read(self, x: Array, first: int, count: int, micro_batch: int) -> None:
         """Let the micro-batches be those of `count` images (H, W, C), of which x are some.
@@ -152,7 +155,7 @@ class Programs:
         They count from image 0, of which x has those from `first` on. `micro_batch` is the first
         of the shard.
         """
-        for call in self.adjoints:
+        for call in self.adjoints.values():
             call.row[FIRST] = micro_batch
         set_total(self.sized, count)
         for call in self.sized:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from l2ae_kernels.cpu.codegen.vectors import Vectors
 from l2ae_kernels.cpu.microkernels import calls
-from l2ae_kernels.cpu.microkernels.program import Call
+from l2ae_kernels.cpu.microkernels.program import FLOAT, Call
 from l2ae_kernels.cpu.microkernels.winograd_calls import Winograd
 from l2ae_kernels.geometry import Geometry
 from l2ae_kernels.stages import Stage
@@ -160,36 +160,46 @@ class TiledProduct(Product):
 
 @dataclass(frozen=True, kw_only=True)
 class WinogradProduct(Product):
-    """The same by Winograd's algorithm. dW is summed in the transform domain, in `dU`."""
+    """The same by Winograd's algorithm. dW is summed in the transform domain, in `dU`.
+
+    A micro-batch is taken in pieces, each of the samples that `winograd` is for: their matrices
+    stay in the second-level cache.
+    """
 
     winograd: Winograd
     x_transform: int  # workspace: the transform-domain matrices of the larger images,
     y_transform: int  # of the smaller images
     dU: int
 
-    def forward(self, x: int, y: int, b: int, slope: int) -> Iterator[Call]:
-        if not self.transposed:
-            yield from self.winograd.transform_x(self.g.x_images(x), self.x_transform)
-        yield from super().forward(x, y, b, slope)
-
     def correlate(self, x: int, y: int, b: int, slope: int, gate: int) -> Iterator[Call]:
-        """`x_transform` has the transform of x, from `forward` or from `adjoint_W`."""
-        return self.winograd.correlate(
-            self.x_transform, self.W, self.y_transform, b, self.g.y_images(y), slope=slope,
-            gate=gate,
-        )  # fmt: skip
+        is_known = self.transposed and self.winograd.samples == self.samples  # from adjoint_W
+        for at_x, at_y in self._pieces():
+            if not is_known:
+                yield from self.winograd.transform_x(self.g.x_images(x + at_x), self.x_transform)
+            yield from self.winograd.correlate(
+                self.x_transform, self.W, self.y_transform, b, self.g.y_images(y + at_y),
+                slope=slope, gate=gate and gate + at_y,
+            )  # fmt: skip
 
     def adjoint_x(self, y: int, x: int, b: int, slope: int, gate: int) -> Iterator[Call]:
-        return self.winograd.adjoint_x(
-            self.g.y_images(y), self.y_transform, self.W_adjoint, self.x_transform, b,
-            self.g.x_images(x), slope=slope, gate=gate,
-        )  # fmt: skip
+        for at_x, at_y in self._pieces():
+            yield from self.winograd.adjoint_x(
+                self.g.y_images(y + at_y), self.y_transform, self.W_adjoint, self.x_transform, b,
+                self.g.x_images(x + at_x), slope=slope, gate=gate and gate + at_x,
+            )  # fmt: skip
 
     def adjoint_W(self, x: int, y: int) -> Iterator[Call]:
-        yield from self.winograd.transform_x(self.g.x_images(x), self.x_transform)
-        yield from self.winograd.adjoint_W(
-            self.x_transform, self.g.y_images(y), self.y_transform, self.dU
-        )
+        for at_x, at_y in self._pieces():
+            yield from self.winograd.transform_x(self.g.x_images(x + at_x), self.x_transform)
+            yield from self.winograd.adjoint_W(
+                self.x_transform, self.g.y_images(y + at_y), self.y_transform, self.dU
+            )
 
     def end(self) -> Iterator[Call]:
         return self.winograd.finish_W(self.dU, self.dW)
+
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        """Bytes before each piece, in the larger images and in the smaller ones."""
+        x, y = self.g.x_images(0), self.g.y_images(0)
+        for n in range(0, self.samples, self.winograd.samples):
+            yield n * x.sample * FLOAT, n * y.sample * FLOAT
