@@ -1,4 +1,6 @@
-"""A step that is timed call by call is the step, and all of its calls are timed."""
+"""A step whose calls are timed is the step, and all of its calls are timed."""
+
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -67,6 +69,18 @@ def test_every_stage_is_timed_in_both_directions(name: str) -> None:
     if not name.startswith("dense"):
         calls = [n for label, (_, n) in seconds.items() if label.what == "loss"]
         assert calls == [-(-N // step.samples)]
+
+
+def test_ticks_are_told_in_seconds() -> None:
+    """All calls of one thread take most of the step, and no more than all of it."""
+    step, _, m, v = started(NETWORKS["cae"])
+    x = np.random.default_rng(1).random((2000, *step.input_shape), np.float32)
+    with threads(1):
+        timed_step(step, x, m, v, AdamSettings(), 1)  # compiles
+        begin = perf_counter()
+        _, seconds = timed_step(step, x, m, v, AdamSettings(), 2)
+        whole = perf_counter() - begin
+    assert 0.5 * whole < sum(s for s, _ in seconds.values()) < whole
 
 
 def expected(s: Stage, i: int) -> set[str]:

@@ -1,5 +1,6 @@
-"""Steps of a network call by call: what each part takes, does, and reaches of the ceilings."""
+"""Steps of a network with every call timed: what each part takes, does, reaches of the ceilings."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
@@ -22,6 +23,7 @@ from l2ae_kernels.operations import IMPLEMENTATIONS
 from l2ae_kernels.stages import AdamSettings, Params, Stage
 
 PRODUCTS = ("forward", "adjoint in W", "adjoint in x", "adjoint in W, Adam")
+SIZES = re.compile(r"_\d+(x\d+)?(?=_|$)")  # of tiles and taps, in the names of kernels
 WARM_UP = 2  # steps
 FLOAT = 4  # bytes
 
@@ -46,8 +48,8 @@ class Profile:
 
     network: str
     threads: int
-    step_ms: float  # as ever, not call by call
-    timed_ms: float  # call by call, with the clock
+    step_ms: float  # as ever
+    timed_ms: float  # with the clock read between calls
     entries: list[Entry]
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def profile(
     network: str, threads: int, repeats: int, ceilings: Sequence[Measurement] = (),
     done: Callable[[], object] = lambda: None,
 ) -> Profile:  # fmt: skip
-    """Time `repeats` steps call by call, and as many as ever; call `done` after each pair."""
+    """Time `repeats` steps with every call, and as many as ever; call `done` after each pair."""
     rng = np.random.default_rng(0)
     model = build((NETWORKS | NORMALIZED)[network], rng)
     stages = _stages(network)
@@ -109,10 +111,11 @@ def _zeros(params: Params) -> Params:
 def _entries(
     stages: Sequence[Stage], ms: dict[Label, float], total: float, ceilings: Ceilings, threads: int
 ) -> list[Entry]:
-    """Put the kernels of each part of each stage together."""
+    """Put the kernels of each part of each stage together, those of all sizes of tiles."""
     parts: dict[tuple[int | None, str], dict[str, float]] = {}
     for label, time in ms.items():
-        parts.setdefault((label.stage, label.what), {})[label.kernel] = time
+        kernels, name = parts.setdefault((label.stage, label.what), {}), SIZES.sub("", label.kernel)
+        kernels[name] = kernels.get(name, 0.0) + time
     entries = []
     for (i, what), kernels in parts.items():
         time = sum(kernels.values())

@@ -36,7 +36,7 @@ def table(profile: Profile) -> str:
     total = sum(e.ms for e in profile.entries)
     said = (
         f"{profile.network}, {profile.threads} thread{'s' * (profile.threads > 1)}: "
-        f"{profile.step_ms:.2f} ms a step; call by call {profile.timed_ms:.2f} ms, of which the "
+        f"{profile.step_ms:.2f} ms a step; with the clock {profile.timed_ms:.2f} ms, of which the "
         f"calls take {total:.2f} ms"
     )
     return f"{said}\n{aligned(HEAD, lines, right=(2, 3, 4))}"
