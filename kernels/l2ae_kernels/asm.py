@@ -13,7 +13,8 @@ from l2ae_kernels.cpu.codegen.vectors import AMX, SETS, Vectors, best, get_vecto
 from l2ae_kernels.cpu.kmeans.library import build as build_kmeans
 from l2ae_kernels.cpu.microkernels import dense_tile
 from l2ae_kernels.cpu.microkernels.library import AMX as AMX_FAMILY
-from l2ae_kernels.cpu.microkernels.library import DENSE, FAMILIES
+from l2ae_kernels.cpu.microkernels.library import DENSE, FAMILIES, WINOGRAD
+from l2ae_kernels.cpu.microkernels.winograd_layouts import panel_vectors
 
 EXAMPLES = """examples:
   python -m l2ae_kernels.asm --list
@@ -81,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _with_tile(build: Build, vectors: Vectors) -> Vectors:
     """Return what a family is emitted for, without timing anything."""
+    if build in WINOGRAD:
+        return panel_vectors(vectors)
     found = dense_tile.known(vectors) if build is DENSE else None
     return found or vectors
 

@@ -7,7 +7,9 @@ import pytest
 from l2ae_kernels import asm
 from l2ae_kernels.cpu.codegen.assembly import Processor, compile_function, innermost_loops
 from l2ae_kernels.cpu.codegen.emitter import Module
-from l2ae_kernels.cpu.codegen.vectors import AVX2, NEON
+from l2ae_kernels.cpu.codegen.vectors import AMX, AVX2, NEON, SETS
+from l2ae_kernels.cpu.microkernels.library import AMX as AMX_FAMILY
+from l2ae_kernels.cpu.microkernels.library import DENSE, FAMILIES, Kernels
 
 # An outer loop around an innermost one of two blocks, as LLVM writes them.
 X86 = """f:                                      # @f
@@ -117,6 +119,18 @@ def test_tiles_of_amx_stay_in_registers(name, products, capsys):
     assert loop.count("tdpbf16ps") == products
     assert loop.count("tileloadd") <= 7 * products / 12 + 1
     assert asm.main(["amx_product_2_2_32", "--vectors", "avx2"]) == 1
+
+
+@pytest.mark.parametrize("vectors", [*SETS.values(), AMX["amx6"]], ids=lambda v: v.label)
+def test_the_kernels_listed_are_those_that_are_compiled(vectors, capsys):
+    """But for the tile of the dense products, which a machine chooses once."""
+    assert asm.main(["--list", "--vectors", vectors.label]) == 0
+    listed = capsys.readouterr().out.split()
+    library = Kernels(vectors)
+    for build in FAMILIES:
+        if build is not DENSE and (build is not AMX_FAMILY or vectors.parts):
+            functions = build(library.vectors_of(build)).ir.functions
+            assert {f.name for f in functions if not f.is_declaration} <= {*listed}, build
 
 
 def test_names_of_kernels(capsys):
