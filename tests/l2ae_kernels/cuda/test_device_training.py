@@ -240,6 +240,7 @@ def test_images_of_the_host_and_in_floats(device):
         assert bits(a) == bits(b)
 
 
+@pytest.mark.everyday
 def test_images_of_the_host_for_two_models_in_pieces(device):
     batches, grey = draw((4, 4, 4), models=2), GREY.astype(np.float64)
     by_index, by_image = (start(device, seeds=(0, 1), micro_batch=3) for _ in range(2))

@@ -49,6 +49,7 @@ def test_a_draw_never_takes_a_sample_of_zero_weight(
     assert int(device.to_host(stuck)[0]) == -1
 
 
+@pytest.mark.everyday
 def test_a_start_without_a_sample_to_draw_says_where(device: Device) -> None:
     x = np.repeat(blobs(2, 3, 2), 40, axis=0)
     first, draws = np.array([0, 70]), np.full((2, 3, 2), 0.5)
