@@ -58,6 +58,7 @@ class Outlook:
         batch = min(images, settings["batch_size"])
         step = _step(architecture, batch + images % batch)  # each size has its own buffers
         dense = architecture.model == "dense"
+        # The arrays of a dense step are of the size that the C library does not give back.
         kept = 16 * P + (step if dense else 0)
         saved = 4 * P * (COPIES[settings["optimizer"]] - 1)
         most = max(
