@@ -78,23 +78,23 @@ def open_stream(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def _temporary_file(path: Path, target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """A new file beside `target`, held while it is open, and removed unless it was renamed."""
-    temporary, ours = target, False
-    try:
-        while True:
-            temporary = target.with_name(f".{target.name}.{token_hex(TOKEN // 2)}.tmp")
-            ours = not temporary.exists()  # before it is made: an interrupt may come right after
-            with naming(path, temporary):
+    while True:
+        temporary = target.with_name(f".{target.name}.{token_hex(TOKEN // 2)}.tmp")
+        with naming(path, temporary):
+            is_ours = not temporary.exists()  # known before it is made: an interrupt may follow
+            try:
                 raw = FileIO(temporary, "x")
-            if hold(raw):
-                break
-            raw.close()
-        with naming(path, temporary), BufferedWriter(raw) as file:
-            if target.exists():  # before the first byte: a private file has no public copy
-                temporary.chmod(S_IMODE(target.stat().st_mode))
-            yield temporary, file
-    finally:
-        if ours:
-            temporary.unlink(missing_ok=True)
+                if hold(raw):
+                    with BufferedWriter(raw) as file:
+                        # before the first byte: a private file has no public copy
+                        if target.exists():
+                            temporary.chmod(S_IMODE(target.stat().st_mode))
+                        yield temporary, file
+                    return
+                raw.close()
+            finally:
+                if is_ours:
+                    temporary.unlink(missing_ok=True)
 
 
 @contextmanager
