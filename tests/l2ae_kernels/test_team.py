@@ -1,6 +1,5 @@
 """Parallel regions: whatever interrupts one, no thread is at work afterwards and the next works."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -8,6 +7,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,7 +244,7 @@ def child(code, timeout=60):
     """The end of a process that runs `code`: return code, and what it wrote."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout,
-        cwd=os.path.dirname(__file__),  # noqa: PTH120
+        cwd=Path(__file__).parents[2],
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
@@ -252,7 +252,7 @@ def child(code, timeout=60):
 @pytest.mark.slow
 def test_the_process_ends_while_a_daemon_is_in_a_kernel():
     code = """
-import threading, test_team as t
+import threading, tests.l2ae_kernels.test_team as t
 begun = threading.Event()
 def go():
     while True:
@@ -267,7 +267,7 @@ print("end")
 @pytest.mark.slow
 def test_kernels_run_while_the_interpreter_ends():
     code = """
-import atexit, sys, test_team as t
+import atexit, sys, tests.l2ae_kernels.test_team as t
 def work(when, run=t.by_ranges, team=t.by_team, kernel=t.Kernel, meeting=t.Meeting):
     run(k := kernel()); team(m := meeting())
     print(when, k.out.tolist(), m.out.tolist(), flush=True)
