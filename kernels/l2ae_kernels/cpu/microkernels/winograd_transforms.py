@@ -208,7 +208,7 @@ def _filters(e: Emitter, a: SimpleNamespace) -> Iterator[tuple[Value, list[Value
     Yields where it is in W, and where in the matrix of point (0, 0), as seen from each point j.
     """
     width = panel_width(e.module)
-    with e.each(0, a.C) as c, e.each(0, a.K, e.lanes) as k:
+    with e.each(0, a.K, e.lanes) as k, e.each(0, a.C) as c:
         starts = []
         for row, column in ((a.row + c, a.column + k), (a.last_row + c, a.last_column + k)):
             at = column // width * a.panel + row * width + column % width
