@@ -1,33 +1,23 @@
 """Where results are written: links, modes, pipes, full disks, leftovers, files of a run."""
 
-import contextlib
 import errno
 import io
 import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from l2ae_core import files, locks
+from l2ae_core import files
 from l2ae_core.cli import main
 from l2ae_core.estimators import AutoEncoderClusterer, storage
-from l2ae_core.files import (
-    append_json_line,
-    atomic_file,
-    check_out,
-    new_folder,
-    remove_temporary_files,
-)
+from l2ae_core.files import append_json_line, atomic_file, check_out, remove_temporary_files
 from l2ae_core.tables import write_table
-
-from ..interrupts import interrupted_at
 
 COLUMNS = {"index": np.arange(2)}
 TEXT = "index\n0\n1\n"
@@ -135,44 +125,6 @@ def test_a_file_that_was_taken_for_left_behind_is_made_again(
     write_table(COLUMNS, tmp_path / "a.csv")
     assert len(calls) == 2
     assert names(tmp_path) == ["a.csv"]
-
-
-def write(path: Path) -> None:
-    with atomic_file(path) as file:
-        file.write(b"new")
-
-
-def make(path: Path) -> None:
-    with new_folder(path) as folder:
-        (folder / "whole").touch()
-
-
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # between `open` and `with`
-@pytest.mark.parametrize("make_it", [write, make])
-def test_an_interrupt_at_any_instruction_leaves_the_old_or_the_new(
-    make_it: Callable[[Path], None], tmp_path: Path
-) -> None:
-    """And nothing else, but the lock of the folder, which the next one that makes it takes over."""
-    for n in count(1):
-        path, interrupted = tmp_path / str(n) / "a", False
-        path.parent.mkdir()
-        if make_it is write:
-            path.write_bytes(b"old")
-        try:
-            with interrupted_at(n, contextlib, files, locks):
-                make_it(path)
-        except KeyboardInterrupt:
-            interrupted = True
-        assert set(names(path.parent)) <= {"a", ".a.lock"}, n
-        if make_it is write:
-            assert path.read_bytes() in (b"old", b"new")
-        elif path.exists():
-            assert names(path) in ([], ["whole"])
-        if not interrupted:
-            break
-    assert n > 200  # instructions were counted
-    assert names(path.parent) == ["a"]
-    assert path.is_dir() or path.read_bytes() == b"new"
 
 
 class Full(io.FileIO):
