@@ -5,7 +5,7 @@
     python benchmarks/results_page.py
 
 A run that is there already, by its name, is replaced. `--into` a file keeps runs out of the tables,
-as the unfinished ones of Table IV in table4-200-epochs.jsonl.
+as those of a table that is not whole yet.
 """
 
 import argparse
