@@ -40,20 +40,20 @@ class Clock:
 
     def __init__(self, library: Kernels) -> None:
         self.now: Any = library.function("now", 1)
-        self.threads: list[tuple[Labels, Array, int]] = []  # of each run: its labels, ticks, times
+        self.runs: list[tuple[Labels, Array, int]] = []  # labels, ticks and times of each
         self.started = self._times()
 
     def ticks(self, labels: Labels, times: int = 1) -> Array:
         """Return zeros for the ticks of calls, each of which is made so many times."""
-        self.threads.append((labels, np.zeros(len(labels), np.int64), times))
-        return self.threads[-1][1]
+        self.runs.append((labels, np.zeros(len(labels), np.int64), times))
+        return self.runs[-1][1]
 
     def seconds(self) -> Seconds:
         """Return what was timed, in the order of the first calls."""
         (second, tick), (last_second, last_tick) = self.started, self._times()
         length = (last_second - second) / (last_tick - tick)
         found: Seconds = {}
-        for labels, ticks, times in self.threads:
+        for labels, ticks, times in self.runs:
             for label, some in zip(labels, ticks.tolist(), strict=True):
                 before = found.get(label, (0.0, 0))
                 found[label] = before[0] + some * length, before[1] + times
