@@ -137,9 +137,9 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
     A sample has its `rows` values of x side by side, `x_step` after those of the sample before; dy
     is a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before.
 
-    With `adam` the loop over samples is cut into pieces. In each a vector of p, m and v, which lie
-    like `start`, is fetched; and where there is a tile to the `left` (1), a whole one whose sums
-    lie at its place in g, Adam is applied to a vector of it. So its divisions and roots, and the
+    With `adam` the loop over samples is cut into pieces. In each, 64 bytes of p, m and v, which lie
+    like `start`, are fetched; and where there is a tile to the `left` (1), a whole one whose sums
+    lie at its place in g, Adam is applied to as much of it. So its divisions and roots, and the
     memory, take their time beside the multiply-adds.
     """
     R, V = rows, vectors
@@ -151,7 +151,6 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
         x, x_step, dy, samples, seen, start, row, g, g_row, lanes, *rest = numbers
         x, dy, start, g = map(e.pointer, (x, dy, start, g))
         masks = e.masks(V, lanes, masked)
-        known = [e.mask_first(seen * e.lanes)] * (V - 1) + [e.mask_first(seen * lanes)]
 
         def sample(n: Integer, sums: list[Value]) -> list[Value]:
             dy_n = [e.load(dy, n * (V * e.lanes) + v * e.lanes) for v in range(V)]
@@ -161,27 +160,33 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
             return [e.fma(a, d, s) for (a, d), s in zip(products, sums, strict=True)]
 
         tile = [(r, v) for r in range(R) for v in range(V)]
-        sums = [e.load(start, r * row + v * e.lanes, known[v]) for r, v in tile]
+
+        def load_start(_: Integer, __: list[Value]) -> list[Value]:
+            return [e.load(start, r * row + v * e.lanes, masks[v]) for r, v in tile]
+
+        # `start` is not touched where no samples were seen
+        sums = e.loop(0, seen, [e.zero] * len(tile), load_start)
         first = e.index(0)  # of the samples that no piece takes
         if adam:
             left, *moments, adam_numbers = rest
             to = Moments(*map(e.pointer, moments))
-            columns = module.vectors.columns  # of the tile to the left
-            steps = samples // (R * columns)
-            first = steps * (R * columns)
+            width = module.vectors.columns * e.lanes  # of the tile to the left
+            lines = width // LINE
+            steps = samples // (R * lines)
+            first = steps * (R * lines)
 
             def piece(i: Integer, sums: list[Value]) -> list[Value]:
-                r, column = i // columns, i % columns * e.lanes  # a place in either tile
+                r, column = i // lines, i % lines * LINE  # a place in either tile
                 for pointer in to:  # dy fills the first-level cache where vectors are wide
                     e.prefetch(pointer, r * row + column, level=2)
                 with e.when(left > 0):
-                    at = column - columns * e.lanes
-                    Adam(e, e.pointer(adam_numbers)).apply(
-                        e.load(g, r * g_row + at), to, r * row + at
-                    )
+                    step = Adam(e, e.pointer(adam_numbers))
+                    for vector in range(0, LINE, e.lanes):
+                        at = column + vector - width
+                        step.apply(e.load(g, r * g_row + at), to, r * row + at)
                 return e.loop(i * steps, (i + 1) * steps, sums, sample)
 
-            sums = e.loop(0, R * columns, sums, piece)
+            sums = e.loop(0, R * lines, sums, piece)
         for s, (r, v) in zip(e.loop(first, samples, sums, sample), tile, strict=True):
             e.store(s, g, r * g_row + v * e.lanes, masks[v])
     return name
