@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import agreement
 from l2ae_core.paper.published import TABLES
 from l2ae_core.paper.statistics import correlation
 from l2ae_core.paper.systems import LATENT_WIDTHS
@@ -54,6 +55,10 @@ def seeds(n: Numbers) -> list[str]:
     require(n.rank("usps", "cae-l2", "inertia") == ranks[0] == 1, "the lowest inertia picks the "
             "best on USPS and of the dense networks of slope 0.3")  # fmt: skip
     require(ranks[1] == 5, "and the worst of the dense without it")
+    agreed = next(a for a in agreement.read(agreement.FILE)
+                  if (a.data, a.system) == ("usps", "cae-l2"))  # fmt: skip
+    require(agreed.apart == [agreed.seeds[int(np.argmin(agreed.acc))]] and min(agreed.acc) < 0.8,
+            "the seed that fails on USPS stands apart, and no other")  # fmt: skip
     return [
         f"**One l2 run in ten ends at {acc.min():.1f} % on USPS**: there the cut through the zeros "
         f"has the lowest inertia of all {len(inertia)} restarts, and {found} of them find it, so "
@@ -61,7 +66,9 @@ def seeds(n: Numbers) -> list[str]:
         "hides that.",
         "**Neither loss nor inertia warns reliably of a run that fails.** The lowest inertia picks "
         "the best run with the constraint on USPS and of the dense networks of slope 0.3 on MNIST, "
-        "but the worst of these without it. Ten seeds settle no correlation.",
+        "but the worst of these without it. Ten seeds settle no correlation. **Agreement with "
+        f"other seeds does on USPS**: of {len(agreed.seeds)} seeds the one that fails stands "
+        "apart, and no other ([below](#beyond-the-paper)).",
     ]
 
 
