@@ -12,6 +12,7 @@ has nothing to wait for. A GEMM of BLAS does the same; here the values x[p, k] n
 columns first, since a window of an NHWC image is a few runs of consecutive values.
 """
 
+from math import gcd
 from typing import Any
 
 from llvmlite import ir
@@ -137,10 +138,10 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
     A sample has its `rows` values of x side by side, `x_step` after those of the sample before; dy
     is a packed panel. Sums start at 0, or at `start` where samples were `seen` (1) before.
 
-    With `adam` the loop over samples is cut into pieces. In each, 64 bytes of p, m and v, which lie
-    like `start`, are fetched; and where there is a tile to the `left` (1), a whole one whose sums
-    lie at its place in g, Adam is applied to as much of it. So its divisions and roots, and the
-    memory, take their time beside the multiply-adds.
+    With `adam` the loop over samples is cut into pieces. In each, up to 64 bytes of p, m and v,
+    which lie like `start`, are fetched; and where there is a tile to the `left` (1), a whole one
+    whose sums lie at its place in g, Adam is applied to as much of it. So its divisions and roots,
+    and the memory, take their time beside the multiply-adds.
     """
     R, V = rows, vectors
     name = f"weight_{R}_{V}{'_masked' * masked}{'_adam' * adam}"
@@ -170,23 +171,23 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
         if adam:
             left, *moments, adam_numbers = rest
             to = Moments(*map(e.pointer, moments))
-            width = module.vectors.columns * e.lanes  # of the tile to the left
-            lines = width // LINE
-            steps = samples // (R * lines)
-            first = steps * (R * lines)
+            columns = module.vectors.columns  # of the tile to the left
+            line = gcd(columns, max(1, LINE // e.lanes))  # vectors of a piece
+            steps = samples // (R * columns // line)
+            first = steps * (R * columns // line)
 
             def piece(i: Integer, sums: list[Value]) -> list[Value]:
-                r, column = i // lines, i % lines * LINE  # a place in either tile
+                r, column = i * line // columns, i * line % columns * e.lanes  # a place in a tile
                 for pointer in to:  # dy fills the first-level cache where vectors are wide
                     e.prefetch(pointer, r * row + column, level=2)
                 with e.when(left > 0):
                     step = Adam(e, e.pointer(adam_numbers))
-                    for vector in range(0, LINE, e.lanes):
-                        at = column + vector - width
+                    for v in range(line):
+                        at = column + (v - columns) * e.lanes
                         step.apply(e.load(g, r * g_row + at), to, r * row + at)
                 return e.loop(i * steps, (i + 1) * steps, sums, sample)
 
-            sums = e.loop(0, R * lines, sums, piece)
+            sums = e.loop(0, R * columns // line, sums, piece)
         for s, (r, v) in zip(e.loop(first, samples, sums, sample), tile, strict=True):
             e.store(s, g, r * g_row + v * e.lanes, masks[v])
     return name
