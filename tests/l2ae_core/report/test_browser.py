@@ -83,13 +83,21 @@ def page(request: pytest.FixtureRequest, pages: dict[str, Path]) -> Path:
     return pages[request.param]
 
 
+# All details, and wait until they are painted: what opens is laid out with the next frame.
+OPEN = """
+for (const details of document.querySelectorAll('details')) details.open = true;
+requestAnimationFrame(() => requestAnimationFrame(arguments[0]));
+"""
+
+
 def show(driver: Any, page: Path, width: int = 1400, scheme: str = "light") -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     driver.get(page.as_uri())
-    driver.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+    driver.execute_async_script(OPEN)
+    assert driver.execute_script("return document.querySelector('details:not([open])')") is None
 
 
 def test_nothing_is_asked_of_the_network_and_nothing_fails(driver: Any, page: Path) -> None:
