@@ -89,12 +89,12 @@ def _correlation(operation: str, name: str, s: Sizes, dtype: str) -> Case:
     def prepare() -> Prepared:
         x, w, b, b_x, y = _random(dtype, s.x, s.W, (K,), (C,), y_shape)
         runs: dict[str, Callable[..., Any]] = {
-            "correlate": partial(ops.correlate, x, w, b, out=np.empty_like(y), **how),
+            "correlate": partial(ops.correlate, x, w, b, out=np.zeros_like(y), **how),
             "correlate_adjoint_x": partial(
-                ops.correlate_adjoint_x, y, w, b_x, image_size=(H, W), out=np.empty_like(x), **how
+                ops.correlate_adjoint_x, y, w, b_x, image_size=(H, W), out=np.zeros_like(x), **how
             ),
             "correlate_adjoint_W": partial(
-                ops.correlate_adjoint_W, x, y, kernel_size=kernel, out=np.empty_like(w), **how
+                ops.correlate_adjoint_W, x, y, kernel_size=kernel, out=np.zeros_like(w), **how
             ),
         }
         return Prepared(runs[operation])
@@ -112,9 +112,9 @@ def _dense(operation: str, name: str, s: Sizes, dtype: str) -> Case:
     def prepare() -> Prepared:
         x, w, b, dy = _random(dtype, s.x, s.W, (outputs,), (N, outputs))
         runs: dict[str, Callable[..., Any]] = {
-            "dense": partial(ops.dense, x, w, b, out=np.empty_like(dy)),
-            "dense_adjoint_x": partial(ops.dense_adjoint_x, dy, w, out=np.empty_like(x)),
-            "dense_adjoint_W": partial(ops.dense_adjoint_W, x, dy, out=np.empty_like(w)),
+            "dense": partial(ops.dense, x, w, b, out=np.zeros_like(dy)),
+            "dense_adjoint_x": partial(ops.dense_adjoint_x, dy, w, out=np.zeros_like(x)),
+            "dense_adjoint_W": partial(ops.dense_adjoint_W, x, dy, out=np.zeros_like(w)),
         }
         return Prepared(runs[operation])
 
@@ -125,7 +125,7 @@ def _dense(operation: str, name: str, s: Sizes, dtype: str) -> Case:
 
 def _elementwise(operation: str, shape: tuple[int, ...], dtype: str) -> Prepared:
     x, y, dy = _random(dtype, shape, shape, shape)
-    out, last = np.empty_like(x), shape[-1:]
+    out, last = np.zeros_like(x), shape[-1:]
     half = np.asarray(0.5, dtype)
     mean, sigma, gamma, beta = (np.abs(a) + half for a in _random(dtype, *[last] * 4))
     if operation == "adam_step":
