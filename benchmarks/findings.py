@@ -113,7 +113,7 @@ def detection(n: Numbers) -> list[str]:
         f"**With the constraint the mean AUC is {l2.mean():.3f} after the paper's 200 epochs; the "
         f"paper says {of_paper['CAE-l2']:.3f}**, and the same digits are hard (r = {same:.2f}). "
         f"After 20 epochs it is {short.mean():.3f}, and {warped.mean():.3f} where images are "
-        f"warped, which helps for {(warped > short).sum()} digits of ten and harms for the others.",
+        f"warped, which helps for {(warped > short).sum()} digits of ten and harms the others.",
         "**The clusters find what the reconstruction error misses**, as the paper says: a "
         "reconstructed 1 counts as normal with the constraint and without it. **Without it the "
         f"cosine finds nearly as much**: the constraint adds {_by(added, 3)}. The paper's numbers "

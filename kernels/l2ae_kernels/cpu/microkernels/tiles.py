@@ -172,7 +172,7 @@ def weight_tile(module: Module, rows: int, vectors: int, masked: bool, *, adam: 
             left, *moments, adam_numbers = rest
             to = Moments(*map(e.pointer, moments))
             columns = module.vectors.columns  # of the tile to the left
-            line = gcd(columns, max(1, LINE // e.lanes))  # vectors of a piece
+            line = gcd(columns, LINE // e.lanes)  # vectors of a piece
             steps = samples // (R * columns // line)
             first = steps * (R * columns // line)
 
