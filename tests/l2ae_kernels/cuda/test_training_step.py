@@ -26,7 +26,8 @@ SLOW = [
     pytest.param(name, marks=pytest.mark.slow) for name in ("dense", "layer norms", "batch norms")
 ]
 # Sums of up to 200 products in another order, through up to ten stages: a few hundred units in the
-# last place of the largest entry of an array.
+# last place of the largest entry of an array. (Two images, normalized by their own mean and
+# variance, have a gradient of rounding alone, which no tolerance fits.)
 TOLERANCE = {"float32": 2e-5, "float64": 5e-14}
 
 
@@ -65,7 +66,7 @@ def assert_same_grads(device, step, reference, tolerance):
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_and_gradients_are_those_of_the_reference(name, reduction, device):
     reference, step = pair(name, device, "cuda-naive", "float64")
-    for count in (5, 2):
+    for count in (5, 4):
         x = grey_images(count) / 255
         expected, found = reference.loss(x, reduction), step.loss(device.to_device(x), reduction)
         assert found == pytest.approx(expected, rel=1e-13)
