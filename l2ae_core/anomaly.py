@@ -66,6 +66,35 @@ def cosine_normality(z: Array, centers: Array, *, first: int = 0) -> Array:
     return _over_centers("cosine_normality", z, centers, np.max, directions)
 
 
+def large_clusters(sizes: Array, share: float) -> Array:
+    """Return which clusters of sizes (K,) are large, (K,) bool: the fewest that hold the share of
+    all samples, from the largest on, of equal ones the first. The others are small.
+
+    For Eq. 5 with more centers than classes: anomalies among the training samples can have a
+    center of their own, which `centers[large]` leaves out. This is α of CBLOF (He, Xu and Deng,
+    Pattern Recognition Letters 24, 2003). It fails where the anomalies fill a large cluster.
+    ValueError unless sizes are counts, not all zero, and share is in (0, 1].
+    """
+    sizes = np.asarray(sizes)
+    if (
+        sizes.ndim != 1
+        or sizes.dtype.kind not in "iu"
+        or sizes.min(initial=0) < 0
+        or not sizes.any()
+    ):
+        raise ValueError(
+            f"large_clusters: sizes are {sizes!r} but expected counts (K,), not all of them zero"
+        )
+    if not 0 < share <= 1:
+        raise ValueError(f"large_clusters: share is {share} but expected a number in (0, 1]")
+    order = np.argsort(-sizes.astype(np.int64), kind="stable")
+    held = np.cumsum(sizes[order])
+    enough = share * float(held[-1]) * (1 - 4 * np.finfo(np.float64).eps)  # 0.07 · 100 is above 7
+    large = np.zeros(len(sizes), bool)
+    large[order[: np.searchsorted(held, enough) + 1]] = True
+    return large
+
+
 def reconstruction_error(x: Array, x_hat: Array) -> Array:
     """Return Σ (x_hat − x)² over all but the first axis: (N,) float64, an anomaly score.
 

@@ -111,6 +111,7 @@ TABLE4 = PaperTable(
         Column("cae-l2", "cosine", "CAE-l2, cluster", _CAE_L2),
         Column("cae-l2-warp", "cosine", "CAE-l2, warped images, cluster"),
         Column("cae-l2-warp-self", "cosine", "CAE-l2, warped images, self-labelled, cluster"),
+        Column("cae-l2-warp-large", "cosine", "CAE-l2, warped images, large clusters of 30"),
         Column("cae", "dot", "CAE, cluster, dot product"),
         Column("cae", "euclidean", "CAE, cluster, distance"),
         Column("cae", "reconstruction", "CAE, reconstruction"),

@@ -14,6 +14,7 @@ MethodName: TypeAlias = Literal[
     "network",
     "refined",
     "self-labelled",
+    "large-clusters",
     "vae",
     "drae",
     "gmvae",
@@ -120,6 +121,12 @@ SYSTEMS: dict[str, System] = {
     "dec-keras-slope": _refined("DEC, slope 0.3", "dec", "ae-keras-slope", slope=0.3),
     "idec-keras-slope": _refined("IDEC, slope 0.3", "idec", "ae-keras-slope", slope=0.3),
     **BEYOND,
+    "cae-l2-warp-large": System(
+        "CAE-l2, warped images, large clusters",
+        "large-clusters",
+        {"clusters": 30, "share": 0.9},
+        "cae-l2-warp",
+    ),
     **{f"vae-{d}-{p}": _vae(d, p) for d in LATENT_WIDTHS for p in ("bernoulli", "gaussian")},
     "ae-clean": System(
         "AE, slope 0.3, normal images only",

@@ -7,6 +7,7 @@ from l2ae_core.anomaly import (
     auc,
     contaminate,
     cosine_normality,
+    large_clusters,
     nearest_center,
     normality,
     reconstruction_error,
@@ -114,6 +115,33 @@ def test_normality_errors() -> None:
         normality(np.full((5, 3), np.nan), centers)
     with pytest.raises(ValueError, match="cosine_normality: row 2 of z is zero"):
         cosine_normality(np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 0]]), centers)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.3, [1]), (0.5, [1]), (0.51, [1, 3]), (0.9, [1, 3, 4]), (0.91, [0, 1, 3, 4]),
+     (1.0, [0, 1, 3, 4, 5])],
+)  # fmt: skip
+def test_large_clusters_hold_the_share(share: float, expected: list[int]) -> None:
+    """Of 100 samples: 50 and two times 20 are 90; equal ones in their order; never an empty one."""
+    for dtype in (np.int64, np.uint8):
+        large = large_clusters(np.array([5, 50, 0, 20, 20, 5], dtype), share)
+        assert np.flatnonzero(large).tolist() == expected
+
+
+@pytest.mark.parametrize("percent", [7, 14, 28, 29, 55, 56, 57, 58])
+def test_rounding_takes_no_large_cluster_more_and_none_less(percent: int) -> None:
+    """0.07 · 100 is more than 7 in floating point, 0.29 · 100 less than 29."""
+    assert large_clusters(np.ones(100, int), percent / 100).sum() == percent
+
+
+def test_large_clusters_errors() -> None:
+    for sizes in ([], [0, 0], [3, -1], [0.5, 1.0], [[1, 2]]):
+        with pytest.raises(ValueError, match="large_clusters: sizes are .* but expected counts"):
+            large_clusters(np.array(sizes), 0.9)
+    for share in (0.0, -0.1, 1.1, np.nan):
+        with pytest.raises(ValueError, match="large_clusters: share is .* but expected"):
+            large_clusters(np.array([1, 2]), share)
 
 
 def test_reconstruction_error_sums_over_the_image() -> None:

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from l2ae_core.data import Dataset
-from l2ae_core.paper.methods import generative, network, pixels, refined, self_labelled
+from l2ae_core.paper.methods import (
+    generative,
+    large_clusters,
+    network,
+    pixels,
+    refined,
+    self_labelled,
+)
 from l2ae_core.paper.protocols import ClusteringResult, DetectionResult, Partition
 from l2ae_core.paper.run import ResultsDir, Run
 from l2ae_core.paper.systems import MethodName
@@ -26,6 +33,7 @@ CLUSTER: dict[MethodName, Cluster] = {
 SCORE: dict[MethodName, Score] = {
     "network": network.score,
     "self-labelled": self_labelled.score,
+    "large-clusters": large_clusters.score,
     "vae": generative.score_vae,
     "drae": generative.score_drae,
     "pixels": pixels.score_kmeans,

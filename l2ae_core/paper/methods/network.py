@@ -31,6 +31,7 @@ from l2ae_core.paper.result import Curves, Details, Norms
 from l2ae_core.paper.run import CLASSES, ResultsDir, Run
 from l2ae_core.paper.systems import find_system
 from l2ae_core.training.history import History
+from l2ae_core.training.run import load_run
 from l2ae_kernels.arrays import Array
 
 EXTREMES = 8  # best and worst reconstructions that the report shows
@@ -42,6 +43,15 @@ def train(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> Tra
     out = folder.training(run)
     return commands.fit(out, settings_of(run), dataset=dataset, resume=(out / CONFIG).exists(),
                         progress=progress, gallery=False)  # fmt: skip
+
+
+def trained_start(run: Run, folder: ResultsDir) -> AutoEncoder:
+    """Return the network that a run goes on from; ValueError when it is not there, trained."""
+    start = run.start
+    if start is None or not folder.trained(start):
+        raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
+    model, _ = load_run(folder.training(start))
+    return model
 
 
 def settings_of(run: Run) -> dict[str, Any]:

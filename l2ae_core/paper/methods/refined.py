@@ -12,7 +12,6 @@ from l2ae_core.paper.protocols import ClusteringResult, kmeans_rng
 from l2ae_core.paper.result import Details
 from l2ae_core.paper.run import CLASSES, ResultsDir, Run
 from l2ae_core.paper.systems import find_system
-from l2ae_core.training.run import load_run
 
 OTHERWISE = "usps"  # whose settings small data sets take
 
@@ -32,10 +31,7 @@ def cluster(run: Run, folder: ResultsDir, dataset: Dataset, progress: bool) -> C
 
     ValueError when the network of the start is not there or half trained.
     """
-    start = run.start
-    if start is None or not folder.trained(start):
-        raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
-    model, _ = load_run(folder.training(start))
+    model = network.trained_start(run, folder)
     out, chosen = folder.training(run), settings(run)
     found = refine(model, dataset.images, kmeans_rng(run), chosen, run_dir=out,
                    resume=(out / CHECKPOINT).exists(), progress=progress)  # fmt: skip

@@ -22,7 +22,6 @@ from l2ae_core.paper.systems import find_system
 from l2ae_core.refinement import SelfLabelled, SelfLabelling, self_label
 from l2ae_core.seeding import rngs
 from l2ae_core.training.augment import Warp
-from l2ae_core.training.run import load_run
 
 
 def settings(run: Run) -> SelfLabelling:
@@ -41,10 +40,7 @@ def train(
 
     ValueError when the network of the start is not there or half trained.
     """
-    start = run.start
-    if start is None or not folder.trained(start):
-        raise ValueError(f"reproduce: {run} goes on from {start}, which is not finished")
-    model, _ = load_run(folder.training(start))
+    model = network.trained_start(run, folder)
     out = folder.training(run)
     found = self_label(
         model, images, kmeans_rng(run), settings(run), rng=rngs(run.seed).shuffle, run_dir=out,

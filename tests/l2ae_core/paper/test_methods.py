@@ -12,6 +12,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from l2ae_core import data, method
+from l2ae_core.anomaly import auc
 from l2ae_core.clustering.kmeans import kmeans
 from l2ae_core.clustering.metrics import clustering_scores
 from l2ae_core.networks import AutoEncoder
@@ -202,6 +203,23 @@ def test_a_refinement_without_its_start_is_refused(tmp_path: Path, do: Do) -> No
         ValueError, match="goes on from cae-l2 on digits, .*, seed 1, which is not fini"
     ):
         refined.cluster(run, ResultsDir(tmp_path), data.load("digits"), progress=False)
+
+
+def test_small_clusters_have_no_center(folder: ResultsDir, do: Do) -> None:
+    """Those that hold the last tenth of the training images, where clusters are many."""
+    run = run_of("detection", "cae-l2-warp-large")
+    found, images = do("detection", run.system), protocols.partition(run, folder)
+    model = load_run(folder.training(replace(run, system="cae-l2-warp")))[0]
+    clustering = kmeans(model.encode(images.train.images), 30, n_init=2, rng=rngs(1).kmeans)
+    sizes = np.bincount(clustering.labels, minlength=30)
+    by_size = np.argsort(-sizes, kind="stable")
+    large = next(k for k in range(31) if sizes[by_size[:k]].sum() >= 0.9 * sizes.sum())
+    assert large < 30
+    u = model.encode(images.test.images)
+    for kept, same in ((large, True), (30, False)):
+        scores = cluster_scores(u, clustering.centers[by_size[:kept]])
+        expected = auc(images.anomalous, scores["cosine"])
+        assert (found.scores["cosine.auc"] == pytest.approx(expected, abs=2e-3)) == same
 
 
 def test_networks_are_those_of_the_lowest_loss(
