@@ -8,7 +8,7 @@ one: centers of small clusters are left out, as in CBLOF (`l2ae_core.anomaly.lar
 import numpy as np
 
 from l2ae_core import method
-from l2ae_core.anomaly import large_clusters
+from l2ae_core.anomaly import cosine_normality, large_clusters
 from l2ae_core.paper.methods import network
 from l2ae_core.paper.protocols import DetectionResult, Partition, kmeans_rng
 from l2ae_core.paper.result import Details
@@ -17,7 +17,7 @@ from l2ae_core.paper.systems import find_system
 
 
 def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> DetectionResult:
-    """Eq. 5 over the centers of large clusters, in its three readings, and the reconstruction."""
+    """The four scores, Eq. 5 over the centers of large clusters; "all" is its cosine over all."""
     K, share = (find_system(run.system).settings[name] for name in ("clusters", "share"))
     model = network.trained_start(run, folder)
     _, clustering = method.cluster(
@@ -25,4 +25,5 @@ def score(run: Run, folder: ResultsDir, images: Partition, progress: bool) -> De
     )
     large = large_clusters(np.bincount(clustering.labels, minlength=K), share)
     scores, arrays = network.anomaly_scores(model, clustering.centers[large], images.test.images)
+    scores["all"] = 1 - cosine_normality(model.encode(images.test.images), clustering.centers)
     return DetectionResult(scores, Details(inertia=network.inertias(clustering)), arrays=arrays)
