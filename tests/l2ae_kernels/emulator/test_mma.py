@@ -72,6 +72,15 @@ extern "C" __global__ void not_shared(const float* x) {
   mma::load_a(a, x);
 }
 
+extern "C" __global__ void four(const float* x, unsigned* out, int from) {
+  __shared__ __align__(16) float numbers[8];
+  if (threadIdx.x < 8) numbers[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  const uint4 read = mma::load_four(from < 0 ? x : numbers + from);
+  if (threadIdx.x > 0) return;
+  out[0] = read.x, out[1] = read.y, out[2] = read.z, out[3] = read.w;
+}
+
 extern "C" __global__ void parts(const float* x, unsigned* big, unsigned* small, unsigned* near) {
   mma::Parts parts = mma::split(x[threadIdx.x]);
   big[threadIdx.x] = parts.big;
@@ -154,6 +163,17 @@ def test_fragments_lie_in_shared_memory_at_multiples_of_16_bytes():
         function(CODE, "fragments")((1,), (32,), (A, A, out, np.int32(9)))
     with pytest.raises(EmulatorError, match="mma::load: the address is not in shared memory"):
         function(CODE, "not_shared")((1,), (32,), (A,))
+
+
+def test_four_numbers_lie_in_shared_memory_at_a_multiple_of_16_bytes():
+    x, out = np.arange(8, dtype=np.float32), np.zeros(4, np.float32)
+    four = function(CODE, "four")
+    four((1,), (32,), (x, out.view(np.uint32), np.int32(4)))
+    np.testing.assert_array_equal(out, x[4:])
+    with pytest.raises(EmulatorError, match="load_four: the address is not a multiple of 16 bytes"):
+        four((1,), (32,), (x, out.view(np.uint32), np.int32(2)))
+    with pytest.raises(EmulatorError, match="load_four: the address is not in shared memory"):
+        four((1,), (32,), (x, out.view(np.uint32), np.int32(-1)))
 
 
 def test_parts_of_a_number_are_two_of_tf32():

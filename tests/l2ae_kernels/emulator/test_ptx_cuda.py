@@ -19,7 +19,7 @@ PRODUCT = r"""
 #include "mma.cuh"
 
 // One warp: d (16, 8) = a (16, 8) b (8, 8), without the rows of a from `rows` on. Of 16 columns of
-// b, which lie as rows, it multiplies the first 8.
+// b, which lie as rows, it multiplies the first 8, which it reads in two ways.
 extern "C" __global__ void product(const float* a, const float* b, float* d, int rows) {
   __shared__ __align__(16) float left[16 * 12];
   __shared__ __align__(16) float right[16 * 12];
@@ -39,9 +39,16 @@ extern "C" __global__ void product(const float* a, const float* b, float* d, int
   at = mma::address_b(lane);
   mma::load_b(mine_b[0], mine_b[1], &right[at.column * 12 + at.row]);
   mma::tf32(sums, mine_a, mine_b[0]);
+  float again[4] = {0, 0, 0, 0};
+  for (int i = 0; i < 2; ++i) {
+    const uint4 four = mma::load_four(&right[lane / 4 * 12 + 4 * i]);
+    const unsigned words[4] = {four.x, four.y, four.z, four.w};
+    mine_b[1][i] = words[lane % 4];
+  }
+  mma::tf32(again, mine_a, mine_b[1]);
   for (int i = 0; i < 4; ++i) {
     at = mma::d(lane, i);
-    d[at.row * 8 + at.column] = sums[i];
+    d[at.row * 8 + at.column] = sums[i] == again[i] ? sums[i] : 1e9f;
   }
 }
 """
@@ -51,6 +58,9 @@ FAULTS = {
         "mma.cuh", '"r"(a[0]), "r"(a[1]), "r"(a[2])', '"r"(a[0]), "r"(a[2]), "r"(a[1])'
     ),
     "transposed matrices": ("mma.cuh", "m8n8.x4.shared.b16", "m8n8.x4.trans.shared.b16"),
+    "four numbers in another order": (
+        "mma.cuh", '"=r"(four.x), "=r"(four.y)', '"=r"(four.y), "=r"(four.x)'
+    ),
     "zeros inside, numbers outside": (
         "async_copy.cuh", "inside ? BYTES : 0", "inside ? 0 : BYTES"
     ),

@@ -98,7 +98,7 @@ struct Operand {
     } else {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const uint4 four = *reinterpret_cast<const uint4*>(start + 4 * half * PITCH);
+        const uint4 four = mma::load_four(start + 4 * half * PITCH);
         part[0][half] = four.x;
         part[1][half] = four.y;
         part[2][half] = four.z;

@@ -50,4 +50,11 @@ inline void load_b(unsigned (&b0)[2], unsigned (&b1)[2], const float* row, EMULA
   memcpy(b0, both, sizeof b0), memcpy(b1, both + 2, sizeof b1);
 }
 
+inline uint4 load_four(const float* columns, EMULATOR_HERE) {
+  emulator::check_row("mma::load_four", columns, 16, place);
+  unsigned four[4];
+  for (int i = 0; i < 4; ++i) four[i] = emulator::bits<unsigned>(columns[i]);
+  return {four[0], four[1], four[2], four[3]};
+}
+
 }  // namespace mma
