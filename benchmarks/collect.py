@@ -1,4 +1,4 @@
-"""Collect finished runs into benchmarks/results: one line a run, one file a task, data and method.
+"""Collect finished runs into benchmarks/results: one line a run, one file a task, data and system.
 
     l2ae reproduce table1 table2 table3 table4 table5 --jobs 2 --out RESULTS    # hours
     python benchmarks/collect.py RESULTS
@@ -14,7 +14,6 @@ from pathlib import Path
 
 from l2ae_core.paper import Result, read_results
 from l2ae_core.paper.result import write_results
-from l2ae_core.paper.systems import SYSTEMS
 
 RUNS = Path(__file__).parent / "results" / "runs"
 
@@ -27,7 +26,7 @@ def collect(source: Path, into: Path) -> list[Path]:
     results = {r.id: r for r in [*(read_results(into) if into.exists() else []), *new]}
     files: dict[Path, list[Result]] = defaultdict(list)
     for r in results.values():
-        name = f"{r.run.task}-{r.run.data}-{SYSTEMS[r.run.system].method}.jsonl"
+        name = f"{r.run.task}-{r.run.data}-{r.run.system}.jsonl"
         files[into if into.suffix == ".jsonl" else into / name].append(r)
     for path, some in files.items():
         write_results(path, some)

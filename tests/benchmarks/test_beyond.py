@@ -27,7 +27,7 @@ BEST, WARPED, RECIPE = beyond_tables.BEST, beyond_tables.WARPED, beyond_tables.R
 @pytest.fixture(scope="module")
 def template():
     """A result of the repository, without what this section reads."""
-    return read_results(ROOT / results_page.RUNS / "clustering-usps-network.jsonl")[0]
+    return read_results(ROOT / results_page.RUNS / "clustering-usps-cae.jsonl")[0]
 
 
 @pytest.fixture

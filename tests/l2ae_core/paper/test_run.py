@@ -251,13 +251,13 @@ def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not SCRIPT.exists(), reason="not a checkout")
 def test_a_folder_is_collected_into_lines(tmp_path: Path) -> None:
-    """By task, data and method; a run that is there is replaced, the others stay."""
+    """By task, data and system; a run that is there is replaced, the others stay."""
     collect = runpy.run_path(str(SCRIPT))["collect"]
     into, folder, later = tmp_path / "into", ResultsDir(tmp_path / "a"), ResultsDir(tmp_path / "b")
     pixels = Run("clustering", "pixels", "usps", 0, 0)
     for run in (RUN, PARTITION, pixels):
         made_up(run).write(folder.result(run))
-    names = ["clustering-usps-network", "clustering-usps-pixels", "detection-mnist-network"]
+    names = ["clustering-usps-cae", "clustering-usps-pixels", "detection-mnist-cae-l2"]
     assert [path.stem for path in collect(folder.path, into)] == names
     changed, more = replace(made_up(PARTITION), seconds=Seconds(7.0)), replace(PARTITION, seed=1)
     changed.write(later.result(PARTITION))
