@@ -96,11 +96,17 @@ def detection(n: Numbers) -> list[str]:
     require(sorted(l2.argsort()[:2].tolist()) == [4, 9], "a 9 and a 4 are the hardest to find")
     warped = n.by_digit("cae-l2-warp", "cosine.auc", epochs=20)
     require(abs(warped.mean() - short.mean()) < 0.01, "warped images find as much after 20 epochs")
-    large, many = (
-        n.by_digit("cae-l2-warp-large", f"{s}.auc", epochs=20) for s in ("cosine", "all")
+    large, many, *single = (
+        n.by_digit("cae-l2-warp-large", f"{s}.auc", epochs=20)
+        for s in ("cosine", "all", *(f"single_{i}" for i in range(10)))
     )
-    require(many.mean() < warped.mean() < large.mean(), "of many clusters the large ones find more")
+    require(many.mean() < warped.mean() - 0.1, "many clusters find less")
+    require(warped.mean() < large.mean(), "of many clusters the large ones find more")
+    alone = np.array([auc.mean() for auc in single])  # of one clustering each
     unseen = ~np.isin(DIGITS, (0, 1, 5))  # by whose labels nothing was chosen
+    require(
+        abs(large[unseen].mean() - warped[unseen].mean()) < 0.002, "no gain for the other digits"
+    )
     gains = _gains(n, "cae-l2-warp-self", "cae-l2-warp")
     require(
         gains.min() < -0.05 and gains.max() > 0.05, "self-labelling harms a digit and helps one"
@@ -133,9 +139,12 @@ def detection(n: Numbers) -> list[str]:
         f"{many.mean():.3f}: anomalies of the training can have a center of their own. With those "
         "of the largest clusters alone, which hold 90 % of the training images, it is "
         f"{large.mean():.3f}, better than with nine for {(large > warped).sum()} digits of ten. "
-        "The rule was found by the labels of 0, 1 and 5, and 30 and 90 % by those of USPS, with "
-        f"the three in sight; over the other seven it is {large[unseen].mean():.3f} against "
-        f"{warped[unseen].mean():.3f}, better for {(large > warped)[unseen].sum()}.",
+        "Both are means of scores over ten clusterings; with a single one it is "
+        f"{alone.mean():.3f}, from {alone.min():.3f} to {alone.max():.3f}, by luck. **That is no "
+        "gain that we have shown**: the rule was found by the labels of 0, 1 and 5, and 30 and "
+        "90 % by those of USPS, with the three in sight; over the other seven it is "
+        f"{large[unseen].mean():.3f} against {warped[unseen].mean():.3f}, better for "
+        f"{(large > warped)[unseen].sum()}.",
         "**Self-labelling helps for some digits and harms others**: of ten it was run for "
         f"{len(gains)}, the three hardest among them, whose AUC changes by {change} in the mean, "
         f"from {least} to {most}: no estimate for all ten.",

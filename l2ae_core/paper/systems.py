@@ -124,7 +124,7 @@ SYSTEMS: dict[str, System] = {
     "cae-l2-warp-large": System(
         "CAE-l2, warped images, large clusters",
         "large-clusters",
-        {"clusters": 30, "share": 0.9},
+        {"clusters": 30, "share": 0.9, "clusterings": 10},
         "cae-l2-warp",
     ),
     **{f"vae-{d}-{p}": _vae(d, p) for d in LATENT_WIDTHS for p in ("bernoulli", "gaussian")},

@@ -112,10 +112,16 @@ def anomaly_scores(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return the four anomaly scores (N,) of images (N, H, W, C), and pictures for the report."""
     u = model.encode(images)
-    x_hat = model.decode(u)
-    x = np.asarray(images)
-    error = reconstruction_error(x, x_hat)
-    return cluster_scores(u, centers) | {"reconstruction": error}, extremes(x, x_hat)
+    error, arrays = reconstruction_score(model, u, images)
+    return cluster_scores(u, centers) | {"reconstruction": error}, arrays
+
+
+def reconstruction_score(
+    model: AutoEncoder, u: Array, images: Images
+) -> tuple[Array, dict[str, Array]]:
+    """Return the errors (N,) of images (N, H, W, C) of codes u (N, D), and pictures."""
+    x, x_hat = np.asarray(images), model.decode(u)
+    return reconstruction_error(x, x_hat), extremes(x, x_hat)
 
 
 def cluster_scores(u: Array, centers: Array) -> dict[str, Array]:

@@ -1,5 +1,6 @@
 """Every system, for a short while, on the digits; and what its scores are."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -210,17 +211,25 @@ def test_small_clusters_have_no_center(folder: ResultsDir, do: Do) -> None:
     run = run_of("detection", "cae-l2-warp-large")
     found, images = do("detection", run.system), protocols.partition(run, folder)
     model = load_run(folder.training(replace(run, system="cae-l2-warp")))[0]
-    clustering = kmeans(model.encode(images.train.images), 30, n_init=2, rng=rngs(1).kmeans)
-    sizes = np.bincount(clustering.labels, minlength=30)
-    by_size = np.argsort(-sizes, kind="stable")
-    large = next(k for k in range(31) if sizes[by_size[:k]].sum() >= 0.9 * sizes.sum())
-    assert large < 30
+    train = model.encode(images.train.images)
     u = model.encode(images.test.images)  # other batches round otherwise: an image may change sides
-    for name, kept in (("cosine", large), ("all", 30)):
-        scores = cluster_scores(u, clustering.centers[by_size[:kept]])
-        expected = auc(images.anomalous, scores["cosine"])
+    rng, scores, least = rngs(1).kmeans, defaultdict[str, list[Any]](list), 30
+    for i in range(10):
+        clustering = kmeans(train, 30, n_init=1, rng=rng)
+        sizes = np.bincount(clustering.labels, minlength=30)
+        by_size = np.argsort(-sizes, kind="stable")
+        large = next(k for k in range(31) if sizes[by_size[:k]].sum() >= 0.9 * sizes.sum())
+        least = min(least, large)
+        cosine = cluster_scores(u, clustering.centers[by_size[:large]])["cosine"]
+        scores[f"single_{i}"] = [cosine]
+        scores["cosine"].append(cosine)
+        scores["all"].append(cluster_scores(u, clustering.centers)["cosine"])
+    assert least < 30
+    for name, some in scores.items():
+        expected = auc(images.anomalous, np.mean(some, axis=0))
         assert found.scores[f"{name}.auc"] == pytest.approx(expected, abs=2e-3)
     assert abs(found.scores["cosine.auc"] - found.scores["all.auc"]) > 1e-2
+    assert "single_10.auc" not in found.scores
 
 
 def test_networks_are_those_of_the_lowest_loss(
