@@ -6,8 +6,6 @@ import agreement
 from l2ae_core.paper.published import DIGITS, TABLES
 from l2ae_core.paper.statistics import correlation
 from l2ae_core.paper.systems import LATENT_WIDTHS
-from l2ae_core.paper.tables.detection import means_by_digit
-from l2ae_kernels.arrays import Array
 from scores import PAIRS, Numbers, require
 
 
@@ -107,13 +105,10 @@ def detection(n: Numbers) -> list[str]:
     require(
         abs(large[unseen].mean() - warped[unseen].mean()) < 0.002, "no gain for the other digits"
     )
-    gains = _gains(n, "cae-l2-warp-self", "cae-l2-warp")
-    require(
-        gains.min() < -0.05 and gains.max() > 0.05, "self-labelling harms a digit and helps one"
-    )
-    change, least, most = (
-        f"{v:+.3f}".replace("-", "−") for v in (gains.mean(), gains.min(), gains.max())
-    )
+    self_labelled = n.by_digit("cae-l2-warp-self", "cosine.auc", epochs=20)
+    gain = self_labelled - warped
+    require(gain.mean() < -0.01, "self-labelling finds less")
+    require(set(np.flatnonzero(gain > 0)) == {8, 9}, "of ten digits it helps for the 8 and the 9")
     clean = n.by_digit("ae-clean", "reconstruction.auc")
     ahead, others = clean > l2, np.arange(10) != 1  # the digit that reconstruction misses
     require(clean.mean() < l2.mean() and 0 < ahead.sum() < 10, "normal images alone are no better")
@@ -145,9 +140,10 @@ def detection(n: Numbers) -> list[str]:
         "90 % by those of USPS, with the three in sight; over the other seven it is "
         f"{large[unseen].mean():.3f} against {warped[unseen].mean():.3f}, better for "
         f"{(large > warped)[unseen].sum()}.",
-        "**Self-labelling helps for some digits and harms others**: of ten it was run for "
-        f"{len(gains)}, the three hardest among them, whose AUC changes by {change} in the mean, "
-        f"from {least} to {most}: no estimate for all ten.",
+        "**Self-labelling makes better clusters and finds fewer anomalies**: after 20 epochs and "
+        f"its rounds the mean AUC is {self_labelled.mean():.3f}, with warped images alone "
+        f"{warped.mean():.3f}. It helps for the 8 ({_signed(gain[8])}) and the 9 "
+        f"({_signed(gain[9])}), and harms the other eight, by up to {-gain.min():.3f}.",
         "**The clusters find what the reconstruction error misses**, as the paper says: a "
         "reconstructed 1 counts as normal with the constraint and without it. **Without it the "
         f"cosine finds nearly as much**: the constraint adds {_by(added, 3)}. The paper's numbers "
@@ -166,11 +162,8 @@ def detection(n: Numbers) -> list[str]:
     ]
 
 
-def _gains(n: Numbers, one: str, other: str) -> Array:
-    """How much higher the AUC of one system is than another's, over the digits that both have."""
-    pairs = [n.find.pairs("mnist", one, other, "detection", digit) for digit in DIGITS]
-    a, b = (means_by_digit(dict(enumerate(pairs)), side, "cosine.auc") for side in (0, 1))
-    return np.array([a[digit] - b[digit] for digit in a])
+def _signed(difference: float) -> str:
+    return f"{difference:+.3f}".replace("-", "−")
 
 
 def _by(numbers: dict[str, float], digits: int) -> str:
