@@ -87,8 +87,9 @@ def confusions(results: Sequence[Result]) -> list[Markup]:
         return []
     intro = paragraph(
         "Rows are digits, columns clusters, each under the digit that the best one-to-one mapping "
-        "(Eq. 6) gives it, or – where there are more clusters than digits; framed cells count as "
-        "right. Colour: share of the digit. Of several seeds the one of median accuracy is shown."
+        "(Eq. 6) gives it, or – where there are more clusters than digits; with fewer all stand "
+        "under a question mark. Framed cells count as right. Colour: share of the digit. Of "
+        "several seeds the one of median accuracy is shown."
     )
     paired = [_confusion(r, n) for r, n in chosen if in_pair(r.run.system)]
     others = [_confusion(r, n) for r, n in chosen if not in_pair(r.run.system)]
