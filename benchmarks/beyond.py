@@ -31,6 +31,7 @@ from scores import Numbers
 CHOSEN_ON = ("usps", 0)  # the run whose labels chose the settings of self-labelling
 GOALS = {"usps": (98.5, 97.0), "mnist": (98.9, None)}  # mean ACC, ACC of every seed; in percent
 FOURTH = "figure1-fourth-panel.png"  # in the folder of results
+NOT_WARPED = "cae-l2-self"  # before self-labelling
 KAPPA, AGREEMENT = "kappa.png", "agreement-{}.png"
 
 
@@ -105,7 +106,12 @@ def findings(n: Numbers, agreements: Sequence[SeedAgreement]) -> list[str]:
     return [
         sentence
         for data in DATA
-        for sentence in (_result(n, data), _kappa(n, data), _warning(agreements, data))
+        for sentence in (
+            _result(n, data),
+            _starts(n, data),
+            _kappa(n, data),
+            _warning(agreements, data),
+        )
         if sentence
     ]
 
@@ -148,6 +154,20 @@ def _against_others(data: str, mean: float, least: float) -> str:
     if of_all is not None:
         text += f"; no seed below {of_all:g}, {_reached(least - of_all)}"
     return f"{text}."
+
+
+def _starts(n: Numbers, data: str) -> str:
+    """Say what self-labelling makes of networks that never saw a warped image."""
+    before, after = (n.acc(data, NOT_WARPED, name) for name in ("start.acc", "acc"))
+    best = n.acc(data, BEST)
+    if not (len(before) and len(best)):
+        return ""
+    were, are = (", ".join(f"{v:.1f}" for v in acc) for acc in (before, after))
+    return (
+        f"**Self-labelling from networks that never saw a warped image, {NAMES[data]}**: {were} % "
+        f"become {are}; from those that did, none of {_seeds(len(best))} ends below "
+        f"{best.min():.2f}."
+    )
 
 
 def _kappa(n: Numbers, data: str) -> str:
